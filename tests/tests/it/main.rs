@@ -1,0 +1,8 @@
+//! Tests of the whole: one binary, a module for each subject.
+//!
+//! A module that starts node processes has a name beginning with `federation`: `.config/nextest.toml` runs
+//! those one at a time.
+
+#![cfg(test)]
+
+mod architecture;
