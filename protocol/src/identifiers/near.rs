@@ -10,6 +10,12 @@ use std::str::FromStr;
 /// The most near matches that are returned.
 pub const LIMIT: usize = 8;
 
+/// Of these, the most that exchange a character for one that looks like it, and the most that
+/// swap neighbours. The rest of the places belongs to the right check digit, then to the other
+/// digits.
+const ALIKE_MAX: usize = 4;
+const SWAPPED_MAX: usize = 3;
+
 /// What a position of a number may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -69,42 +75,74 @@ pub(super) fn matches<T: FromStr + PartialEq>(text: &str, shape: &[Place]) -> Ve
         .map(|character| character.to_ascii_uppercase())
         .take(shape.len() + 1)
         .collect();
-    let mut found: Vec<T> = Vec::new();
-    for candidate in candidates(&read, shape) {
-        if found.len() == LIMIT {
-            break;
-        }
-        let parsed = candidate.iter().collect::<String>().parse::<T>();
-        if let Ok(value) = parsed
-            && !found.contains(&value)
-        {
-            found.push(value);
-        }
-    }
-    found
-}
-
-fn candidates(read: &[char], shape: &[Place]) -> Vec<Vec<char>> {
-    let placed: Vec<char> = read
-        .iter()
-        .zip(shape)
-        .map(|(character, place)| fitted(*character, *place))
-        .collect();
     if read.len() + 1 == shape.len() {
-        return ('0'..='9').map(|digit| with(&placed, digit)).collect();
+        let placed = fitted(&read, shape);
+        return most(('0'..='9').map(|digit| with(&placed, digit)), LIMIT);
     }
     if read.len() != shape.len() {
         return Vec::new();
     }
-    let mut all = vec![placed.clone()];
-    all.extend(misread(&placed));
-    all.extend(swapped(&placed));
-    all.extend(replaced(&placed, shape));
-    all
+    one_error_away(&read, shape)
 }
 
-/// Reads a character as the class that its place holds.
-fn fitted(character: char, place: Place) -> char {
+fn one_error_away<T: FromStr + PartialEq>(read: &[char], shape: &[Place]) -> Vec<T> {
+    let placed = fitted(read, shape);
+    // Where the classes explain everything, a second error is not looked for.
+    if let Some(value) = parsed(&placed) {
+        return vec![value];
+    }
+    let mut found = most(misread(&placed), ALIKE_MAX);
+    // Before its characters are fitted: a swap can carry a letter into a digit's place.
+    add(
+        &mut found,
+        swapped(read).iter().map(|swap| fitted(swap, shape)),
+        SWAPPED_MAX,
+    );
+    add(&mut found, check_digits(&placed), 1);
+    add(&mut found, replaced(&placed, shape), LIMIT);
+    found.truncate(LIMIT);
+    found
+}
+
+/// Adds at most `limit` of the candidates that parse and are not there yet.
+fn add<T: FromStr + PartialEq>(
+    found: &mut Vec<T>,
+    candidates: impl IntoIterator<Item = Vec<char>>,
+    limit: usize,
+) {
+    let full = found.len() + limit;
+    for candidate in candidates {
+        if found.len() == full {
+            return;
+        }
+        if let Some(value) = parsed(&candidate).filter(|value| !found.contains(value)) {
+            found.push(value);
+        }
+    }
+}
+
+fn most<T: FromStr + PartialEq>(
+    candidates: impl IntoIterator<Item = Vec<char>>,
+    limit: usize,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    add(&mut found, candidates, limit);
+    found
+}
+
+fn parsed<T: FromStr>(candidate: &[char]) -> Option<T> {
+    candidate.iter().collect::<String>().parse().ok()
+}
+
+/// Reads each character as the class that its place holds.
+fn fitted(read: &[char], shape: &[Place]) -> Vec<char> {
+    read.iter()
+        .zip(shape)
+        .map(|(character, place)| fit(*character, *place))
+        .collect()
+}
+
+fn fit(character: char, place: Place) -> char {
     let wants_digit = place == Place::Digit;
     let pair = ACROSS.iter().find(|(letter, digit)| {
         if wants_digit {
@@ -144,26 +182,26 @@ fn swapped(placed: &[char]) -> Vec<Vec<char>> {
         .collect()
 }
 
-/// One place at a time, every value that it may hold: the check digit and the category first,
-/// then the other digits from the left. Owner letters are left out: too many would fit.
+fn check_digits(placed: &[char]) -> Vec<Vec<char>> {
+    let last = placed.len().saturating_sub(1);
+    ('0'..='9')
+        .map(|digit| exchanged(placed, last, digit))
+        .collect()
+}
+
+/// One place at a time from the left, every value that it may hold. Owner letters are left out:
+/// too many would fit.
 fn replaced(placed: &[char], shape: &[Place]) -> Vec<Vec<char>> {
-    let last = shape.len().saturating_sub(1);
-    let mut first = Vec::new();
-    let mut then = Vec::new();
-    for (position, place) in shape.iter().enumerate() {
-        match place {
-            Place::Category => {
-                first.extend(['U', 'J', 'Z'].map(|c| exchanged(placed, position, c)));
-            }
-            Place::Digit if position == last => {
-                first.extend(('0'..='9').map(|c| exchanged(placed, position, c)));
-            }
-            Place::Digit => then.extend(('0'..='9').map(|c| exchanged(placed, position, c))),
-            Place::Letter => {}
-        }
-    }
-    first.extend(then);
-    first
+    let values = |place| match place {
+        Place::Letter => "",
+        Place::Category => "UJZ",
+        Place::Digit => "0123456789",
+    };
+    (0..)
+        .zip(shape)
+        .flat_map(|(position, place)| values(*place).chars().map(move |value| (position, value)))
+        .map(|(position, value)| exchanged(placed, position, value))
+        .collect()
 }
 
 fn exchanged(placed: &[char], position: usize, character: char) -> Vec<char> {
@@ -176,4 +214,156 @@ fn exchanged(placed: &[char], position: usize, character: char) -> Vec<char> {
 
 fn with(placed: &[char], last: char) -> Vec<char> {
     placed.iter().copied().chain([last]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ContainerNumber, ImoNumber};
+    use super::LIMIT;
+
+    #[track_caller]
+    fn containers(text: &str) -> Vec<String> {
+        let found = ContainerNumber::near_matches(text);
+        assert!(found.len() <= LIMIT);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    /// Container numbers spread over owners and serials, from a fixed linear congruence.
+    fn sample() -> Vec<String> {
+        let mut state: u64 = 2021;
+        let mut next = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        (0..500)
+            .map(|_| {
+                let owner: String = (0..3)
+                    .map(|_| char::from(b'A' + u8::try_from(next(26)).unwrap()))
+                    .collect();
+                let start = format!("{owner}U{:06}", next(1_000_000));
+                let numbers: Vec<String> = (0..10)
+                    .map(|digit| format!("{start}{digit}"))
+                    .filter(|text| text.parse::<ContainerNumber>().is_ok())
+                    .collect();
+                numbers[0].clone()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn nothing_is_proposed_for_what_is_right_or_like_no_number() {
+        for text in [
+            "CSQU3054383",
+            "csqu 305438-3",
+            "",
+            "CSQU",
+            "CSQU30543839999",
+            "\u{e9}\u{e9}\u{e9}",
+        ] {
+            assert_eq!(containers(text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn letters_and_digits_in_each_others_places_are_read_back_however_many() {
+        for text in ["CSQU3O54383", "C5QU3O54383", "C5QU30S4383", "csqu 3OS438-3"] {
+            assert_eq!(containers(text), ["CSQU3054383"], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_check_digit_is_filled_in() {
+        assert_eq!(containers("CSQU305438"), ["CSQU3054383"]);
+        let ships = ImoNumber::near_matches("907472");
+        assert_eq!(ships, ["9074729".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_character_that_looks_alike_is_likelier_than_a_swap_and_this_than_any_other_digit() {
+        assert_eq!(containers("CSQV3054383")[0], "CSQU3054383");
+        let found = containers("CSQU3045383");
+        let at = |number: &str| found.iter().position(|one| one == number);
+        // 3 is not read for 4, nor is the check digit 9 for 3; both numbers are valid.
+        let check_digit = found.iter().position(|one| one.starts_with("CSQU304538"));
+        assert!(at("CSQU3054383") < check_digit, "{found:?}");
+    }
+
+    #[test]
+    fn a_misread_check_digit_is_always_among_them() {
+        for number in sample() {
+            let (start, check) = number.split_at(10);
+            for digit in ('0'..='9').filter(|digit| check != String::from(*digit)) {
+                let text = format!("{start}{digit}");
+                assert!(
+                    containers(&text).contains(&number),
+                    "{text}: {:?}",
+                    containers(&text)
+                );
+            }
+        }
+    }
+
+    /// Counts the misread texts of the sample, and those whose original is not proposed.
+    fn missed(misread: impl Fn(&[char], usize) -> Option<Vec<char>>) -> (usize, usize) {
+        let mut counts = (0, 0);
+        for number in sample() {
+            let characters: Vec<char> = number.chars().collect();
+            for position in 0..characters.len() - 1 {
+                let Some(changed) = misread(&characters, position) else {
+                    continue;
+                };
+                let text: String = changed.into_iter().collect();
+                if text.parse::<ContainerNumber>().is_err() {
+                    counts.0 += 1;
+                    counts.1 += usize::from(!containers(&text).contains(&number));
+                }
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn a_swap_of_neighbours_is_among_them_but_for_one_in_a_hundred() {
+        let (all, missed) = missed(|characters, position| {
+            let mut changed = characters.to_vec();
+            changed.swap(position, position + 1);
+            Some(changed)
+        });
+        assert!(all > 4_000 && missed * 100 < all, "{missed} of {all}");
+    }
+
+    #[test]
+    fn a_digit_read_as_one_like_it_is_among_them_but_for_one_in_fifty() {
+        let (all, missed) = missed(|characters, position| {
+            let alike = match characters[position] {
+                '0' | '3' | '6' => '8',
+                '1' => '7',
+                '4' => '9',
+                '5' => '6',
+                '7' => '1',
+                '8' => '3',
+                '9' => '4',
+                _ => return None,
+            };
+            let mut changed = characters.to_vec();
+            changed[position] = alike;
+            Some(changed)
+        });
+        assert!(all > 2_000 && missed * 50 < all, "{missed} of {all}");
+    }
+
+    #[test]
+    fn ships_have_near_matches_by_the_same_rules() {
+        let ships = |text: &str| -> Vec<String> {
+            ImoNumber::near_matches(text)
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        assert_eq!(ships("IMO 9O74729"), ["9074729"]);
+        assert!(ships("9047729").contains(&"9074729".to_owned()));
+        assert!(ships("9074728").contains(&"9074729".to_owned()));
+    }
 }
