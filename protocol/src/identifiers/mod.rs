@@ -7,19 +7,36 @@
 //! text is refused, for it was more often meant for the next column. A right syntax never means
 //! that the thing exists.
 
+mod bill_and_seal;
 mod container;
 mod country;
+mod eori;
+mod hs;
+mod identify;
 mod imo;
 mod locode;
+mod mmsi;
 mod near;
+mod plate;
 mod slug;
 mod text;
+mod trader;
 
+#[cfg(test)]
+mod arbitrary_text;
+
+pub use bill_and_seal::{BillOfLading, BillOfLadingError, SealNumber, SealNumberError};
 pub use container::{
     ContainerNumber, ContainerNumberError, ContainerReading, UncheckedContainerNumber,
 };
 pub use country::{CountryCode, CountryCodeError};
+pub use eori::{Eori, EoriError};
+pub use hs::{HsCode, HsCodeError};
+pub use identify::{CheckDigit, Identified, IdentifierKind, identify};
 pub use imo::{ImoNumber, ImoNumberError, ImoReading, UncheckedImoNumber};
 pub use locode::{UnLocode, UnLocodeError};
+pub use mmsi::{Mmsi, MmsiClass, MmsiError};
 pub use near::LIMIT as NEAR_MATCHES_MAX;
+pub use plate::{Plate, PlateError};
 pub use slug::{AuthorityId, FederationId, NameError, NameOf, NodeId};
+pub use trader::{TraderId, TraderIdError};

@@ -47,26 +47,30 @@ pub(super) fn compact(text: &str, separators: &[char]) -> Option<String> {
     )
 }
 
-/// Gives a type around one canonical text its `as_str`, `Display` and `AsRef<str>`.
+/// Gives a type `as_str`, `Display` and `AsRef<str>` over the field that holds its canonical text
+/// (`.0` if none is named).
 macro_rules! canonical_text {
     ($type:ident) => {
+        canonical_text!($type, 0);
+    };
+    ($type:ident, $text:tt) => {
         impl $type {
             /// Returns the canonical text.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                &self.$text
             }
         }
 
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(&self.0)
+                f.pad(&self.$text)
             }
         }
 
         impl AsRef<str> for $type {
             fn as_ref(&self) -> &str {
-                &self.0
+                &self.$text
             }
         }
     };
