@@ -1,3 +1,4 @@
 //! Portcullis.
 
+pub mod evaluation;
 pub mod identifiers;
