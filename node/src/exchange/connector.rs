@@ -1,0 +1,254 @@
+//! Connecting to a peer: TCP and TLS to one expected node, for tonic's `Endpoint::connect_with_connector`.
+//!
+//! The URI given to tonic stays `http://`, because the TLS is ours; with `https://` tonic would ask for its own.
+//! Refuses any other node than the expected one, whatever answers at the address.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use portcullis_protocol::identifiers::NodeId;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::codegen::http::Uri;
+use tonic::transport::Endpoint;
+use tower::Service;
+
+use super::ending::{Ending, Presented, Warden};
+use super::identity::OwnIdentity;
+use super::stream::{Peer, PeerStream};
+use super::tls::{Clock, HTTP2, client_config};
+use super::trust::{Refusal, Role, Trust};
+use super::verifier::refuse_other;
+
+/// The limits of an outgoing connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectorLimits {
+    /// How long looking up the name and connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long a connection may last.
+    pub connection_lifetime: Duration,
+}
+
+impl Default for ConnectorLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            connection_lifetime: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Why no connection to a peer was made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Not `host:port`.
+    #[error("`{address}` is not `host:port`; correct the node's endpoint in the register")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// Nothing answers there.
+    #[error("no connection to node `{node}` at `{address}`")]
+    Tcp {
+        /// The node called.
+        node: NodeId,
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// TLS failed, or the peer is not believed.
+    #[error("no handshake with node `{node}`")]
+    Handshake {
+        /// The node called.
+        node: NodeId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It took too long.
+    #[error("node `{node}` did not answer within {limit:?}")]
+    TimedOut {
+        /// The node called.
+        node: NodeId,
+        /// The limit.
+        limit: Duration,
+    },
+    /// It does not speak HTTP/2.
+    #[error("node `{node}` did not agree on HTTP/2")]
+    NotHttp2 {
+        /// The node called.
+        node: NodeId,
+    },
+    /// It is not, or no longer, believed.
+    #[error(transparent)]
+    Untrusted(#[from] Ending),
+}
+
+/// Makes the endpoint for `address` (`host:port`, as the register has it) with this exchange's HTTP/2 settings.
+///
+/// A ping every 20 s, on idle connections too, answered within 10 s, finds a dead peer in half a minute.
+///
+/// # Errors
+///
+/// [`ConnectError::Address`] if `address` is not `host:port`.
+pub fn endpoint(address: &str) -> Result<Endpoint, ConnectError> {
+    let wrong = || ConnectError::Address {
+        address: address.to_owned(),
+    };
+    let uri: Uri = format!("http://{address}/").parse().map_err(|_| wrong())?;
+    let plain = uri.port().is_some() && uri.path() == "/" && uri.query().is_none();
+    if !plain
+        || uri
+            .authority()
+            .is_none_or(|authority| authority.as_str() != address || address.contains('@'))
+    {
+        return Err(wrong());
+    }
+    Ok(Endpoint::from(uri)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true))
+}
+
+/// Connects to one node.
+#[derive(Clone)]
+pub struct PeerConnector {
+    node: NodeId,
+    tls: TlsConnector,
+    trust: Trust,
+    clock: Clock,
+    limits: ConnectorLimits,
+}
+
+impl PeerConnector {
+    /// Prepares to connect to `node` and no other.
+    ///
+    /// # Errors
+    ///
+    /// [`rustls::Error`] if TLS 1.3 cannot be configured: our fault.
+    pub fn new(
+        node: NodeId,
+        identity: Arc<OwnIdentity>,
+        trust: Trust,
+        clock: Clock,
+        limits: ConnectorLimits,
+    ) -> Result<Self, rustls::Error> {
+        let config = client_config(identity, trust.clone(), node.clone(), clock.clone())?;
+        Ok(Self {
+            node,
+            tls: TlsConnector::from(Arc::new(config)),
+            trust,
+            clock,
+            limits,
+        })
+    }
+
+    /// Connects to `address` (`host:port`) and judges who answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] says which step failed.
+    pub async fn connect(&self, address: &str) -> Result<PeerStream, ConnectError> {
+        let server_name = self
+            .trust
+            .current()
+            .server_name(&self.node)
+            .ok_or_else(|| {
+                Ending::from(Refusal::UnknownNode {
+                    node: self.node.clone(),
+                })
+            })?;
+        let tcp = self.tcp(address).await?;
+        let address = tcp
+            .peer_addr()
+            .map_err(|source| self.handshake_error(source))?;
+        let tls = self
+            .within(
+                self.limits.handshake_timeout,
+                self.tls.connect(server_name, tcp),
+            )
+            .await?
+            .map_err(|source| self.handshake_error(source))?;
+        let session = tls.get_ref().1;
+        if session.alpn_protocol() != Some(HTTP2) {
+            return Err(ConnectError::NotHttp2 {
+                node: self.node.clone(),
+            });
+        }
+        let presented =
+            Presented::new(Role::Server, session.peer_certificates()).ok_or_else(|| {
+                self.handshake_error(io::Error::other("a handshake without a certificate"))
+            })?;
+        let (warden, judged) = Warden::new(
+            presented,
+            &self.trust,
+            self.clock.clone(),
+            self.limits.connection_lifetime,
+        )?;
+        let judged = refuse_other(&self.node, judged).map_err(Ending::from)?;
+        let peer = Peer {
+            node: judged.node,
+            certificate_expiry: judged.certificate_expiry,
+            address,
+        };
+        Ok(PeerStream::new(tls.into(), peer, warden))
+    }
+
+    async fn tcp(&self, address: &str) -> Result<TcpStream, ConnectError> {
+        let tcp_error = |source| ConnectError::Tcp {
+            node: self.node.clone(),
+            address: address.to_owned(),
+            source,
+        };
+        let tcp = self
+            .within(self.limits.connect_timeout, TcpStream::connect(address))
+            .await?
+            .map_err(tcp_error)?;
+        tcp.set_nodelay(true).map_err(tcp_error)?;
+        Ok(tcp)
+    }
+
+    async fn within<F: Future>(&self, limit: Duration, step: F) -> Result<F::Output, ConnectError> {
+        let timed_out = |_| ConnectError::TimedOut {
+            node: self.node.clone(),
+            limit,
+        };
+        tokio::time::timeout(limit, step).await.map_err(timed_out)
+    }
+
+    fn handshake_error(&self, source: io::Error) -> ConnectError {
+        ConnectError::Handshake {
+            node: self.node.clone(),
+            source,
+        }
+    }
+}
+
+impl Service<Uri> for PeerConnector {
+    type Response = TokioIo<PeerStream>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let address = uri.authority().map_or("", |authority| authority.as_str());
+            connector.connect(address).await.map(TokioIo::new)
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! The one way in which this node speaks TLS, for both sides.
+//!
+//! TLS 1.3 alone (RFC 8446), over aws-lc-rs; the hybrid key exchange X25519MLKEM768 first; certificates on both sides;
+//! HTTP/2 by ALPN. Refuses session resumption, tickets and early data: each connection judges its peer anew.
+
+use std::sync::Arc;
+
+use portcullis_protocol::identifiers::NodeId;
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use rustls::server::NoServerSessionStorage;
+use rustls::time_provider::TimeProvider;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+
+use super::identity::OwnIdentity;
+use super::trust::Trust;
+use super::verifier::{AnyPeer, OnePeer};
+
+/// The protocol of RFC 9113, as named in ALPN.
+pub const HTTP2: &[u8] = b"h2";
+
+/// Where the time comes from by which certificates are judged.
+pub type Clock = Arc<dyn TimeProvider>;
+
+/// The clock of the operating system.
+#[must_use]
+pub fn system_clock() -> Clock {
+    Arc::new(rustls::time_provider::DefaultTimeProvider)
+}
+
+/// Builds the configuration that accepts every node of the register.
+///
+/// # Errors
+///
+/// [`rustls::Error`] if the provider cannot do TLS 1.3: our fault.
+pub fn server_config(
+    identity: Arc<OwnIdentity>,
+    trust: Trust,
+    clock: Clock,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = provider();
+    let mut config = ServerConfig::builder_with_details(provider.clone(), clock)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(AnyPeer::new(trust, provider)))
+        .with_cert_resolver(identity);
+    config.alpn_protocols = vec![HTTP2.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// Builds the configuration that connects to `expected` and to no other node.
+///
+/// # Errors
+///
+/// [`rustls::Error`] if the provider cannot do TLS 1.3: our fault.
+pub fn client_config(
+    identity: Arc<OwnIdentity>,
+    trust: Trust,
+    expected: NodeId,
+    clock: Clock,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = provider();
+    let mut config = ClientConfig::builder_with_details(provider.clone(), clock)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(OnePeer::new(expected, trust, provider)))
+        .with_client_cert_resolver(identity);
+    config.alpn_protocols = vec![HTTP2.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+/// The cryptography in use. Classical groups stay behind the hybrid one, for a peer whose library is older.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        kx_groups: vec![
+            kx_group::X25519MLKEM768,
+            kx_group::X25519,
+            kx_group::SECP256R1,
+        ],
+        ..default_provider()
+    })
+}

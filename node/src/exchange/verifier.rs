@@ -1,0 +1,190 @@
+//! The two places where rustls asks whether a peer is believed; both answer by [`super::trust`].
+//!
+//! Refuses TLS 1.2 signatures outright: neither side of this node can negotiate that version.
+
+use std::sync::Arc;
+
+use portcullis_protocol::identifiers::NodeId;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::trust::{JudgedPeer, Refusal, Role, Trust};
+
+/// Admits whichever node of the register connects.
+#[derive(Debug)]
+pub struct AnyPeer {
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
+}
+
+impl AnyPeer {
+    /// Judges by the current snapshot of `trust`.
+    #[must_use]
+    pub fn new(trust: Trust, provider: Arc<CryptoProvider>) -> Self {
+        Self { trust, provider }
+    }
+}
+
+impl ClientCertVerifier for AnyPeer {
+    /// No hint: the list of authorities is no one's business before it has said who it is, and a node has one certificate.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.trust
+            .current()
+            .judge(Role::Client, end_entity, intermediates, now)
+            .map_err(alert)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// Admits one node of the register, the one that was called.
+#[derive(Debug)]
+pub struct OnePeer {
+    expected: NodeId,
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
+}
+
+impl OnePeer {
+    /// Expects `expected`, judged by the current snapshot of `trust`.
+    #[must_use]
+    pub fn new(expected: NodeId, trust: Trust, provider: Arc<CryptoProvider>) -> Self {
+        Self {
+            expected,
+            trust,
+            provider,
+        }
+    }
+}
+
+impl ServerCertVerifier for OnePeer {
+    /// The name that rustls passes is not looked at: the register's name for the expected node is.
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let judged = self
+            .trust
+            .current()
+            .judge(Role::Server, end_entity, intermediates, now)
+            .map_err(alert)?;
+        refuse_other(&self.expected, judged).map_err(alert)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+pub(super) fn refuse_other(expected: &NodeId, judged: JudgedPeer) -> Result<JudgedPeer, Refusal> {
+    if judged.node == *expected {
+        return Ok(judged);
+    }
+    Err(Refusal::OtherNode {
+        expected: expected.clone(),
+        found: judged.node,
+    })
+}
+
+/// The refusal behind a failed handshake, where there is one.
+#[must_use]
+pub fn refusal_of(error: &std::io::Error) -> Option<&Refusal> {
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error else {
+        return None;
+    };
+    inner.downcast_ref()
+}
+
+/// Turns a refusal into what rustls takes. webpki's verdicts stay themselves, so that the peer gets the alert that fits
+/// (`certificate_expired`, `certificate_revoked`); ours travel inside, and the peer sees `certificate_unknown`.
+fn alert(refusal: Refusal) -> Error {
+    tracing::debug!(%refusal, "peer not believed");
+    match refusal {
+        Refusal::Chain { node: _, reason } => reason,
+        Refusal::Certificate(_)
+        | Refusal::UnknownUri { .. }
+        | Refusal::OtherDnsName { .. }
+        | Refusal::OtherNode { .. }
+        | Refusal::UnknownNode { .. }
+        | Refusal::Development { .. } => {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+        }
+    }
+}
+
+fn only_tls13() -> Error {
+    Error::General("a TLS 1.2 signature in a TLS 1.3 handshake".to_owned())
+}
