@@ -1,4 +1,27 @@
-//! Portcullis.
+//! What Portcullis nodes say to each other.
+//!
+//! Identifiers, markings, sealed records, the register and the frames of one hop: types that
+//! can only hold what the protocol allows, and the checks that make them. Nothing here reads a
+//! clock, draws a random number, opens a file or a socket: time, keys and salts are arguments.
+//!
+//! Top-down: [`record`] says what an originator signs, [`seal`] makes it, [`verify`] checks it;
+//! [`register`] says whose keys count; [`frame`] carries records over one hop. The wire format
+//! is `proto/portcullis/v1`; [`wire`] holds its generated types and nothing else does.
 
+pub mod body;
+pub mod digest;
 pub mod evaluation;
+pub mod frame;
 pub mod identifiers;
+pub mod keys;
+pub mod marking;
+pub mod merkle;
+pub mod named;
+pub mod record;
+pub mod register;
+pub mod rules;
+pub mod seal;
+pub mod statement;
+pub mod time;
+pub mod verify;
+pub mod wire;

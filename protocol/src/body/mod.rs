@@ -1,0 +1,354 @@
+//! What sections say: the bodies behind the digests.
+//!
+//! A body is decoded once, when its digest has been checked, and then holds only what its
+//! section may hold. Sizes are bounded; free text is kept as it came.
+
+mod selector;
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+pub use selector::{Selector, SelectorError, SelectorKind, Window, canonical};
+
+use crate::{
+    digest::Digest, identifiers::AuthorityId, marking::DataSubject, named::named,
+    record::SectionTag, wire,
+};
+
+/// The most bytes an encoded body has.
+pub const MAX_BODY_BYTES: usize = 4 << 20;
+/// The most selectors a subject names.
+pub const MAX_SELECTORS: usize = 256;
+/// The most bytes a free text has.
+pub const MAX_TEXT_BYTES: usize = 64 << 10;
+/// The most values a cell's key has.
+pub const MAX_CELL_VALUES: usize = 16;
+
+/// What one section says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// What the record is about.
+    Subject(Subject),
+    /// The threat and its assessment.
+    Assessment(Assessment),
+    /// The story.
+    Narrative(String),
+    /// Where it comes from.
+    Source(String),
+    /// Persons concerned.
+    Persons(Vec<Person>),
+    /// Files.
+    Attachments(Vec<Attachment>),
+    /// Counts of a risk profile.
+    Cells(Cells),
+}
+
+/// What a record is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The identifiers to look out for; at least one in an indicator or an alert.
+    pub selectors: Vec<Selector>,
+    /// A line for people.
+    pub title: String,
+    /// Whether it was made by a rule of the demo and is no real input.
+    pub generated: bool,
+}
+
+/// The threat and its assessment: kept apart from the facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessment {
+    /// The threat, for instance `narcotics`.
+    pub threat: String,
+    /// What a control found; outcomes only.
+    pub finding: Option<Finding>,
+    /// Free text.
+    pub text: String,
+}
+
+named! {
+    /// What a control found.
+    Finding, "finding", "`found`, `not-found`" {
+        /// The goods were not as declared.
+        Found = "found",
+        /// Nothing was found.
+        NotFound = "not-found",
+    }
+}
+
+/// A person concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The name.
+    pub name: String,
+    /// Their part in it.
+    pub role: String,
+    /// Their category.
+    pub category: DataSubject,
+}
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes.
+    pub content: Bytes,
+}
+
+/// Counts of a risk profile; it says whole what it counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cells {
+    /// The digest of the profile schema.
+    pub schema: Digest,
+    /// The period, for instance `2020`.
+    pub period: String,
+    /// The authorities whose rows are counted; never empty.
+    pub contributors: BTreeSet<AuthorityId>,
+    /// Which part this is, from 1.
+    pub part: u32,
+    /// Of how many.
+    pub parts: u32,
+    /// The counts, ascending by key, each key once.
+    pub cells: Vec<Cell>,
+}
+
+/// The counts of one cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// The values of the most specific level, in the schema's order.
+    pub key: Vec<String>,
+    /// Controls; at least one.
+    pub controls: u32,
+    /// Findings; at most as many.
+    pub findings: u32,
+}
+
+/// Why bytes are not the body of a section, or a body cannot be sealed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// They cannot be decoded.
+    #[error("the body cannot be decoded")]
+    Unreadable,
+    /// It is larger than allowed.
+    #[error("the body has {0} bytes, {MAX_BODY_BYTES} are allowed; split it")]
+    TooLarge(usize),
+    /// A list or text is longer than allowed.
+    #[error("`{0}` is longer than allowed; shorten it")]
+    TooLong(&'static str),
+    /// A subject names nothing.
+    #[error("a subject names at least one selector")]
+    NoSelector,
+    /// A selector is not valid.
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    /// A field holds a value that is not allowed.
+    #[error("`{0}` holds a value that is not allowed")]
+    Value(&'static str),
+}
+
+impl Body {
+    /// The section that holds this.
+    #[must_use]
+    pub const fn tag(&self) -> SectionTag {
+        match self {
+            Self::Subject(_) => SectionTag::Subject,
+            Self::Assessment(_) => SectionTag::Assessment,
+            Self::Narrative(_) => SectionTag::Narrative,
+            Self::Source(_) => SectionTag::Source,
+            Self::Persons(_) => SectionTag::Persons,
+            Self::Attachments(_) => SectionTag::Attachments,
+            Self::Cells(_) => SectionTag::Cells,
+        }
+    }
+
+    /// Cells: the smallest count of controls of any cell.
+    #[must_use]
+    pub fn least_count(&self) -> Option<u32> {
+        match self {
+            Self::Cells(cells) => cells.cells.iter().map(|cell| cell.controls).min(),
+            Self::Subject(_)
+            | Self::Assessment(_)
+            | Self::Narrative(_)
+            | Self::Source(_)
+            | Self::Persons(_)
+            | Self::Attachments(_) => None,
+        }
+    }
+
+    /// The bytes to seal.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`] if it would be refused when decoded.
+    pub fn encode(&self) -> Result<Bytes, BodyError> {
+        let bytes: Bytes = match self {
+            Self::Subject(subject) => wire::Subject::from(subject).encode_to_vec(),
+            Self::Assessment(assessment) => wire::Assessment::from(assessment).encode_to_vec(),
+            Self::Narrative(text) => wire::Narrative { text: text.clone() }.encode_to_vec(),
+            Self::Source(text) => wire::Source { text: text.clone() }.encode_to_vec(),
+            Self::Persons(persons) => wire::Persons {
+                persons: persons.iter().map(wire::Person::from).collect(),
+            }
+            .encode_to_vec(),
+            Self::Attachments(files) => wire::Attachments {
+                attachments: files.iter().map(wire::Attachment::from).collect(),
+            }
+            .encode_to_vec(),
+            Self::Cells(cells) => wire::Cells::from(cells).encode_to_vec(),
+        }
+        .into();
+        Self::decode(self.tag(), &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads the body of a section.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`] says what is not allowed in it.
+    pub fn decode(tag: SectionTag, bytes: &Bytes) -> Result<Self, BodyError> {
+        if bytes.len() > MAX_BODY_BYTES {
+            return Err(BodyError::TooLarge(bytes.len()));
+        }
+        match tag {
+            SectionTag::Subject => decode::<wire::Subject>(bytes)?
+                .try_into()
+                .map(Self::Subject),
+            SectionTag::Assessment => decode::<wire::Assessment>(bytes)?
+                .try_into()
+                .map(Self::Assessment),
+            SectionTag::Narrative => {
+                text("narrative", decode::<wire::Narrative>(bytes)?.text).map(Self::Narrative)
+            }
+            SectionTag::Source => {
+                text("source", decode::<wire::Source>(bytes)?.text).map(Self::Source)
+            }
+            SectionTag::Persons => decode::<wire::Persons>(bytes)?
+                .persons
+                .into_iter()
+                .map(Person::try_from)
+                .collect::<Result<_, _>>()
+                .map(Self::Persons),
+            SectionTag::Attachments => decode::<wire::Attachments>(bytes)?
+                .attachments
+                .into_iter()
+                .map(Attachment::try_from)
+                .collect::<Result<_, _>>()
+                .map(Self::Attachments),
+            SectionTag::Cells => decode::<wire::Cells>(bytes)?.try_into().map(Self::Cells),
+        }
+    }
+}
+
+fn decode<M: prost::Message + Default>(bytes: &Bytes) -> Result<M, BodyError> {
+    M::decode(bytes.clone()).map_err(|_| BodyError::Unreadable)
+}
+
+/// Takes a text that is not longer than allowed.
+pub(crate) fn text(field: &'static str, text: String) -> Result<String, BodyError> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(BodyError::TooLong(field));
+    }
+    Ok(text)
+}
+
+impl Cells {
+    /// Checks what the wire cannot say: parts, counts, ascending keys of one length.
+    pub(crate) fn checked(self) -> Result<Self, BodyError> {
+        let parts_fit = (1..=self.parts).contains(&self.part);
+        if !parts_fit {
+            return Err(BodyError::Value("part"));
+        }
+        if self.contributors.is_empty() {
+            return Err(BodyError::Value("contributors"));
+        }
+        if self.period.is_empty() || self.period.len() > 32 {
+            return Err(BodyError::Value("period"));
+        }
+        let width = self.cells.first().map_or(0, |cell| cell.key.len());
+        let counts_fit = self.cells.iter().all(|cell| {
+            cell.controls > 0 && cell.findings <= cell.controls && cell.key.len() == width
+        });
+        if !counts_fit || width == 0 || width > MAX_CELL_VALUES {
+            return Err(BodyError::Value("cells"));
+        }
+        let ascending = self.cells.is_sorted_by(|left, right| left.key < right.key);
+        if ascending {
+            Ok(self)
+        } else {
+            Err(BodyError::Value("cells"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(cells: Vec<Cell>) -> Cells {
+        Cells {
+            schema: Digest::from_bytes([1; 32]),
+            period: "2020".to_owned(),
+            contributors: ["kr-customs-40".parse().unwrap()].into(),
+            part: 1,
+            parts: 1,
+            cells,
+        }
+    }
+
+    fn cell(key: &str, controls: u32, findings: u32) -> Cell {
+        Cell {
+            key: vec![key.to_owned()],
+            controls,
+            findings,
+        }
+    }
+
+    #[test]
+    fn a_body_reads_as_it_was_written() {
+        let body = Body::Cells(cells(vec![cell("a", 3, 1), cell("b", 2, 2)]));
+        assert_eq!(
+            Body::decode(SectionTag::Cells, &body.encode().unwrap()),
+            Ok(body.clone())
+        );
+        assert_eq!(body.least_count(), Some(2));
+    }
+
+    #[test]
+    fn counts_that_cannot_be_are_refused() {
+        for bad in [
+            vec![],
+            vec![cell("a", 0, 0)],
+            vec![cell("a", 1, 2)],
+            vec![cell("b", 1, 0), cell("a", 1, 0)],
+            vec![cell("a", 1, 0), cell("a", 1, 0)],
+        ] {
+            assert!(Body::Cells(cells(bad)).encode().is_err());
+        }
+        let mut second_of_one = cells(vec![cell("a", 1, 0)]);
+        second_of_one.part = 2;
+        assert!(Body::Cells(second_of_one).encode().is_err());
+    }
+
+    #[test]
+    fn a_subject_that_names_nothing_is_refused() {
+        let subject = Subject {
+            selectors: Vec::new(),
+            title: String::new(),
+            generated: false,
+        };
+        assert_eq!(Body::Subject(subject).encode(), Err(BodyError::NoSelector));
+    }
+
+    #[test]
+    fn long_texts_are_refused() {
+        assert_eq!(
+            Body::Narrative("x".repeat(MAX_TEXT_BYTES + 1)).encode(),
+            Err(BodyError::TooLong("narrative"))
+        );
+    }
+}

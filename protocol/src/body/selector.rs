@@ -1,0 +1,299 @@
+//! Selectors: what a record is about, as identifiers that can be looked up.
+//!
+//! A selector holds the canonical text of its kind and nothing else. Container and plate
+//! selectors need a time window, because boxes and plates are used again (DESIGN §2).
+
+use std::fmt;
+
+use crate::{
+    identifiers::{
+        BillOfLading, ContainerNumber, ContainerReading, Eori, HsCode, ImoNumber, ImoReading, Mmsi,
+        Plate, SealNumber, TraderId, UnLocode,
+    },
+    named::named,
+    time::Timestamp,
+};
+
+named! {
+    /// What an identifier identifies.
+    SelectorKind, "kind of selector",
+    "`container`, `imo`, `mmsi`, `bill-of-lading`, `seal`, `eori`, `plate`, `unlocode`, `hs`, `trader`" {
+        /// A container number (ISO 6346).
+        Container = "container",
+        /// A ship by its IMO number.
+        Imo = "imo",
+        /// A radio station by its MMSI.
+        Mmsi = "mmsi",
+        /// A bill of lading.
+        BillOfLading = "bill-of-lading",
+        /// A container seal.
+        Seal = "seal",
+        /// An economic operator.
+        Eori = "eori",
+        /// A vehicle.
+        Plate = "plate",
+        /// A place.
+        UnLocode = "unlocode",
+        /// Goods.
+        HsCode = "hs",
+        /// An importer or seller of a national register.
+        Trader = "trader",
+    }
+}
+
+impl SelectorKind {
+    /// Whether a selector of this kind says nothing without a time window.
+    #[must_use]
+    pub const fn needs_window(self) -> bool {
+        matches!(self, Self::Container | Self::Plate)
+    }
+
+    /// Whether its key space is large enough for a keyed hash on disk to hide it (DESIGN §7).
+    #[must_use]
+    pub const fn is_high_entropy(self) -> bool {
+        !matches!(self, Self::UnLocode | Self::HsCode)
+    }
+}
+
+/// A span of time: from `from` up to and including `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end.
+    pub until: Timestamp,
+}
+
+impl Window {
+    /// Whether `time` lies in it.
+    #[must_use]
+    pub fn contains(&self, time: Timestamp) -> bool {
+        self.from <= time && time <= self.until
+    }
+}
+
+/// Why a text is no selector.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// The identifier is not one of its kind.
+    #[error("no {kind} selector: {why}")]
+    Identifier {
+        /// The kind it was given for.
+        kind: SelectorKind,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The kind needs a time window.
+    #[error(
+        "a {0} selector needs a time window, for such identifiers are used again; give both ends"
+    )]
+    NoWindow(SelectorKind),
+    /// The window ends before it begins.
+    #[error("the time window ends before it begins")]
+    EmptyWindow,
+}
+
+/// An identifier to look out for, in its canonical text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Selector {
+    kind: SelectorKind,
+    value: String,
+    window: Option<Window>,
+    unchecked: bool,
+}
+
+impl Selector {
+    /// Reads an identifier of this kind, with its check digit if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectorError`] says what is wrong with identifier or window.
+    pub fn new(
+        kind: SelectorKind,
+        text: &str,
+        window: Option<Window>,
+    ) -> Result<Self, SelectorError> {
+        check_window(kind, window)?;
+        Ok(Self {
+            kind,
+            value: canonical(kind, text)?,
+            window,
+            unchecked: false,
+        })
+    }
+
+    /// Reads an identifier of the right shape even if its check digit is wrong; the selector says
+    /// so. This is for the night when nobody can read the box again.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectorError`] says what is wrong with identifier or window.
+    pub fn accept_unchecked(
+        kind: SelectorKind,
+        text: &str,
+        window: Option<Window>,
+    ) -> Result<Self, SelectorError> {
+        let Some(value) = unchecked(kind, text)? else {
+            return Self::new(kind, text, window);
+        };
+        check_window(kind, window)?;
+        Ok(Self {
+            kind,
+            value,
+            window,
+            unchecked: true,
+        })
+    }
+
+    /// What it identifies.
+    #[must_use]
+    pub const fn kind(&self) -> SelectorKind {
+        self.kind
+    }
+
+    /// The canonical text.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// When it counts.
+    #[must_use]
+    pub const fn window(&self) -> Option<Window> {
+        self.window
+    }
+
+    /// Whether its check digit is wrong and was accepted all the same.
+    #[must_use]
+    pub const fn is_unchecked(&self) -> bool {
+        self.unchecked
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.value)
+    }
+}
+
+impl fmt::Debug for Selector {
+    /// The value stays out: it ends up in logs too easily.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Selector({})", self.kind)
+    }
+}
+
+fn check_window(kind: SelectorKind, window: Option<Window>) -> Result<(), SelectorError> {
+    match window {
+        None if kind.needs_window() => Err(SelectorError::NoWindow(kind)),
+        Some(window) if window.until < window.from => Err(SelectorError::EmptyWindow),
+        None | Some(_) => Ok(()),
+    }
+}
+
+/// The canonical text of an identifier of this kind.
+///
+/// # Errors
+///
+/// [`SelectorError::Identifier`] if it is none.
+pub fn canonical(kind: SelectorKind, text: &str) -> Result<String, SelectorError> {
+    match kind {
+        SelectorKind::Container => read::<ContainerNumber>(kind, text),
+        SelectorKind::Imo => read::<ImoNumber>(kind, text),
+        SelectorKind::Mmsi => read::<Mmsi>(kind, text),
+        SelectorKind::BillOfLading => read::<BillOfLading>(kind, text),
+        SelectorKind::Seal => read::<SealNumber>(kind, text),
+        SelectorKind::Eori => read::<Eori>(kind, text),
+        SelectorKind::Plate => read::<Plate>(kind, text),
+        SelectorKind::UnLocode => read::<UnLocode>(kind, text),
+        SelectorKind::HsCode => read::<HsCode>(kind, text),
+        SelectorKind::Trader => read::<TraderId>(kind, text),
+    }
+}
+
+fn read<T>(kind: SelectorKind, text: &str) -> Result<String, SelectorError>
+where
+    T: std::str::FromStr + ToString,
+    T::Err: fmt::Display,
+{
+    text.parse::<T>()
+        .map(|value| value.to_string())
+        .map_err(|error| identifier_error(kind, &error))
+}
+
+fn identifier_error(kind: SelectorKind, error: &dyn fmt::Display) -> SelectorError {
+    SelectorError::Identifier {
+        kind,
+        why: error.to_string(),
+    }
+}
+
+/// The canonical text of an identifier whose check digit is wrong; `None` if it is right, or if
+/// the kind has none.
+fn unchecked(kind: SelectorKind, text: &str) -> Result<Option<String>, SelectorError> {
+    match kind {
+        SelectorKind::Container => match ContainerNumber::parse_unchecked(text) {
+            Ok(ContainerReading::Unchecked(number)) => Ok(Some(number.to_string())),
+            Ok(ContainerReading::Checked(_)) => Ok(None),
+            Err(error) => Err(identifier_error(kind, &error)),
+        },
+        SelectorKind::Imo => match ImoNumber::parse_unchecked(text) {
+            Ok(ImoReading::Unchecked(number)) => Ok(Some(number.to_string())),
+            Ok(ImoReading::Checked(_)) => Ok(None),
+            Err(error) => Err(identifier_error(kind, &error)),
+        },
+        SelectorKind::Mmsi
+        | SelectorKind::BillOfLading
+        | SelectorKind::Seal
+        | SelectorKind::Eori
+        | SelectorKind::Plate
+        | SelectorKind::UnLocode
+        | SelectorKind::HsCode
+        | SelectorKind::Trader => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn march() -> Option<Window> {
+        Some(Window {
+            from: "2021-03-01".parse().unwrap(),
+            until: "2021-03-31".parse().unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_container_needs_a_window_and_its_check_digit() {
+        let kind = SelectorKind::Container;
+        assert!(Selector::new(kind, "CSQU3054383", march()).is_ok());
+        assert_eq!(
+            Selector::new(kind, "CSQU3054383", None),
+            Err(SelectorError::NoWindow(kind))
+        );
+        assert!(Selector::new(kind, "CSQU3054384", march()).is_err());
+    }
+
+    #[test]
+    fn a_wrong_check_digit_is_accepted_only_when_asked_and_shows() {
+        let kind = SelectorKind::Container;
+        let wrong = Selector::accept_unchecked(kind, "CSQU3054384", march()).unwrap();
+        assert!(wrong.is_unchecked());
+        let right = Selector::accept_unchecked(kind, "CSQU3054383", march()).unwrap();
+        assert!(!right.is_unchecked());
+        assert!(Selector::accept_unchecked(kind, "CSQU305", march()).is_err());
+    }
+
+    #[test]
+    fn a_window_that_ends_before_it_begins_is_refused() {
+        let window = march().map(|window| Window {
+            from: window.until,
+            until: window.from,
+        });
+        assert_eq!(
+            Selector::new(SelectorKind::Imo, "9074729", window),
+            Err(SelectorError::EmptyWindow)
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! The Merkle trees of the protocol: batches of records, items of a frame, answers of a receipt.
+//!
+//! A tree has a power of two of leaves, so that a path's length says nothing but the size that
+//! the signed statement names anyway. Leaves and inner nodes are hashed under labels of their
+//! own, so that neither can stand for the other.
+
+use crate::digest::Digest;
+
+/// The most leaves a tree has.
+pub const MAX_LEAVES: usize = 1024;
+
+/// A tree over digests, kept whole to give paths.
+pub struct Tree {
+    /// Level 0 holds the leaves, the last level the root alone.
+    levels: Vec<Vec<Digest>>,
+}
+
+/// Why digests make no tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a tree has a power of two of leaves, at most 1024; this one has {0}")]
+pub struct TreeSizeError(pub usize);
+
+impl Tree {
+    /// Builds the tree over `leaves`.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeSizeError`] unless their number is a power of two up to [`MAX_LEAVES`].
+    pub fn new(leaves: Vec<Digest>) -> Result<Self, TreeSizeError> {
+        let size = leaves.len();
+        if !size.is_power_of_two() || size > MAX_LEAVES {
+            return Err(TreeSizeError(size));
+        }
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            let above = level
+                .chunks_exact(2)
+                .filter_map(|pair| match pair {
+                    [left, right] => Some(parent(left, right)),
+                    _ => None,
+                })
+                .collect();
+            levels.push(above);
+        }
+        Ok(Self { levels })
+    }
+
+    /// Builds the tree over `leaves` filled up to a power of two with a digest that no leaf has.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeSizeError`] if there are none or more than [`MAX_LEAVES`].
+    pub fn padded(mut leaves: Vec<Digest>) -> Result<Self, TreeSizeError> {
+        if leaves.is_empty() || leaves.len() > MAX_LEAVES {
+            return Err(TreeSizeError(leaves.len()));
+        }
+        let filler = Digest::labelled("portcullis tree filler v1", &[]);
+        leaves.resize(leaves.len().next_power_of_two(), filler);
+        Self::new(leaves)
+    }
+
+    /// The root.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        self.levels
+            .last()
+            .and_then(|level| level.first())
+            .copied()
+            .unwrap_or_else(|| Digest::from_bytes([0; 32]))
+    }
+
+    /// The number of leaves.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.levels.first().map_or(0, Vec::len)
+    }
+
+    /// The siblings from leaf `position` up to below the root; empty beyond the last leaf.
+    #[must_use]
+    pub fn path(&self, position: usize) -> Vec<Digest> {
+        if position >= self.size() {
+            return Vec::new();
+        }
+        let below_root = self.levels.len().saturating_sub(1);
+        self.levels
+            .iter()
+            .take(below_root)
+            .enumerate()
+            .filter_map(|(height, level)| level.get((position >> height) ^ 1).copied())
+            .collect()
+    }
+}
+
+fn parent(left: &Digest, right: &Digest) -> Digest {
+    Digest::labelled(
+        "portcullis batch node v1",
+        &[left.as_bytes(), right.as_bytes()],
+    )
+}
+
+/// The root that `leaf` at `position` and its siblings lead to. The caller has checked that the
+/// path has as many siblings as the tree has levels, and that `position` lies within it.
+#[must_use]
+pub fn root_from_path(leaf: Digest, position: usize, path: &[Digest]) -> Digest {
+    path.iter()
+        .enumerate()
+        .fold(leaf, |node, (height, sibling)| {
+            if (position >> height) & 1 == 0 {
+                parent(&node, sibling)
+            } else {
+                parent(sibling, &node)
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(count: usize) -> Vec<Digest> {
+        (0..count)
+            .map(|i| Digest::labelled("leaf", &[&i.to_be_bytes()]))
+            .collect()
+    }
+
+    #[test]
+    fn every_leaf_leads_to_the_root_from_its_place_only() {
+        for size in [1, 2, 4, 16, 1024] {
+            let leaves = leaves(size);
+            let tree = Tree::new(leaves.clone()).unwrap();
+            for (position, leaf) in leaves.iter().enumerate() {
+                let path = tree.path(position);
+                assert_eq!(path.len(), size.trailing_zeros() as usize);
+                assert_eq!(root_from_path(*leaf, position, &path), tree.root());
+                if size > 1 {
+                    assert_ne!(root_from_path(*leaf, position ^ 1, &path), tree.root());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_sizes_are_no_trees() {
+        for size in [0, 3, 2048] {
+            assert!(Tree::new(leaves(size)).is_err(), "{size}");
+        }
+        assert_eq!(Tree::padded(leaves(3)).unwrap().size(), 4);
+        assert!(Tree::padded(leaves(1025)).is_err());
+        assert!(Tree::padded(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn an_inner_node_is_no_leaf() {
+        let tree = Tree::new(leaves(4)).unwrap();
+        let inner = Tree::new(tree.levels[1].clone()).unwrap();
+        // The collapsed tree has the same root but half the size, which the statement binds.
+        assert_eq!(inner.root(), tree.root());
+        assert_ne!(inner.size(), tree.size());
+    }
+}

@@ -1,0 +1,448 @@
+//! The register between wire and domain, and the checks of its content.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::{Authority, AuthorityKind, LegalRegime, Node, Register, RegisteredKey, node_uri};
+use crate::{
+    digest::Digest,
+    identifiers::FederationId,
+    keys::{KeyUse, PublicKey},
+    rules::Rule,
+    time::Timestamp,
+    verify::Refusal,
+    wire,
+};
+
+/// The most authorities, nodes of one and keys of one that a register lists.
+const MAX_AUTHORITIES: usize = 10_000;
+const MAX_NODES: usize = 64;
+const MAX_KEYS: usize = 64;
+
+/// Why a register or a request is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// It cannot be decoded.
+    #[error("it cannot be decoded")]
+    Unreadable,
+    /// A field is missing or holds what it must not.
+    #[error("{of}: `{field}` is missing or holds a value that is not allowed")]
+    Field {
+        /// Of which authority, node or register.
+        of: String,
+        /// The field.
+        field: &'static str,
+    },
+    /// Something that must be unique stands twice.
+    #[error("{what} `{value}` stands twice")]
+    Twice {
+        /// What it is.
+        what: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// The threshold cannot be met.
+    #[error(
+        "a threshold of {threshold} with {keys} governance keys can never be met, or needs nobody"
+    )]
+    Threshold {
+        /// The threshold.
+        threshold: u32,
+        /// How many keys there are.
+        keys: usize,
+    },
+}
+
+impl From<RegisterError> for Refusal {
+    fn from(error: RegisterError) -> Self {
+        let rule = match error {
+            RegisterError::Unreadable => Rule::RegisterUnreadable,
+            RegisterError::Field { .. }
+            | RegisterError::Twice { .. }
+            | RegisterError::Threshold { .. } => Rule::RegisterContent,
+        };
+        Self::new(rule, error.to_string())
+    }
+}
+
+fn field(of: &str, field: &'static str) -> RegisterError {
+    RegisterError::Field {
+        of: of.to_owned(),
+        field,
+    }
+}
+
+impl From<AuthorityKind> for wire::AuthorityKind {
+    fn from(kind: AuthorityKind) -> Self {
+        match kind {
+            AuthorityKind::Customs => Self::Customs,
+            AuthorityKind::Police => Self::Police,
+            AuthorityKind::PortAuthority => Self::PortAuthority,
+            AuthorityKind::PrivateOperator => Self::PrivateOperator,
+            AuthorityKind::Hub => Self::Hub,
+        }
+    }
+}
+
+fn authority_kind(number: i32) -> Option<AuthorityKind> {
+    match wire::AuthorityKind::try_from(number).ok()? {
+        wire::AuthorityKind::Customs => Some(AuthorityKind::Customs),
+        wire::AuthorityKind::Police => Some(AuthorityKind::Police),
+        wire::AuthorityKind::PortAuthority => Some(AuthorityKind::PortAuthority),
+        wire::AuthorityKind::PrivateOperator => Some(AuthorityKind::PrivateOperator),
+        wire::AuthorityKind::Hub => Some(AuthorityKind::Hub),
+        wire::AuthorityKind::Unspecified => None,
+    }
+}
+
+impl From<LegalRegime> for wire::LegalRegime {
+    fn from(regime: LegalRegime) -> Self {
+        match regime {
+            LegalRegime::Led => Self::Led,
+            LegalRegime::Gdpr => Self::Gdpr,
+            LegalRegime::Both => Self::Both,
+            LegalRegime::ThirdCountry => Self::ThirdCountry,
+        }
+    }
+}
+
+fn legal_regime(number: i32) -> Option<LegalRegime> {
+    match wire::LegalRegime::try_from(number).ok()? {
+        wire::LegalRegime::Led => Some(LegalRegime::Led),
+        wire::LegalRegime::Gdpr => Some(LegalRegime::Gdpr),
+        wire::LegalRegime::Both => Some(LegalRegime::Both),
+        wire::LegalRegime::ThirdCountry => Some(LegalRegime::ThirdCountry),
+        wire::LegalRegime::Unspecified => None,
+    }
+}
+
+fn key_use(number: i32) -> Option<KeyUse> {
+    match wire::KeyUse::try_from(number).ok()? {
+        wire::KeyUse::Sealing => Some(KeyUse::Sealing),
+        wire::KeyUse::Hop => Some(KeyUse::Hop),
+        wire::KeyUse::Log => Some(KeyUse::Log),
+        wire::KeyUse::Agreement => Some(KeyUse::Agreement),
+        wire::KeyUse::Governance => Some(KeyUse::Governance),
+        // A person's key is never in the register.
+        wire::KeyUse::Person | wire::KeyUse::Unspecified => None,
+    }
+}
+
+fn wire_key(public: &PublicKey) -> wire::Key {
+    let algorithm = if public.usage() == KeyUse::Agreement {
+        wire::KeyAlgorithm::X25519
+    } else {
+        wire::KeyAlgorithm::Ed25519
+    };
+    wire::Key {
+        r#use: wire::KeyUse::from(public.usage()).into(),
+        algorithm: algorithm.into(),
+        public: Bytes::copy_from_slice(&public.to_bytes()),
+        retired_at_ms: 0,
+        compromised_since_ms: 0,
+    }
+}
+
+impl From<&RegisteredKey> for wire::Key {
+    fn from(key: &RegisteredKey) -> Self {
+        Self {
+            retired_at_ms: Timestamp::to_wire(key.retired_at),
+            compromised_since_ms: Timestamp::to_wire(key.compromised_since),
+            ..wire_key(&key.public)
+        }
+    }
+}
+
+fn registered_key(wire: wire::Key, of: &str) -> Result<RegisteredKey, RegisterError> {
+    let wire::Key {
+        r#use,
+        algorithm,
+        public,
+        retired_at_ms,
+        compromised_since_ms,
+    } = wire;
+    let usage = key_use(r#use).ok_or_else(|| field(of, "key use"))?;
+    let public = PublicKey::from_slice(usage, &public).map_err(|_| field(of, "key"))?;
+    if wire_key(&public).algorithm != algorithm {
+        return Err(field(of, "key algorithm"));
+    }
+    Ok(RegisteredKey {
+        public,
+        retired_at: Timestamp::from_wire(retired_at_ms),
+        compromised_since: Timestamp::from_wire(compromised_since_ms),
+    })
+}
+
+impl Node {
+    fn to_wire(&self, federation: &FederationId) -> wire::Node {
+        wire::Node {
+            id: self.id.to_string(),
+            dns_name: self.dns_name.clone(),
+            uri: self.uri(federation),
+            endpoint: self.endpoint.clone(),
+            trust_anchor: Bytes::copy_from_slice(&self.trust_anchor),
+            keys: self.keys.iter().map(wire::Key::from).collect(),
+        }
+    }
+
+    fn from_wire(wire: wire::Node, federation: &FederationId) -> Result<Self, RegisterError> {
+        let wire::Node {
+            id,
+            dns_name,
+            uri,
+            endpoint,
+            trust_anchor,
+            keys,
+        } = wire;
+        let of = format!("node `{id}`");
+        let id = id.parse().map_err(|_| field(&of, "id"))?;
+        if uri != node_uri(federation, &id) {
+            return Err(field(&of, "uri"));
+        }
+        if !is_dns_name(&dns_name) {
+            return Err(field(&of, "dns_name"));
+        }
+        if !is_endpoint(&endpoint) {
+            return Err(field(&of, "endpoint"));
+        }
+        if trust_anchor.is_empty() || trust_anchor.len() > 16_384 {
+            return Err(field(&of, "trust_anchor"));
+        }
+        if keys.len() > MAX_KEYS {
+            return Err(field(&of, "keys"));
+        }
+        let keys = keys
+            .into_iter()
+            .map(|key| registered_key(key, &of))
+            .collect::<Result<Vec<_>, _>>()?;
+        if keys
+            .iter()
+            .any(|key| key.public.usage() == KeyUse::Governance)
+        {
+            return Err(field(&of, "key use"));
+        }
+        Ok(Self {
+            id,
+            dns_name,
+            endpoint,
+            trust_anchor: trust_anchor.to_vec(),
+            keys,
+        })
+    }
+}
+
+fn is_dns_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    (1..=253).contains(&name.len()) && name.split('.').all(label)
+}
+
+fn is_endpoint(endpoint: &str) -> bool {
+    endpoint
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+impl Authority {
+    /// The authority as a register or a request lists it.
+    pub(super) fn to_wire(&self, federation: &FederationId) -> wire::Authority {
+        wire::Authority {
+            id: self.id.to_string(),
+            name: self.name.clone(),
+            kind: wire::AuthorityKind::from(self.kind).into(),
+            country: self.country.to_string(),
+            group: self.group.clone(),
+            regime: wire::LegalRegime::from(self.regime).into(),
+            communities: self.communities.clone(),
+            clients: self.clients.iter().map(ToString::to_string).collect(),
+            nodes: self
+                .nodes
+                .iter()
+                .map(|node| node.to_wire(federation))
+                .collect(),
+            contact: self.contact.clone(),
+        }
+    }
+
+    pub(super) fn from_wire(
+        wire: wire::Authority,
+        federation: &FederationId,
+    ) -> Result<Self, RegisterError> {
+        let wire::Authority {
+            id,
+            name,
+            kind,
+            country,
+            group,
+            regime,
+            communities,
+            clients,
+            nodes,
+            contact,
+        } = wire;
+        let of = format!("authority `{id}`");
+        if nodes.is_empty() || nodes.len() > MAX_NODES {
+            return Err(field(&of, "nodes"));
+        }
+        if name.is_empty() || name.len() > 256 || group.is_empty() || group.len() > 64 {
+            return Err(field(&of, "name or group"));
+        }
+        Ok(Self {
+            id: id.parse().map_err(|_| field(&of, "id"))?,
+            name,
+            kind: authority_kind(kind).ok_or_else(|| field(&of, "kind"))?,
+            country: country.parse().map_err(|_| field(&of, "country"))?,
+            group,
+            regime: legal_regime(regime).ok_or_else(|| field(&of, "regime"))?,
+            communities,
+            clients: clients
+                .iter()
+                .map(|client| client.parse().map_err(|_| field(&of, "clients")))
+                .collect::<Result<_, _>>()?,
+            nodes: nodes
+                .into_iter()
+                .map(|node| Node::from_wire(node, federation))
+                .collect::<Result<_, _>>()?,
+            contact,
+        })
+    }
+}
+
+impl From<&Register> for wire::Register {
+    fn from(register: &Register) -> Self {
+        Self {
+            federation: register.federation.to_string(),
+            epoch: register.epoch,
+            previous: register.previous.map_or_else(Bytes::new, |digest| {
+                Bytes::copy_from_slice(digest.as_bytes())
+            }),
+            development: register.development,
+            threshold: register.threshold,
+            governance: register.governance.iter().map(wire_key).collect(),
+            authorities: register
+                .authorities
+                .values()
+                .map(|authority| authority.to_wire(&register.federation))
+                .collect(),
+            issued_at_ms: register.issued_at.as_millis(),
+        }
+    }
+}
+
+impl TryFrom<wire::Register> for Register {
+    type Error = RegisterError;
+
+    fn try_from(wire: wire::Register) -> Result<Self, Self::Error> {
+        let wire::Register {
+            federation,
+            epoch,
+            previous,
+            development,
+            threshold,
+            governance,
+            authorities,
+            issued_at_ms,
+        } = wire;
+        const OF: &str = "register";
+        let federation: FederationId = federation.parse().map_err(|_| field(OF, "federation"))?;
+        let previous = if previous.is_empty() {
+            None
+        } else {
+            Some(Digest::from_slice(&previous).ok_or_else(|| field(OF, "previous"))?)
+        };
+        if epoch == 0 || (epoch == 1) != previous.is_none() {
+            return Err(field(OF, "epoch"));
+        }
+        if authorities.len() > MAX_AUTHORITIES || governance.len() > MAX_KEYS {
+            return Err(field(OF, "authorities"));
+        }
+        let register = Self {
+            governance: governance_keys(governance)?,
+            authorities: members(authorities, &federation)?,
+            federation,
+            epoch,
+            previous,
+            development,
+            threshold,
+            issued_at: Timestamp::from_millis(issued_at_ms),
+        };
+        check_threshold(&register)?;
+        check_unique(&register)?;
+        Ok(register)
+    }
+}
+
+fn governance_keys(keys: Vec<wire::Key>) -> Result<Vec<PublicKey>, RegisterError> {
+    keys.into_iter()
+        .map(|key| registered_key(key, "governance"))
+        .map(|key| match key {
+            Ok(key) if key.public.usage() == KeyUse::Governance => Ok(key.public),
+            Ok(_) => Err(field("governance", "key use")),
+            Err(error) => Err(error),
+        })
+        .collect()
+}
+
+fn members(
+    authorities: Vec<wire::Authority>,
+    federation: &FederationId,
+) -> Result<BTreeMap<crate::identifiers::AuthorityId, Authority>, RegisterError> {
+    let mut members = BTreeMap::new();
+    for wire in authorities {
+        let authority = Authority::from_wire(wire, federation)?;
+        let id = authority.id.clone();
+        if members.insert(id.clone(), authority).is_some() {
+            return Err(RegisterError::Twice {
+                what: "authority",
+                value: id.to_string(),
+            });
+        }
+    }
+    Ok(members)
+}
+
+fn check_threshold(register: &Register) -> Result<(), RegisterError> {
+    let keys = register.governance.len();
+    let met = (1..=keys).contains(&usize::try_from(register.threshold).unwrap_or(usize::MAX));
+    if met {
+        Ok(())
+    } else {
+        Err(RegisterError::Threshold {
+            threshold: register.threshold,
+            keys,
+        })
+    }
+}
+
+/// Ids, names, addresses and keys each stand once in the whole federation.
+fn check_unique(register: &Register) -> Result<(), RegisterError> {
+    let mut seen = BTreeSet::new();
+    let mut once = |what: &'static str, value: String| {
+        if seen.insert((what, value.clone())) {
+            Ok(())
+        } else {
+            Err(RegisterError::Twice { what, value })
+        }
+    };
+    for (_, node) in register.nodes() {
+        once("node", node.id.to_string())?;
+        once("DNS name", node.dns_name.clone())?;
+        once("endpoint", node.endpoint.clone())?;
+        for key in &node.keys {
+            // The bytes, not the id: the same bytes for two uses would be two ids.
+            once(
+                "key",
+                data_encoding::HEXLOWER.encode(&key.public.to_bytes()),
+            )?;
+        }
+    }
+    for key in &register.governance {
+        once("key", data_encoding::HEXLOWER.encode(&key.to_bytes()))?;
+    }
+    Ok(())
+}

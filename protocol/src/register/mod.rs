@@ -1,0 +1,205 @@
+//! The register: the federation's full list of authorities, nodes and keys, epoch by epoch.
+//!
+//! Epoch e+1 names the digest of epoch e and is signed by enough governance keys of e *and* of
+//! its own. The first epoch is pinned by its digest. Steps are of exactly one; nothing else is
+//! ever applied, so a register can neither be rolled back nor skipped nor forked unseen.
+//! Facts that widen what policy allows (communities, clients, kinds) come from here alone.
+
+mod convert;
+mod request;
+mod signed;
+
+use std::collections::BTreeMap;
+
+pub use convert::RegisterError;
+pub use request::{MembershipRequest, SignedMembershipRequest};
+pub use signed::{SignedRegister, VerifiedRegister};
+
+use crate::{
+    digest::Digest,
+    identifiers::{AuthorityId, CountryCode, FederationId, NodeId},
+    keys::{KeyId, KeyUse, PublicKey},
+    named::named,
+    time::Timestamp,
+    verify::{KeyStanding, SealingKeys},
+};
+
+named! {
+    /// What kind of authority a member is.
+    AuthorityKind, "kind of authority",
+    "`customs`, `police`, `port-authority`, `private-operator`, `hub`" {
+        /// A customs authority or office.
+        Customs = "customs",
+        /// A police authority.
+        Police = "police",
+        /// A port authority.
+        PortAuthority = "port-authority",
+        /// A terminal operator or another private party.
+        PrivateOperator = "private-operator",
+        /// A hub that aggregates and relays.
+        Hub = "hub",
+    }
+}
+
+named! {
+    /// Under which law a member processes personal data.
+    LegalRegime, "legal regime", "`led`, `gdpr`, `both`, `third-country`" {
+        /// Directive (EU) 2016/680.
+        Led = "led",
+        /// Regulation (EU) 2016/679.
+        Gdpr = "gdpr",
+        /// Both, by purpose.
+        Both = "both",
+        /// Neither: outside of the Union.
+        ThirdCountry = "third-country",
+    }
+}
+
+/// A key and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredKey {
+    /// The key and its use.
+    pub public: PublicKey,
+    /// When it was retired.
+    pub retired_at: Option<Timestamp>,
+    /// Since when it is compromised.
+    pub compromised_since: Option<Timestamp>,
+}
+
+impl RegisteredKey {
+    /// A key that is in force.
+    #[must_use]
+    pub const fn in_force(public: PublicKey) -> Self {
+        Self {
+            public,
+            retired_at: None,
+            compromised_since: None,
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> KeyStanding {
+        let ends = [self.compromised_since, self.retired_at];
+        match ends.into_iter().flatten().min() {
+            Some(time) => KeyStanding::EndedSince(time),
+            None => KeyStanding::InForce,
+        }
+    }
+}
+
+/// A node of an authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its id, unique in the federation.
+    pub id: NodeId,
+    /// The one DNS name in its certificate.
+    pub dns_name: String,
+    /// Where peers connect to: `host:port`.
+    pub endpoint: String,
+    /// The DER certificate of the authority's own CA: the only one that may vouch for this node.
+    pub trust_anchor: Vec<u8>,
+    /// Its keys.
+    pub keys: Vec<RegisteredKey>,
+}
+
+impl Node {
+    /// The one URI in the node's certificate.
+    #[must_use]
+    pub fn uri(&self, federation: &FederationId) -> String {
+        node_uri(federation, &self.id)
+    }
+}
+
+/// The URI that names a node in its certificate.
+#[must_use]
+pub fn node_uri(federation: &FederationId, node: &NodeId) -> String {
+    format!("urn:portcullis:{federation}:{node}")
+}
+
+/// A member of the federation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// Its id.
+    pub id: AuthorityId,
+    /// Its name, for people.
+    pub name: String,
+    /// What kind of authority it is.
+    pub kind: AuthorityKind,
+    /// Its country.
+    pub country: CountryCode,
+    /// Its parent, for instance a ministry: two members of one group are one voice.
+    pub group: String,
+    /// Under which law it processes personal data.
+    pub regime: LegalRegime,
+    /// The communities it belongs to, for TLP:GREEN.
+    pub communities: Vec<String>,
+    /// The authorities that are its clients, for TLP:AMBER.
+    pub clients: Vec<AuthorityId>,
+    /// Its nodes.
+    pub nodes: Vec<Node>,
+    /// Whom to call.
+    pub contact: String,
+}
+
+/// One epoch of the register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Register {
+    /// The federation.
+    pub federation: FederationId,
+    /// From 1.
+    pub epoch: u64,
+    /// The digest of the epoch before; `None` in the first.
+    pub previous: Option<Digest>,
+    /// Whether worthless development keys are allowed; never changes.
+    pub development: bool,
+    /// How many governance keys must sign.
+    pub threshold: u32,
+    /// The governance keys.
+    pub governance: Vec<PublicKey>,
+    /// The members.
+    pub authorities: BTreeMap<AuthorityId, Authority>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+}
+
+impl Register {
+    /// The member that a node belongs to, and the node.
+    #[must_use]
+    pub fn node(&self, id: &NodeId) -> Option<(&Authority, &Node)> {
+        self.nodes().find(|(_, node)| node.id == *id)
+    }
+
+    /// Every node with its authority, by authority id.
+    pub fn nodes(&self) -> impl Iterator<Item = (&Authority, &Node)> {
+        self.authorities
+            .values()
+            .flat_map(|authority| authority.nodes.iter().map(move |node| (authority, node)))
+    }
+
+    /// The hop key in force of `node` with this id.
+    #[must_use]
+    pub fn hop_key(&self, node: &NodeId, key: &KeyId) -> Option<PublicKey> {
+        let (_, node) = self.node(node)?;
+        node.keys
+            .iter()
+            .filter(|registered| registered.standing() == KeyStanding::InForce)
+            .map(|registered| &registered.public)
+            .find(|public| public.usage() == KeyUse::Hop && public.id() == *key)
+            .cloned()
+    }
+}
+
+impl SealingKeys for Register {
+    fn sealing_key(&self, origin: &AuthorityId, key: &KeyId) -> Option<(&PublicKey, KeyStanding)> {
+        let authority = self.authorities.get(origin)?;
+        authority
+            .nodes
+            .iter()
+            .flat_map(|node| &node.keys)
+            .find(|registered| {
+                registered.public.usage() == KeyUse::Sealing && registered.public.id() == *key
+            })
+            .map(|registered| (&registered.public, registered.standing()))
+    }
+}

@@ -1,0 +1,156 @@
+//! An authority's request to be admitted or changed, with proof that it holds its keys.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{Authority, RegisterError};
+use crate::{
+    identifiers::FederationId,
+    keys::{KeyId, KeyUse, PublicKey, SigningKey},
+    rules::Rule,
+    statement::{SignatureError, StatementType, sign_detached, verify_detached},
+    time::Timestamp,
+    verify::Refusal,
+    wire,
+};
+
+/// Statements over one request, one type per use of key.
+macro_rules! possession {
+    ($($name:ident = $usage:ident),+) => {
+        $(
+            enum $name {}
+            impl StatementType for $name {
+                const PAYLOAD_TYPE: &'static str =
+                    "application/vnd.portcullis.membership-request.v1";
+                const KEY_USE: KeyUse = KeyUse::$usage;
+            }
+        )+
+    };
+}
+possession!(BySealing = Sealing, ByHop = Hop, ByLog = Log);
+
+/// What an authority asks to be listed as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembershipRequest {
+    /// The federation it asks.
+    pub federation: FederationId,
+    /// What it asks to be listed as.
+    pub authority: Authority,
+    /// When it asks.
+    pub made_at: Timestamp,
+}
+
+/// A request with a signature of each of its Ed25519 keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignedMembershipRequest {
+    payload: Bytes,
+    signatures: Vec<(KeyId, [u8; 64])>,
+}
+
+impl SignedMembershipRequest {
+    /// Signs a request with all of the authority's signing keys.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError`] if a key has a use that no node has.
+    pub fn sign(request: &MembershipRequest, keys: &[&SigningKey]) -> Result<Self, SignatureError> {
+        let payload: Bytes = wire::MembershipRequest {
+            federation: request.federation.to_string(),
+            authority: Some(request.authority.to_wire(&request.federation)),
+            made_at_ms: request.made_at.as_millis(),
+        }
+        .encode_to_vec()
+        .into();
+        let signatures = keys
+            .iter()
+            .map(|key| Ok((key.id(), sign_possession(&payload, key)?)))
+            .collect::<Result<_, SignatureError>>()?;
+        Ok(Self {
+            payload,
+            signatures,
+        })
+    }
+
+    /// Writes the file that carries it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        wire::SignedMembershipRequest {
+            payload: self.payload.clone(),
+            signatures: self
+                .signatures
+                .iter()
+                .map(|(id, signature)| wire::Signature {
+                    key_id: Bytes::copy_from_slice(id.as_bytes()),
+                    signature: Bytes::copy_from_slice(signature),
+                })
+                .collect(),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads a request and checks that each of its Ed25519 keys has signed it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] if it is unreadable, malformed, or a key has not signed.
+    pub fn verify(bytes: &[u8]) -> Result<MembershipRequest, Refusal> {
+        let unreadable = || Refusal::from(RegisterError::Unreadable);
+        let wire = wire::SignedMembershipRequest::decode(bytes).map_err(|_| unreadable())?;
+        let payload = wire.payload.clone();
+        let request = wire::MembershipRequest::decode(payload.clone()).map_err(|_| unreadable())?;
+        let federation: FederationId = request.federation.parse().map_err(|_| unreadable())?;
+        let authority = request.authority.ok_or_else(unreadable)?;
+        let authority = Authority::from_wire(authority, &federation)?;
+        for node in &authority.nodes {
+            for key in &node.keys {
+                require_possession(&wire, &key.public)?;
+            }
+        }
+        Ok(MembershipRequest {
+            federation,
+            authority,
+            made_at: Timestamp::from_millis(request.made_at_ms),
+        })
+    }
+}
+
+fn sign_possession(payload: &[u8], key: &SigningKey) -> Result<[u8; 64], SignatureError> {
+    match key.usage() {
+        KeyUse::Hop => sign_detached::<ByHop>(payload, key),
+        KeyUse::Log => sign_detached::<ByLog>(payload, key),
+        // Any other use than sealing is refused in there.
+        KeyUse::Sealing | KeyUse::Agreement | KeyUse::Governance | KeyUse::Person => {
+            sign_detached::<BySealing>(payload, key)
+        }
+    }
+}
+
+/// An agreement key signs nothing; its owner vouches for it by signing with the others.
+fn require_possession(
+    request: &wire::SignedMembershipRequest,
+    key: &PublicKey,
+) -> Result<(), Refusal> {
+    let check = match key.usage() {
+        KeyUse::Sealing => verify_detached::<BySealing>,
+        KeyUse::Hop => verify_detached::<ByHop>,
+        KeyUse::Log => verify_detached::<ByLog>,
+        KeyUse::Agreement => return Ok(()),
+        KeyUse::Governance | KeyUse::Person => {
+            return Err(Refusal::new(
+                Rule::RequestSignatures,
+                format!("a node has no {} key", key.usage()),
+            ));
+        }
+    };
+    let proved = request.signatures.iter().any(|signature| {
+        let bytes: Option<[u8; 64]> = signature.signature.as_ref().try_into().ok();
+        signature.key_id.as_ref() == key.id().as_bytes()
+            && bytes.is_some_and(|bytes| check(&request.payload, &bytes, key).is_ok())
+    });
+    if proved {
+        Ok(())
+    } else {
+        let detail = format!("{} key `{}` has not signed", key.usage(), key.id());
+        Err(Refusal::new(Rule::RequestSignatures, detail))
+    }
+}

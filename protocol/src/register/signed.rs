@@ -1,0 +1,240 @@
+//! A register with its signatures, and the steps from one epoch to the next.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{Register, RegisterError};
+use crate::{
+    digest::Digest,
+    keys::{KeyId, KeyUse, PublicKey, SigningKey},
+    rules::Rule,
+    statement::{SignatureError, StatementType, sign_detached, verify_detached},
+    verify::Refusal,
+    wire,
+};
+
+/// The governance's statement over an epoch.
+enum RegisterType {}
+
+impl StatementType for RegisterType {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.register.v1";
+    const KEY_USE: KeyUse = KeyUse::Governance;
+}
+
+/// An epoch as it is passed around: its bytes and the signatures collected so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignedRegister {
+    payload: Bytes,
+    signatures: Vec<(KeyId, [u8; 64])>,
+}
+
+impl SignedRegister {
+    /// The epoch without a signature.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if nobody would accept its content.
+    pub fn unsigned(register: &Register) -> Result<Self, RegisterError> {
+        let wire = wire::Register::from(register);
+        Register::try_from(wire.clone())?;
+        Ok(Self {
+            payload: wire.encode_to_vec().into(),
+            signatures: Vec::new(),
+        })
+    }
+
+    /// Adds a governance signature, once per key.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError`] if the key is no governance key.
+    pub fn sign(&mut self, key: &SigningKey) -> Result<(), SignatureError> {
+        let signature = sign_detached::<RegisterType>(&self.payload, key)?;
+        self.signatures.retain(|(id, _)| *id != key.id());
+        self.signatures.push((key.id(), signature));
+        Ok(())
+    }
+
+    /// The digest that the next epoch names and that a first epoch is pinned by.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::labelled("portcullis register v1", &[&self.payload])
+    }
+
+    /// Reads the file or message that carries an epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Unreadable`] if it carries none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RegisterError> {
+        let wire::SignedRegister {
+            payload,
+            signatures,
+        } = wire::SignedRegister::decode(bytes).map_err(|_| RegisterError::Unreadable)?;
+        let signatures = signatures
+            .into_iter()
+            .map(|signature| {
+                let id = KeyId::from_slice(&signature.key_id)?;
+                let bytes: [u8; 64] = signature.signature.as_ref().try_into().ok()?;
+                Some((id, bytes))
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or(RegisterError::Unreadable)?;
+        Ok(Self {
+            payload,
+            signatures,
+        })
+    }
+
+    /// Writes the file or message that carries it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        wire::SignedRegister {
+            payload: self.payload.clone(),
+            signatures: self
+                .signatures
+                .iter()
+                .map(|(id, signature)| wire::Signature {
+                    key_id: Bytes::copy_from_slice(id.as_bytes()),
+                    signature: Bytes::copy_from_slice(signature),
+                })
+                .collect(),
+        }
+        .encode_to_vec()
+    }
+
+    /// The content, without any signature being checked: to show it, never to act on it.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if it cannot be read.
+    pub fn unverified(&self) -> Result<Register, RegisterError> {
+        wire::Register::decode(self.payload.clone())
+            .map_err(|_| RegisterError::Unreadable)?
+            .try_into()
+    }
+
+    /// The keys whose signatures are there; nothing is proved by it.
+    pub fn signers(&self) -> impl Iterator<Item = KeyId> {
+        self.signatures.iter().map(|(id, _)| *id)
+    }
+
+    /// How many of `keys` have signed; each counts once.
+    fn signatures_of(&self, keys: &[PublicKey]) -> usize {
+        let mut signed = BTreeSet::new();
+        for (id, signature) in &self.signatures {
+            let key = keys.iter().find(|key| key.id() == *id);
+            let valid = key.is_some_and(|key| {
+                verify_detached::<RegisterType>(&self.payload, signature, key).is_ok()
+            });
+            if valid {
+                signed.insert(*id);
+            }
+        }
+        signed.len()
+    }
+
+    fn require_signatures(&self, by: &Register, whose: &str) -> Result<(), Refusal> {
+        let signed = self.signatures_of(&by.governance);
+        let needed = usize::try_from(by.threshold).unwrap_or(usize::MAX);
+        if signed >= needed {
+            return Ok(());
+        }
+        let detail = format!("{signed} of {needed} signatures of {whose} governance");
+        Err(Refusal::new(Rule::RegisterSignatures, detail))
+    }
+}
+
+/// An epoch that was verified: the first against its pin, any other against the one before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedRegister {
+    register: Register,
+    signed: SignedRegister,
+    digest: Digest,
+}
+
+impl VerifiedRegister {
+    /// Checks a first epoch against the digest it was pinned by.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] if it is not the pinned one, not the first, or lacks signatures.
+    pub fn first(signed: SignedRegister, pin: &Digest) -> Result<Self, Refusal> {
+        let digest = signed.digest();
+        if digest != *pin {
+            let detail = format!("its digest is `{digest}`, `{pin}` is pinned");
+            return Err(Refusal::new(Rule::RegisterPin, detail));
+        }
+        let register = signed.unverified()?;
+        if register.epoch != 1 {
+            let detail = format!("epoch {} is not the first", register.epoch);
+            return Err(Refusal::new(Rule::RegisterEpoch, detail));
+        }
+        signed.require_signatures(&register, "its own")?;
+        Ok(Self {
+            register,
+            signed,
+            digest,
+        })
+    }
+
+    /// Checks the epoch that follows this one.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] if it is not the next epoch of this federation, does not name this one, or
+    /// lacks signatures of this epoch's governance or of its own.
+    pub fn next(&self, signed: SignedRegister) -> Result<Self, Refusal> {
+        let register = signed.unverified()?;
+        if register.federation != self.register.federation {
+            let detail = format!("it is of `{}`", register.federation);
+            return Err(Refusal::new(Rule::RegisterFederation, detail));
+        }
+        if register.epoch.checked_sub(1) != Some(self.register.epoch) {
+            let detail = format!(
+                "epoch {} does not follow epoch {}",
+                register.epoch, self.register.epoch
+            );
+            return Err(Refusal::new(Rule::RegisterEpoch, detail));
+        }
+        if register.previous != Some(self.digest) {
+            let detail = format!(
+                "epoch {} here has digest `{}`",
+                self.register.epoch, self.digest
+            );
+            return Err(Refusal::new(Rule::RegisterChain, detail));
+        }
+        if register.development != self.register.development {
+            let detail = "a federation does not become or cease to be a development one";
+            return Err(Refusal::new(Rule::RegisterContent, detail));
+        }
+        signed.require_signatures(&self.register, "the present")?;
+        signed.require_signatures(&register, "its own")?;
+        let digest = signed.digest();
+        Ok(Self {
+            register,
+            signed,
+            digest,
+        })
+    }
+
+    /// The content.
+    #[must_use]
+    pub const fn register(&self) -> &Register {
+        &self.register
+    }
+
+    /// The content with its signatures, to pass on.
+    #[must_use]
+    pub const fn signed(&self) -> &SignedRegister {
+        &self.signed
+    }
+
+    /// Its digest.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}

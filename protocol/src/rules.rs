@@ -1,0 +1,193 @@
+//! Every rule that refuses something between nodes, by id.
+//!
+//! The id is what a receipt, a log line and `portcullis explain` name; `docs/validation.md`
+//! lists the same table and a test holds the two together. An id never changes its meaning and
+//! is never used again.
+
+use std::{fmt, str::FromStr};
+
+macro_rules! rules {
+    ($( $(#[$meta:meta])* $variant:ident = $id:literal, $title:literal, $remedy:literal; )+) => {
+        /// A rule of the protocol that refuses something.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Rule { $( $(#[$meta])* #[doc = $title] $variant, )+ }
+
+        impl Rule {
+            /// Every rule, in the order of the table.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
+
+            /// The id, for instance `EX-07`.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self { $( Self::$variant => $id, )+ }
+            }
+
+            /// What is refused, in a few words.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $( Self::$variant => $title, )+ }
+            }
+
+            /// What to do about it, and whose turn it is.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $( Self::$variant => $remedy, )+ }
+            }
+        }
+    };
+}
+
+rules! {
+    // ---- the record: what verification refuses ----
+    RecordHeader = "RE-01", "unreadable header or unknown version",
+        "the originator's software writes another format; update the older side";
+    RecordFederation = "RE-02", "record of another federation",
+        "the record was not made for this federation; it is never admitted here";
+    RecordKind = "RE-03", "kind that is not in use",
+        "the kind is reserved; update this node once the kind is in use";
+    SectionTable = "RE-04", "malformed section table",
+        "the originator made a table with repeated, unordered or too many indexes; report it to the originator";
+    SectionNotListed = "RE-05", "section that is not in the table",
+        "a section was added on the way; look at who delivered it";
+    SectionOrder = "RE-06", "repeated or unordered section",
+        "a section was repeated on the way; look at who delivered it";
+    SaltLength = "RE-07", "salt of another length",
+        "a salt has 16 bytes; look at who delivered it";
+    LooserSection = "RE-08", "section marked looser than its record",
+        "the originator must mark the record as its most open section; report it to the originator";
+    NothingOpened = "RE-09", "record with no section opened",
+        "a delivery opens at least one section; look at who delivered it";
+    GroupCut = "RE-10", "group of sections cut apart",
+        "the deliverer withheld part of what must travel together; look at who delivered it";
+    SectionDigest = "RE-11", "section that does not match its digest",
+        "the section or its salt was changed after sealing; look at who delivered it";
+    SectionBody = "RE-12", "unreadable section body",
+        "the body does not hold what its section is for, or a value in it is invalid; report it to the originator";
+    PathShape = "RE-13", "batch path of the wrong shape",
+        "the path is longer or shorter than the batch's tree is high; look at who delivered it";
+    PathRoot = "RE-14", "record that is not in its batch",
+        "header, blind or path was changed, or the record is not in this batch; look at who delivered it";
+    BatchStatement = "RE-15", "malformed batch statement",
+        "the statement cannot be read or its tree size is not allowed; report it to the originator";
+    BatchMismatch = "RE-16", "header and batch statement disagree",
+        "federation, origin, key or time differ between the two; report it to the originator";
+    KindSections = "RE-17", "sections that do not fit the kind",
+        "each kind has sections it needs and sections it may have (docs/validation.md); report it to the originator";
+    ContradictoryMarking = "RE-19", "marking that contradicts itself",
+        "for instance TLP:RED without named recipients; report it to the originator";
+
+    // ---- the hop: what a frame or receipt is refused for ----
+    FrameUnreadable = "EX-01", "unreadable frame",
+        "the frame cannot be read or has no items or too many; update the older side";
+    FrameFederation = "EX-02", "frame of another federation",
+        "check that both nodes name the same federation in their configuration";
+    FrameReceiver = "EX-03", "frame for another node",
+        "the sender's register or endpoint is wrong, or a frame was redirected; look at who sent it";
+    FrameSender = "EX-04", "frame whose sender is not the peer of the connection",
+        "a frame was replayed by someone else; look at who sent it";
+    FrameSignature = "EX-05", "frame signature that does not verify",
+        "the sender's hop key is not the one in the register, or bytes were changed; check `portcullis federation show`";
+    FrameItems = "EX-06", "frame whose items do not match its signed root",
+        "items were added, removed or changed in transit; look at the path between the nodes";
+    SealingKey = "EX-07", "unknown sealing key",
+        "the register lists no such sealing key for the originator; renew the register, then the sender tries again";
+    BatchSignature = "EX-08", "batch signature that does not verify",
+        "the originator's signature is wrong; the record was forged or damaged";
+    KeyEnded = "EX-09", "sealing key that has ended",
+        "the key was retired or is compromised; the originator seals the record again with its present key";
+    Sequence = "EX-10", "frame out of sequence",
+        "a frame was lost, repeated or reordered; the sender starts again from what was receipted";
+    Oversized = "EX-12", "message over the size limit",
+        "split it: a frame has at most 1,024 items and 8 MiB";
+    ReceiptSignature = "EX-13", "receipt signature that does not verify",
+        "the receiver's hop key is not the one in the register, or bytes were changed";
+    ReceiptMismatch = "EX-14", "receipt for something that was not sent",
+        "the receipt names another frame, or answers other items; look at who answered";
+    Busy = "EX-15", "receiver busy or unable to store",
+        "temporary; the sender tries again by itself";
+    FutureSeal = "EX-16", "record sealed in the future",
+        "the originator's clock is ahead of this node's by more than 10 minutes; check both clocks";
+    Withdrawn = "EX-17", "record that was withdrawn",
+        "its originator withdrew it or it was erased here; it is not taken again";
+    Expired = "EX-18", "record past its date of deletion",
+        "its marking told everyone to delete it; it is not taken any more";
+    OwnRecord = "EX-19", "own record coming back",
+        "nothing goes back to where it came from; the sender's dispatch is at fault";
+    Exercise = "EX-20", "exercise record outside of an exercise",
+        "this node does not take part in exercises; set `exercises = true` if it should";
+
+    // ---- policy ----
+    PolicyDenied = "PO-01", "denied by the receiver's policy",
+        "the receiver's rules do not admit it; agree on it with the receiver";
+    PolicyError = "PO-02", "policy that failed to evaluate",
+        "an error in a policy counts as a denial; run `portcullis policy check` at the receiver";
+    PolicyHeld = "PO-03", "held for a person's decision",
+        "the record carries H3 or another restriction that a person must read; a final answer follows";
+
+    // ---- the register ----
+    RegisterUnreadable = "RG-01", "unreadable register",
+        "the file is not a register or is damaged; fetch it again from a member";
+    RegisterFederation = "RG-02", "register of another federation",
+        "check the federation's id in the configuration";
+    RegisterSignatures = "RG-03", "register with too few signatures",
+        "collect more governance signatures with `portcullis federation sign`";
+    RegisterEpoch = "RG-04", "register that skips or repeats an epoch",
+        "steps are of exactly one: apply the epochs between first, one after the other";
+    RegisterChain = "RG-05", "register that does not follow the one held",
+        "it names another predecessor: someone signed a fork; do not apply it, call the governance";
+    RegisterPin = "RG-06", "first register that is not the pinned one",
+        "compare its digest with the one you were given by another way";
+    RegisterContent = "RG-07", "register whose content contradicts itself",
+        "an id, key, address or certificate stands twice or is malformed; correct it and sign again";
+    RequestSignatures = "RG-08", "membership request without proof of its keys",
+        "each key in a request signs it; make the request again with `portcullis federation request`";
+    DevelopmentKeys = "RG-09", "worthless development keys outside of a development federation",
+        "make real keys with `portcullis init` and a certificate of the authority's own CA";
+
+    // ---- the connection ----
+    PeerCertificate = "TL-01", "peer certificate that does not fit the register",
+        "its names or its issuer are not those of the register's node; renew the certificate or the register";
+    PeerRevoked = "TL-02", "peer certificate that is revoked or whose revocation is unknown",
+        "renew the certificate, or the CRL if it has expired";
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id(), self.title())
+    }
+}
+
+/// Why a text names no rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no rule has the id `{0}`; `portcullis explain` lists them all")]
+pub struct UnknownRule(String);
+
+impl FromStr for Rule {
+    type Err = UnknownRule;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|rule| rule.id().eq_ignore_ascii_case(text))
+            .ok_or_else(|| UnknownRule(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_rules_share_an_id() {
+        let ids: BTreeSet<_> = Rule::ALL.iter().map(|rule| rule.id()).collect();
+        assert_eq!(ids.len(), Rule::ALL.len());
+    }
+
+    #[test]
+    fn an_id_finds_its_rule() {
+        assert_eq!("ex-07".parse(), Ok(Rule::SealingKey));
+        assert!("EX-99".parse::<Rule>().is_err());
+    }
+}

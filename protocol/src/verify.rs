@@ -1,0 +1,487 @@
+//! Verification: the only way from a [`SealedRecord`] to a [`VerifiedRecord`].
+//!
+//! The originator's key comes from the register, the statement's signature is checked once per
+//! batch, and every byte that was opened must hash to what the header lists. What is refused is
+//! refused under a [`Rule`]; details never repeat a body, a salt or a selector.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::{
+    body::Body,
+    digest::Digest,
+    identifiers::{AuthorityId, FederationId},
+    keys::{KeyId, PublicKey},
+    merkle::{MAX_LEAVES, root_from_path},
+    record::{Form, Header, RecordId, Section, SectionTag},
+    rules::Rule,
+    seal::{Batch, HEADER_VERSION, SealedRecord, batch_leaf, check_sections},
+    statement::SignedStatement,
+    time::Timestamp,
+    wire,
+};
+
+/// How far ahead of the receiver's clock a record may have been sealed.
+pub const MAX_CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
+
+/// Why something was refused: the rule, and what about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}: {detail}")]
+pub struct Refusal {
+    /// The rule that refuses it.
+    pub rule: Rule,
+    /// What about it, without secrets.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal under `rule`.
+    pub fn new(rule: Rule, detail: impl Into<String>) -> Self {
+        Self {
+            rule,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// How a sealing key stands in the register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyStanding {
+    /// It seals.
+    InForce,
+    /// It was retired, or is compromised, since this time.
+    EndedSince(Timestamp),
+}
+
+/// Whose sealing keys count.
+pub trait SealingKeys {
+    /// The sealing key of `origin` with this id, and how it stands.
+    fn sealing_key(&self, origin: &AuthorityId, key: &KeyId) -> Option<(&PublicKey, KeyStanding)>;
+}
+
+/// Whether something is seen for the first time. A signature counts from when it was first seen:
+/// what is already held stays valid when its key ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// It arrives: its key must be in force and its time must not lie ahead.
+    Arriving,
+    /// It is held, and was admitted when it arrived.
+    Held,
+}
+
+/// Checks batches and records against one federation's keys.
+#[derive(Clone, Copy)]
+pub struct Verifier<'a> {
+    /// The federation in which they must count.
+    pub federation: &'a FederationId,
+    /// Whose keys count.
+    pub keys: &'a dyn SealingKeys,
+    /// The present.
+    pub now: Timestamp,
+    /// Whether they arrive or are held.
+    pub occasion: Occasion,
+}
+
+/// A batch statement whose signature was checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedBatch {
+    statement: Arc<SignedStatement>,
+    origin: AuthorityId,
+    key_id: KeyId,
+    sealed_at: Timestamp,
+    tree_size: usize,
+    root: Digest,
+}
+
+impl Verifier<'_> {
+    /// Checks the signature of a batch statement.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] under the rule the statement breaks.
+    pub fn batch(&self, statement: &Arc<SignedStatement>) -> Result<VerifiedBatch, Refusal> {
+        let batch = read_batch(statement, self.federation)?;
+        let (key, standing) = self
+            .keys
+            .sealing_key(&batch.origin, &batch.key_id)
+            .ok_or_else(|| {
+                let detail = format!("`{}` has no key `{}`", batch.origin, batch.key_id);
+                Refusal::new(Rule::SealingKey, detail)
+            })?;
+        statement
+            .verify::<Batch>(key)
+            .map_err(|error| Refusal::new(Rule::BatchSignature, error.to_string()))?;
+        if self.occasion == Occasion::Arriving {
+            self.check_arrival(&batch, standing)?;
+        }
+        Ok(batch)
+    }
+
+    fn check_arrival(&self, batch: &VerifiedBatch, standing: KeyStanding) -> Result<(), Refusal> {
+        if let KeyStanding::EndedSince(time) = standing {
+            let detail = format!("key `{}` ended at {time}", batch.key_id);
+            return Err(Refusal::new(Rule::KeyEnded, detail));
+        }
+        if batch.sealed_at.millis_since(self.now) > MAX_CLOCK_AHEAD_MS {
+            let detail = format!("sealed at {}, it is {}", batch.sealed_at, self.now);
+            return Err(Refusal::new(Rule::FutureSeal, detail));
+        }
+        Ok(())
+    }
+
+    /// Checks a record of a batch that was checked.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] under the first rule the record breaks.
+    pub fn record(
+        &self,
+        sealed: &SealedRecord,
+        batch: &VerifiedBatch,
+    ) -> Result<VerifiedRecord, Refusal> {
+        let header = read_header(&sealed.record.header)?;
+        self.check_header(&header, sealed, batch)?;
+        let id = RecordId::of_header(&sealed.record.header);
+        check_path(id, &sealed.record, batch)?;
+        let sections = open_sections(&sealed.record.sections, &header)?;
+        let form: Form = sections.iter().map(|open| open.section.index).collect();
+        if header.cuts_a_group(form) {
+            return Err(Refusal::new(
+                Rule::GroupCut,
+                "part of a group of sections is missing",
+            ));
+        }
+        Ok(VerifiedRecord {
+            id,
+            header: Arc::new(header),
+            sections,
+            form,
+            sealed: sealed.clone(),
+        })
+    }
+
+    /// Checks a record and the statement it came with.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] under the first rule that either breaks.
+    pub fn verify(&self, sealed: &SealedRecord) -> Result<VerifiedRecord, Refusal> {
+        let batch = self.batch(&sealed.statement)?;
+        self.record(sealed, &batch)
+    }
+
+    fn check_header(
+        &self,
+        header: &Header,
+        sealed: &SealedRecord,
+        batch: &VerifiedBatch,
+    ) -> Result<(), Refusal> {
+        if header.federation != *self.federation {
+            let detail = format!("made for `{}`", header.federation);
+            return Err(Refusal::new(Rule::RecordFederation, detail));
+        }
+        let same_statement = sealed.statement == batch.statement;
+        let agrees = header.origin == batch.origin
+            && header.key_id == batch.key_id
+            && header.sealed_at == batch.sealed_at;
+        if !same_statement || !agrees {
+            return Err(Refusal::new(
+                Rule::BatchMismatch,
+                format!("the header names origin `{}`", header.origin),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn read_batch(
+    statement: &Arc<SignedStatement>,
+    federation: &FederationId,
+) -> Result<VerifiedBatch, Refusal> {
+    let unreadable = |what: &str| Refusal::new(Rule::BatchStatement, what.to_owned());
+    let wire::BatchStatement {
+        federation: named,
+        origin,
+        key_id,
+        sealed_at_ms,
+        tree_size,
+        root,
+    } = wire::BatchStatement::decode(statement.unverified_payload().clone())
+        .map_err(|_| unreadable("it cannot be decoded"))?;
+    if named != federation.as_str() {
+        return Err(Refusal::new(
+            Rule::RecordFederation,
+            "the batch statement names another federation",
+        ));
+    }
+    let tree_size = usize::try_from(tree_size)
+        .ok()
+        .filter(|size| size.is_power_of_two() && *size <= MAX_LEAVES)
+        .ok_or_else(|| unreadable("its tree size is not allowed"))?;
+    let key_id =
+        KeyId::from_slice(&key_id).ok_or_else(|| unreadable("its key id is not 32 bytes"))?;
+    if key_id != statement.key_id() {
+        return Err(unreadable("it names one key and is signed with another"));
+    }
+    Ok(VerifiedBatch {
+        statement: Arc::clone(statement),
+        origin: origin
+            .parse()
+            .map_err(|_| unreadable("its origin is no authority id"))?,
+        key_id,
+        sealed_at: Timestamp::from_millis(sealed_at_ms),
+        tree_size,
+        root: Digest::from_slice(&root).ok_or_else(|| unreadable("its root is not 32 bytes"))?,
+    })
+}
+
+/// Reads a header and checks all that can be checked without the rest of the record.
+fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
+    let wire = wire::Header::decode(bytes.clone())
+        .map_err(|_| Refusal::new(Rule::RecordHeader, "it cannot be decoded"))?;
+    if wire.version != HEADER_VERSION {
+        let detail = format!("version {} is not {HEADER_VERSION}", wire.version);
+        return Err(Refusal::new(Rule::RecordHeader, detail));
+    }
+    let header = Header::try_from(wire).map_err(Refusal::from)?;
+    header
+        .marking
+        .check()
+        .map_err(|error| Refusal::new(Rule::ContradictoryMarking, error.to_string()))?;
+    let tags = header.sections.iter().map(|entry| entry.tag);
+    check_sections(header.kind, tags)
+        .map_err(|error| Refusal::new(Rule::KindSections, error.to_string()))?;
+    let looser = header.sections.iter().find(|entry| {
+        let stricter = entry.stricter.as_ref();
+        stricter.is_some_and(|stricter| stricter.is_looser_than(&header.marking))
+    });
+    if let Some(entry) = looser {
+        let detail = format!("section {} `{}`", entry.index, entry.tag);
+        return Err(Refusal::new(Rule::LooserSection, detail));
+    }
+    Ok(header)
+}
+
+fn check_path(id: RecordId, record: &wire::Record, batch: &VerifiedBatch) -> Result<(), Refusal> {
+    let shape = || Refusal::new(Rule::PathShape, format!("tree of {}", batch.tree_size));
+    let blind: &[u8; 16] = record.blind.as_ref().try_into().map_err(|_| shape())?;
+    let leaf = usize::try_from(record.leaf).map_err(|_| shape())?;
+    let height = batch.tree_size.trailing_zeros() as usize;
+    if leaf >= batch.tree_size || record.path.len() != height * 32 {
+        return Err(shape());
+    }
+    let path: Vec<Digest> = record
+        .path
+        .chunks_exact(32)
+        .filter_map(Digest::from_slice)
+        .collect();
+    if root_from_path(batch_leaf(blind, id), leaf, &path) == batch.root {
+        Ok(())
+    } else {
+        Err(Refusal::new(Rule::PathRoot, format!("leaf {leaf}")))
+    }
+}
+
+/// A section that was opened: its bytes, and what they say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenSection {
+    /// The bytes and their salt.
+    pub section: Section,
+    /// What they say.
+    pub body: Body,
+}
+
+fn open_sections(sections: &[wire::Section], header: &Header) -> Result<Vec<OpenSection>, Refusal> {
+    if sections.is_empty() {
+        return Err(Refusal::new(Rule::NothingOpened, "it has no section"));
+    }
+    let mut open: Vec<OpenSection> = Vec::with_capacity(sections.len().min(64));
+    for section in sections {
+        let opened = open_section(section, header)?;
+        if open
+            .last()
+            .is_some_and(|before| before.section.index >= opened.section.index)
+        {
+            let detail = format!("section {}", opened.section.index);
+            return Err(Refusal::new(Rule::SectionOrder, detail));
+        }
+        open.push(opened);
+    }
+    Ok(open)
+}
+
+fn open_section(wire: &wire::Section, header: &Header) -> Result<OpenSection, Refusal> {
+    let name = || format!("section {}", wire.index);
+    let entry = u8::try_from(wire.index)
+        .ok()
+        .and_then(|index| header.entry(index))
+        .ok_or_else(|| Refusal::new(Rule::SectionNotListed, name()))?;
+    let section = Section {
+        index: entry.index,
+        salt: wire
+            .salt
+            .as_ref()
+            .try_into()
+            .map_err(|_| Refusal::new(Rule::SaltLength, name()))?,
+        body: wire.body.clone(),
+    };
+    if section.digest(entry.tag) != entry.digest {
+        return Err(Refusal::new(Rule::SectionDigest, name()));
+    }
+    let body = Body::decode(entry.tag, &section.body)
+        .map_err(|error| Refusal::new(Rule::SectionBody, format!("{}: {error}", name())))?;
+    if body.least_count() != entry.least_count {
+        return Err(Refusal::new(
+            Rule::SectionBody,
+            format!("{}: the header names another least count", name()),
+        ));
+    }
+    Ok(OpenSection { section, body })
+}
+
+/// A record in some form that was verified; only [`Verifier`] makes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedRecord {
+    id: RecordId,
+    header: Arc<Header>,
+    sections: Vec<OpenSection>,
+    form: Form,
+    sealed: SealedRecord,
+}
+
+/// Why a form cannot be made of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FormError {
+    /// Nothing would be opened.
+    #[error("a form opens at least one section")]
+    Nothing,
+    /// A section is asked for that is not there.
+    #[error("a form opens only sections that are there")]
+    NotHeld,
+    /// A group would be cut.
+    #[error("a form does not cut a group of sections")]
+    GroupCut,
+    /// The two are not forms of one record.
+    #[error("the two are forms of different records")]
+    OtherRecord,
+}
+
+impl VerifiedRecord {
+    /// The record's id.
+    #[must_use]
+    pub const fn id(&self) -> RecordId {
+        self.id
+    }
+
+    /// What its originator signed.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The header as signed.
+    #[must_use]
+    pub const fn header_bytes(&self) -> &Bytes {
+        &self.sealed.record.header
+    }
+
+    /// Which sections are open.
+    #[must_use]
+    pub const fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The open sections, ascending by index.
+    #[must_use]
+    pub fn sections(&self) -> &[OpenSection] {
+        &self.sections
+    }
+
+    /// The first open section with this tag.
+    #[must_use]
+    pub fn body(&self, tag: SectionTag) -> Option<&Body> {
+        self.sections
+            .iter()
+            .map(|open| &open.body)
+            .find(|body| body.tag() == tag)
+    }
+
+    /// The batch statement it was verified with.
+    #[must_use]
+    pub const fn statement(&self) -> &Arc<SignedStatement> {
+        &self.sealed.statement
+    }
+
+    /// The record as it came.
+    #[must_use]
+    pub const fn sealed(&self) -> &SealedRecord {
+        &self.sealed
+    }
+
+    /// The record on the wire, naming the statement at `batch` of those that travel with it.
+    #[must_use]
+    pub fn to_wire(&self, batch: u32) -> wire::Record {
+        wire::Record {
+            batch,
+            ..self.sealed.record.clone()
+        }
+    }
+
+    /// This record with only the sections of `form` open. It verifies under the same id.
+    ///
+    /// # Errors
+    ///
+    /// [`FormError`] if the form opens nothing, something not held, or cuts a group.
+    pub fn withhold(&self, form: Form) -> Result<Self, FormError> {
+        if form.is_empty() {
+            return Err(FormError::Nothing);
+        }
+        if !form.is_within(self.form) {
+            return Err(FormError::NotHeld);
+        }
+        if self.header.cuts_a_group(form) {
+            return Err(FormError::GroupCut);
+        }
+        let mut thinner = self.clone();
+        thinner
+            .sections
+            .retain(|open| form.contains(open.section.index));
+        thinner.sealed.record.sections = thinner
+            .sections
+            .iter()
+            .map(|open| wire::Section::from(&open.section))
+            .collect();
+        thinner.form = form;
+        Ok(thinner)
+    }
+
+    /// This record with the sections that another form of it opens as well.
+    ///
+    /// # Errors
+    ///
+    /// [`FormError::OtherRecord`] if the other is not a form of this record.
+    pub fn extended(&self, other: &Self) -> Result<Self, FormError> {
+        if self.id != other.id {
+            return Err(FormError::OtherRecord);
+        }
+        let mut merged = self.clone();
+        let fresh = other.form.without(self.form);
+        merged.sections.extend(
+            other
+                .sections
+                .iter()
+                .filter(|open| fresh.contains(open.section.index))
+                .cloned(),
+        );
+        merged.sections.sort_by_key(|open| open.section.index);
+        merged.sealed.record.sections = merged
+            .sections
+            .iter()
+            .map(|open| wire::Section::from(&open.section))
+            .collect();
+        merged.form = self.form.union(other.form);
+        Ok(merged)
+    }
+}

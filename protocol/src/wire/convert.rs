@@ -1,0 +1,749 @@
+//! The one place where wire types and domain types meet: `From` outward, `TryFrom` inward.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::{
+    body::{
+        self, Assessment, Attachment, BodyError, Cell, Cells, Finding, MAX_SELECTORS, Person,
+        Selector, SelectorKind, Subject, Window, text,
+    },
+    digest::Digest,
+    evaluation::Evaluation,
+    frame::{Answer, Lane, Outcome, is_reason},
+    keys::KeyId,
+    marking::{
+        DataSubject, HandlingCodes, Marking, Pap, Purpose, RequestedAction, SectionMarking, Tlp,
+    },
+    record::{
+        Form, Header, Kind, MAX_SECTIONS, RecordId, RootTag, Section, SectionEntry, SectionTag,
+    },
+    rules::Rule,
+    time::Timestamp,
+    verify::Refusal,
+    wire,
+};
+
+/// Why a header on the wire is no header.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A field is missing or holds what it must not.
+    #[error("field `{0}` is missing or holds a value that is not allowed")]
+    Field(&'static str),
+    /// The kind is reserved or unknown.
+    #[error("the kind with number {0} is not in use")]
+    Kind(i32),
+    /// The section table breaks a rule.
+    #[error("the section table {0}")]
+    Table(&'static str),
+}
+
+impl From<HeaderError> for Refusal {
+    fn from(error: HeaderError) -> Self {
+        let rule = match error {
+            HeaderError::Field(_) => Rule::RecordHeader,
+            HeaderError::Kind(_) => Rule::RecordKind,
+            HeaderError::Table(_) => Rule::SectionTable,
+        };
+        Self::new(rule, error.to_string())
+    }
+}
+
+/// Two enums, value by value; the wire's zero is no value of ours.
+macro_rules! same_values {
+    ($domain:ident, $unspecified:ident: $( $ours:ident = $theirs:ident ),+ $(,)?) => {
+        impl From<$domain> for wire::$domain {
+            fn from(value: $domain) -> Self {
+                match value { $( $domain::$ours => Self::$theirs, )+ }
+            }
+        }
+
+        impl $domain {
+            /// The value with the wire's number; `None` for zero and for numbers not in use.
+            pub(crate) fn from_wire(number: i32) -> Option<Self> {
+                match wire::$domain::try_from(number).ok()? {
+                    $( wire::$domain::$theirs => Some(Self::$ours), )+
+                    wire::$domain::$unspecified => None,
+                }
+            }
+        }
+    };
+}
+
+same_values!(Tlp, Unspecified: Clear = Clear, Green = Green, Amber = Amber, AmberStrict = AmberStrict, Red = Red);
+same_values!(Pap, Unspecified: Clear = Clear, Green = Green, Amber = Amber, Red = Red);
+same_values!(Purpose, Unspecified: LawEnforcement = LawEnforcement, CustomsControl = CustomsControl,
+    PortSecurity = PortSecurity, Statistics = Statistics);
+same_values!(RequestedAction, Unspecified: Discreet = Discreet, Inquiry = Inquiry,
+    SpecificCheck = SpecificCheck, DoNotApproach = DoNotApproach);
+same_values!(SectionTag, Unspecified: Subject = Subject, Assessment = Assessment, Narrative = Narrative,
+    Source = Source, Persons = Persons, Attachments = Attachments, Cells = Cells);
+same_values!(Finding, Unspecified: Found = Found, NotFound = NotFound);
+same_values!(SelectorKind, Unspecified: Container = Container, Imo = Imo, Mmsi = Mmsi,
+    BillOfLading = BillOfLading, Seal = Seal, Eori = Eori, Plate = Plate, UnLocode = UnLocode,
+    HsCode = HsCode, Trader = Trader);
+
+impl From<DataSubject> for wire::DataSubjectCategory {
+    fn from(category: DataSubject) -> Self {
+        match category {
+            DataSubject::Suspect => Self::Suspect,
+            DataSubject::Convicted => Self::Convicted,
+            DataSubject::Victim => Self::Victim,
+            DataSubject::Other => Self::Other,
+        }
+    }
+}
+
+impl DataSubject {
+    fn from_wire(number: i32) -> Option<Self> {
+        match wire::DataSubjectCategory::try_from(number).ok()? {
+            wire::DataSubjectCategory::Suspect => Some(Self::Suspect),
+            wire::DataSubjectCategory::Convicted => Some(Self::Convicted),
+            wire::DataSubjectCategory::Victim => Some(Self::Victim),
+            wire::DataSubjectCategory::Other => Some(Self::Other),
+            wire::DataSubjectCategory::Unspecified => None,
+        }
+    }
+}
+
+impl From<Kind> for wire::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Indicator => Self::Indicator,
+            Kind::Alert => Self::Alert,
+            Kind::Advisory => Self::Advisory,
+            Kind::Outcome => Self::Outcome,
+            Kind::RiskProfile => Self::RiskProfile,
+        }
+    }
+}
+
+impl Kind {
+    /// The kind with the wire's number; `None` for those that are reserved or unknown.
+    pub(crate) fn from_wire(number: i32) -> Option<Self> {
+        match wire::Kind::try_from(number).ok()? {
+            wire::Kind::Indicator => Some(Self::Indicator),
+            wire::Kind::Alert => Some(Self::Alert),
+            wire::Kind::Advisory => Some(Self::Advisory),
+            wire::Kind::Outcome => Some(Self::Outcome),
+            wire::Kind::RiskProfile => Some(Self::RiskProfile),
+            wire::Kind::Unspecified
+            | wire::Kind::Request
+            | wire::Kind::Response
+            | wire::Kind::Grant => None,
+        }
+    }
+}
+
+/// An optional enum: zero is none, a number not in use is an error.
+fn optional<T>(
+    number: i32,
+    field: &'static str,
+    from_wire: impl Fn(i32) -> Option<T>,
+) -> Result<Option<T>, HeaderError> {
+    if number == 0 {
+        return Ok(None);
+    }
+    from_wire(number).map(Some).ok_or(HeaderError::Field(field))
+}
+
+impl From<&Marking> for wire::Marking {
+    fn from(marking: &Marking) -> Self {
+        let release_to = marking.release_to.iter().flatten();
+        Self {
+            tlp: wire::Tlp::from(marking.tlp).into(),
+            pap: wire::Pap::from(marking.pap).into(),
+            h0: marking.handling.h0,
+            h1: marking.handling.h1,
+            h2: marking.handling.h2,
+            h3: marking.handling.h3.clone().unwrap_or_default(),
+            purposes: marking
+                .purposes
+                .iter()
+                .map(|purpose| wire::Purpose::from(*purpose).into())
+                .collect(),
+            release_to: release_to.map(ToString::to_string).collect(),
+            relay: marking.relay,
+            originator_control: marking.originator_control,
+            requested_action: marking
+                .requested_action
+                .map_or(0, |action| wire::RequestedAction::from(action).into()),
+            review_at_ms: Timestamp::to_wire(marking.review_at),
+            delete_at_ms: Timestamp::to_wire(marking.delete_at),
+            data_subject: marking.data_subject.map_or(0, |category| {
+                wire::DataSubjectCategory::from(category).into()
+            }),
+        }
+    }
+}
+
+impl TryFrom<wire::Marking> for Marking {
+    type Error = HeaderError;
+
+    fn try_from(wire: wire::Marking) -> Result<Self, Self::Error> {
+        let wire::Marking {
+            tlp,
+            pap,
+            h0,
+            h1,
+            h2,
+            h3,
+            purposes,
+            release_to,
+            relay,
+            originator_control,
+            requested_action,
+            review_at_ms,
+            delete_at_ms,
+            data_subject,
+        } = wire;
+        Ok(Self {
+            tlp: Tlp::from_wire(tlp).ok_or(HeaderError::Field("tlp"))?,
+            pap: Pap::from_wire(pap).ok_or(HeaderError::Field("pap"))?,
+            handling: HandlingCodes {
+                h0,
+                h1,
+                h2,
+                h3: (!h3.is_empty()).then_some(h3),
+            },
+            purposes: ascending("purposes", purposes, Purpose::from_wire)?,
+            release_to: release_list(release_to)?,
+            relay,
+            originator_control,
+            requested_action: optional(
+                requested_action,
+                "requested_action",
+                RequestedAction::from_wire,
+            )?,
+            review_at: Timestamp::from_wire(review_at_ms),
+            delete_at: Timestamp::from_wire(delete_at_ms),
+            data_subject: optional(data_subject, "data_subject", DataSubject::from_wire)?,
+        })
+    }
+}
+
+/// A set that the wire lists in ascending order, each member once.
+fn ascending<W, T: Ord>(
+    field: &'static str,
+    values: Vec<W>,
+    parse: impl Fn(W) -> Option<T>,
+) -> Result<BTreeSet<T>, HeaderError> {
+    let mut set: BTreeSet<T> = BTreeSet::new();
+    for value in values {
+        let value = parse(value).ok_or(HeaderError::Field(field))?;
+        if set.last().is_some_and(|last| *last >= value) {
+            return Err(HeaderError::Field(field));
+        }
+        set.insert(value);
+    }
+    Ok(set)
+}
+
+fn release_list(
+    names: Vec<String>,
+) -> Result<Option<BTreeSet<crate::identifiers::AuthorityId>>, HeaderError> {
+    let list = ascending("release_to", names, |name| name.parse().ok())?;
+    Ok((!list.is_empty()).then_some(list))
+}
+
+impl From<&SectionMarking> for wire::SectionMarking {
+    fn from(marking: &SectionMarking) -> Self {
+        Self {
+            tlp: marking.tlp.map_or(0, |tlp| wire::Tlp::from(tlp).into()),
+            pap: marking.pap.map_or(0, |pap| wire::Pap::from(pap).into()),
+            h1: marking.h1,
+            h2: marking.h2,
+        }
+    }
+}
+
+impl TryFrom<wire::SectionMarking> for SectionMarking {
+    type Error = HeaderError;
+
+    fn try_from(wire: wire::SectionMarking) -> Result<Self, Self::Error> {
+        let wire::SectionMarking { tlp, pap, h1, h2 } = wire;
+        Ok(Self {
+            tlp: optional(tlp, "stricter.tlp", Tlp::from_wire)?,
+            pap: optional(pap, "stricter.pap", Pap::from_wire)?,
+            h1,
+            h2,
+        })
+    }
+}
+
+impl From<&Evaluation> for wire::Evaluation {
+    fn from(evaluation: &Evaluation) -> Self {
+        Self {
+            source: evaluation.source.to_string(),
+            information: evaluation.information.number(),
+            admiralty: evaluation
+                .admiralty
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<wire::Evaluation> for Evaluation {
+    type Error = HeaderError;
+
+    fn try_from(wire: wire::Evaluation) -> Result<Self, Self::Error> {
+        let wire::Evaluation {
+            source,
+            information,
+            admiralty,
+        } = wire;
+        let error = || HeaderError::Field("evaluation");
+        let code = format!("{source}{information}");
+        let evaluation: Self = code.parse().map_err(|_| error())?;
+        if admiralty.is_empty() {
+            return Ok(evaluation);
+        }
+        let original = admiralty.parse().map_err(|_| error())?;
+        Ok(Self {
+            admiralty: Some(original),
+            ..evaluation
+        })
+    }
+}
+
+impl From<&SectionEntry> for wire::SectionEntry {
+    fn from(entry: &SectionEntry) -> Self {
+        Self {
+            index: u32::from(entry.index),
+            tag: wire::SectionTag::from(entry.tag).into(),
+            digest: Bytes::copy_from_slice(entry.digest.as_bytes()),
+            stricter: entry.stricter.as_ref().map(wire::SectionMarking::from),
+            least_count: entry.least_count.unwrap_or(0),
+        }
+    }
+}
+
+impl TryFrom<wire::SectionEntry> for SectionEntry {
+    type Error = HeaderError;
+
+    fn try_from(wire: wire::SectionEntry) -> Result<Self, Self::Error> {
+        let wire::SectionEntry {
+            index,
+            tag,
+            digest,
+            stricter,
+            least_count,
+        } = wire;
+        Ok(Self {
+            index: u8::try_from(index)
+                .ok()
+                .filter(|index| *index < MAX_SECTIONS)
+                .ok_or(HeaderError::Table("has an index above 63"))?,
+            tag: SectionTag::from_wire(tag).ok_or(HeaderError::Table("has an unknown tag"))?,
+            digest: Digest::from_slice(&digest)
+                .ok_or(HeaderError::Table("has a digest that is not 32 bytes"))?,
+            stricter: stricter.map(SectionMarking::try_from).transpose()?,
+            least_count: (least_count > 0).then_some(least_count),
+        })
+    }
+}
+
+impl From<&Header> for wire::Header {
+    fn from(header: &Header) -> Self {
+        Self {
+            version: crate::seal::HEADER_VERSION,
+            federation: header.federation.to_string(),
+            kind: wire::Kind::from(header.kind).into(),
+            origin: header.origin.to_string(),
+            key_id: Bytes::copy_from_slice(header.key_id.as_bytes()),
+            sealed_at_ms: header.sealed_at.as_millis(),
+            exercise: header.exercise,
+            audience: header.audience.iter().map(ToString::to_string).collect(),
+            marking: Some((&header.marking).into()),
+            evaluation: Some((&header.evaluation).into()),
+            groups: header
+                .groups
+                .iter()
+                .map(|group| wire::Group {
+                    indexes: group.iter().map(u32::from).collect(),
+                })
+                .collect(),
+            derived_from: header
+                .derived_from
+                .iter()
+                .map(|id| Bytes::copy_from_slice(id.as_bytes()))
+                .collect(),
+            supersedes: header
+                .supersedes
+                .map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.as_bytes())),
+            root: Bytes::copy_from_slice(header.root.as_bytes()),
+            sections: header.sections.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Header> for Header {
+    type Error = HeaderError;
+
+    fn try_from(wire: wire::Header) -> Result<Self, Self::Error> {
+        let wire::Header {
+            version: _, // read before anything else is
+            federation,
+            kind,
+            origin,
+            key_id,
+            sealed_at_ms,
+            exercise,
+            audience,
+            marking,
+            evaluation,
+            groups,
+            derived_from,
+            supersedes,
+            root,
+            sections,
+        } = wire;
+        let field = HeaderError::Field;
+        let sections = section_table(sections)?;
+        Ok(Self {
+            federation: federation.parse().map_err(|_| field("federation"))?,
+            kind: Kind::from_wire(kind).ok_or(HeaderError::Kind(kind))?,
+            origin: origin.parse().map_err(|_| field("origin"))?,
+            key_id: KeyId::from_slice(&key_id).ok_or(field("key_id"))?,
+            sealed_at: Timestamp::from_millis(sealed_at_ms),
+            exercise,
+            audience: ascending("audience", audience, |code| code.parse().ok())?,
+            marking: marking.ok_or(field("marking"))?.try_into()?,
+            evaluation: evaluation.ok_or(field("evaluation"))?.try_into()?,
+            groups: groups_of(groups, &sections)?,
+            derived_from: derived_from
+                .iter()
+                .map(|id| RecordId::from_slice(id).ok_or(field("derived_from")))
+                .collect::<Result<_, _>>()?,
+            supersedes: optional_id(&supersedes)?,
+            root: root
+                .as_ref()
+                .try_into()
+                .map(RootTag::from_bytes)
+                .map_err(|_| field("root"))?,
+            sections,
+        })
+    }
+}
+
+fn optional_id(bytes: &Bytes) -> Result<Option<RecordId>, HeaderError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    RecordId::from_slice(bytes)
+        .map(Some)
+        .ok_or(HeaderError::Field("supersedes"))
+}
+
+fn section_table(entries: Vec<wire::SectionEntry>) -> Result<Vec<SectionEntry>, HeaderError> {
+    if entries.is_empty() || entries.len() > usize::from(MAX_SECTIONS) {
+        return Err(HeaderError::Table("has no entry, or too many"));
+    }
+    let table = entries
+        .into_iter()
+        .map(SectionEntry::try_from)
+        .collect::<Result<Vec<_>, _>>()?;
+    if table.is_sorted_by(|left, right| left.index < right.index) {
+        Ok(table)
+    } else {
+        Err(HeaderError::Table("repeats an index or is unordered"))
+    }
+}
+
+fn groups_of(groups: Vec<wire::Group>, table: &[SectionEntry]) -> Result<Vec<Form>, HeaderError> {
+    let full: Form = table.iter().map(|entry| entry.index).collect();
+    groups
+        .into_iter()
+        .map(|group| {
+            let indexes = ascending("groups", group.indexes, |index| u8::try_from(index).ok())?;
+            let form: Form = indexes.iter().copied().collect();
+            let listed = form.is_within(full) && indexes.iter().all(|i| *i < MAX_SECTIONS);
+            if listed && form.len() > 1 {
+                Ok(form)
+            } else {
+                Err(HeaderError::Field("groups"))
+            }
+        })
+        .collect()
+}
+
+impl From<&Section> for wire::Section {
+    fn from(section: &Section) -> Self {
+        Self {
+            index: u32::from(section.index),
+            salt: Bytes::copy_from_slice(&section.salt),
+            body: section.body.clone(),
+        }
+    }
+}
+
+impl From<&Selector> for wire::Selector {
+    fn from(selector: &Selector) -> Self {
+        Self {
+            kind: wire::SelectorKind::from(selector.kind()).into(),
+            value: selector.value().to_owned(),
+            valid_from_ms: Timestamp::to_wire(selector.window().map(|window| window.from)),
+            valid_until_ms: Timestamp::to_wire(selector.window().map(|window| window.until)),
+            unchecked: selector.is_unchecked(),
+        }
+    }
+}
+
+impl TryFrom<wire::Selector> for Selector {
+    type Error = BodyError;
+
+    fn try_from(wire: wire::Selector) -> Result<Self, Self::Error> {
+        let wire::Selector {
+            kind,
+            value,
+            valid_from_ms,
+            valid_until_ms,
+            unchecked,
+        } = wire;
+        let kind = SelectorKind::from_wire(kind).ok_or(BodyError::Value("selector kind"))?;
+        let ends = (
+            Timestamp::from_wire(valid_from_ms),
+            Timestamp::from_wire(valid_until_ms),
+        );
+        let window = match ends {
+            (Some(from), Some(until)) => Some(Window { from, until }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(BodyError::Value("selector window")),
+        };
+        let selector = if unchecked {
+            Self::accept_unchecked(kind, &value, window)?
+        } else {
+            Self::new(kind, &value, window)?
+        };
+        // A peer sends the canonical text: two spellings would be two selectors.
+        if selector.value() == value && selector.is_unchecked() == unchecked {
+            Ok(selector)
+        } else {
+            Err(BodyError::Value("selector value"))
+        }
+    }
+}
+
+impl From<&Subject> for wire::Subject {
+    fn from(subject: &Subject) -> Self {
+        Self {
+            selectors: subject.selectors.iter().map(Into::into).collect(),
+            title: subject.title.clone(),
+            generated: subject.generated,
+        }
+    }
+}
+
+impl TryFrom<wire::Subject> for Subject {
+    type Error = BodyError;
+
+    fn try_from(wire: wire::Subject) -> Result<Self, Self::Error> {
+        let wire::Subject {
+            selectors,
+            title,
+            generated,
+        } = wire;
+        if selectors.is_empty() {
+            return Err(BodyError::NoSelector);
+        }
+        if selectors.len() > MAX_SELECTORS {
+            return Err(BodyError::TooLong("selectors"));
+        }
+        Ok(Self {
+            selectors: selectors
+                .into_iter()
+                .map(Selector::try_from)
+                .collect::<Result<_, _>>()?,
+            title: text("title", title)?,
+            generated,
+        })
+    }
+}
+
+impl From<&Assessment> for wire::Assessment {
+    fn from(assessment: &Assessment) -> Self {
+        Self {
+            threat: assessment.threat.clone(),
+            finding: assessment
+                .finding
+                .map_or(0, |finding| wire::Finding::from(finding).into()),
+            text: assessment.text.clone(),
+        }
+    }
+}
+
+impl TryFrom<wire::Assessment> for Assessment {
+    type Error = BodyError;
+
+    fn try_from(wire: wire::Assessment) -> Result<Self, Self::Error> {
+        let wire::Assessment {
+            threat,
+            finding,
+            text: free,
+        } = wire;
+        let finding = match finding {
+            0 => None,
+            number => Some(Finding::from_wire(number).ok_or(BodyError::Value("finding"))?),
+        };
+        Ok(Self {
+            threat: text("threat", threat)?,
+            finding,
+            text: text("text", free)?,
+        })
+    }
+}
+
+impl From<&Person> for wire::Person {
+    fn from(person: &Person) -> Self {
+        Self {
+            name: person.name.clone(),
+            role: person.role.clone(),
+            category: wire::DataSubjectCategory::from(person.category).into(),
+        }
+    }
+}
+
+impl TryFrom<wire::Person> for Person {
+    type Error = BodyError;
+
+    fn try_from(wire: wire::Person) -> Result<Self, Self::Error> {
+        let wire::Person {
+            name,
+            role,
+            category,
+        } = wire;
+        Ok(Self {
+            name: text("name", name)?,
+            role: text("role", role)?,
+            category: DataSubject::from_wire(category).ok_or(BodyError::Value("category"))?,
+        })
+    }
+}
+
+impl From<&Attachment> for wire::Attachment {
+    fn from(attachment: &Attachment) -> Self {
+        Self {
+            name: attachment.name.clone(),
+            media_type: attachment.media_type.clone(),
+            content: attachment.content.clone(),
+        }
+    }
+}
+
+impl TryFrom<wire::Attachment> for Attachment {
+    type Error = BodyError;
+
+    fn try_from(wire: wire::Attachment) -> Result<Self, Self::Error> {
+        let wire::Attachment {
+            name,
+            media_type,
+            content,
+        } = wire;
+        Ok(Self {
+            name: text("name", name)?,
+            media_type: text("media_type", media_type)?,
+            content,
+        })
+    }
+}
+
+impl From<&Cells> for wire::Cells {
+    fn from(cells: &Cells) -> Self {
+        Self {
+            schema: Bytes::copy_from_slice(cells.schema.as_bytes()),
+            period: cells.period.clone(),
+            contributors: cells.contributors.iter().map(ToString::to_string).collect(),
+            part: cells.part,
+            parts: cells.parts,
+            cells: cells
+                .cells
+                .iter()
+                .map(|cell| wire::Cell {
+                    key: cell.key.clone(),
+                    controls: cell.controls,
+                    findings: cell.findings,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Cells> for Cells {
+    type Error = BodyError;
+
+    fn try_from(wire: wire::Cells) -> Result<Self, Self::Error> {
+        let wire::Cells {
+            schema,
+            period,
+            contributors,
+            part,
+            parts,
+            cells,
+        } = wire;
+        body::Cells {
+            schema: Digest::from_slice(&schema).ok_or(BodyError::Value("schema"))?,
+            period,
+            contributors: ascending("contributors", contributors, |name| name.parse().ok())
+                .map_err(|_| BodyError::Value("contributors"))?,
+            part,
+            parts,
+            cells: cells.into_iter().map(Cell::from).collect(),
+        }
+        .checked()
+    }
+}
+
+impl From<wire::Cell> for Cell {
+    fn from(wire: wire::Cell) -> Self {
+        let wire::Cell {
+            key,
+            controls,
+            findings,
+        } = wire;
+        Self {
+            key,
+            controls,
+            findings,
+        }
+    }
+}
+
+same_values!(Lane, Unspecified: Urgent = Urgent, Bulk = Bulk);
+same_values!(Outcome, Unspecified: Accepted = Accepted, Extended = Extended, Duplicate = Duplicate,
+    Refused = Refused, RefusedForNow = RefusedForNow, Held = Held);
+
+impl From<&Answer> for wire::Answer {
+    fn from(answer: &Answer) -> Self {
+        Self {
+            record_id: Bytes::copy_from_slice(answer.record.as_bytes()),
+            form: answer.form.bits(),
+            outcome: wire::Outcome::from(answer.outcome).into(),
+            reason: answer.reason.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<wire::Answer> for Answer {
+    type Error = HeaderError;
+
+    fn try_from(wire: wire::Answer) -> Result<Self, Self::Error> {
+        let wire::Answer {
+            record_id,
+            form,
+            outcome,
+            reason,
+        } = wire;
+        if !(reason.is_empty() || is_reason(&reason)) {
+            return Err(HeaderError::Field("reason"));
+        }
+        Ok(Self {
+            record: RecordId::from_slice(&record_id).ok_or(HeaderError::Field("record_id"))?,
+            form: Form::from_bits(form),
+            outcome: Outcome::from_wire(outcome).ok_or(HeaderError::Field("outcome"))?,
+            reason: (!reason.is_empty()).then_some(reason),
+        })
+    }
+}
