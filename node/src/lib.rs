@@ -1,3 +1,4 @@
-//! Portcullis.
+//! The running node of a Portcullis federation: store, exchange, administration and command line.
 
 pub mod exchange;
+pub mod store;
