@@ -6,3 +6,5 @@
 #![cfg(test)]
 
 mod architecture;
+mod certificates_openssl;
+mod tls_openssl;
