@@ -1,1 +1,18 @@
-//! Portcullis.
+//! What it means: risk profiles, selector evidence, and scores that explain themselves.
+//!
+//! Pure: no clock, no file, no random source; `now` is an argument. The fields of a consignment
+//! and the cells of a profile are described by a schema file ([`schema`]); no column of any data
+//! set stands in the code.
+
+pub mod consignment;
+pub mod identifier;
+pub mod levels;
+pub mod lookup;
+pub mod metrics;
+pub mod pool;
+pub mod profile;
+pub mod received;
+pub mod schema;
+
+#[cfg(test)]
+mod fixtures;

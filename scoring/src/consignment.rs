@@ -1,0 +1,592 @@
+//! One consignment: a row of the authority's own file, read by its [`Schema`].
+//!
+//! A consignment is never shared. Refused: columns that the schema does not list, columns that
+//! it lists and the file lacks, values of another type; each error names the line and the column.
+
+use portcullis_protocol::{
+    body::{Selector, SelectorError, SelectorKind, Window},
+    time::Timestamp,
+};
+
+use crate::{
+    identifier::Identifier,
+    schema::{Field, FieldIndex, FieldType, Schema},
+};
+
+const DAY_MS: i64 = 86_400_000;
+
+const DAY_NEEDED: &str = "a day such as `2021-03-31`";
+
+/// A consignment whose values fit its schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consignment {
+    /// In the schema's order; empty where an optional field says nothing.
+    values: Vec<Box<str>>,
+    id: FieldIndex,
+    office: FieldIndex,
+    date: Timestamp,
+    year: i16,
+    finding: Option<bool>,
+    by_sea: bool,
+    identifiers: Vec<Identifier>,
+}
+
+/// The year whose controls a profile counts, for instance `2020`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period(String);
+
+/// Why a text is not a period.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a period; write a year of four digits, for instance `2020`")]
+pub struct PeriodParseError(String);
+
+impl Period {
+    /// The text of the year.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Period {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Period {
+    type Err = PeriodParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let year = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        year.then(|| Self(text.to_owned()))
+            .ok_or_else(|| PeriodParseError(text.to_owned()))
+    }
+}
+
+/// Why a file's header does not fit the schema.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// The schema does not list the column.
+    #[error("line 1: the schema has no column `{0}`; remove it or add a `[[field]]` for it")]
+    UnknownColumn(String),
+    /// The column stands twice.
+    #[error("line 1: the column `{0}` stands twice; remove one")]
+    RepeatedColumn(String),
+    /// A field's column is not there.
+    #[error(
+        "line 1: the column `{0}` is missing; add it, or mark its field `optional` in the schema"
+    )]
+    MissingColumn(String),
+}
+
+/// Why a row is not a consignment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// More or fewer values than columns.
+    #[error(
+        "line {line}: {found} values where the header has {expected} columns; look for a missing quote or comma"
+    )]
+    Width {
+        /// The line of the file.
+        line: u64,
+        /// The columns of the header.
+        expected: usize,
+        /// The values of the row.
+        found: usize,
+    },
+    /// A value that its field cannot have.
+    #[error("line {line}, column `{column}`: `{value}` is not {needed}; correct the value")]
+    Value {
+        /// The line of the file.
+        line: u64,
+        /// The column.
+        column: String,
+        /// The value as it stands.
+        value: String,
+        /// What the field takes.
+        needed: String,
+    },
+    /// A value that is no identifier of the kind its schema says.
+    #[error("line {line}, column `{column}`: {why}")]
+    Identifier {
+        /// The line of the file.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+}
+
+/// Which column of a file holds which field.
+#[derive(Debug, Clone)]
+pub struct Columns<'s> {
+    schema: &'s Schema,
+    /// For each field, in the schema's order, its column.
+    of_field: Vec<Option<usize>>,
+    width: usize,
+}
+
+impl<'s> Columns<'s> {
+    /// Fits the header of a file to the schema.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError`] names the column.
+    pub fn of<'h>(
+        schema: &'s Schema,
+        header: impl IntoIterator<Item = &'h str>,
+    ) -> Result<Self, HeaderError> {
+        let mut of_field = vec![None; schema.fields().len()];
+        let mut width = 0;
+        for (at, column) in header.into_iter().enumerate() {
+            let column = column.trim().trim_start_matches('\u{feff}');
+            let known = schema
+                .fields()
+                .iter()
+                .position(|field| field.column == column);
+            let place = known.and_then(|field| of_field.get_mut(field));
+            match place {
+                None => return Err(HeaderError::UnknownColumn(column.to_owned())),
+                Some(Some(_)) => return Err(HeaderError::RepeatedColumn(column.to_owned())),
+                Some(free) => *free = Some(at),
+            }
+            width = at + 1;
+        }
+        for (field, column) in schema.fields().iter().zip(&of_field) {
+            if column.is_none() && !field.optional {
+                return Err(HeaderError::MissingColumn(field.column.clone()));
+            }
+        }
+        Ok(Self {
+            schema,
+            of_field,
+            width,
+        })
+    }
+
+    /// Reads one row; `line` is its line in the file, counted from 1.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError`] names the line and the column.
+    pub fn consignment<'r>(
+        &self,
+        line: u64,
+        row: impl IntoIterator<Item = &'r str>,
+    ) -> Result<Consignment, RowError> {
+        let row: Vec<&str> = row.into_iter().collect();
+        if row.len() != self.width {
+            return Err(RowError::Width {
+                line,
+                expected: self.width,
+                found: row.len(),
+            });
+        }
+        let values = self.of_field.iter().map(|column| {
+            column
+                .and_then(|column| row.get(column).copied())
+                .unwrap_or_default()
+        });
+        build(self.schema, line, values)
+    }
+}
+
+impl Consignment {
+    /// Reads a consignment from its values in the schema's order, as [`Consignment::values`]
+    /// gives them. `line` stands in errors only.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError`] names the line and the column.
+    pub fn from_values<'v>(
+        schema: &Schema,
+        line: u64,
+        values: impl IntoIterator<Item = &'v str>,
+    ) -> Result<Self, RowError> {
+        let values: Vec<&str> = values.into_iter().collect();
+        let expected = schema.fields().len();
+        if values.len() != expected {
+            return Err(RowError::Width {
+                line,
+                expected,
+                found: values.len(),
+            });
+        }
+        build(schema, line, values)
+    }
+
+    /// Adds identifiers that a documented rule made because the data has none; they are marked.
+    #[must_use]
+    pub fn with_generated(mut self, made: impl IntoIterator<Item = Identifier>) -> Self {
+        self.identifiers
+            .extend(made.into_iter().map(|identifier| Identifier {
+                generated: true,
+                ..identifier
+            }));
+        self
+    }
+
+    /// Its values in the schema's order, canonical; empty where an optional field says nothing.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(AsRef::as_ref)
+    }
+
+    /// The value of one field.
+    #[must_use]
+    pub fn value(&self, field: FieldIndex) -> &str {
+        self.values.get(field.get()).map_or("", AsRef::as_ref)
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.value(self.id)
+    }
+
+    /// The office whose consignment it is.
+    #[must_use]
+    pub fn office(&self) -> &str {
+        self.value(self.office)
+    }
+
+    /// The start of its day (UTC).
+    #[must_use]
+    pub const fn day_begins(&self) -> Timestamp {
+        self.date
+    }
+
+    /// The last millisecond of its day (UTC).
+    #[must_use]
+    pub const fn day_ends(&self) -> Timestamp {
+        self.date.plus_millis(DAY_MS - 1)
+    }
+
+    /// The period of profiles that counts it.
+    #[must_use]
+    pub fn period(&self) -> Period {
+        Period(format!("{:04}", self.year))
+    }
+
+    /// What its control found; `None` if it was not controlled.
+    #[must_use]
+    pub const fn finding(&self) -> Option<bool> {
+        self.finding
+    }
+
+    /// Whether it came by sea.
+    #[must_use]
+    pub const fn by_sea(&self) -> bool {
+        self.by_sea
+    }
+
+    /// What indicators can name it by.
+    #[must_use]
+    pub fn identifiers(&self) -> &[Identifier] {
+        &self.identifiers
+    }
+}
+
+fn build<'v>(
+    schema: &Schema,
+    line: u64,
+    texts: impl IntoIterator<Item = &'v str>,
+) -> Result<Consignment, RowError> {
+    let values = schema
+        .fields()
+        .iter()
+        .zip(texts)
+        .map(|(field, text)| {
+            canonical(field, text.trim()).ok_or_else(|| bad_value(field, line, text))
+        })
+        .collect::<Result<Vec<Box<str>>, RowError>>()?;
+    let value = |index: FieldIndex| values.get(index.get()).map_or("", AsRef::as_ref);
+    let day = value(schema.date);
+    let date = day.parse::<Timestamp>().ok();
+    let year = day.get(..4).and_then(|year| year.parse::<i16>().ok());
+    let (Some(date), Some(year)) = (date, year) else {
+        return Err(RowError::Value {
+            line,
+            column: schema.column(schema.date).to_owned(),
+            value: day.to_owned(),
+            needed: DAY_NEEDED.to_owned(),
+        });
+    };
+    let finding = match value(schema.finding) {
+        "" => None,
+        flag => Some(flag == "1"),
+    };
+    let by_sea = schema
+        .transport
+        .as_ref()
+        .is_some_and(|(field, sea)| value(*field) == sea);
+    Ok(Consignment {
+        id: schema.id,
+        office: schema.office,
+        date,
+        year,
+        finding,
+        by_sea,
+        identifiers: identifiers(schema, line, &values)?,
+        values,
+    })
+}
+
+fn identifiers(
+    schema: &Schema,
+    line: u64,
+    values: &[Box<str>],
+) -> Result<Vec<Identifier>, RowError> {
+    let mut identifiers = Vec::new();
+    for rule in schema.identifiers() {
+        let Some(field) = rule.field else { continue };
+        let value = values.get(field.get()).map_or("", AsRef::as_ref);
+        if value.is_empty() {
+            continue;
+        }
+        let value = canonical_identifier(rule.kind, &format!("{}{value}", rule.prefix)).map_err(
+            |error| RowError::Identifier {
+                line,
+                column: schema.column(field).to_owned(),
+                why: error.to_string(),
+            },
+        )?;
+        identifiers.push(Identifier {
+            kind: rule.kind,
+            value,
+            generated: false,
+        });
+    }
+    Ok(identifiers)
+}
+
+/// The canonical text of an identifier. A selector of its kind knows it; the window, which some
+/// kinds demand, does not matter here.
+fn canonical_identifier(kind: SelectorKind, text: &str) -> Result<String, SelectorError> {
+    let from = Timestamp::from_millis(0);
+    let window = Window { from, until: from };
+    Selector::new(kind, text, Some(window)).map(|selector| selector.value().to_owned())
+}
+
+fn bad_value(field: &Field, line: u64, value: &str) -> RowError {
+    let needed = match (field.kind, field.digits) {
+        (FieldType::Text, Some(digits)) => format!("a code of {digits} digits"),
+        (FieldType::Text, None) => "a text; it must not be empty".to_owned(),
+        (FieldType::Decimal, _) => "a decimal number such as `8.5`".to_owned(),
+        (FieldType::Date, _) => DAY_NEEDED.to_owned(),
+        (FieldType::Flag, _) => "`0` or `1`".to_owned(),
+    };
+    RowError::Value {
+        line,
+        column: field.column.clone(),
+        value: value.to_owned(),
+        needed,
+    }
+}
+
+/// The canonical text of a value, or `None` if the field cannot have it.
+fn canonical(field: &Field, text: &str) -> Option<Box<str>> {
+    if text.is_empty() {
+        return field.optional.then(Box::default);
+    }
+    let fits = field.digits.is_none_or(|digits| {
+        text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if !fits {
+        return None;
+    }
+    match field.kind {
+        FieldType::Text => Some(text.into()),
+        FieldType::Decimal => decimal(text).map(String::into_boxed_str),
+        FieldType::Date => is_day(text).then(|| text.into()),
+        FieldType::Flag => matches!(text, "0" | "1").then(|| text.into()),
+    }
+}
+
+fn is_day(text: &str) -> bool {
+    text.len() == 10 && text.parse::<Timestamp>().is_ok()
+}
+
+/// A decimal without sign of plus, leading zeros, or zeros and a point at its end.
+fn decimal(text: &str) -> Option<String> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !all_digits(whole) || !all_digits(part) || digits.ends_with('.') {
+        return None;
+    }
+    let whole = whole.trim_start_matches('0');
+    let part = part.trim_end_matches('0');
+    let mut number = String::with_capacity(text.len());
+    if negative && !(whole.is_empty() && part.is_empty()) {
+        number.push('-');
+    }
+    number.push_str(if whole.is_empty() { "0" } else { whole });
+    if !part.is_empty() {
+        number.push('.');
+        number.push_str(part);
+    }
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::schema;
+
+    const HEADER: &str = "Declaration ID,Date,Office ID,Process Type,Import Type,Import Use,Payment Type,Mode of Transport,Declarant ID,Importer ID,Seller ID,Courier ID,HS6 Code,Country of Departure,Country of Origin,Tax Rate,Tax Type,Country of Origin Indicator,Net Mass,Item Price,Fraud,Critical Fraud";
+    const ROW: &str = "97061800,2020-02-29,30,B,11,21,11,10,ZZR1LT6,QLRUBN9,0VKY2BR,,440890,BE,BE,0.0,FEU1,G,108.0,372254.4,0,0";
+
+    fn read(header: &str, row: &str) -> Result<Consignment, RowError> {
+        let schema = schema();
+        let columns = Columns::of(&schema, header.split(',')).unwrap();
+        columns.consignment(7, row.split(','))
+    }
+
+    #[track_caller]
+    fn refused(from: &str, to: &str, says: &str) {
+        let row = ROW.replacen(from, to, 1);
+        assert_ne!(row, ROW);
+        assert_eq!(read(HEADER, &row).unwrap_err().to_string(), says);
+    }
+
+    #[test]
+    fn a_row_becomes_a_consignment() {
+        let read = read(HEADER, ROW).unwrap();
+        assert_eq!(
+            (read.id(), read.office(), read.finding()),
+            ("97061800", "30", Some(false))
+        );
+        assert_eq!(read.period().as_str(), "2020");
+        assert_eq!(read.day_begins().to_string(), "2020-02-29T00:00:00Z");
+        assert_eq!(read.day_ends().to_string(), "2020-02-29T23:59:59.999Z");
+        assert!(read.by_sea());
+        let kinds: Vec<_> = read
+            .identifiers()
+            .iter()
+            .map(|i| (i.kind, i.value.as_str()))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                (SelectorKind::Trader, "KR:QLRUBN9"),
+                (SelectorKind::HsCode, "440890")
+            ]
+        );
+    }
+
+    #[test]
+    fn columns_may_stand_in_any_order() {
+        let turned = |line: &str| line.split(',').rev().collect::<Vec<_>>().join(",");
+        assert_eq!(read(&turned(HEADER), &turned(ROW)), read(HEADER, ROW));
+    }
+
+    #[test]
+    fn values_read_again_are_the_same_consignment() {
+        let first = read(HEADER, ROW).unwrap();
+        let again = Consignment::from_values(&schema(), 1, first.values()).unwrap();
+        assert_eq!(again, first);
+    }
+
+    #[test]
+    fn bad_values_name_line_column_and_cure() {
+        refused(
+            "QLRUBN9",
+            "QL_UBN9",
+            "line 7, column `Importer ID`: no trader selector: the trader id `QL_UBN9` contains `_`; use letters a-z, digits, `-`, `.` and `/`",
+        );
+        refused(
+            "2020-02-29",
+            "2021-02-29",
+            "line 7, column `Date`: `2021-02-29` is not a day such as `2021-03-31`; correct the value",
+        );
+        refused(
+            "440890",
+            "40890",
+            "line 7, column `HS6 Code`: `40890` is not a code of 6 digits; correct the value",
+        );
+        refused(
+            "0.0,",
+            "8%,",
+            "line 7, column `Tax Rate`: `8%` is not a decimal number such as `8.5`; correct the value",
+        );
+        refused(
+            ",0,0",
+            ",2,0",
+            "line 7, column `Fraud`: `2` is not `0` or `1`; correct the value",
+        );
+        refused(
+            ",B,",
+            ", ,",
+            "line 7, column `Process Type`: ` ` is not a text; it must not be empty; correct the value",
+        );
+        refused(
+            ",BE,BE",
+            ",BE",
+            "line 7: 21 values where the header has 22 columns; look for a missing quote or comma",
+        );
+    }
+
+    #[test]
+    fn headers_name_what_is_unknown_missing_or_twice() {
+        let schema = schema();
+        let error = |header: String| {
+            Columns::of(&schema, header.split(','))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error(format!("{HEADER},Colour")).contains("no column `Colour`"));
+        assert!(error(format!("{HEADER},Date")).contains("`Date` stands twice"));
+        assert!(error(HEADER.replace("Date,", "")).contains("`Date` is missing"));
+        assert!(error(String::new()).contains("no column ``"));
+    }
+
+    #[test]
+    fn a_file_without_findings_is_one_that_was_not_controlled_yet() {
+        let header = HEADER.replace(",Fraud,Critical Fraud", "");
+        let row = ROW.trim_end_matches(",0,0");
+        assert_eq!(read(&header, row).unwrap().finding(), None);
+    }
+
+    #[test]
+    fn equal_numbers_have_one_text() {
+        for (text, expected) in [
+            ("8", "8"),
+            ("8.0", "8"),
+            ("008.50", "8.5"),
+            ("0.0", "0"),
+            ("-0.0", "0"),
+            ("-1.50", "-1.5"),
+            ("0.08000000000000003", "0.08000000000000003"),
+        ] {
+            assert_eq!(decimal(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["", "-", ".5", "5.", "1e3", "NaN", "+1", "1.2.3", "1,5"] {
+            assert_eq!(decimal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn generated_identifiers_are_marked_whatever_their_maker_says() {
+        let made = Identifier {
+            kind: SelectorKind::Container,
+            value: "CSQU3054383".into(),
+            generated: false,
+        };
+        let read = read(HEADER, ROW).unwrap().with_generated([made]);
+        assert!(read.identifiers().last().unwrap().generated);
+        assert!(!read.identifiers().first().unwrap().generated);
+    }
+
+    #[test]
+    fn a_period_is_a_year() {
+        assert_eq!("2020".parse::<Period>().unwrap().to_string(), "2020");
+        for text in ["", "20", "2020-01", "20x0", "２０２０"] {
+            assert!(text.parse::<Period>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Identifiers of a consignment that an indicator can name.
+
+use portcullis_protocol::{
+    body::{Selector, SelectorKind},
+    identifiers::HsCode,
+};
+
+/// One identifier of a consignment, in the canonical text of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identifier {
+    /// What it names.
+    pub kind: SelectorKind,
+    /// Its canonical text.
+    pub value: String,
+    /// Whether it was made by a rule because the data has none.
+    pub generated: bool,
+}
+
+impl Identifier {
+    /// Whether `selector` means this identifier. Goods are meant by every code that theirs
+    /// begins with, in the same edition.
+    #[must_use]
+    pub fn is_named_by(&self, selector: &Selector) -> bool {
+        if self.kind != selector.kind() {
+            return false;
+        }
+        match self.kind {
+            SelectorKind::HsCode => are_goods_of(&self.value, selector.value()),
+            SelectorKind::Container
+            | SelectorKind::Imo
+            | SelectorKind::Mmsi
+            | SelectorKind::BillOfLading
+            | SelectorKind::Seal
+            | SelectorKind::Eori
+            | SelectorKind::Plate
+            | SelectorKind::UnLocode
+            | SelectorKind::Trader => self.value == selector.value(),
+        }
+    }
+}
+
+fn are_goods_of(goods: &str, named: &str) -> bool {
+    let (Ok(goods), Ok(named)) = (goods.parse::<HsCode>(), named.parse::<HsCode>()) else {
+        return false;
+    };
+    goods.edition() == named.edition() && goods.digits().starts_with(named.digits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: SelectorKind, own: &str, named: &str, expected: bool) {
+        let own = Identifier {
+            kind,
+            value: own.to_owned(),
+            generated: false,
+        };
+        let selector = Selector::new(kind, named, None).unwrap();
+        assert_eq!(own.is_named_by(&selector), expected, "{named}");
+    }
+
+    #[test]
+    fn goods_are_meant_by_what_their_code_begins_with() {
+        check(SelectorKind::HsCode, "4408900000", "440890", true);
+        check(SelectorKind::HsCode, "440890", "440890", true);
+        check(SelectorKind::HsCode, "440890", "440910", false);
+        check(SelectorKind::HsCode, "440890", "4408900000", false);
+        check(SelectorKind::HsCode, "440890", "440890@2022", false);
+    }
+
+    #[test]
+    fn other_identifiers_are_meant_only_whole_and_of_their_kind() {
+        check(SelectorKind::Trader, "KR:QLRUBN9", "KR:QLRUBN9", true);
+        check(SelectorKind::Trader, "KR:QLRUBN9", "KR:QLR", false);
+        let trader = Identifier {
+            kind: SelectorKind::Trader,
+            value: "9074729".to_owned(),
+            generated: false,
+        };
+        assert!(!trader.is_named_by(&Selector::new(SelectorKind::Imo, "9074729", None).unwrap()));
+    }
+}
