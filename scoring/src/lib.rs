@@ -5,6 +5,8 @@
 //! set stands in the code.
 
 pub mod consignment;
+pub mod decay;
+pub mod evidence;
 pub mod identifier;
 pub mod levels;
 pub mod lookup;
@@ -12,7 +14,11 @@ pub mod metrics;
 pub mod pool;
 pub mod profile;
 pub mod received;
+pub mod recommend;
+pub mod reliability;
 pub mod schema;
+pub mod score;
+pub mod scorecard;
 
 #[cfg(test)]
 mod fixtures;

@@ -1,0 +1,224 @@
+//! From a probability and what originators ask for to a recommended control.
+//!
+//! The software recommends and a person decides. Where originators ask for different things, the
+//! more discreet wins and every one of them is named, so that all are told.
+
+use portcullis_protocol::{
+    identifiers::AuthorityId,
+    marking::{RequestedAction, more_discreet},
+    record::RecordId,
+};
+
+use crate::evidence::SelectorEvidence;
+
+/// A control, from none to the most thorough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Control {
+    /// None.
+    None,
+    /// Of the papers; nobody notices.
+    Document,
+    /// By a scanner.
+    Scan,
+    /// By hand.
+    Physical,
+}
+
+impl Control {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Document => "document",
+            Self::Scan => "scan",
+            Self::Physical => "physical",
+        }
+    }
+}
+
+impl std::fmt::Display for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The probabilities of a finding from which on each control is recommended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    document: f64,
+    scan: f64,
+    physical: f64,
+}
+
+/// Why three numbers are not thresholds.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error(
+    "`{document}`, `{scan}`, `{physical}` are no thresholds; give probabilities from 0 to 1 that do not fall"
+)]
+pub struct ThresholdsError {
+    document: f64,
+    scan: f64,
+    physical: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            document: 0.3,
+            scan: 0.6,
+            physical: 0.85,
+        }
+    }
+}
+
+impl Thresholds {
+    /// Thresholds of a document control, a scan and a physical control.
+    ///
+    /// # Errors
+    ///
+    /// [`ThresholdsError`] if they are no probabilities or a later one is lower.
+    pub fn new(document: f64, scan: f64, physical: f64) -> Result<Self, ThresholdsError> {
+        let rising = [0.0, document, scan, physical, 1.0].is_sorted();
+        rising
+            .then_some(Self {
+                document,
+                scan,
+                physical,
+            })
+            .ok_or(ThresholdsError {
+                document,
+                scan,
+                physical,
+            })
+    }
+
+    fn control(&self, probability: f64) -> Control {
+        let steps = [
+            (self.physical, Control::Physical),
+            (self.scan, Control::Scan),
+            (self.document, Control::Document),
+        ];
+        let reached = steps
+            .into_iter()
+            .find(|(threshold, _)| probability >= *threshold);
+        reached.map_or(Control::None, |(_, control)| control)
+    }
+}
+
+/// What an originator asks whoever finds it to do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ask {
+    /// Who asks; its contact point is to be told.
+    pub authority: AuthorityId,
+    /// What for.
+    pub action: RequestedAction,
+    /// In which record.
+    pub record: RecordId,
+}
+
+/// What to do with a consignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recommendation {
+    /// The control.
+    pub control: Control,
+    /// How to go about it; the most discreet of what is asked.
+    pub action: Option<RequestedAction>,
+    /// Everything that is asked.
+    pub asks: Vec<Ask>,
+}
+
+impl Recommendation {
+    pub(crate) fn of(
+        probability: f64,
+        thresholds: &Thresholds,
+        current: &[&SelectorEvidence],
+    ) -> Self {
+        let mut asks: Vec<Ask> = current.iter().filter_map(|item| Ask::of(item)).collect();
+        asks.sort();
+        asks.dedup();
+        let action = asks
+            .iter()
+            .fold(None, |so_far, ask| more_discreet(so_far, Some(ask.action)));
+        let control = heeding(thresholds.control(probability), action);
+        Self {
+            control,
+            action,
+            asks,
+        }
+    }
+
+    /// Whether originators ask for different things, so that a person must weigh them.
+    #[must_use]
+    pub fn is_contested(&self) -> bool {
+        self.asks.iter().any(|ask| Some(ask.action) != self.action)
+    }
+}
+
+impl Ask {
+    fn of(item: &SelectorEvidence) -> Option<Self> {
+        Some(Self {
+            authority: item.origin.authority.clone(),
+            action: item.marking.requested_action?,
+            record: item.record,
+        })
+    }
+}
+
+/// The control that heeds what is asked: nobody may notice a discreet one; an inquiry rides on an
+/// ordinary check; a specific check is a search; who must not be approached is left alone.
+fn heeding(control: Control, action: Option<RequestedAction>) -> Control {
+    match action {
+        None => control,
+        Some(RequestedAction::DoNotApproach) => Control::None,
+        Some(RequestedAction::Discreet) => control.min(Control::Document),
+        Some(RequestedAction::Inquiry) => control.max(Control::Document),
+        Some(RequestedAction::SpecificCheck) => Control::Physical,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_begin_at_their_thresholds() {
+        let thresholds = Thresholds::new(0.2, 0.5, 0.5).unwrap();
+        let controls = [0.0, 0.2, 0.49, 0.5, 1.0].map(|p| thresholds.control(p));
+        let expected = [
+            Control::None,
+            Control::Document,
+            Control::Document,
+            Control::Physical,
+            Control::Physical,
+        ];
+        assert_eq!(controls, expected);
+    }
+
+    #[test]
+    fn thresholds_that_fall_or_are_no_probabilities_are_refused() {
+        for (document, scan, physical) in [
+            (0.5, 0.4, 0.9),
+            (0.1, 0.2, 1.1),
+            (-0.1, 0.2, 0.3),
+            (f64::NAN, 0.2, 0.3),
+        ] {
+            assert!(Thresholds::new(document, scan, physical).is_err());
+        }
+    }
+
+    #[test]
+    fn secrecy_lowers_a_control_and_a_request_to_search_raises_it() {
+        use RequestedAction::{Discreet, DoNotApproach, Inquiry, SpecificCheck};
+        for (control, action, expected) in [
+            (Control::Physical, Discreet, Control::Document),
+            (Control::None, Discreet, Control::None),
+            (Control::Physical, DoNotApproach, Control::None),
+            (Control::None, Inquiry, Control::Document),
+            (Control::Scan, Inquiry, Control::Scan),
+            (Control::None, SpecificCheck, Control::Physical),
+        ] {
+            assert_eq!(heeding(control, Some(action)), expected, "{action}");
+        }
+    }
+}

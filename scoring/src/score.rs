@@ -1,0 +1,336 @@
+//! The score of a consignment, and why.
+//!
+//! The log-odds of a finding are a sum: the base rate, what each level of the profile adds, and
+//! what indicators on its identifiers add. Every summand is a [`Contribution`] that names the
+//! records it rests on. A score inherits the strictest marking of these records, so that it goes
+//! no further than they may.
+//!
+//! A score is for one audience: the caller passes only what that audience may see, in the pool
+//! and as evidence. The software recommends; a person decides.
+
+use portcullis_protocol::{
+    body::{Finding, SelectorKind},
+    digest::Digest,
+    evaluation::Evaluation,
+    marking::Marking,
+    record::{RecordId, RootTag},
+    time::Timestamp,
+};
+
+use crate::{
+    consignment::Consignment,
+    evidence::{EvidenceOptions, Root, Scales, SelectorEvidence, SetAside},
+    levels::{Levels, Node},
+    profile::Counts,
+    received::ProfileRecord,
+    recommend::{Recommendation, Thresholds},
+    reliability::Reliabilities,
+    scorecard::Scorecard,
+};
+
+/// What adds to a score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The base: how often controls find something at all.
+    Base,
+    /// A level of the profile.
+    Level {
+        /// The level's name.
+        level: String,
+        /// The consignment's value there.
+        value: String,
+        /// What was counted there.
+        counts: Counts,
+    },
+    /// An indicator or outcome on one of the consignment's identifiers.
+    Selector {
+        /// What kind of identifier.
+        kind: SelectorKind,
+        /// The identifier.
+        value: String,
+        /// What a control found; `None` for an indicator.
+        finding: Option<Finding>,
+        /// Whether the identifier was generated because the data has none.
+        generated: bool,
+    },
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Base => f.write_str("base rate"),
+            Self::Level {
+                level,
+                value,
+                counts,
+            } => write!(
+                f,
+                "{level} {value}: {} findings in {} controls",
+                counts.findings(),
+                counts.controls()
+            ),
+            Self::Selector {
+                kind,
+                value,
+                finding,
+                generated,
+            } => {
+                let mark = if *generated { " (generated)" } else { "" };
+                let finding = finding.map_or("indicated", Finding::name);
+                write!(f, "{kind} {value}{mark}: {finding}")
+            }
+        }
+    }
+}
+
+/// One summand of a score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contribution {
+    /// What it is.
+    pub what: What,
+    /// What it adds to the log-odds.
+    pub log_odds: f64,
+    /// The records it rests on; none for what the authority knows itself.
+    pub records: Vec<RecordId>,
+    /// How these were evaluated, each evaluation once.
+    pub evaluations: Vec<Evaluation>,
+    /// The roots of these, if they are indicators or outcomes.
+    pub roots: Vec<RootTag>,
+}
+
+/// Which model made a score: the digest of its scorecard, its settings and its counts' records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ModelVersion(Digest);
+
+impl std::fmt::Display for ModelVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{MODEL}-{:.12}", self.0.to_string())
+    }
+}
+
+/// The form of the model.
+const MODEL: &str = "levels-1";
+
+/// How likely a control finds something, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// The log-odds: the sum of the contributions.
+    pub log_odds: f64,
+    /// The probability of a finding.
+    pub probability: f64,
+    /// The probability in points from 0 to 100.
+    pub points: u8,
+    /// What to do.
+    pub recommendation: Recommendation,
+    /// The summands, in the order of the model.
+    pub contributions: Vec<Contribution>,
+    /// Records about the consignment that add nothing, and why.
+    pub set_aside: Vec<(RecordId, SetAside)>,
+    /// The strictest marking of all it rests on; `None` if that is the authority's own knowledge.
+    pub marking: Option<Marking>,
+    /// Which model made it.
+    pub model: ModelVersion,
+}
+
+/// What a [`Scorer`] is set to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settings {
+    /// How evidence on identifiers is weighed.
+    pub evidence: EvidenceOptions,
+    /// How far each authority is relied on.
+    pub reliabilities: Reliabilities,
+    /// From which probability on controls are recommended.
+    pub thresholds: Thresholds,
+}
+
+/// Scores consignments for one audience.
+#[derive(Debug, Clone)]
+pub struct Scorer {
+    levels: Levels,
+    scorecard: Scorecard,
+    settings: Settings,
+    model: ModelVersion,
+    /// The strictest marking of the profiles.
+    marking: Option<Marking>,
+}
+
+impl Scorer {
+    /// A scorer from summed counts and the scorecard calibrated on them.
+    #[must_use]
+    pub fn new(levels: Levels, scorecard: Scorecard, settings: Settings) -> Self {
+        let records = levels.sources().iter().flat_map(|source| &source.records);
+        let marking = strictest(records.map(|record| &record.marking));
+        let model = version(&levels, &scorecard, &settings);
+        Self {
+            levels,
+            scorecard,
+            settings,
+            model,
+            marking,
+        }
+    }
+
+    /// Which model it is.
+    #[must_use]
+    pub const fn model(&self) -> ModelVersion {
+        self.model
+    }
+
+    /// The counts it stands on.
+    #[must_use]
+    pub const fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// The log-odds from the profile alone, without explanation: enough to rank arrivals.
+    #[must_use]
+    pub fn profile_log_odds(&self, consignment: &Consignment) -> f64 {
+        let path = self.levels.path(consignment);
+        let counts = path.into_iter().map(|node| self.levels.counts_at(node));
+        self.scorecard.base() + self.scorecard.contributions(counts).sum::<f64>()
+    }
+
+    /// Scores a consignment at the time `now`. Evidence about other consignments is passed over.
+    #[must_use]
+    pub fn score(
+        &self,
+        consignment: &Consignment,
+        evidence: &[SelectorEvidence],
+        now: Timestamp,
+    ) -> Score {
+        let scales = Scales {
+            options: &self.settings.evidence,
+            reliabilities: &self.settings.reliabilities,
+            now,
+        };
+        let weighed = scales.weigh(consignment, evidence);
+        let mut contributions = self.profile(consignment);
+        contributions.extend(
+            weighed
+                .counted
+                .iter()
+                .map(|root| selector(consignment, root)),
+        );
+        let log_odds = contributions
+            .iter()
+            .map(|contribution| contribution.log_odds)
+            .sum::<f64>();
+        let probability = 1.0 / (1.0 + (-log_odds).exp());
+        let current = weighed.current.iter().map(|item| &item.marking);
+        Score {
+            log_odds,
+            probability,
+            points: points(probability),
+            recommendation: Recommendation::of(
+                probability,
+                &self.settings.thresholds,
+                &weighed.current,
+            ),
+            contributions,
+            set_aside: weighed.set_aside,
+            marking: strictest(self.marking.iter().chain(current)),
+            model: self.model,
+        }
+    }
+
+    /// The base and what each level adds.
+    fn profile(&self, consignment: &Consignment) -> Vec<Contribution> {
+        let path = self.levels.path(consignment);
+        let counts = path.iter().map(|node| self.levels.counts_at(*node));
+        let mut contributions =
+            vec![self.resting_on(What::Base, self.scorecard.base(), Node::ROOT)];
+        let added = self.scorecard.contributions(counts);
+        let levels = self.levels.portions(consignment).zip(path.iter().skip(1));
+        for (((level, value), node), log_odds) in levels.zip(added) {
+            let what = What::Level {
+                level: level.to_owned(),
+                value: value.to_owned(),
+                counts: self.levels.counts_at(*node),
+            };
+            contributions.push(self.resting_on(what, log_odds, *node));
+        }
+        contributions
+    }
+
+    fn resting_on(&self, what: What, log_odds: f64, node: Node) -> Contribution {
+        let records: Vec<&ProfileRecord> = self
+            .levels
+            .sources_at(node)
+            .flat_map(|source| &source.records)
+            .collect();
+        Contribution {
+            what,
+            log_odds,
+            records: records.iter().map(|record| record.record).collect(),
+            evaluations: once_each(records.iter().map(|record| record.evaluation)),
+            roots: Vec::new(),
+        }
+    }
+}
+
+fn selector(consignment: &Consignment, root: &Root<'_>) -> Contribution {
+    let selector = &root.strongest.selector;
+    let named = consignment
+        .identifiers()
+        .iter()
+        .find(|own| own.is_named_by(selector));
+    Contribution {
+        what: What::Selector {
+            kind: selector.kind(),
+            value: selector.value().to_owned(),
+            finding: root.strongest.outcome,
+            generated: named.is_some_and(|identifier| identifier.generated),
+        },
+        log_odds: root.log_odds,
+        records: root.copies.iter().map(|copy| copy.record).collect(),
+        evaluations: once_each(root.copies.iter().map(|copy| copy.evaluation)),
+        roots: vec![root.strongest.root],
+    }
+}
+
+fn once_each(evaluations: impl Iterator<Item = Evaluation>) -> Vec<Evaluation> {
+    let mut evaluations: Vec<Evaluation> = evaluations.collect();
+    evaluations.sort();
+    evaluations.dedup();
+    evaluations
+}
+
+fn strictest<'m>(markings: impl Iterator<Item = &'m Marking>) -> Option<Marking> {
+    markings.fold(None, |so_far, marking| match so_far {
+        None => Some(marking.clone()),
+        Some(so_far) if so_far == *marking => Some(so_far),
+        Some(so_far) => Some(so_far.strictest(marking)),
+    })
+}
+
+/// The probability in hundredths, rounded to the nearest.
+fn points(probability: f64) -> u8 {
+    let hundredths = (probability * 100.0).round();
+    (0..=100)
+        .rev()
+        .find(|points| f64::from(*points) <= hundredths)
+        .unwrap_or(0)
+}
+
+fn version(levels: &Levels, scorecard: &Scorecard, settings: &Settings) -> ModelVersion {
+    let mut bytes = Vec::new();
+    let numbers = [scorecard.base(), scorecard.shrinkage()];
+    for number in numbers.iter().chain(scorecard.factors()) {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    for source in levels.sources() {
+        bytes.extend_from_slice(source.period.as_str().as_bytes());
+        for record in &source.records {
+            bytes.extend_from_slice(record.record.as_bytes());
+        }
+    }
+    let total = levels.total();
+    bytes.extend_from_slice(&total.controls().to_be_bytes());
+    bytes.extend_from_slice(&total.findings().to_be_bytes());
+    // The settings hold ordered maps and numbers only; their text is the same in every run.
+    let settings = format!("{settings:?}");
+    ModelVersion(Digest::labelled(
+        "portcullis score model v1",
+        &[&bytes, settings.as_bytes()],
+    ))
+}
