@@ -357,3 +357,266 @@ fn split_off_dependent(roots: &mut Vec<Root<'_>>) -> Vec<(RecordId, SetAside)> {
     });
     dependent
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::{consignment, day, indicator};
+
+    const DAY: i64 = 86_400_000;
+
+    fn weighed<R>(items: &[SelectorEvidence], look: impl FnOnce(Weighed<'_>) -> R) -> R {
+        weighed_with(&EvidenceOptions::default(), items, look)
+    }
+
+    fn weighed_with<R>(
+        options: &EvidenceOptions,
+        items: &[SelectorEvidence],
+        look: impl FnOnce(Weighed<'_>) -> R,
+    ) -> R {
+        let reliabilities = Reliabilities::default();
+        let scales = Scales {
+            options,
+            reliabilities: &reliabilities,
+            now: day(),
+        };
+        look(scales.weigh(&consignment(), items))
+    }
+
+    fn sum(items: &[SelectorEvidence]) -> f64 {
+        weighed(items, |all| {
+            all.counted.iter().map(|root| root.log_odds).sum()
+        })
+    }
+
+    #[track_caller]
+    fn check(items: &[SelectorEvidence], ratio: f64) {
+        let sum = sum(items);
+        assert!(
+            (sum - ratio.ln()).abs() < 1e-9,
+            "{} is not {ratio}",
+            sum.exp()
+        );
+    }
+
+    /// As [`indicator`], evaluated so.
+    fn evaluated(n: u8, code: &str) -> SelectorEvidence {
+        SelectorEvidence {
+            evaluation: code.parse().unwrap(),
+            ..indicator(n)
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_made_of_kind_reliability_credibility_and_age() {
+        // Container 40, half-life 14 days; Beta(4, 1) has mean 0.8; B 0.75, information 2 0.75.
+        check(&[indicator(1)], 1.0 + 39.0 * 0.8);
+        check(&[evaluated(1, "B2")], 1.0 + 39.0 * 0.8 * 0.75 * 0.75);
+        let mut old = evaluated(1, "B2");
+        old.seen_at = day().plus_millis(-14 * DAY);
+        check(&[old], 1.0 + 39.0 * 0.8 * 0.75 * 0.75 * 0.5);
+    }
+
+    #[test]
+    fn a_control_that_found_nothing_leaves_the_miss_rate() {
+        let mut outcome = indicator(1);
+        outcome.outcome = Some(Finding::NotFound);
+        check(&[outcome.clone()], 1.0 - 0.7 * 0.8);
+        check(
+            &[outcome, indicator(2)],
+            (1.0 - 0.7 * 0.8) * (1.0 + 39.0 * 0.8),
+        );
+    }
+
+    #[test]
+    fn ten_copies_of_one_rumour_are_one_rumour() {
+        let copies: Vec<SelectorEvidence> = (1..=10)
+            .map(|n| SelectorEvidence {
+                root: RootTag::from_bytes([1; 16]),
+                ..evaluated(n, "B1")
+            })
+            .collect();
+        check(&copies, 1.0 + 39.0 * 0.8 * 0.75);
+        let records = weighed(&copies, |all| all.counted.first().unwrap().copies.len());
+        assert_eq!(records, 10);
+    }
+
+    #[test]
+    fn those_who_know_it_themselves_and_do_not_share_a_group_add_up() {
+        let one = 1.0 + 39.0 * 0.8 * 0.75;
+        check(&[evaluated(1, "A2"), evaluated(2, "B1")], one * one);
+    }
+
+    #[track_caller]
+    fn only_the_first_counts(first: SelectorEvidence, second: SelectorEvidence) {
+        let alone = sum(std::slice::from_ref(&first));
+        let items = [first, second];
+        assert!((sum(&items) - alone).abs() < 1e-12);
+        let because = SetAside::NotIndependent(items[0].record);
+        assert_eq!(
+            weighed(&items, |all| all.set_aside),
+            [(items[1].record, because)]
+        );
+    }
+
+    #[test]
+    fn whoever_may_rest_on_the_same_knowledge_does_not_add_up() {
+        let second = || evaluated(2, "B1");
+        let same_group = Origin {
+            group: "ministry-1".to_owned(),
+            ..second().origin
+        };
+        only_the_first_counts(
+            indicator(1),
+            SelectorEvidence {
+                origin: same_group,
+                ..second()
+            },
+        );
+        let same_authority = Origin {
+            authority: indicator(1).origin.authority,
+            ..second().origin
+        };
+        only_the_first_counts(
+            indicator(1),
+            SelectorEvidence {
+                origin: same_authority,
+                ..second()
+            },
+        );
+        let hub = Origin {
+            role: OriginRole::Hub,
+            ..second().origin
+        };
+        only_the_first_counts(
+            indicator(1),
+            SelectorEvidence {
+                origin: hub,
+                ..second()
+            },
+        );
+        only_the_first_counts(indicator(1), evaluated(2, "A3"));
+        only_the_first_counts(indicator(1), evaluated(2, "A4"));
+    }
+
+    #[test]
+    fn copies_tie_a_root_to_all_who_spread_it() {
+        let spread_by_two = SelectorEvidence {
+            root: indicator(1).root,
+            ..evaluated(2, "B2")
+        };
+        let own = evaluated(2, "B1");
+        let own = SelectorEvidence {
+            record: RecordId::of_header(&[9]),
+            ..own
+        };
+        check(&[indicator(1), spread_by_two, own], 1.0 + 39.0 * 0.8);
+    }
+
+    #[test]
+    fn hearsay_that_is_worth_more_than_all_who_know_counts_alone() {
+        check(
+            &[evaluated(1, "C2"), evaluated(2, "A3")],
+            1.0 + 39.0 * 0.8 * 0.5,
+        );
+    }
+
+    #[test]
+    fn one_group_moves_no_more_than_its_cap() {
+        let options = EvidenceOptions {
+            group_cap: 2.0,
+            ..EvidenceOptions::default()
+        };
+        let both = [indicator(1), indicator(2)];
+        let sum: f64 = weighed_with(&options, &both, |all| {
+            all.counted.iter().map(|root| root.log_odds).sum()
+        });
+        assert!((sum - 4.0).abs() < 1e-12, "{sum}");
+    }
+
+    #[test]
+    fn a_reused_box_counts_on_the_days_of_its_window_only() {
+        let moved = |days: i64| {
+            let window = portcullis_protocol::body::Window {
+                from: day().plus_millis(days * DAY),
+                until: day().plus_millis(days * DAY + 3_600_000),
+            };
+            let kind = SelectorKind::Container;
+            let value = crate::fixtures::CONTAINER;
+            let selector = Selector::new(kind, value, Some(window)).unwrap();
+            SelectorEvidence {
+                selector,
+                ..indicator(1)
+            }
+        };
+        for (days, set_aside) in [(-1, 1), (0, 0), (1, 1)] {
+            let found = weighed(&[moved(days)], |all| all.set_aside.len());
+            assert_eq!(found, set_aside, "{days}");
+        }
+    }
+
+    #[test]
+    fn what_should_have_been_erased_counts_no_more() {
+        let mut expired = indicator(1);
+        expired.marking.delete_at = Some(day());
+        let items = [expired];
+        assert_eq!(
+            weighed(&items, |all| (all.current.len(), all.set_aside)),
+            (0, vec![(items[0].record, SetAside::Expired)])
+        );
+    }
+
+    #[test]
+    fn what_is_about_others_is_passed_over() {
+        let window = indicator(1).selector.window();
+        let selector = Selector::new(SelectorKind::Container, "MSKU0000080", window).unwrap();
+        let other = SelectorEvidence {
+            selector,
+            ..indicator(1)
+        };
+        let seen = weighed(&[other], |all| all.current.len() + all.set_aside.len());
+        assert_eq!(seen, 0);
+    }
+
+    fn any_indicator() -> impl Strategy<Value = SelectorEvidence> {
+        let codes = prop::sample::select(vec!["A1", "A2", "B2", "B3", "C1", "X4"]);
+        (1u8..6, 1u8..4, 1u8..4, codes).prop_map(|(n, root, group, code)| {
+            let origin = Origin {
+                group: format!("ministry-{group}"),
+                ..indicator(n).origin
+            };
+            SelectorEvidence {
+                root: RootTag::from_bytes([root; 16]),
+                origin,
+                ..evaluated(n, code)
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn repeating_what_is_known_never_adds(
+            items in prop::collection::vec(any_indicator(), 1..6),
+            again in any::<prop::sample::Index>(),
+        ) {
+            let mut more = items.clone();
+            more.push(again.get(&items).clone());
+            prop_assert!((sum(&more) - sum(&items)).abs() < 1e-9);
+        }
+
+        #[test]
+        fn evidence_is_worth_no_less_than_its_strongest_and_no_more_than_the_groups_allow(
+            items in prop::collection::vec(any_indicator(), 1..8),
+        ) {
+            let strongest =
+                items.iter().map(|item| sum(std::slice::from_ref(item))).fold(0.0, f64::max);
+            let groups: std::collections::BTreeSet<&str> =
+                items.iter().map(|item| item.origin.group.as_str()).collect();
+            let all = sum(&items);
+            prop_assert!(all >= strongest - 1e-9);
+            prop_assert!(all <= strongest * groups.len() as f64 + 1e-9);
+        }
+    }
+}

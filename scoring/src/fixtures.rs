@@ -5,6 +5,7 @@ use std::{fs::File, io::Read, path::Path};
 use flate2::read::GzDecoder;
 
 use portcullis_protocol::{
+    body::{Selector, SelectorKind, Window},
     evaluation::{Evaluation, InformationCode, SourceCode},
     identifiers::AuthorityId,
     marking::{Marking, Purpose, Tlp},
@@ -14,6 +15,8 @@ use portcullis_protocol::{
 
 use crate::{
     consignment::{Columns, Consignment},
+    evidence::{Origin, OriginRole, SelectorEvidence},
+    identifier::Identifier,
     pool::{Added, Pool},
     profile::{Profile, SECTION_LIMIT},
     received::{CellsPart, Edition, ProfileRecord, Speaker},
@@ -22,6 +25,12 @@ use crate::{
 
 /// The schema file that ships with the data set.
 pub(crate) const CUSTOMS_KR: &str = include_str!("../../data/customs-kr/schema.toml");
+
+/// The header of the shipped files.
+pub(crate) const HEADER: &str = "Declaration ID,Date,Office ID,Process Type,Import Type,Import Use,Payment Type,Mode of Transport,Declarant ID,Importer ID,Seller ID,Courier ID,HS6 Code,Country of Departure,Country of Origin,Tax Rate,Tax Type,Country of Origin Indicator,Net Mass,Item Price,Fraud,Critical Fraud";
+
+/// The first row of January 2021.
+const ROW: &str = "56839011,2021-01-01,40,B,11,11,11,40,76NV527,SHHZGSL,249LO7A,,760711,CN,CN,7.2,FCN1,E,901.2,415092.72,0,0";
 
 /// The six offices of the figures.
 pub(crate) const OFFICES: [&str; 6] = ["40", "20", "30", "16", "13", "33"];
@@ -115,5 +124,46 @@ pub(crate) fn said_by(header: &[u8]) -> ProfileRecord {
         record: RecordId::of_header(header),
         marking: Marking::new(Tlp::Green, [Purpose::CustomsControl]),
         evaluation: Evaluation::new(SourceCode::A, InformationCode::One),
+    }
+}
+
+/// The container that the fixture consignment came in.
+pub(crate) const CONTAINER: &str = "CSQU3054383";
+
+/// A consignment of 2021-01-01 in a generated container.
+pub(crate) fn consignment() -> Consignment {
+    let first = parse_csv(&schema(), &format!("{HEADER}\n{ROW}\n")).remove(0);
+    first.with_generated([Identifier {
+        kind: SelectorKind::Container,
+        value: CONTAINER.to_owned(),
+        generated: true,
+    }])
+}
+
+/// The day of the fixture consignment.
+pub(crate) fn day() -> Timestamp {
+    "2021-01-01".parse().unwrap()
+}
+
+/// A fresh indicator on the fixture container, `A1`, told apart by `n` in record and root, from an
+/// authority and a group of its own.
+pub(crate) fn indicator(n: u8) -> SelectorEvidence {
+    let window = Window {
+        from: day(),
+        until: day().plus_millis(7 * 86_400_000),
+    };
+    SelectorEvidence {
+        record: RecordId::of_header(&[n]),
+        root: RootTag::from_bytes([n; 16]),
+        origin: Origin {
+            authority: authority(&n.to_string()),
+            group: format!("ministry-{n}"),
+            role: OriginRole::Member,
+        },
+        selector: Selector::new(SelectorKind::Container, CONTAINER, Some(window)).unwrap(),
+        evaluation: Evaluation::new(SourceCode::A, InformationCode::One),
+        marking: Marking::new(Tlp::Green, [Purpose::CustomsControl]),
+        seen_at: day(),
+        outcome: None,
     }
 }

@@ -21,4 +21,6 @@ pub mod score;
 pub mod scorecard;
 
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod fixtures;

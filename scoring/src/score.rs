@@ -8,6 +8,8 @@
 //! A score is for one audience: the caller passes only what that audience may see, in the pool
 //! and as evidence. The software recommends; a person decides.
 
+use std::collections::BTreeSet;
+
 use portcullis_protocol::{
     body::{Finding, SelectorKind},
     digest::Digest,
@@ -261,7 +263,7 @@ impl Scorer {
         Contribution {
             what,
             log_odds,
-            records: records.iter().map(|record| record.record).collect(),
+            records: once_each(records.iter().map(|record| record.record)),
             evaluations: once_each(records.iter().map(|record| record.evaluation)),
             roots: Vec::new(),
         }
@@ -282,17 +284,14 @@ fn selector(consignment: &Consignment, root: &Root<'_>) -> Contribution {
             generated: named.is_some_and(|identifier| identifier.generated),
         },
         log_odds: root.log_odds,
-        records: root.copies.iter().map(|copy| copy.record).collect(),
+        records: once_each(root.copies.iter().map(|copy| copy.record)),
         evaluations: once_each(root.copies.iter().map(|copy| copy.evaluation)),
         roots: vec![root.strongest.root],
     }
 }
 
-fn once_each(evaluations: impl Iterator<Item = Evaluation>) -> Vec<Evaluation> {
-    let mut evaluations: Vec<Evaluation> = evaluations.collect();
-    evaluations.sort();
-    evaluations.dedup();
-    evaluations
+fn once_each<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    items.collect::<BTreeSet<T>>().into_iter().collect()
 }
 
 fn strictest<'m>(markings: impl Iterator<Item = &'m Marking>) -> Option<Marking> {
@@ -333,4 +332,140 @@ fn version(levels: &Levels, scorecard: &Scorecard, settings: &Settings) -> Model
         "portcullis score model v1",
         &[&bytes, settings.as_bytes()],
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use portcullis_protocol::marking::{RequestedAction, Tlp};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        fixtures::{self, OFFICES, day, indicator},
+        recommend::Control,
+        scorecard::Calibration,
+    };
+
+    /// Office 13's scorer, from its own counts and those of `others`.
+    fn scorer(others: &[&str]) -> Scorer {
+        let (schema, history) = (fixtures::schema(), fixtures::history());
+        let pool = fixtures::pool_of(&schema, &history, "13", others, 1);
+        let levels = Levels::of(&schema, &pool);
+        let own = fixtures::of_office(&history, "13");
+        let scorecard = Scorecard::calibrated(&levels, own, Calibration::default()).unwrap();
+        Scorer::new(levels, scorecard, Settings::default())
+    }
+
+    static FEDERATED: LazyLock<(Scorer, Vec<Consignment>)> =
+        LazyLock::new(|| (scorer(&OFFICES), fixtures::arriving()));
+
+    fn asking(n: u8, action: RequestedAction) -> SelectorEvidence {
+        let mut asking = indicator(n);
+        asking.marking.requested_action = Some(action);
+        asking
+    }
+
+    #[test]
+    fn the_fast_path_is_the_score_without_evidence() {
+        let scorer = scorer(&OFFICES);
+        for row in fixtures::arriving().iter().take(200) {
+            let whole = scorer.score(row, &[], day()).log_odds;
+            assert!((scorer.profile_log_odds(row) - whole).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_score_rests_on_others_records_only_where_they_count() {
+        let consignment = fixtures::consignment();
+        let alone = scorer(&[]).score(&consignment, &[], day());
+        assert_eq!(alone.marking, None);
+        assert!(
+            alone
+                .contributions
+                .iter()
+                .all(|contribution| contribution.records.is_empty())
+        );
+        let federated = scorer(&OFFICES).score(&consignment, &[], day());
+        let base = federated.contributions.first().unwrap();
+        assert_eq!(
+            (&base.what, base.records.len()),
+            (&What::Base, OFFICES.len() - 1)
+        );
+        assert_eq!(federated.marking.unwrap().tlp, Tlp::Green);
+        assert_ne!(federated.model, alone.model);
+    }
+
+    #[test]
+    fn a_score_inherits_the_strictest_marking_even_of_what_adds_nothing() {
+        let mut rumour = indicator(2);
+        rumour.marking.tlp = Tlp::AmberStrict;
+        rumour.origin.group = indicator(1).origin.group;
+        let evidence = [indicator(1), rumour];
+        let score = scorer(&OFFICES).score(&fixtures::consignment(), &evidence, day());
+        assert_eq!(score.set_aside.len(), 1);
+        assert_eq!(score.marking.unwrap().tlp, Tlp::AmberStrict);
+    }
+
+    #[test]
+    fn a_generated_identifier_shows_in_the_explanation() {
+        let score = scorer(&[]).score(&fixtures::consignment(), &[indicator(1)], day());
+        let last = score.contributions.last().unwrap();
+        assert_eq!(
+            last.what.to_string(),
+            "container CSQU3054383 (generated): indicated"
+        );
+        assert_eq!(last.records, [indicator(1).record]);
+        assert_eq!(last.roots, [indicator(1).root]);
+        assert_eq!(last.evaluations, [indicator(1).evaluation]);
+    }
+
+    #[test]
+    fn the_more_discreet_request_wins_and_both_are_named() {
+        let evidence = [
+            asking(1, RequestedAction::SpecificCheck),
+            asking(2, RequestedAction::Discreet),
+        ];
+        let score = scorer(&OFFICES).score(&fixtures::consignment(), &evidence, day());
+        let recommendation = score.recommendation;
+        assert_eq!(recommendation.action, Some(RequestedAction::Discreet));
+        assert!(recommendation.control <= Control::Document);
+        assert!(recommendation.is_contested());
+        assert_eq!(recommendation.asks.len(), 2);
+    }
+
+    #[test]
+    fn points_are_the_probability_in_hundredths() {
+        for (probability, expected) in [(0.0, 0), (0.004, 0), (0.005, 1), (0.996, 100), (1.0, 100)]
+        {
+            assert_eq!(points(probability), expected, "{probability}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn contributions_sum_to_the_log_odds(
+            rows in prop::collection::vec(any::<prop::sample::Index>(), 20),
+            of in prop::collection::vec((1u8..9, 1u8..5, 0i64..100, any::<bool>()), 0..8),
+        ) {
+            let (scorer, arriving) = &*FEDERATED;
+            let evidence: Vec<SelectorEvidence> = of
+                .into_iter()
+                .map(|(n, root, days, missed)| SelectorEvidence {
+                    root: RootTag::from_bytes([root; 16]),
+                    seen_at: day().plus_millis(-days * 86_400_000),
+                    outcome: missed.then_some(Finding::NotFound),
+                    ..indicator(n)
+                })
+                .collect();
+            let rows = rows.iter().map(|row| row.get(arriving).clone());
+            for row in rows.chain([fixtures::consignment()]) {
+                let score = scorer.score(&row, &evidence, day());
+                let sum: f64 = score.contributions.iter().map(|part| part.log_odds).sum();
+                prop_assert!((score.log_odds - sum).abs() < 1e-9);
+                prop_assert!((score.probability - 1.0 / (1.0 + (-sum).exp())).abs() < 1e-9);
+            }
+        }
+    }
 }

@@ -1,0 +1,248 @@
+//! The figures of `docs/scoring.md`, made again from the shipped files.
+//!
+//! Expected values: programs of their own in Python (plain look-up; Newton's method with numpy),
+//! which share no code with this crate.
+
+use std::{fmt::Write as _, sync::LazyLock};
+
+use crate::{
+    consignment::Consignment,
+    fixtures::{self, OFFICES},
+    levels::Levels,
+    lookup::Lookup,
+    metrics::{Ranking, Share},
+    schema::Schema,
+    score::{Scorer, Settings},
+    scorecard::{Calibration, Scorecard},
+};
+
+struct Files {
+    schema: Schema,
+    history: Vec<Consignment>,
+    arriving: Vec<Consignment>,
+}
+
+static FILES: LazyLock<Files> = LazyLock::new(|| Files {
+    schema: fixtures::schema(),
+    history: fixtures::history(),
+    arriving: fixtures::arriving(),
+});
+
+/// What one office knows, and how it scores by it.
+struct Office {
+    scorer: Scorer,
+    arriving: Vec<&'static Consignment>,
+}
+
+impl Office {
+    /// `name` with its own counts whole and, of `others`, the cells with at least `least` controls.
+    fn new(name: &str, others: &[&str], least: u32) -> Self {
+        let files = &*FILES;
+        let pool = fixtures::pool_of(&files.schema, &files.history, name, others, least);
+        let levels = Levels::of(&files.schema, &pool);
+        let own = fixtures::of_office(&files.history, name);
+        let scorecard = Scorecard::calibrated(&levels, own, Calibration::default()).unwrap();
+        Self {
+            scorer: Scorer::new(levels, scorecard, Settings::default()),
+            arriving: fixtures::of_office(&files.arriving, name),
+        }
+    }
+
+    fn ranking(&self) -> Ranking {
+        let score = |row: &Consignment| self.scorer.profile_log_odds(row);
+        self.arriving
+            .iter()
+            .map(|row| (score(row), row.finding().unwrap()))
+            .collect()
+    }
+
+    /// As if the findings of the arrivals had been dealt out anew.
+    fn ranking_permuted(&self) -> Ranking {
+        let findings = self.arriving.iter().cycle().skip(self.arriving.len() / 2);
+        let score = |row: &Consignment| self.scorer.profile_log_odds(row);
+        let rows = self.arriving.iter().zip(findings);
+        rows.map(|(row, other)| (score(row), other.finding().unwrap()))
+            .collect()
+    }
+
+    fn lookup(&self) -> Ranking {
+        let lookup = Lookup::new(self.scorer.levels());
+        self.arriving
+            .iter()
+            .map(|row| (lookup.rate(row), row.finding().unwrap()))
+            .collect()
+    }
+}
+
+fn offices(others: &[&str], least: u32) -> Vec<Office> {
+    OFFICES
+        .iter()
+        .map(|name| Office::new(name, others, least))
+        .collect()
+}
+
+fn auc(rankings: &[Ranking]) -> f64 {
+    let overall: Share = rankings.iter().map(Ranking::concordant_pairs).sum();
+    overall.ratio().unwrap()
+}
+
+fn precision(rankings: &[Ranking], percent: f64) -> f64 {
+    let overall: Share = rankings
+        .iter()
+        .map(|ranking| ranking.precision_at(percent))
+        .sum();
+    overall.ratio().unwrap()
+}
+
+#[track_caller]
+fn near(value: f64, expected: f64, tolerance: f64) {
+    assert!(
+        (value - expected).abs() < tolerance,
+        "{value} is not {expected}"
+    );
+}
+
+fn rankings(offices: &[Office]) -> Vec<Ranking> {
+    offices.iter().map(Office::ranking).collect()
+}
+
+#[test]
+fn federated_scores_reach_what_is_asked_of_them() {
+    let federated = rankings(&offices(&OFFICES, 1));
+    assert!(auc(&federated) >= 0.88 && precision(&federated, 5.0) >= 0.95);
+    near(auc(&federated), 0.901567, 2e-4);
+    near(
+        precision(&federated, 5.0),
+        367.0 / 377.0,
+        1.0 / 377.0 + 1e-9,
+    );
+}
+
+#[test]
+fn local_scores_are_what_an_office_has_without_the_federation() {
+    let local = rankings(&offices(&[], 1));
+    near(auc(&local), 0.818805, 2e-4);
+    near(precision(&local, 5.0), 322.0 / 377.0, 1.0 / 377.0 + 1e-9);
+}
+
+#[test]
+fn findings_dealt_out_anew_cannot_be_ranked() {
+    let permuted: Vec<Ranking> = offices(&OFFICES, 1)
+        .iter()
+        .map(Office::ranking_permuted)
+        .collect();
+    let auc = auc(&permuted);
+    assert!((0.45..=0.55).contains(&auc), "{auc}");
+}
+
+#[test]
+fn a_denied_profile_changes_the_others_figures() {
+    let without_20: Vec<&str> = OFFICES
+        .into_iter()
+        .filter(|office| *office != "20")
+        .collect();
+    let whole = Office::new("13", &OFFICES, 1).ranking();
+    let denied = Office::new("13", &without_20, 1).ranking();
+    assert!(auc(&[denied]) < auc(&[whole]) - 0.01);
+}
+
+#[test]
+fn withholding_small_counts_costs_what_the_document_says() {
+    let lookup_of_the_separate_program = [
+        (1, 0.901598, 0.973475),
+        (2, 0.866284, 0.962865),
+        (3, 0.841821, 0.891247),
+        (5, 0.829113, 0.848806),
+        (10, 0.825292, 0.840849),
+    ];
+    let mut table = String::new();
+    for (least, expected_auc, expected_precision) in lookup_of_the_separate_program {
+        let offices = offices(&OFFICES, least);
+        let lookup: Vec<Ranking> = offices.iter().map(Office::lookup).collect();
+        near(auc(&lookup), expected_auc, 1e-6);
+        near(precision(&lookup, 5.0), expected_precision, 1e-6);
+        let columns = figures(&[&rankings(&offices), &lookup]);
+        writeln!(table, "| {least} |{columns} |").unwrap();
+    }
+    documented(&table);
+}
+
+#[test]
+fn the_figures_of_each_office_are_as_documented() {
+    let (local, federated) = (offices(&[], 1), offices(&OFFICES, 1));
+    let columns = [
+        rankings(&local),
+        rankings(&federated),
+        local.iter().map(Office::lookup).collect(),
+        federated.iter().map(Office::lookup).collect(),
+    ];
+    let mut table = String::new();
+    for (at, office) in OFFICES.iter().enumerate() {
+        let history = fixtures::of_office(&FILES.history, office).len();
+        let row = columns
+            .each_ref()
+            .map(|column| std::slice::from_ref(&column[at]));
+        let arriving = row[0][0].len();
+        writeln!(
+            table,
+            "| {office} | {history} | {arriving} |{} |",
+            figures(&row)
+        )
+        .unwrap();
+    }
+    let overall = columns.each_ref().map(Vec::as_slice);
+    writeln!(table, "| overall | | |{} |", figures(&overall)).unwrap();
+    documented(&table);
+    documented(&calibration(&federated));
+}
+
+/// Every line of the table stands in the document.
+#[track_caller]
+fn documented(table: &str) {
+    let document = include_str!("../../docs/scoring.md");
+    let missing: Vec<&str> = table
+        .lines()
+        .filter(|line| !document.contains(line))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "`docs/scoring.md` lacks:\n{}",
+        missing.join("\n")
+    );
+}
+
+fn figures(columns: &[&[Ranking]]) -> String {
+    let cell =
+        |rankings: &&[Ranking]| format!(" {:.3} / {:.3}", auc(rankings), precision(rankings, 5.0));
+    columns.iter().map(cell).collect::<Vec<_>>().join(" |")
+}
+
+/// Of the arrivals whose federated probability lies in each fifth: how many, the mean probability,
+/// and the rate of findings.
+fn calibration(offices: &[Office]) -> String {
+    let mut fifths = [(0.0, 0.0, 0.0); 5];
+    for office in offices {
+        for row in &office.arriving {
+            let probability = 1.0 / (1.0 + (-office.scorer.profile_log_odds(row)).exp());
+            let fifth = fifths
+                .iter_mut()
+                .zip(1u8..)
+                .find(|(_, n)| probability * 5.0 <= f64::from(*n));
+            let (count, sum, found) = fifth.unwrap().0;
+            *count += 1.0;
+            *sum += probability;
+            *found += f64::from(u8::from(row.finding().unwrap()));
+        }
+    }
+    let mut table = String::new();
+    for ((count, sum, found), n) in fifths.into_iter().zip(0..) {
+        let (from, to) = (n * 20, n * 20 + 20);
+        let (mean, rate) = (100.0 * sum / count, 100.0 * found / count);
+        writeln!(
+            table,
+            "| {from}–{to} % | {count} | {mean:.1} % | {rate:.1} % |"
+        )
+        .unwrap();
+    }
+    table
+}
