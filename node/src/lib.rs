@@ -1,4 +1,5 @@
 //! The running node of a Portcullis federation: store, exchange, administration and command line.
 
+pub mod cli;
 pub mod exchange;
 pub mod store;

@@ -1,0 +1,55 @@
+//! The exit codes of the command line, all in one place.
+
+use std::process::ExitCode;
+
+/// How a command ended, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked.
+    Ok,
+    /// It failed: the node is not there, a disk is full, a peer does not answer.
+    Failed,
+    /// Policy, role or signature does not allow it.
+    Denied,
+    /// What was given is wrong: an identifier, a file, a policy.
+    Invalid,
+    /// The command line itself is wrong (`EX_USAGE` of sysexits.h).
+    Usage,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Denied => 2,
+            Self::Invalid => 3,
+            Self::Usage => 64,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_that_are_documented() {
+        let all = [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::Denied,
+            Exit::Invalid,
+            Exit::Usage,
+        ];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 64]);
+    }
+}

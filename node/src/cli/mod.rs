@@ -1,0 +1,218 @@
+//! The command line: `portcullis COMMAND`.
+//!
+//! ```text
+//! arguments ─clap─▶ Command ─run(&Session)─▶ View ─Output─▶ table or JSON, exit code
+//! ```
+//!
+//! A file for each command: its arguments as a clap struct with its help, its view, and one
+//! function that does it. To add a command, add its file, a variant of [`Command`] and its line
+//! in [`Command::run`]. A command returns a [`CliError`] instead of printing or ending the
+//! process, and speaks to a running node through its socket only.
+
+pub mod error;
+pub mod exit;
+pub mod output;
+pub mod place;
+
+mod check;
+mod completions;
+mod explain;
+mod man;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+
+use error::CliError;
+use exit::Exit;
+use output::{Colour, Output};
+use place::{PlaceArgs, Surroundings};
+
+const LONG_ABOUT: &str = "\
+Portcullis exchanges signed records between customs, police and port authorities, and scores an \
+authority's own consignments against what it has lawfully received.
+
+Each authority runs a node of its own. Most commands speak to a running node through its socket; \
+`check`, `explain`, `policy check`, `completions` and `man` need none.";
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed; 2 denied by policy, role or signature; 3 invalid input; \
+64 wrong usage.
+
+Ids of records may be cut short everywhere, as long as they stay unambiguous.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    about = "A node for the secure exchange of information between authorities at the border",
+    long_about = LONG_ABOUT,
+    after_long_help = AFTER_HELP,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Print JSON for programs; errors become a JSON object on standard error
+    #[arg(long, global = true, help_heading = "Which node, and how to print")]
+    json: bool,
+    /// When to use colours
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        default_value = "auto",
+        help_heading = "Which node, and how to print"
+    )]
+    color: Colour,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Check),
+    Explain(explain::Explain),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Command {
+    fn run(self, session: &Session) -> Result<(), CliError> {
+        match self {
+            Self::Check(command) => command.run(session),
+            Self::Explain(command) => command.run(session),
+            Self::Completions(command) => command.run(session),
+            Self::Man(command) => command.run(session),
+        }
+    }
+}
+
+/// What every command is given.
+#[derive(Debug)]
+pub struct Session {
+    /// Where it prints.
+    pub output: Output,
+    place: PlaceArgs,
+    surroundings: Surroundings,
+}
+
+impl Session {
+    /// The home of the node that is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`] if the command line names no node.
+    pub fn home(&self) -> Result<PathBuf, CliError> {
+        self.place.home(&self.surroundings)
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error, asks_for_json(&arguments)).into(),
+    };
+    let session = Session {
+        output: Output::new(cli.json, cli.color),
+        place: cli.place,
+        surroundings: Surroundings::of_process(),
+    };
+    match cli.command.run(&session) {
+        Ok(()) => Exit::Ok,
+        Err(error) => {
+            session.output.complain(&error);
+            error.exit
+        }
+    }
+    .into()
+}
+
+/// The clap command, for completions and manual pages.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    arguments.iter().any(|argument| argument == "--json")
+}
+
+/// Prints help where it was asked for, or what is wrong with the command line: a value that does
+/// not parse is invalid input, all else wrong usage.
+fn unparsed(error: &clap::Error, json: bool) -> Exit {
+    let exit = if !error.use_stderr() {
+        Exit::Ok
+    } else if error.kind() == ErrorKind::ValueValidation {
+        Exit::Invalid
+    } else {
+        Exit::Usage
+    };
+    if json && exit != Exit::Ok {
+        let text = error.render().to_string();
+        let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let message = message.trim_start_matches("error:").trim();
+        let complaint = CliError::new(exit, message).remedy(rest.trim());
+        Output::new(json, Colour::Never).complain(&complaint);
+    } else if let Err(unwritable) = error.print() {
+        tracing::debug!(%unwritable, "the usage cannot be printed");
+    }
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    /// Every command and group: its path and its definition.
+    fn all(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+        for sub in command.get_subcommands() {
+            let path = format!("{path} {}", sub.get_name());
+            all(sub, &path, found);
+            found.push((path, sub.clone()));
+        }
+    }
+
+    #[test]
+    fn every_command_says_what_it_is_for_and_shows_an_example() {
+        let mut found = Vec::new();
+        all(&command(), "portcullis", &mut found);
+        for (path, command) in found {
+            assert!(command.get_about().is_some(), "{path} has no about");
+            if command.has_subcommands() {
+                continue;
+            }
+            let long = command.get_after_long_help().map(ToString::to_string);
+            let shown = long.is_some_and(|text| text.contains(&path));
+            assert!(shown, "{path} shows no example of its use");
+        }
+    }
+
+    #[test]
+    fn every_argument_is_explained() {
+        let mut found = Vec::new();
+        all(&command(), "portcullis", &mut found);
+        for (path, command) in found {
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path}: {}",
+                    argument.get_id()
+                );
+            }
+        }
+    }
+}

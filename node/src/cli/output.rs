@@ -1,0 +1,428 @@
+//! What commands print: pages for people, JSON for programs.
+//!
+//! A command hands over a [`View`]: a struct of its own whose JSON form has a named version, and
+//! which can write itself as a page. Domain types are never printed as they are. Standard output
+//! holds the answer and nothing else; errors and progress go to standard error.
+//!
+//! A page shows text that others wrote. Control characters and marks that turn the direction of
+//! writing are shown escaped, so that no record can move the cursor, colour itself or read
+//! otherwise than it is.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, TableStyle};
+use serde::Serialize;
+
+use super::error::CliError;
+
+/// Whether colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Colour {
+    /// At a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What a command answers.
+pub trait View: Serialize {
+    /// The name and version of its JSON form, for instance `portcullis/check/v1`.
+    const SCHEMA: &'static str;
+
+    /// Writes it for a person.
+    ///
+    /// # Errors
+    ///
+    /// Only what the page itself reports.
+    fn page(&self, page: &mut Page) -> io::Result<()>;
+}
+
+#[derive(Serialize)]
+struct Versioned<'a, V> {
+    schema: &'static str,
+    #[serde(flatten)]
+    view: &'a V,
+}
+
+/// Where a command prints, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    json: bool,
+    ink: Ink,
+    error_ink: Ink,
+}
+
+impl Output {
+    /// Looks at what standard output and standard error are.
+    #[must_use]
+    pub fn new(json: bool, colour: Colour) -> Self {
+        Self {
+            json,
+            ink: Ink::for_stream(colour, io::stdout().is_terminal()),
+            error_ink: Ink::for_stream(colour, io::stderr().is_terminal()),
+        }
+    }
+
+    /// Whether the answer is JSON.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`] if it cannot be written. A reader that has closed the pipe is no error.
+    pub fn show<V: View>(&self, view: &V) -> Result<(), CliError> {
+        self.write(view, |bytes, versioned| {
+            serde_json::to_writer_pretty(bytes, versioned)
+        })
+    }
+
+    /// Prints one of a stream of answers: with `--json` a line of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::show`].
+    pub fn show_line<V: View>(&self, view: &V) -> Result<(), CliError> {
+        self.write(view, |bytes, versioned| {
+            serde_json::to_writer(bytes, versioned)
+        })
+    }
+
+    fn write<'v, V: View>(
+        &self,
+        view: &'v V,
+        json: impl FnOnce(&mut Vec<u8>, &Versioned<'v, V>) -> serde_json::Result<()>,
+    ) -> Result<(), CliError> {
+        let mut page = Page {
+            text: Vec::new(),
+            ink: self.ink,
+        };
+        let written = if self.json {
+            let versioned = Versioned {
+                schema: V::SCHEMA,
+                view,
+            };
+            json(&mut page.text, &versioned)
+                .map_err(io::Error::from)
+                .and_then(|()| page.line(""))
+        } else {
+            view.page(&mut page)
+        };
+        written.map_err(|error| unwritable(&error))?;
+        self.raw(&page.text)
+    }
+
+    /// Prints bytes as they are: a completion script, a manual page.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::show`].
+    pub fn raw(&self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Tells of an error. If that cannot be written either, nobody is left to tell.
+    pub fn complain(&self, error: &CliError) {
+        let text = if self.json {
+            serde_json::to_string(&error.view()).map(|json| format!("{json}\n"))
+        } else {
+            Ok(self.error_ink.error(&error.human()))
+        };
+        let text = text.unwrap_or_else(|_| error.human());
+        if io::stderr().lock().write_all(text.as_bytes()).is_err() {
+            tracing::debug!("standard error is closed");
+        }
+    }
+
+    /// Tells a person of something beside the answer; with `--json` nothing is told.
+    pub fn note(&self, text: &str) {
+        if self.json {
+            return;
+        }
+        if writeln!(io::stderr().lock(), "note: {text}").is_err() {
+            tracing::debug!("standard error is closed");
+        }
+    }
+}
+
+fn unwritable(error: &io::Error) -> CliError {
+    CliError::failed("the answer cannot be written").because(error)
+}
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ink {
+    Plain,
+    Ansi,
+}
+
+impl Ink {
+    fn for_stream(colour: Colour, terminal: bool) -> Self {
+        let no_colour = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        match colour {
+            Colour::Always => Self::Ansi,
+            Colour::Auto if terminal && !no_colour() => Self::Ansi,
+            Colour::Auto | Colour::Never => Self::Plain,
+        }
+    }
+
+    fn bold(self, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Ansi => format!("\u{1b}[1m{text}\u{1b}[0m"),
+        }
+    }
+
+    fn error(self, text: &str) -> String {
+        match (self, text.strip_prefix("error:")) {
+            (Self::Ansi, Some(rest)) => format!("\u{1b}[1;31merror:\u{1b}[0m{rest}"),
+            (Self::Ansi | Self::Plain, _) => text.to_owned(),
+        }
+    }
+}
+
+/// A page for a person, line by line.
+#[derive(Debug)]
+pub struct Page {
+    text: Vec<u8>,
+    ink: Ink,
+}
+
+impl Page {
+    /// Writes one line.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: the page is in memory.
+    pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
+        writeln!(self.text, "{}", harmless(text.as_ref()))
+    }
+
+    /// Writes a heading, after an empty line unless the page begins with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::line`].
+    pub fn heading(&mut self, text: &str) -> io::Result<()> {
+        if !self.text.is_empty() {
+            self.line("")?;
+        }
+        self.bold(text)
+    }
+
+    fn bold(&mut self, text: &str) -> io::Result<()> {
+        let bold = self.ink.bold(&harmless(text));
+        writeln!(self.text, "{bold}")
+    }
+
+    /// Writes pairs of a name and a value, the values under each other. A value of several lines
+    /// keeps to its column.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::line`].
+    pub fn pairs<N: AsRef<str>>(&mut self, pairs: &[(N, String)]) -> io::Result<()> {
+        let width = pairs
+            .iter()
+            .map(|(name, _)| name.as_ref().chars().count())
+            .max()
+            .unwrap_or(0);
+        for (name, value) in pairs {
+            let mut label = name.as_ref();
+            if value.is_empty() {
+                self.line(format!("  {label}"))?;
+            }
+            for line in value.lines() {
+                self.line(format!("  {label:width$}  {line}").trim_end())?;
+                label = "";
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a table.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::line`].
+    pub fn table(&mut self, table: &Table) -> io::Result<()> {
+        for (number, line) in table.lines().enumerate() {
+            if number == 0 {
+                self.bold(&line)?;
+            } else {
+                self.line(line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Text, from the left.
+    Text(&'static str),
+    /// Numbers, to the right.
+    Number(&'static str),
+}
+
+/// A table: a header, rows, columns two spaces apart and no rules, so that it can be read by
+/// `awk` as well.
+#[derive(Debug)]
+pub struct Table {
+    grid: Grid,
+    columns: Vec<Column>,
+}
+
+impl Table {
+    /// A table with these columns.
+    #[must_use]
+    pub fn new(columns: &[Column]) -> Self {
+        let mut grid = Grid::new();
+        grid.load_style(TableStyle::new());
+        grid.set_content_arrangement(ContentArrangement::Disabled);
+        grid.set_header(columns.iter().map(|column| match column {
+            Column::Text(name) | Column::Number(name) => *name,
+        }));
+        Self {
+            grid,
+            columns: columns.to_vec(),
+        }
+    }
+
+    /// Adds a row.
+    pub fn row<C: Into<String>>(&mut self, cells: impl IntoIterator<Item = C>) {
+        let cells = cells.into_iter().map(|cell| one_line(&cell.into()));
+        self.grid.add_row(cells.collect::<Vec<String>>());
+    }
+
+    /// Whether it has no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.grid.is_empty()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let mut grid = self.grid.clone();
+        for (index, column) in self.columns.iter().enumerate() {
+            let Some(cells) = grid.column_mut(index) else {
+                continue;
+            };
+            cells.set_padding((0, 2));
+            if matches!(column, Column::Number(_)) {
+                cells.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        grid.lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+}
+
+/// Text with control characters and turning marks escaped.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || turns_direction(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Text for a cell of a table: harmless, and in one line.
+fn one_line(text: &str) -> String {
+    harmless(&text.replace(['\n', '\r'], " "))
+}
+
+/// Unicode's embeddings, overrides and isolates of writing direction (UAX #9).
+const fn turns_direction(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Greeting {
+        to: &'static str,
+    }
+
+    impl View for Greeting {
+        const SCHEMA: &'static str = "test/greeting/v1";
+        fn page(&self, page: &mut Page) -> io::Result<()> {
+            page.line(format!("hello {}", self.to))
+        }
+    }
+
+    fn page() -> Page {
+        Page {
+            text: Vec::new(),
+            ink: Ink::Plain,
+        }
+    }
+
+    fn text(page: Page) -> String {
+        String::from_utf8(page.text).unwrap()
+    }
+
+    #[test]
+    fn a_table_aligns_its_columns_and_leaves_no_space_at_the_end() {
+        let mut table = Table::new(&[Column::Text("ID"), Column::Number("POINTS")]);
+        table.row(["a", "7"]);
+        table.row(["abcdef", "100"]);
+        let mut page = page();
+        page.table(&table).unwrap();
+        assert_eq!(
+            text(page),
+            "ID      POINTS\na            7\nabcdef     100\n"
+        );
+    }
+
+    #[test]
+    fn values_stand_under_each_other() {
+        let mut page = page();
+        page.pairs(&[("a", "one".to_owned()), ("bcd", "two\nthree".to_owned())])
+            .unwrap();
+        assert_eq!(text(page), "  a    one\n  bcd  two\n       three\n");
+    }
+
+    #[test]
+    fn text_of_others_cannot_steer_the_terminal() {
+        let mut page = page();
+        page.line("a\u{1b}[31mb\u{202e}c\rd").unwrap();
+        let mut table = Table::new(&[Column::Text("X")]);
+        table.row(["one\ntwo\u{7}"]);
+        page.table(&table).unwrap();
+        assert_eq!(
+            text(page),
+            "a\\u{1b}[31mb\\u{202e}c\\rd\nX\none two\\u{7}\n"
+        );
+    }
+
+    #[test]
+    fn json_names_its_version() {
+        let versioned = Versioned {
+            schema: Greeting::SCHEMA,
+            view: &Greeting { to: "you" },
+        };
+        assert_eq!(
+            serde_json::to_string(&versioned).unwrap(),
+            r#"{"schema":"test/greeting/v1","to":"you"}"#
+        );
+    }
+}
