@@ -22,6 +22,7 @@ use crate::{
     },
     statement::{SignatureError, SignedStatement, StatementType},
     time::Timestamp,
+    verify::{Refusal, read_header},
     wire,
 };
 
@@ -42,6 +43,9 @@ impl StatementType for Batch {
 
 /// The version of the header format.
 pub(crate) const HEADER_VERSION: u32 = 1;
+
+/// The most bytes of a record's header and bodies together: it fits into a frame by itself.
+pub const MAX_RECORD_BYTES: usize = 7 << 20;
 
 /// A record before it is sealed.
 #[derive(Debug, Clone)]
@@ -66,7 +70,8 @@ pub struct Draft {
     pub sections: Vec<DraftSection>,
     /// Sections that travel together, by index; `None`: subject with assessment.
     pub groups: Option<Vec<Form>>,
-    /// Tags for which a digest of nothing stands in the table, so that their absence does not show.
+    /// Tags for which a digest of nothing stands in the table, so that their absence does not show:
+    /// `source` and `persons`.
     pub decoys: BTreeSet<SectionTag>,
 }
 
@@ -126,6 +131,21 @@ pub enum SealError {
     /// A section's content is not allowed.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// A decoy for a section whose absence is no secret.
+    #[error("section `{0}` has no decoy; only `source` and `persons` have")]
+    Decoy(SectionTag),
+    /// A group names a section that is not there.
+    #[error("a group of sections names one that the record does not have")]
+    Group,
+    /// The record is too large for a frame.
+    #[error("the record has {0} bytes, {MAX_RECORD_BYTES} are allowed; split it")]
+    TooLarge(usize),
+    /// Every receiver would refuse the header.
+    #[error("every receiver would refuse it: {0}")]
+    Refused(#[from] Refusal),
+    /// The header holds something that the wire cannot say, such as an empty H3 text.
+    #[error("the header holds a value that would be lost; leave out empty texts and zero times")]
+    Lossy,
     /// The key does not seal.
     #[error(transparent)]
     Key(#[from] SignatureError),
@@ -292,8 +312,8 @@ impl Sealer<'_> {
             draft.sections.iter().map(|section| section.body.tag()),
         )?;
         let (sections, mut entries) = salted(&draft, entropy)?;
-        add_decoys(&draft, &mut entries, entropy);
-        let groups = draft.groups.unwrap_or_else(|| default_groups(&entries));
+        let groups = groups(draft.groups.as_deref(), &entries)?;
+        add_decoys(&draft, &mut entries, entropy)?;
         let header = Header {
             federation: self.federation.clone(),
             kind: draft.kind,
@@ -312,11 +332,13 @@ impl Sealer<'_> {
                 .unwrap_or_else(|| RootTag::from_bytes(random(entropy))),
             sections: entries,
         };
-        Ok(Sheet {
+        let sheet = Sheet {
             header: wire::Header::from(&header).encode_to_vec().into(),
             sections,
             blind: random(entropy),
-        })
+        };
+        sheet.check(&header)?;
+        Ok(sheet)
     }
 
     fn statement(&self, tree: &Tree) -> Result<SignedStatement, SealError> {
@@ -343,6 +365,20 @@ struct Sheet {
 }
 
 impl Sheet {
+    /// Nothing is signed that a receiver would refuse or read as something else.
+    fn check(&self, header: &Header) -> Result<(), SealError> {
+        let bodies = self.sections.iter().map(|section| section.body.len());
+        let bytes = bodies.fold(self.header.len(), usize::saturating_add);
+        if bytes > MAX_RECORD_BYTES {
+            return Err(SealError::TooLarge(bytes));
+        }
+        if read_header(&self.header)? == *header {
+            Ok(())
+        } else {
+            Err(SealError::Lossy)
+        }
+    }
+
     fn into_wire(self, leaf: usize, path: Vec<u8>) -> wire::Record {
         wire::Record {
             header: self.header,
@@ -373,6 +409,7 @@ fn salted(
     let mut sections = Vec::with_capacity(draft.sections.len());
     let mut entries = Vec::with_capacity(draft.sections.len());
     for (index, section) in (0..MAX_SECTIONS).zip(&draft.sections) {
+        section.body.check_kind(draft.kind)?;
         let tag = section.body.tag();
         let stricter = section.stricter.clone();
         if stricter
@@ -399,11 +436,18 @@ fn salted(
 }
 
 /// A decoy is a digest that no section has: 32 random bytes look the same.
-fn add_decoys(draft: &Draft, entries: &mut Vec<SectionEntry>, entropy: &mut dyn Entropy) {
+fn add_decoys(
+    draft: &Draft,
+    entries: &mut Vec<SectionEntry>,
+    entropy: &mut dyn Entropy,
+) -> Result<(), SealError> {
     for &tag in &draft.decoys {
+        if !matches!(tag, SectionTag::Source | SectionTag::Persons) {
+            return Err(SealError::Decoy(tag));
+        }
         let index = u8::try_from(entries.len()).unwrap_or(MAX_SECTIONS);
         let stands = entries.iter().any(|entry| entry.tag == tag);
-        if !stands && index < MAX_SECTIONS {
+        if !stands {
             entries.push(SectionEntry {
                 index,
                 tag,
@@ -412,6 +456,18 @@ fn add_decoys(draft: &Draft, entries: &mut Vec<SectionEntry>, entropy: &mut dyn 
                 least_count: None,
             });
         }
+    }
+    Ok(())
+}
+
+/// The groups asked for, or subject with assessment. A decoy is in none: it can never be opened,
+/// and its group with it.
+fn groups(asked: Option<&[Form]>, entries: &[SectionEntry]) -> Result<Vec<Form>, SealError> {
+    let there: Form = entries.iter().map(|entry| entry.index).collect();
+    match asked {
+        Some(groups) if groups.iter().all(|group| group.is_within(there)) => Ok(groups.to_vec()),
+        Some(_) => Err(SealError::Group),
+        None => Ok(default_groups(entries)),
     }
 }
 

@@ -23,6 +23,9 @@ use crate::{
     wire,
 };
 
+/// The most bytes of an encoded header.
+pub const MAX_HEADER_BYTES: usize = 64 << 10;
+
 /// How far ahead of the receiver's clock a record may have been sealed.
 pub const MAX_CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
 
@@ -238,7 +241,11 @@ fn read_batch(
 }
 
 /// Reads a header and checks all that can be checked without the rest of the record.
-fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
+pub(crate) fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
+    if bytes.len() > MAX_HEADER_BYTES {
+        let detail = format!("{} bytes, {MAX_HEADER_BYTES} are allowed", bytes.len());
+        return Err(Refusal::new(Rule::RecordHeader, detail));
+    }
     let wire = wire::Header::decode(bytes.clone())
         .map_err(|_| Refusal::new(Rule::RecordHeader, "it cannot be decoded"))?;
     if wire.version != HEADER_VERSION {
@@ -331,7 +338,11 @@ fn open_section(wire: &wire::Section, header: &Header) -> Result<OpenSection, Re
         return Err(Refusal::new(Rule::SectionDigest, name()));
     }
     let body = Body::decode(entry.tag, &section.body)
-        .map_err(|error| Refusal::new(Rule::SectionBody, format!("{}: {error}", name())))?;
+        .and_then(|body| body.check_kind(header.kind).map(|()| body))
+        .map_err(|error| {
+            let detail = format!("{}: {}", name(), error.without_values());
+            Refusal::new(Rule::SectionBody, detail)
+        })?;
     if body.least_count() != entry.least_count {
         return Err(Refusal::new(
             Rule::SectionBody,

@@ -13,8 +13,12 @@ use prost::Message as _;
 pub use selector::{Selector, SelectorError, SelectorKind, Window, canonical};
 
 use crate::{
-    digest::Digest, identifiers::AuthorityId, marking::DataSubject, named::named,
-    record::SectionTag, wire,
+    digest::Digest,
+    identifiers::AuthorityId,
+    marking::DataSubject,
+    named::named,
+    record::{Kind, SectionTag},
+    wire,
 };
 
 /// The most bytes an encoded body has.
@@ -150,6 +154,24 @@ pub enum BodyError {
     Value(&'static str),
 }
 
+impl BodyError {
+    /// What is wrong, without any value of the body: fit for logs, receipts and peers.
+    #[must_use]
+    pub fn without_values(&self) -> String {
+        match self {
+            Self::Selector(SelectorError::Identifier { kind, why: _ }) => {
+                format!("a {kind} selector holds no such identifier")
+            }
+            Self::Selector(SelectorError::NoWindow(_) | SelectorError::EmptyWindow)
+            | Self::Unreadable
+            | Self::TooLarge(_)
+            | Self::TooLong(_)
+            | Self::NoSelector
+            | Self::Value(_) => self.to_string(),
+        }
+    }
+}
+
 impl Body {
     /// The section that holds this.
     #[must_use]
@@ -176,6 +198,29 @@ impl Body {
             | Self::Source(_)
             | Self::Persons(_)
             | Self::Attachments(_) => None,
+        }
+    }
+
+    /// Checks that a record of this kind may say this: an outcome has a finding, nothing else
+    /// has one.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::Value`] if a finding is missing or is too much.
+    pub(crate) fn check_kind(&self, kind: Kind) -> Result<(), BodyError> {
+        match self {
+            Self::Assessment(assessment)
+                if assessment.finding.is_some() != (kind == Kind::Outcome) =>
+            {
+                Err(BodyError::Value("finding"))
+            }
+            Self::Assessment(_)
+            | Self::Subject(_)
+            | Self::Narrative(_)
+            | Self::Source(_)
+            | Self::Persons(_)
+            | Self::Attachments(_)
+            | Self::Cells(_) => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
         Selector, SelectorKind, Subject, Window, text,
     },
     digest::Digest,
-    evaluation::Evaluation,
+    evaluation::{Admiralty, Evaluation},
     frame::{Answer, Lane, Outcome, is_reason},
     keys::KeyId,
     marking::{
@@ -298,14 +298,18 @@ impl TryFrom<wire::Evaluation> for Evaluation {
         let error = || HeaderError::Field("evaluation");
         let code = format!("{source}{information}");
         let evaluation: Self = code.parse().map_err(|_| error())?;
-        if admiralty.is_empty() {
-            return Ok(evaluation);
-        }
-        let original = admiralty.parse().map_err(|_| error())?;
-        Ok(Self {
-            admiralty: Some(original),
-            ..evaluation
-        })
+        let read = if admiralty.is_empty() {
+            evaluation
+        } else {
+            Self::from(admiralty.parse::<Admiralty>().map_err(|_| error())?)
+        };
+        // The original code is the one that maps to the evaluation, and both are canonical.
+        let original = read.admiralty.map(|code| code.to_string());
+        let same = read.source == evaluation.source
+            && read.information == evaluation.information
+            && read.source.to_string() == source
+            && original.unwrap_or_default() == admiralty;
+        same.then_some(read).ok_or_else(error)
     }
 }
 
@@ -736,13 +740,15 @@ impl TryFrom<wire::Answer> for Answer {
             outcome,
             reason,
         } = wire;
-        if !(reason.is_empty() || is_reason(&reason)) {
+        let outcome = Outcome::from_wire(outcome).ok_or(HeaderError::Field("outcome"))?;
+        let reasoned = is_reason(&reason) && !outcome.is_admitted();
+        if !(reason.is_empty() || reasoned) {
             return Err(HeaderError::Field("reason"));
         }
         Ok(Self {
             record: RecordId::from_slice(&record_id).ok_or(HeaderError::Field("record_id"))?,
             form: Form::from_bits(form),
-            outcome: Outcome::from_wire(outcome).ok_or(HeaderError::Field("outcome"))?,
+            outcome,
             reason: (!reason.is_empty()).then_some(reason),
         })
     }

@@ -1,0 +1,15 @@
+//! Tests of the protocol from outside: what is sealed, signed or framed by one party is attacked
+//! and judged as another party would.
+//!
+//! A test of a rule is named after the rule's id and what it refuses (docs/validation.md); the
+//! module `validation` holds the two together.
+
+#![cfg(test)]
+
+mod fixture;
+mod forge;
+
+mod record_rules;
+
+mod sealing;
+mod statement_rules;
