@@ -1,6 +1,9 @@
 //! The register between wire and domain, and the checks of its content.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use bytes::Bytes;
 
@@ -11,14 +14,15 @@ use crate::{
     keys::{KeyUse, PublicKey},
     rules::Rule,
     time::Timestamp,
-    verify::Refusal,
+    verify::{KeyStanding, Refusal},
     wire,
 };
 
 /// The most authorities, nodes of one and keys of one that a register lists.
 const MAX_AUTHORITIES: usize = 10_000;
 const MAX_NODES: usize = 64;
-const MAX_KEYS: usize = 64;
+pub(super) const MAX_KEYS: usize = 64;
+const MAX_COMMUNITIES: usize = 256;
 
 /// Why a register or a request is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +46,9 @@ pub enum RegisterError {
         /// The value.
         value: String,
     },
+    /// Something that the wire cannot say.
+    #[error("a time of zero or an id under another name would be lost")]
+    Lossy,
     /// The threshold cannot be met.
     #[error(
         "a threshold of {threshold} with {keys} governance keys can never be met, or needs nobody"
@@ -60,6 +67,7 @@ impl From<RegisterError> for Refusal {
             RegisterError::Unreadable => Rule::RegisterUnreadable,
             RegisterError::Field { .. }
             | RegisterError::Twice { .. }
+            | RegisterError::Lossy
             | RegisterError::Threshold { .. } => Rule::RegisterContent,
         };
         Self::new(rule, error.to_string())
@@ -232,20 +240,36 @@ impl Node {
     }
 }
 
+/// Lower-case letters, digits and hyphens between dots; the last label is not a number, so that
+/// no address passes for a name.
 fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
-    (1..=253).contains(&name.len()) && name.split('.').all(label)
+    let last = name.rsplit('.').next().unwrap_or_default();
+    (1..=253).contains(&name.len())
+        && name.split('.').all(label)
+        && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// `name:port` or `address:port` in their one spelling, so that an endpoint stands once.
 fn is_endpoint(endpoint: &str) -> bool {
-    endpoint
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    if let Ok(address) = endpoint.parse::<SocketAddr>() {
+        return address.port() > 0 && address.to_string() == endpoint;
+    }
+    endpoint.rsplit_once(':').is_some_and(|(host, port)| {
+        let canonical = |number: u16| number > 0 && number.to_string() == port;
+        is_dns_name(host) && port.parse().is_ok_and(canonical)
+    })
+}
+
+/// A line for people: of bounded length, and nothing in it that a terminal would obey.
+fn is_line(text: &str, longest: usize) -> bool {
+    text.len() <= longest && !text.chars().any(char::is_control)
 }
 
 impl Authority {
@@ -289,8 +313,16 @@ impl Authority {
         if nodes.is_empty() || nodes.len() > MAX_NODES {
             return Err(field(&of, "nodes"));
         }
-        if name.is_empty() || name.len() > 256 || group.is_empty() || group.len() > 64 {
-            return Err(field(&of, "name or group"));
+        let named = !name.is_empty() && is_line(&name, 256);
+        if !named || group.is_empty() || !is_line(&group, 64) || !is_line(&contact, 256) {
+            return Err(field(&of, "name, group or contact"));
+        }
+        let community = |text: &String| !text.is_empty() && is_line(text, 64);
+        if communities.len() > MAX_COMMUNITIES || !communities.iter().all(community) {
+            return Err(field(&of, "communities"));
+        }
+        if clients.len() > MAX_AUTHORITIES {
+            return Err(field(&of, "clients"));
         }
         Ok(Self {
             id: id.parse().map_err(|_| field(&of, "id"))?,
@@ -373,6 +405,7 @@ impl TryFrom<wire::Register> for Register {
         };
         check_threshold(&register)?;
         check_unique(&register)?;
+        check_anchors(&register)?;
         Ok(register)
     }
 }
@@ -380,10 +413,16 @@ impl TryFrom<wire::Register> for Register {
 fn governance_keys(keys: Vec<wire::Key>) -> Result<Vec<PublicKey>, RegisterError> {
     keys.into_iter()
         .map(|key| registered_key(key, "governance"))
-        .map(|key| match key {
-            Ok(key) if key.public.usage() == KeyUse::Governance => Ok(key.public),
-            Ok(_) => Err(field("governance", "key use")),
-            Err(error) => Err(error),
+        .map(|key| {
+            let key = key?;
+            if key.public.usage() != KeyUse::Governance {
+                return Err(field("governance", "key use"));
+            }
+            // A governance key ends by no longer being listed.
+            match key.standing() {
+                KeyStanding::InForce => Ok(key.public),
+                KeyStanding::EndedSince(_) => Err(field("governance", "key end")),
+            }
         })
         .collect()
 }
@@ -443,6 +482,21 @@ fn check_unique(register: &Register) -> Result<(), RegisterError> {
     }
     for key in &register.governance {
         once("key", data_encoding::HEXLOWER.encode(&key.to_bytes()))?;
+    }
+    Ok(())
+}
+
+/// An authority's own CA vouches for no other authority.
+fn check_anchors(register: &Register) -> Result<(), RegisterError> {
+    let mut owners = BTreeMap::new();
+    for (authority, node) in register.nodes() {
+        let owner = owners.entry(&node.trust_anchor).or_insert(&authority.id);
+        if *owner != &authority.id {
+            return Err(RegisterError::Twice {
+                what: "trust anchor of node",
+                value: node.id.to_string(),
+            });
+        }
     }
     Ok(())
 }

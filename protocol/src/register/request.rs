@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{Authority, RegisterError};
+use super::{Authority, Node, RegisterError};
 use crate::{
     identifiers::FederationId,
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     rules::Rule,
     statement::{SignatureError, StatementType, sign_detached, verify_detached},
     time::Timestamp,
-    verify::Refusal,
+    verify::{KeyStanding, Refusal},
     wire,
 };
 
@@ -88,7 +88,7 @@ impl SignedMembershipRequest {
         .encode_to_vec()
     }
 
-    /// Reads a request and checks that each of its Ed25519 keys has signed it.
+    /// Reads a request and checks that each of its Ed25519 keys in force has signed it.
     ///
     /// # Errors
     ///
@@ -102,9 +102,7 @@ impl SignedMembershipRequest {
         let authority = request.authority.ok_or_else(unreadable)?;
         let authority = Authority::from_wire(authority, &federation)?;
         for node in &authority.nodes {
-            for key in &node.keys {
-                require_possession(&wire, &key.public)?;
-            }
+            require_keys(&wire, node)?;
         }
         Ok(MembershipRequest {
             federation,
@@ -122,6 +120,24 @@ fn sign_possession(payload: &[u8], key: &SigningKey) -> Result<[u8; 64], Signatu
         KeyUse::Sealing | KeyUse::Agreement | KeyUse::Governance | KeyUse::Person => {
             sign_detached::<BySealing>(payload, key)
         }
+    }
+}
+
+/// Every key of the node that is in force has signed, and there is one that can. A key that has
+/// ended may be lost and need not.
+fn require_keys(request: &wire::SignedMembershipRequest, node: &Node) -> Result<(), Refusal> {
+    let mut proved = false;
+    for key in &node.keys {
+        if key.standing() == KeyStanding::InForce {
+            require_possession(request, &key.public)?;
+            proved |= key.public.usage() != KeyUse::Agreement;
+        }
+    }
+    if proved {
+        Ok(())
+    } else {
+        let detail = format!("node `{}` has no key that signs", node.id);
+        Err(Refusal::new(Rule::RequestSignatures, detail))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{Register, RegisterError};
+use super::{Register, RegisterError, convert::MAX_KEYS};
 use crate::{
     digest::Digest,
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
@@ -14,6 +14,9 @@ use crate::{
     verify::Refusal,
     wire,
 };
+
+/// The most signatures an epoch carries: of the governance before it and of its own.
+const MAX_SIGNATURES: usize = 2 * MAX_KEYS;
 
 /// The governance's statement over an epoch.
 enum RegisterType {}
@@ -38,7 +41,9 @@ impl SignedRegister {
     /// [`RegisterError`] if nobody would accept its content.
     pub fn unsigned(register: &Register) -> Result<Self, RegisterError> {
         let wire = wire::Register::from(register);
-        Register::try_from(wire.clone())?;
+        if Register::try_from(wire.clone())? != *register {
+            return Err(RegisterError::Lossy);
+        }
         Ok(Self {
             payload: wire.encode_to_vec().into(),
             signatures: Vec::new(),
@@ -73,6 +78,9 @@ impl SignedRegister {
             payload,
             signatures,
         } = wire::SignedRegister::decode(bytes).map_err(|_| RegisterError::Unreadable)?;
+        if signatures.len() > MAX_SIGNATURES {
+            return Err(RegisterError::Unreadable);
+        }
         let signatures = signatures
             .into_iter()
             .map(|signature| {

@@ -8,8 +8,9 @@
 
 mod fixture;
 mod forge;
-
+mod members;
 mod record_rules;
-
+mod register_rules;
+mod request_rules;
 mod sealing;
 mod statement_rules;
