@@ -122,7 +122,7 @@ impl SentFrame {
     ///
     /// # Errors
     ///
-    /// [`FrameError`] if there are none or too many, or the key is no hop key.
+    /// [`FrameError`] if there are none, too many or too large ones, or the key is no hop key.
     pub fn sign(
         head: FrameHead,
         records: &[VerifiedRecord],
@@ -137,15 +137,19 @@ impl SentFrame {
         let digest = frame_digest(&payload);
         let (batches, records) = with_statements(records);
         let statement = SignedStatement::sign::<FrameType>(payload, key)?;
+        let wire = wire::Frame {
+            payload: Some((&statement).into()),
+            batches,
+            records,
+        };
+        if wire.encoded_len() > MAX_FRAME_BYTES {
+            return Err(FrameError::TooLarge(wire.encoded_len()));
+        }
         Ok(Self {
             head,
             digest,
             items,
-            wire: wire::Frame {
-                payload: Some((&statement).into()),
-                batches,
-                records,
-            },
+            wire,
         })
     }
 
@@ -198,6 +202,9 @@ pub enum FrameError {
     /// No items, or too many.
     #[error("a frame has 1 to {MAX_ITEMS} items, not {0}")]
     Items(usize),
+    /// More bytes than a receiver takes.
+    #[error("a frame has at most {MAX_FRAME_BYTES} bytes, not {0}; put fewer records into it")]
+    TooLarge(usize),
     /// The key is no hop key.
     #[error(transparent)]
     Key(#[from] SignatureError),
@@ -672,11 +679,12 @@ impl Receipt {
             .ok_or_else(|| mismatch("its frame digest is not 32 bytes"))?;
         let root = Digest::from_slice(&named.answers_root);
         let verdict = read_verdict(answers, refused)?;
-        let signed_root = match &verdict {
-            Verdict::Answered(answers) => answers_root(answers),
-            Verdict::RefusedWhole(rule) => Some(refusal_root(rule)),
+        let (count, signed_root) = match &verdict {
+            Verdict::Answered(answers) => (answers.len(), answers_root(answers)),
+            Verdict::RefusedWhole(rule) => (0, Some(refusal_root(rule))),
         };
-        if root.is_none() || signed_root != root {
+        let count_differs = usize::try_from(named.count) != Ok(count);
+        if root.is_none() || signed_root != root || count_differs {
             return Err(mismatch("its answers are not those signed"));
         }
         Ok(Self {

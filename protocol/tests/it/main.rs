@@ -8,7 +8,9 @@
 
 mod fixture;
 mod forge;
+mod frame_rules;
 mod members;
+mod receipt_rules;
 mod record_rules;
 mod register_rules;
 mod request_rules;

@@ -1,0 +1,324 @@
+//! EX-01 to EX-06: which frames are taken, and as whose.
+
+use bytes::Bytes;
+use portcullis_protocol::{
+    frame::{
+        FrameError, FrameHead, Generation, Hop, Lane, MAX_ITEMS, ReceivedFrame, RefusedFrame,
+        SentFrame,
+    },
+    identifiers::{FederationId, NodeId},
+    keys::{KeyUse, SigningKey},
+    record::Form,
+    rules::Rule,
+    statement::{SignedStatement, StatementType},
+    verify::VerifiedRecord,
+    wire,
+};
+use prost::Message as _;
+
+use crate::{
+    fixture::{NOW, federation, indicator_draft, seal, verify},
+    forge::flipped,
+    members::{hop_key, register},
+};
+
+pub(crate) const SENDER_SEED: u8 = 10;
+pub(crate) const RECEIVER_SEED: u8 = 20;
+
+/// The sender's statement type, declared again.
+struct Framed;
+impl StatementType for Framed {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.frame.v1";
+    const KEY_USE: KeyUse = KeyUse::Hop;
+}
+
+pub(crate) fn sender() -> NodeId {
+    "customs-n1".parse().unwrap()
+}
+
+pub(crate) fn receiver() -> NodeId {
+    "police-n1".parse().unwrap()
+}
+
+pub(crate) fn head() -> FrameHead {
+    FrameHead {
+        federation: federation(),
+        sender: sender(),
+        receiver: receiver(),
+        generation: Generation::from_bytes([3; 16]),
+        lane: Lane::Bulk,
+        first_sequence: 41,
+        sent_at: NOW,
+        register_epoch: 1,
+    }
+}
+
+/// Three records of one batch and one of another, the second in a thinner form.
+pub(crate) fn records() -> Vec<VerifiedRecord> {
+    let batches = [
+        seal(vec![indicator_draft(); 3], 1),
+        seal(vec![indicator_draft()], 2),
+    ];
+    let mut records: Vec<_> = batches
+        .iter()
+        .flatten()
+        .map(|sealed| verify(sealed).unwrap())
+        .collect();
+    records[1] = records[1].withhold(Form::from_bits(0b11)).unwrap();
+    records
+}
+
+pub(crate) fn sent() -> SentFrame {
+    SentFrame::sign(head(), &records(), &hop_key(SENDER_SEED)).unwrap()
+}
+
+/// Judges a frame as `at`, on a connection with `peer`, by the register's keys.
+fn receive_as(
+    frame: wire::Frame,
+    federation: &FederationId,
+    at: &NodeId,
+    peer: &NodeId,
+) -> Result<ReceivedFrame, RefusedFrame> {
+    let hop = Hop {
+        federation,
+        receiver: at,
+        peer,
+    };
+    let register = register();
+    ReceivedFrame::verify(frame, hop, |id| register.hop_key(peer, id))
+}
+
+pub(crate) fn receive(frame: wire::Frame) -> Result<ReceivedFrame, RefusedFrame> {
+    receive_as(frame, &federation(), &receiver(), &sender())
+}
+
+#[track_caller]
+fn check(rule: Rule, change: impl FnOnce(&mut wire::Frame)) {
+    let mut frame = sent().wire().clone();
+    change(&mut frame);
+    assert_eq!(receive(frame).unwrap_err().refusal.rule, rule);
+}
+
+/// A frame whose payload was changed by its own sender before signing.
+#[track_caller]
+fn check_payload(rule: Rule, change: impl FnOnce(&mut wire::FramePayload)) {
+    check(rule, |frame| {
+        let signed = frame.payload.take().unwrap();
+        let mut payload = wire::FramePayload::decode(signed.payload).unwrap();
+        change(&mut payload);
+        frame.payload = Some(sign(payload.encode_to_vec()));
+    });
+}
+
+fn sign(payload: Vec<u8>) -> wire::SignedStatement {
+    let key = hop_key(SENDER_SEED);
+    (&SignedStatement::sign::<Framed>(payload.into(), &key).unwrap()).into()
+}
+
+#[test]
+fn a_frame_arrives_as_it_was_sent() {
+    let sent = sent();
+    let received = receive(sent.wire().clone()).unwrap();
+    assert_eq!(&received.head, sent.head());
+    let items: Vec<_> = received
+        .records
+        .iter()
+        .map(|record| (record.id(), record.claimed_form()))
+        .collect();
+    assert_eq!(items, sent.items());
+    assert_eq!(sent.wire().batches.len(), 2, "a statement travels once");
+    for (record, original) in received.records.iter().zip(records()) {
+        assert_eq!(verify(record).unwrap().sections(), original.sections());
+    }
+}
+
+#[test]
+fn ex_01_unreadable_frame() {
+    check(Rule::FrameUnreadable, |frame| frame.payload = None);
+    check(Rule::FrameUnreadable, |frame| {
+        frame.payload.as_mut().unwrap().signature = Bytes::from_static(&[0; 63]);
+    });
+    check(Rule::FrameUnreadable, |frame| {
+        frame.payload = Some(sign(vec![0xff; 9]))
+    });
+    check(Rule::FrameUnreadable, |frame| frame.records.clear());
+    check(Rule::FrameUnreadable, |frame| {
+        frame.records = vec![frame.records[0].clone(); MAX_ITEMS + 1];
+    });
+    check(Rule::FrameUnreadable, |frame| frame.records[3].batch = 2);
+    check(Rule::FrameUnreadable, |frame| {
+        frame.batches = vec![frame.batches[0].clone(); 5]
+    });
+    check(Rule::FrameUnreadable, |frame| {
+        frame.batches[1].key_id = Bytes::new()
+    });
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.sender = "N 1".to_owned()
+    });
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.generation = Bytes::from_static(&[1; 15])
+    });
+    check_payload(Rule::FrameUnreadable, |payload| payload.lane = 0);
+    check_payload(Rule::FrameUnreadable, |payload| payload.lane = 3);
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.items_root = Bytes::new()
+    });
+    check_payload(Rule::FrameUnreadable, |payload| payload.first_sequence = 0);
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.first_sequence = u64::MAX
+    });
+}
+
+#[test]
+fn ex_02_frame_of_another_federation() {
+    check_payload(Rule::FrameFederation, |payload| {
+        payload.federation = "us-ports".to_owned()
+    });
+    let here = "us-ports".parse().unwrap();
+    let refused = receive_as(sent().wire().clone(), &here, &receiver(), &sender()).unwrap_err();
+    assert_eq!(refused.refusal.rule, Rule::FrameFederation);
+}
+
+#[test]
+fn ex_03_frame_for_another_node() {
+    check_payload(Rule::FrameReceiver, |payload| {
+        payload.receiver = "port-n1".to_owned()
+    });
+    // Replayed by its own sender to somebody else.
+    let other = "port-n1".parse().unwrap();
+    let refused = receive_as(sent().wire().clone(), &federation(), &other, &sender()).unwrap_err();
+    assert_eq!(refused.refusal.rule, Rule::FrameReceiver);
+}
+
+#[test]
+fn ex_04_frame_whose_sender_is_not_the_peer_of_the_connection() {
+    check_payload(Rule::FrameSender, |payload| {
+        payload.sender = "port-n1".to_owned()
+    });
+    check_payload(Rule::FrameSender, |payload| {
+        payload.sender = "police-n1".to_owned()
+    });
+}
+
+#[test]
+fn ex_05_frame_signature_that_does_not_verify() {
+    for bit in [0, 255, 256, 511] {
+        check(Rule::FrameSignature, |frame| {
+            let payload = frame.payload.as_mut().unwrap();
+            payload.signature = flipped(&payload.signature, bit);
+        });
+    }
+    check(Rule::FrameSignature, |frame| {
+        let payload = frame.payload.as_mut().unwrap();
+        payload.payload = flipped(&payload.payload, 9);
+    });
+    // Replayed by a third node on its own connection: the key is not that peer's.
+    let third = receive_as(
+        sent().wire().clone(),
+        &federation(),
+        &receiver(),
+        &receiver(),
+    );
+    assert_eq!(third.unwrap_err().refusal.rule, Rule::FrameSignature);
+    // Signed with the hop key of another node.
+    check(Rule::FrameSignature, |frame| {
+        let payload = frame.payload.take().unwrap().payload;
+        let key = hop_key(RECEIVER_SEED);
+        frame.payload = Some((&SignedStatement::sign::<Framed>(payload, &key).unwrap()).into());
+    });
+}
+
+#[test]
+fn ex_05_frame_signature_that_does_not_verify_when_made_as_a_receipt() {
+    struct Receipted;
+    impl StatementType for Receipted {
+        const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.receipt.v1";
+        const KEY_USE: KeyUse = KeyUse::Hop;
+    }
+    check(Rule::FrameSignature, |frame| {
+        let payload = frame.payload.take().unwrap().payload;
+        let key = hop_key(SENDER_SEED);
+        frame.payload = Some((&SignedStatement::sign::<Receipted>(payload, &key).unwrap()).into());
+    });
+}
+
+#[test]
+fn any_flipped_bit_of_a_signed_frame_payload_is_refused() {
+    let good = sent().wire().clone();
+    let payload = good.payload.clone().unwrap();
+    for bit in 0..payload.payload.len() * 8 {
+        let mut bad = good.clone();
+        bad.payload.as_mut().unwrap().payload = flipped(&payload.payload, bit);
+        assert_eq!(receive(bad).unwrap_err().refusal.rule, Rule::FrameSignature);
+    }
+}
+
+#[test]
+fn ex_06_frame_whose_items_do_not_match_its_signed_root() {
+    check(Rule::FrameItems, |frame| drop(frame.records.pop()));
+    check(Rule::FrameItems, |frame| {
+        let again = frame.records[0].clone();
+        frame.records.push(again);
+    });
+    check(Rule::FrameItems, |frame| {
+        frame.records[0] = frame.records[1].clone()
+    });
+    check(Rule::FrameItems, |frame| frame.records.swap(0, 2));
+    check(Rule::FrameItems, |frame| {
+        frame.records[0].header = flipped(&frame.records[0].header, 77);
+    });
+    // Another form than the one that was signed: a section withheld, or one brought back.
+    check(Rule::FrameItems, |frame| {
+        frame.records[0].sections.truncate(2)
+    });
+    check(Rule::FrameItems, |frame| {
+        let story = frame.records[0].sections[2].clone();
+        frame.records[1].sections.push(story);
+    });
+    check_payload(Rule::FrameItems, |payload| payload.count = 3);
+    check_payload(Rule::FrameItems, |payload| {
+        payload.items_root = Bytes::from_static(&[0; 32])
+    });
+}
+
+#[test]
+fn a_changed_section_is_its_records_fault_and_not_its_frames() {
+    let mut frame = sent().wire().clone();
+    frame.records[0].sections[2].body = flipped(&frame.records[0].sections[2].body, 20);
+    let received = receive(frame).unwrap();
+    let verdicts: Vec<_> = received
+        .records
+        .iter()
+        .map(|record| verify(record).err().map(|refusal| refusal.rule))
+        .collect();
+    assert_eq!(verdicts, [Some(Rule::SectionDigest), None, None, None]);
+}
+
+#[test]
+fn a_frame_of_none_of_too_many_or_of_another_key_is_not_signed() {
+    let key = hop_key(SENDER_SEED);
+    let record = records().remove(0);
+    for count in [0, MAX_ITEMS + 1] {
+        let error = SentFrame::sign(head(), &vec![record.clone(); count], &key).unwrap_err();
+        assert!(matches!(error, FrameError::Items(found) if found == count));
+    }
+    let sealing = SigningKey::from_seed(KeyUse::Sealing, [SENDER_SEED + 1; 32]);
+    let error = SentFrame::sign(head(), &[record], &sealing).unwrap_err();
+    assert!(matches!(error, FrameError::Key(_)));
+}
+
+#[test]
+fn a_frame_that_no_receiver_would_take_is_not_signed() {
+    use portcullis_protocol::body::{Attachment, Body};
+    let mut draft = indicator_draft();
+    draft.sections[2].body = Body::Attachments(vec![Attachment {
+        name: "photo".to_owned(),
+        media_type: "image/jpeg".to_owned(),
+        content: vec![0; 3_000_000].into(),
+    }]);
+    let record = verify(&seal(vec![draft], 1).remove(0)).unwrap();
+    let key = hop_key(SENDER_SEED);
+    assert!(SentFrame::sign(head(), &vec![record.clone(); 2], &key).is_ok());
+    let error = SentFrame::sign(head(), &vec![record; 3], &key).unwrap_err();
+    assert!(matches!(error, FrameError::TooLarge(_)));
+}
