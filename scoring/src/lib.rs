@@ -15,6 +15,7 @@ pub mod pool;
 pub mod profile;
 pub mod received;
 pub mod recommend;
+mod regression;
 pub mod reliability;
 pub mod schema;
 pub mod score;

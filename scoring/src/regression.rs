@@ -1,0 +1,197 @@
+//! Logistic regression with a Gaussian prior on each unknown: Newton's method, its steps found by
+//! conjugate gradients, so that a handful of unknowns needs no matrix.
+
+/// One unknown: what it multiplies in each row, and its prior.
+pub(crate) struct Unknown {
+    pub(crate) column: Vec<f64>,
+    pub(crate) mean: f64,
+    /// The precision of the prior; above 0.
+    pub(crate) pull: f64,
+}
+
+/// Rows, each with a finding or none, and unknowns.
+pub(crate) struct Regression {
+    /// 1 for a finding, 0 for none.
+    found: Vec<f64>,
+    unknowns: Vec<Unknown>,
+}
+
+/// The fit ends when a step is shorter than this,
+const SETTLED: f64 = 1e-9;
+/// or after so many steps.
+const STEPS: usize = 50;
+/// A step that does not better the fit is halved at most so often.
+const HALVINGS: usize = 30;
+
+impl Regression {
+    pub(crate) fn new(found: Vec<bool>, unknowns: Vec<Unknown>) -> Self {
+        let found = found
+            .into_iter()
+            .map(|found| f64::from(u8::from(found)))
+            .collect();
+        Self { found, unknowns }
+    }
+
+    /// The most probable value of each unknown.
+    ///
+    /// The search starts where all but the first are 0: there the rows are far from certain, and
+    /// Newton's steps are good ones.
+    pub(crate) fn fit(&self) -> Vec<f64> {
+        let start = self.unknowns.iter().enumerate();
+        let mut at: Vec<f64> = start
+            .map(|(n, unknown)| if n == 0 { unknown.mean } else { 0.0 })
+            .collect();
+        for _ in 0..STEPS {
+            let next = self.step(&at);
+            let moved = at.iter().zip(&next).map(|(from, to)| (to - from).abs());
+            let longest = moved.fold(0.0, f64::max);
+            at = next;
+            if longest < SETTLED {
+                break;
+            }
+        }
+        at
+    }
+
+    /// The values after one Newton step, halved until it betters the fit.
+    fn step(&self, at: &[f64]) -> Vec<f64> {
+        let log_odds = self.log_odds(at);
+        let likely: Vec<f64> = log_odds.iter().map(|z| 1.0 / (1.0 + (-z).exp())).collect();
+        let missed: Vec<f64> = self.found.iter().zip(&likely).map(|(y, p)| y - p).collect();
+        let doubt: Vec<f64> = likely.iter().map(|p| p * (1.0 - p)).collect();
+        let slope = self.unknowns.iter().zip(at).map(|(unknown, value)| {
+            dot(&unknown.column, &missed) - unknown.pull * (value - unknown.mean)
+        });
+        let step = self.solve(&doubt, slope.collect());
+        let before = self.fitness(at);
+        let mut length = 1.0;
+        for _ in 0..HALVINGS {
+            let next = plus(at, length, &step);
+            if self.fitness(&next) >= before {
+                return next;
+            }
+            length /= 2.0;
+        }
+        at.to_vec()
+    }
+
+    /// The log-odds of each row.
+    fn log_odds(&self, at: &[f64]) -> Vec<f64> {
+        let mut log_odds = vec![0.0; self.found.len()];
+        for (unknown, value) in self.unknowns.iter().zip(at) {
+            for (sum, x) in log_odds.iter_mut().zip(&unknown.column) {
+                *sum += value * x;
+            }
+        }
+        log_odds
+    }
+
+    /// The logarithm of the posterior, but for a constant.
+    fn fitness(&self, at: &[f64]) -> f64 {
+        let log_odds = self.log_odds(at);
+        let likelihood = log_odds
+            .iter()
+            .zip(&self.found)
+            .map(|(z, y)| y * z - softplus(*z));
+        let prior = self
+            .unknowns
+            .iter()
+            .zip(at)
+            .map(|(unknown, value)| unknown.pull * (value - unknown.mean).powi(2) / 2.0);
+        likelihood.sum::<f64>() - prior.sum::<f64>()
+    }
+
+    /// The step that the curvature turns into `slope`, by conjugate gradients; in exact numbers
+    /// they end after as many rounds as there are unknowns.
+    fn solve(&self, doubt: &[f64], slope: Vec<f64>) -> Vec<f64> {
+        let mut step = vec![0.0; slope.len()];
+        let mut left = slope;
+        let mut towards = left.clone();
+        let mut square = dot(&left, &left);
+        for _ in 0..2 * self.unknowns.len() {
+            if square < f64::MIN_POSITIVE {
+                break;
+            }
+            let curved = self.curvature(doubt, &towards);
+            let length = square / dot(&towards, &curved);
+            step = plus(&step, length, &towards);
+            left = plus(&left, -length, &curved);
+            let next = dot(&left, &left);
+            towards = plus(&left, next / square, &towards);
+            square = next;
+        }
+        step
+    }
+
+    /// The curvature times `towards`.
+    fn curvature(&self, doubt: &[f64], towards: &[f64]) -> Vec<f64> {
+        let mut along = self.log_odds(towards);
+        for (row, doubt) in along.iter_mut().zip(doubt) {
+            *row *= doubt;
+        }
+        let unknowns = self.unknowns.iter().zip(towards);
+        unknowns
+            .map(|(unknown, value)| dot(&unknown.column, &along) + unknown.pull * value)
+            .collect()
+    }
+}
+
+fn dot(left: &[f64], right: &[f64]) -> f64 {
+    left.iter()
+        .zip(right)
+        .map(|(left, right)| left * right)
+        .sum()
+}
+
+/// `from + length · towards`.
+fn plus(from: &[f64], length: f64, towards: &[f64]) -> Vec<f64> {
+    from.iter()
+        .zip(towards)
+        .map(|(from, towards)| from + length * towards)
+        .collect()
+}
+
+/// ln(1 + e^z), without overflow.
+fn softplus(z: f64) -> f64 {
+    z.max(0.0) + (-z.abs()).exp().ln_1p()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unknown(column: &[f64], pull: f64) -> Unknown {
+        Unknown {
+            column: column.to_vec(),
+            mean: 0.0,
+            pull,
+        }
+    }
+
+    #[test]
+    fn a_constant_finds_the_logit_of_the_rate() {
+        // 3 of 4 found; next to no prior: ln 3.
+        let found = vec![true, true, true, false];
+        let fit = Regression::new(found, vec![unknown(&[1.0; 4], 1e-12)]).fit();
+        assert!((fit[0] - 3.0_f64.ln()).abs() < 1e-9, "{fit:?}");
+    }
+
+    #[test]
+    fn separated_rows_are_held_by_the_prior() {
+        // 2 / (1 + e^w) = w, by bisection in Python.
+        let found = vec![true, false];
+        let fit = Regression::new(found, vec![unknown(&[1.0, -1.0], 1.0)]).fit();
+        assert!((fit[0] - 0.674_831_614_342_399_2).abs() < 1e-9, "{fit:?}");
+    }
+
+    #[test]
+    fn nothing_to_learn_from_leaves_the_means() {
+        let mut held = unknown(&[], 2.0);
+        held.mean = 0.7;
+        let fit = Regression::new(vec![], vec![unknown(&[], 1.0), held]).fit();
+        assert!(
+            fit[0].abs() < 1e-9 && (fit[1] - 0.7).abs() < 1e-9,
+            "{fit:?}"
+        );
+    }
+}
