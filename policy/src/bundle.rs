@@ -1,0 +1,324 @@
+//! Bundles: the policies of one authority, as texts in a folder.
+//!
+//! # Tighten only
+//!
+//! A bundle holds `forbid` policies and nothing else. A `permit` is refused when the bundle is
+//! read, and so are templates and ids of the baseline. Cedar allows what some permit allows and no
+//! forbid forbids; all permits are the baseline's; so a bundle can turn an allow into a denial
+//! and never a denial into an allow.
+
+use std::collections::BTreeMap;
+
+use cedar_policy::{Effect, Policy, PolicySet};
+use miette::Diagnostic;
+use portcullis_protocol::digest::Digest;
+
+use crate::{
+    error::{Finding, PolicyError},
+    evaluate::{Holds, PolicyId},
+    sources::{BASELINE, BASELINE_PREFIX, digest_of},
+};
+
+const LONGEST_NAME: usize = 100;
+
+/// A policy as its author wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyText {
+    /// Its id.
+    pub id: PolicyId,
+    /// The file it stands in; `baseline/…` for a shipped one.
+    pub file: String,
+    /// The line on which it starts, from 1.
+    pub line: usize,
+    /// The comment above it, without the slashes; may be empty.
+    pub comment: String,
+    /// The policy, with its annotations.
+    pub text: String,
+    /// What `@held` says, if a person decides instead of a plain denial.
+    pub held: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) text: PolicyText,
+    pub(crate) policy: Policy,
+    /// Where it starts in its file, in bytes.
+    start: usize,
+}
+
+impl Loaded {
+    /// Says what is wrong with it, and on which line if the diagnostic points at one.
+    pub(crate) fn finding(&self, diagnostic: &dyn Diagnostic, message: String) -> Finding {
+        let label = diagnostic.labels().and_then(|mut labels| labels.next());
+        let inside = label.and_then(|label| label.offset().checked_sub(self.start));
+        let further = inside.map_or(0, |offset| line_at(&self.text.text, offset) - 1);
+        let mut finding = self.text.finding(message);
+        finding.line += further;
+        finding
+    }
+
+    pub(crate) fn holds(&self) -> Holds {
+        match self.text.held {
+            Some(_) => Holds::ForAPerson,
+            None => Holds::No,
+        }
+    }
+}
+
+/// The policies of one authority. They can tighten the baseline and never loosen it.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    digest: Digest,
+    policies: Vec<Loaded>,
+}
+
+impl Bundle {
+    /// No policies: the baseline alone.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            digest: bundle_digest(&BTreeMap::new()),
+            policies: Vec::new(),
+        }
+    }
+
+    /// Reads the texts of a folder, by file name. They are validated against the schema by
+    /// [`Engine::new`](crate::Engine::new).
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`] says what is no Cedar or not fit for a bundle, and where.
+    pub fn from_files(files: &BTreeMap<String, String>) -> Result<Self, PolicyError> {
+        if let Some(name) = files.keys().find(|name| !is_file_name(name)) {
+            return Err(PolicyError::FileName(name.clone()));
+        }
+        let texts = files
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
+        let policies = load(texts)?;
+        let unfit: Vec<Finding> = policies.iter().filter_map(unfit_for_bundle).collect();
+        if !unfit.is_empty() {
+            return Err(PolicyError::Unfit(unfit));
+        }
+        Ok(Self {
+            digest: bundle_digest(files),
+            policies,
+        })
+    }
+
+    /// The digest of the files' names and texts.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Its policies, by file and position.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyText> {
+        self.policies.iter().map(|loaded| &loaded.text)
+    }
+
+    pub(crate) fn into_loaded(self) -> Vec<Loaded> {
+        self.policies
+    }
+}
+
+/// The policies that ship.
+pub(crate) fn baseline() -> Result<Vec<Loaded>, PolicyError> {
+    load(BASELINE)
+}
+
+fn bundle_digest(files: &BTreeMap<String, String>) -> Digest {
+    let files = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    digest_of("portcullis policy bundle v1", files)
+}
+
+fn is_file_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(is_name_char)
+}
+
+const fn is_name_char(character: char) -> bool {
+    matches!(character, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_')
+}
+
+fn unfit_for_bundle(loaded: &Loaded) -> Option<Finding> {
+    let message = if loaded.policy.effect() == Effect::Permit {
+        "a bundle can only tighten the baseline and this is a `permit`; \
+         write what is not to be as `forbid (…) when { … } unless { … };`"
+    } else if loaded.text.id.as_str().starts_with(BASELINE_PREFIX) {
+        "ids that start with `base-` belong to the baseline; give it another `@id`"
+    } else {
+        return None;
+    };
+    Some(loaded.text.finding(message.to_owned()))
+}
+
+impl PolicyText {
+    pub(crate) fn finding(&self, message: String) -> Finding {
+        Finding {
+            file: self.file.clone(),
+            line: self.line,
+            policy: Some(self.id.to_string()),
+            message,
+        }
+    }
+}
+
+fn load<'t>(
+    files: impl IntoIterator<Item = (&'t str, &'t str)>,
+) -> Result<Vec<Loaded>, PolicyError> {
+    let mut all = Vec::new();
+    let mut wrong = Vec::new();
+    for (file, text) in files {
+        match read_file(file, text) {
+            Ok(policies) => all.extend(policies),
+            Err(findings) => wrong.extend(findings),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(PolicyError::Parse(wrong));
+    }
+    let repeated = repeated_ids(&all);
+    if !repeated.is_empty() {
+        return Err(PolicyError::Unfit(repeated));
+    }
+    Ok(all)
+}
+
+fn repeated_ids(policies: &[Loaded]) -> Vec<Finding> {
+    let mut first: BTreeMap<&PolicyId, &PolicyText> = BTreeMap::new();
+    let mut repeated = Vec::new();
+    for Loaded { text, .. } in policies {
+        match first.get(&text.id) {
+            Some(other) => repeated.push(text.finding(format!(
+                "its id stands already in `{}` line {}; give it another `@id`",
+                other.file, other.line
+            ))),
+            None => {
+                first.insert(&text.id, text);
+            }
+        }
+    }
+    repeated
+}
+
+fn read_file(file: &str, text: &str) -> Result<Vec<Loaded>, Vec<Finding>> {
+    let set: PolicySet = text
+        .parse()
+        .map_err(|errors| parse_findings(file, text, &errors))?;
+    if let Some(template) = set.templates().next() {
+        let place = template.to_cedar();
+        let line = text.find(&place).map_or(1, |offset| line_at(text, offset));
+        return Err(vec![Finding {
+            file: file.to_owned(),
+            line,
+            policy: None,
+            message: "templates are not used here; write the authority instead of the slot"
+                .to_owned(),
+        }]);
+    }
+    let mut policies: Vec<(usize, &Policy)> = set
+        .policies()
+        .map(|policy| (position(policy), policy))
+        .collect();
+    policies.sort_by_key(|(position, _)| *position);
+    let mut loaded = Vec::with_capacity(policies.len());
+    let mut from = 0;
+    for (position, policy) in policies {
+        let written = policy.to_cedar().unwrap_or_default();
+        let start = find_from(text, &written, from);
+        from = start + written.len();
+        loaded.push(load_policy(file, text, start, written, position, policy)?);
+    }
+    Ok(loaded)
+}
+
+/// Cedar numbers the policies of a text `policy0`, `policy1`, …
+fn position(policy: &Policy) -> usize {
+    let id: &str = policy.id().as_ref();
+    let number = id
+        .strip_prefix("policy")
+        .and_then(|number| number.parse().ok());
+    number.unwrap_or(usize::MAX)
+}
+
+fn find_from(text: &str, part: &str, from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    rest.find(part).map_or(from, |offset| from + offset)
+}
+
+fn load_policy(
+    file: &str,
+    whole: &str,
+    start: usize,
+    written: String,
+    position: usize,
+    policy: &Policy,
+) -> Result<Loaded, Vec<Finding>> {
+    let line = line_at(whole, start);
+    let fallback = format!("{file}#{}", position.saturating_add(1));
+    let id = policy.annotation("id").unwrap_or(&fallback);
+    let fit = (1..=LONGEST_NAME + 8).contains(&id.len())
+        && id
+            .chars()
+            .all(|c| is_name_char(c) || matches!(c, '#' | '/'));
+    if !fit {
+        return Err(vec![Finding {
+            file: file.to_owned(),
+            line,
+            policy: None,
+            message: "its `@id` is empty, too long or has other characters than letters, \
+                      digits, dots, hyphens and underscores; shorten or respell it"
+                .to_owned(),
+        }]);
+    }
+    Ok(Loaded {
+        policy: policy.new_id(cedar_policy::PolicyId::new(id)),
+        start,
+        text: PolicyText {
+            id: PolicyId::new(id),
+            file: file.to_owned(),
+            line,
+            comment: comment_above(whole, start),
+            text: written,
+            held: policy.annotation("held").map(str::to_owned),
+        },
+    })
+}
+
+/// The `//` lines directly above `start`, without their slashes.
+fn comment_above(whole: &str, start: usize) -> String {
+    let above = whole.get(..start).unwrap_or_default();
+    let mut lines: Vec<&str> = above
+        .lines()
+        .rev()
+        .map_while(|line| line.trim_start().strip_prefix("//"))
+        .map(str::trim)
+        .collect();
+    lines.reverse();
+    lines.join("\n")
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    let above = text.get(..offset).unwrap_or(text);
+    above.matches('\n').count() + 1
+}
+
+fn parse_findings(file: &str, text: &str, errors: &cedar_policy::ParseErrors) -> Vec<Finding> {
+    errors
+        .iter()
+        .map(|error| {
+            let label = error.labels().and_then(|mut labels| labels.next());
+            let line = label.map_or(1, |label| line_at(text, label.offset()));
+            let help = error.help().map(|help| help.to_string());
+            let help = help.unwrap_or_else(|| "correct the policy there".to_owned());
+            Finding {
+                file: file.to_owned(),
+                line,
+                policy: None,
+                message: format!("{error}; {help}"),
+            }
+        })
+        .collect()
+}

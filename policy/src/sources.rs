@@ -1,0 +1,47 @@
+//! The texts that ship with the crate: the schema and the baseline.
+
+use portcullis_protocol::digest::Digest;
+
+/// What policies can see, in Cedar's schema language.
+pub(crate) const SCHEMA: &str = include_str!("../schema/portcullis.cedarschema");
+
+/// The shipped baseline, by file.
+pub(crate) const BASELINE: [(&str, &str); 5] = [
+    (
+        "baseline/handling.cedar",
+        include_str!("../baseline/handling.cedar"),
+    ),
+    (
+        "baseline/labels.cedar",
+        include_str!("../baseline/labels.cedar"),
+    ),
+    (
+        "baseline/permits.cedar",
+        include_str!("../baseline/permits.cedar"),
+    ),
+    (
+        "baseline/recipients.cedar",
+        include_str!("../baseline/recipients.cedar"),
+    ),
+    (
+        "baseline/uses.cedar",
+        include_str!("../baseline/uses.cedar"),
+    ),
+];
+
+/// What the ids of the baseline's policies start with, and no other policy's.
+pub(crate) const BASELINE_PREFIX: &str = "base-";
+
+/// The digest of named texts, in the order given. Counts stand before names and texts, so that
+/// no two lists share an encoding.
+pub(crate) fn digest_of<'t>(
+    label: &str,
+    files: impl IntoIterator<Item = (&'t str, &'t str)>,
+) -> Digest {
+    let mut encoding = Vec::new();
+    for part in files.into_iter().flat_map(|(name, text)| [name, text]) {
+        encoding.extend((part.len() as u64).to_be_bytes());
+        encoding.extend(part.as_bytes());
+    }
+    Digest::labelled(label, &[&encoding])
+}
