@@ -2,4 +2,7 @@
 
 pub mod cli;
 pub mod exchange;
+pub mod files;
+pub mod home;
+pub mod secret;
 pub mod store;

@@ -1,0 +1,130 @@
+//! A node's home: the one folder that holds everything a node keeps.
+//!
+//! ```text
+//! portcullis.toml          the configuration
+//! keys/node.keys           the node's keys, sealed under its key
+//! tls/csr.pem, cert.pem    certificate request and certificate
+//! crl/*.crl                revocation lists of the members' authorities
+//! register/*.register      every epoch of the register, by number
+//! policy/*.cedar           the authority's own policies
+//! data/node.db, keys.db    the store
+//! admin.sock               where the command line speaks to the running node
+//! ```
+
+use std::path::{Path, PathBuf};
+
+/// Where a node lives if nobody says otherwise.
+pub const DEFAULT_HOME: &str = "/var/lib/portcullis";
+
+/// The environment variable that names the home.
+pub const HOME_VARIABLE: &str = "PORTCULLIS_HOME";
+
+/// The folder of a node. That it exists is not said by having this value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The home in this folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self(folder.into())
+    }
+
+    /// The home that the command line names, else the environment, else [`DEFAULT_HOME`].
+    #[must_use]
+    pub fn choose(named: Option<PathBuf>) -> Self {
+        let from_environment = || {
+            std::env::var_os(HOME_VARIABLE)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        Self(
+            named
+                .or_else(from_environment)
+                .unwrap_or_else(|| DEFAULT_HOME.into()),
+        )
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.0.join("portcullis.toml")
+    }
+
+    /// The node's sealed keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys").join("node.keys")
+    }
+
+    /// The node's certificate chain, its own certificate first.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.0.join("tls").join("cert.pem")
+    }
+
+    /// The request for that certificate.
+    #[must_use]
+    pub fn certificate_request(&self) -> PathBuf {
+        self.0.join("tls").join("csr.pem")
+    }
+
+    /// The folder of the revocation lists.
+    #[must_use]
+    pub fn revocation_lists(&self) -> PathBuf {
+        self.0.join("crl")
+    }
+
+    /// The folder of the register's epochs.
+    #[must_use]
+    pub fn register(&self) -> PathBuf {
+        self.0.join("register")
+    }
+
+    /// The folder of the authority's own policies.
+    #[must_use]
+    pub fn policy(&self) -> PathBuf {
+        self.0.join("policy")
+    }
+
+    /// The folder of the store.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    /// The store's database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data().join("node.db")
+    }
+
+    /// The store's key table.
+    #[must_use]
+    pub fn key_database(&self) -> PathBuf {
+        self.data().join("keys.db")
+    }
+
+    /// The socket of the running node.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_goes_before_the_default() {
+        let named = Home::choose(Some("/srv/node".into()));
+        assert_eq!(named.config(), Path::new("/srv/node/portcullis.toml"));
+        assert_eq!(named.keys(), Path::new("/srv/node/keys/node.keys"));
+    }
+}
