@@ -1,6 +1,7 @@
 //! The running node of a Portcullis federation: store, exchange, administration and command line.
 
 pub mod cli;
+pub mod config;
 pub mod exchange;
 pub mod files;
 pub mod home;
