@@ -5,5 +5,6 @@ pub mod config;
 pub mod exchange;
 pub mod files;
 pub mod home;
+pub mod keyring;
 pub mod secret;
 pub mod store;
