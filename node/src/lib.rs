@@ -6,5 +6,6 @@ pub mod exchange;
 pub mod files;
 pub mod home;
 pub mod keyring;
+pub mod membership;
 pub mod secret;
 pub mod store;
