@@ -67,6 +67,9 @@ impl std::str::FromStr for Period {
 /// Why a file's header does not fit the schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
+    /// There is no header.
+    #[error("the file is empty; its first line names the columns")]
+    Empty,
     /// The schema does not list the column.
     #[error("line 1: the schema has no column `{0}`; remove it or add a `[[field]]` for it")]
     UnknownColumn(String),
@@ -153,6 +156,9 @@ impl<'s> Columns<'s> {
                 Some(free) => *free = Some(at),
             }
             width = at + 1;
+        }
+        if width == 0 {
+            return Err(HeaderError::Empty);
         }
         for (field, column) in schema.fields().iter().zip(&of_field) {
             if column.is_none() && !field.optional {
@@ -542,6 +548,7 @@ mod tests {
         assert!(error(format!("{HEADER},Date")).contains("`Date` stands twice"));
         assert!(error(HEADER.replace("Date,", "")).contains("`Date` is missing"));
         assert!(error(String::new()).contains("no column ``"));
+        assert_eq!(Columns::of(&schema, []).unwrap_err(), HeaderError::Empty);
     }
 
     #[test]

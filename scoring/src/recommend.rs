@@ -4,12 +4,13 @@
 //! more discreet wins and every one of them is named, so that all are told.
 
 use portcullis_protocol::{
+    digest::Digest,
     identifiers::AuthorityId,
     marking::{RequestedAction, more_discreet},
     record::RecordId,
 };
 
-use crate::evidence::SelectorEvidence;
+use crate::{consignment::Consignment, evidence::SelectorEvidence};
 
 /// A control, from none to the most thorough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +107,54 @@ impl Thresholds {
     }
 }
 
+/// A share of the consignments that is drawn for control whatever their scores: it keeps what
+/// controls teach honest, and covers the indicators behind other controls.
+#[derive(Clone, PartialEq)]
+pub struct Sampling {
+    share: f64,
+    seed: [u8; 32],
+    control: Control,
+}
+
+/// Why a number is no share.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("`{0}` is no share of the consignments; give a number from 0 to 1")]
+pub struct ShareError(f64);
+
+impl Sampling {
+    /// Draws `share` of the consignments for `control`. The seed is secret: who knows it can
+    /// tell which consignments are drawn.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError`] if the share is not from 0 to 1.
+    pub fn new(share: f64, seed: [u8; 32], control: Control) -> Result<Self, ShareError> {
+        let fits = (0.0..=1.0).contains(&share);
+        fits.then_some(Self {
+            share,
+            seed,
+            control,
+        })
+        .ok_or(ShareError(share))
+    }
+
+    /// Whether the consignment of this id is drawn; the same in every run.
+    fn draws(&self, id: &str) -> bool {
+        let digest = Digest::labelled(DRAW_LABEL, &[&self.seed, id.as_bytes()]);
+        let [a, b, c, d, ..] = *digest.as_bytes();
+        f64::from(u32::from_be_bytes([a, b, c, d])) < self.share * 2.0_f64.powi(32)
+    }
+}
+
+impl std::fmt::Debug for Sampling {
+    /// The seed stays out: it is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sampling({} for {})", self.share, self.control)
+    }
+}
+
+const DRAW_LABEL: &str = "portcullis random control v1";
+
 /// What an originator asks whoever finds it to do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ask {
@@ -122,6 +171,8 @@ pub struct Ask {
 pub struct Recommendation {
     /// The control.
     pub control: Control,
+    /// Whether it was drawn at random; such controls are marked, and their outcomes say more.
+    pub drawn: bool,
     /// How to go about it; the most discreet of what is asked.
     pub action: Option<RequestedAction>,
     /// Everything that is asked.
@@ -130,8 +181,10 @@ pub struct Recommendation {
 
 impl Recommendation {
     pub(crate) fn of(
+        consignment: &Consignment,
         probability: f64,
         thresholds: &Thresholds,
+        sampling: Option<&Sampling>,
         current: &[&SelectorEvidence],
     ) -> Self {
         let mut asks: Vec<Ask> = current.iter().filter_map(|item| Ask::of(item)).collect();
@@ -140,9 +193,12 @@ impl Recommendation {
         let action = asks
             .iter()
             .fold(None, |so_far, ask| more_discreet(so_far, Some(ask.action)));
-        let control = heeding(thresholds.control(probability), action);
+        let drawn = sampling.filter(|sampling| sampling.draws(consignment.id()));
+        let least = drawn.map_or(Control::None, |sampling| sampling.control);
+        let control = thresholds.control(probability).max(least);
         Self {
-            control,
+            control: heeding(control, action),
+            drawn: drawn.is_some(),
             action,
             asks,
         }
@@ -220,5 +276,42 @@ mod tests {
         ] {
             assert_eq!(heeding(control, Some(action)), expected, "{action}");
         }
+    }
+
+    #[test]
+    fn the_drawn_are_a_share_that_only_the_seed_tells() {
+        let drawn = |seed| {
+            let sampling = Sampling::new(0.05, [seed; 32], Control::Scan).unwrap();
+            let ids = (0..10_000).map(|id: u32| id.to_string());
+            ids.filter(|id| sampling.draws(id)).collect::<Vec<_>>()
+        };
+        let (first, second) = (drawn(1), drawn(2));
+        // 500 of 10,000 with a standard deviation of 21.8.
+        assert!((400..600).contains(&first.len()), "{}", first.len());
+        let both = first.iter().filter(|id| second.contains(id)).count();
+        assert!(both < 60, "{both}");
+        assert_eq!(first, drawn(1));
+    }
+
+    #[test]
+    fn drawing_raises_a_control_and_never_breaks_secrecy() {
+        let consignment = crate::fixtures::consignment();
+        let all = Sampling::new(1.0, [0; 32], Control::Scan).unwrap();
+        let mut discreet = crate::fixtures::indicator(1);
+        discreet.marking.requested_action = Some(RequestedAction::Discreet);
+        let of = |sampling, current: &[&SelectorEvidence]| {
+            Recommendation::of(&consignment, 0.0, &Thresholds::default(), sampling, current)
+        };
+        assert_eq!(
+            (of(None, &[]).control, of(None, &[]).drawn),
+            (Control::None, false)
+        );
+        assert_eq!(
+            (of(Some(&all), &[]).control, of(Some(&all), &[]).drawn),
+            (Control::Scan, true)
+        );
+        assert_eq!(of(Some(&all), &[&discreet]).control, Control::Document);
+        assert!(Sampling::new(1.1, [0; 32], Control::Scan).is_err());
+        assert!(Sampling::new(f64::NAN, [0; 32], Control::Scan).is_err());
     }
 }

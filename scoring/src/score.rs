@@ -25,7 +25,7 @@ use crate::{
     levels::{Levels, Node},
     profile::Counts,
     received::ProfileRecord,
-    recommend::{Recommendation, Thresholds},
+    recommend::{Recommendation, Sampling, Thresholds},
     reliability::Reliabilities,
     scorecard::Scorecard,
 };
@@ -143,6 +143,8 @@ pub struct Settings {
     pub reliabilities: Reliabilities,
     /// From which probability on controls are recommended.
     pub thresholds: Thresholds,
+    /// Which share of the consignments is drawn for control whatever their scores; `None`: none.
+    pub sampling: Option<Sampling>,
 }
 
 /// Scores consignments for one audience.
@@ -224,8 +226,10 @@ impl Scorer {
             probability,
             points: points(probability),
             recommendation: Recommendation::of(
+                consignment,
                 probability,
                 &self.settings.thresholds,
+                self.settings.sampling.as_ref(),
                 &weighed.current,
             ),
             contributions,
@@ -326,7 +330,8 @@ fn version(levels: &Levels, scorecard: &Scorecard, settings: &Settings) -> Model
     let total = levels.total();
     bytes.extend_from_slice(&total.controls().to_be_bytes());
     bytes.extend_from_slice(&total.findings().to_be_bytes());
-    // The settings hold ordered maps and numbers only; their text is the same in every run.
+    // The settings hold ordered maps and numbers only, and show no seed; their text is the same in
+    // every run.
     let settings = format!("{settings:?}");
     ModelVersion(Digest::labelled(
         "portcullis score model v1",
