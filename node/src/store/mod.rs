@@ -12,6 +12,17 @@
 //! Failure cases: a failed commit leaves nothing behind and is reported to every writer in the
 //! group; a failed fsync ends the process (DESIGN §7), for nobody knows what is on disk then.
 
+mod crypt;
+pub mod node_key;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+pub mod writer;
+
+use std::sync::Arc;
+
+pub use sqlite::SqliteStore;
+
 use portcullis_protocol::{
     body::SelectorKind,
     digest::Digest,
@@ -27,15 +38,15 @@ use portcullis_protocol::{
 };
 
 /// Why the store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or failed.
-    #[error("the database `{path}` failed: {source}")]
+    #[error("the database `{file}` failed: {source}")]
     Database {
-        /// Which file.
-        path: String,
+        /// Which file of the store.
+        file: &'static str,
         /// What SQLite said.
-        source: rusqlite::Error,
+        source: Arc<rusqlite::Error>,
     },
     /// A file of the store cannot be opened or made.
     #[error("`{path}` cannot be opened: {source}")]
@@ -43,8 +54,11 @@ pub enum StoreError {
         /// Which file.
         path: String,
         /// Why.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
+    /// There is a store already where one was to be made.
+    #[error("`{0}` is there already; open that store, or choose another folder")]
+    Exists(String),
     /// The store was written by a newer version.
     #[error("the store has format {found}, this version reads up to {known}; update portcullis")]
     Format {
@@ -59,10 +73,56 @@ pub enum StoreError {
     /// Something on disk is not what was written.
     #[error("the store is damaged: {0}; restore it from a backup")]
     Damaged(String),
+    /// The cryptographic library refused what must always succeed.
+    #[error("{0} failed in the cryptographic library; run `portcullis doctor`")]
+    Cryptography(&'static str),
+    /// A person's statement that was carried out before.
+    #[error("this statement was carried out before; sign a new one")]
+    Replayed,
+    /// A person of this id is enrolled.
+    #[error("a person `{0}` is enrolled already; choose another id")]
+    Enrolled(String),
+    /// An epoch of the register that does not follow the newest one kept.
+    #[error("epoch {found} does not follow the newest epoch {newest} kept; apply the next one")]
+    Epoch {
+        /// The epoch to be kept.
+        found: u64,
+        /// The newest epoch kept; 0 for none.
+        newest: u64,
+    },
+    /// The caller asked for what makes no sense.
+    #[error("{0}; this is a fault of portcullis, report it")]
+    Fault(&'static str),
+    /// The writer has stopped or is about to.
+    #[error("the store is closing; try again once the node runs")]
+    Stopped,
+}
+
+impl StoreError {
+    /// Whether nobody knows what is on disk now, so that the process has to end (DESIGN §7).
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => {
+                source.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
+            }
+            Self::File { .. }
+            | Self::Exists(_)
+            | Self::Format { .. }
+            | Self::WrongKey
+            | Self::Damaged(_)
+            | Self::Cryptography(_)
+            | Self::Replayed
+            | Self::Enrolled(_)
+            | Self::Epoch { .. }
+            | Self::Fault(_)
+            | Self::Stopped => false,
+        }
+    }
 }
 
 /// How a decision is noted in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct DecisionNote {
     /// The ids of the policies that decided.
     pub policies: Vec<String>,
@@ -269,7 +329,7 @@ pub struct Event {
 /// A record as it is held: its reader verifies it again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldRecord {
-    /// The record in the form held.
+    /// The record in the form held; its `batch` field is 0.
     pub sealed: SealedRecord,
     /// Which sections are held.
     pub form: Form,
@@ -344,6 +404,34 @@ pub struct ArrivalRow {
     pub at: Timestamp,
 }
 
+/// A receipt as it is kept: enough to check its signature and its answers again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptRow {
+    /// Who gave it.
+    pub peer: NodeId,
+    /// When it was settled here.
+    pub at: Timestamp,
+    /// The statement as the peer signed it.
+    pub statement: SignedStatement,
+    /// The answers that the statement's root covers, in order.
+    pub answers: Vec<Answer>,
+}
+
+/// An item that arrived and waits for a person's decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldItem {
+    /// Who delivered it.
+    pub peer: NodeId,
+    /// The form in which it was delivered.
+    pub form: Form,
+    /// The id of the rule that holds it.
+    pub rule: String,
+    /// When.
+    pub at: Timestamp,
+    /// The record: its reader verifies it again.
+    pub sealed: SealedRecord,
+}
+
 /// Which records to list.
 #[derive(Debug, Clone, Default)]
 pub struct RecordFilter {
@@ -387,12 +475,25 @@ pub struct ScoreRow {
 
 /// A node's store.
 pub trait Store: Send + Sync {
+    /// Takes jobs from `next` until it gives none, and makes all of them durable in one
+    /// transaction; then gives the results of each, in order. A job that fails leaves nothing
+    /// behind and does not touch the others; a failed commit fails them all.
+    fn commit_group(
+        &self,
+        next: &mut dyn FnMut() -> Option<Vec<Write>>,
+    ) -> Vec<Result<Vec<Written>, StoreError>>;
+
     /// Makes all of the writes durable in one transaction, and gives their results in order.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; nothing was written then.
-    fn commit(&self, writes: Vec<Write>) -> Result<Vec<Written>, StoreError>;
+    fn commit(&self, writes: Vec<Write>) -> Result<Vec<Written>, StoreError> {
+        let mut job = Some(writes);
+        self.commit_group(&mut || job.take())
+            .pop()
+            .unwrap_or(Err(StoreError::Stopped))
+    }
 
     /// The generation in which this store's sequence numbers count.
     fn generation(&self) -> Generation;
@@ -449,12 +550,38 @@ pub trait Store: Send + Sync {
         peer: &NodeId,
     ) -> Result<Option<DisclosureRow>, StoreError>;
 
-    /// The disclosures of one record, or of all.
+    /// The newest disclosure to each peer: of one record, or of all.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError>;
+
+    /// Every decision on this record for this peer, a row for each form, the oldest first: what
+    /// was disclosed once stays in it, whatever is decided later.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn disclosure_history(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+    ) -> Result<Vec<DisclosureRow>, StoreError>;
+
+    /// The peer's signed receipt behind its newest answer on this record.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn receipt(&self, record: &RecordId, peer: &NodeId) -> Result<Option<ReceiptRow>, StoreError>;
+
+    /// Items that wait for a person's decision, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn held_items(&self) -> Result<Vec<HeldItem>, StoreError>;
 
     /// What peers delivered and was answered: of one record, or of all.
     ///
@@ -484,7 +611,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError>;
 
-    /// Records with this selector, found by its keyed hash.
+    /// Records with this very selector: found by its keyed hash, or, if the kind has too few
+    /// values for one, by reading every subject.
     ///
     /// # Errors
     ///
@@ -534,7 +662,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, StoreError>;
 
-    /// Arriving consignments with this identifier, found by its keyed hash.
+    /// Arriving consignments with this very identifier; found as [`Store::records_about`] does.
     ///
     /// # Errors
     ///

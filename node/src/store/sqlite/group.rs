@@ -1,0 +1,314 @@
+//! A group of jobs on its way into both files: one transaction in each.
+
+use std::{collections::HashMap, sync::Arc};
+
+use portcullis_protocol::{frame::Lane, record::RecordId, statement::SignedStatement};
+use rusqlite::{Connection, OptionalExtension as _, ToSql, Transaction, TransactionBehavior};
+
+use super::schema::keys_error;
+use crate::store::{
+    DecisionNote, StoreError, Write, Written,
+    crypt::{Place, Sealed, Vault},
+};
+
+/// The two connections that write, and what the last commit left to do.
+pub(super) struct WriteSide {
+    main: Connection,
+    keys: Connection,
+    /// Keys whose things are gone for good: destroyed with the next group.
+    pub(super) retired: Vec<i64>,
+}
+
+impl WriteSide {
+    pub(super) fn new(main: Connection, keys: Connection) -> Result<Self, StoreError> {
+        let retired = main
+            .prepare("SELECT key FROM retired_key")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            main,
+            keys,
+            retired,
+        })
+    }
+}
+
+/// A sealed thing whose key is in the key table.
+pub(super) struct Kept {
+    /// The key's number.
+    pub(super) key: i64,
+    /// The ciphertext.
+    pub(super) sealed: Vec<u8>,
+}
+
+/// A transaction that jobs are added to, one by one.
+pub(super) struct Group<'a> {
+    main: Transaction<'a>,
+    /// Begun when the first key is needed.
+    keys: Option<Transaction<'a>>,
+    side: &'a WriteSide,
+    vault: &'a Vault,
+    retiring: Vec<i64>,
+    numbers: Numbers,
+}
+
+/// Row numbers known within the group; forgotten when a job is rolled back.
+#[derive(Default)]
+struct Numbers {
+    next_log: Option<i64>,
+    decisions: HashMap<DecisionNote, i64>,
+    statements: HashMap<[u8; 64], i64>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn begin(side: &'a WriteSide, vault: &'a Vault) -> Result<Self, StoreError> {
+        let main = Transaction::new_unchecked(&side.main, TransactionBehavior::Immediate)?;
+        Ok(Self {
+            main,
+            keys: None,
+            side,
+            vault,
+            retiring: Vec::new(),
+            numbers: Numbers::default(),
+        })
+    }
+
+    /// Adds a job; if it fails, nothing of it stays.
+    pub(super) fn job(&mut self, writes: Vec<Write>) -> Result<Vec<Written>, StoreError> {
+        self.main.execute_batch("SAVEPOINT job")?;
+        let retiring = self.retiring.len();
+        let result: Result<_, _> = writes.into_iter().map(|write| self.write(write)).collect();
+        if result.is_err() {
+            self.retiring.truncate(retiring);
+            self.numbers = Numbers::default();
+            self.main.execute_batch("ROLLBACK TO job")?;
+        }
+        self.main.execute_batch("RELEASE job")?;
+        result
+    }
+
+    /// Makes the group durable, the keys first, and gives the keys that are of no use from now on.
+    pub(super) fn commit(mut self) -> Result<Vec<i64>, StoreError> {
+        if !self.side.retired.is_empty() {
+            self.destroy_retired()?;
+        }
+        for key in &self.retiring {
+            self.main
+                .prepare_cached("INSERT INTO retired_key (key) VALUES (?1)")?
+                .execute([key])?;
+        }
+        if let Some(keys) = self.keys {
+            keys.commit().map_err(keys_error)?;
+        }
+        self.main.commit()?;
+        Ok(self.retiring)
+    }
+
+    fn destroy_retired(&mut self) -> Result<(), StoreError> {
+        let side = self.side;
+        let keys = self.keys()?;
+        for key in &side.retired {
+            keys.prepare_cached("DELETE FROM wrapped_key WHERE n = ?1")
+                .and_then(|mut delete| delete.execute([key]))
+                .map_err(keys_error)?;
+        }
+        for key in &side.retired {
+            self.run("DELETE FROM retired_key WHERE key = ?1", [key])?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: Write) -> Result<Written, StoreError> {
+        match write {
+            Write::Publish { records, now } => self.publish(&records, now)?,
+            Write::Intake(intake) => return self.intake(intake).map(Written::Answers),
+            Write::Intend(intend) => self.intend(&intend)?,
+            Write::Settle(settle) => self.settle(&settle)?,
+            Write::Register(register) => self.register(&register)?,
+            Write::Act(act) => self.act(&act)?,
+            Write::Consignments(rows) => self.consignments(rows)?,
+            Write::Scores(rows) => self.scores(rows)?,
+            Write::Event(event) => self.event(&event)?,
+        }
+        Ok(Written::Done)
+    }
+
+    fn keys(&mut self) -> Result<&Transaction<'a>, StoreError> {
+        if self.keys.is_none() {
+            let keys = Transaction::new_unchecked(&self.side.keys, TransactionBehavior::Immediate)
+                .map_err(keys_error)?;
+            self.keys = Some(keys);
+        }
+        self.keys.as_ref().ok_or(StoreError::Stopped)
+    }
+
+    /// Seals something under a key of its own.
+    pub(super) fn seal(&mut self, place: Place<'_>, plain: Vec<u8>) -> Result<Kept, StoreError> {
+        let Sealed { wrapped, bytes } = self.vault.seal(place, plain)?;
+        let keys = self.keys()?;
+        keys.prepare_cached("INSERT INTO wrapped_key (wrapped) VALUES (?1)")
+            .and_then(|mut insert| insert.execute([wrapped]))
+            .map_err(keys_error)?;
+        Ok(Kept {
+            key: keys.last_insert_rowid(),
+            sealed: bytes,
+        })
+    }
+
+    /// Notes that nothing is sealed under this key any more.
+    pub(super) fn retire(&mut self, key: i64) {
+        self.retiring.push(key);
+    }
+
+    pub(super) fn vault(&self) -> &'a Vault {
+        self.vault
+    }
+
+    /// Runs a statement and gives how many rows it changed.
+    pub(super) fn run(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<usize, StoreError> {
+        Ok(self.main.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// Runs an insertion and gives the new row's number.
+    pub(super) fn insert(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<i64, StoreError> {
+        Ok(self.main.prepare_cached(sql)?.insert(params)?)
+    }
+
+    /// The first row that a query gives.
+    pub(super) fn first<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut statement = self.main.prepare_cached(sql)?;
+        Ok(statement.query_row(params, read).optional()?)
+    }
+
+    /// The first column of all rows.
+    pub(super) fn column(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<i64>, StoreError> {
+        let mut statement = self.main.prepare_cached(sql)?;
+        let rows = statement.query_map(params, |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The number of a record id, which is known from now on.
+    pub(super) fn known(&self, id: &RecordId) -> Result<i64, StoreError> {
+        let found = self.first(
+            "SELECT n FROM known WHERE id = ?1",
+            [id.as_bytes()],
+            |row| row.get(0),
+        )?;
+        match found {
+            Some(number) => Ok(number),
+            None => self.insert("INSERT INTO known (id) VALUES (?1)", [id.as_bytes()]),
+        }
+    }
+
+    /// The number of a decision, each kept once.
+    pub(super) fn decision(&mut self, note: &DecisionNote) -> Result<i64, StoreError> {
+        if let Some(number) = self.numbers.decisions.get(note) {
+            return Ok(*number);
+        }
+        let policies = serde_json::Value::from(note.policies.clone()).to_string();
+        let bundle = note
+            .bundle
+            .map_or(Vec::new(), |digest| digest.as_bytes().to_vec());
+        let found = self.first(
+            "SELECT n FROM decision WHERE policies = ?1 AND bundle = ?2",
+            (&policies, &bundle),
+            |row| row.get(0),
+        )?;
+        let number = match found {
+            Some(number) => number,
+            None => self.insert(
+                "INSERT INTO decision (policies, bundle) VALUES (?1, ?2)",
+                (&policies, &bundle),
+            )?,
+        };
+        self.numbers.decisions.insert(note.clone(), number);
+        Ok(number)
+    }
+
+    /// The number of an originator's statement, each kept once.
+    pub(super) fn statement(
+        &mut self,
+        statement: &Arc<SignedStatement>,
+    ) -> Result<i64, StoreError> {
+        if let Some(number) = self.numbers.statements.get(statement.signature()) {
+            return Ok(*number);
+        }
+        let (payload, key_id) = (statement.unverified_payload(), statement.key_id());
+        let tag = tag_of(statement.signature());
+        let found = self.first(
+            "SELECT n FROM statement
+             WHERE tag = ?1 AND signature = ?2 AND payload = ?3 AND key_id = ?4",
+            (
+                tag,
+                statement.signature(),
+                payload.as_ref(),
+                key_id.as_bytes(),
+            ),
+            |row| row.get(0),
+        )?;
+        let number = match found {
+            Some(number) => number,
+            None => self.insert(
+                "INSERT INTO statement (tag, payload, key_id, signature) VALUES (?1, ?2, ?3, ?4)",
+                (
+                    tag,
+                    payload.as_ref(),
+                    key_id.as_bytes(),
+                    statement.signature(),
+                ),
+            )?,
+        };
+        self.numbers
+            .statements
+            .insert(*statement.signature(), number);
+        Ok(number)
+    }
+
+    /// Adds a record to the log of a lane.
+    pub(super) fn append(&mut self, lane: Lane, own: bool, record: i64) -> Result<(), StoreError> {
+        let sequence = match self.numbers.next_log {
+            Some(next) => next,
+            None => log_end(&self.main)? + 1,
+        };
+        self.run(
+            "INSERT INTO log (lane, own, sequence, record) VALUES (?1, ?2, ?3, ?4)",
+            (lane.name(), own, sequence, record),
+        )?;
+        self.numbers.next_log = Some(sequence + 1);
+        Ok(())
+    }
+}
+
+/// The newest number of the log; 0 if it is empty.
+pub(super) fn log_end(connection: &Connection) -> Result<i64, StoreError> {
+    let mut newest = connection.prepare_cached(
+        "SELECT coalesce(max(sequence), 0) FROM log WHERE lane = ?1 AND own = ?2",
+    )?;
+    let mut end = 0;
+    for lane in Lane::ALL {
+        for own in [false, true] {
+            end = end.max(newest.query_row((lane.name(), own), |row| row.get(0))?);
+        }
+    }
+    Ok(end)
+}
+
+/// The first 8 bytes of a signature: what the index holds.
+fn tag_of(signature: &[u8; 64]) -> i64 {
+    signature
+        .first_chunk()
+        .map_or(0, |bytes| i64::from_be_bytes(*bytes))
+}

@@ -1,0 +1,283 @@
+//! The store on SQLite: two files, one writer, many readers.
+//!
+//! ```text
+//! store.db   what is kept: headers in clear, everything else sealed
+//! keys.db    the wrapped key of each sealed thing; committed first
+//! ```
+//!
+//! Both are in WAL mode with `synchronous=FULL`. A group of jobs is one transaction in each
+//! file; the keys are durable before anything that was sealed under them, so that a crash in
+//! between leaves keys without a use and never a thing without its key. Destroying a key
+//! follows one commit behind what made it useless.
+//!
+//! Refuses to open what a newer version wrote, what another key sealed, and two files that do
+//! not belong together.
+
+mod consignments;
+mod dispatch;
+mod group;
+mod intake;
+mod ledger;
+mod query;
+mod reader;
+mod records;
+mod registry;
+mod schema;
+
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use portcullis_protocol::{
+    body::SelectorKind,
+    frame::{Generation, Lane},
+    identifiers::NodeId,
+    record::RecordId,
+    register::SignedRegister,
+    statement::SignedStatement,
+    time::Timestamp,
+};
+
+use self::{
+    group::{Group, WriteSide},
+    reader::{Pool, Reader},
+};
+use super::{
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, HeldItem, HeldRecord,
+    LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store, StoreError,
+    Write, Written, crypt::Vault, node_key::StoreKey,
+};
+
+/// The main database's file name.
+const MAIN_FILE: &str = "store.db";
+/// The key table's file name.
+const KEYS_FILE: &str = "keys.db";
+
+/// A store in a folder.
+pub struct SqliteStore {
+    vault: Vault,
+    generation: Generation,
+    /// Guards the write connections: there is one writer.
+    writer: Mutex<WriteSide>,
+    readers: Pool,
+}
+
+impl SqliteStore {
+    /// Makes an empty store in `dir`, with a generation drawn at random.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`] if there is one; nothing is overwritten.
+    pub fn create(dir: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+        let vault = Vault::new(key)?;
+        schema::create(dir, &vault)?;
+        Self::open(dir, key)
+    }
+
+    /// Opens the store in `dir`, and brings an older format up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it is of a newer version, sealed with another key, or damaged.
+    pub fn open(dir: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+        let vault = Vault::new(key)?;
+        let (main, keys, generation) = schema::open(dir, &vault)?;
+        Ok(Self {
+            vault,
+            generation,
+            writer: Mutex::new(WriteSide::new(main, keys)?),
+            readers: Pool::new(dir),
+        })
+    }
+
+    /// Looks both files through for damage and gives what it finds, in words; slow on a large
+    /// store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if they cannot be looked through.
+    pub fn verify_files(&self) -> Result<Vec<String>, StoreError> {
+        self.readers.read(&self.vault, schema::findings)
+    }
+
+    fn write_side(&self) -> MutexGuard<'_, WriteSide> {
+        // A panic in a commit has rolled its transaction back: the connections are sound.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_group(
+        &self,
+        next: &mut dyn FnMut() -> Option<Vec<Write>>,
+        results: &mut Vec<Result<Vec<Written>, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let mut side = self.write_side();
+        let mut group = Group::begin(&side, &self.vault)?;
+        while let Some(job) = next() {
+            results.push(group.job(job));
+        }
+        let retired = group.commit()?;
+        side.retired = retired;
+        Ok(())
+    }
+
+    fn read<T>(
+        &self,
+        query: impl Fn(&Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.readers.read(&self.vault, query)
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SqliteStore({:?})", self.generation)
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit_group(
+        &self,
+        next: &mut dyn FnMut() -> Option<Vec<Write>>,
+    ) -> Vec<Result<Vec<Written>, StoreError>> {
+        let mut results = Vec::new();
+        match self.try_group(next, &mut results) {
+            Ok(()) => results,
+            Err(error) => {
+                // A transaction that could not begin has taken no job: the first one hears of it.
+                if results.is_empty() {
+                    results.extend(next().map(|_| Err(error.clone())));
+                }
+                results.iter().map(|_| Err(error.clone())).collect()
+            }
+        }
+    }
+
+    fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    fn outbox(
+        &self,
+        lane: Lane,
+        relay: Relay,
+        cursor: u64,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        self.read(|reader| reader.outbox(lane, relay, cursor, limit))
+    }
+
+    fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError> {
+        self.read(|reader| reader.position(peer, lane))
+    }
+
+    fn due(
+        &self,
+        peer: &NodeId,
+        lane: Lane,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<HeldRecord>, StoreError> {
+        self.read(|reader| reader.due(peer, lane, now, limit))
+    }
+
+    fn next_due(&self, peer: &NodeId, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|reader| reader.next_due(peer, lane))
+    }
+
+    fn disclosure(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+    ) -> Result<Option<DisclosureRow>, StoreError> {
+        self.read(|reader| reader.disclosure(record, peer))
+    }
+
+    fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError> {
+        self.read(|reader| reader.disclosures(record))
+    }
+
+    fn disclosure_history(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+    ) -> Result<Vec<DisclosureRow>, StoreError> {
+        self.read(|reader| reader.disclosure_history(record, peer))
+    }
+
+    fn receipt(&self, record: &RecordId, peer: &NodeId) -> Result<Option<ReceiptRow>, StoreError> {
+        self.read(|reader| reader.receipt(record, peer))
+    }
+
+    fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
+        self.read(|reader| reader.held_items())
+    }
+
+    fn arrivals(&self, record: Option<&RecordId>) -> Result<Vec<ArrivalRow>, StoreError> {
+        self.read(|reader| reader.arrivals(record))
+    }
+
+    fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError> {
+        self.read(|reader| reader.record(id))
+    }
+
+    fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError> {
+        self.read(|reader| reader.ids_with_prefix(prefix, limit))
+    }
+
+    fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {
+        self.read(|reader| reader.records(filter))
+    }
+
+    fn records_about(
+        &self,
+        kind: SelectorKind,
+        value: &str,
+    ) -> Result<Vec<HeldRecord>, StoreError> {
+        self.read(|reader| reader.records_about(kind, value))
+    }
+
+    fn log_end(&self) -> Result<u64, StoreError> {
+        self.read(|reader| reader.log_end())
+    }
+
+    fn registers(&self) -> Result<Vec<SignedRegister>, StoreError> {
+        self.read(|reader| reader.registers())
+    }
+
+    fn persons(&self) -> Result<Vec<PersonRow>, StoreError> {
+        self.read(|reader| reader.persons())
+    }
+
+    fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError> {
+        self.read(|reader| reader.act_seen(statement))
+    }
+
+    fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, StoreError> {
+        self.read(|reader| reader.consignments(stage))
+    }
+
+    fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, StoreError> {
+        self.read(|reader| reader.consignment(reference))
+    }
+
+    fn consignments_with(
+        &self,
+        kind: SelectorKind,
+        value: &str,
+    ) -> Result<Vec<ConsignmentRow>, StoreError> {
+        self.read(|reader| reader.consignments_with(kind, value))
+    }
+
+    fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError> {
+        self.read(|reader| reader.score(reference))
+    }
+
+    fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError> {
+        self.read(|reader| reader.scores(limit))
+    }
+
+    fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.read(|reader| reader.events(limit))
+    }
+}

@@ -1,0 +1,240 @@
+//! The two database files: how they are made, opened, brought up to date and looked through.
+
+use std::{
+    fs,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_lc_rs::rand;
+use portcullis_protocol::frame::Generation;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+use super::{KEYS_FILE, MAIN_FILE, reader::Reader};
+use crate::store::{StoreError, crypt::Vault};
+
+/// The steps from an empty file to the newest format; the format is their number.
+const MAIN_STEPS: &[&str] = &[include_str!("main_1.sql")];
+const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
+
+/// What the check value in keys.db holds, wrapped: it opens under the right key alone.
+const CHECK: [u8; 32] = *b"portcullis store key check value";
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const CACHED_STATEMENTS: usize = 128;
+/// Pages in the WAL before it is written back: 16 MiB.
+const CHECKPOINT_PAGES: i64 = 4096;
+
+/// An error of SQLite in the main database.
+impl From<rusqlite::Error> for StoreError {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Database {
+            file: MAIN_FILE,
+            source: Arc::new(source),
+        }
+    }
+}
+
+/// An error of SQLite in the key table.
+pub(super) fn keys_error(source: rusqlite::Error) -> StoreError {
+    StoreError::Database {
+        file: KEYS_FILE,
+        source: Arc::new(source),
+    }
+}
+
+/// Makes both files, which must not be there.
+pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), StoreError> {
+    for file in [KEYS_FILE, MAIN_FILE] {
+        if dir.join(file).exists() {
+            return Err(StoreError::Exists(dir.join(file).display().to_string()));
+        }
+    }
+    let mut random = [0; 32];
+    rand::fill(&mut random).map_err(|_| StoreError::Cryptography("the random source"))?;
+    let (store, generation) = random.split_at(16);
+    let keys = new_file(dir, KEYS_FILE, KEYS_STEPS)?;
+    set_meta(&keys, "store", store).map_err(keys_error)?;
+    set_meta(&keys, "check", &vault.wrap(&CHECK)?).map_err(keys_error)?;
+    let main = new_file(dir, MAIN_FILE, MAIN_STEPS)?;
+    set_meta(&main, "generation", generation)?;
+    set_meta(&main, "store", store)?;
+    sync_folder(dir)
+}
+
+/// Opens both files for writing, and tells the generation.
+pub(super) fn open(
+    dir: &Path,
+    vault: &Vault,
+) -> Result<(Connection, Connection, Generation), StoreError> {
+    let keys = writable(dir, KEYS_FILE)?;
+    migrate(&keys, KEYS_STEPS).map_err(in_keys)?;
+    let check = meta(&keys, "check").map_err(in_keys)?;
+    if vault.unwrap(&check).is_none_or(|key| *key != CHECK) {
+        return Err(StoreError::WrongKey);
+    }
+    let main = writable(dir, MAIN_FILE)?;
+    migrate(&main, MAIN_STEPS)?;
+    if meta(&main, "store")? != meta(&keys, "store").map_err(in_keys)? {
+        let both = format!("`{MAIN_FILE}` and `{KEYS_FILE}` are of different stores");
+        return Err(StoreError::Damaged(both));
+    }
+    let generation = meta(&main, "generation")?
+        .try_into()
+        .map(Generation::from_bytes)
+        .map_err(|_| StoreError::Damaged("its generation is not 16 bytes".to_owned()))?;
+    Ok((main, keys, generation))
+}
+
+/// A connection that only reads, with the key table attached as `keys`.
+pub(super) fn readable(dir: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(dir.join(MAIN_FILE), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    let keys = dir.join(KEYS_FILE);
+    connection
+        .execute("ATTACH DATABASE ?1 AS keys", [path_text(&keys)])
+        .map_err(keys_error)?;
+    Ok(connection)
+}
+
+/// What is wrong with the files, in words.
+pub(super) fn findings(reader: &Reader<'_>) -> Result<Vec<String>, StoreError> {
+    let mut findings = Vec::new();
+    for (schema, file) in [("main", MAIN_FILE), ("keys", KEYS_FILE)] {
+        let check = format!("PRAGMA {schema}.quick_check(20)");
+        for line in texts(reader, &check)?
+            .into_iter()
+            .filter(|line| line != "ok")
+        {
+            findings.push(format!("`{file}`: {line}"));
+        }
+    }
+    for table in texts(
+        reader,
+        "SELECT DISTINCT \"table\" FROM pragma_foreign_key_check",
+    )? {
+        findings.push(format!(
+            "`{MAIN_FILE}`: a row of `{table}` refers to nothing"
+        ));
+    }
+    for table in ["section", "held", "consignment", "score"] {
+        let count: i64 = reader.connection.query_row(
+            &format!(
+                "SELECT count(*) FROM {table} WHERE key NOT IN (SELECT n FROM keys.wrapped_key)"
+            ),
+            [],
+            |row| row.get(0),
+        )?;
+        if count > 0 {
+            findings.push(format!(
+                "`{KEYS_FILE}`: {count} rows of `{table}` have no key"
+            ));
+        }
+    }
+    Ok(findings)
+}
+
+fn texts(reader: &Reader<'_>, sql: &str) -> Result<Vec<String>, StoreError> {
+    let mut statement = reader.connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn in_keys(error: StoreError) -> StoreError {
+    let StoreError::Database { source, .. } = error else {
+        return error;
+    };
+    StoreError::Database {
+        file: KEYS_FILE,
+        source,
+    }
+}
+
+/// Makes a file for its owner alone; SQLite gives its WAL the same permissions.
+fn new_file(dir: &Path, name: &str, steps: &[&str]) -> Result<Connection, StoreError> {
+    let path = dir.join(name);
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| file_error(&path, source))?;
+    let connection = writable(dir, name)?;
+    migrate(&connection, steps)?;
+    Ok(connection)
+}
+
+fn writable(dir: &Path, name: &str) -> Result<Connection, StoreError> {
+    let path = dir.join(name);
+    fs::metadata(&path).map_err(|source| file_error(&path, source))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -32_768)?;
+    Ok(connection)
+}
+
+/// Takes the steps that the file has not seen, all or none.
+fn migrate(connection: &Connection, steps: &[&str]) -> Result<(), StoreError> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(StoreError::Format { found, known });
+    }
+    let taken = usize::try_from(found).unwrap_or(usize::MAX);
+    let missing = steps.get(taken..).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    Ok(transaction.commit()?)
+}
+
+fn meta(connection: &Connection, name: &str) -> Result<Vec<u8>, StoreError> {
+    connection
+        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
+        .optional()?
+        .ok_or_else(|| StoreError::Damaged(format!("it does not say its `{name}`")))
+}
+
+fn set_meta(connection: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)",
+            (name, value),
+        )
+        .map(|_| ())
+}
+
+fn sync_folder(dir: &Path) -> Result<(), StoreError> {
+    fs::File::open(dir)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| file_error(dir, source))
+}
+
+fn file_error(path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::File {
+        path: path.display().to_string(),
+        source: Arc::new(source),
+    }
+}
+
+/// SQLite takes paths as UTF-8; a path that is not is told apart by its error.
+fn path_text(path: &PathBuf) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,714 @@
+//! What every engine has to hold: records, intake and dispatch. [`super::office`] has the rest.
+
+use portcullis_protocol::{
+    body::SelectorKind,
+    frame::{Lane, Outcome},
+    record::{Form, Kind, RecordId},
+    rules::Rule,
+};
+
+use super::fixture::*;
+use crate::store::{
+    DecisionNote, DisclosureState, DispatchPosition, Judgement, RecordFilter, Relay, Store,
+    StoreError, Write, Written,
+};
+
+/// Runs every claim on an empty store of its own.
+pub(super) fn conformance(make: impl Fn() -> Box<dyn Store>) {
+    for (name, claim) in CLAIMS.iter().chain(super::office::CLAIMS) {
+        println!("claim: {name}");
+        claim(make().as_ref());
+    }
+}
+
+/// A claim about a store, by name.
+pub(super) type Claim = (&'static str, fn(&dyn Store));
+
+macro_rules! claims {
+    ($($claim:ident),+ $(,)?) => {
+        pub(super) const CLAIMS: &[super::conformance::Claim] =
+            &[$((stringify!($claim), $claim)),+];
+    };
+}
+pub(super) use claims;
+
+claims![
+    an_item_that_brings_another_record_fails_its_job_alone,
+    a_failed_write_takes_its_whole_job_with_it,
+    a_final_answer_is_given_again_whatever_is_judged_later,
+    an_answer_that_was_not_final_is_judged_again,
+    a_refused_item_is_not_held_and_its_refusal_stays,
+    a_held_item_is_no_record_and_waits_as_it_came,
+    a_held_item_that_is_decided_on_waits_no_longer,
+    fewer_sections_than_held_are_a_duplicate,
+    more_sections_extend_the_record_and_log_it_again,
+    two_forms_in_one_frame_are_taken_in_order,
+    a_form_thinned_by_policy_is_kept_thin_and_answered_as_delivered,
+    a_record_comes_back_byte_for_byte_and_verifies,
+    publishing_twice_changes_nothing,
+    alerts_are_urgent_and_all_else_is_bulk,
+    a_member_passes_on_its_own_records_only,
+    the_outbox_begins_after_the_cursor_and_ends_at_the_limit,
+    records_are_found_by_selector_indexed_or_not,
+    records_are_listed_newest_first_by_kind_and_origin,
+    ids_are_found_by_their_beginning,
+    the_cursor_never_moves_back,
+    a_disclosure_that_was_answered_is_never_intended_again,
+    a_later_denial_does_not_hide_what_was_disclosed,
+    what_is_not_final_is_due_at_its_time_and_ends_with_a_final_answer,
+    a_denial_ends_the_retries,
+    nothing_is_retried_for_ever,
+    an_unintended_answer_is_kept_as_evidence,
+    a_receipt_is_kept_with_all_its_answers,
+];
+
+fn an_item_that_brings_another_record_fails_its_job_alone(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let (one, other) = (police.record(Kind::Indicator), police.record(Kind::Alert));
+    let mut jobs = [
+        vec![intake("hub", vec![(one.id(), one.form(), admit(&one))])],
+        vec![intake("hub", vec![(one.id(), one.form(), admit(&other))])],
+        vec![intake(
+            "hub",
+            vec![(other.id(), other.form(), admit(&other))],
+        )],
+    ]
+    .into_iter();
+    // Asked by another peer, so that no earlier answer stands in the way.
+    let mut results = store.commit_group(&mut || jobs.next());
+    assert_eq!(results.len(), 3);
+    assert!(results.remove(2).is_ok());
+    assert!(results.remove(0).is_ok());
+    let lying = vec![intake("liar", vec![(one.id(), one.form(), admit(&other))])];
+    assert!(matches!(store.commit(lying), Err(StoreError::Fault(_))));
+    let thinner = vec![intake("liar", vec![(one.id(), form(&[0, 1]), admit(&one))])];
+    assert!(matches!(store.commit(thinner), Err(StoreError::Fault(_))));
+    assert_eq!(store.arrivals(Some(&one.id())).unwrap().len(), 1);
+}
+
+fn a_failed_write_takes_its_whole_job_with_it(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let (one, other) = (police.record(Kind::Indicator), police.record(Kind::Alert));
+    let publish = Write::Publish {
+        records: vec![one.clone()],
+        now: at(0),
+    };
+    let failing = intake("hub", vec![(one.id(), other.form(), admit(&other))]);
+    let mut jobs = [
+        vec![publish, failing],
+        vec![intake(
+            "hub",
+            vec![(other.id(), other.form(), admit(&other))],
+        )],
+    ]
+    .into_iter();
+    let results = store.commit_group(&mut || jobs.next());
+    assert!(results[0].is_err() && results[1].is_ok());
+    assert!(store.record(&one.id()).unwrap().is_none());
+    let held = store.record(&other.id()).unwrap().unwrap();
+    assert_eq!(police.verify(&held.sealed).unwrap(), other);
+    assert!(
+        store
+            .outbox(Lane::Bulk, Relay::Others, 0, 9)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+fn a_final_answer_is_given_again_whatever_is_judged_later(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let (id, whole) = (record.id(), record.form());
+    let first = deliver(store, "hub", vec![(id, whole, admit(&record))]);
+    assert_eq!(outcomes(&first), [Outcome::Accepted]);
+    let refuse = || Judgement::Refuse {
+        rule: Rule::PolicyDenied,
+        note: note("later"),
+    };
+    for judgement in [
+        refuse(),
+        admit(&record),
+        Judgement::RefuseForNow {
+            rule: Rule::SealingKey,
+        },
+    ] {
+        assert_eq!(deliver(store, "hub", vec![(id, whole, judgement)]), first);
+    }
+    let arrivals = store.arrivals(Some(&id)).unwrap();
+    assert_eq!(arrivals.len(), 1);
+    assert_eq!(
+        (&arrivals[0].answer, &arrivals[0].note),
+        (&first[0], &note("admit"))
+    );
+    // Another peer, and another form of the same peer, are judged on their own.
+    assert_eq!(
+        outcomes(&deliver(store, "other", vec![(id, whole, refuse())])),
+        [Outcome::Refused]
+    );
+    assert_eq!(
+        outcomes(&deliver(store, "hub", vec![(id, form(&[0, 1]), refuse())])),
+        [Outcome::Refused]
+    );
+}
+
+fn an_answer_that_was_not_final_is_judged_again(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let wait = Judgement::RefuseForNow {
+        rule: Rule::SealingKey,
+    };
+    let answers = deliver(store, "hub", vec![(record.id(), record.form(), wait)]);
+    assert_eq!(outcomes(&answers), [Outcome::RefusedForNow]);
+    assert_eq!(answers[0].reason.as_deref(), Some("EX-07"));
+    assert_eq!(accept(store, "hub", &record), Outcome::Accepted);
+    assert_eq!(store.arrivals(None).unwrap().len(), 1);
+}
+
+fn a_refused_item_is_not_held_and_its_refusal_stays(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let refuse = Judgement::Refuse {
+        rule: Rule::PolicyDenied,
+        note: note("no"),
+    };
+    let refused = deliver(store, "hub", vec![(record.id(), record.form(), refuse)]);
+    assert_eq!(refused[0].reason.as_deref(), Some("PO-01"));
+    let again = deliver(
+        store,
+        "hub",
+        vec![(record.id(), record.form(), admit(&record))],
+    );
+    assert_eq!(again, refused);
+    assert!(store.record(&record.id()).unwrap().is_none());
+    assert!(store.ids_with_prefix("", 10).unwrap().is_empty());
+}
+
+fn hold(record: &portcullis_protocol::verify::VerifiedRecord) -> Judgement {
+    Judgement::Hold {
+        record: record.clone(),
+        rule: Rule::PolicyHeld,
+        note: note("h3"),
+    }
+}
+
+fn a_held_item_is_no_record_and_waits_as_it_came(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let record = police.record(Kind::Indicator);
+    let item = || vec![(record.id(), record.form(), hold(&record))];
+    let answers = deliver(store, "hub", item());
+    assert_eq!(outcomes(&answers), [Outcome::Held]);
+    assert_eq!(answers[0].reason.as_deref(), Some("PO-03"));
+    assert_eq!(deliver(store, "hub", item()), answers);
+    assert!(store.record(&record.id()).unwrap().is_none());
+    assert!(
+        store
+            .records_about(SelectorKind::Imo, SHIP)
+            .unwrap()
+            .is_empty()
+    );
+    let waiting = store.held_items().unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(
+        (&waiting[0].peer, waiting[0].form),
+        (&peer("hub"), record.form())
+    );
+    assert_eq!(waiting[0].rule, "PO-03");
+    assert_eq!(police.verify(&waiting[0].sealed).unwrap(), record);
+}
+
+fn a_held_item_that_is_decided_on_waits_no_longer(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let record = police.record(Kind::Indicator);
+    deliver(
+        store,
+        "hub",
+        vec![(record.id(), record.form(), hold(&record))],
+    );
+    deliver(
+        store,
+        "other",
+        vec![(record.id(), record.form(), hold(&record))],
+    );
+    assert_eq!(accept(store, "hub", &record), Outcome::Accepted);
+    let waiting = store.held_items().unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0].peer, peer("other"));
+    // A further commit destroys the key of the first; the record's own keys stay.
+    publish(store, &[police.record(Kind::Alert)]);
+    let held = store.record(&record.id()).unwrap().unwrap();
+    assert_eq!(police.verify(&held.sealed).unwrap(), record);
+}
+
+fn fewer_sections_than_held_are_a_duplicate(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let thin = record.withhold(form(&[0, 1])).unwrap();
+    assert_eq!(accept(store, "hub", &record), Outcome::Accepted);
+    assert_eq!(accept(store, "hub", &thin), Outcome::Duplicate);
+    assert_eq!(accept(store, "other", &record), Outcome::Duplicate);
+    assert_eq!(
+        store.outbox(Lane::Bulk, Relay::Others, 0, 9).unwrap().len(),
+        1
+    );
+    let held = store.record(&record.id()).unwrap().unwrap();
+    assert_eq!((held.form, held.source), (record.form(), Some(peer("hub"))));
+}
+
+fn more_sections_extend_the_record_and_log_it_again(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let record = police.record(Kind::Indicator);
+    let story = record.withhold(form(&[2])).unwrap();
+    let facts = record.withhold(form(&[0, 1])).unwrap();
+    let both = record.withhold(form(&[0, 1, 2])).unwrap();
+    assert_eq!(accept(store, "hub", &story), Outcome::Accepted);
+    let before = store.log_end().unwrap();
+    assert_eq!(accept(store, "port", &facts), Outcome::Extended);
+    let held = store.record(&record.id()).unwrap().unwrap();
+    assert_eq!((held.form, held.source), (both.form(), Some(peer("hub"))));
+    assert_eq!(police.verify(&held.sealed).unwrap(), both);
+    let log = store.outbox(Lane::Bulk, Relay::Others, before, 9).unwrap();
+    assert_eq!(log.len(), 1);
+    assert!(log[0].sequence > before);
+    assert_eq!(log[0].held, held);
+    // The selectors that came later are found as well.
+    assert_eq!(
+        store.records_about(SelectorKind::Imo, SHIP).unwrap(),
+        [held]
+    );
+}
+
+fn two_forms_in_one_frame_are_taken_in_order(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let thin = record.withhold(form(&[0, 1])).unwrap();
+    let answers = deliver(
+        store,
+        "hub",
+        vec![
+            (record.id(), thin.form(), admit(&thin)),
+            (record.id(), record.form(), admit(&record)),
+            (record.id(), thin.form(), admit(&thin)),
+        ],
+    );
+    assert_eq!(
+        outcomes(&answers),
+        [Outcome::Accepted, Outcome::Extended, Outcome::Accepted]
+    );
+    assert_eq!(
+        store.record(&record.id()).unwrap().unwrap().form,
+        record.form()
+    );
+}
+
+fn a_form_thinned_by_policy_is_kept_thin_and_answered_as_delivered(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let record = police.record(Kind::Indicator);
+    let thin = record.withhold(form(&[0, 1])).unwrap();
+    let answers = deliver(
+        store,
+        "hub",
+        vec![(record.id(), record.form(), admit(&thin))],
+    );
+    assert_eq!(outcomes(&answers), [Outcome::Accepted]);
+    assert_eq!(answers[0].form, record.form());
+    let held = store.record(&record.id()).unwrap().unwrap();
+    assert_eq!(police.verify(&held.sealed).unwrap(), thin);
+}
+
+fn a_record_comes_back_byte_for_byte_and_verifies(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let mut drafts = vec![draft(Kind::Indicator), draft(Kind::Alert)];
+    drafts.extend([draft(Kind::Outcome)]);
+    let batch = police.batch(drafts);
+    publish(store, &batch);
+    for record in &batch {
+        let held = store.record(&record.id()).unwrap().unwrap();
+        assert_eq!(held.sealed, *record.sealed());
+        assert_eq!(police.verify(&held.sealed).unwrap(), *record);
+        assert_eq!((held.source, held.received_at), (None, at(1)));
+    }
+    let listed = store.records(&RecordFilter::default()).unwrap();
+    assert!(shares_statement(&listed[0], &listed[2]));
+    let unknown = RecordId::from_slice(&[0; 32]).unwrap();
+    assert_eq!(store.record(&unknown).unwrap(), None);
+}
+
+fn publishing_twice_changes_nothing(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    publish(store, &[record.clone(), record.clone()]);
+    publish(store, &[record.clone()]);
+    let log = store.outbox(Lane::Bulk, Relay::OwnOnly, 0, 9).unwrap();
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0].sequence, store.log_end().unwrap());
+}
+
+fn alerts_are_urgent_and_all_else_is_bulk(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let kinds = [Kind::Indicator, Kind::Alert, Kind::Advisory, Kind::Outcome];
+    let records = police.batch(kinds.map(draft).to_vec());
+    publish(store, &records);
+    let in_lane = |lane| {
+        let log = store.outbox(lane, Relay::OwnOnly, 0, 9).unwrap();
+        log.iter()
+            .map(|entry| entry.held.sealed.id())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(in_lane(Lane::Urgent), [records[1].id()]);
+    assert_eq!(
+        in_lane(Lane::Bulk),
+        [records[0].id(), records[2].id(), records[3].id()]
+    );
+}
+
+fn a_member_passes_on_its_own_records_only(store: &dyn Store) {
+    let (mut police, mut customs) = (Originator::new(1), Originator::new(2));
+    let (own, others) = (customs.record(Kind::Alert), police.record(Kind::Alert));
+    publish(store, &[own.clone()]);
+    accept(store, "hub", &others);
+    let listed = |relay| {
+        let log = store.outbox(Lane::Urgent, relay, 0, 9).unwrap();
+        log.iter()
+            .map(|entry| entry.held.sealed.id())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(Relay::OwnOnly), [own.id()]);
+    assert_eq!(listed(Relay::Others), [own.id(), others.id()]);
+}
+
+fn the_outbox_begins_after_the_cursor_and_ends_at_the_limit(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let records: Vec<_> = (0..5).map(|_| police.record(Kind::Indicator)).collect();
+    publish(store, &records[..3]);
+    accept(store, "hub", &records[3]);
+    publish(store, &records[4..]);
+    let all = store.outbox(Lane::Bulk, Relay::Others, 0, 9).unwrap();
+    let expected: Vec<_> = records.iter().map(|record| record.id()).collect();
+    let found: Vec<_> = all.iter().map(|entry| entry.held.sealed.id()).collect();
+    assert_eq!(found, expected);
+    assert!(
+        all.windows(2)
+            .all(|pair| pair[0].sequence < pair[1].sequence)
+    );
+    let after = store
+        .outbox(Lane::Bulk, Relay::Others, all[1].sequence, 2)
+        .unwrap();
+    assert_eq!(after, all[2..4]);
+    assert_eq!(store.log_end().unwrap(), all[4].sequence);
+    let end = store.outbox(Lane::Bulk, Relay::Others, all[4].sequence, 9);
+    assert!(end.unwrap().is_empty());
+}
+
+fn records_are_found_by_selector_indexed_or_not(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let (own, other) = (police.record(Kind::Indicator), police.record(Kind::Alert));
+    publish(store, &[own.clone()]);
+    accept(store, "hub", &other);
+    let found = |kind, value| ids(&store.records_about(kind, value).unwrap());
+    for (kind, value) in [
+        (SelectorKind::Container, CONTAINER),
+        (SelectorKind::Imo, SHIP),
+        (SelectorKind::HsCode, GOODS),
+    ] {
+        assert_eq!(found(kind, value), [other.id(), own.id()], "{kind}");
+    }
+    assert!(found(SelectorKind::Container, "MSKU0000080").is_empty());
+    assert!(found(SelectorKind::Mmsi, SHIP).is_empty());
+    assert!(found(SelectorKind::HsCode, "08").is_empty());
+}
+
+fn records_are_listed_newest_first_by_kind_and_origin(store: &dyn Store) {
+    let (mut police, mut customs) = (Originator::new(1), Originator::new(2));
+    let own = [customs.record(Kind::Alert), customs.record(Kind::Advisory)];
+    let other = police.record(Kind::Alert);
+    publish(store, &own);
+    accept(store, "hub", &other);
+    let listed = |filter: RecordFilter| ids(&store.records(&filter).unwrap());
+    let everything = RecordFilter::default();
+    assert_eq!(
+        listed(everything.clone()),
+        [other.id(), own[1].id(), own[0].id()]
+    );
+    let alerts = RecordFilter {
+        kind: Some(Kind::Alert),
+        ..everything.clone()
+    };
+    assert_eq!(listed(alerts.clone()), [other.id(), own[0].id()]);
+    let of_police = RecordFilter {
+        origin: Some(police.origin().clone()),
+        ..everything.clone()
+    };
+    assert_eq!(listed(of_police), [other.id()]);
+    let newest_own_alert = RecordFilter {
+        origin: Some(customs.origin().clone()),
+        limit: Some(1),
+        ..alerts
+    };
+    assert_eq!(listed(newest_own_alert), [own[0].id()]);
+    let newest = RecordFilter {
+        limit: Some(1),
+        ..everything
+    };
+    assert_eq!(listed(newest), [other.id()]);
+}
+
+fn ids_are_found_by_their_beginning(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let records: Vec<_> = (0..40).map(|_| police.record(Kind::Alert)).collect();
+    publish(store, &records);
+    let first = records[0].id().to_string();
+    for length in [1, 2, 3, 9, 64] {
+        let mut expected: Vec<_> = records
+            .iter()
+            .map(|record| record.id())
+            .filter(|id| id.to_string().starts_with(&first[..length]))
+            .collect();
+        expected.sort_unstable();
+        let found = |prefix: &str| store.ids_with_prefix(prefix, 99).unwrap();
+        assert_eq!(found(&first[..length]), expected);
+        assert_eq!(found(&first[..length].to_uppercase()), expected);
+    }
+    assert_eq!(store.ids_with_prefix("", 7).unwrap().len(), 7);
+    for wrong in ["g", "0x", "%", &"0".repeat(65), "é"] {
+        assert!(store.ids_with_prefix(wrong, 9).unwrap().is_empty());
+    }
+}
+
+fn the_cursor_never_moves_back(store: &dyn Store) {
+    let position = || store.position(&peer("hub"), Lane::Bulk).unwrap();
+    let start = DispatchPosition {
+        cursor: 0,
+        next_sequence: 1,
+    };
+    assert_eq!(position(), start);
+    intend(store, "hub", vec![], Some(7), at(0));
+    assert_eq!(position().cursor, 7);
+    intend(store, "hub", vec![], Some(5), at(1));
+    settle(store, "hub", vec![], Some(3), at(2));
+    settle(store, "hub", vec![], None, at(3));
+    assert_eq!(position().cursor, 7);
+    let id = RecordId::from_slice(&[1; 32]).unwrap();
+    let answers = vec![answer(id, form(&[0]), Outcome::Accepted); 3];
+    settle(store, "hub", answers, Some(9), at(4));
+    settle(store, "hub", vec![], None, at(5));
+    let moved = DispatchPosition {
+        cursor: 9,
+        next_sequence: 4,
+    };
+    assert_eq!(position(), moved);
+    assert_eq!(store.position(&peer("hub"), Lane::Urgent).unwrap(), start);
+    assert_eq!(store.position(&peer("port"), Lane::Bulk).unwrap(), start);
+}
+
+fn a_disclosure_that_was_answered_is_never_intended_again(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let (id, wide, narrow) = (record.id(), form(&[0, 1, 2]), form(&[0, 1]));
+    publish(store, &[record]);
+    let newest = || store.disclosure(&id, &peer("hub")).unwrap().unwrap();
+    intend(store, "hub", vec![entry(id, wide)], None, at(1));
+    assert_eq!(newest().state, DisclosureState::Intended);
+    settle(
+        store,
+        "hub",
+        vec![answer(id, wide, Outcome::Accepted)],
+        None,
+        at(2),
+    );
+    let answered = newest();
+    assert_eq!(answered.state, DisclosureState::Answered(Outcome::Accepted));
+    assert_eq!(
+        (answered.decided_at, answered.answered_at),
+        (at(1), Some(at(2)))
+    );
+    assert_eq!((answered.withheld, &answered.note), (1, &note("release")));
+    for again in [wide, narrow] {
+        intend(store, "hub", vec![entry(id, again)], None, at(3));
+        assert_eq!(newest(), answered);
+        settle(
+            store,
+            "hub",
+            vec![answer(id, again, Outcome::Refused)],
+            None,
+            at(4),
+        );
+        assert_eq!(newest(), answered);
+    }
+    assert_eq!(store.disclosures(None).unwrap(), [answered]);
+    // A wider form is another disclosure.
+    intend(
+        store,
+        "hub",
+        vec![entry(id, form(&[0, 1, 2, 3]))],
+        None,
+        at(5),
+    );
+    assert_eq!(newest().state, DisclosureState::Intended);
+    assert_eq!(store.disclosures(Some(&id)).unwrap().len(), 1);
+}
+
+fn a_later_denial_does_not_hide_what_was_disclosed(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let (id, wide) = (record.id(), form(&[0, 1, 2]));
+    publish(store, &[record]);
+    intend(store, "hub", vec![entry(id, wide)], None, at(1));
+    settle(
+        store,
+        "hub",
+        vec![answer(id, wide, Outcome::Accepted)],
+        None,
+        at(2),
+    );
+    intend(store, "hub", vec![entry(id, Form::EMPTY)], None, at(2));
+    let states = |rows: Vec<crate::store::DisclosureRow>| {
+        rows.into_iter()
+            .map(|row| (row.form, row.state))
+            .collect::<Vec<_>>()
+    };
+    let accepted = (wide, DisclosureState::Answered(Outcome::Accepted));
+    let denied = (Form::EMPTY, DisclosureState::Denied);
+    let history = || states(store.disclosure_history(&id, &peer("hub")).unwrap());
+    assert_eq!(history(), [accepted, denied]);
+    assert_eq!(states(store.disclosures(None).unwrap()), [denied]);
+    // Released again, it stands as it was answered.
+    intend(store, "hub", vec![entry(id, wide)], None, at(3));
+    assert_eq!(history(), [denied, accepted]);
+}
+
+fn due_ids(store: &dyn Store, now: i64) -> Vec<RecordId> {
+    ids(&store.due(&peer("hub"), Lane::Bulk, at(now), 9).unwrap())
+}
+
+fn what_is_not_final_is_due_at_its_time_and_ends_with_a_final_answer(store: &dyn Store) {
+    const HOUR: i64 = 3_600_000;
+    let mut police = Originator::new(1);
+    let records = police.batch(vec![draft(Kind::Indicator); 3]);
+    let [one, two, three] = [&records[0], &records[1], &records[2]].map(|record| record.id());
+    publish(store, &records);
+    let next = || store.next_due(&peer("hub"), Lane::Bulk).unwrap();
+    assert_eq!(next(), None);
+    let wide = form(&[0, 1]);
+    let all = [one, two, three].map(|id| entry(id, wide));
+    intend(store, "hub", all.into(), None, at(0));
+    let answers = vec![
+        answer(one, wide, Outcome::Held),
+        answer(two, wide, Outcome::RefusedForNow),
+        answer(three, wide, Outcome::Refused),
+    ];
+    settle(store, "hub", answers, Some(3), at(0));
+    assert_eq!(next(), Some(at(HOUR)));
+    assert!(due_ids(store, HOUR - 1).is_empty());
+    assert_eq!(due_ids(store, HOUR), [one, two]);
+    assert_eq!(
+        store
+            .due(&peer("hub"), Lane::Bulk, at(HOUR), 1)
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(
+        store
+            .due(&peer("hub"), Lane::Urgent, at(HOUR), 9)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        store
+            .due(&peer("port"), Lane::Bulk, at(HOUR), 9)
+            .unwrap()
+            .is_empty()
+    );
+    // Intending the retry does not end it: the peer may not hear of it.
+    intend(store, "hub", vec![entry(one, wide)], None, at(HOUR));
+    assert_eq!(due_ids(store, HOUR), [one, two]);
+    let answers = vec![
+        answer(one, wide, Outcome::Accepted),
+        answer(two, wide, Outcome::RefusedForNow),
+    ];
+    settle(store, "hub", answers, None, at(HOUR));
+    assert!(due_ids(store, HOUR).is_empty());
+    assert_eq!(due_ids(store, 2 * HOUR), [two]);
+    let state = |id| store.disclosure(&id, &peer("hub")).unwrap().unwrap().state;
+    assert_eq!(state(one), DisclosureState::Answered(Outcome::Accepted));
+    assert_eq!(
+        state(two),
+        DisclosureState::Answered(Outcome::RefusedForNow)
+    );
+}
+
+fn a_denial_ends_the_retries(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let (id, whole) = (record.id(), record.form());
+    publish(store, &[record]);
+    intend(store, "hub", vec![entry(id, whole)], None, at(0));
+    settle(
+        store,
+        "hub",
+        vec![answer(id, whole, Outcome::RefusedForNow)],
+        Some(1),
+        at(0),
+    );
+    assert_eq!(due_ids(store, 4_000_000), [id]);
+    intend(
+        store,
+        "hub",
+        vec![entry(id, Form::EMPTY)],
+        None,
+        at(4_000_000),
+    );
+    assert!(due_ids(store, i64::MAX / 2).is_empty());
+    assert_eq!(store.next_due(&peer("hub"), Lane::Bulk).unwrap(), None);
+}
+
+fn nothing_is_retried_for_ever(store: &dyn Store) {
+    const DAY: i64 = 24 * 3_600_000;
+    let record = Originator::new(1).record(Kind::Indicator);
+    let (id, whole) = (record.id(), record.form());
+    publish(store, &[record]);
+    intend(store, "hub", vec![entry(id, whole)], None, at(0));
+    for day in 0..29 {
+        let held = vec![answer(id, whole, Outcome::Held)];
+        settle(store, "hub", held, None, at(day * DAY));
+        assert_eq!(due_ids(store, day * DAY + 3_600_000), [id], "day {day}");
+    }
+    settle(
+        store,
+        "hub",
+        vec![answer(id, whole, Outcome::Held)],
+        None,
+        at(31 * DAY),
+    );
+    assert!(due_ids(store, 32 * DAY).is_empty());
+    assert_eq!(store.next_due(&peer("hub"), Lane::Bulk).unwrap(), None);
+    let events = store.events(1).unwrap();
+    assert_eq!(events[0].kind, "exceptions-ended");
+    assert_eq!(events[0].peer, Some(peer("hub")));
+}
+
+fn an_unintended_answer_is_kept_as_evidence(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let (id, whole) = (record.id(), record.form());
+    settle(
+        store,
+        "hub",
+        vec![answer(id, whole, Outcome::Accepted)],
+        None,
+        at(0),
+    );
+    let row = store.disclosure(&id, &peer("hub")).unwrap().unwrap();
+    assert_eq!(row.state, DisclosureState::Answered(Outcome::Accepted));
+    assert_eq!((row.form, row.note), (whole, DecisionNote::default()));
+}
+
+fn a_receipt_is_kept_with_all_its_answers(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let records = police.batch(vec![draft(Kind::Indicator); 2]);
+    let answers = vec![
+        answer(records[0].id(), records[0].form(), Outcome::Accepted),
+        answer(records[1].id(), records[1].form(), Outcome::Refused),
+    ];
+    let receipt = |record: usize, from| store.receipt(&records[record].id(), &peer(from)).unwrap();
+    assert_eq!(receipt(0, "hub"), None);
+    settle(store, "hub", answers.clone(), None, at(4));
+    for record in [0, 1] {
+        let kept = receipt(record, "hub").unwrap();
+        assert_eq!(kept.statement, statement(b"receipt"));
+        assert_eq!(kept.answers, answers);
+        assert_eq!((kept.peer, kept.at), (peer("hub"), at(4)));
+    }
+    assert_eq!(receipt(0, "port"), None);
+    assert_eq!(store.commit(vec![]).unwrap(), Vec::<Written>::new());
+}

@@ -1,0 +1,26 @@
+//! What any engine behind [`Store`](super::Store) has to hold, and what SQLite's files have to.
+
+mod conformance;
+mod durability;
+mod fixture;
+mod office;
+mod tampering;
+
+use std::cell::RefCell;
+
+use super::{SqliteStore, node_key::StoreKey};
+
+fn key() -> StoreKey {
+    StoreKey::from_bytes([3; 32])
+}
+
+#[test]
+fn sqlite_conforms() {
+    let folders = RefCell::new(Vec::new());
+    conformance::conformance(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::create(folder.path(), &key()).unwrap();
+        folders.borrow_mut().push(folder);
+        Box::new(store)
+    });
+}

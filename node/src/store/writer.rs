@@ -1,0 +1,451 @@
+//! The one task that writes: a thread of its own that groups jobs into transactions.
+//!
+//! ```text
+//! WriterHandle ──urgent──▶┐
+//!                         ├─▶ thread: urgent jobs, or bulk pieces for about 5 ms ─▶ one commit ─▶ answers
+//! WriterHandle ──bulk────▶┘
+//! ```
+//!
+//! An answer leaves only when the commit is on disk. Both queues are bounded: who writes more
+//! than the disk takes waits. A bulk job of one long write is cut into pieces, so that urgent
+//! ones get in between; it is answered when its last piece is durable, and may be durable in
+//! part if the process ends before: delivered again, the answers that were given stand.
+//!
+//! The abort path: if a commit fails because the disk failed (`SQLITE_IOERR`, so also a failed
+//! fsync), nobody knows what is on disk, and nothing that was read since can be trusted. The
+//! jobs of the group get no answer and the process ends at once with `std::process::abort`
+//! (exit by SIGABRT); it starts again from what the WAL holds (DESIGN §7).
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Intake, Store, StoreError, Write, Written};
+
+/// Jobs that wait in each queue before their senders have to.
+const QUEUE: usize = 256;
+/// How long bulk pieces are added to one transaction.
+const SLICE: Duration = Duration::from_millis(5);
+/// Items in one piece of a long write.
+const PIECE: usize = 64;
+/// Urgent jobs in one transaction.
+const MAX_URGENT: usize = 1024;
+
+/// Which queue a job goes into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Before anything in bulk.
+    Urgent,
+    /// When nothing urgent waits.
+    Bulk,
+}
+
+type Reply = Result<Vec<Written>, StoreError>;
+
+struct Job {
+    writes: Vec<Write>,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// Gives jobs to the writer; clones give to the same one.
+#[derive(Debug, Clone)]
+pub struct WriterHandle {
+    urgent: mpsc::Sender<Job>,
+    bulk: mpsc::Sender<Job>,
+    log_end: watch::Receiver<u64>,
+}
+
+impl WriterHandle {
+    /// Makes the writes durable, all or none, and gives their results in order. A bulk job of
+    /// one long write is made durable piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; [`StoreError::Stopped`] if the writer has stopped.
+    pub async fn commit(&self, priority: Priority, writes: Vec<Write>) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        self.queue(priority)
+            .send(Job { writes, reply })
+            .await
+            .map_err(|_| StoreError::Stopped)?;
+        answer.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// [`WriterHandle::commit`] for threads that are not the runtime's.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; [`StoreError::Stopped`] if the writer has stopped.
+    pub fn commit_blocking(&self, priority: Priority, writes: Vec<Write>) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        self.queue(priority)
+            .blocking_send(Job { writes, reply })
+            .map_err(|_| StoreError::Stopped)?;
+        answer.blocking_recv().unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// The newest number of the record log, as it grows.
+    #[must_use]
+    pub fn log_end(&self) -> watch::Receiver<u64> {
+        self.log_end.clone()
+    }
+
+    const fn queue(&self, priority: Priority) -> &mpsc::Sender<Job> {
+        match priority {
+            Priority::Urgent => &self.urgent,
+            Priority::Bulk => &self.bulk,
+        }
+    }
+}
+
+/// What happens when the disk has failed.
+pub type OnDiskFailure = Box<dyn Fn(&StoreError) + Send>;
+
+/// Ends the process: the documented abort path.
+#[must_use]
+pub fn abort_on_disk_failure() -> OnDiskFailure {
+    Box::new(|error| {
+        tracing::error!(%error, "the disk failed in a commit; stopping at once");
+        std::process::abort();
+    })
+}
+
+/// The writer's thread.
+#[derive(Debug)]
+pub struct Writer {
+    /// Dropped or used, it tells the thread to stop.
+    stop: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the log cannot be read or the thread not be started.
+    pub fn start(
+        store: Arc<dyn Store>,
+        on_disk_failure: OnDiskFailure,
+    ) -> Result<(Self, WriterHandle), StoreError> {
+        let (urgent, urgent_jobs) = mpsc::channel(QUEUE);
+        let (bulk, bulk_jobs) = mpsc::channel(QUEUE);
+        let (stop, stopping) = oneshot::channel();
+        let (grown, log_end) = watch::channel(store.log_end()?);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(no_thread)?;
+        let desk = Desk {
+            store,
+            on_disk_failure,
+            grown,
+            pieces: VecDeque::new(),
+        };
+        let queues = Queues {
+            urgent: urgent_jobs,
+            bulk: bulk_jobs,
+            stopping,
+            is_stopping: false,
+        };
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || desk.work(queues, &runtime))
+            .map_err(no_thread)?;
+        let handle = WriterHandle {
+            urgent,
+            bulk,
+            log_end,
+        };
+        Ok((Self { stop, thread }, handle))
+    }
+
+    /// Takes no further job, makes durable what was taken, and waits for the end.
+    pub fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the store's writer had panicked");
+        }
+    }
+}
+
+fn no_thread(source: std::io::Error) -> StoreError {
+    StoreError::File {
+        path: "store-writer".to_owned(),
+        source: Arc::new(source),
+    }
+}
+
+/// Where jobs come from.
+struct Queues {
+    urgent: mpsc::Receiver<Job>,
+    bulk: mpsc::Receiver<Job>,
+    stopping: oneshot::Receiver<()>,
+    is_stopping: bool,
+}
+
+enum Taken {
+    Urgent(Job),
+    Bulk(Job),
+    /// All that was given has been taken, and nothing more comes.
+    Nothing,
+}
+
+impl Queues {
+    /// Waits for the next job, an urgent one if there is one.
+    async fn next(&mut self) -> Taken {
+        loop {
+            tokio::select! {
+                biased;
+                Some(job) = self.urgent.recv() => return Taken::Urgent(job),
+                Some(job) = self.bulk.recv() => return Taken::Bulk(job),
+                _ = &mut self.stopping, if !self.is_stopping => self.close(),
+                else => return Taken::Nothing,
+            }
+        }
+    }
+
+    /// Closes the queues if it is time to stop, however much is going on.
+    fn notice_stop(&mut self) {
+        let running = matches!(
+            self.stopping.try_recv(),
+            Err(oneshot::error::TryRecvError::Empty)
+        );
+        if !running && !self.is_stopping {
+            self.close();
+        }
+    }
+
+    /// What waits already is still taken.
+    fn close(&mut self) {
+        self.is_stopping = true;
+        self.urgent.close();
+        self.bulk.close();
+    }
+}
+
+/// A bulk job on its way.
+struct Cut {
+    /// What is not in a transaction yet.
+    pieces: VecDeque<Vec<Write>>,
+    /// What the others gave: the first error stays.
+    result: Reply,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// The thread's own state.
+struct Desk {
+    store: Arc<dyn Store>,
+    on_disk_failure: OnDiskFailure,
+    grown: watch::Sender<u64>,
+    /// Bulk jobs taken, the oldest first.
+    pieces: VecDeque<Cut>,
+}
+
+impl Desk {
+    fn work(mut self, mut queues: Queues, runtime: &tokio::runtime::Runtime) {
+        loop {
+            let urgent = self.waiting(&mut queues);
+            if !urgent.is_empty() {
+                self.commit_urgent(urgent);
+            } else if !self.pieces.is_empty() {
+                self.commit_slice(&mut queues.bulk);
+            } else {
+                match runtime.block_on(queues.next()) {
+                    Taken::Urgent(job) => self.commit_urgent(vec![job]),
+                    Taken::Bulk(job) => self.pieces.push_back(Cut::new(job)),
+                    Taken::Nothing => return,
+                }
+            }
+        }
+    }
+
+    /// The urgent jobs that wait.
+    fn waiting(&self, queues: &mut Queues) -> Vec<Job> {
+        queues.notice_stop();
+        std::iter::from_fn(|| queues.urgent.try_recv().ok())
+            .take(MAX_URGENT)
+            .collect()
+    }
+
+    fn commit_urgent(&self, jobs: Vec<Job>) {
+        let (writes, replies): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.writes, job.reply)).unzip();
+        let mut writes = writes.into_iter();
+        let results = self.commit(&mut || writes.next());
+        // A transaction that could not begin took one job: the others fail for the same reason.
+        let failure = results
+            .last()
+            .and_then(|result| result.as_ref().err().cloned())
+            .unwrap_or(StoreError::Stopped);
+        let mut results = results.into_iter();
+        for reply in replies {
+            let result = results.next().unwrap_or_else(|| Err(failure.clone()));
+            answer(reply, result);
+        }
+    }
+
+    /// Commits bulk pieces until the slice is over.
+    fn commit_slice(&mut self, bulk: &mut mpsc::Receiver<Job>) {
+        let began = Instant::now();
+        let mut open = std::mem::take(&mut self.pieces);
+        // Which of the open jobs each piece of the transaction belongs to.
+        let mut owners = Vec::new();
+        let mut at = 0;
+        let results = self.commit(&mut || {
+            if !owners.is_empty() && began.elapsed() >= SLICE {
+                return None;
+            }
+            while open.get(at).is_some_and(|job| job.pieces.is_empty()) {
+                at += 1;
+            }
+            if at == open.len() {
+                open.push_back(Cut::new(bulk.try_recv().ok()?));
+            }
+            owners.push(at);
+            open.get_mut(at)?.pieces.pop_front()
+        });
+        for (owner, result) in owners.into_iter().zip(results) {
+            if let Some(job) = open.get_mut(owner) {
+                job.take(result);
+            }
+        }
+        self.pieces = open.into_iter().filter_map(Cut::finished).collect();
+    }
+
+    /// Commits a group; if the disk has failed, this is the end.
+    fn commit(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
+        let results = self.store.commit_group(next);
+        let failure = results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .find(|error| error.is_fatal());
+        if let Some(error) = failure {
+            (self.on_disk_failure)(error);
+        }
+        match self.store.log_end() {
+            Ok(end) => {
+                self.grown.send_if_modified(|known| {
+                    let grown = *known != end;
+                    *known = end;
+                    grown
+                });
+            }
+            Err(error) => tracing::warn!(%error, "the log's end cannot be read"),
+        }
+        results
+    }
+}
+
+impl Cut {
+    fn new(job: Job) -> Self {
+        Self {
+            pieces: pieces(job.writes),
+            result: Ok(Vec::new()),
+            reply: job.reply,
+        }
+    }
+
+    /// Takes the result of the next piece; an error ends the job.
+    fn take(&mut self, result: Reply) {
+        match (&mut self.result, result) {
+            (Ok(all), Ok(more)) => merge(all, more),
+            (Ok(_), Err(error)) => {
+                self.pieces.clear();
+                self.result = Err(error);
+            }
+            (Err(_), _) => {}
+        }
+    }
+
+    /// Answers a job that is done; gives it back if it is not.
+    fn finished(self) -> Option<Self> {
+        if !self.pieces.is_empty() {
+            return Some(self);
+        }
+        answer(self.reply, self.result);
+        None
+    }
+}
+
+/// Adds what a later piece of the same write gave.
+fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
+    if all.is_empty() {
+        *all = more;
+        return;
+    }
+    for (whole, part) in all.iter_mut().zip(more) {
+        match (whole, part) {
+            (Written::Answers(answers), Written::Answers(more)) => answers.extend(more),
+            (Written::Done | Written::Answers(_), Written::Done)
+            | (Written::Done, Written::Answers(_)) => {}
+        }
+    }
+}
+
+/// The pieces that a bulk job may be cut into: a job of several writes is not cut.
+fn pieces(mut writes: Vec<Write>) -> VecDeque<Vec<Write>> {
+    match (writes.pop(), writes.is_empty()) {
+        (Some(write), true) => cut(write).into_iter().map(|piece| vec![piece]).collect(),
+        (last, _) => {
+            writes.extend(last);
+            VecDeque::from([writes])
+        }
+    }
+}
+
+fn cut(write: Write) -> Vec<Write> {
+    match write {
+        Write::Publish { records, now } => {
+            chunks(records, |records| Write::Publish { records, now })
+        }
+        Write::Intake(Intake {
+            peer,
+            generation,
+            lane,
+            first_sequence,
+            now,
+            items,
+        }) => chunks(items, |items| {
+            Write::Intake(Intake {
+                peer: peer.clone(),
+                generation,
+                lane,
+                first_sequence,
+                now,
+                items,
+            })
+        }),
+        Write::Consignments(rows) => chunks(rows, Write::Consignments),
+        Write::Scores(rows) => chunks(rows, Write::Scores),
+        whole @ (Write::Intend(_)
+        | Write::Settle(_)
+        | Write::Register(_)
+        | Write::Act(_)
+        | Write::Event(_)) => vec![whole],
+    }
+}
+
+/// Pieces of at most [`PIECE`] items, in order; at least one.
+fn chunks<T>(items: Vec<T>, piece: impl Fn(Vec<T>) -> Write) -> Vec<Write> {
+    if items.is_empty() {
+        return vec![piece(items)];
+    }
+    let mut items = items.into_iter();
+    std::iter::from_fn(|| {
+        let chunk: Vec<T> = items.by_ref().take(PIECE).collect();
+        (!chunk.is_empty()).then(|| piece(chunk))
+    })
+    .collect()
+}
+
+/// Who asked may have gone meanwhile; the write stands all the same.
+fn answer(reply: oneshot::Sender<Reply>, result: Reply) {
+    if reply.send(result).is_err() {
+        tracing::debug!("nobody waits for the result of a write");
+    }
+}
