@@ -4,7 +4,8 @@
 //! made where keys are already, to be read where others can read the file, and to print itself.
 //!
 //! The sealed content: version octet 1; the 32-byte seeds of the sealing, hop and log keys
-//! (Ed25519) and the agreement key (X25519); the TLS key (ECDSA P-256) as PKCS #8, to the end.
+//! (Ed25519) and the agreement key (X25519), and the 32-byte key of the store; the TLS key (ECDSA
+//! P-256) as PKCS #8, to the end.
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use crate::{
     files::{self, Access, FileError},
     home::Home,
     secret::{self, KeySource, Passphrase, SecretError},
+    store::StoreKey,
 };
 
 const HOLDS: &str = "node keys";
@@ -60,6 +62,8 @@ pub struct Keyring {
     pub hop: SigningKey,
     /// Signs checkpoints of the audit log.
     pub log: SigningKey,
+    /// Opens the store.
+    pub store: StoreKey,
     agreement: Zeroizing<[u8; SEED]>,
     agreement_public: PublicKey,
     tls: Zeroizing<Vec<u8>>,
@@ -168,8 +172,10 @@ impl Keyring {
         let (sealing, rest) = seed(rest)?;
         let (hop, rest) = seed(rest)?;
         let (log, rest) = seed(rest)?;
-        let (agreement, tls) = seed(rest)?;
+        let (agreement, rest) = seed(rest)?;
+        let (store, tls) = seed(rest)?;
         let keyring = Self {
+            store: StoreKey::from_bytes(*store),
             sealing: SigningKey::from_seed(KeyUse::Sealing, *sealing),
             hop: SigningKey::from_seed(KeyUse::Hop, *hop),
             log: SigningKey::from_seed(KeyUse::Log, *log),
@@ -191,7 +197,7 @@ impl fmt::Debug for Keyring {
 /// The content of a new file of keys.
 fn fresh() -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     let tls = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyringError::System)?;
-    let mut seeds = Zeroizing::new([0; SEED * 4]);
+    let mut seeds = Zeroizing::new([0; SEED * 5]);
     getrandom::fill(seeds.as_mut()).map_err(|_| KeyringError::System)?;
     let pkcs8 = Zeroizing::new(tls.serialize_der());
     // In one piece: a vector that grows leaves copies of secrets behind.

@@ -21,6 +21,7 @@ pub mod writer;
 
 use std::sync::Arc;
 
+pub use node_key::StoreKey;
 pub use sqlite::SqliteStore;
 
 use portcullis_protocol::{

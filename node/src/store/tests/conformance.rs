@@ -260,7 +260,8 @@ fn more_sections_extend_the_record_and_log_it_again(store: &dyn Store) {
     let before = store.log_end().unwrap();
     assert_eq!(accept(store, "port", &facts), Outcome::Extended);
     let held = store.record(&record.id()).unwrap().unwrap();
-    assert_eq!((held.form, held.source), (both.form(), Some(peer("hub"))));
+    assert_eq!(held.form, both.form());
+    assert_eq!(held.source, Some(peer("hub")));
     assert_eq!(police.verify(&held.sealed).unwrap(), both);
     let log = store.outbox(Lane::Bulk, Relay::Others, before, 9).unwrap();
     assert_eq!(log.len(), 1);
