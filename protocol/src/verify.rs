@@ -106,20 +106,39 @@ impl Verifier<'_> {
     /// A [`Refusal`] under the rule the statement breaks.
     pub fn batch(&self, statement: &Arc<SignedStatement>) -> Result<VerifiedBatch, Refusal> {
         let batch = read_batch(statement, self.federation)?;
-        let (key, standing) = self
-            .keys
+        let (key, standing) = self.sealing_key(&batch)?;
+        statement
+            .verify::<Batch>(key)
+            .map_err(|error| Refusal::new(Rule::BatchSignature, error.to_string()))?;
+        self.check_occasion(&batch, standing)?;
+        Ok(batch)
+    }
+
+    /// Checks all about a batch verified before under the same keys but its signature: that its
+    /// key stands, and on arrival that it is in force.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] if the batch may not be taken now.
+    pub fn check_again(&self, batch: &VerifiedBatch) -> Result<(), Refusal> {
+        let (_, standing) = self.sealing_key(batch)?;
+        self.check_occasion(batch, standing)
+    }
+
+    fn sealing_key(&self, batch: &VerifiedBatch) -> Result<(&PublicKey, KeyStanding), Refusal> {
+        self.keys
             .sealing_key(&batch.origin, &batch.key_id)
             .ok_or_else(|| {
                 let detail = format!("`{}` has no key `{}`", batch.origin, batch.key_id);
                 Refusal::new(Rule::SealingKey, detail)
-            })?;
-        statement
-            .verify::<Batch>(key)
-            .map_err(|error| Refusal::new(Rule::BatchSignature, error.to_string()))?;
-        if self.occasion == Occasion::Arriving {
-            self.check_arrival(&batch, standing)?;
+            })
+    }
+
+    fn check_occasion(&self, batch: &VerifiedBatch, standing: KeyStanding) -> Result<(), Refusal> {
+        match self.occasion {
+            Occasion::Arriving => self.check_arrival(batch, standing),
+            Occasion::Held => Ok(()),
         }
-        Ok(batch)
     }
 
     fn check_arrival(&self, batch: &VerifiedBatch, standing: KeyStanding) -> Result<(), Refusal> {
