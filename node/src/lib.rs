@@ -1,11 +1,22 @@
 //! The running node of a Portcullis federation: store, exchange, administration and command line.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod core;
+pub mod decide;
+pub mod dispatch;
 pub mod exchange;
 pub mod files;
+pub mod health;
 pub mod home;
+pub mod intake;
 pub mod keyring;
 pub mod membership;
+pub mod metrics;
+pub mod observe;
+pub mod runtime;
 pub mod secret;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testbed;

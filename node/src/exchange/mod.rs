@@ -13,6 +13,8 @@ pub mod counters;
 pub mod ending;
 pub mod identity;
 pub mod listener;
+pub mod rpc;
+pub mod service;
 pub mod stream;
 mod tally;
 pub mod tls;

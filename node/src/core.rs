@@ -1,0 +1,473 @@
+//! What the parts of a running node share: keys, store, the register and policy in force.
+//!
+//! The register and the policy travel together as one [`Decider`], replaced whole by a reload,
+//! so that no decision is taken under half of each. Whoever writes goes through the one writer;
+//! whoever waits for news watches the end of the record log or listens to notices.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use portcullis_protocol::{
+    frame::{Answer, Lane, Receipt, Verdict},
+    identifiers::{AuthorityId, FederationId, NodeId},
+    keys::SigningKey,
+    record::{Kind, RecordId},
+    seal::{Draft, SealError, Sealer},
+    time::Timestamp,
+    verify::{Refusal, VerifiedRecord},
+};
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    clock::{Clock, SystemEntropy},
+    config::Exercises,
+    decide::Decider,
+    dispatch::machine::Backoff,
+    exchange::{
+        connector::{ConnectorLimits, PeerConnector},
+        identity::OwnIdentity,
+        tls,
+        trust::Trust,
+    },
+    keyring::Keyring,
+    metrics::Metrics,
+    store::{
+        Event, Store, StoreError, Write, Written,
+        writer::{Priority, WriterHandle},
+    },
+};
+
+/// Notices that may wait for a slow listener before it misses some.
+const NOTICES_WAITING: usize = 4096;
+
+/// Who this node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Me {
+    /// Its federation.
+    pub federation: FederationId,
+    /// Its authority.
+    pub authority: AuthorityId,
+    /// Its id.
+    pub node: NodeId,
+}
+
+/// Something that just happened, for whoever watches. It names records, never their content.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// This authority's record is in the log.
+    Published {
+        /// The record.
+        record: RecordId,
+        /// Its kind.
+        kind: Kind,
+        /// When.
+        at: Timestamp,
+    },
+    /// A peer's record, or more of its sections, was admitted.
+    Received {
+        /// The record.
+        record: RecordId,
+        /// Its kind.
+        kind: Kind,
+        /// Its origin.
+        origin: AuthorityId,
+        /// Who delivered it.
+        peer: NodeId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A peer answered.
+    Answered {
+        /// The peer.
+        peer: NodeId,
+        /// Its answer.
+        answer: Answer,
+        /// When.
+        at: Timestamp,
+    },
+    /// A delivery failed and will be tried again.
+    DeliveryFailed {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        why: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A consignment has a new score.
+    Scored {
+        /// The consignment's reference.
+        reference: String,
+        /// 0 to 100.
+        points: f64,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// How it stands with one peer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeerHealth {
+    /// When its last receipt came.
+    pub last_receipt: Option<Timestamp>,
+    /// Why the last delivery failed, if it did since then.
+    pub failure: Option<String>,
+}
+
+/// Why records are not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// They break a rule of sealing: the caller's to mend.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The register does not list this node's sealing key, or the record breaks a rule of the protocol.
+    #[error("the sealed record would be refused by every member: {0}")]
+    Refused(#[from] Refusal),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The work was cut short.
+    #[error("sealing was cut short; nothing was published")]
+    CutShort,
+}
+
+/// What a core is made of.
+pub struct Parts {
+    /// Who this node is.
+    pub me: Me,
+    /// Where it keeps things.
+    pub store: Arc<dyn Store>,
+    /// The one writer.
+    pub writer: WriterHandle,
+    /// Its keys.
+    pub keyring: Keyring,
+    /// The register and policy in force.
+    pub decider: Arc<Decider>,
+    /// The certificate it shows.
+    pub identity: Arc<OwnIdentity>,
+    /// Whose certificates count.
+    pub trust: Trust,
+    /// The time.
+    pub clock: Clock,
+    /// How long to wait after failures.
+    pub backoff: Backoff,
+    /// Whether exercises are admitted.
+    pub exercises: Exercises,
+    /// Limits of outgoing connections.
+    pub connector: ConnectorLimits,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// The shared heart of a running node.
+pub struct Core {
+    parts: Parts,
+    decider: watch::Sender<Arc<Decider>>,
+    notices: broadcast::Sender<Notice>,
+    /// How it stands with each peer; held for a moment only.
+    peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
+}
+
+impl Core {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            decider: watch::Sender::new(Arc::clone(&parts.decider)),
+            notices: broadcast::Sender::new(NOTICES_WAITING),
+            peers: Mutex::new(BTreeMap::new()),
+            parts,
+        }
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub const fn me(&self) -> &Me {
+        &self.parts.me
+    }
+
+    /// The present.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.parts.clock)()
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.parts.store
+    }
+
+    /// The counters.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    /// The register and policy in force.
+    #[must_use]
+    pub fn decider(&self) -> Arc<Decider> {
+        Arc::clone(&self.decider.borrow())
+    }
+
+    /// Watches for another register or policy.
+    #[must_use]
+    pub fn deciders(&self) -> watch::Receiver<Arc<Decider>> {
+        self.decider.subscribe()
+    }
+
+    /// Puts another register or policy in force.
+    pub fn replace_decider(&self, decider: Arc<Decider>) {
+        self.decider.send_replace(decider);
+    }
+
+    /// Watches the end of the record log.
+    #[must_use]
+    pub fn log(&self) -> watch::Receiver<u64> {
+        self.parts.writer.log_end()
+    }
+
+    /// Listens to what happens.
+    #[must_use]
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// This node's keys.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.parts.keyring
+    }
+
+    /// The hop key.
+    #[must_use]
+    pub const fn hop_key(&self) -> &SigningKey {
+        &self.parts.keyring.hop
+    }
+
+    /// Whose certificates count; replaced on reload.
+    #[must_use]
+    pub const fn trust(&self) -> &Trust {
+        &self.parts.trust
+    }
+
+    /// The certificate this node shows; replaced on reload.
+    #[must_use]
+    pub const fn identity(&self) -> &Arc<OwnIdentity> {
+        &self.parts.identity
+    }
+
+    /// How long to wait after failures.
+    #[must_use]
+    pub const fn backoff(&self) -> Backoff {
+        self.parts.backoff
+    }
+
+    /// Whether exercises are admitted.
+    #[must_use]
+    pub const fn exercises(&self) -> Exercises {
+        self.parts.exercises
+    }
+
+    /// Connects to a peer.
+    ///
+    /// # Errors
+    ///
+    /// [`rustls::Error`] if TLS cannot be configured.
+    pub fn connector(&self, peer: &NodeId) -> Result<PeerConnector, rustls::Error> {
+        PeerConnector::new(
+            peer.clone(),
+            Arc::clone(&self.parts.identity),
+            self.parts.trust.clone(),
+            tls::system_clock(),
+            self.parts.connector.clone(),
+        )
+    }
+
+    /// Makes writes durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; nothing was written then.
+    pub async fn commit(
+        &self,
+        priority: Priority,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Written>, StoreError> {
+        self.parts.writer.commit(priority, writes).await
+    }
+
+    /// Remembers an event. A failure to do so is logged; nobody waits for it.
+    pub async fn note(&self, event: Event) {
+        if let Err(error) = self.commit(Priority::Bulk, vec![Write::Event(event)]).await {
+            tracing::error!(%error, "an event was not stored");
+        }
+    }
+
+    /// Seals drafts in batches, verifies them as any member would, and puts them in the log.
+    /// Urgent kinds are sealed one by one.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; what it names is not published.
+    pub async fn publish(
+        self: &Arc<Self>,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<RecordId>, PublishError> {
+        let core = Arc::clone(self);
+        let records = tokio::task::spawn_blocking(move || core.seal(drafts))
+            .await
+            .map_err(|_| PublishError::CutShort)??;
+        let now = self.now();
+        let published: Vec<_> = records
+            .iter()
+            .map(|record| (record.id(), record.header().kind))
+            .collect();
+        let urgent = published
+            .iter()
+            .any(|(_, kind)| lane_of(*kind) == Lane::Urgent);
+        let priority = if urgent {
+            Priority::Urgent
+        } else {
+            Priority::Bulk
+        };
+        let write = Write::Publish { records, now };
+        self.commit(priority, vec![write]).await?;
+        for &(record, kind) in &published {
+            self.tell(Notice::Published {
+                record,
+                kind,
+                at: now,
+            });
+        }
+        Ok(published.into_iter().map(|(record, _)| record).collect())
+    }
+
+    /// Seals and verifies; the result has not been stored.
+    fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<VerifiedRecord>, PublishError> {
+        let me = &self.parts.me;
+        let sealer = Sealer {
+            federation: &me.federation,
+            origin: &me.authority,
+            key: &self.parts.keyring.sealing,
+            now: self.now(),
+        };
+        let (urgent, bulk): (Vec<_>, Vec<_>) = drafts
+            .into_iter()
+            .partition(|draft| lane_of(draft.kind) == Lane::Urgent);
+        let mut batches: Vec<Vec<Draft>> = urgent.into_iter().map(|draft| vec![draft]).collect();
+        if !bulk.is_empty() {
+            batches.push(bulk);
+        }
+        let decider = self.decider();
+        let mut verified = Vec::new();
+        for batch in batches {
+            for sealed in sealer.seal(batch, &mut SystemEntropy)? {
+                verified.push(decider.verify_arriving(&sealed, sealer.now)?);
+            }
+        }
+        Ok(verified)
+    }
+
+    /// Tells the parts that wait for it that records of a peer are durable.
+    pub fn received(&self, peer: &NodeId, answers: &[Answer], records: Vec<Admitted>) {
+        let at = self.now();
+        let admitted: BTreeMap<RecordId, &Answer> = answers
+            .iter()
+            .filter(|answer| answer.outcome.is_admitted())
+            .map(|answer| (answer.record, answer))
+            .collect();
+        self.metrics().count_answers(answers);
+        for record in records {
+            if admitted.contains_key(&record.id) {
+                self.tell(Notice::Received {
+                    record: record.id,
+                    kind: record.kind,
+                    origin: record.origin,
+                    peer: peer.clone(),
+                    at,
+                });
+            }
+        }
+    }
+
+    /// Tells that a peer answered a frame.
+    pub fn settled(&self, peer: &NodeId, receipt: &Receipt) {
+        let at = self.now();
+        self.with_peers(|peers| {
+            let health = peers.entry(peer.clone()).or_default();
+            health.last_receipt = Some(at);
+            health.failure = None;
+        });
+        if let Verdict::Answered(answers) = &receipt.verdict {
+            self.metrics().count_receipts(answers);
+            for answer in answers {
+                self.tell(Notice::Answered {
+                    peer: peer.clone(),
+                    answer: answer.clone(),
+                    at,
+                });
+            }
+        }
+    }
+
+    /// Tells that a delivery failed.
+    pub fn delivery_failed(&self, peer: &NodeId, why: &str) {
+        self.with_peers(|peers| {
+            peers.entry(peer.clone()).or_default().failure = Some(why.to_owned());
+        });
+        self.tell(Notice::DeliveryFailed {
+            peer: peer.clone(),
+            why: why.to_owned(),
+            at: self.now(),
+        });
+    }
+
+    /// How it stands with the peers that were spoken to.
+    #[must_use]
+    pub fn peer_health(&self) -> BTreeMap<NodeId, PeerHealth> {
+        self.with_peers(|peers| peers.clone())
+    }
+
+    /// Tells whoever listens; nobody listening is fine.
+    pub fn tell(&self, notice: Notice) {
+        if self.notices.send(notice).is_err() {
+            tracing::trace!("nobody listens to notices");
+        }
+    }
+
+    fn with_peers<T>(&self, act: impl FnOnce(&mut BTreeMap<NodeId, PeerHealth>) -> T) -> T {
+        act(&mut self.peers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What is told of a record that policy admits.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The record.
+    pub id: RecordId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its origin.
+    pub origin: AuthorityId,
+}
+
+/// The lane in which records of this kind travel.
+#[must_use]
+pub const fn lane_of(kind: Kind) -> Lane {
+    match kind {
+        Kind::Alert => Lane::Urgent,
+        Kind::Indicator | Kind::Advisory | Kind::Outcome | Kind::RiskProfile => Lane::Bulk,
+    }
+}
+
+impl From<Lane> for Priority {
+    fn from(lane: Lane) -> Self {
+        match lane {
+            Lane::Urgent => Self::Urgent,
+            Lane::Bulk => Self::Bulk,
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Register and policy in force, as one: what verifies a record and decides on it.
+//!
+//! A [`Decider`] is immutable; a reload makes another. Batch statements that were verified under
+//! its register are remembered, in a bounded cache compared by the whole statement, so that a
+//! batch's signature is checked once and not per record.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lru::LruCache;
+use portcullis_policy::{Engine, Facts, FormDecision, Holding, Permit, Roster};
+use portcullis_protocol::{
+    identifiers::{AuthorityId, NodeId},
+    record::Form,
+    register::{Register, VerifiedRegister},
+    rules::Rule,
+    seal::SealedRecord,
+    statement::SignedStatement,
+    time::Timestamp,
+    verify::{Occasion, Refusal, VerifiedBatch, VerifiedRecord, Verifier},
+};
+
+use crate::store::DecisionNote;
+
+/// Verified batch statements that are remembered; each stands for up to 1,024 records.
+const BATCHES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// The register and the policy in force.
+pub struct Decider {
+    register: VerifiedRegister,
+    roster: Roster,
+    engine: Engine,
+    own: AuthorityId,
+    /// Guards the cache for the moment of a lookup; verifying happens outside of it.
+    batches: Mutex<LruCache<[u8; 64], Remembered>>,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    batch: Arc<VerifiedBatch>,
+    statement: Arc<SignedStatement>,
+}
+
+/// Why register and policy do not go together.
+#[derive(Debug, thiserror::Error)]
+pub enum DeciderError {
+    /// The register does not list this authority.
+    #[error(
+        "the register, epoch {epoch}, does not list authority `{own}`; have its request admitted and apply the new epoch"
+    )]
+    NotListed {
+        /// This authority.
+        own: AuthorityId,
+        /// The register's epoch.
+        epoch: u64,
+    },
+}
+
+impl Decider {
+    /// Puts a register and a policy together.
+    ///
+    /// # Errors
+    ///
+    /// [`DeciderError::NotListed`] if this authority is no member.
+    pub fn new(
+        register: VerifiedRegister,
+        engine: Engine,
+        own: AuthorityId,
+    ) -> Result<Self, DeciderError> {
+        if !register.register().authorities.contains_key(&own) {
+            return Err(DeciderError::NotListed {
+                own,
+                epoch: register.register().epoch,
+            });
+        }
+        Ok(Self {
+            roster: Roster::of(register.register()),
+            register,
+            engine,
+            own,
+            batches: Mutex::new(LruCache::new(BATCHES)),
+        })
+    }
+
+    /// The register in force.
+    #[must_use]
+    pub const fn register(&self) -> &Register {
+        self.register.register()
+    }
+
+    /// The register in force with its signatures.
+    #[must_use]
+    pub const fn verified_register(&self) -> &VerifiedRegister {
+        &self.register
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The members' facts as policy sees them.
+    #[must_use]
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The authority whose node this is.
+    #[must_use]
+    pub const fn own(&self) -> &AuthorityId {
+        &self.own
+    }
+
+    /// A record at hand, as policy is asked about it. `source` delivered it; `None`: it was made
+    /// here, or its deliverer is no member any more.
+    #[must_use]
+    pub fn holding<'a>(
+        &'a self,
+        record: &'a VerifiedRecord,
+        source: Option<&NodeId>,
+        now: Timestamp,
+    ) -> Holding<'a> {
+        let via = source
+            .and_then(|node| self.register().node(node))
+            .map_or(&record.header().origin, |(authority, _)| &authority.id);
+        Holding {
+            roster: &self.roster,
+            here: &self.own,
+            record: record.id(),
+            header: record.header(),
+            form: record.form(),
+            via,
+            facts: Facts::at(&record.header().marking, now),
+        }
+    }
+
+    /// Decides what of a record is sent to a member.
+    #[must_use]
+    pub fn release(
+        &self,
+        record: &VerifiedRecord,
+        source: Option<&NodeId>,
+        receiver: &AuthorityId,
+        now: Timestamp,
+    ) -> Release {
+        let holding = self.holding(record, source, now);
+        match holding.towards(receiver) {
+            Ok(request) => Release::of(self.engine.decide(&request)),
+            Err(unknown) => {
+                tracing::warn!(%unknown, "a record is not released");
+                Release::denied()
+            }
+        }
+    }
+
+    /// Decides what of a record that `peer` delivered is taken in.
+    #[must_use]
+    pub fn admit(&self, record: &VerifiedRecord, peer: &NodeId, now: Timestamp) -> Admission {
+        let holding = self.holding(record, Some(peer), now);
+        match holding.admission() {
+            Ok(request) => admission(record, &self.engine.decide(&request)),
+            Err(unknown) => {
+                tracing::warn!(%unknown, "a record is not admitted");
+                Admission::Denied {
+                    rule: Rule::PolicyDenied,
+                    note: DecisionNote::default(),
+                }
+            }
+        }
+    }
+
+    /// Verifies a record that arrives.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn verify_arriving(
+        &self,
+        sealed: &SealedRecord,
+        now: Timestamp,
+    ) -> Result<VerifiedRecord, Refusal> {
+        self.verify(sealed, now, Occasion::Arriving)
+    }
+
+    /// Verifies a record that is held: its key may have ended since it was admitted.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn verify_held(
+        &self,
+        sealed: &SealedRecord,
+        now: Timestamp,
+    ) -> Result<VerifiedRecord, Refusal> {
+        self.verify(sealed, now, Occasion::Held)
+    }
+
+    fn verify(
+        &self,
+        sealed: &SealedRecord,
+        now: Timestamp,
+        occasion: Occasion,
+    ) -> Result<VerifiedRecord, Refusal> {
+        let verifier = Verifier {
+            federation: &self.register().federation,
+            keys: self.register(),
+            now,
+            occasion,
+        };
+        let batch = self.batch(sealed.statement(), &verifier)?;
+        verifier.record(sealed, &batch)
+    }
+
+    /// What is remembered was verified on an occasion of either kind, so arrivals, which are
+    /// judged more strictly, are remembered and asked for under their own cheap check.
+    fn batch(
+        &self,
+        statement: &Arc<SignedStatement>,
+        verifier: &Verifier<'_>,
+    ) -> Result<Arc<VerifiedBatch>, Refusal> {
+        if let Some(batch) = self.remembered(statement) {
+            verifier.check_again(&batch)?;
+            return Ok(batch);
+        }
+        let batch = Arc::new(verifier.batch(statement)?);
+        let remembered = Remembered {
+            batch: Arc::clone(&batch),
+            statement: Arc::clone(statement),
+        };
+        self.lock().put(*statement.signature(), remembered);
+        Ok(batch)
+    }
+
+    fn remembered(&self, statement: &Arc<SignedStatement>) -> Option<Arc<VerifiedBatch>> {
+        let found = self.lock().get(statement.signature()).cloned()?;
+        (found.statement == *statement).then_some(found.batch)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 64], Remembered>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was decided on sending a record to a member.
+#[derive(Debug)]
+pub struct Release {
+    permit: Option<Permit>,
+    note: DecisionNote,
+}
+
+impl Release {
+    fn of(decision: FormDecision) -> Self {
+        Self {
+            permit: decision.permit(),
+            note: note(&decision),
+        }
+    }
+
+    fn denied() -> Self {
+        Self {
+            permit: None,
+            note: DecisionNote::default(),
+        }
+    }
+
+    /// The sections that may be sent; empty if it is denied.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.permit.as_ref().map_or(Form::EMPTY, Permit::form)
+    }
+
+    /// How the decision is noted in the ledger.
+    #[must_use]
+    pub fn note(&self) -> DecisionNote {
+        self.note.clone()
+    }
+
+    /// The record in the form that may be sent to `receiver`; `None` if nothing may. The permit
+    /// is checked once more against what is about to leave.
+    #[must_use]
+    pub fn apply(&self, record: &VerifiedRecord, receiver: &AuthorityId) -> Option<VerifiedRecord> {
+        let released = record.withhold(self.form()).ok()?;
+        let covered = self
+            .permit
+            .as_ref()
+            .is_some_and(|permit| permit.covers(&released.id(), receiver, released.form()));
+        covered.then_some(released)
+    }
+}
+
+/// What was decided on taking a record in.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is taken in, in this form.
+    Admitted {
+        /// The record without the sections that are not taken in.
+        record: VerifiedRecord,
+        /// How the decision is noted.
+        note: DecisionNote,
+    },
+    /// It is not taken in.
+    Denied {
+        /// Under which rule.
+        rule: Rule,
+        /// How the decision is noted.
+        note: DecisionNote,
+    },
+    /// A person decides.
+    Held {
+        /// How the decision is noted.
+        note: DecisionNote,
+    },
+}
+
+fn admission(record: &VerifiedRecord, decision: &FormDecision) -> Admission {
+    let note = note(decision);
+    match (decision.rule(), record.withhold(decision.opened())) {
+        (None, Ok(record)) => Admission::Admitted { record, note },
+        (Some(Rule::PolicyHeld), _) => Admission::Held { note },
+        (Some(rule), _) => Admission::Denied { rule, note },
+        (None, Err(_)) => Admission::Denied {
+            rule: Rule::PolicyError,
+            note,
+        },
+    }
+}
+
+fn note(decision: &FormDecision) -> DecisionNote {
+    DecisionNote {
+        policies: decision
+            .policies()
+            .iter()
+            .map(|id| id.as_str().to_owned())
+            .collect(),
+        bundle: Some(decision.rules()),
+    }
+}

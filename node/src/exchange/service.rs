@@ -1,0 +1,254 @@
+//! The receiving end of the exchange: frames in, receipts out, in order.
+//!
+//! ```text
+//! frame ─▶ verify (peer, signature, items) ─▶ judge each item ─▶ commit ─▶ sign the receipt
+//! ```
+//!
+//! The receipt is signed and sent only after the commit is durable. Verification, decisions and
+//! signatures run off the runtime's threads. A frame that cannot be answered item by item is
+//! refused whole; the stream goes on, for the next frame may be better.
+
+use std::sync::Arc;
+
+use portcullis_protocol::{
+    frame::{Answering, FrameError, Hop, MAX_FRAME_BYTES, MAX_ITEMS, ReceivedFrame},
+    identifiers::NodeId,
+    rules::Rule,
+    time::Timestamp,
+    wire,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    rpc::exchange_server::{Exchange, ExchangeServer},
+    stream::Peer,
+};
+use crate::{
+    core::{Admitted, Core},
+    decide::Decider,
+    intake::Judge,
+    store::{Event, Intake, Judgement, Write, Written},
+};
+
+/// What protobuf adds to a frame of the largest size: keys and lengths of its parts.
+const ENCODING_SLACK: usize = 64 << 10;
+
+/// Receipts that may wait to be sent on one stream; the peer waits for each anyway.
+const RECEIPTS_WAITING: usize = 2;
+
+/// The service with its limits, to be added to a tonic server.
+#[must_use]
+pub fn server(core: Arc<Core>) -> ExchangeServer<Service> {
+    ExchangeServer::new(Service { core })
+        .max_decoding_message_size(MAX_FRAME_BYTES + ENCODING_SLACK)
+        .max_encoding_message_size(MAX_FRAME_BYTES)
+}
+
+/// Takes frames from peers.
+pub struct Service {
+    core: Arc<Core>,
+}
+
+#[tonic::async_trait]
+impl Exchange for Service {
+    type DeliverStream = ReceiverStream<Result<wire::Receipt, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<wire::Frame>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .map(|peer| peer.node.clone())
+            .ok_or_else(|| Status::unauthenticated("the connection names no peer"))?;
+        let (receipts, stream) = mpsc::channel(RECEIPTS_WAITING);
+        let core = Arc::clone(&self.core);
+        tokio::spawn(receive(core, peer, request.into_inner(), receipts));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Answers the frames of one stream until it ends or the peer goes away.
+async fn receive(
+    core: Arc<Core>,
+    peer: NodeId,
+    mut frames: Streaming<wire::Frame>,
+    receipts: mpsc::Sender<Result<wire::Receipt, Status>>,
+) {
+    loop {
+        let answer = match frames.message().await {
+            Ok(Some(frame)) => answer(&core, &peer, frame).await,
+            Ok(None) => return,
+            Err(status) => {
+                tracing::debug!(%peer, %status, "a delivery stream ended");
+                return;
+            }
+        };
+        let failed = answer.is_err();
+        if receipts.send(answer).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn answer(
+    core: &Arc<Core>,
+    peer: &NodeId,
+    frame: wire::Frame,
+) -> Result<wire::Receipt, Status> {
+    let reception = Reception {
+        core: Arc::clone(core),
+        decider: core.decider(),
+        peer: peer.clone(),
+        now: core.now(),
+    };
+    let judged = tokio::task::spawn_blocking(move || reception.judge(frame))
+        .await
+        .map_err(|error| internal(&error))?;
+    match judged.map_err(|error| internal(&error))? {
+        Judged::Refused { receipt, event } => {
+            core.metrics().frames_refused.inc();
+            core.note(event).await;
+            Ok(receipt)
+        }
+        Judged::Items(items) => settle(core, *items).await,
+    }
+}
+
+/// Our own fault: the peer learns only that it should try again later.
+fn internal(error: &impl std::error::Error) -> Status {
+    tracing::error!(%error, "a frame could not be answered");
+    Status::unavailable("the frame could not be answered; try again later")
+}
+
+async fn settle(core: &Arc<Core>, items: Items) -> Result<wire::Receipt, Status> {
+    let Items {
+        frame,
+        intake,
+        reception,
+    } = items;
+    let lane = frame.head.lane;
+    let admitted = admitted(&intake);
+    let written = core.commit(lane.into(), vec![Write::Intake(intake)]).await;
+    let answers = match written.as_deref() {
+        Ok([Written::Answers(answers)]) => answers.clone(),
+        Ok(_) => return Err(Status::internal("the store answered something else")),
+        Err(error) => {
+            tracing::error!(%error, "a frame could not be stored");
+            return reception
+                .refuse(&frame, Rule::Busy)
+                .map_err(|error| internal(&error));
+        }
+    };
+    core.received(&reception.peer, &answers, admitted);
+    tokio::task::spawn_blocking(move || frame.answer(answers, reception.signing()))
+        .await
+        .map_err(|error| internal(&error))?
+        .map_err(|error| internal(&error))
+}
+
+/// What is told of the records that policy admits, once they are durable.
+fn admitted(intake: &Intake) -> Vec<Admitted> {
+    let admitted = intake
+        .items
+        .iter()
+        .filter_map(|item| match &item.judgement {
+            Judgement::Admit { record, note: _ } => Some(Admitted {
+                id: record.id(),
+                kind: record.header().kind,
+                origin: record.header().origin.clone(),
+            }),
+            Judgement::Refuse { .. } | Judgement::RefuseForNow { .. } | Judgement::Hold { .. } => {
+                None
+            }
+        });
+    admitted.collect()
+}
+
+/// One frame from one peer, under one register and one policy.
+struct Reception {
+    core: Arc<Core>,
+    decider: Arc<Decider>,
+    peer: NodeId,
+    now: Timestamp,
+}
+
+/// What became of a frame before the store saw it.
+enum Judged {
+    Refused {
+        receipt: wire::Receipt,
+        event: Event,
+    },
+    Items(Box<Items>),
+}
+
+struct Items {
+    frame: ReceivedFrame,
+    intake: Intake,
+    reception: Reception,
+}
+
+impl Reception {
+    fn judge(self, frame: wire::Frame) -> Result<Judged, FrameError> {
+        let register = self.decider.register();
+        let me = self.core.me();
+        let hop = Hop {
+            federation: &register.federation,
+            receiver: &me.node,
+            peer: &self.peer,
+        };
+        let oversized = frame.records.len() > MAX_ITEMS;
+        let verified = ReceivedFrame::verify(frame, hop, |key| register.hop_key(&self.peer, key));
+        let frame = match verified {
+            Ok(frame) => frame,
+            Err(refused) => {
+                tracing::warn!(peer = %self.peer, oversized, refusal = %refused, "a frame is refused");
+                let event = self.event(&refused.refusal.to_string());
+                let receipt = refused.answer(hop, self.signing())?;
+                return Ok(Judged::Refused { receipt, event });
+            }
+        };
+        if register.node(&self.peer).is_none() {
+            let event = self.event("the register lists the peer no more");
+            let receipt = self.refuse(&frame, Rule::FrameSender)?;
+            return Ok(Judged::Refused { receipt, event });
+        }
+        let intake = Judge {
+            decider: &self.decider,
+            own: &me.authority,
+            peer: &self.peer,
+            exercises: self.core.exercises(),
+            now: self.now,
+        }
+        .judge(&frame);
+        Ok(Judged::Items(Box::new(Items {
+            frame,
+            intake,
+            reception: self,
+        })))
+    }
+
+    fn event(&self, detail: &str) -> Event {
+        Event {
+            at: self.now,
+            kind: "frame-refused".to_owned(),
+            peer: Some(self.peer.clone()),
+            detail: detail.to_owned(),
+        }
+    }
+
+    fn signing(&self) -> Answering<'_> {
+        Answering {
+            key: self.core.hop_key(),
+            now: self.now,
+            register_epoch: self.decider.register().epoch,
+        }
+    }
+
+    fn refuse(&self, frame: &ReceivedFrame, rule: Rule) -> Result<wire::Receipt, FrameError> {
+        frame.refuse(rule, self.signing())
+    }
+}

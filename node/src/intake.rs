@@ -1,0 +1,269 @@
+//! Intake: what is judged of a frame that arrived, before the store looks at what is held.
+//!
+//! Pure. The frame's signature and items were checked already; here each record is verified,
+//! then decided on by policy, and gets a judgement. A refusal names a rule; only an unknown
+//! sealing key is worth another try, for the register may be about to say more.
+
+use portcullis_protocol::{
+    frame::ReceivedFrame,
+    identifiers::{AuthorityId, NodeId},
+    rules::Rule,
+    seal::SealedRecord,
+    time::Timestamp,
+    verify::{Refusal, VerifiedRecord},
+};
+
+use crate::{
+    config::Exercises,
+    decide::{Admission, Decider},
+    store::{DecisionNote, Intake, IntakeItem, Judgement},
+};
+
+/// Judges frames of one peer. Whether the peer may bring records of others is for policy to say.
+pub struct Judge<'a> {
+    /// Verifies and decides.
+    pub decider: &'a Decider,
+    /// This authority.
+    pub own: &'a AuthorityId,
+    /// The peer.
+    pub peer: &'a NodeId,
+    /// Whether exercises are admitted.
+    pub exercises: Exercises,
+    /// The present.
+    pub now: Timestamp,
+}
+
+impl Judge<'_> {
+    /// Judges every item of a frame.
+    #[must_use]
+    pub fn judge(&self, frame: &ReceivedFrame) -> Intake {
+        let items = frame
+            .records
+            .iter()
+            .map(|record| IntakeItem {
+                id: record.id(),
+                form: record.claimed_form(),
+                judgement: self.item(record),
+            })
+            .collect();
+        Intake {
+            peer: self.peer.clone(),
+            generation: frame.head.generation,
+            lane: frame.head.lane,
+            first_sequence: frame.head.first_sequence,
+            now: self.now,
+            items,
+        }
+    }
+
+    fn item(&self, sealed: &SealedRecord) -> Judgement {
+        match self.verified(sealed) {
+            Ok(record) => self.admission(record),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    fn verified(&self, sealed: &SealedRecord) -> Result<VerifiedRecord, Refusal> {
+        let record = self.decider.verify_arriving(sealed, self.now)?;
+        let header = record.header();
+        if header.origin == *self.own {
+            return Err(Refusal::new(Rule::OwnRecord, "it was made here"));
+        }
+        if header.exercise && self.exercises == Exercises::Refused {
+            return Err(Refusal::new(Rule::Exercise, "it belongs to an exercise"));
+        }
+        if let Some(end) = header.marking.delete_at.filter(|end| *end <= self.now) {
+            let detail = format!("it was to be deleted at {end}");
+            return Err(Refusal::new(Rule::Expired, detail));
+        }
+        Ok(record)
+    }
+
+    fn admission(&self, record: VerifiedRecord) -> Judgement {
+        match self.decider.admit(&record, self.peer, self.now) {
+            Admission::Admitted { record, note } => Judgement::Admit { record, note },
+            Admission::Denied { rule, note } => Judgement::Refuse { rule, note },
+            Admission::Held { note } => Judgement::Hold {
+                record,
+                rule: Rule::PolicyHeld,
+                note,
+            },
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Judgement {
+    tracing::warn!(%refusal, "an item is refused");
+    match refusal.rule {
+        rule @ Rule::SealingKey => Judgement::RefuseForNow { rule },
+        rule => Judgement::Refuse {
+            rule,
+            note: DecisionNote::default(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use portcullis_policy::{Bundle, Engine};
+    use portcullis_protocol::{
+        frame::{FrameHead, Generation, Hop, Lane, SentFrame},
+        keys::KeyUse,
+        record::{Form, SectionTag},
+        seal::Draft,
+        statement::SignedStatement,
+        wire,
+    };
+
+    use super::*;
+    use crate::testbed::{self, NOW};
+
+    fn decider(own: &str) -> Decider {
+        let engine = Engine::new(Bundle::empty(), NonZeroUsize::new(64).unwrap()).unwrap();
+        Decider::new(testbed::register(), engine, own.parse().unwrap()).unwrap()
+    }
+
+    /// A frame from member `sender` to antwerp with these records, whatever they are.
+    fn frame(sender: u8, records: &[SealedRecord]) -> ReceivedFrame {
+        let (_, name, _) = testbed::MEMBERS[usize::from(sender) - 1];
+        let peer: NodeId = format!("{name}-1").parse().unwrap();
+        let rotterdam = decider("rotterdam");
+        let verified: Vec<_> = records
+            .iter()
+            .map(|record| rotterdam.verify_held(record, NOW).unwrap())
+            .collect();
+        let head = FrameHead {
+            federation: "test".parse().unwrap(),
+            sender: peer.clone(),
+            receiver: "antwerp-1".parse().unwrap(),
+            generation: Generation::from_bytes([1; 16]),
+            lane: Lane::Bulk,
+            first_sequence: 1,
+            sent_at: NOW,
+            register_epoch: 1,
+        };
+        let key = testbed::key(sender, KeyUse::Hop);
+        let sent = SentFrame::sign(head, &verified, &key).unwrap();
+        let hop = Hop {
+            federation: &"test".parse().unwrap(),
+            receiver: &"antwerp-1".parse().unwrap(),
+            peer: &peer,
+        };
+        ReceivedFrame::verify(sent.wire().clone(), hop, |_| Some(key.public())).unwrap()
+    }
+
+    fn judge(sender: u8, frame: &ReceivedFrame, now: Timestamp) -> Vec<Judgement> {
+        let (_, name, _) = testbed::MEMBERS[usize::from(sender) - 1];
+        let judge = Judge {
+            decider: &decider("antwerp"),
+            own: &"antwerp".parse().unwrap(),
+            peer: &format!("{name}-1").parse().unwrap(),
+            exercises: Exercises::Refused,
+            now,
+        };
+        let items = judge.judge(frame).items;
+        items.into_iter().map(|item| item.judgement).collect()
+    }
+
+    #[track_caller]
+    fn refused_under(judgements: &[Judgement], expected: Rule) {
+        let [Judgement::Refuse { rule, .. } | Judgement::RefuseForNow { rule }] = judgements else {
+            panic!("{judgements:?}");
+        };
+        assert_eq!(*rule, expected);
+    }
+
+    #[track_caller]
+    fn admitted(judgements: &[Judgement]) -> &VerifiedRecord {
+        let [Judgement::Admit { record, .. }] = judgements else {
+            panic!("{judgements:?}");
+        };
+        record
+    }
+
+    fn one(draft: Draft) -> SealedRecord {
+        testbed::seal(1, vec![draft], 1).remove(0)
+    }
+
+    #[test]
+    fn what_customs_send_to_customs_is_admitted_whole() {
+        let judgements = judge(1, &frame(1, &[one(testbed::indicator())]), NOW);
+        assert_eq!(admitted(&judgements).form(), Form::from_bits(0b1111));
+    }
+
+    #[test]
+    fn ex_07_an_unknown_sealing_key_is_worth_another_try() {
+        let mut received = frame(1, &[one(testbed::indicator())]);
+        let statement = received.records[0].statement();
+        let other = wire::SignedStatement {
+            key_id: vec![7; 32].into(),
+            ..statement.as_ref().into()
+        };
+        let forged = SignedStatement::try_from(other).unwrap();
+        let record = received.records[0].wire().clone();
+        received.records[0] = SealedRecord::new(record, forged.into());
+        // A statement that names one key and is signed by another is malformed before unknown.
+        refused_under(&judge(1, &received, NOW), Rule::BatchStatement);
+        let stranger =
+            testbed::seal_with(1, testbed::key(8, KeyUse::Sealing), testbed::indicator());
+        received.records[0] = stranger;
+        let judgements = judge(1, &received, NOW);
+        assert!(matches!(judgements[..], [Judgement::RefuseForNow { .. }]));
+        refused_under(&judgements, Rule::SealingKey);
+    }
+
+    #[test]
+    fn ex_18_a_record_past_its_date_of_deletion_is_refused() {
+        let mut draft = testbed::indicator();
+        draft.marking.delete_at = Some(NOW.plus_millis(1));
+        let received = frame(1, &[one(draft)]);
+        admitted(&judge(1, &received, NOW));
+        refused_under(&judge(1, &received, NOW.plus_millis(1)), Rule::Expired);
+    }
+
+    #[test]
+    fn ex_19_a_record_of_ones_own_that_comes_back_is_refused() {
+        let own = testbed::seal(2, vec![testbed::indicator()], 1);
+        refused_under(&judge(3, &frame(3, &own), NOW), Rule::OwnRecord);
+    }
+
+    #[test]
+    fn ex_20_a_record_of_an_exercise_is_refused_outside_of_one() {
+        let mut draft = testbed::indicator();
+        draft.exercise = true;
+        refused_under(&judge(1, &frame(1, &[one(draft)]), NOW), Rule::Exercise);
+    }
+
+    #[test]
+    fn a_member_that_is_no_hub_does_not_bring_what_others_made() {
+        let record = [one(testbed::indicator())];
+        admitted(&judge(3, &frame(3, &record), NOW));
+        let mut amber = testbed::indicator();
+        amber.marking.tlp = portcullis_protocol::marking::Tlp::Amber;
+        let judgements = judge(4, &frame(4, &[one(amber)]), NOW);
+        assert!(matches!(
+            judgements[..],
+            [Judgement::Refuse {
+                rule: Rule::PolicyDenied,
+                ..
+            }]
+        ));
+    }
+
+    #[test]
+    fn a_withheld_section_stays_withheld_and_shows() {
+        let whole = one(testbed::indicator());
+        let thinner = decider("rotterdam")
+            .verify_held(&whole, NOW)
+            .unwrap()
+            .withhold(Form::from_bits(0b0011))
+            .unwrap();
+        let judgements = judge(1, &frame(1, &[thinner.sealed().clone()]), NOW);
+        let record = admitted(&judgements);
+        assert_eq!(record.id(), whole.id());
+        assert!(record.body(SectionTag::Source).is_none());
+        assert_eq!(record.header().full_form(), Form::from_bits(0b1111));
+    }
+}

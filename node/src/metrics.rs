@@ -1,0 +1,66 @@
+//! What the node counts, for `/metrics`. No label carries an identifier of cargo or persons.
+
+use portcullis_protocol::frame::Answer;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+use crate::exchange::counters::ExchangeCounters;
+
+/// The outcome of an item, as answered to a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// The node's counters; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// Connections.
+    pub connections: ExchangeCounters,
+    /// Frames refused whole.
+    pub frames_refused: Counter,
+    answers: Family<OutcomeLabel, Counter>,
+    receipts: Family<OutcomeLabel, Counter>,
+}
+
+impl Metrics {
+    /// Has the counters shown.
+    pub fn register(&self, registry: &mut Registry) {
+        self.connections.register(registry);
+        registry.register(
+            "portcullis_frames_refused",
+            "Frames of peers that were refused whole",
+            self.frames_refused.clone(),
+        );
+        registry.register(
+            "portcullis_items_answered",
+            "Items of peers by what was answered",
+            self.answers.clone(),
+        );
+        registry.register(
+            "portcullis_items_receipted",
+            "Items sent to peers by what they answered",
+            self.receipts.clone(),
+        );
+    }
+
+    /// Counts what was answered to a peer.
+    pub fn count_answers(&self, answers: &[Answer]) {
+        count(&self.answers, answers);
+    }
+
+    /// Counts what a peer answered.
+    pub fn count_receipts(&self, answers: &[Answer]) {
+        count(&self.receipts, answers);
+    }
+}
+
+fn count(family: &Family<OutcomeLabel, Counter>, answers: &[Answer]) {
+    for answer in answers {
+        let outcome = answer.outcome.name();
+        family.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+}
