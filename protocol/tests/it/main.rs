@@ -16,3 +16,4 @@ mod register_rules;
 mod request_rules;
 mod sealing;
 mod statement_rules;
+mod vectors;
