@@ -16,4 +16,5 @@ mod register_rules;
 mod request_rules;
 mod sealing;
 mod statement_rules;
+mod validation;
 mod vectors;
