@@ -1,12 +1,6 @@
 //! The two database files: how they are made, opened, brought up to date and looked through.
 
-use std::{
-    fs,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
 use portcullis_protocol::frame::Generation;
@@ -95,7 +89,7 @@ pub(super) fn readable(dir: &Path) -> Result<Connection, StoreError> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     let keys = dir.join(KEYS_FILE);
     connection
-        .execute("ATTACH DATABASE ?1 AS keys", [path_text(&keys)])
+        .execute("ATTACH DATABASE ?1 AS keys", [path_text(&keys)?])
         .map_err(keys_error)?;
     Ok(connection)
 }
@@ -234,7 +228,8 @@ fn file_error(path: &Path, source: std::io::Error) -> StoreError {
     }
 }
 
-/// SQLite takes paths as UTF-8; a path that is not is told apart by its error.
-fn path_text(path: &PathBuf) -> String {
-    path.to_string_lossy().into_owned()
+/// SQLite takes the path of an attached file as UTF-8.
+fn path_text(path: &Path) -> Result<&str, StoreError> {
+    let not_utf8 = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not UTF-8");
+    path.to_str().ok_or_else(|| file_error(path, not_utf8()))
 }

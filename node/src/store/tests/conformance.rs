@@ -332,7 +332,7 @@ fn a_record_comes_back_byte_for_byte_and_verifies(store: &dyn Store) {
 fn publishing_twice_changes_nothing(store: &dyn Store) {
     let record = Originator::new(1).record(Kind::Indicator);
     publish(store, &[record.clone(), record.clone()]);
-    publish(store, &[record.clone()]);
+    publish(store, std::slice::from_ref(&record));
     let log = store.outbox(Lane::Bulk, Relay::OwnOnly, 0, 9).unwrap();
     assert_eq!(log.len(), 1);
     assert_eq!(log[0].sequence, store.log_end().unwrap());
@@ -359,7 +359,7 @@ fn alerts_are_urgent_and_all_else_is_bulk(store: &dyn Store) {
 fn a_member_passes_on_its_own_records_only(store: &dyn Store) {
     let (mut police, mut customs) = (Originator::new(1), Originator::new(2));
     let (own, others) = (customs.record(Kind::Alert), police.record(Kind::Alert));
-    publish(store, &[own.clone()]);
+    publish(store, std::slice::from_ref(&own));
     accept(store, "hub", &others);
     let listed = |relay| {
         let log = store.outbox(Lane::Urgent, relay, 0, 9).unwrap();
@@ -397,7 +397,7 @@ fn the_outbox_begins_after_the_cursor_and_ends_at_the_limit(store: &dyn Store) {
 fn records_are_found_by_selector_indexed_or_not(store: &dyn Store) {
     let mut police = Originator::new(1);
     let (own, other) = (police.record(Kind::Indicator), police.record(Kind::Alert));
-    publish(store, &[own.clone()]);
+    publish(store, std::slice::from_ref(&own));
     accept(store, "hub", &other);
     let found = |kind, value| ids(&store.records_about(kind, value).unwrap());
     for (kind, value) in [
@@ -409,7 +409,7 @@ fn records_are_found_by_selector_indexed_or_not(store: &dyn Store) {
     }
     assert!(found(SelectorKind::Container, "MSKU0000080").is_empty());
     assert!(found(SelectorKind::Mmsi, SHIP).is_empty());
-    assert!(found(SelectorKind::HsCode, "08").is_empty());
+    assert!(found(SelectorKind::HsCode, "080310").is_empty());
 }
 
 fn records_are_listed_newest_first_by_kind_and_origin(store: &dyn Store) {
@@ -453,15 +453,16 @@ fn ids_are_found_by_their_beginning(store: &dyn Store) {
     publish(store, &records);
     let first = records[0].id().to_string();
     for length in [1, 2, 3, 9, 64] {
+        let prefix = first.get(..length).unwrap();
         let mut expected: Vec<_> = records
             .iter()
             .map(|record| record.id())
-            .filter(|id| id.to_string().starts_with(&first[..length]))
+            .filter(|id| id.to_string().starts_with(prefix))
             .collect();
         expected.sort_unstable();
         let found = |prefix: &str| store.ids_with_prefix(prefix, 99).unwrap();
-        assert_eq!(found(&first[..length]), expected);
-        assert_eq!(found(&first[..length].to_uppercase()), expected);
+        assert_eq!(found(prefix), expected);
+        assert_eq!(found(&prefix.to_uppercase()), expected);
     }
     assert_eq!(store.ids_with_prefix("", 7).unwrap().len(), 7);
     for wrong in ["g", "0x", "%", &"0".repeat(65), "é"] {
