@@ -6,6 +6,7 @@
 
 #![cfg(test)]
 
+mod corpus;
 mod fixture;
 mod forge;
 mod frame_rules;
