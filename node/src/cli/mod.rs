@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A file for each command: its arguments as a clap struct with its help, its view, and one
-//! function that does it. To add a command, add its file, a variant of [`Command`] and its line
-//! in [`Command::run`]. A command returns a [`CliError`] instead of printing or ending the
+//! function that does it. To add a command, add its file, a variant of `Command` and its line
+//! in `Command::run`. A command returns a [`CliError`] instead of printing or ending the
 //! process, and speaks to a running node through its socket only.
 
 pub mod error;

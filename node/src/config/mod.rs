@@ -1,6 +1,6 @@
 //! `portcullis.toml`: what an administrator decides about one node.
 //!
-//! The file is read once and checked whole before anything is bound or opened: [`raw`] takes the
+//! The file is read once and checked whole before anything is bound or opened: `raw` takes the
 //! TOML apart, this module turns it into parsed types. [`keys`] is the one table of all keys, with
 //! the line that documents each; a key that is not in it is refused with the nearest that are.
 //! Secrets never stand in the file, only the place where each is found. Durations carry units.

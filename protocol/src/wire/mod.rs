@@ -1,6 +1,6 @@
 //! The generated types of the public contract (`proto/portcullis/v1`).
 //!
-//! They are what arrived, not what is believed: [`convert`] takes them apart once, and
+//! They are what arrived, not what is believed: `convert` takes them apart once, and
 //! everything else works with domain types.
 
 mod convert;
