@@ -322,3 +322,138 @@ fn parse_findings(file: &str, text: &str, errors: &cedar_policy::ParseErrors) ->
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: &str = "forbid (principal, action, resource) when { context.expired };\n";
+
+    fn read(files: &[(&str, &str)]) -> Result<Bundle, PolicyError> {
+        let files = files
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Bundle::from_files(&files.collect())
+    }
+
+    #[track_caller]
+    fn check_refused(files: &[(&str, &str)], message: &str) {
+        let error = read(files).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+
+    #[test]
+    fn a_permit_is_refused_and_says_what_to_write_instead() {
+        check_refused(
+            &[("own.cedar", "\npermit (principal, action, resource);")],
+            "`own.cedar` line 2, policy `own.cedar#1`: a bundle can only tighten the baseline \
+             and this is a `permit`; write what is not to be as `forbid",
+        );
+    }
+
+    #[test]
+    fn the_ids_of_the_baseline_are_its_own() {
+        check_refused(
+            &[("own.cedar", &format!("@id(\"base-h3-held\") {NEVER}"))],
+            "`own.cedar` line 1, policy `base-h3-held`: ids that start with `base-`",
+        );
+    }
+
+    #[test]
+    fn no_id_stands_twice_in_whatever_files() {
+        let named = format!("@id(\"one\")\n{NEVER}");
+        check_refused(
+            &[("a.cedar", &named), ("b.cedar", &format!("{NEVER}{named}"))],
+            "`b.cedar` line 2, policy `one`: its id stands already in `a.cedar` line 1",
+        );
+        // Nor may an `@id` take the name that an unnamed policy has.
+        check_refused(
+            &[("a.cedar", &format!("{NEVER}@id(\"a.cedar#1\") {NEVER}"))],
+            "`a.cedar` line 2, policy `a.cedar#1`: its id stands already in `a.cedar` line 1",
+        );
+    }
+
+    #[test]
+    fn a_text_that_is_no_cedar_is_refused_with_file_and_line() {
+        check_refused(
+            &[(
+                "own.cedar",
+                &format!("{NEVER}\nforbid (principal, action, resource) when {{"),
+            )],
+            "`own.cedar` line 3: ",
+        );
+        check_refused(&[("own.cedar", "hello")], "`own.cedar` line 1: ");
+    }
+
+    #[test]
+    fn every_file_that_is_no_cedar_is_named() {
+        let error = read(&[
+            ("a.cedar", "hello"),
+            ("b.cedar", NEVER),
+            ("c.cedar", "when"),
+        ]);
+        let error = error.unwrap_err();
+        let files: Vec<&str> = error.findings().iter().map(|it| it.file.as_str()).collect();
+        assert_eq!(files, ["a.cedar", "c.cedar"]);
+    }
+
+    #[test]
+    fn templates_are_refused() {
+        check_refused(
+            &[(
+                "own.cedar",
+                "\nforbid (principal == ?principal, action, resource);",
+            )],
+            "`own.cedar` line 2: templates are not used here",
+        );
+    }
+
+    #[test]
+    fn names_of_files_and_ids_stay_printable() {
+        for name in [
+            "",
+            "a b.cedar",
+            "../own.cedar",
+            "a\u{430}.cedar",
+            &"a".repeat(101),
+        ] {
+            assert_eq!(
+                read(&[(name, NEVER)]).unwrap_err(),
+                PolicyError::FileName(name.to_owned())
+            );
+        }
+        check_refused(
+            &[("own.cedar", &format!("\n@id(\"two words\") {NEVER}"))],
+            "`own.cedar` line 2: its `@id`",
+        );
+    }
+
+    #[test]
+    fn unnamed_policies_are_called_by_file_and_number() {
+        let bundle = read(&[("own.cedar", &NEVER.repeat(11))]).unwrap();
+        let ids: Vec<&str> = bundle.policies().map(|policy| policy.id.as_str()).collect();
+        assert_eq!(ids.len(), 11);
+        assert_eq!((ids[0], ids[10]), ("own.cedar#1", "own.cedar#11"));
+        let lines: Vec<usize> = bundle.policies().map(|policy| policy.line).collect();
+        assert_eq!(lines, (1..=11).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_digest_tells_names_from_texts() {
+        let digest = |files: &[(&str, &str)]| read(files).unwrap().digest();
+        assert_eq!(digest(&[]), Bundle::empty().digest());
+        let one = digest(&[("a.cedar", NEVER)]);
+        assert_ne!(one, digest(&[("b.cedar", NEVER)]));
+        assert_ne!(one, digest(&[("a.cedar", &format!("// note\n{NEVER}"))]));
+        assert_ne!(one, digest(&[("a.cedar", NEVER), ("b.cedar", "")]));
+        // sha256 of the label, a zero byte and the counted parts, computed apart from this code.
+        let mut input = b"portcullis policy bundle v1\0".to_vec();
+        for part in ["a.cedar", NEVER] {
+            input.extend([0, 0, 0, 0, 0, 0, 0]);
+            input.push(u8::try_from(part.len()).unwrap());
+            input.extend(part.as_bytes());
+        }
+        let expected: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(input).into();
+        assert_eq!(one.as_bytes(), &expected);
+    }
+}

@@ -18,8 +18,10 @@ use portcullis_protocol::digest::Digest;
 use crate::{
     bundle::{Bundle, Loaded, PolicyText, baseline},
     error::{Finding, PolicyError},
-    evaluate::{Evaluator, Names, PolicyId, Verdict},
+    evaluate::{Evaluator, Holds, PolicyId, Verdict},
+    facts::Action,
     sources::{BASELINE, SCHEMA, digest_of},
+    translate::Names,
 };
 
 /// The baseline and one authority's bundle, ready to decide.
@@ -78,6 +80,7 @@ impl Engine {
                 schema,
                 ids: ids.collect(),
                 policies: policy_set(&policies)?,
+                deciding: policy_set(policies.iter().filter(|it| it.holds() == Holds::No))?,
                 names: Names::parse()?,
                 authorizer: Authorizer::new(),
             },
@@ -133,6 +136,11 @@ impl Engine {
         verdict
     }
 
+    #[cfg(test)]
+    pub(crate) fn answer_afresh(&self, key: &[u8]) -> Verdict {
+        self.evaluator.evaluate(key)
+    }
+
     fn memo(&self) -> MutexGuard<'_, Memo> {
         self.memo.lock().unwrap_or_else(|poisoned| {
             // A thread died inside the cache: what it left is not to be trusted.
@@ -179,7 +187,9 @@ fn rules_digest(bundle: Digest) -> Digest {
     )
 }
 
-fn policy_set(policies: &[Loaded]) -> Result<PolicySet, PolicyError> {
+fn policy_set<'p>(
+    policies: impl IntoIterator<Item = &'p Loaded>,
+) -> Result<PolicySet, PolicyError> {
     let mut set = PolicySet::new();
     for loaded in policies {
         set.add(loaded.policy.clone())
@@ -193,17 +203,22 @@ fn policy_set(policies: &[Loaded]) -> Result<PolicySet, PolicyError> {
 fn validate(schema: &Schema, policies: &[Loaded]) -> Result<(), PolicyError> {
     let validator = Validator::new(schema.clone());
     let result = validator.validate(&policy_set(policies)?, ValidationMode::Strict);
-    let errors = result
+    let mut findings: Vec<Finding> = result
         .validation_errors()
-        .map(|error| finding(policies, error.policy_id().as_ref(), error));
-    let warnings = result
-        .validation_warnings()
-        .map(|warning| finding(policies, warning.policy_id().as_ref(), warning));
-    let mut findings: Vec<Finding> = errors.chain(warnings).collect();
+        .map(|error| finding(policies, error.policy_id().as_ref(), error))
+        .collect();
+    if findings.is_empty() {
+        let warnings = result.validation_warnings();
+        findings.extend(warnings.map(|it| finding(policies, it.policy_id().as_ref(), it)));
+    }
     if findings.is_empty() {
         return Ok(());
     }
-    findings.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
+    findings.sort_by(|left, right| {
+        let place = (&left.file, left.line).cmp(&(&right.file, right.line));
+        place.then_with(|| left.message.cmp(&right.message))
+    });
+    findings.dedup();
     Err(PolicyError::Invalid(findings))
 }
 
@@ -212,7 +227,19 @@ fn finding(policies: &[Loaded], id: &str, diagnostic: &dyn Diagnostic) -> Findin
     let help = help.unwrap_or_else(|| {
         "look up what a policy can see in `policy/schema/portcullis.cedarschema`".to_owned()
     });
-    let message = format!("{diagnostic}; {help}");
+    // Cedar says the same once for each action: all six have one shape.
+    let said = Action::ALL
+        .iter()
+        .fold(diagnostic.to_string(), |said, action| {
+            said.replace(
+                &format!(" in context for Portcullis::Action::\"{action}\""),
+                "",
+            )
+        });
+    let said = said
+        .strip_prefix(&format!("for policy `{id}`, "))
+        .unwrap_or(&said);
+    let message = format!("{said}; {help}");
     match policies.iter().find(|loaded| loaded.text.id.as_str() == id) {
         Some(loaded) => loaded.finding(diagnostic, message),
         None => Finding {
@@ -221,5 +248,183 @@ fn finding(policies: &[Loaded], id: &str, diagnostic: &dyn Diagnostic) -> Findin
             policy: Some(PolicyId::new(id).to_string()),
             message,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use portcullis_protocol::marking::Tlp;
+
+    use super::*;
+    use crate::{
+        Outcome, Roster,
+        testing::{engine, holding, id, indicator, marking, memo, register},
+    };
+
+    fn bundle(text: &str) -> Bundle {
+        let files = BTreeMap::from([("own.cedar".to_owned(), text.to_owned())]);
+        Bundle::from_files(&files).unwrap()
+    }
+
+    #[track_caller]
+    fn check_invalid(text: &str, line: usize, policy: &str, part: &str) {
+        let error = Engine::new(bundle(text), memo()).unwrap_err();
+        let [finding] = error.findings() else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (
+                finding.file.as_str(),
+                finding.line,
+                finding.policy.as_deref()
+            ),
+            ("own.cedar", line, Some(policy)),
+            "{error}"
+        );
+        assert!(finding.message.contains(part), "{error}");
+    }
+
+    #[test]
+    fn a_policy_that_does_not_fit_the_schema_is_refused_with_its_place() {
+        check_invalid(
+            "\n@id(\"typo\")\nforbid (principal, action, resource)\n  when { resource.secret };",
+            4,
+            "typo",
+            "attribute `secret`",
+        );
+        check_invalid(
+            "forbid (principal, action, resource)\n\
+             when { principal.kind == Portcullis::AuthorityKind::\"custom\" };",
+            2,
+            "own.cedar#1",
+            "custom",
+        );
+        check_invalid(
+            "forbid (principal, action == Portcullis::Action::\"send\", resource);",
+            1,
+            "own.cedar#1",
+            "send",
+        );
+        // May be absent: not to be read without `has`.
+        check_invalid(
+            "forbid (principal, action, resource) when { context.section.least_count < 5 };",
+            1,
+            "own.cedar#1",
+            "least_count",
+        );
+    }
+
+    #[test]
+    fn a_restriction_that_can_never_apply_is_refused() {
+        check_invalid(
+            "forbid (principal, action, resource) when { false };",
+            1,
+            "own.cedar#1",
+            "impossible",
+        );
+    }
+
+    #[test]
+    fn every_policy_of_the_baseline_is_named_explained_and_in_the_document() {
+        let document = include_str!("../../docs/policy.md");
+        let rows: BTreeSet<&str> = document
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `base-"))
+            .filter_map(|line| line.split_once('`'))
+            .map(|(id, _)| id)
+            .collect();
+        let engine = engine("");
+        let ids: BTreeSet<&str> = engine
+            .policies()
+            .map(|policy| policy.id.as_str().strip_prefix("base-").unwrap())
+            .collect();
+        assert_eq!(rows, ids);
+        for policy in engine.policies() {
+            assert!(!policy.comment.is_empty(), "{}", policy.id);
+        }
+    }
+
+    #[test]
+    fn explain_shows_a_policy_as_it_was_written() {
+        let text = "// Not on Sundays.\n//   Ask the duty officer.\n@id(\"sunday\")\n\
+                    forbid (principal, action, resource) when { context.expired };\n";
+        let engine = engine(text);
+        let sunday = engine.explain("sunday").unwrap();
+        assert_eq!(sunday.comment, "Not on Sundays.\nAsk the duty officer.");
+        assert!(
+            sunday.text.starts_with("@id(\"sunday\")\nforbid"),
+            "{}",
+            sunday.text
+        );
+        assert_eq!((sunday.file.as_str(), sunday.line), ("test.cedar", 3));
+        assert_eq!(engine.explain("monday"), None);
+        let held = engine.explain("base-h3-held").unwrap();
+        assert!(held.comment.starts_with("H3: other restrictions"));
+        assert!(held.held.is_some());
+    }
+
+    #[test]
+    fn the_rules_digest_changes_with_the_bundle() {
+        let first = engine("");
+        let second = engine("forbid (principal, action, resource) when { context.expired };");
+        assert_ne!(first.rules(), second.rules());
+        assert_ne!(first.bundle(), second.bundle());
+        assert_ne!(first.rules(), first.bundle());
+        assert_eq!(first.rules(), engine("").rules());
+    }
+
+    #[test]
+    fn like_records_share_an_answer_and_the_memo_stays_bounded() {
+        let engine = Engine::new(Bundle::empty(), NonZeroUsize::new(3).unwrap()).unwrap();
+        let roster = Roster::of(&register());
+        let (police, customs) = (id("police"), id("customs"));
+        let mut header = indicator(marking(Tlp::Green));
+        let ask = |header: &portcullis_protocol::record::Header| {
+            let mut holding = holding(&roster, &police, &police, header);
+            holding.form = [0, 1, 2].into_iter().collect();
+            assert_eq!(
+                engine.decide(&holding.towards(&customs).unwrap()).outcome(),
+                Outcome::Allow
+            );
+        };
+        ask(&header);
+        // Another record with the same marking: another id, key, time and digests.
+        header.sealed_at = header.sealed_at.plus_millis(5);
+        header.root = portcullis_protocol::record::RootTag::from_bytes([9; 16]);
+        ask(&header);
+        assert_eq!(engine.memo_counts(), MemoCounts { hits: 3, misses: 3 });
+        header.exercise = true;
+        ask(&header);
+        header.exercise = false;
+        ask(&header);
+        assert_eq!(engine.memo_counts(), MemoCounts { hits: 3, misses: 9 });
+        assert_eq!(engine.memo().answers.len(), 3);
+    }
+
+    #[test]
+    fn an_unknown_attribute_denies_even_if_it_came_past_validation() {
+        let text = "forbid (principal, action, resource) when { resource.secret };";
+        let mut policies = baseline().unwrap();
+        policies.extend(bundle(text).into_loaded());
+        let digest = Bundle::empty().digest();
+        let engine = Engine::unvalidated(schema().unwrap(), policies, digest, memo()).unwrap();
+        let roster = Roster::of(&register());
+        let (police, customs) = (id("police"), id("customs"));
+        let header = indicator(marking(Tlp::Clear));
+        let holding = holding(&roster, &police, &police, &header);
+        let decision = engine.decide(&holding.towards(&customs).unwrap());
+        assert_eq!(decision.outcome(), Outcome::Deny);
+        assert!(decision.permit().is_none());
+        assert!(decision.errors().all(|error| error.contains("own.cedar#1")));
+        assert_eq!(decision.policies(), [PolicyId::new("own.cedar#1")]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_key_are_denied() {
+        let verdict = engine("").answer_afresh(&[1, 2, 3]);
+        assert_eq!(verdict.outcome, Outcome::Deny);
+        assert_eq!(verdict.errors.len(), 1);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A decision is taken for each section of a record: may this authority have it, may it be used
 //! here (DESIGN §6). Policies see the record's header and the register's facts about authorities,
-//! never a body and never the time. The shipped [`baseline`](Bundle#tighten-only) permits; an
-//! authority's own [`Bundle`] can only forbid. What fails to evaluate is denied.
+//! never a body and never the time. The shipped baseline permits; an authority's
+//! own [`Bundle`] can only forbid. What fails to evaluate is denied.
 //!
 //! Top-down: a [`Holding`] says what record is at hand, [`Engine::decide`] answers with a
 //! [`FormDecision`], and only from one that allows comes a [`Permit`] to send. [`preview`] asks
@@ -20,7 +20,14 @@ mod key;
 mod member;
 mod preview;
 mod sources;
+mod translate;
 
+#[cfg(test)]
+mod baseline_table;
+#[cfg(test)]
+mod example_policies;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod testing;
 

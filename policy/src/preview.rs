@@ -71,3 +71,67 @@ fn row(decision: FormDecision) -> PreviewRow {
         decision,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_protocol::marking::Tlp;
+
+    use super::*;
+    use crate::{
+        Roster,
+        testing::{engine, holding, id, indicator, marking, register},
+    };
+
+    #[test]
+    fn a_preview_says_for_each_member_what_dispatch_would_decide() {
+        let roster = Roster::of(&register());
+        let police = id("police");
+        let header = indicator(marking(Tlp::Amber));
+        let engine = engine("");
+        let holding = holding(&roster, &police, &police, &header);
+        let rows = preview(&engine, [holding]).unwrap();
+        let table: Vec<(&str, String)> = rows
+            .iter()
+            .map(|row| {
+                let opened: Vec<&str> = row.opened.iter().map(|(_, tag)| tag.name()).collect();
+                (row.receiver.as_str(), opened.join(" "))
+            })
+            .collect();
+        let all = "subject assessment narrative source persons".to_owned();
+        assert_eq!(
+            table,
+            [
+                ("abroad", String::new()),
+                ("customs", all.clone()),
+                ("customs-b", all),
+                ("hub", "subject assessment narrative".to_owned()),
+                ("port", "subject assessment".to_owned()),
+                ("stranger", String::new()),
+                ("terminal", "subject assessment".to_owned()),
+            ]
+        );
+        for row in &rows {
+            let request = holding.towards(&row.receiver).unwrap();
+            assert_eq!(row.decision, engine.decide(&request));
+            assert_eq!(row.opened.len() + row.withheld.len(), 5);
+        }
+        let stranger = rows
+            .iter()
+            .find(|row| row.receiver == id("stranger"))
+            .unwrap();
+        assert_eq!(stranger.outcome, Outcome::Deny);
+        assert_eq!(
+            stranger.policies[0].as_str(),
+            "base-tlp-amber-organisation-and-clients"
+        );
+    }
+
+    #[test]
+    fn an_authority_that_the_register_does_not_list_has_no_preview() {
+        let roster = Roster::of(&register());
+        let gone = id("gone");
+        let header = indicator(marking(Tlp::Amber));
+        let rows = preview(&engine(""), [holding(&roster, &gone, &gone, &header)]);
+        assert_eq!(rows, Err(UnknownMember(gone)));
+    }
+}
