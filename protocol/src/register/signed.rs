@@ -129,23 +129,24 @@ impl SignedRegister {
         self.signatures.iter().map(|(id, _)| *id)
     }
 
-    /// How many of `keys` have signed; each counts once.
-    fn signatures_of(&self, keys: &[PublicKey]) -> usize {
-        let mut signed = BTreeSet::new();
-        for (id, signature) in &self.signatures {
+    /// Those of `keys` whose signature is there and verifies.
+    #[must_use]
+    pub fn signed_by(&self, keys: &[PublicKey]) -> BTreeSet<KeyId> {
+        let verifies = |id: &KeyId, signature: &[u8; 64]| {
             let key = keys.iter().find(|key| key.id() == *id);
-            let valid = key.is_some_and(|key| {
+            key.is_some_and(|key| {
                 verify_detached::<RegisterType>(&self.payload, signature, key).is_ok()
-            });
-            if valid {
-                signed.insert(*id);
-            }
-        }
-        signed.len()
+            })
+        };
+        self.signatures
+            .iter()
+            .filter(|(id, signature)| verifies(id, signature))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     fn require_signatures(&self, by: &Register, whose: &str) -> Result<(), Refusal> {
-        let signed = self.signatures_of(&by.governance);
+        let signed = self.signed_by(&by.governance).len();
         let needed = usize::try_from(by.threshold).unwrap_or(usize::MAX);
         if signed >= needed {
             return Ok(());
