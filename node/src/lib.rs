@@ -11,6 +11,7 @@ pub mod files;
 pub mod health;
 pub mod home;
 pub mod intake;
+pub mod key_file;
 pub mod keyring;
 pub mod membership;
 pub mod metrics;
