@@ -7,17 +7,11 @@
 //! crl/*.crl                revocation lists of the members' authorities
 //! register/*.register      every epoch of the register, by number
 //! policy/*.cedar           the authority's own policies
-//! data/node.db, keys.db    the store
+//! data/                    the store
 //! admin.sock               where the command line speaks to the running node
 //! ```
 
 use std::path::{Path, PathBuf};
-
-/// Where a node lives if nobody says otherwise.
-pub const DEFAULT_HOME: &str = "/var/lib/portcullis";
-
-/// The environment variable that names the home.
-pub const HOME_VARIABLE: &str = "PORTCULLIS_HOME";
 
 /// The folder of a node. That it exists is not said by having this value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,21 +21,6 @@ impl Home {
     /// The home in this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())
-    }
-
-    /// The home that the command line names, else the environment, else [`DEFAULT_HOME`].
-    #[must_use]
-    pub fn choose(named: Option<PathBuf>) -> Self {
-        let from_environment = || {
-            std::env::var_os(HOME_VARIABLE)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        Self(
-            named
-                .or_else(from_environment)
-                .unwrap_or_else(|| DEFAULT_HOME.into()),
-        )
     }
 
     /// The folder itself.
@@ -98,33 +77,15 @@ impl Home {
         self.0.join("data")
     }
 
-    /// The store's database.
-    #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.data().join("node.db")
-    }
-
-    /// The store's key table.
-    #[must_use]
-    pub fn key_database(&self) -> PathBuf {
-        self.data().join("keys.db")
-    }
-
     /// The socket of the running node.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.0.join("admin.sock")
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_goes_before_the_default() {
-        let named = Home::choose(Some("/srv/node".into()));
-        assert_eq!(named.config(), Path::new("/srv/node/portcullis.toml"));
-        assert_eq!(named.keys(), Path::new("/srv/node/keys/node.keys"));
+    /// The sign that `portcullis init` has begun here and has not ended.
+    #[must_use]
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.0.join(".init-unfinished")
     }
 }

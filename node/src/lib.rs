@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod observe;
 pub mod runtime;
 pub mod secret;
+pub mod setup;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testbed;

@@ -158,7 +158,11 @@ fn in_order(paths: &[PathBuf]) -> Result<Vec<(PathBuf, SignedRegister)>, ChainEr
 }
 
 /// Reads an epoch from a file; nothing is verified.
-pub(super) fn read_epoch(path: &Path) -> Result<SignedRegister, ChainError> {
+///
+/// # Errors
+///
+/// [`ChainError`] if it is none.
+pub fn read_epoch(path: &Path) -> Result<SignedRegister, ChainError> {
     SignedRegister::decode(&files::read(path)?)
         .map_err(|error: RegisterError| ChainError::refused(path, error.into()))
 }

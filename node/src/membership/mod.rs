@@ -1,13 +1,26 @@
 //! Membership by files: how a federation's register is made, signed, checked and installed.
 //!
-//! Nothing here is decided anew: every rule is [`portcullis_protocol::register`]'s. What this
-//! module adds is files, and a home in which every epoch is kept, so that a node starts from a
-//! chain that it verifies from its pin each time.
+//! ```text
+//! found ─▶ epoch 1 ─sign k times─▶ pin ─▶ every node's configuration
+//! request (a node's home) ─▶ admit ─▶ epoch e+1 ─sign k times─▶ install in every home
+//! ```
+//!
+//! No rule is decided anew here: they are all [`portcullis_protocol::register`]'s. This module
+//! adds files, and a home in which every epoch is kept, so that a node starts from a chain that
+//! it verifies from its pin each time.
 
+mod admit;
 mod chain;
+mod governance;
+mod request;
 
-pub use chain::{ChainError, epoch_path, install, load_chain, verify_files};
+pub use admit::{Admission, AdmitError, Admitted, admit};
+pub use chain::{ChainError, epoch_path, install, load_chain, read_epoch, verify_files};
+pub use governance::{FoundError, SignError, Signatures, found, sign};
+pub use request::{MemberFacts, RequestError, make_request, read_request};
 
+#[cfg(test)]
+mod admit_tests;
 #[cfg(test)]
 mod chain_tests;
 #[cfg(test)]

@@ -1,0 +1,260 @@
+//! How a node comes to be: `portcullis init` and the certificate that its authority's CA sends.
+//!
+//! ```text
+//! init: mark the home unfinished → folders → keys → certificate request → configuration → unmark
+//! ```
+//!
+//! A home is made once. A process that is killed in the middle leaves the mark, with which no
+//! command takes the home for a node; the next `init` clears what the first had made and starts
+//! anew. Refuses a home that is a node already: keys are never overwritten.
+
+mod certificate;
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    net::SocketAddr,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+};
+
+use portcullis_protocol::{
+    digest::Digest,
+    identifiers::{AuthorityId, FederationId, NodeId},
+    register::node_uri,
+};
+use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
+
+pub use certificate::{
+    CertificateFault, Own, PemError, certificate_authority, check_certificate, install_certificate,
+    read_certificates,
+};
+
+use crate::{
+    config::{Config, ConfigError, dns_name::DnsName, keys::render},
+    files::{self, Access, FileError},
+    home::Home,
+    keyring::{Keyring, KeyringError},
+    secret::KeySource,
+};
+
+/// What is decided about a node before it is made.
+#[derive(Debug, Clone)]
+pub struct NewNode {
+    /// The federation.
+    pub federation: FederationId,
+    /// The authority whose node it is.
+    pub authority: AuthorityId,
+    /// The node.
+    pub node: NodeId,
+    /// The one DNS name of its certificate.
+    pub dns_name: DnsName,
+    /// Where peers connect to.
+    pub listen: SocketAddr,
+    /// The digest of the register's first epoch.
+    pub register_pin: Digest,
+    /// Where the passphrase of its keys comes from.
+    pub key: KeySource,
+    /// Where metrics and health are served, if not where they usually are.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Why a node was not made. Nothing is half done then.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// It is a node already.
+    #[error("`{}` is a node already; its keys are never made anew: name another home with `--home`", .0.display())]
+    AlreadyMade(PathBuf),
+    /// Someone else is making it.
+    #[error("`portcullis init` is running in `{}` already; wait for it to end", .0.display())]
+    Running(PathBuf),
+    /// An `init` was stopped halfway.
+    #[error("`portcullis init` was stopped halfway in `{}`; run it again, it starts anew", .0.display())]
+    Unfinished(PathBuf),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The keys.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The configuration that would be written is not one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A path that TOML cannot hold.
+    #[error("`{}` is not text in UTF-8; name the passphrase file by another path", .0.display())]
+    Path(PathBuf),
+    /// The certificate request.
+    #[error("the certificate request cannot be made: {0}")]
+    Request(#[from] rcgen::Error),
+}
+
+/// Makes a node in `home`: keys, certificate request and configuration.
+///
+/// # Errors
+///
+/// [`SetupError`]; nothing is half done then.
+pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
+    let config = configuration(node)?;
+    // The passphrase is read first: without it not even a folder is made.
+    node.key.read().map_err(KeyringError::from)?;
+    files::create_folder(home.folder())?;
+    let mark = begin(home)?;
+    for folder in folders(home) {
+        files::create_folder(&folder)?;
+    }
+    let keyring = Keyring::create(home, &node.key)?;
+    let request = certificate_request(&keyring, &node.dns_name, &node.federation, &node.node)?;
+    files::create(
+        &home.certificate_request(),
+        request.as_bytes(),
+        Access::Everyone,
+    )?;
+    files::create(&home.config(), config.as_bytes(), Access::Everyone)?;
+    end(home, mark)?;
+    Ok(keyring)
+}
+
+/// Loads the configuration of a node that was made whole.
+///
+/// # Errors
+///
+/// [`SetupError::Unfinished`] if `init` was stopped halfway, and what is wrong with the file.
+pub fn load_config(home: &Home) -> Result<Config, SetupError> {
+    if home.unfinished().exists() {
+        return Err(SetupError::Unfinished(home.folder().to_owned()));
+    }
+    Ok(Config::load(&home.config())?)
+}
+
+/// The request (PKCS #10, PEM) for the certificate of a node: one DNS name and one URI.
+///
+/// # Errors
+///
+/// [`SetupError::Request`] if the cryptography refuses.
+pub fn certificate_request(
+    keyring: &Keyring,
+    dns_name: &DnsName,
+    federation: &FederationId,
+    node: &NodeId,
+) -> Result<String, SetupError> {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, dns_name.as_str());
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject;
+    params.subject_alt_names = vec![
+        SanType::DnsName(dns_name.as_str().try_into()?),
+        SanType::URI(node_uri(federation, node).try_into()?),
+    ];
+    Ok(params.serialize_request(&keyring.tls_pair()?)?.pem()?)
+}
+
+/// The text of the configuration, checked as the node will check it.
+fn configuration(node: &NewNode) -> Result<String, SetupError> {
+    let mut given = vec![
+        ("federation", quoted(node.federation.as_ref())),
+        ("authority", quoted(node.authority.as_ref())),
+        ("node", quoted(node.node.as_ref())),
+        ("dns_name", quoted(node.dns_name.as_str())),
+        ("listen", quoted(&node.listen.to_string())),
+        ("register_pin", quoted(&node.register_pin.to_string())),
+    ];
+    given.push(match &node.key {
+        KeySource::PassphraseFile(path) => {
+            // Absolute: the node may be started in another folder.
+            let path = std::path::absolute(path)
+                .map_err(|source| FileError::system("find", path, source))?;
+            let text = path
+                .to_str()
+                .ok_or_else(|| SetupError::Path(path.clone()))?;
+            ("key.passphrase_file", quoted(text))
+        }
+        KeySource::SystemdCredential(name) => ("key.systemd_credential", quoted(name)),
+    });
+    if let Some(metrics) = node.metrics {
+        given.push(("metrics.listen", quoted(&metrics.to_string())));
+    }
+    let text = render(&given);
+    Config::parse("portcullis.toml".as_ref(), &text)?;
+    Ok(text)
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn folders(home: &Home) -> Vec<PathBuf> {
+    let of_file = |path: PathBuf| path.parent().map(PathBuf::from).unwrap_or_default();
+    vec![
+        of_file(home.keys()),
+        of_file(home.certificate()),
+        home.revocation_lists(),
+        home.register(),
+        home.policy(),
+        home.data(),
+    ]
+}
+
+/// Marks the home unfinished and keeps others out; clears what an `init` that was stopped made.
+fn begin(home: &Home) -> Result<File, SetupError> {
+    let path = home.unfinished();
+    let failed = |source| FileError::system("write", &path, source);
+    match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(mark) => {
+            lock(home, &mark)?;
+            if home.config().exists() || home.keys().exists() {
+                end(home, mark)?;
+                return Err(SetupError::AlreadyMade(home.folder().to_owned()));
+            }
+            files::sync_folder_of(&path)?;
+            Ok(mark)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let mark = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+            lock(home, &mark)?;
+            clear(home)?;
+            Ok(mark)
+        }
+        Err(source) => Err(failed(source).into()),
+    }
+}
+
+/// Holds the mark for this process; it must still be the one in the home.
+fn lock(home: &Home, mark: &File) -> Result<(), SetupError> {
+    let path = home.unfinished();
+    let running = || SetupError::Running(home.folder().to_owned());
+    let failed = |source| FileError::system("lock", &path, source);
+    match mark.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(running()),
+        Err(TryLockError::Error(source)) => return Err(failed(source).into()),
+    }
+    let held = mark.metadata().map_err(failed)?;
+    match fs::metadata(&path) {
+        Ok(present) if (present.dev(), present.ino()) == (held.dev(), held.ino()) => Ok(()),
+        // Another has ended well, or begun, since the file was opened.
+        Ok(_) | Err(_) => Err(running()),
+    }
+}
+
+/// Removes what an `init` that was stopped had made; nothing has been used of it.
+fn clear(home: &Home) -> Result<(), FileError> {
+    for path in [home.config(), home.certificate_request(), home.keys()] {
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(FileError::system("remove", &path, source)),
+        }
+    }
+    Ok(())
+}
+
+fn end(home: &Home, mark: File) -> Result<(), FileError> {
+    let path = home.unfinished();
+    fs::remove_file(&path).map_err(|source| FileError::system("remove", &path, source))?;
+    drop(mark);
+    files::sync_folder_of(&path)
+}
+
+#[cfg(test)]
+mod tests;
