@@ -193,6 +193,17 @@ pub fn create_folder(path: &Path) -> Result<(), FileError> {
 ///
 /// [`FileError`].
 pub fn list(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
+    let mut paths = list_all(folder)?;
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    Ok(paths)
+}
+
+/// What is in a folder, by name; nothing if the folder is not there.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn list_all(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let failed = |source| FileError::system("list", folder, source);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -202,7 +213,6 @@ pub fn list(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
     let mut paths = entries
         .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
         .collect::<Result<Vec<_>, _>>()?;
-    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
     paths.sort();
     Ok(paths)
 }

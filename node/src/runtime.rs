@@ -225,19 +225,10 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> 
         })
 }
 
-/// Opens the store, or makes it in a home that has none.
-fn open_store(home: &Home, keyring: &Keyring) -> Result<SqliteStore, StoreError> {
-    if home.database().exists() {
-        SqliteStore::open(&home.data(), &keyring.store)
-    } else {
-        SqliteStore::create(&home.data(), &keyring.store)
-    }
-}
-
 fn load(home: &Home, config: &Config) -> Result<(Core, Writer), StartError> {
     let keyring = Keyring::load(home, &config.key)?;
     let standing = Standing::load(home, config, &keyring)?;
-    let store: Arc<dyn Store> = Arc::new(open_store(home, &keyring)?);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&home.data(), &keyring.store)?);
     let (stopper, writer) = Writer::start(Arc::clone(&store), abort_on_disk_failure())?;
     let backoff = Backoff {
         first_ms: millis(config.retry.first),

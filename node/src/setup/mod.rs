@@ -1,7 +1,8 @@
 //! How a node comes to be: `portcullis init` and the certificate that its authority's CA sends.
 //!
 //! ```text
-//! init: mark the home unfinished → folders → keys → certificate request → configuration → unmark
+//! init: mark the home unfinished → folders → keys → store → certificate request
+//!   → configuration → unmark
 //! ```
 //!
 //! A home is made once. A process that is killed in the middle leaves the mark, with which no
@@ -36,6 +37,7 @@ use crate::{
     home::Home,
     keyring::{Keyring, KeyringError},
     secret::KeySource,
+    store::{SqliteStore, StoreError},
 };
 
 /// What is decided about a node before it is made.
@@ -77,6 +79,9 @@ pub enum SetupError {
     /// The keys.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The configuration that would be written is not one.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -88,7 +93,7 @@ pub enum SetupError {
     Request(#[from] rcgen::Error),
 }
 
-/// Makes a node in `home`: keys, certificate request and configuration.
+/// Makes a node in `home`: keys, store, certificate request and configuration.
 ///
 /// # Errors
 ///
@@ -103,6 +108,8 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
         files::create_folder(&folder)?;
     }
     let keyring = Keyring::create(home, &node.key)?;
+    // Here and never later: a node whose store is gone must not go on with an empty one.
+    SqliteStore::create(&home.data(), &keyring.store)?;
     let request = certificate_request(&keyring, &node.dns_name, &node.federation, &node.node)?;
     files::create(
         &home.certificate_request(),
@@ -239,7 +246,9 @@ fn lock(home: &Home, mark: &File) -> Result<(), SetupError> {
 
 /// Removes what an `init` that was stopped had made; nothing has been used of it.
 fn clear(home: &Home) -> Result<(), FileError> {
-    for path in [home.config(), home.certificate_request(), home.keys()] {
+    let mut made = vec![home.config(), home.certificate_request(), home.keys()];
+    made.extend(files::list_all(&home.data())?);
+    for path in made {
         match fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
