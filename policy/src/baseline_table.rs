@@ -507,7 +507,7 @@ fn only_a_decision_to_send_gives_a_permit_and_it_covers_nothing_else() {
 }
 
 #[test]
-fn the_rule_of_an_answer_says_whether_it_was_denied_held_or_failed() {
+fn the_rule_of_an_answer_says_whether_it_was_denied_or_held() {
     let asked = Asked {
         here: "customs",
         to: "customs",
@@ -521,6 +521,10 @@ fn the_rule_of_an_answer_says_whether_it_was_denied_held_or_failed() {
     assert_eq!(rule("", &indicator(marked)), Some(Rule::PolicyHeld));
     let named = indicator(to(&["port"], marking(Tlp::Green)));
     assert_eq!(rule("", &named), Some(Rule::PolicyDenied));
+}
+
+#[test]
+fn forbid_that_errors_denies() {
     let overflows = r#"forbid (principal, action, resource)
         when { context.section has least_count &&
                context.section.least_count + 9223372036854775807 < 0 };"#;
