@@ -297,7 +297,7 @@ pub enum Admission {
     /// It is taken in, in this form.
     Admitted {
         /// The record without the sections that are not taken in.
-        record: VerifiedRecord,
+        record: Box<VerifiedRecord>,
         /// How the decision is noted.
         note: DecisionNote,
     },
@@ -318,7 +318,10 @@ pub enum Admission {
 fn admission(record: &VerifiedRecord, decision: &FormDecision) -> Admission {
     let note = note(decision);
     match (decision.rule(), record.withhold(decision.opened())) {
-        (None, Ok(record)) => Admission::Admitted { record, note },
+        (None, Ok(record)) => Admission::Admitted {
+            record: Box::new(record),
+            note,
+        },
         (Some(Rule::PolicyHeld), _) => Admission::Held { note },
         (Some(rule), _) => Admission::Denied { rule, note },
         (None, Err(_)) => Admission::Denied {

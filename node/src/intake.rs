@@ -81,7 +81,10 @@ impl Judge<'_> {
 
     fn admission(&self, record: VerifiedRecord) -> Judgement {
         match self.decider.admit(&record, self.peer, self.now) {
-            Admission::Admitted { record, note } => Judgement::Admit { record, note },
+            Admission::Admitted { record, note } => Judgement::Admit {
+                record: *record,
+                note,
+            },
             Admission::Denied { rule, note } => Judgement::Refuse { rule, note },
             Admission::Held { note } => Judgement::Hold {
                 record,
@@ -94,12 +97,13 @@ impl Judge<'_> {
 
 fn refused(refusal: &Refusal) -> Judgement {
     tracing::warn!(%refusal, "an item is refused");
-    match refusal.rule {
-        rule @ Rule::SealingKey => Judgement::RefuseForNow { rule },
-        rule => Judgement::Refuse {
-            rule,
-            note: DecisionNote::default(),
-        },
+    let rule = refusal.rule;
+    if rule == Rule::SealingKey {
+        return Judgement::RefuseForNow { rule };
+    }
+    Judgement::Refuse {
+        rule,
+        note: DecisionNote::default(),
     }
 }
 

@@ -118,7 +118,7 @@ impl Driver {
         while let Some(effect) = waiting.pop_front() {
             let event = match effect {
                 Effect::Plan => Some(self.plan().await),
-                Effect::Commit(write) => Some(self.commit(write).await),
+                Effect::Commit(write) => Some(self.commit(*write).await),
                 Effect::Send(frame) => Some(self.send(&frame).await),
                 Effect::WakeAt(time) => {
                     self.wake_at = Some(time);

@@ -65,7 +65,7 @@ pub enum Effect {
     /// Plan what comes after the durable cursor.
     Plan,
     /// Make this durable.
-    Commit(Write),
+    Commit(Box<Write>),
     /// Send this frame.
     Send(Box<SentFrame>),
     /// Wake the machine at this time.
@@ -181,13 +181,13 @@ impl Machine {
             })
         });
         self.state = State::Intending(flight);
-        vec![Effect::Commit(Write::Intend(Intend {
+        vec![Effect::Commit(Box::new(Write::Intend(Intend {
             peer: self.peer.clone(),
             lane: self.lane,
             now,
             entries,
             cursor: passes,
-        }))]
+        })))]
     }
 
     /// Nothing to do: waits, unless something came up meanwhile.
@@ -224,7 +224,7 @@ impl Machine {
         };
         self.failures = 0;
         self.state = State::Settling;
-        vec![Effect::Commit(Write::Settle(Settle {
+        vec![Effect::Commit(Box::new(Write::Settle(Settle {
             peer: self.peer.clone(),
             lane: self.lane,
             now,
@@ -233,7 +233,7 @@ impl Machine {
             cursor: flight.cursor,
             next_sequence: flight.next_sequence,
             retry_at: now.plus_millis(self.backoff.after(ATTEMPTS_BETWEEN_RETRIES)),
-        }))]
+        })))]
     }
 
     fn failed(&mut self, now: Timestamp) -> Vec<Effect> {
@@ -337,6 +337,30 @@ mod tests {
         }
     }
 
+    #[track_caller]
+    fn committed(effects: &[Effect]) -> &Write {
+        let [Effect::Commit(write)] = effects else {
+            panic!("{effects:?}");
+        };
+        write
+    }
+
+    #[track_caller]
+    fn intended(effects: &[Effect]) -> &Intend {
+        let Write::Intend(intend) = committed(effects) else {
+            panic!("{effects:?}");
+        };
+        intend
+    }
+
+    #[track_caller]
+    fn settled(effects: &[Effect]) -> &Settle {
+        let Write::Settle(settle) = committed(effects) else {
+            panic!("{effects:?}");
+        };
+        settle
+    }
+
     fn machine() -> Machine {
         Machine::new("antwerp-1".parse().unwrap(), Lane::Bulk, BACKOFF)
     }
@@ -358,7 +382,7 @@ mod tests {
             [Effect::Plan]
         ));
         let effects = machine.handle(Event::Planned(plan(Some(frame()), None)), NOW);
-        assert!(matches!(effects[..], [Effect::Commit(Write::Intend(_))]));
+        intended(&effects);
         let effects = machine.handle(Event::Committed, NOW);
         assert!(matches!(effects[..], [Effect::Send(_)]));
     }
@@ -368,16 +392,11 @@ mod tests {
         let mut machine = machine();
         machine.handle(Event::Wake, NOW);
         let effects = machine.handle(Event::Planned(plan(Some(frame()), None)), NOW);
-        let [Effect::Commit(Write::Intend(intend))] = &effects[..] else {
-            panic!("{effects:?}");
-        };
-        assert_eq!(intend.cursor, None);
+        assert_eq!(intended(&effects).cursor, None);
         machine.handle(Event::Committed, NOW);
         let answer = receipt(&frame(), Some(Outcome::Accepted));
         let effects = machine.handle(Event::Answered(Box::new(answer)), NOW);
-        let [Effect::Commit(Write::Settle(settle))] = &effects[..] else {
-            panic!("{effects:?}");
-        };
+        let settle = settled(&effects);
         assert_eq!((settle.cursor, settle.next_sequence), (Some(9), 6));
     }
 
@@ -386,10 +405,7 @@ mod tests {
         let mut machine = machine();
         machine.handle(Event::Wake, NOW);
         let effects = machine.handle(Event::Planned(plan(None, Some(7))), NOW);
-        let [Effect::Commit(Write::Intend(intend))] = &effects[..] else {
-            panic!("{effects:?}");
-        };
-        assert_eq!(intend.cursor, Some(7));
+        assert_eq!(intended(&effects).cursor, Some(7));
         assert!(matches!(
             machine.handle(Event::Committed, NOW)[..],
             [Effect::Plan]

@@ -116,7 +116,7 @@ impl Planner<'_> {
         } else {
             retry
         };
-        self.into_plan(position, gathered, next_due)
+        self.concluded(position, gathered, next_due)
     }
 
     fn gather(
@@ -187,7 +187,7 @@ impl Planner<'_> {
         }
     }
 
-    fn into_plan(
+    fn concluded(
         &self,
         position: DispatchPosition,
         gathered: Gathered,

@@ -109,7 +109,8 @@ async fn answer(
         .await
         .map_err(|error| internal(&error))?;
     match judged.map_err(|error| internal(&error))? {
-        Judged::Refused { receipt, event } => {
+        Judged::Refused(refused) => {
+            let Refused { receipt, event } = *refused;
             core.metrics().frames_refused.inc();
             core.note(event).await;
             Ok(receipt)
@@ -178,11 +179,13 @@ struct Reception {
 
 /// What became of a frame before the store saw it.
 enum Judged {
-    Refused {
-        receipt: wire::Receipt,
-        event: Event,
-    },
+    Refused(Box<Refused>),
     Items(Box<Items>),
+}
+
+struct Refused {
+    receipt: wire::Receipt,
+    event: Event,
 }
 
 struct Items {
@@ -208,13 +211,13 @@ impl Reception {
                 tracing::warn!(peer = %self.peer, oversized, refusal = %refused, "a frame is refused");
                 let event = self.event(&refused.refusal.to_string());
                 let receipt = refused.answer(hop, self.signing())?;
-                return Ok(Judged::Refused { receipt, event });
+                return Ok(Judged::Refused(Box::new(Refused { receipt, event })));
             }
         };
         if register.node(&self.peer).is_none() {
             let event = self.event("the register lists the peer no more");
             let receipt = self.refuse(&frame, Rule::FrameSender)?;
-            return Ok(Judged::Refused { receipt, event });
+            return Ok(Judged::Refused(Box::new(Refused { receipt, event })));
         }
         let intake = Judge {
             decider: &self.decider,
