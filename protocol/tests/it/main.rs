@@ -6,6 +6,7 @@
 
 #![cfg(test)]
 
+mod batch_rules;
 mod corpus;
 mod fixture;
 mod forge;

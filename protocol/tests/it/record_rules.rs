@@ -1,6 +1,4 @@
-//! RE-01 to RE-19: what is refused about a record, each under its own rule.
-
-use std::sync::Arc;
+//! RE-01 to RE-12, RE-17 and RE-19: what is refused about a header and its sections.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -16,12 +14,12 @@ use prost::Message as _;
 
 use crate::{
     fixture::{assert_refused, indicator, indicator_draft, marking, seal, verify},
-    forge::{Forgery, altered, flipped, labelled, sign, sign_payload},
+    forge::{Forgery, altered, flipped},
 };
 
 /// A good record whose header was changed by its own originator before signing.
 #[track_caller]
-fn check_header(rule: Rule, change: impl FnOnce(&mut wire::Header)) {
+pub(crate) fn check_header(rule: Rule, change: impl FnOnce(&mut wire::Header)) {
     let mut forgery = Forgery::of_indicator();
     change(&mut forgery.header);
     assert_refused(verify(&forgery.seal()), rule);
@@ -29,7 +27,7 @@ fn check_header(rule: Rule, change: impl FnOnce(&mut wire::Header)) {
 
 /// A good record that was changed on the way.
 #[track_caller]
-fn check_altered(rule: Rule, change: impl FnOnce(&mut wire::Record)) {
+pub(crate) fn check_altered(rule: Rule, change: impl FnOnce(&mut wire::Record)) {
     assert_refused(verify(&altered(&indicator(), change)), rule);
 }
 
@@ -466,153 +464,6 @@ fn re_12_unreadable_section_body_when_the_least_count_is_another() {
     let mut forgery = Forgery::of_indicator();
     forgery.header.sections[2].least_count = 5;
     assert_refused(verify(&forgery.seal()), Rule::SectionBody);
-}
-
-fn batch_of_four() -> Vec<SealedRecord> {
-    seal(vec![indicator_draft(); 4], 11)
-}
-
-#[test]
-fn re_13_batch_path_of_the_wrong_shape() {
-    let record = &batch_of_four()[0];
-    let check = |change: fn(&mut wire::Record)| {
-        assert_refused(verify(&altered(record, change)), Rule::PathShape);
-    };
-    check(|record| record.path = record.path.slice(..32));
-    check(|record| record.path = [&record.path[..], &[0; 32]].concat().into());
-    check(|record| record.path = record.path.slice(..63));
-    check(|record| record.path = Bytes::new());
-    check(|record| record.leaf = 4);
-    check(|record| record.leaf = u32::MAX);
-    check(|record| record.blind = Bytes::from_static(&[0; 15]));
-    check(|record| record.blind = Bytes::new());
-}
-
-#[test]
-fn re_14_record_that_is_not_in_its_batch() {
-    let records = batch_of_four();
-    for leaf in (0..4).filter(|leaf| *leaf != records[0].wire().leaf) {
-        let moved = altered(&records[0], |record| record.leaf = leaf);
-        assert_refused(verify(&moved), Rule::PathRoot);
-    }
-    let blind = altered(&records[0], |record| {
-        record.blind = flipped(&record.blind, 3)
-    });
-    assert_refused(verify(&blind), Rule::PathRoot);
-    let path = altered(&records[0], |record| {
-        record.path = flipped(&record.path, 300)
-    });
-    assert_refused(verify(&path), Rule::PathRoot);
-    let path = altered(&records[0], |record| {
-        record.path = records[1].wire().path.clone()
-    });
-    assert_refused(verify(&path), Rule::PathRoot);
-}
-
-#[test]
-fn re_14_record_that_is_not_in_its_batch_though_its_header_reads() {
-    // Loosened by a hub: the header still reads, but hashes to another leaf.
-    let mut header = wire::Header::decode(indicator().wire().header.clone()).unwrap();
-    header.marking.as_mut().unwrap().tlp = wire::Tlp::Clear.into();
-    check_altered(Rule::PathRoot, |record| {
-        record.header = header.encode_to_vec().into()
-    });
-    // A field that this version does not know is part of what was signed.
-    check_altered(Rule::PathRoot, |record| {
-        record.header = [&record.header[..], &[0x98, 0x06, 0x01]].concat().into();
-    });
-}
-
-#[test]
-fn re_14_record_that_is_not_in_its_batch_but_an_inner_node_of_it() {
-    // The attacker wants `blind ‖ header digest` to hash to an inner node: other labels.
-    let records = batch_of_four();
-    let record = records[0].wire();
-    let id = labelled("portcullis record v1", &[&record.header]);
-    let leaf = labelled("portcullis batch leaf v1", &[&record.blind, &id]);
-    let sibling: [u8; 32] = record.path[..32].try_into().unwrap();
-    let pair = if record.leaf.is_multiple_of(2) {
-        [leaf, sibling]
-    } else {
-        [sibling, leaf]
-    };
-    let inner = labelled("portcullis batch node v1", &[&pair[0], &pair[1]]);
-    // The inner node's own place and path lead to the root, but no leaf hashes to it…
-    let collapsed = altered(&records[0], |record| {
-        record.leaf /= 2;
-        record.path = record.path.slice(32..);
-    });
-    // …and the path is one short of what the statement says.
-    assert_refused(verify(&collapsed), Rule::PathShape);
-    // A statement over the collapsed tree would need the originator's signature.
-    let mut forgery = Forgery::of(&records[0]);
-    forgery.statement.tree_size = 2;
-    let outer: [u8; 32] = record.path[32..].try_into().unwrap();
-    let halves = if record.leaf / 2 == 0 {
-        [inner, outer]
-    } else {
-        [outer, inner]
-    };
-    let root = labelled("portcullis batch node v1", &[&halves[0], &halves[1]]);
-    assert_eq!(
-        root[..],
-        forgery.statement.root[..],
-        "the tree is the one of DESIGN"
-    );
-    let statement = sign(&forgery.statement, &forgery.key);
-    let resigned = SealedRecord::new(collapsed.wire().clone(), statement);
-    assert_refused(verify(&resigned), Rule::PathRoot);
-}
-
-#[test]
-fn re_15_malformed_batch_statement() {
-    let check = |change: &dyn Fn(&mut wire::BatchStatement)| {
-        let mut forgery = Forgery::of_indicator();
-        change(&mut forgery.statement);
-        let good = indicator();
-        let statement = sign(&forgery.statement, &forgery.key);
-        let sealed = SealedRecord::new(good.wire().clone(), statement);
-        assert_refused(verify(&sealed), Rule::BatchStatement);
-    };
-    for size in [0, 3, 1023, 2048, 1 << 31] {
-        check(&|statement| statement.tree_size = size);
-    }
-    check(&|statement| statement.root = Bytes::from_static(&[0; 31]));
-    check(&|statement| statement.root = Bytes::new());
-    check(&|statement| statement.key_id = Bytes::from_static(&[0; 31]));
-    check(&|statement| statement.key_id = Bytes::from_static(&[9; 32]));
-    check(&|statement| statement.origin = String::new());
-    let garbage = sign_payload(vec![0xff; 9], &Forgery::of_indicator().key);
-    let sealed = SealedRecord::new(indicator().wire().clone(), garbage);
-    assert_refused(verify(&sealed), Rule::BatchStatement);
-}
-
-#[test]
-fn re_16_header_and_batch_statement_disagree() {
-    check_header(Rule::BatchMismatch, |header| {
-        header.origin = "kr-police".to_owned()
-    });
-    check_header(Rule::BatchMismatch, |header| {
-        header.key_id = Bytes::from_static(&[9; 32])
-    });
-    check_header(Rule::BatchMismatch, |header| header.sealed_at_ms += 1);
-}
-
-#[test]
-fn re_16_header_and_batch_statement_disagree_when_another_batch_is_brought() {
-    use portcullis_protocol::verify::{Occasion, Verifier};
-    let (federation, keys) = (crate::fixture::federation(), crate::fixture::Keys::usual());
-    let verifier = Verifier {
-        federation: &federation,
-        keys: &keys,
-        now: crate::fixture::NOW,
-        occasion: Occasion::Arriving,
-    };
-    let (first, second) = (indicator(), seal(vec![indicator_draft()], 8).remove(0));
-    let batch = verifier.batch(second.statement()).unwrap();
-    assert_refused(verifier.record(&first, &batch), Rule::BatchMismatch);
-    let moved = SealedRecord::new(first.wire().clone(), Arc::clone(second.statement()));
-    assert_refused(verifier.record(&moved, &batch), Rule::PathRoot);
 }
 
 #[test]

@@ -1,75 +1,22 @@
-//! The one place where wire types and domain types meet: `From` outward, `TryFrom` inward.
+//! Headers: markings, evaluations, section tables.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::{HeaderError, ascending, same_values};
 use crate::{
-    body::{
-        self, Assessment, Attachment, BodyError, Cell, Cells, Finding, MAX_SELECTORS, Person,
-        Selector, SelectorKind, Subject, Window, text,
-    },
     digest::Digest,
     evaluation::{Admiralty, Evaluation},
-    frame::{Answer, Lane, Outcome, is_reason},
+    identifiers::AuthorityId,
     keys::KeyId,
     marking::{
         DataSubject, HandlingCodes, Marking, Pap, Purpose, RequestedAction, SectionMarking, Tlp,
     },
-    record::{
-        Form, Header, Kind, MAX_SECTIONS, RecordId, RootTag, Section, SectionEntry, SectionTag,
-    },
-    rules::Rule,
+    record::{Form, Header, Kind, MAX_SECTIONS, RecordId, RootTag, SectionEntry, SectionTag},
     time::Timestamp,
-    verify::Refusal,
     wire,
 };
-
-/// Why a header on the wire is no header.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
-    /// A field is missing or holds what it must not.
-    #[error("field `{0}` is missing or holds a value that is not allowed")]
-    Field(&'static str),
-    /// The kind is reserved or unknown.
-    #[error("the kind with number {0} is not in use")]
-    Kind(i32),
-    /// The section table breaks a rule.
-    #[error("the section table {0}")]
-    Table(&'static str),
-}
-
-impl From<HeaderError> for Refusal {
-    fn from(error: HeaderError) -> Self {
-        let rule = match error {
-            HeaderError::Field(_) => Rule::RecordHeader,
-            HeaderError::Kind(_) => Rule::RecordKind,
-            HeaderError::Table(_) => Rule::SectionTable,
-        };
-        Self::new(rule, error.to_string())
-    }
-}
-
-/// Two enums, value by value; the wire's zero is no value of ours.
-macro_rules! same_values {
-    ($domain:ident, $unspecified:ident: $( $ours:ident = $theirs:ident ),+ $(,)?) => {
-        impl From<$domain> for wire::$domain {
-            fn from(value: $domain) -> Self {
-                match value { $( $domain::$ours => Self::$theirs, )+ }
-            }
-        }
-
-        impl $domain {
-            /// The value with the wire's number; `None` for zero and for numbers not in use.
-            pub(crate) fn from_wire(number: i32) -> Option<Self> {
-                match wire::$domain::try_from(number).ok()? {
-                    $( wire::$domain::$theirs => Some(Self::$ours), )+
-                    wire::$domain::$unspecified => None,
-                }
-            }
-        }
-    };
-}
 
 same_values!(Tlp, Unspecified: Clear = Clear, Green = Green, Amber = Amber, AmberStrict = AmberStrict, Red = Red);
 same_values!(Pap, Unspecified: Clear = Clear, Green = Green, Amber = Amber, Red = Red);
@@ -79,10 +26,6 @@ same_values!(RequestedAction, Unspecified: Discreet = Discreet, Inquiry = Inquir
     SpecificCheck = SpecificCheck, DoNotApproach = DoNotApproach);
 same_values!(SectionTag, Unspecified: Subject = Subject, Assessment = Assessment, Narrative = Narrative,
     Source = Source, Persons = Persons, Attachments = Attachments, Cells = Cells);
-same_values!(Finding, Unspecified: Found = Found, NotFound = NotFound);
-same_values!(SelectorKind, Unspecified: Container = Container, Imo = Imo, Mmsi = Mmsi,
-    BillOfLading = BillOfLading, Seal = Seal, Eori = Eori, Plate = Plate, UnLocode = UnLocode,
-    HsCode = HsCode, Trader = Trader);
 
 impl From<DataSubject> for wire::DataSubjectCategory {
     fn from(category: DataSubject) -> Self {
@@ -96,7 +39,7 @@ impl From<DataSubject> for wire::DataSubjectCategory {
 }
 
 impl DataSubject {
-    fn from_wire(number: i32) -> Option<Self> {
+    pub(super) fn from_wire(number: i32) -> Option<Self> {
         match wire::DataSubjectCategory::try_from(number).ok()? {
             wire::DataSubjectCategory::Suspect => Some(Self::Suspect),
             wire::DataSubjectCategory::Convicted => Some(Self::Convicted),
@@ -223,26 +166,7 @@ impl TryFrom<wire::Marking> for Marking {
     }
 }
 
-/// A set that the wire lists in ascending order, each member once.
-fn ascending<W, T: Ord>(
-    field: &'static str,
-    values: Vec<W>,
-    parse: impl Fn(W) -> Option<T>,
-) -> Result<BTreeSet<T>, HeaderError> {
-    let mut set: BTreeSet<T> = BTreeSet::new();
-    for value in values {
-        let value = parse(value).ok_or(HeaderError::Field(field))?;
-        if set.last().is_some_and(|last| *last >= value) {
-            return Err(HeaderError::Field(field));
-        }
-        set.insert(value);
-    }
-    Ok(set)
-}
-
-fn release_list(
-    names: Vec<String>,
-) -> Result<Option<BTreeSet<crate::identifiers::AuthorityId>>, HeaderError> {
+fn release_list(names: Vec<String>) -> Result<Option<BTreeSet<AuthorityId>>, HeaderError> {
     let list = ascending("release_to", names, |name| name.parse().ok())?;
     Ok((!list.is_empty()).then_some(list))
 }
@@ -472,284 +396,4 @@ fn groups_of(groups: Vec<wire::Group>, table: &[SectionEntry]) -> Result<Vec<For
             }
         })
         .collect()
-}
-
-impl From<&Section> for wire::Section {
-    fn from(section: &Section) -> Self {
-        Self {
-            index: u32::from(section.index),
-            salt: Bytes::copy_from_slice(&section.salt),
-            body: section.body.clone(),
-        }
-    }
-}
-
-impl From<&Selector> for wire::Selector {
-    fn from(selector: &Selector) -> Self {
-        Self {
-            kind: wire::SelectorKind::from(selector.kind()).into(),
-            value: selector.value().to_owned(),
-            valid_from_ms: Timestamp::to_wire(selector.window().map(|window| window.from)),
-            valid_until_ms: Timestamp::to_wire(selector.window().map(|window| window.until)),
-            unchecked: selector.is_unchecked(),
-        }
-    }
-}
-
-impl TryFrom<wire::Selector> for Selector {
-    type Error = BodyError;
-
-    fn try_from(wire: wire::Selector) -> Result<Self, Self::Error> {
-        let wire::Selector {
-            kind,
-            value,
-            valid_from_ms,
-            valid_until_ms,
-            unchecked,
-        } = wire;
-        let kind = SelectorKind::from_wire(kind).ok_or(BodyError::Value("selector kind"))?;
-        let ends = (
-            Timestamp::from_wire(valid_from_ms),
-            Timestamp::from_wire(valid_until_ms),
-        );
-        let window = match ends {
-            (Some(from), Some(until)) => Some(Window { from, until }),
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => return Err(BodyError::Value("selector window")),
-        };
-        let selector = if unchecked {
-            Self::accept_unchecked(kind, &value, window)?
-        } else {
-            Self::new(kind, &value, window)?
-        };
-        // A peer sends the canonical text: two spellings would be two selectors.
-        if selector.value() == value && selector.is_unchecked() == unchecked {
-            Ok(selector)
-        } else {
-            Err(BodyError::Value("selector value"))
-        }
-    }
-}
-
-impl From<&Subject> for wire::Subject {
-    fn from(subject: &Subject) -> Self {
-        Self {
-            selectors: subject.selectors.iter().map(Into::into).collect(),
-            title: subject.title.clone(),
-            generated: subject.generated,
-        }
-    }
-}
-
-impl TryFrom<wire::Subject> for Subject {
-    type Error = BodyError;
-
-    fn try_from(wire: wire::Subject) -> Result<Self, Self::Error> {
-        let wire::Subject {
-            selectors,
-            title,
-            generated,
-        } = wire;
-        if selectors.is_empty() {
-            return Err(BodyError::NoSelector);
-        }
-        if selectors.len() > MAX_SELECTORS {
-            return Err(BodyError::TooLong("selectors"));
-        }
-        Ok(Self {
-            selectors: selectors
-                .into_iter()
-                .map(Selector::try_from)
-                .collect::<Result<_, _>>()?,
-            title: text("title", title)?,
-            generated,
-        })
-    }
-}
-
-impl From<&Assessment> for wire::Assessment {
-    fn from(assessment: &Assessment) -> Self {
-        Self {
-            threat: assessment.threat.clone(),
-            finding: assessment
-                .finding
-                .map_or(0, |finding| wire::Finding::from(finding).into()),
-            text: assessment.text.clone(),
-        }
-    }
-}
-
-impl TryFrom<wire::Assessment> for Assessment {
-    type Error = BodyError;
-
-    fn try_from(wire: wire::Assessment) -> Result<Self, Self::Error> {
-        let wire::Assessment {
-            threat,
-            finding,
-            text: free,
-        } = wire;
-        let finding = match finding {
-            0 => None,
-            number => Some(Finding::from_wire(number).ok_or(BodyError::Value("finding"))?),
-        };
-        Ok(Self {
-            threat: text("threat", threat)?,
-            finding,
-            text: text("text", free)?,
-        })
-    }
-}
-
-impl From<&Person> for wire::Person {
-    fn from(person: &Person) -> Self {
-        Self {
-            name: person.name.clone(),
-            role: person.role.clone(),
-            category: wire::DataSubjectCategory::from(person.category).into(),
-        }
-    }
-}
-
-impl TryFrom<wire::Person> for Person {
-    type Error = BodyError;
-
-    fn try_from(wire: wire::Person) -> Result<Self, Self::Error> {
-        let wire::Person {
-            name,
-            role,
-            category,
-        } = wire;
-        Ok(Self {
-            name: text("name", name)?,
-            role: text("role", role)?,
-            category: DataSubject::from_wire(category).ok_or(BodyError::Value("category"))?,
-        })
-    }
-}
-
-impl From<&Attachment> for wire::Attachment {
-    fn from(attachment: &Attachment) -> Self {
-        Self {
-            name: attachment.name.clone(),
-            media_type: attachment.media_type.clone(),
-            content: attachment.content.clone(),
-        }
-    }
-}
-
-impl TryFrom<wire::Attachment> for Attachment {
-    type Error = BodyError;
-
-    fn try_from(wire: wire::Attachment) -> Result<Self, Self::Error> {
-        let wire::Attachment {
-            name,
-            media_type,
-            content,
-        } = wire;
-        Ok(Self {
-            name: text("name", name)?,
-            media_type: text("media_type", media_type)?,
-            content,
-        })
-    }
-}
-
-impl From<&Cells> for wire::Cells {
-    fn from(cells: &Cells) -> Self {
-        Self {
-            schema: Bytes::copy_from_slice(cells.schema.as_bytes()),
-            period: cells.period.clone(),
-            contributors: cells.contributors.iter().map(ToString::to_string).collect(),
-            part: cells.part,
-            parts: cells.parts,
-            cells: cells
-                .cells
-                .iter()
-                .map(|cell| wire::Cell {
-                    key: cell.key.clone(),
-                    controls: cell.controls,
-                    findings: cell.findings,
-                })
-                .collect(),
-        }
-    }
-}
-
-impl TryFrom<wire::Cells> for Cells {
-    type Error = BodyError;
-
-    fn try_from(wire: wire::Cells) -> Result<Self, Self::Error> {
-        let wire::Cells {
-            schema,
-            period,
-            contributors,
-            part,
-            parts,
-            cells,
-        } = wire;
-        body::Cells {
-            schema: Digest::from_slice(&schema).ok_or(BodyError::Value("schema"))?,
-            period,
-            contributors: ascending("contributors", contributors, |name| name.parse().ok())
-                .map_err(|_| BodyError::Value("contributors"))?,
-            part,
-            parts,
-            cells: cells.into_iter().map(Cell::from).collect(),
-        }
-        .checked()
-    }
-}
-
-impl From<wire::Cell> for Cell {
-    fn from(wire: wire::Cell) -> Self {
-        let wire::Cell {
-            key,
-            controls,
-            findings,
-        } = wire;
-        Self {
-            key,
-            controls,
-            findings,
-        }
-    }
-}
-
-same_values!(Lane, Unspecified: Urgent = Urgent, Bulk = Bulk);
-same_values!(Outcome, Unspecified: Accepted = Accepted, Extended = Extended, Duplicate = Duplicate,
-    Refused = Refused, RefusedForNow = RefusedForNow, Held = Held);
-
-impl From<&Answer> for wire::Answer {
-    fn from(answer: &Answer) -> Self {
-        Self {
-            record_id: Bytes::copy_from_slice(answer.record.as_bytes()),
-            form: answer.form.bits(),
-            outcome: wire::Outcome::from(answer.outcome).into(),
-            reason: answer.reason.clone().unwrap_or_default(),
-        }
-    }
-}
-
-impl TryFrom<wire::Answer> for Answer {
-    type Error = HeaderError;
-
-    fn try_from(wire: wire::Answer) -> Result<Self, Self::Error> {
-        let wire::Answer {
-            record_id,
-            form,
-            outcome,
-            reason,
-        } = wire;
-        let outcome = Outcome::from_wire(outcome).ok_or(HeaderError::Field("outcome"))?;
-        let reasoned = is_reason(&reason) && !outcome.is_admitted();
-        if !(reason.is_empty() || reasoned) {
-            return Err(HeaderError::Field("reason"));
-        }
-        Ok(Self {
-            record: RecordId::from_slice(&record_id).ok_or(HeaderError::Field("record_id"))?,
-            form: Form::from_bits(form),
-            outcome,
-            reason: (!reason.is_empty()).then_some(reason),
-        })
-    }
 }

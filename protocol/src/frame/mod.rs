@@ -1,0 +1,165 @@
+//! One hop: records in a signed frame, answers in a signed receipt.
+//!
+//! ```text
+//! sender                                             receiver
+//!   frame(seq 41..44, items root) signed with hop key  ->  checks sender, receiver, root
+//!                                                          verifies, decides, commits
+//!   checks that the receipt binds this very frame     <-   receipt(frame digest, answers root)
+//! ```
+//!
+//! A frame binds who sends to whom, the sender's generation, the lane and the items in their
+//! forms; the sections themselves are bound by the digests in each header. A receipt binds the
+//! frame's digest and one answer per item. A frame that cannot be answered item by item is
+//! refused whole, and that refusal is signed too.
+mod receipt;
+mod received;
+mod sent;
+
+use std::fmt;
+
+pub use receipt::{Answer, Outcome, Receipt, Verdict};
+pub use received::{ReceivedFrame, RefusedFrame};
+pub use sent::SentFrame;
+
+pub(crate) use receipt::is_reason;
+
+use crate::{
+    digest::Digest,
+    identifiers::{FederationId, NodeId},
+    keys::{KeyUse, SigningKey},
+    merkle::{MAX_LEAVES, Tree},
+    named::named,
+    record::{Form, RecordId},
+    statement::{SignatureError, StatementType},
+    time::Timestamp,
+};
+
+/// The most items in a frame.
+pub const MAX_ITEMS: usize = MAX_LEAVES;
+/// The most bytes of an encoded frame.
+pub const MAX_FRAME_BYTES: usize = 8 << 20;
+
+/// A sender's statement over a frame.
+enum FrameType {}
+
+impl StatementType for FrameType {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.frame.v1";
+    const KEY_USE: KeyUse = KeyUse::Hop;
+}
+
+/// A receiver's statement over its answers.
+enum ReceiptType {}
+
+impl StatementType for ReceiptType {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.receipt.v1";
+    const KEY_USE: KeyUse = KeyUse::Hop;
+}
+
+named! {
+    /// Which of the two queues of a peer something travels in.
+    Lane, "lane", "`urgent`, `bulk`" {
+        /// Alerts and whatever must not wait.
+        Urgent = "urgent",
+        /// Everything else.
+        Bulk = "bulk",
+    }
+}
+
+/// Which life of a node's store its sequence numbers count in: random at `init` and at restore.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation([u8; 16]);
+
+impl Generation {
+    /// Takes 16 bytes drawn at random.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What a frame says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameHead {
+    /// The federation.
+    pub federation: FederationId,
+    /// Who sends it.
+    pub sender: NodeId,
+    /// To whom.
+    pub receiver: NodeId,
+    /// The sender's generation.
+    pub generation: Generation,
+    /// The lane.
+    pub lane: Lane,
+    /// The sequence number of its first item in this generation, lane and direction; from 1.
+    pub first_sequence: u64,
+    /// When it was sent, by the sender's clock.
+    pub sent_at: Timestamp,
+    /// The sender's register epoch.
+    pub register_epoch: u64,
+}
+
+/// Who the receiver of a frame is, and who it believes the sender to be.
+#[derive(Clone, Copy)]
+pub struct Hop<'a> {
+    /// The federation both are members of.
+    pub federation: &'a FederationId,
+    /// The receiving node.
+    pub receiver: &'a NodeId,
+    /// The peer of the connection, as its certificate and the register say.
+    pub peer: &'a NodeId,
+}
+
+/// Who answers, and when.
+#[derive(Clone, Copy)]
+pub struct Answering<'a> {
+    /// The receiver's hop key.
+    pub key: &'a SigningKey,
+    /// The present.
+    pub now: Timestamp,
+    /// The receiver's register epoch.
+    pub register_epoch: u64,
+}
+
+/// Why a frame or a receipt cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// No items, or too many.
+    #[error("a frame has 1 to {MAX_ITEMS} items, not {0}")]
+    Items(usize),
+    /// More bytes than a receiver takes.
+    #[error("a frame has at most {MAX_FRAME_BYTES} bytes, not {0}; put fewer records into it")]
+    TooLarge(usize),
+    /// The key is no hop key.
+    #[error(transparent)]
+    Key(#[from] SignatureError),
+}
+
+fn frame_digest(payload: &[u8]) -> Digest {
+    Digest::labelled("portcullis frame v1", &[payload])
+}
+
+/// The root over the items of a frame; `None` if there are none or too many.
+fn items_root(items: &[(RecordId, Form)]) -> Option<Digest> {
+    let leaves = items
+        .iter()
+        .map(|(id, form)| {
+            Digest::labelled(
+                "portcullis frame item v1",
+                &[id.as_bytes(), &form.bits().to_be_bytes()],
+            )
+        })
+        .collect();
+    Tree::padded(leaves).ok().map(|tree| tree.root())
+}

@@ -1,0 +1,254 @@
+//! Receipts: what a receiver says to a frame, signed, and how the sender reads it.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{Answering, FrameError, FrameHead, Lane, ReceiptType};
+use crate::{
+    digest::Digest,
+    keys::{KeyId, PublicKey},
+    merkle::Tree,
+    named::named,
+    record::{Form, RecordId},
+    rules::Rule,
+    statement::SignedStatement,
+    time::Timestamp,
+    verify::Refusal,
+    wire,
+};
+
+named! {
+    /// What a receiver did with an item.
+    Outcome, "outcome",
+    "`accepted`, `extended`, `duplicate`, `refused`, `refused-for-now`, `held`" {
+        /// Admitted and durable.
+        Accepted = "accepted",
+        /// Held before; sections it lacked were added.
+        Extended = "extended",
+        /// Held before in this form or a fuller one.
+        Duplicate = "duplicate",
+        /// Not admitted, for good.
+        Refused = "refused",
+        /// Not admitted now; worth another try.
+        RefusedForNow = "refused-for-now",
+        /// A person decides; a final answer follows.
+        Held = "held",
+    }
+}
+
+impl Outcome {
+    /// Whether the receiver will never say anything else about this item.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Accepted | Self::Extended | Self::Duplicate | Self::Refused => true,
+            Self::RefusedForNow | Self::Held => false,
+        }
+    }
+
+    /// Whether the receiver has the item.
+    #[must_use]
+    pub const fn is_admitted(self) -> bool {
+        match self {
+            Self::Accepted | Self::Extended | Self::Duplicate => true,
+            Self::Refused | Self::RefusedForNow | Self::Held => false,
+        }
+    }
+}
+
+/// A receiver's answer to one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The record.
+    pub record: RecordId,
+    /// The form in which it was delivered.
+    pub form: Form,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The rule that refused or held it: an id of [`Rule`], or of a newer protocol.
+    pub reason: Option<String>,
+}
+
+impl Answer {
+    fn digest(&self) -> Digest {
+        let reason = self.reason.as_deref().unwrap_or_default();
+        Digest::labelled(
+            "portcullis answer v1",
+            &[
+                self.record.as_bytes(),
+                &self.form.bits().to_be_bytes(),
+                &i32::from(wire::Outcome::from(self.outcome)).to_be_bytes(),
+                reason.as_bytes(),
+            ],
+        )
+    }
+}
+
+fn answers_root(answers: &[Answer]) -> Option<Digest> {
+    let leaves = answers.iter().map(Answer::digest).collect();
+    Tree::padded(leaves).ok().map(|tree| tree.root())
+}
+
+/// What a receiver said to a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// An answer to each item.
+    Answered(Vec<Answer>),
+    /// The whole frame was refused under the rule with this id.
+    RefusedWhole(String),
+}
+
+/// A receipt whose signature was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// What the receiver said.
+    pub verdict: Verdict,
+    /// When, by its clock.
+    pub answered_at: Timestamp,
+    /// The receiver's register epoch.
+    pub register_epoch: u64,
+    /// The statement, to be kept as evidence.
+    pub statement: SignedStatement,
+    pub(super) frame_digest: Digest,
+    named: wire::ReceiptPayload,
+}
+
+impl Receipt {
+    pub(super) fn verify(
+        wire: wire::Receipt,
+        hop_key: impl Fn(&KeyId) -> Option<PublicKey>,
+    ) -> Result<Self, Refusal> {
+        let wire::Receipt {
+            payload,
+            answers,
+            refused,
+        } = wire;
+        let invalid = |what: &str| Refusal::new(Rule::ReceiptSignature, what.to_owned());
+        let statement = payload
+            .and_then(|payload| SignedStatement::try_from(payload).ok())
+            .ok_or_else(|| invalid("it is not signed"))?;
+        let key = hop_key(&statement.key_id()).ok_or_else(|| invalid("its key is unknown"))?;
+        let payload = statement
+            .verify::<ReceiptType>(&key)
+            .map_err(|error| invalid(&error.to_string()))?;
+        let named = wire::ReceiptPayload::decode(payload.clone())
+            .map_err(|_| invalid("its payload cannot be read"))?;
+        let mismatch = |what: &str| Refusal::new(Rule::ReceiptMismatch, what.to_owned());
+        let frame_digest = Digest::from_slice(&named.frame_digest)
+            .ok_or_else(|| mismatch("its frame digest is not 32 bytes"))?;
+        let root = Digest::from_slice(&named.answers_root);
+        let verdict = read_verdict(answers, refused)?;
+        let (count, signed_root) = match &verdict {
+            Verdict::Answered(answers) => (answers.len(), answers_root(answers)),
+            Verdict::RefusedWhole(rule) => (0, Some(refusal_root(rule))),
+        };
+        let count_differs = usize::try_from(named.count) != Ok(count);
+        if root.is_none() || signed_root != root || count_differs {
+            return Err(mismatch("its answers are not those signed"));
+        }
+        Ok(Self {
+            verdict,
+            answered_at: Timestamp::from_millis(named.answered_at_ms),
+            register_epoch: named.register_epoch,
+            statement,
+            frame_digest,
+            named,
+        })
+    }
+
+    /// Whether it names other parties or another place than `head`. A refusal of a whole frame
+    /// that could not be read repeats nothing but the parties.
+    pub(super) fn head_differs(&self, head: &FrameHead) -> bool {
+        let named = &self.named;
+        let parties_differ = named.federation != head.federation.as_str()
+            || named.sender != head.sender.as_str()
+            || named.receiver != head.receiver.as_str();
+        let place_differs = named.generation.as_ref() != head.generation.as_bytes()
+            || Lane::from_wire(named.lane) != Some(head.lane)
+            || named.first_sequence != head.first_sequence;
+        match self.verdict {
+            Verdict::Answered(_) => parties_differ || place_differs,
+            Verdict::RefusedWhole(_) => parties_differ,
+        }
+    }
+}
+
+fn read_verdict(answers: Vec<wire::Answer>, refused: String) -> Result<Verdict, Refusal> {
+    let mismatch = |what: &str| Refusal::new(Rule::ReceiptMismatch, what.to_owned());
+    match (answers.is_empty(), refused.is_empty()) {
+        (true, false) if is_reason(&refused) => Ok(Verdict::RefusedWhole(refused)),
+        (false, true) => answers
+            .into_iter()
+            .map(|answer| Answer::try_from(answer).map_err(|_| mismatch("an answer is unreadable")))
+            .collect::<Result<_, _>>()
+            .map(Verdict::Answered),
+        (true | false, _) => Err(mismatch("it neither answers nor refuses")),
+    }
+}
+
+/// Whether a text has the form of a rule's id; it is printed, so nothing else may pass.
+pub(crate) fn is_reason(text: &str) -> bool {
+    let shaped = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=16).contains(&text.len()) && text.bytes().all(shaped)
+}
+
+/// Signs the answers to a frame, one per item.
+pub(super) fn answers_receipt(
+    head: &FrameHead,
+    frame: Digest,
+    answers: &[Answer],
+    signing: Answering<'_>,
+) -> Result<wire::Receipt, FrameError> {
+    let root = answers_root(answers).ok_or(FrameError::Items(answers.len()))?;
+    let payload = receipt_payload(head, answers.len(), frame, root, signing);
+    let statement =
+        SignedStatement::sign::<ReceiptType>(payload.encode_to_vec().into(), signing.key)?;
+    Ok(wire::Receipt {
+        payload: Some((&statement).into()),
+        answers: answers.iter().map(wire::Answer::from).collect(),
+        refused: String::new(),
+    })
+}
+
+/// Signs the refusal of a whole frame.
+pub(super) fn refusal(
+    head: &FrameHead,
+    digest: Digest,
+    rule: Rule,
+    signing: Answering<'_>,
+) -> Result<wire::Receipt, FrameError> {
+    let payload = receipt_payload(head, 0, digest, refusal_root(rule.id()), signing);
+    let statement =
+        SignedStatement::sign::<ReceiptType>(payload.encode_to_vec().into(), signing.key)?;
+    Ok(wire::Receipt {
+        payload: Some((&statement).into()),
+        answers: Vec::new(),
+        refused: rule.id().to_owned(),
+    })
+}
+
+fn refusal_root(rule_id: &str) -> Digest {
+    Digest::labelled("portcullis frame refusal v1", &[rule_id.as_bytes()])
+}
+
+fn receipt_payload(
+    head: &FrameHead,
+    count: usize,
+    frame: Digest,
+    root: Digest,
+    signing: Answering<'_>,
+) -> wire::ReceiptPayload {
+    wire::ReceiptPayload {
+        federation: head.federation.to_string(),
+        sender: head.sender.to_string(),
+        receiver: head.receiver.to_string(),
+        generation: Bytes::copy_from_slice(head.generation.as_bytes()),
+        lane: wire::Lane::from(head.lane).into(),
+        first_sequence: head.first_sequence,
+        count: u32::try_from(count).unwrap_or(u32::MAX),
+        frame_digest: Bytes::copy_from_slice(frame.as_bytes()),
+        answers_root: Bytes::copy_from_slice(root.as_bytes()),
+        register_epoch: signing.register_epoch,
+        answered_at_ms: signing.now.as_millis(),
+    }
+}

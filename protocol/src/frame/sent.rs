@@ -1,0 +1,144 @@
+//! The sending end: records into a signed frame, and the receipt that answers it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{
+    FrameError, FrameHead, FrameType, MAX_FRAME_BYTES, Receipt, Verdict, frame_digest, items_root,
+};
+use crate::{
+    digest::Digest,
+    keys::{KeyId, PublicKey, SigningKey},
+    record::{Form, RecordId},
+    rules::Rule,
+    statement::SignedStatement,
+    verify::{Refusal, VerifiedRecord},
+    wire,
+};
+
+/// A frame ready to be sent, and what its receipt must match.
+#[derive(Debug, Clone)]
+pub struct SentFrame {
+    head: FrameHead,
+    digest: Digest,
+    items: Vec<(RecordId, Form)>,
+    wire: wire::Frame,
+}
+
+impl SentFrame {
+    /// Puts records into a frame and signs it.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] if there are none, too many or too large ones, or the key is no hop key.
+    pub fn sign(
+        head: FrameHead,
+        records: &[VerifiedRecord],
+        key: &SigningKey,
+    ) -> Result<Self, FrameError> {
+        let items: Vec<_> = records
+            .iter()
+            .map(|record| (record.id(), record.form()))
+            .collect();
+        let root = items_root(&items).ok_or(FrameError::Items(items.len()))?;
+        let payload = Bytes::from(frame_payload(&head, items.len(), root).encode_to_vec());
+        let digest = frame_digest(&payload);
+        let (batches, records) = with_statements(records);
+        let statement = SignedStatement::sign::<FrameType>(payload, key)?;
+        let wire = wire::Frame {
+            payload: Some((&statement).into()),
+            batches,
+            records,
+        };
+        if wire.encoded_len() > MAX_FRAME_BYTES {
+            return Err(FrameError::TooLarge(wire.encoded_len()));
+        }
+        Ok(Self {
+            head,
+            digest,
+            items,
+            wire,
+        })
+    }
+
+    /// What it says about itself.
+    #[must_use]
+    pub const fn head(&self) -> &FrameHead {
+        &self.head
+    }
+
+    /// Its items in order: which record in which form.
+    #[must_use]
+    pub fn items(&self) -> &[(RecordId, Form)] {
+        &self.items
+    }
+
+    /// What goes over the wire.
+    #[must_use]
+    pub const fn wire(&self) -> &wire::Frame {
+        &self.wire
+    }
+
+    /// Checks a receipt for this frame: it must bind this frame and answer its items, in order.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] if the receipt is not the receiver's, or not for this frame.
+    pub fn receipt(
+        &self,
+        wire: wire::Receipt,
+        hop_key: impl Fn(&KeyId) -> Option<PublicKey>,
+    ) -> Result<Receipt, Refusal> {
+        let receipt = Receipt::verify(wire, hop_key)?;
+        let mismatch = |what: &str| Refusal::new(Rule::ReceiptMismatch, what.to_owned());
+        if receipt.frame_digest != self.digest || receipt.head_differs(&self.head) {
+            return Err(mismatch("it names another frame"));
+        }
+        if let Verdict::Answered(answers) = &receipt.verdict {
+            let answered = answers.iter().map(|answer| (answer.record, answer.form));
+            if !answered.eq(self.items.iter().copied()) {
+                return Err(mismatch("it answers other items"));
+            }
+        }
+        Ok(receipt)
+    }
+}
+
+/// Records for the wire, and the distinct statements they belong to.
+fn with_statements(records: &[VerifiedRecord]) -> (Vec<wire::SignedStatement>, Vec<wire::Record>) {
+    let mut statements: Vec<&Arc<SignedStatement>> = Vec::new();
+    let mut positions = std::collections::HashMap::with_capacity(records.len());
+    let records = records
+        .iter()
+        .map(|record| {
+            let statement = record.statement();
+            let position = *positions.entry(statement.signature()).or_insert_with(|| {
+                statements.push(statement);
+                statements.len() - 1
+            });
+            record.to_wire(u32::try_from(position).unwrap_or(u32::MAX))
+        })
+        .collect();
+    let batches = statements
+        .into_iter()
+        .map(|statement| statement.as_ref().into())
+        .collect();
+    (batches, records)
+}
+
+fn frame_payload(head: &FrameHead, count: usize, root: Digest) -> wire::FramePayload {
+    wire::FramePayload {
+        federation: head.federation.to_string(),
+        sender: head.sender.to_string(),
+        receiver: head.receiver.to_string(),
+        generation: Bytes::copy_from_slice(head.generation.as_bytes()),
+        lane: wire::Lane::from(head.lane).into(),
+        first_sequence: head.first_sequence,
+        count: u32::try_from(count).unwrap_or(u32::MAX),
+        items_root: Bytes::copy_from_slice(root.as_bytes()),
+        sent_at_ms: head.sent_at.as_millis(),
+        register_epoch: head.register_epoch,
+    }
+}
