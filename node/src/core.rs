@@ -345,8 +345,12 @@ impl Core {
         Ok(published.into_iter().map(|(record, _)| record).collect())
     }
 
-    /// Seals and verifies; the result has not been stored.
-    fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<VerifiedRecord>, PublishError> {
+    /// Seals drafts and verifies them as any member would; nothing is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] as for publishing.
+    pub fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<VerifiedRecord>, PublishError> {
         let me = &self.parts.me;
         let sealer = Sealer {
             federation: &me.federation,

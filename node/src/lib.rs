@@ -1,5 +1,6 @@
 //! The running node of a Portcullis federation: store, exchange, administration and command line.
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -18,10 +18,14 @@ use std::{
 use portcullis_policy::{Bundle, Engine, PolicyError};
 use portcullis_protocol::register::{Register, VerifiedRegister};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin::server::{self, Admin, SocketAccess, SocketError},
     clock::system_clock,
     config::Config,
     core::{Core, Me, Parts},
@@ -100,6 +104,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The admin socket cannot be made.
+    #[error(transparent)]
+    Admin(#[from] SocketError),
     /// TLS cannot be configured.
     #[error("TLS cannot be configured: {0}")]
     Tls(#[from] rustls::Error),
@@ -112,6 +119,7 @@ pub struct Node {
     config: Config,
     exchange: TcpListener,
     metrics: TcpListener,
+    admin: UnixListener,
     writer: Writer,
 }
 
@@ -131,12 +139,14 @@ impl Node {
         });
         let exchange = bind(config.listen).await?;
         let metrics = bind(config.metrics).await?;
+        let admin = server::bind(&reloader.home.socket(), SocketAccess::Owner).await?;
         Ok(Self {
             core,
             reloader,
             config,
             exchange,
             metrics,
+            admin,
             writer,
         })
     }
@@ -170,10 +180,11 @@ impl Node {
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), StartError> {
         let Self {
             core,
-            reloader: _,
+            reloader,
             config,
             exchange,
             metrics,
+            admin,
             writer,
         } = self;
         let (listener, incoming) = Listener::new(
@@ -188,6 +199,14 @@ impl Node {
         parts.spawn(listener.run(shutdown.clone()));
         parts.spawn(supervisor::run(Arc::clone(&core), shutdown.clone()));
         parts.spawn(serve_metrics(metrics, Arc::clone(&core), shutdown.clone()));
+        parts.spawn(serve_admin(
+            admin,
+            Admin {
+                core: Arc::clone(&core),
+                reloader,
+                shutdown: shutdown.clone(),
+            },
+        ));
         let server = listener::server(config.listener.connection_lifetime)
             .serve_with_incoming_shutdown(
                 service::server(Arc::clone(&core)),
@@ -213,6 +232,12 @@ impl Node {
 async fn serve_metrics(listener: TcpListener, core: Arc<Core>, shutdown: CancellationToken) {
     if let Err(error) = observe::serve(listener, core, shutdown).await {
         tracing::error!(%error, "metrics and health are not served any more");
+    }
+}
+
+async fn serve_admin(listener: UnixListener, admin: Admin) {
+    if let Err(error) = server::serve(listener, admin).await {
+        tracing::error!(%error, "the admin socket is not served any more");
     }
 }
 

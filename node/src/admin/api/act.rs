@@ -1,0 +1,53 @@
+//! What signed acts carry and what they give, as JSON, version 1.
+
+use serde::{Deserialize, Serialize};
+
+use super::draft::DraftView;
+
+/// Drafts to publish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DraftsView {
+    /// The drafts, all or none.
+    pub drafts: Vec<DraftView>,
+}
+
+/// What was published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedView {
+    /// The records' ids, in the drafts' order.
+    pub records: Vec<String>,
+}
+
+/// A person to enrol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolView {
+    /// Their id, a short name.
+    pub id: String,
+    /// Their full name.
+    pub name: String,
+    /// Their role.
+    pub role: String,
+    /// Their public key, hexadecimal.
+    pub public_key: String,
+}
+
+impl EnrolView {
+    /// The public key's bytes; `None` if it is not hexadecimal.
+    #[must_use]
+    pub fn key_bytes(&self) -> Option<Vec<u8>> {
+        data_encoding::HEXLOWER_PERMISSIVE
+            .decode(self.public_key.as_bytes())
+            .ok()
+    }
+}
+
+/// What is in force after a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadedView {
+    /// The register's epoch.
+    pub register_epoch: u64,
+    /// The digest of the policies.
+    pub policy: String,
+}

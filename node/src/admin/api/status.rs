@@ -1,0 +1,137 @@
+//! How it stands with a node, as JSON, version 1.
+
+use portcullis_policy::PolicyText;
+use serde::{Deserialize, Serialize};
+
+use crate::store::PersonRow;
+
+/// How it stands with the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The software's version.
+    pub software: String,
+    /// The federation.
+    pub federation: String,
+    /// The authority.
+    pub authority: String,
+    /// The node.
+    pub node: String,
+    /// The node's time.
+    pub now: String,
+    /// Whether the federation is one of worthless development keys.
+    pub development: bool,
+    /// The epoch of the register in force.
+    pub register_epoch: u64,
+    /// Its digest.
+    pub register_digest: String,
+    /// The digest of the policies in force, the baseline included.
+    pub policy: String,
+    /// How many of the authority's own policies are in force.
+    pub own_policies: usize,
+    /// When the node's certificate ends.
+    pub certificate_ends: String,
+    /// What keeps the node from its work; empty: nothing.
+    pub problems: Vec<StatusProblem>,
+    /// The other nodes of the federation.
+    pub peers: Vec<PeerView>,
+    /// The number of the newest entry of the record log.
+    pub log_end: u64,
+    /// How many persons are enrolled.
+    pub persons: usize,
+}
+
+/// Something that keeps the node from its work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusProblem {
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub r#do: String,
+}
+
+/// How it stands with a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// The node.
+    pub node: String,
+    /// Its authority.
+    pub authority: String,
+    /// The authority's kind.
+    pub kind: String,
+    /// When its last receipt came.
+    pub last_receipt: Option<String>,
+    /// Why the last delivery failed, if it did since then.
+    pub failure: Option<String>,
+    /// How many entries of the record log it is behind, in the urgent lane.
+    pub behind_urgent: u64,
+    /// How many entries of the record log it is behind, in the bulk lane.
+    pub behind_bulk: u64,
+}
+
+/// A person of the authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolledView {
+    /// Their id.
+    pub id: String,
+    /// Their full name.
+    pub name: String,
+    /// Their role.
+    pub role: String,
+    /// When they were enrolled.
+    pub enrolled_at: String,
+    /// Who enrolled them; empty for the first.
+    pub enrolled_by: String,
+    /// Their public key.
+    pub public_key: String,
+}
+
+impl From<&PersonRow> for EnrolledView {
+    fn from(row: &PersonRow) -> Self {
+        Self {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            role: row.role.clone(),
+            enrolled_at: row.enrolled_at.to_string(),
+            enrolled_by: row.enrolled_by.clone(),
+            public_key: data_encoding::HEXLOWER.encode(&row.public_key),
+        }
+    }
+}
+
+/// A policy in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// Its id.
+    pub id: String,
+    /// The file it stands in; `baseline/…` for a shipped one.
+    pub file: String,
+    /// The line on which it starts.
+    pub line: usize,
+    /// What it is for, as its author wrote.
+    pub comment: String,
+    /// What a person decides on, if it holds instead of denying.
+    pub held: Option<String>,
+    /// Its text.
+    pub text: String,
+}
+
+impl From<&PolicyText> for PolicyView {
+    fn from(policy: &PolicyText) -> Self {
+        let PolicyText {
+            id,
+            file,
+            line,
+            comment,
+            text,
+            held,
+        } = policy;
+        Self {
+            id: id.to_string(),
+            file: file.clone(),
+            line: *line,
+            comment: comment.clone(),
+            held: held.clone(),
+            text: text.clone(),
+        }
+    }
+}

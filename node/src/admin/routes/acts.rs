@@ -1,0 +1,234 @@
+//! Signed acts: checked, parsed whole, logged, and only then done.
+//!
+//! The log comes before the deed, so that nothing is done that cannot be answered for; a
+//! statement that was logged before is refused by the store, so that nothing is done twice.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{ConnectInfo, State},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use portcullis_protocol::{
+    keys::{KeyUse, PublicKey},
+    record::{Kind, RecordId},
+    seal::Draft,
+};
+use serde::de::DeserializeOwned;
+
+use super::apart;
+use crate::{
+    admin::{
+        ACT_HEADER,
+        act::{self, Action, Role, VerifiedAct},
+        api::act::{DraftsView, EnrolView, PublishedView, ReloadedView},
+        problem::{Problem, ProblemKind},
+        server::{Admin, Caller},
+    },
+    core::Core,
+    store::{Act, PersonRow, Write, writer::Priority},
+};
+
+pub(in crate::admin) async fn act(
+    State(admin): State<Admin>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let statement = headers
+        .get(ACT_HEADER)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| {
+            Problem::new(ProblemKind::Denied, "the act is not signed")
+                .remedy("name a person's key with `--key FILE`")
+        })?
+        .to_owned();
+    let (core, read) = (admin.core.clone(), body.clone());
+    let (act, deed) = apart(move || {
+        let act = verified(&core, &statement, &read)?;
+        let deed = Deed::read(&act, read)?;
+        Ok((act, deed))
+    })
+    .await?;
+    log(&admin, caller, &act, &deed).await?;
+    deed.perform(&admin).await
+}
+
+fn verified(core: &Core, statement: &str, body: &[u8]) -> Result<VerifiedAct, Problem> {
+    let persons = core.store().persons()?;
+    let me = core.me();
+    let desk = act::Desk {
+        federation: &me.federation,
+        node: &me.node,
+        now: core.now(),
+    };
+    if !persons.is_empty() {
+        return Ok(desk.verify(statement, body, &persons)?);
+    }
+    let first: EnrolView = json(body).map_err(|_| nobody())?;
+    let act = desk.verify(statement, body, &[person(&first, core, "")])?;
+    if act.action == Action::Enrol {
+        Ok(act)
+    } else {
+        Err(nobody())
+    }
+}
+
+/// Nobody is enrolled yet: all that can be done is to enrol an administrator, who signs for
+/// themselves.
+fn nobody() -> Problem {
+    Problem::new(ProblemKind::Denied, "nobody is enrolled at this node yet")
+        .remedy("enrol the first administrator with `portcullis person enrol`")
+}
+
+/// What is to be done, parsed whole.
+enum Deed {
+    Publish(Vec<Draft>),
+    Enrol(PersonRow),
+    Reload,
+}
+
+impl Deed {
+    fn read(act: &VerifiedAct, body: Bytes) -> Result<Self, Problem> {
+        match act.action {
+            Action::Publish => drafts(&body, &[Kind::Indicator, Kind::Outcome]),
+            Action::Alert => drafts(&body, &[Kind::Alert]),
+            Action::Advisory => drafts(&body, &[Kind::Advisory]),
+            Action::Enrol => enrolment(act, &body).map(Self::Enrol),
+            Action::Reload => Ok(Self::Reload),
+        }
+    }
+
+    /// What the log says that it concerns, without content.
+    fn concerns(&self) -> String {
+        match self {
+            Self::Publish(drafts) => format!("{} drafts", drafts.len()),
+            Self::Enrol(person) => format!("person {}", person.id),
+            Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
+        }
+    }
+
+    async fn perform(self, admin: &Admin) -> Result<Response, Problem> {
+        match self {
+            Self::Publish(drafts) => {
+                let records = admin.core.publish(drafts).await?;
+                let records = records.iter().map(RecordId::to_string).collect();
+                Ok(Json(PublishedView { records }).into_response())
+            }
+            Self::Enrol(person) => {
+                Ok(Json(crate::admin::api::status::EnrolledView::from(&person)).into_response())
+            }
+            Self::Reload => reload(admin).await,
+        }
+    }
+}
+
+async fn reload(admin: &Admin) -> Result<Response, Problem> {
+    let reloader = admin.reloader.clone();
+    apart(move || {
+        reloader.reload().map_err(|error| {
+            Problem::new(ProblemKind::Invalid, error.to_string())
+                .remedy("nothing was changed; mend it and reload again")
+        })
+    })
+    .await?;
+    let decider = admin.core.decider();
+    Ok(Json(ReloadedView {
+        register_epoch: decider.register().epoch,
+        policy: decider.engine().rules().to_string(),
+    })
+    .into_response())
+}
+
+/// Logs the act; an enrolment takes effect with its log.
+async fn log(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Result<(), Problem> {
+    let enrols = match deed {
+        Deed::Enrol(person) => Some(person.clone()),
+        Deed::Publish(_) | Deed::Reload => None,
+    };
+    let act = Act {
+        action: act.action.name().to_owned(),
+        person: act.person.id.clone(),
+        uid: caller.uid,
+        at: admin.core.now(),
+        statement: Some(act.statement.clone()),
+        concerns: deed.concerns(),
+        enrols,
+    };
+    admin
+        .core
+        .commit(Priority::Urgent, vec![Write::Act(act)])
+        .await?;
+    Ok(())
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(
+            ProblemKind::Invalid,
+            format!("the request cannot be read: {error}"),
+        )
+    })
+}
+
+fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
+    let DraftsView { drafts } = json(body)?;
+    if drafts.is_empty() {
+        return Err(Problem::new(
+            ProblemKind::Invalid,
+            "nothing is to be published",
+        ));
+    }
+    let drafts = drafts
+        .into_iter()
+        .map(Draft::try_from)
+        .collect::<Result<Vec<_>, _>>()?;
+    match drafts.iter().find(|draft| !kinds.contains(&draft.kind)) {
+        None => Ok(Deed::Publish(drafts)),
+        Some(other) => {
+            let message = format!("the act does not publish records of kind `{}`", other.kind);
+            Err(Problem::new(ProblemKind::Invalid, message))
+        }
+    }
+}
+
+fn enrolment(act: &VerifiedAct, body: &[u8]) -> Result<PersonRow, Problem> {
+    let view: EnrolView = json(body)?;
+    let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
+    if Role::named(&view.role).is_none() {
+        let names: Vec<_> = Role::ALL.iter().map(|role| role.name()).collect();
+        let message = format!(
+            "`{}` is no role; write one of {}",
+            view.role,
+            names.join(", ")
+        );
+        return Err(invalid(message));
+    }
+    let key = view.key_bytes().unwrap_or_default();
+    PublicKey::from_slice(KeyUse::Person, &key).map_err(|error| invalid(error.to_string()))?;
+    let by_self = act.person.public_key == key;
+    Ok(PersonRow {
+        id: view.id,
+        name: view.name,
+        role: view.role,
+        public_key: key,
+        enrolled_at: act.person.enrolled_at,
+        enrolled_by: if by_self {
+            String::new()
+        } else {
+            act.person.id.clone()
+        },
+    })
+}
+
+fn person(view: &EnrolView, core: &Core, by: &str) -> PersonRow {
+    PersonRow {
+        id: view.id.clone(),
+        name: view.name.clone(),
+        role: view.role.clone(),
+        public_key: view.key_bytes().unwrap_or_default(),
+        enrolled_at: core.now(),
+        enrolled_by: by.to_owned(),
+    }
+}

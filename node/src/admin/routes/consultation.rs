@@ -1,0 +1,89 @@
+//! Who looks at what: logged before it is shown, and shown as policy allows.
+//!
+//! Directive (EU) 2016/680 Art. 25 wants consultations logged. What cannot be logged is not
+//! shown.
+
+use portcullis_policy::PolicyId;
+use portcullis_protocol::{record::Form, time::Timestamp, verify::VerifiedRecord};
+
+use crate::{
+    admin::{
+        problem::{Problem, ProblemKind},
+        server::{Admin, Caller},
+    },
+    core::Core,
+    decide::Decider,
+    store::{Act, HeldRecord, Write, writer::Priority},
+};
+
+/// Logs that `caller` looks at something.
+///
+/// # Errors
+///
+/// [`Problem`] if it cannot be logged.
+pub(super) async fn log(
+    admin: &Admin,
+    caller: Caller,
+    action: &str,
+    concerns: String,
+) -> Result<(), Problem> {
+    let act = Act {
+        action: action.to_owned(),
+        person: String::new(),
+        uid: caller.uid,
+        at: admin.core.now(),
+        statement: None,
+        concerns,
+        enrols: None,
+    };
+    admin
+        .core
+        .commit(Priority::Bulk, vec![Write::Act(act)])
+        .await?;
+    Ok(())
+}
+
+/// A held record that was verified again, and what of it may be shown here.
+#[derive(Debug)]
+pub(super) struct Consulted {
+    /// The record in the form held.
+    pub(super) record: VerifiedRecord,
+    /// The sections that may be shown.
+    pub(super) shown: Form,
+    /// The policies that decided.
+    pub(super) policies: Vec<PolicyId>,
+}
+
+impl Consulted {
+    /// Verifies a held record and asks policy what of it may be consulted.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem`] if it does not verify, or if its origin is no member any more.
+    pub(super) fn of(
+        core: &Core,
+        decider: &Decider,
+        held: &HeldRecord,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
+        let record = decider.verify_held(&held.sealed, now).map_err(|refusal| {
+            Problem::new(
+                ProblemKind::Failed,
+                format!("record `{}` does not verify: {refusal}", held.sealed.id()),
+            )
+            .rule(refusal.rule.id())
+            .remedy("it was changed on disk, or its key is gone from the register; keep the disk")
+        })?;
+        let holding = decider.holding(&record, held.source.as_ref(), now);
+        let request = holding
+            .consultation()
+            .map_err(|unknown| Problem::new(ProblemKind::Denied, unknown.to_string()))?;
+        let decision = decider.engine().decide(&request);
+        tracing::debug!(node = %core.me().node, record = %record.id(), "consulted");
+        Ok(Self {
+            shown: decision.opened(),
+            policies: decision.policies(),
+            record,
+        })
+    }
+}

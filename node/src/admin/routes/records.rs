@@ -1,0 +1,192 @@
+//! Records: the list, and one with everything known about it.
+
+use axum::{
+    Json,
+    extract::{ConnectInfo, Path, State},
+};
+use portcullis_protocol::{
+    record::RecordId,
+    verify::{KeyStanding, SealingKeys as _},
+};
+
+use super::{
+    apart,
+    consultation::{self, Consulted},
+};
+use crate::{
+    admin::{
+        api::{
+            ListView, Malformed,
+            record::{
+                ArrivalView, ChainView, DisclosureView, FilterView, HeaderView, RecordLine,
+                RecordView, sections,
+            },
+        },
+        problem::{Problem, ProblemKind},
+        server::{Admin, Body, Caller},
+    },
+    core::Core,
+    decide::Decider,
+    store::{HeldRecord, RecordFilter},
+};
+
+/// The most ids that an ambiguous prefix names.
+const AMBIGUOUS_SHOWN: u32 = 6;
+
+/// The fewest characters of a prefix: fewer say nothing.
+const SHORTEST_PREFIX: usize = 4;
+
+impl TryFrom<FilterView> for RecordFilter {
+    type Error = Malformed;
+
+    fn try_from(view: FilterView) -> Result<Self, Malformed> {
+        let FilterView {
+            kind,
+            origin,
+            limit,
+        } = view;
+        Ok(Self {
+            kind: Malformed::reading_any("kind", kind)?,
+            origin: Malformed::reading_any("origin", origin)?,
+            limit: Some(limit),
+        })
+    }
+}
+
+pub(in crate::admin) async fn list(
+    State(admin): State<Admin>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Body(filter): Body<FilterView>,
+) -> Result<Json<ListView<RecordLine>>, Problem> {
+    let filter = RecordFilter::try_from(filter)?;
+    let core = admin.core.clone();
+    let items = apart(move || lines(&core, &filter)).await?;
+    let concerns = format!("{} records", items.len());
+    consultation::log(&admin, caller, "list", concerns).await?;
+    Ok(Json(ListView { items }))
+}
+
+/// A record that does not verify or may not be consulted is left out, and the log says so.
+fn lines(core: &Core, filter: &RecordFilter) -> Result<Vec<RecordLine>, Problem> {
+    let (decider, now) = (core.decider(), core.now());
+    let held = core.store().records(filter)?;
+    let mut lines = Vec::with_capacity(held.len());
+    for held in &held {
+        match Consulted::of(core, &decider, held, now) {
+            Ok(consulted) => lines.push(RecordLine::of(held, &consulted.record, consulted.shown)),
+            Err(problem) => {
+                tracing::warn!(record = %held.sealed.id(), ?problem, "a record is not listed");
+            }
+        }
+    }
+    Ok(lines)
+}
+
+pub(in crate::admin) async fn show(
+    State(admin): State<Admin>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(prefix): Path<String>,
+) -> Result<Json<RecordView>, Problem> {
+    let core = admin.core.clone();
+    let view = apart(move || {
+        let id = resolve(&core, &prefix)?;
+        let held = core.store().record(&id)?.ok_or_else(|| unknown(&prefix))?;
+        view(&core, &held)
+    })
+    .await?;
+    consultation::log(&admin, caller, "show", format!("record {}", view.id)).await?;
+    Ok(Json(view))
+}
+
+/// The one id that begins with `prefix`.
+pub(super) fn resolve(core: &Core, prefix: &str) -> Result<RecordId, Problem> {
+    let prefix = prefix.to_ascii_lowercase();
+    let fits = prefix.len() >= SHORTEST_PREFIX
+        && prefix.len() <= 64
+        && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !fits {
+        let message = format!("`{prefix}` is no id of a record, nor the beginning of one");
+        return Err(Problem::new(ProblemKind::Invalid, message)
+            .remedy("write at least 4 of its 64 hexadecimal characters"));
+    }
+    let found = core.store().ids_with_prefix(&prefix, AMBIGUOUS_SHOWN)?;
+    match found.as_slice() {
+        [] => Err(unknown(&prefix)),
+        [id] => Ok(*id),
+        [_, _, ..] => Err(ambiguous(&prefix, &found)),
+    }
+}
+
+fn unknown(prefix: &str) -> Problem {
+    let message = format!("no record here has an id that begins with `{prefix}`");
+    Problem::new(ProblemKind::Unknown, message).remedy("`portcullis list` shows what is held")
+}
+
+fn ambiguous(prefix: &str, found: &[RecordId]) -> Problem {
+    let ids: Vec<String> = found.iter().map(|id| format!("`{id:.16}`")).collect();
+    let message = format!("several records have an id that begins with `{prefix}`");
+    Problem::new(ProblemKind::Invalid, message)
+        .remedy(format!("write more of it; there are {}", ids.join(", ")))
+}
+
+fn view(core: &Core, held: &HeldRecord) -> Result<RecordView, Problem> {
+    let (decider, now) = (core.decider(), core.now());
+    let consulted = Consulted::of(core, &decider, held, now)?;
+    if consulted.shown.is_empty() {
+        return Err(closed(&consulted));
+    }
+    let record = &consulted.record;
+    let id = record.id();
+    let disclosures = core.store().disclosures(Some(&id))?;
+    let arrivals = core.store().arrivals(Some(&id))?;
+    Ok(RecordView {
+        id: id.to_string(),
+        header: HeaderView::from(record.header()),
+        sections: sections(record, consulted.shown),
+        from: held.source.as_ref().map(ToString::to_string),
+        received_at: held.received_at.to_string(),
+        chain: chain(&decider, &consulted),
+        disclosures: disclosures.iter().map(DisclosureView::from).collect(),
+        arrivals: arrivals.iter().map(ArrivalView::from).collect(),
+    })
+}
+
+fn closed(consulted: &Consulted) -> Problem {
+    let policies: Vec<&str> = consulted.policies.iter().map(|id| id.as_str()).collect();
+    let message = format!(
+        "policy keeps record `{}` closed here",
+        consulted.record.id()
+    );
+    let problem = Problem::new(ProblemKind::Denied, message);
+    match policies.first() {
+        Some(first) => problem
+            .rule(*first)
+            .remedy(format!("see `portcullis policy explain {first}`")),
+        None => problem,
+    }
+}
+
+/// The chain of a record that was verified: each number was checked on the way.
+fn chain(decider: &Decider, consulted: &Consulted) -> ChainView {
+    let record = &consulted.record;
+    let header = record.header();
+    let register = decider.register();
+    let standing = match register.sealing_key(&header.origin, &header.key_id) {
+        Some((_, KeyStanding::InForce)) => "in force".to_owned(),
+        Some((_, KeyStanding::EndedSince(time))) => format!("ended since {time}"),
+        None => "not listed".to_owned(),
+    };
+    let wire = record.sealed().wire();
+    let verified = decider.verified_register();
+    ChainView {
+        leaf: u64::from(wire.leaf),
+        path_length: wire.path.len() / 32,
+        sealing_key: header.key_id.to_string(),
+        origin: header.origin.to_string(),
+        standing,
+        register_epoch: register.epoch,
+        register_digest: verified.digest().to_string(),
+        governance_signatures: verified.signed().signers().count(),
+        governance_threshold: register.threshold,
+    }
+}

@@ -1,0 +1,111 @@
+//! How it stands with the node, who is enrolled, and which policies are in force.
+
+use axum::{Json, extract::State};
+use portcullis_policy::PolicyText;
+use portcullis_protocol::{
+    frame::Lane,
+    register::{Authority, Node},
+    time::Timestamp,
+};
+
+use super::apart;
+use crate::{
+    admin::{
+        api::{
+            ListView,
+            status::{EnrolledView, PeerView, PolicyView, StatusProblem, StatusView},
+        },
+        problem::Problem,
+        server::Admin,
+    },
+    core::Core,
+    health,
+};
+
+pub(in crate::admin) async fn status(
+    State(admin): State<Admin>,
+) -> Result<Json<StatusView>, Problem> {
+    let core = admin.core.clone();
+    apart(move || view(&core)).await.map(Json)
+}
+
+fn view(core: &Core) -> Result<StatusView, Problem> {
+    let decider = core.decider();
+    let (register, me) = (decider.register(), core.me());
+    let certificate_ends = core.identity().certificate().not_after().as_millisecond();
+    let log_end = core.store().log_end()?;
+    Ok(StatusView {
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        federation: me.federation.to_string(),
+        authority: me.authority.to_string(),
+        node: me.node.to_string(),
+        now: core.now().to_string(),
+        development: register.development,
+        register_epoch: register.epoch,
+        register_digest: decider.verified_register().digest().to_string(),
+        policy: decider.engine().rules().to_string(),
+        own_policies: decider
+            .engine()
+            .policies()
+            .filter(|policy| !is_baseline(policy))
+            .count(),
+        certificate_ends: Timestamp::from_millis(certificate_ends).to_string(),
+        problems: health::problems(core)
+            .into_iter()
+            .map(|problem| StatusProblem {
+                what: problem.what,
+                r#do: problem.remedy.to_owned(),
+            })
+            .collect(),
+        peers: register
+            .nodes()
+            .filter(|(_, node)| node.id != me.node)
+            .map(|(authority, node)| peer(core, authority, node, log_end))
+            .collect::<Result<_, Problem>>()?,
+        log_end,
+        persons: core.store().persons()?.len(),
+    })
+}
+
+fn peer(
+    core: &Core,
+    authority: &Authority,
+    node: &Node,
+    log_end: u64,
+) -> Result<PeerView, Problem> {
+    let health = core.peer_health().remove(&node.id).unwrap_or_default();
+    let behind = |lane| -> Result<u64, Problem> {
+        let position = core.store().position(&node.id, lane)?;
+        Ok(log_end.saturating_sub(position.cursor))
+    };
+    Ok(PeerView {
+        node: node.id.to_string(),
+        authority: authority.id.to_string(),
+        kind: authority.kind.to_string(),
+        last_receipt: health.last_receipt.map(|time| time.to_string()),
+        failure: health.failure,
+        behind_urgent: behind(Lane::Urgent)?,
+        behind_bulk: behind(Lane::Bulk)?,
+    })
+}
+
+pub(in crate::admin) async fn persons(
+    State(admin): State<Admin>,
+) -> Result<Json<ListView<EnrolledView>>, Problem> {
+    let core = admin.core.clone();
+    let rows = apart(move || Ok(core.store().persons()?)).await?;
+    Ok(Json(ListView {
+        items: rows.iter().map(EnrolledView::from).collect(),
+    }))
+}
+
+pub(in crate::admin) async fn policies(State(admin): State<Admin>) -> Json<ListView<PolicyView>> {
+    let decider = admin.core.decider();
+    Json(ListView {
+        items: decider.engine().policies().map(PolicyView::from).collect(),
+    })
+}
+
+fn is_baseline(policy: &PolicyText) -> bool {
+    policy.file.starts_with("baseline/")
+}

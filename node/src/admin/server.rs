@@ -1,0 +1,184 @@
+//! The admin socket: who may open it, and the table of routes.
+//!
+//! The socket's mode says who may try; who acts is said by a signature. The uid of the other
+//! side, which the kernel vouches for (`SO_PEERCRED`), is logged beside both.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, FromRequest, Request, connect_info::Connected},
+    routing::{get, post},
+    serve::IncomingStream,
+};
+use serde::de::DeserializeOwned;
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    problem::{Problem, ProblemKind},
+    routes::{acts, preview, records, status, watch},
+};
+use crate::{core::Core, runtime::Reloader};
+
+/// The most bytes of a request's body: a year of declarations packs into a tenth of it.
+const MOST_BODY: usize = 256 << 20;
+
+/// Who may open the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketAccess {
+    /// The node's own user.
+    Owner,
+    /// The node's user and its group.
+    Group,
+}
+
+impl SocketAccess {
+    const fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o660,
+        }
+    }
+}
+
+/// Why there is no admin socket. The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// A node answers there.
+    #[error("another node answers at `{}`; stop it first, or give this one a home of its own", .0.display())]
+    InUse(PathBuf),
+    /// It cannot be made.
+    #[error("the admin socket `{}` cannot be made: {source}", path.display())]
+    Unmade {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Makes the socket. It appears under its name with its mode already set; one that a node left
+/// behind is replaced, one that answers is not.
+///
+/// # Errors
+///
+/// [`SocketError`].
+pub async fn bind(path: &Path, access: SocketAccess) -> Result<UnixListener, SocketError> {
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(SocketError::InUse(path.to_owned()));
+    }
+    let unmade = |source| SocketError::Unmade {
+        path: path.to_owned(),
+        source,
+    };
+    let fresh = path.with_extension("sock-new");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unmade(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&fresh).map_err(unmade)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(access.mode()))
+        .and_then(|()| fs::rename(&fresh, path))
+        .map_err(unmade)?;
+    Ok(listener)
+}
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct Admin {
+    /// The heart of the node.
+    pub core: Arc<Core>,
+    /// Takes up a changed register or policy.
+    pub reloader: Arc<Reloader>,
+    /// Ends streams when the node stops.
+    pub shutdown: CancellationToken,
+}
+
+/// The other side of the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Its uid, as the kernel says; `None` if the kernel did not.
+    pub uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self {
+            uid: stream.io().peer_cred().ok().map(|peer| peer.uid()),
+        }
+    }
+}
+
+/// A request's body as JSON; what is no such JSON is a problem like any other.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(Problem::new(ProblemKind::Invalid, rejection.body_text())),
+        }
+    }
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+///
+/// An I/O error if the socket is gone.
+pub async fn serve(listener: UnixListener, admin: Admin) -> io::Result<()> {
+    let shutdown = admin.shutdown.clone();
+    let service = router(admin).into_make_service_with_connect_info::<Caller>();
+    axum::serve(listener, service)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::status))
+        .route("/v1/persons", get(status::persons))
+        .route("/v1/policies", get(status::policies))
+        .route("/v1/records", post(records::list))
+        .route("/v1/records/{prefix}", get(records::show))
+        .route("/v1/watch", get(watch::watch))
+        .route("/v1/preview", post(preview::preview))
+        .route("/v1/acts", post(acts::act))
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .with_state(admin)
+}
+
+async fn unknown() -> Problem {
+    Problem::new(ProblemKind::Unknown, "this node has no such request")
+        .remedy("use a command line of the node's version: `portcullis --version`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_is_its_owners_from_the_first_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let listener = bind(&path, SocketAccess::Owner).await.unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let again = bind(&path, SocketAccess::Owner).await;
+        assert!(matches!(again, Err(SocketError::InUse(_))));
+        drop(listener);
+        let after = bind(&path, SocketAccess::Group).await.unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        drop(after);
+    }
+}
