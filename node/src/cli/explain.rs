@@ -9,6 +9,7 @@ use super::{
     Session,
     error::CliError,
     output::{Column, Page, Table, View},
+    policy,
 };
 
 /// Explain a rule that refused something
@@ -17,13 +18,14 @@ use super::{
     long_about = "\
 Explain a rule that refused something: what it refuses and what to do about it.
 
-Receipts, logs and errors name the rule, for instance `EX-07`. Without an id all rules are listed.",
+Receipts, logs and errors name the rule, for instance `EX-07`, or the policy that decided. Without \
+an id all rules are listed.",
     after_long_help = "\
 Example:
   portcullis explain EX-07"
 )]
 pub(super) struct Explain {
-    /// The rule's id, for instance EX-07; without it all are listed
+    /// The id of a rule, for instance EX-07, or of a policy; without it all rules are listed
     #[arg(value_name = "RULE-ID")]
     id: Option<String>,
 }
@@ -34,17 +36,21 @@ impl Explain {
             None => session.output.show(&RulesView {
                 rules: Rule::ALL.iter().copied().map(RuleView::from).collect(),
             }),
-            Some(id) => {
-                let rule: Rule = id.parse().map_err(|_| unknown(&id))?;
-                session.output.show(&RuleView::from(rule))
-            }
+            Some(id) => match id.parse::<Rule>() {
+                Ok(rule) => session.output.show(&RuleView::from(rule)),
+                Err(_) => match policy::find(session, &id)? {
+                    Some(policy) => session.output.show(&policy),
+                    None => Err(unknown(&id)),
+                },
+            },
         }
     }
 }
 
 fn unknown(id: &str) -> CliError {
-    CliError::invalid(format!("no rule has the id `{id}`"))
-        .remedy("list all rules with `portcullis explain`")
+    CliError::invalid(format!("no rule and no policy has the id `{id}`")).remedy(
+        "list all rules with `portcullis explain`, all policies with `portcullis policy explain`",
+    )
 }
 
 /// A rule, version 1.

@@ -16,8 +16,20 @@ pub mod place;
 
 mod check;
 mod completions;
+mod drafting;
 mod explain;
+mod indicator_import;
+mod list;
+mod live;
 mod man;
+mod person;
+mod policy;
+mod publish;
+mod run;
+mod show;
+mod signing;
+mod status;
+mod watch;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -76,15 +88,76 @@ pub struct Cli {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
+    Status(status::Status),
+    List(list::List),
+    Show(show::Show),
+    Watch(watch::Watch),
+    /// Publish indicators: something to look out for
+    #[command(subcommand, arg_required_else_help = true)]
+    Indicator(IndicatorCommand),
+    /// Raise alerts: something to act on now
+    #[command(subcommand, arg_required_else_help = true)]
+    Alert(AlertCommand),
+    /// Publish advisories: vulnerabilities and good practices
+    #[command(subcommand, arg_required_else_help = true)]
+    Advisory(AdvisoryCommand),
+    /// Check, preview and explain the rules that decide
+    #[command(subcommand, arg_required_else_help = true)]
+    Policy(PolicyCommand),
+    /// Enrol and list persons
+    #[command(subcommand, arg_required_else_help = true)]
+    Person(PersonCommand),
     Check(check::Check),
     Explain(explain::Explain),
     Completions(completions::Completions),
     Man(man::Man),
 }
 
+#[derive(Debug, Subcommand)]
+enum IndicatorCommand {
+    Publish(Box<publish::Indicator>),
+    Import(Box<indicator_import::IndicatorImport>),
+}
+
+#[derive(Debug, Subcommand)]
+enum AlertCommand {
+    Raise(Box<publish::Alert>),
+}
+
+#[derive(Debug, Subcommand)]
+enum AdvisoryCommand {
+    Publish(Box<publish::Advisory>),
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    Check(policy::PolicyCheck),
+    Preview(Box<policy::PolicyPreview>),
+    Explain(policy::PolicyExplain),
+}
+
+#[derive(Debug, Subcommand)]
+enum PersonCommand {
+    List(person::PersonList),
+}
+
 impl Command {
     fn run(self, session: &Session) -> Result<(), CliError> {
         match self {
+            Self::Run(command) => command.run(session),
+            Self::Status(command) => command.run(session),
+            Self::List(command) => command.run(session),
+            Self::Show(command) => command.run(session),
+            Self::Watch(command) => command.run(session),
+            Self::Indicator(IndicatorCommand::Publish(command)) => command.run(session),
+            Self::Indicator(IndicatorCommand::Import(command)) => command.run(session),
+            Self::Alert(AlertCommand::Raise(command)) => command.run(session),
+            Self::Advisory(AdvisoryCommand::Publish(command)) => command.run(session),
+            Self::Policy(PolicyCommand::Check(command)) => command.run(session),
+            Self::Policy(PolicyCommand::Preview(command)) => command.run(session),
+            Self::Policy(PolicyCommand::Explain(command)) => command.run(session),
+            Self::Person(PersonCommand::List(command)) => command.run(session),
             Self::Check(command) => command.run(session),
             Self::Explain(command) => command.run(session),
             Self::Completions(command) => command.run(session),

@@ -330,6 +330,15 @@ impl Table {
     }
 }
 
+/// A time in RFC 3339 without the part of its second: for tables.
+#[must_use]
+pub fn seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((whole, _)) => format!("{whole}Z"),
+        None => time.to_owned(),
+    }
+}
+
 /// Text with control characters and turning marks escaped.
 fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());

@@ -1,0 +1,114 @@
+//! `portcullis status`: how it stands with a running node.
+
+use std::io;
+
+use super::{
+    Session,
+    error::CliError,
+    live::block_on,
+    output::{Column, Page, Table, View},
+};
+use crate::admin::api::status::{PeerView, StatusView};
+
+/// Show how it stands with the node: register, policy, peers, problems
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Show how it stands with the node: register, policy, certificate, peers, and what keeps it from its \
+work.
+
+Exit code 1 if something keeps it from its work, so that a script can ask.",
+    after_long_help = "\
+Examples:
+  portcullis status
+  portcullis -n police status --json"
+)]
+pub(super) struct Status {}
+
+impl Status {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let client = session.client()?;
+        let status: StatusView = block_on(async { Ok(client.get("/v1/status").await?) })?;
+        session.output.show(&status)?;
+        match status.problems.first() {
+            None => Ok(()),
+            Some(problem) => Err(CliError::failed(format!(
+                "the node cannot do its work: {}",
+                problem.what
+            ))
+            .remedy(problem.r#do.clone())),
+        }
+    }
+}
+
+impl View for StatusView {
+    const SCHEMA: &'static str = "portcullis/status/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.heading(&format!(
+            "{} of {} in {}",
+            self.node, self.authority, self.federation
+        ))?;
+        let development = if self.development {
+            " (development: its keys are worthless)"
+        } else {
+            ""
+        };
+        page.pairs(&[
+            ("state", self.state().to_owned()),
+            ("time", self.now.clone()),
+            (
+                "register",
+                format!(
+                    "epoch {} {:.12}{development}",
+                    self.register_epoch, self.register_digest
+                ),
+            ),
+            (
+                "policy",
+                format!("{:.12}, {} of its own", self.policy, self.own_policies),
+            ),
+            ("certificate", format!("until {}", self.certificate_ends)),
+            ("persons", self.persons.to_string()),
+            ("record log", format!("up to {}", self.log_end)),
+            ("software", self.software.clone()),
+        ])?;
+        if !self.peers.is_empty() {
+            page.heading("Peers")?;
+            page.table(&peers(&self.peers))?;
+        }
+        Ok(())
+    }
+}
+
+impl StatusView {
+    fn state(&self) -> &'static str {
+        if self.problems.is_empty() {
+            "ok"
+        } else {
+            "cannot do its work"
+        }
+    }
+}
+
+fn peers(peers: &[PeerView]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("NODE"),
+        Column::Text("AUTHORITY"),
+        Column::Text("KIND"),
+        Column::Text("LAST RECEIPT"),
+        Column::Number("BEHIND"),
+        Column::Text("FAILURE"),
+    ]);
+    for peer in peers {
+        table.row([
+            peer.node.clone(),
+            peer.authority.clone(),
+            peer.kind.clone(),
+            peer.last_receipt.clone().unwrap_or_else(|| "-".to_owned()),
+            peer.behind_urgent.max(peer.behind_bulk).to_string(),
+            peer.failure.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    table
+}
