@@ -8,6 +8,7 @@ pub mod core;
 pub mod decide;
 pub mod desk;
 pub mod dispatch;
+pub mod doctor;
 pub mod exchange;
 pub mod files;
 pub mod health;

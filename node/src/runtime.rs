@@ -437,7 +437,10 @@ fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, StartError>
     Ok(PeerTrust::new(facts, development)?)
 }
 
-fn revocation_lists(home: &Home) -> Result<Vec<CertificateRevocationListDer<'static>>, StartError> {
+/// The revocation lists in a home.
+pub(crate) fn revocation_lists(
+    home: &Home,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, StartError> {
     files_named(&home.revocation_lists(), "crl")?
         .into_iter()
         .map(|path| {
@@ -448,7 +451,7 @@ fn revocation_lists(home: &Home) -> Result<Vec<CertificateRevocationListDer<'sta
 }
 
 /// Whether a list names the anchor's subject as its issuer. The verifier checks its signature.
-fn issued_by(list: &CertificateRevocationListDer<'_>, anchor: &[u8]) -> bool {
+pub(crate) fn issued_by(list: &CertificateRevocationListDer<'_>, anchor: &[u8]) -> bool {
     use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
     let issuer = CertificateRevocationList::from_der(list).ok();
     let subject = X509Certificate::from_der(anchor).ok();

@@ -1,0 +1,387 @@
+//! What is wrong with a node, and what to do: found from facts, without a running node.
+//!
+//! ```text
+//! inspect(home, now) ─▶ Facts ─▶ diagnose ─▶ findings, the errors first
+//! ```
+//!
+//! [`inspect`] reads and changes nothing; [`diagnose`] is pure. An error keeps the node from
+//! starting or from being believed; a warning will become one, or weakens what the node protects.
+
+mod inspect;
+
+use std::path::PathBuf;
+
+use portcullis_protocol::{identifiers::AuthorityId, time::Timestamp};
+
+pub use inspect::inspect;
+
+/// A certificate or list that ends within this time is to be renewed.
+const RENEW_WITHIN_MS: i64 = 30 * 24 * 3_600_000;
+
+/// How far the clock may lie behind what was signed before.
+const CLOCK_SLACK_MS: i64 = 5 * 60_000;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The node does not start, or no peer believes it.
+    Error,
+    /// It works, but not for long, or not as safely as it could.
+    Warning,
+    /// It is as it should be.
+    Good,
+}
+
+impl Severity {
+    /// As it is printed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Good => "good",
+        }
+    }
+}
+
+/// Something that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about, in a word.
+    pub about: &'static str,
+    /// What was found.
+    pub what: String,
+    /// What to do; empty if nothing.
+    pub advice: String,
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The present, by this machine's clock.
+    pub now: Timestamp,
+    /// What can be read by others than the node's owner and should not be.
+    pub exposed: Vec<Exposed>,
+    /// The node, or why there is none.
+    pub node: Result<NodeFacts, String>,
+}
+
+/// A file or folder that is open to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposed {
+    /// Which.
+    pub path: PathBuf,
+    /// Its mode.
+    pub mode: u32,
+    /// The mode it should have.
+    pub should: u32,
+}
+
+/// What is known of a node whose configuration holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Where the passphrase lies, seen from the store.
+    pub key_place: Result<KeyPlace, String>,
+    /// Whether the keys open.
+    pub keys: Result<(), String>,
+    /// The store's files.
+    pub store: Result<(), String>,
+    /// The register.
+    pub register: RegisterFact,
+    /// The certificate.
+    pub certificate: CertificateFact,
+    /// The revocation lists, one entry for each member authority.
+    pub revocation: Result<Vec<RevocationFact>, String>,
+    /// Whether the policies hold.
+    pub policy: Result<(), String>,
+    /// The socket.
+    pub socket: SocketFact,
+}
+
+/// Where the passphrase lies, as far as a thief of the store is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In the node's home: who copies the home has both.
+    InHome,
+    /// On the same disk: who takes the disk has both.
+    SameDisk,
+    /// Elsewhere, or given by systemd.
+    Apart,
+}
+
+/// The register in the home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegisterFact {
+    /// There is none.
+    Missing,
+    /// It does not verify.
+    Refused(String),
+    /// It verifies.
+    Held {
+        /// Its epoch.
+        epoch: u64,
+        /// When it was issued.
+        issued_at: Timestamp,
+        /// Whether this node is listed, with the keys it has.
+        listed: Listed,
+    },
+}
+
+/// How the register lists this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// Not at all.
+    No,
+    /// With other keys than it has, or under another authority.
+    Otherwise,
+    /// As it is.
+    Yes,
+}
+
+/// The node's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateFact {
+    /// There is none.
+    Missing,
+    /// Peers would not believe it.
+    Unfit(String),
+    /// It is a worthless one, and the federation is a real one (RG-09).
+    Development,
+    /// Peers believe it until then.
+    Fit {
+        /// Its last second.
+        ends: Timestamp,
+    },
+}
+
+/// The revocation lists for the nodes of one authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationFact {
+    /// Which authority.
+    pub authority: AuthorityId,
+    /// When its list must be renewed; `None` if there is no list.
+    pub due: Option<Timestamp>,
+}
+
+/// The admin socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketFact {
+    /// There is none: the node does not run.
+    Absent,
+    /// Nobody answers behind it.
+    Dead,
+    /// A node answers.
+    Answers,
+}
+
+/// Finds what is wrong, the errors first.
+#[must_use]
+pub fn diagnose(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = facts.exposed.iter().map(exposed).collect();
+    match &facts.node {
+        Err(reason) => findings.push(error("configuration", reason, "")),
+        Ok(node) => {
+            findings.push(good("configuration", "it holds"));
+            findings.extend(key(node));
+            findings.push(of_result(
+                "store",
+                &node.store,
+                "its files are there",
+                STORE,
+            ));
+            findings.extend(register(&node.register, facts.now));
+            findings.push(certificate(&node.certificate, facts.now));
+            match &node.revocation {
+                Ok(lists) => findings.extend(lists.iter().map(|fact| list(fact, facts.now))),
+                Err(reason) => findings.push(error("revocation", reason, "")),
+            }
+            findings.push(of_result("policy", &node.policy, "it holds", POLICY));
+            findings.push(socket(&node.socket));
+        }
+    }
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+const STORE: &str =
+    "restore `data/` from a backup; a node that lost its store must not go on with an empty one";
+const POLICY: &str = "correct it, and check it with `portcullis policy check`";
+const RENEW: &str =
+    "have the authority's own CA sign `tls/csr.pem`, then run `portcullis tls install FILE`";
+
+fn exposed(found: &Exposed) -> Finding {
+    let path = found.path.display();
+    error(
+        "permissions",
+        &format!("`{path}` is open to others (mode {:04o})", found.mode),
+        &format!("run `chmod {:o} {path}`", found.should),
+    )
+}
+
+fn key(node: &NodeFacts) -> Vec<Finding> {
+    const ABOUT: &str = "key";
+    let mut findings = vec![match &node.key_place {
+        Err(reason) => error(ABOUT, reason, ""),
+        Ok(KeyPlace::InHome) => warning(
+            ABOUT,
+            "the passphrase lies in the node's home, beside what it protects: who copies the home has both",
+            "move it out, to a file that backups of the home do not hold, or use a systemd credential",
+        ),
+        Ok(KeyPlace::SameDisk) => warning(
+            ABOUT,
+            "the passphrase lies on the disk of the store: who takes the disk has both",
+            "keep it on another disk, or use a systemd credential (`LoadCredentialEncrypted=`)",
+        ),
+        Ok(KeyPlace::Apart) => good(ABOUT, "the passphrase lies apart from the store"),
+    }];
+    if node.key_place.is_ok() {
+        findings.push(of_result("keys", &node.keys, "they open", ""));
+    }
+    findings
+}
+
+fn register(fact: &RegisterFact, now: Timestamp) -> Vec<Finding> {
+    const ABOUT: &str = "register";
+    match fact {
+        RegisterFact::Missing => vec![error(
+            ABOUT,
+            "there is none",
+            "fetch every epoch from the governance and run `portcullis federation apply FILE…`",
+        )],
+        RegisterFact::Refused(reason) => vec![error(ABOUT, reason, "")],
+        RegisterFact::Held {
+            epoch,
+            issued_at,
+            listed,
+        } => {
+            let mut findings = vec![match listed {
+                Listed::Yes => good(ABOUT, &format!("epoch {epoch} lists this node")),
+                Listed::No => error(
+                    ABOUT,
+                    &format!("epoch {epoch} does not list this node"),
+                    "send `portcullis federation request` to the governance, or apply a newer epoch",
+                ),
+                Listed::Otherwise => error(
+                    ABOUT,
+                    &format!("epoch {epoch} lists this node with other keys or names than it has"),
+                    "apply the newest epoch; if it is the newest, send a new `portcullis federation request`",
+                ),
+            }];
+            if issued_at.millis_since(now) > CLOCK_SLACK_MS {
+                findings.push(error(
+                    "clock",
+                    &format!("the register was issued at {issued_at}, and here it is {now}"),
+                    "set the clock, and keep it set with NTP",
+                ));
+            }
+            findings
+        }
+    }
+}
+
+fn certificate(fact: &CertificateFact, now: Timestamp) -> Finding {
+    const ABOUT: &str = "certificate";
+    match fact {
+        CertificateFact::Missing => error(ABOUT, "there is none", RENEW),
+        CertificateFact::Unfit(reason) => error(ABOUT, reason, ""),
+        CertificateFact::Development => error(
+            ABOUT,
+            "RG-09: it is a worthless development certificate, and the federation is not for development",
+            RENEW,
+        ),
+        CertificateFact::Fit { ends } if ends.millis_since(now) < RENEW_WITHIN_MS => {
+            warning(ABOUT, &format!("it ends at {ends}"), RENEW)
+        }
+        CertificateFact::Fit { ends } => good(ABOUT, &format!("peers believe it until {ends}")),
+    }
+}
+
+fn list(fact: &RevocationFact, now: Timestamp) -> Finding {
+    const ABOUT: &str = "revocation";
+    const FETCH: &str =
+        "fetch it from that authority's CA into `crl/`, in PEM, with a name that ends in `.crl`";
+    let authority = &fact.authority;
+    match fact.due {
+        None => warning(
+            ABOUT,
+            &format!(
+                "there is no revocation list of `{authority}`: a certificate it revoked goes on counting"
+            ),
+            FETCH,
+        ),
+        Some(due) if due < now => error(
+            ABOUT,
+            &format!("the list of `{authority}` ended at {due}: its nodes are refused"),
+            FETCH,
+        ),
+        Some(due) if due.millis_since(now) < RENEW_WITHIN_MS / 10 => warning(
+            ABOUT,
+            &format!("the list of `{authority}` ends at {due}"),
+            FETCH,
+        ),
+        Some(due) => good(
+            ABOUT,
+            &format!("the list of `{authority}` holds until {due}"),
+        ),
+    }
+}
+
+fn socket(fact: &SocketFact) -> Finding {
+    const ABOUT: &str = "socket";
+    match fact {
+        SocketFact::Answers => good(ABOUT, "the node runs"),
+        SocketFact::Absent => warning(
+            ABOUT,
+            "the node does not run",
+            "start it with `portcullis run`, or by its service",
+        ),
+        SocketFact::Dead => warning(
+            ABOUT,
+            "`admin.sock` is there and nobody answers: the node was killed or hangs",
+            "look at its log, then start it again",
+        ),
+    }
+}
+
+fn of_result(
+    about: &'static str,
+    result: &Result<(), String>,
+    well: &str,
+    advice: &str,
+) -> Finding {
+    match result {
+        Ok(()) => good(about, well),
+        Err(reason) => error(about, reason, advice),
+    }
+}
+
+fn error(about: &'static str, what: &str, advice: &str) -> Finding {
+    finding(Severity::Error, about, what, advice)
+}
+
+fn warning(about: &'static str, what: &str, advice: &str) -> Finding {
+    finding(Severity::Warning, about, what, advice)
+}
+
+fn good(about: &'static str, what: &str) -> Finding {
+    finding(Severity::Good, about, what, "")
+}
+
+/// Our error messages say what to do after a semicolon; such a part becomes the advice.
+fn finding(severity: Severity, about: &'static str, what: &str, advice: &str) -> Finding {
+    let (what, inner) = match what.split_once("; ") {
+        Some((what, inner)) if advice.is_empty() => (what, inner),
+        Some(_) | None => (what, advice),
+    };
+    Finding {
+        severity,
+        about,
+        what: what.to_owned(),
+        advice: inner.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! Each thing that can be wrong is found, and a node as it should be has no finding but good ones.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use super::*;
+use crate::{
+    files::{self, Access},
+    home::Home,
+    secret::KeySource,
+    setup::{self, NewNode},
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_772_366_400_000);
+const DAY: i64 = 86_400_000;
+
+fn sound() -> NodeFacts {
+    NodeFacts {
+        key_place: Ok(KeyPlace::Apart),
+        keys: Ok(()),
+        store: Ok(()),
+        register: RegisterFact::Held {
+            epoch: 4,
+            issued_at: NOW.plus_millis(-DAY),
+            listed: Listed::Yes,
+        },
+        certificate: CertificateFact::Fit {
+            ends: NOW.plus_millis(60 * DAY),
+        },
+        revocation: Ok(vec![RevocationFact {
+            authority: "be-customs".parse().unwrap(),
+            due: Some(NOW.plus_millis(20 * DAY)),
+        }]),
+        policy: Ok(()),
+        socket: SocketFact::Answers,
+    }
+}
+
+fn of(node: NodeFacts) -> Vec<Finding> {
+    diagnose(&Facts {
+        now: NOW,
+        exposed: Vec::new(),
+        node: Ok(node),
+    })
+}
+
+/// Checks that one thing is found in this node: its severity, its subject, and what is said of it.
+#[track_caller]
+fn finds(node: NodeFacts, severity: Severity, about: &str, says: &str) {
+    let bad: Vec<_> = of(node)
+        .into_iter()
+        .filter(|finding| finding.severity != Severity::Good)
+        .collect();
+    let [found] = bad.as_slice() else {
+        panic!("{bad:?}");
+    };
+    assert_eq!((found.severity, found.about), (severity, about));
+    assert!(found.what.contains(says), "{}", found.what);
+    assert!(!found.advice.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_node_as_it_should_be_is_good_throughout() {
+    let findings = of(sound());
+    assert!(findings.len() >= 8);
+    assert!(
+        findings
+            .iter()
+            .all(|found| found.severity == Severity::Good)
+    );
+}
+
+#[test]
+fn a_passphrase_beside_the_store_is_warned_of() {
+    let node = |place| NodeFacts {
+        key_place: Ok(place),
+        ..sound()
+    };
+    finds(
+        node(KeyPlace::InHome),
+        Severity::Warning,
+        "key",
+        "in the node's home",
+    );
+    finds(
+        node(KeyPlace::SameDisk),
+        Severity::Warning,
+        "key",
+        "on the disk",
+    );
+}
+
+#[test]
+fn keys_that_do_not_open_are_an_error_with_its_own_advice() {
+    let node = NodeFacts {
+        keys: Err("the passphrase does not open the node keys; give another".into()),
+        ..sound()
+    };
+    finds(node, Severity::Error, "keys", "does not open");
+}
+
+#[test]
+fn a_register_that_is_not_there_or_does_not_list_the_node_is_an_error() {
+    let with = |register| NodeFacts {
+        register,
+        ..sound()
+    };
+    let held = |listed| RegisterFact::Held {
+        epoch: 4,
+        issued_at: NOW,
+        listed,
+    };
+    finds(
+        with(RegisterFact::Missing),
+        Severity::Error,
+        "register",
+        "none",
+    );
+    finds(
+        with(held(Listed::No)),
+        Severity::Error,
+        "register",
+        "does not list",
+    );
+    finds(
+        with(held(Listed::Otherwise)),
+        Severity::Error,
+        "register",
+        "other keys",
+    );
+}
+
+#[test]
+fn a_clock_behind_the_register_is_an_error() {
+    let node = |ahead| NodeFacts {
+        register: RegisterFact::Held {
+            epoch: 4,
+            issued_at: NOW.plus_millis(ahead),
+            listed: Listed::Yes,
+        },
+        ..sound()
+    };
+    finds(node(DAY), Severity::Error, "clock", "issued at");
+    assert!(
+        of(node(60_000))
+            .iter()
+            .all(|found| found.severity == Severity::Good)
+    );
+}
+
+#[test]
+fn a_certificate_that_is_missing_worthless_or_ends_soon_is_found() {
+    let with = |certificate| NodeFacts {
+        certificate,
+        ..sound()
+    };
+    let ends = |days: i64| CertificateFact::Fit {
+        ends: NOW.plus_millis(days * DAY),
+    };
+    finds(
+        with(CertificateFact::Missing),
+        Severity::Error,
+        "certificate",
+        "none",
+    );
+    finds(
+        with(CertificateFact::Development),
+        Severity::Error,
+        "certificate",
+        "RG-09",
+    );
+    finds(
+        with(ends(29)),
+        Severity::Warning,
+        "certificate",
+        "ends at 2026-03-30",
+    );
+    assert!(
+        of(with(ends(31)))
+            .iter()
+            .all(|found| found.severity == Severity::Good)
+    );
+}
+
+#[test]
+fn revocation_lists_that_are_missing_or_ended_are_found() {
+    let with = |due| NodeFacts {
+        revocation: Ok(vec![RevocationFact {
+            authority: "be-customs".parse().unwrap(),
+            due,
+        }]),
+        ..sound()
+    };
+    let due = |days: i64| Some(NOW.plus_millis(days * DAY));
+    finds(
+        with(None),
+        Severity::Warning,
+        "revocation",
+        "no revocation list of `be-customs`",
+    );
+    finds(with(due(-1)), Severity::Error, "revocation", "refused");
+    finds(with(due(2)), Severity::Warning, "revocation", "ends at");
+}
+
+#[test]
+fn a_socket_without_a_node_behind_it_is_told_from_none() {
+    let with = |socket| NodeFacts { socket, ..sound() };
+    finds(
+        with(SocketFact::Absent),
+        Severity::Warning,
+        "socket",
+        "does not run",
+    );
+    finds(
+        with(SocketFact::Dead),
+        Severity::Warning,
+        "socket",
+        "nobody answers",
+    );
+}
+
+#[test]
+fn errors_stand_first() {
+    let findings = diagnose(&Facts {
+        now: NOW,
+        exposed: vec![Exposed {
+            path: "/srv/node/keys/node.keys".into(),
+            mode: 0o644,
+            should: 0o600,
+        }],
+        node: Ok(NodeFacts {
+            socket: SocketFact::Absent,
+            ..sound()
+        }),
+    });
+    assert_eq!(
+        findings[0].advice,
+        "run `chmod 600 /srv/node/keys/node.keys`"
+    );
+    assert_eq!(findings[1].severity, Severity::Warning);
+    assert_eq!(findings[2].severity, Severity::Good);
+}
+
+#[test]
+fn a_home_fresh_from_init_lacks_register_and_certificate_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let passphrase = folder.path().join("passphrase");
+    files::create(&passphrase, b"four words in a row", Access::Owner).unwrap();
+    let home = Home::new(folder.path().join("home"));
+    setup::init(
+        &home,
+        &NewNode {
+            federation: "ports".parse().unwrap(),
+            authority: "be-customs".parse().unwrap(),
+            node: "antwerp".parse().unwrap(),
+            dns_name: "antwerp.example".parse().unwrap(),
+            listen: "127.0.0.1:7443".parse().unwrap(),
+            register_pin: portcullis_protocol::digest::Digest::labelled("pin", &[]),
+            key: KeySource::PassphraseFile(passphrase),
+            metrics: None,
+        },
+    )
+    .unwrap();
+    let errors = |home: &Home| -> Vec<&'static str> {
+        diagnose(&inspect(home, NOW))
+            .into_iter()
+            .filter(|found| found.severity == Severity::Error)
+            .map(|found| found.about)
+            .collect()
+    };
+    assert_eq!(errors(&home), ["register", "certificate"]);
+    let facts = inspect(&home, NOW).node.unwrap();
+    assert_eq!(facts.key_place, Ok(KeyPlace::SameDisk));
+    assert_eq!(facts.socket, SocketFact::Absent);
+
+    fs::set_permissions(home.keys(), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::remove_file(home.data().join("store.db")).unwrap();
+    fs::write(home.policy().join("a.cedar"), "permit everything").unwrap();
+    let found = errors(&home);
+    for about in ["permissions", "keys", "store", "policy"] {
+        assert!(found.contains(&about), "{about}: {found:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_home_says_to_run_init() {
+    let folder = tempfile::tempdir().unwrap();
+    let findings = diagnose(&inspect(&Home::new(folder.path()), NOW));
+    assert_eq!(findings.len(), 1);
+    assert!(
+        findings[0].advice.contains("portcullis init"),
+        "{findings:?}"
+    );
+}
