@@ -16,9 +16,13 @@ pub mod place;
 
 mod check;
 mod completions;
+mod doctor;
 mod drafting;
 mod explain;
+mod faults;
+mod federation;
 mod indicator_import;
+mod init;
 mod list;
 mod live;
 mod man;
@@ -29,6 +33,7 @@ mod run;
 mod show;
 mod signing;
 mod status;
+mod tls;
 mod watch;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -88,6 +93,14 @@ pub struct Cli {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Init),
+    Doctor(doctor::Doctor),
+    /// Make, sign, check and apply the federation's register
+    #[command(subcommand, arg_required_else_help = true)]
+    Federation(federation::FederationCommand),
+    /// Install the node's certificate
+    #[command(subcommand, arg_required_else_help = true)]
+    Tls(tls::TlsCommand),
     Run(run::Run),
     Status(status::Status),
     List(list::List),
@@ -145,6 +158,10 @@ enum PersonCommand {
 impl Command {
     fn run(self, session: &Session) -> Result<(), CliError> {
         match self {
+            Self::Init(command) => command.run(session),
+            Self::Doctor(command) => command.run(session),
+            Self::Federation(command) => command.run(session),
+            Self::Tls(command) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),
