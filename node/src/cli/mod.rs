@@ -27,6 +27,7 @@ mod list;
 mod live;
 mod man;
 mod person;
+mod person_enrol;
 mod policy;
 mod publish;
 mod run;
@@ -50,7 +51,8 @@ Portcullis exchanges signed records between customs, police and port authorities
 authority's own consignments against what it has lawfully received.
 
 Each authority runs a node of its own. Most commands speak to a running node through its socket; \
-`check`, `explain`, `policy check`, `completions` and `man` need none.";
+`init`, `doctor`, `federation`, `tls`, `check`, `explain`, `policy check`, `completions` and `man` \
+need none.";
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 denied by policy, role or signature; 3 invalid input; \
@@ -152,6 +154,8 @@ enum PolicyCommand {
 
 #[derive(Debug, Subcommand)]
 enum PersonCommand {
+    Key(person_enrol::PersonKey),
+    Enrol(person_enrol::PersonEnrol),
     List(person::PersonList),
 }
 
@@ -174,6 +178,8 @@ impl Command {
             Self::Policy(PolicyCommand::Check(command)) => command.run(session),
             Self::Policy(PolicyCommand::Preview(command)) => command.run(session),
             Self::Policy(PolicyCommand::Explain(command)) => command.run(session),
+            Self::Person(PersonCommand::Key(command)) => command.run(session),
+            Self::Person(PersonCommand::Enrol(command)) => command.run(session),
             Self::Person(PersonCommand::List(command)) => command.run(session),
             Self::Check(command) => command.run(session),
             Self::Explain(command) => command.run(session),
