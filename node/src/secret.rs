@@ -7,6 +7,8 @@
 //! Refuses an empty passphrase, a file that others can read, and parameters beyond what a node
 //! would write. Never prints a passphrase or what was sealed.
 
+mod place;
+
 use std::{fmt, path::PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -14,6 +16,8 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+pub use place::KeyPlace;
 
 use crate::files::{self, FileError};
 
@@ -183,13 +187,24 @@ impl KeySource {
     pub fn read(&self) -> Result<Passphrase, SecretError> {
         match self {
             Self::PassphraseFile(path) => Passphrase::from_file(path),
-            Self::SystemdCredential(name) => {
-                let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
-                    .ok_or_else(|| SecretError::NoCredential(name.clone()))?;
-                credential(&PathBuf::from(folder), name)
-            }
+            Self::SystemdCredential(name) => credential(&credentials(name)?, name),
         }
     }
+
+    /// The file that it is read from.
+    fn path(&self) -> Result<PathBuf, SecretError> {
+        match self {
+            Self::PassphraseFile(path) => Ok(path.clone()),
+            Self::SystemdCredential(name) => Ok(credentials(name)?.join(name)),
+        }
+    }
+}
+
+/// The folder in which systemd passes credentials.
+fn credentials(name: &str) -> Result<PathBuf, SecretError> {
+    std::env::var_os("CREDENTIALS_DIRECTORY")
+        .map(PathBuf::from)
+        .ok_or_else(|| SecretError::NoCredential(name.to_owned()))
 }
 
 /// systemd guards its folder of credentials itself; the modes of the files in it are its affair.
