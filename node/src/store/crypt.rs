@@ -22,7 +22,7 @@ use portcullis_protocol::{
 };
 use zeroize::Zeroizing;
 
-use super::{StoreError, node_key::StoreKey};
+use super::{StoreError, StoreKey};
 
 /// The bytes of a wrapped 32-byte key.
 pub(super) const WRAPPED_LEN: usize = 40;

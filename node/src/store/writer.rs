@@ -115,6 +115,22 @@ pub fn abort_on_disk_failure() -> OnDiskFailure {
     })
 }
 
+/// What the writer needs of a store.
+trait Sink: Send + Sync {
+    fn commit_group(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply>;
+    fn log_end(&self) -> Result<u64, StoreError>;
+}
+
+impl Sink for dyn Store {
+    fn commit_group(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
+        Store::commit_group(self, next)
+    }
+
+    fn log_end(&self) -> Result<u64, StoreError> {
+        Store::log_end(self)
+    }
+}
+
 /// The writer's thread.
 #[derive(Debug)]
 pub struct Writer {
@@ -133,6 +149,14 @@ impl Writer {
         store: Arc<dyn Store>,
         on_disk_failure: OnDiskFailure,
     ) -> Result<(Self, WriterHandle), StoreError> {
+        Self::start_with(store, on_disk_failure, SLICE)
+    }
+
+    fn start_with<S: Sink + ?Sized + 'static>(
+        store: Arc<S>,
+        on_disk_failure: OnDiskFailure,
+        slice: Duration,
+    ) -> Result<(Self, WriterHandle), StoreError> {
         let (urgent, urgent_jobs) = mpsc::channel(QUEUE);
         let (bulk, bulk_jobs) = mpsc::channel(QUEUE);
         let (stop, stopping) = oneshot::channel();
@@ -144,6 +168,7 @@ impl Writer {
             store,
             on_disk_failure,
             grown,
+            slice,
             pieces: VecDeque::new(),
         };
         let queues = Queues {
@@ -238,15 +263,17 @@ struct Cut {
 }
 
 /// The thread's own state.
-struct Desk {
-    store: Arc<dyn Store>,
+struct Desk<S: ?Sized> {
+    store: Arc<S>,
     on_disk_failure: OnDiskFailure,
     grown: watch::Sender<u64>,
+    /// How long bulk pieces are added to one transaction.
+    slice: Duration,
     /// Bulk jobs taken, the oldest first.
     pieces: VecDeque<Cut>,
 }
 
-impl Desk {
+impl<S: Sink + ?Sized> Desk<S> {
     fn work(mut self, mut queues: Queues, runtime: &tokio::runtime::Runtime) {
         loop {
             let urgent = self.waiting(&mut queues);
@@ -296,8 +323,9 @@ impl Desk {
         // Which of the open jobs each piece of the transaction belongs to.
         let mut owners = Vec::new();
         let mut at = 0;
+        let slice = self.slice;
         let results = self.commit(&mut || {
-            if !owners.is_empty() && began.elapsed() >= SLICE {
+            if !owners.is_empty() && began.elapsed() >= slice {
                 return None;
             }
             while open.get(at).is_some_and(|job| job.pieces.is_empty()) {
@@ -449,3 +477,6 @@ fn answer(reply: oneshot::Sender<Reply>, result: Reply) {
         tracing::debug!("nobody waits for the result of a write");
     }
 }
+
+#[cfg(test)]
+mod tests;

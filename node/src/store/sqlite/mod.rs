@@ -46,7 +46,7 @@ use self::{
 use super::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, HeldItem, HeldRecord,
     LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store, StoreError,
-    Write, Written, crypt::Vault, node_key::StoreKey,
+    StoreKey, Write, Written, crypt::Vault,
 };
 
 /// The main database's file name.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_protocol::{
-    body::{Assessment, Body, Selector, SelectorKind, Subject, Window},
+    body::{Assessment, Body, Finding, Selector, SelectorKind, Subject, Window},
     evaluation::{Evaluation, InformationCode, SourceCode},
     frame::{Answer, Generation, Lane, Outcome},
     identifiers::{AuthorityId, FederationId, NodeId},
@@ -22,26 +22,26 @@ use super::super::{
     Write, Written,
 };
 
-pub(super) const CONTAINER: &str = "CSQU3054383";
-pub(super) const SHIP: &str = "9074729";
-pub(super) const GOODS: &str = "080390";
+pub(in crate::store) const CONTAINER: &str = "CSQU3054383";
+pub(in crate::store) const SHIP: &str = "9074729";
+pub(in crate::store) const GOODS: &str = "080390";
 /// Free text that must never be found on disk.
-pub(super) const STORY: &str = "hidden behind the bananas";
+pub(in crate::store) const STORY: &str = "hidden behind the bananas";
 
-pub(super) fn at(millis: i64) -> Timestamp {
+pub(in crate::store) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_614_585_600_000 + millis)
 }
 
-pub(super) fn peer(name: &str) -> NodeId {
+pub(in crate::store) fn peer(name: &str) -> NodeId {
     name.parse().unwrap()
 }
 
-pub(super) fn form(indexes: &[u8]) -> Form {
+pub(in crate::store) fn form(indexes: &[u8]) -> Form {
     indexes.iter().copied().collect()
 }
 
 /// Random bytes that are the same in every run: SplitMix64.
-pub(super) struct Seeded(u64);
+pub(in crate::store) struct Seeded(u64);
 
 impl Entropy for Seeded {
     fn fill(&mut self, out: &mut [u8]) {
@@ -54,7 +54,7 @@ impl Entropy for Seeded {
 }
 
 /// An authority that seals records.
-pub(super) struct Originator {
+pub(in crate::store) struct Originator {
     federation: FederationId,
     origin: AuthorityId,
     key: SigningKey,
@@ -70,7 +70,7 @@ impl SealingKeys for Originator {
 }
 
 impl Originator {
-    pub(super) fn new(seed: u8) -> Self {
+    pub(in crate::store) fn new(seed: u8) -> Self {
         let key = SigningKey::from_seed(KeyUse::Sealing, [seed; 32]);
         Self {
             federation: "test".parse().unwrap(),
@@ -81,11 +81,14 @@ impl Originator {
         }
     }
 
-    pub(super) fn origin(&self) -> &AuthorityId {
+    pub(in crate::store) fn origin(&self) -> &AuthorityId {
         &self.origin
     }
 
-    pub(super) fn verify(&self, sealed: &SealedRecord) -> Result<VerifiedRecord, Refusal> {
+    pub(in crate::store) fn verify(
+        &self,
+        sealed: &SealedRecord,
+    ) -> Result<VerifiedRecord, Refusal> {
         let verifier = Verifier {
             federation: &self.federation,
             keys: self,
@@ -96,7 +99,7 @@ impl Originator {
     }
 
     /// Seals one batch of such records.
-    pub(super) fn batch(&mut self, drafts: Vec<Draft>) -> Vec<VerifiedRecord> {
+    pub(in crate::store) fn batch(&mut self, drafts: Vec<Draft>) -> Vec<VerifiedRecord> {
         let sealer = Sealer {
             federation: &self.federation,
             origin: &self.origin,
@@ -111,12 +114,12 @@ impl Originator {
     }
 
     /// A record with sections 0 subject, 1 assessment, 2 narrative and 3 source.
-    pub(super) fn record(&mut self, kind: Kind) -> VerifiedRecord {
+    pub(in crate::store) fn record(&mut self, kind: Kind) -> VerifiedRecord {
         self.batch(vec![draft(kind)]).remove(0)
     }
 }
 
-pub(super) fn draft(kind: Kind) -> Draft {
+pub(in crate::store) fn draft(kind: Kind) -> Draft {
     let window = Window {
         from: at(0),
         until: at(1_000),
@@ -136,7 +139,7 @@ pub(super) fn draft(kind: Kind) -> Draft {
     };
     let assessment = Assessment {
         threat: "narcotics".to_owned(),
-        finding: None,
+        finding: (kind == Kind::Outcome).then_some(Finding::Found),
         text: String::new(),
     };
     Draft::new(
@@ -160,19 +163,19 @@ impl StatementType for TestReceipt {
 }
 
 /// A signed statement over these bytes.
-pub(super) fn statement(payload: &'static [u8]) -> SignedStatement {
+pub(in crate::store) fn statement(payload: &'static [u8]) -> SignedStatement {
     let key = SigningKey::from_seed(KeyUse::Hop, [9; 32]);
     SignedStatement::sign::<TestReceipt>(Bytes::from_static(payload), &key).unwrap()
 }
 
-pub(super) fn note(policy: &str) -> DecisionNote {
+pub(in crate::store) fn note(policy: &str) -> DecisionNote {
     DecisionNote {
         policies: vec![policy.to_owned()],
         bundle: None,
     }
 }
 
-pub(super) fn admit(record: &VerifiedRecord) -> Judgement {
+pub(in crate::store) fn admit(record: &VerifiedRecord) -> Judgement {
     Judgement::Admit {
         record: record.clone(),
         note: note("admit"),
@@ -180,7 +183,7 @@ pub(super) fn admit(record: &VerifiedRecord) -> Judgement {
 }
 
 /// Publishes records.
-pub(super) fn publish(store: &dyn Store, records: &[VerifiedRecord]) {
+pub(in crate::store) fn publish(store: &dyn Store, records: &[VerifiedRecord]) {
     let publish = Write::Publish {
         records: records.to_vec(),
         now: at(1),
@@ -188,7 +191,7 @@ pub(super) fn publish(store: &dyn Store, records: &[VerifiedRecord]) {
     assert_eq!(store.commit(vec![publish]).unwrap(), [Written::Done]);
 }
 
-pub(super) fn intake(from: &str, items: Vec<(RecordId, Form, Judgement)>) -> Write {
+pub(in crate::store) fn intake(from: &str, items: Vec<(RecordId, Form, Judgement)>) -> Write {
     Write::Intake(Intake {
         peer: peer(from),
         generation: Generation::from_bytes([0; 16]),
@@ -207,7 +210,7 @@ pub(super) fn intake(from: &str, items: Vec<(RecordId, Form, Judgement)>) -> Wri
 }
 
 /// Delivers items and gives the answers.
-pub(super) fn deliver(
+pub(in crate::store) fn deliver(
     store: &dyn Store,
     from: &str,
     items: Vec<(RecordId, Form, Judgement)>,
@@ -219,7 +222,7 @@ pub(super) fn deliver(
 }
 
 /// Delivers one record in its form, admitted whole, and gives the outcome.
-pub(super) fn accept(store: &dyn Store, from: &str, record: &VerifiedRecord) -> Outcome {
+pub(in crate::store) fn accept(store: &dyn Store, from: &str, record: &VerifiedRecord) -> Outcome {
     deliver(
         store,
         from,
@@ -228,11 +231,11 @@ pub(super) fn accept(store: &dyn Store, from: &str, record: &VerifiedRecord) -> 
     .outcome
 }
 
-pub(super) fn outcomes(answers: &[Answer]) -> Vec<Outcome> {
+pub(in crate::store) fn outcomes(answers: &[Answer]) -> Vec<Outcome> {
     answers.iter().map(|answer| answer.outcome).collect()
 }
 
-pub(super) fn entry(record: RecordId, form: Form) -> LedgerEntry {
+pub(in crate::store) fn entry(record: RecordId, form: Form) -> LedgerEntry {
     LedgerEntry {
         record,
         form,
@@ -241,7 +244,7 @@ pub(super) fn entry(record: RecordId, form: Form) -> LedgerEntry {
     }
 }
 
-pub(super) fn intend(
+pub(in crate::store) fn intend(
     store: &dyn Store,
     to: &str,
     entries: Vec<LedgerEntry>,
@@ -258,7 +261,7 @@ pub(super) fn intend(
     store.commit(vec![intend]).unwrap();
 }
 
-pub(super) fn answer(record: RecordId, form: Form, outcome: Outcome) -> Answer {
+pub(in crate::store) fn answer(record: RecordId, form: Form, outcome: Outcome) -> Answer {
     let reason = match outcome {
         Outcome::Accepted | Outcome::Extended | Outcome::Duplicate => None,
         Outcome::Refused | Outcome::RefusedForNow => Some("EX-07".to_owned()),
@@ -273,7 +276,7 @@ pub(super) fn answer(record: RecordId, form: Form, outcome: Outcome) -> Answer {
 }
 
 /// Settles answers; what is not final is tried again an hour later.
-pub(super) fn settle(
+pub(in crate::store) fn settle(
     store: &dyn Store,
     from: &str,
     answers: Vec<Answer>,
@@ -293,11 +296,11 @@ pub(super) fn settle(
     store.commit(vec![settle]).unwrap();
 }
 
-pub(super) fn ids(records: &[HeldRecord]) -> Vec<RecordId> {
+pub(in crate::store) fn ids(records: &[HeldRecord]) -> Vec<RecordId> {
     records.iter().map(|held| held.sealed.id()).collect()
 }
 
 /// The statement of a record, to see whether two share one.
-pub(super) fn shares_statement(first: &HeldRecord, second: &HeldRecord) -> bool {
+pub(in crate::store) fn shares_statement(first: &HeldRecord, second: &HeldRecord) -> bool {
     Arc::ptr_eq(first.sealed.statement(), second.sealed.statement())
 }

@@ -2,15 +2,15 @@
 
 mod conformance;
 mod durability;
-mod fixture;
+pub(super) mod fixture;
 mod office;
 mod tampering;
 
 use std::cell::RefCell;
 
-use super::{SqliteStore, node_key::StoreKey};
+use super::{SqliteStore, StoreKey};
 
-fn key() -> StoreKey {
+pub(super) fn key() -> StoreKey {
     StoreKey::from_bytes([3; 32])
 }
 

@@ -1,1 +1,340 @@
+//! Whoever changes or reads the files: what is changed is found, what is read says nothing.
 
+use std::{fs, path::Path};
+
+use portcullis_protocol::{
+    body::SelectorKind,
+    frame::{Lane, Outcome},
+    record::Kind,
+    rules::Rule,
+    verify::VerifiedRecord,
+};
+use rusqlite::Connection;
+
+use super::{fixture::*, key};
+use crate::store::{
+    ConsignmentRow, Judgement, RecordFilter, Relay, ScoreRow, SqliteStore, Store, StoreError,
+    StoreKey, Write,
+};
+
+fn raw(folder: &Path, file: &str) -> Connection {
+    Connection::open(folder.join(file)).unwrap()
+}
+
+/// A store that holds one record, and the originator that verifies it.
+fn with_record(folder: &Path) -> (SqliteStore, Originator, VerifiedRecord) {
+    let store = SqliteStore::create(folder, &key()).unwrap();
+    let mut police = Originator::new(1);
+    let record = police.batch(vec![draft(Kind::Indicator); 2]).remove(0);
+    publish(&store, std::slice::from_ref(&record));
+    (store, police, record)
+}
+
+/// Flips every 13th bit of a column, one after the other, and reads the record each time.
+#[track_caller]
+fn every_flip_is_found(file: &str, table: &str, column: &str, order: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, police, record) = with_record(folder.path());
+    let database = raw(folder.path(), file);
+    let rows: Vec<(i64, Vec<u8>)> = database
+        .prepare(&format!("SELECT {order}, {column} FROM {table}"))
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert!(!rows.is_empty());
+    let put = |row: i64, value: &[u8]| {
+        let sql = format!("UPDATE {table} SET {column} = ?2 WHERE {order} = ?1");
+        assert_eq!(database.execute(&sql, (row, value)).unwrap(), 1);
+    };
+    for (row, value) in rows {
+        for bit in (0..value.len() * 8).step_by(13) {
+            let mut changed = value.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            put(row, &changed);
+            let read = store.record(&record.id());
+            let verified = read.map(|held| police.verify(&held.unwrap().sealed));
+            let found = match verified {
+                Err(StoreError::Damaged(_)) => true,
+                Ok(verified) => verified.is_err(),
+                Err(error) => panic!("{error}"),
+            };
+            assert!(found, "{table}.{column} row {row} bit {bit}");
+        }
+        put(row, &value);
+    }
+    let held = store.record(&record.id()).unwrap().unwrap();
+    assert_eq!(police.verify(&held.sealed).unwrap(), record);
+}
+
+#[test]
+fn a_flipped_bit_in_a_section_is_found() {
+    every_flip_is_found("store.db", "section", "sealed", "slot");
+}
+
+#[test]
+fn a_flipped_bit_in_a_wrapped_key_is_found() {
+    every_flip_is_found("keys.db", "wrapped_key", "wrapped", "n");
+}
+
+#[test]
+fn a_flipped_bit_in_a_header_is_found() {
+    every_flip_is_found("store.db", "record", "header", "n");
+}
+
+#[test]
+fn a_flipped_bit_in_a_statement_is_found() {
+    every_flip_is_found("store.db", "statement", "payload", "n");
+    every_flip_is_found("store.db", "statement", "signature", "n");
+    every_flip_is_found("store.db", "statement", "key_id", "n");
+}
+
+#[test]
+fn a_flipped_bit_in_the_batch_path_is_found() {
+    every_flip_is_found("store.db", "record", "path", "n");
+    every_flip_is_found("store.db", "record", "blind", "n");
+}
+
+/// Changes a store that holds two records, and reads the first.
+#[track_caller]
+fn damage_is_found(file: &str, sql: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut police, record) = with_record(folder.path());
+    publish(&store, &[police.record(Kind::Indicator)]);
+    raw(folder.path(), file).execute_batch(sql).unwrap();
+    let read = store.record(&record.id());
+    assert!(
+        matches!(read, Err(StoreError::Damaged(_))),
+        "{sql}: {read:?}"
+    );
+}
+
+#[test]
+fn a_section_that_was_removed_moved_or_exchanged_is_found() {
+    damage_is_found("store.db", "DELETE FROM section WHERE slot = 65");
+    damage_is_found("store.db", "UPDATE section SET slot = 68 WHERE slot = 65");
+    damage_is_found("store.db", "UPDATE record SET form = 3 WHERE n = 1");
+    damage_is_found(
+        "store.db",
+        "UPDATE section SET (sealed, key) = (SELECT sealed, key FROM section WHERE slot = 129)
+         WHERE slot = 65",
+    );
+    damage_is_found("store.db", "UPDATE section SET key = 1 WHERE slot = 65");
+    damage_is_found("keys.db", "DELETE FROM wrapped_key WHERE n = 2");
+    damage_is_found(
+        "store.db",
+        "UPDATE record SET header = (SELECT header FROM record WHERE n = 2) WHERE n = 1",
+    );
+}
+
+#[test]
+fn a_damaged_record_does_not_hide_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut police, record) = with_record(folder.path());
+    let other = police.record(Kind::Alert);
+    publish(&store, std::slice::from_ref(&other));
+    raw(folder.path(), "store.db")
+        .execute_batch("DELETE FROM section WHERE slot = 65")
+        .unwrap();
+    assert!(store.record(&record.id()).is_err());
+    assert!(store.record(&other.id()).unwrap().is_some());
+    assert_eq!(
+        store
+            .outbox(Lane::Urgent, Relay::OwnOnly, 0, 9)
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn looking_the_files_through_finds_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _, _) = with_record(folder.path());
+    assert!(store.verify_files().unwrap().is_empty());
+    raw(folder.path(), "keys.db")
+        .execute_batch("DELETE FROM wrapped_key WHERE n = 2")
+        .unwrap();
+    let found = store.verify_files().unwrap();
+    assert_eq!(found, ["`keys.db`: 1 rows of `section` have no key"]);
+    raw(folder.path(), "store.db")
+        .execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM known")
+        .unwrap();
+    assert!(store.verify_files().unwrap().len() > 1);
+}
+
+#[test]
+fn ex_17_a_withdrawn_record_is_refused_and_answers_before_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let record = Originator::new(1).record(Kind::Indicator);
+    assert_eq!(accept(&store, "hub", &record), Outcome::Accepted);
+    raw(folder.path(), "store.db")
+        .execute_batch("INSERT INTO tombstone (record, outcome, at) VALUES (1, 'recalled', 0)")
+        .unwrap();
+    for from in ["hub", "port"] {
+        let item = vec![(record.id(), record.form(), admit(&record))];
+        let answers = deliver(&store, from, item);
+        assert_eq!(outcomes(&answers), [Outcome::Refused], "{from}");
+        assert_eq!(answers[0].reason.as_deref(), Some("EX-17"));
+    }
+    let kept: Vec<_> = store
+        .arrivals(Some(&record.id()))
+        .unwrap()
+        .into_iter()
+        .map(|row| (row.peer, row.answer.outcome))
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            (peer("hub"), Outcome::Accepted),
+            (peer("port"), Outcome::Refused)
+        ]
+    );
+}
+
+/// Everything on disk, the write-ahead logs with it.
+fn bytes_on_disk(folder: &Path) -> Vec<u8> {
+    let files = fs::read_dir(folder).unwrap();
+    files
+        .flat_map(|file| fs::read(file.unwrap().path()).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_files_yield_no_body_and_no_selector() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut police, _) = with_record(folder.path());
+    let waiting = police.record(Kind::Alert);
+    let hold = Judgement::Hold {
+        record: waiting.clone(),
+        rule: Rule::PolicyHeld,
+        note: note("h3"),
+    };
+    deliver(&store, "hub", vec![(waiting.id(), waiting.form(), hold)]);
+    let consignment = ConsignmentRow {
+        reference: "declaration-1".to_owned(),
+        at: at(0),
+        arriving: true,
+        body: STORY.as_bytes().to_vec(),
+        selectors: vec![
+            (SelectorKind::Container, CONTAINER.to_owned()),
+            (SelectorKind::HsCode, GOODS.to_owned()),
+        ],
+    };
+    let score = ScoreRow {
+        reference: "declaration-1".to_owned(),
+        points: 50.0,
+        at: at(0),
+        explanation: STORY.as_bytes().to_vec(),
+        records: vec![waiting.id()],
+    };
+    store
+        .commit(vec![
+            Write::Consignments(vec![consignment]),
+            Write::Scores(vec![score]),
+        ])
+        .unwrap();
+    let found = |text: &[u8]| {
+        let bytes = bytes_on_disk(folder.path());
+        bytes.windows(text.len()).any(|window| window == text)
+    };
+    assert!(found(b"declaration-1"), "the search finds what is there");
+    for secret in [
+        STORY,
+        CONTAINER,
+        SHIP,
+        GOODS,
+        "an officer",
+        "narcotics",
+        "a box",
+    ] {
+        assert!(!found(secret.as_bytes()), "{secret}");
+    }
+}
+
+#[test]
+fn the_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (_store, _, _) = with_record(folder.path());
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", file.path());
+    }
+}
+
+#[test]
+fn another_key_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    with_record(folder.path());
+    let other = StoreKey::from_bytes([4; 32]);
+    let opened = SqliteStore::open(folder.path(), &other);
+    assert!(matches!(opened, Err(StoreError::WrongKey)));
+}
+
+#[test]
+fn a_key_table_of_another_store_is_refused() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&one, &other] {
+        with_record(folder.path());
+    }
+    for file in ["keys.db", "keys.db-wal", "keys.db-shm"] {
+        let (from, to) = (other.path().join(file), one.path().join(file));
+        if from.exists() {
+            fs::copy(from, to).unwrap();
+        }
+    }
+    let opened = SqliteStore::open(one.path(), &key());
+    assert!(matches!(opened, Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    for file in ["store.db", "keys.db"] {
+        let folder = tempfile::tempdir().unwrap();
+        with_record(folder.path());
+        raw(folder.path(), file)
+            .execute_batch("PRAGMA user_version = 2")
+            .unwrap();
+        let opened = SqliteStore::open(folder.path(), &key());
+        assert!(
+            matches!(opened, Err(StoreError::Format { found: 2, known: 1 })),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_store_is_made_once_and_not_opened_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = SqliteStore::open(folder.path(), &key());
+    assert!(matches!(missing, Err(StoreError::File { .. })));
+    let (_, police, record) = with_record(folder.path());
+    let again = SqliteStore::create(folder.path(), &key());
+    assert!(matches!(again, Err(StoreError::Exists(_))));
+    fs::remove_file(folder.path().join("keys.db")).unwrap();
+    let again = SqliteStore::create(folder.path(), &key());
+    assert!(matches!(again, Err(StoreError::Exists(_))));
+    assert!(!folder.path().join("keys.db").exists());
+    assert_eq!(police.verify(record.sealed()).unwrap(), record);
+}
+
+#[test]
+fn listing_names_the_damaged_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _, record) = with_record(folder.path());
+    raw(folder.path(), "store.db")
+        .execute_batch("UPDATE section SET key = 3 WHERE slot = 65")
+        .unwrap();
+    let error = store.records(&RecordFilter::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the store is damaged: section 1 of record `{}` does not open; restore it from a backup",
+            record.id()
+        )
+    );
+}

@@ -1,0 +1,36 @@
+//! The store's key: it comes from the keyring and opens what is sealed.
+
+use zeroize::Zeroizing;
+
+/// The key of a store. It is wiped from memory when dropped and never printed.
+#[derive(Clone)]
+pub struct StoreKey(Zeroizing<[u8; 32]>);
+
+impl StoreKey {
+    /// Takes 32 bytes that nobody can guess.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_not_printed() {
+        let key = StoreKey::from_bytes([7; 32]);
+        assert_eq!(format!("{key:?}"), "StoreKey(..)");
+    }
+}

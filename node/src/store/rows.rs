@@ -1,0 +1,195 @@
+//! What is read: rows in the domain's terms, and which of them are asked for.
+
+use portcullis_protocol::{
+    body::SelectorKind,
+    frame::{Answer, Outcome},
+    identifiers::{AuthorityId, NodeId},
+    record::{Form, Kind, RecordId},
+    seal::SealedRecord,
+    statement::SignedStatement,
+    time::Timestamp,
+};
+
+use super::DecisionNote;
+
+/// A record as it is held: its reader verifies it again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldRecord {
+    /// The record in the form held; its `batch` field is 0.
+    pub sealed: SealedRecord,
+    /// Which sections are held.
+    pub form: Form,
+    /// Who delivered it first; `None`: this authority made it.
+    pub source: Option<NodeId>,
+    /// When it was committed here.
+    pub received_at: Timestamp,
+}
+
+/// A place in the record log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// Its number, from 1, without an order across gaps that were rolled back.
+    pub sequence: u64,
+    /// The record as it is held now.
+    pub held: HeldRecord,
+}
+
+/// How far dispatch is with one peer in one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DispatchPosition {
+    /// Everything up to this number of the log is dealt with.
+    pub cursor: u64,
+    /// The sequence number of the next item sent.
+    pub next_sequence: u64,
+}
+
+/// The state of a disclosure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DisclosureState {
+    /// Decided on and about to be sent, or sent without an answer yet.
+    Intended,
+    /// Denied by this node's policy: nothing was sent.
+    Denied,
+    /// Answered.
+    Answered(Outcome),
+}
+
+/// A row of the disclosure ledger: the newest decision on a record for a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisclosureRow {
+    /// The record.
+    pub record: RecordId,
+    /// The peer.
+    pub peer: NodeId,
+    /// The form released; empty when denied.
+    pub form: Form,
+    /// How many sections were withheld.
+    pub withheld: u32,
+    /// Its state.
+    pub state: DisclosureState,
+    /// The reason the peer gave.
+    pub reason: Option<String>,
+    /// Which policies decided.
+    pub note: DecisionNote,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// When it was answered.
+    pub answered_at: Option<Timestamp>,
+}
+
+/// A row of what peers delivered: the answer that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArrivalRow {
+    /// The peer.
+    pub peer: NodeId,
+    /// The answer.
+    pub answer: Answer,
+    /// Which policies decided.
+    pub note: DecisionNote,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A receipt as it is kept: enough to check its signature and its answers again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptRow {
+    /// Who gave it.
+    pub peer: NodeId,
+    /// When it was settled here.
+    pub at: Timestamp,
+    /// The statement as the peer signed it.
+    pub statement: SignedStatement,
+    /// The answers that the statement's root covers, in order.
+    pub answers: Vec<Answer>,
+}
+
+/// An item that arrived and waits for a person's decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldItem {
+    /// Who delivered it.
+    pub peer: NodeId,
+    /// The form in which it was delivered.
+    pub form: Form,
+    /// The id of the rule that holds it.
+    pub rule: String,
+    /// When.
+    pub at: Timestamp,
+    /// The record: its reader verifies it again.
+    pub sealed: SealedRecord,
+}
+
+/// Which records to list.
+#[derive(Debug, Clone, Default)]
+pub struct RecordFilter {
+    /// Only this kind.
+    pub kind: Option<Kind>,
+    /// Only this origin.
+    pub origin: Option<AuthorityId>,
+    /// At most so many, the newest first; `None`: all.
+    pub limit: Option<u32>,
+}
+
+/// A consignment of the authority: an opaque body, and what finds it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsignmentRow {
+    /// The authority's own reference, for instance a declaration number.
+    pub reference: String,
+    /// The period or day it belongs to.
+    pub at: Timestamp,
+    /// Whether it waits to be scored or is history.
+    pub arriving: bool,
+    /// Its fields, encoded by the importer; kept encrypted.
+    pub body: Vec<u8>,
+    /// Its identifiers: kind and canonical text; kept as keyed hashes.
+    pub selectors: Vec<(SelectorKind, String)>,
+}
+
+/// The newest score of a consignment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreRow {
+    /// The consignment's reference.
+    pub reference: String,
+    /// 0 to 100.
+    pub points: f64,
+    /// When it was computed.
+    pub at: Timestamp,
+    /// The explanation, as JSON; kept encrypted.
+    pub explanation: Vec<u8>,
+    /// The records it stands on.
+    pub records: Vec<RecordId>,
+}
+
+/// A person enrolled at the authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonRow {
+    /// Their id, a short name.
+    pub id: String,
+    /// Their full name.
+    pub name: String,
+    /// Their role's name.
+    pub role: String,
+    /// Their public key, 32 bytes.
+    pub public_key: Vec<u8>,
+    /// When they were enrolled.
+    pub enrolled_at: Timestamp,
+    /// Who enrolled them; empty for the first.
+    pub enrolled_by: String,
+}
+
+/// Whether records of others are passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relay {
+    /// Only this authority's own records leave: a member.
+    OwnOnly,
+    /// Records of others leave as well, as policy allows: a hub.
+    Others,
+}
+
+/// Which consignments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Those with a known outcome.
+    History,
+    /// Those that wait for a decision.
+    Arriving,
+}

@@ -1,0 +1,203 @@
+//! What is written: changes in the domain's terms, and what they give.
+
+use portcullis_protocol::{
+    digest::Digest,
+    frame::{Answer, Generation, Lane},
+    identifiers::NodeId,
+    record::{Form, RecordId},
+    register::SignedRegister,
+    rules::Rule,
+    statement::SignedStatement,
+    time::Timestamp,
+    verify::VerifiedRecord,
+};
+
+use super::{ConsignmentRow, PersonRow, ScoreRow};
+
+/// How a decision is noted in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct DecisionNote {
+    /// The ids of the policies that decided.
+    pub policies: Vec<String>,
+    /// The digest of the bundle they belong to.
+    pub bundle: Option<Digest>,
+}
+
+/// One change; the changes of one commit become durable together.
+#[derive(Debug)]
+pub enum Write {
+    /// The authority's own records, sealed and verified.
+    Publish {
+        /// The records.
+        records: Vec<VerifiedRecord>,
+        /// The present.
+        now: Timestamp,
+    },
+    /// What became of a frame that arrived.
+    Intake(Intake),
+    /// What is about to be sent to a peer and what is denied to it.
+    Intend(Intend),
+    /// What a peer answered.
+    Settle(Settle),
+    /// An epoch of the register that was verified.
+    Register(SignedRegister),
+    /// A person's statement, kept as it was signed, and the change it makes.
+    Act(Act),
+    /// The authority's own consignments; one that is there is replaced.
+    Consignments(Vec<ConsignmentRow>),
+    /// Scores; one that is there for the consignment is replaced.
+    Scores(Vec<ScoreRow>),
+    /// Something to remember that no other table does.
+    Event(Event),
+}
+
+/// What a [`Write`] gave, in the order of the writes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is done.
+    Done,
+    /// The answers to the items of a frame, in order.
+    Answers(Vec<Answer>),
+}
+
+/// What a person's statement changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// What is done, for instance `publish`.
+    pub action: String,
+    /// The person's id; empty for the node itself.
+    pub person: String,
+    /// The uid of the socket that brought it.
+    pub uid: Option<u32>,
+    /// When.
+    pub at: Timestamp,
+    /// The statement as it was signed; `None` for an access that needs no signature.
+    pub statement: Option<SignedStatement>,
+    /// Which records, consignments or persons it concerns, without their content.
+    pub concerns: String,
+    /// The enrolment it makes, if it is one.
+    pub enrols: Option<PersonRow>,
+}
+
+/// A frame that arrived, item by item.
+#[derive(Debug)]
+pub struct Intake {
+    /// Who delivered it.
+    pub peer: NodeId,
+    /// The sender's generation.
+    pub generation: Generation,
+    /// The lane.
+    pub lane: Lane,
+    /// The sequence number of its first item.
+    pub first_sequence: u64,
+    /// The present.
+    pub now: Timestamp,
+    /// Its items.
+    pub items: Vec<IntakeItem>,
+}
+
+/// One item of a frame and what was judged of it.
+#[derive(Debug)]
+pub struct IntakeItem {
+    /// The record.
+    pub id: RecordId,
+    /// The form in which it was delivered.
+    pub form: Form,
+    /// What was judged.
+    pub judgement: Judgement,
+}
+
+/// What intake judged of an item before looking at what is held.
+#[derive(Debug)]
+pub enum Judgement {
+    /// Policy admits it in this form, which may be thinner than the delivered one.
+    Admit {
+        /// The record in the form that is admitted.
+        record: VerifiedRecord,
+        /// Which policies decided.
+        note: DecisionNote,
+    },
+    /// It is refused for good.
+    Refuse {
+        /// Under which rule.
+        rule: Rule,
+        /// Which policies decided, if any did.
+        note: DecisionNote,
+    },
+    /// It is refused for now.
+    RefuseForNow {
+        /// Under which rule.
+        rule: Rule,
+    },
+    /// A person decides.
+    Hold {
+        /// The record.
+        record: VerifiedRecord,
+        /// Under which rule.
+        rule: Rule,
+        /// Which policies decided.
+        note: DecisionNote,
+    },
+}
+
+/// What dispatch is about to do for one peer and lane.
+#[derive(Debug)]
+pub struct Intend {
+    /// The peer.
+    pub peer: NodeId,
+    /// The lane.
+    pub lane: Lane,
+    /// The present.
+    pub now: Timestamp,
+    /// One entry for each record decided on.
+    pub entries: Vec<LedgerEntry>,
+    /// Where the cursor moves: everything up to it is receipted, denied or an exception.
+    pub cursor: Option<u64>,
+}
+
+/// A decision of dispatch on one record for one peer.
+#[derive(Debug)]
+pub struct LedgerEntry {
+    /// The record.
+    pub record: RecordId,
+    /// The form released; empty when it is denied.
+    pub form: Form,
+    /// How many sections of the held form are withheld.
+    pub withheld: u32,
+    /// Which policies decided.
+    pub note: DecisionNote,
+}
+
+/// What a peer answered to a frame.
+#[derive(Debug)]
+pub struct Settle {
+    /// The peer.
+    pub peer: NodeId,
+    /// The lane.
+    pub lane: Lane,
+    /// The present.
+    pub now: Timestamp,
+    /// The answers.
+    pub answers: Vec<Answer>,
+    /// The signed receipt, kept as evidence.
+    pub receipt: SignedStatement,
+    /// Where the cursor moves, if it moves.
+    pub cursor: Option<u64>,
+    /// The sequence number of the next item in this lane.
+    pub next_sequence: u64,
+    /// When items that were refused for now or held are tried again.
+    pub retry_at: Timestamp,
+}
+
+/// Something to remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What kind of thing, for instance `frame-refused`.
+    pub kind: String,
+    /// The peer it concerns, if any.
+    pub peer: Option<NodeId>,
+    /// In words, without bodies or selectors.
+    pub detail: String,
+}

@@ -1,0 +1,331 @@
+use std::sync::{Mutex, mpsc as std_mpsc};
+
+use portcullis_protocol::{frame::Outcome, record::Kind};
+
+use super::*;
+use crate::store::{
+    Event, SqliteStore,
+    tests::{
+        fixture::{Originator, admit, at, intake},
+        key,
+    },
+};
+
+/// A store that only notes what is written: it enters each commit when the test lets it.
+struct Gated {
+    entered: std_mpsc::Sender<()>,
+    /// Guards the receiver of the test's permissions, one for each commit.
+    permits: Mutex<std_mpsc::Receiver<()>>,
+    /// Guards what was written: the details of the events of each commit.
+    groups: Mutex<Vec<Vec<String>>>,
+    failure: Option<StoreError>,
+}
+
+impl Sink for Gated {
+    fn commit_group(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
+        self.entered.send(()).unwrap();
+        self.permits.lock().unwrap().recv().unwrap();
+        let mut group = Vec::new();
+        let mut replies = Vec::new();
+        while let Some(job) = next() {
+            group.extend(job.iter().map(detail));
+            replies.push(match &self.failure {
+                Some(error) => Err(error.clone()),
+                None => Ok(job.iter().map(|_| Written::Done).collect()),
+            });
+        }
+        self.groups.lock().unwrap().push(group);
+        replies
+    }
+
+    fn log_end(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+fn detail(write: &Write) -> String {
+    match write {
+        Write::Event(event) => event.detail.clone(),
+        Write::Consignments(rows) => format!("{} consignments", rows.len()),
+        Write::Publish { .. }
+        | Write::Intake(_)
+        | Write::Intend(_)
+        | Write::Settle(_)
+        | Write::Register(_)
+        | Write::Act(_)
+        | Write::Scores(_) => panic!("not used here"),
+    }
+}
+
+/// The test's side of a gated store and the writer in front of it.
+struct Gate {
+    store: Arc<Gated>,
+    entered: std_mpsc::Receiver<()>,
+    permits: std_mpsc::Sender<()>,
+    writer: Writer,
+    handle: WriterHandle,
+}
+
+impl Gate {
+    /// Slices of no length: one piece each.
+    fn new(failure: Option<StoreError>, on_disk_failure: OnDiskFailure) -> Self {
+        let (entered_sender, entered) = std_mpsc::channel();
+        let (permits, permits_receiver) = std_mpsc::channel();
+        let store = Arc::new(Gated {
+            entered: entered_sender,
+            permits: Mutex::new(permits_receiver),
+            groups: Mutex::default(),
+            failure,
+        });
+        let (writer, handle) =
+            Writer::start_with(Arc::clone(&store), on_disk_failure, Duration::ZERO).unwrap();
+        Self {
+            store,
+            entered,
+            permits,
+            writer,
+            handle,
+        }
+    }
+
+    fn quiet() -> Self {
+        Self::new(None, Box::new(|error| panic!("{error}")))
+    }
+
+    /// Queues a job without waiting for it.
+    fn queue(&self, priority: Priority, writes: Vec<Write>) -> oneshot::Receiver<Reply> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { writes, reply };
+        assert!(self.handle.queue(priority).try_send(job).is_ok());
+        answer
+    }
+
+    /// Waits until the writer stands at the gate.
+    fn wait_until_entered(&self) {
+        self.entered.recv().unwrap();
+    }
+
+    fn let_in(&self, commits: usize) {
+        (0..commits).for_each(|_| self.permits.send(()).unwrap());
+    }
+
+    fn groups(&self) -> Vec<Vec<String>> {
+        self.store.groups.lock().unwrap().clone()
+    }
+}
+
+fn event(detail: &str) -> Write {
+    Write::Event(Event {
+        at: at(0),
+        kind: "test".to_owned(),
+        peer: None,
+        detail: detail.to_owned(),
+    })
+}
+
+fn consignments(count: usize) -> Write {
+    let row = crate::store::ConsignmentRow {
+        reference: "x".to_owned(),
+        at: at(0),
+        arriving: true,
+        body: vec![],
+        selectors: vec![],
+    };
+    Write::Consignments(vec![row; count])
+}
+
+#[test]
+fn urgent_jobs_get_in_between_the_pieces_of_a_bulk_job() {
+    let gate = Gate::quiet();
+    let long = gate.queue(Priority::Bulk, vec![consignments(150)]);
+    gate.wait_until_entered();
+    let later = gate.queue(Priority::Bulk, vec![event("later")]);
+    let alert = gate.queue(Priority::Urgent, vec![event("alert")]);
+    gate.let_in(5);
+    for answer in [long, later, alert] {
+        assert_eq!(answer.blocking_recv().unwrap().unwrap(), [Written::Done]);
+    }
+    let expected = [
+        "64 consignments",
+        "alert",
+        "64 consignments",
+        "22 consignments",
+        "later",
+    ];
+    assert_eq!(
+        gate.groups(),
+        expected.map(|detail| vec![detail.to_owned()])
+    );
+}
+
+#[test]
+fn urgent_jobs_that_wait_are_one_transaction() {
+    let gate = Gate::quiet();
+    let first = gate.queue(Priority::Urgent, vec![event("1")]);
+    gate.wait_until_entered();
+    let rest = ["2", "3"].map(|detail| gate.queue(Priority::Urgent, vec![event(detail)]));
+    gate.let_in(2);
+    first.blocking_recv().unwrap().unwrap();
+    for answer in rest {
+        answer.blocking_recv().unwrap().unwrap();
+    }
+    assert_eq!(gate.groups(), [vec!["1"], vec!["2", "3"]]);
+}
+
+#[test]
+fn a_job_of_several_writes_is_not_cut() {
+    let gate = Gate::quiet();
+    let job = gate.queue(Priority::Bulk, vec![consignments(65), event("with it")]);
+    gate.let_in(1);
+    assert_eq!(
+        job.blocking_recv().unwrap().unwrap(),
+        [Written::Done, Written::Done]
+    );
+    assert_eq!(gate.groups(), [["65 consignments", "with it"]]);
+}
+
+#[test]
+fn a_write_of_nothing_is_answered() {
+    let gate = Gate::quiet();
+    let nothing = gate.queue(Priority::Bulk, vec![consignments(0)]);
+    gate.let_in(1);
+    assert_eq!(nothing.blocking_recv().unwrap().unwrap(), [Written::Done]);
+    let no_write = gate.queue(Priority::Bulk, vec![]);
+    gate.let_in(1);
+    assert_eq!(no_write.blocking_recv().unwrap().unwrap(), []);
+}
+
+#[test]
+fn stopping_takes_what_was_queued_and_nothing_more() {
+    let gate = Gate::quiet();
+    let jobs = ["1", "2", "3"].map(|detail| gate.queue(Priority::Bulk, vec![event(detail)]));
+    gate.wait_until_entered();
+    let Gate {
+        store,
+        permits,
+        writer,
+        handle,
+        entered: _entered,
+    } = gate;
+    (0..3).for_each(|_| permits.send(()).unwrap());
+    writer.stop();
+    for job in jobs {
+        assert_eq!(job.blocking_recv().unwrap().unwrap(), [Written::Done]);
+    }
+    assert_eq!(store.groups.lock().unwrap().concat(), ["1", "2", "3"]);
+    let late = handle.commit_blocking(Priority::Urgent, vec![event("late")]);
+    assert!(matches!(late, Err(StoreError::Stopped)));
+}
+
+#[test]
+fn a_full_queue_makes_its_senders_wait_and_not_those_of_the_other() {
+    let gate = Gate::quiet();
+    let _first = gate.queue(Priority::Bulk, vec![event("0")]);
+    gate.wait_until_entered();
+    let waiting: Vec<_> = (0..QUEUE)
+        .map(|_| gate.queue(Priority::Bulk, vec![event("more")]))
+        .collect();
+    let (reply, _answer) = oneshot::channel();
+    let job = Job {
+        writes: vec![],
+        reply,
+    };
+    assert!(gate.handle.queue(Priority::Bulk).try_send(job).is_err());
+    drop(gate.queue(Priority::Urgent, vec![event("urgent")]));
+    gate.let_in(QUEUE + 2);
+    for answer in waiting {
+        answer.blocking_recv().unwrap().unwrap();
+    }
+}
+
+fn disk_failure() -> StoreError {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+    StoreError::from(rusqlite::Error::SqliteFailure(code, None))
+}
+
+#[test]
+fn a_failed_fsync_takes_the_abort_path_before_any_answer() {
+    let (failed, failure) = std_mpsc::channel();
+    let hook = Box::new(move |error: &StoreError| failed.send(error.to_string()).unwrap());
+    let gate = Gate::new(Some(disk_failure()), hook);
+    let job = gate.queue(Priority::Urgent, vec![event("1")]);
+    gate.let_in(1);
+    assert!(job.blocking_recv().unwrap().is_err());
+    // The hook, which ends the process in earnest, ran before the job was answered.
+    assert!(failure.try_recv().unwrap().contains("store.db"));
+}
+
+#[test]
+fn a_refused_job_is_no_failure_of_the_disk() {
+    let gate = Gate::new(
+        Some(StoreError::Replayed),
+        Box::new(|error| panic!("{error}")),
+    );
+    let job = gate.queue(Priority::Urgent, vec![event("1")]);
+    gate.let_in(1);
+    assert!(matches!(job.blocking_recv(), Ok(Err(StoreError::Replayed))));
+    assert!(!StoreError::from(rusqlite::Error::InvalidQuery).is_fatal());
+    assert!(disk_failure().is_fatal());
+}
+
+fn with_sqlite(folder: &std::path::Path) -> (Writer, WriterHandle, Arc<dyn Store>) {
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::create(folder, &key()).unwrap());
+    let hook: OnDiskFailure = Box::new(|error| panic!("{error}"));
+    let (writer, handle) = Writer::start(Arc::clone(&store), hook).unwrap();
+    (writer, handle, store)
+}
+
+#[test]
+fn a_long_frame_is_answered_whole_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, handle, store) = with_sqlite(folder.path());
+    let mut police = Originator::new(1);
+    let records: Vec<_> = (0..200).map(|_| police.record(Kind::Indicator)).collect();
+    let items = records
+        .iter()
+        .map(|record| (record.id(), record.form(), admit(record)))
+        .collect();
+    let mut log_end = handle.log_end();
+    assert_eq!(*log_end.borrow_and_update(), 0);
+    let written = handle
+        .commit_blocking(Priority::Bulk, vec![intake("hub", items)])
+        .unwrap();
+    let [Written::Answers(answers)] = written.as_slice() else {
+        panic!("one write gives one result");
+    };
+    let answered: Vec<_> = answers.iter().map(|answer| answer.record).collect();
+    let expected: Vec<_> = records.iter().map(|record| record.id()).collect();
+    assert_eq!(answered, expected);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.outcome == Outcome::Accepted)
+    );
+    writer.stop();
+    assert!(log_end.has_changed().is_err() || *log_end.borrow() == 200);
+    assert_eq!(*log_end.borrow(), store.log_end().unwrap());
+}
+
+#[tokio::test]
+async fn a_job_that_is_refused_leaves_the_others_of_its_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, handle, store) = with_sqlite(folder.path());
+    let mut police = Originator::new(1);
+    let (one, other) = (police.record(Kind::Alert), police.record(Kind::Alert));
+    let lie = vec![intake("hub", vec![(one.id(), one.form(), admit(&other))])];
+    let truth = vec![intake(
+        "hub",
+        vec![(other.id(), other.form(), admit(&other))],
+    )];
+    let (lie, truth) = tokio::join!(
+        handle.commit(Priority::Urgent, lie),
+        handle.commit(Priority::Urgent, truth)
+    );
+    assert!(matches!(lie, Err(StoreError::Fault(_))));
+    assert!(truth.is_ok());
+    assert!(store.record(&other.id()).unwrap().is_some());
+    assert!(store.record(&one.id()).unwrap().is_none());
+    tokio::task::spawn_blocking(move || writer.stop())
+        .await
+        .unwrap();
+}
