@@ -30,6 +30,7 @@ use crate::{
     config::Config,
     core::{Core, Me, Parts},
     decide::{Decider, DeciderError},
+    desk::{self, Desk},
     dispatch::{machine::Backoff, supervisor},
     exchange::{
         certificate::Marking,
@@ -104,6 +105,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The desk has no schema.
+    #[error(transparent)]
+    Desk(#[from] desk::SetupError),
     /// The admin socket cannot be made.
     #[error(transparent)]
     Admin(#[from] SocketError),
@@ -120,6 +124,7 @@ pub struct Node {
     exchange: TcpListener,
     metrics: TcpListener,
     admin: UnixListener,
+    desk: Arc<Desk>,
     writer: Writer,
 }
 
@@ -137,6 +142,8 @@ impl Node {
             home,
             config: config.clone(),
         });
+        let desk = desk::Setup::load(reloader.home.folder())?;
+        let desk = Arc::new(Desk::new(Arc::clone(&core), desk));
         let exchange = bind(config.listen).await?;
         let metrics = bind(config.metrics).await?;
         let admin = server::bind(&reloader.home.socket(), SocketAccess::Owner).await?;
@@ -147,6 +154,7 @@ impl Node {
             exchange,
             metrics,
             admin,
+            desk,
             writer,
         })
     }
@@ -185,6 +193,7 @@ impl Node {
             exchange,
             metrics,
             admin,
+            desk,
             writer,
         } = self;
         let (listener, incoming) = Listener::new(
@@ -199,10 +208,12 @@ impl Node {
         parts.spawn(listener.run(shutdown.clone()));
         parts.spawn(supervisor::run(Arc::clone(&core), shutdown.clone()));
         parts.spawn(serve_metrics(metrics, Arc::clone(&core), shutdown.clone()));
+        parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
         parts.spawn(serve_admin(
             admin,
             Admin {
                 core: Arc::clone(&core),
+                desk,
                 reloader,
                 shutdown: shutdown.clone(),
             },

@@ -68,6 +68,10 @@ named! {
         Alert = "alert",
         /// Publish an advisory.
         Advisory = "advisory",
+        /// Import the authority's own consignments.
+        ImportConsignments = "import-consignments",
+        /// Publish the authority's risk profile.
+        PublishProfile = "publish-profile",
         /// Enrol a person.
         Enrol = "enrol",
         /// Load register, policy, certificate and revocation lists again.
@@ -96,7 +100,11 @@ impl Action {
     #[must_use]
     pub const fn roles(self) -> &'static [Role] {
         match self {
-            Self::Publish | Self::Alert | Self::Advisory => &[Role::Analyst, Role::Supervisor],
+            Self::Publish
+            | Self::Alert
+            | Self::Advisory
+            | Self::ImportConsignments
+            | Self::PublishProfile => &[Role::Analyst, Role::Supervisor],
             Self::Enrol | Self::Reload => &[Role::Administrator],
         }
     }

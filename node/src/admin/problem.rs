@@ -13,7 +13,7 @@ use super::{
     act::ActError,
     api::{Malformed, ProblemView},
 };
-use crate::{core::PublishError, store::StoreError};
+use crate::{core::PublishError, desk::DeskError, store::StoreError};
 
 /// Why the node does not do what it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,23 @@ impl From<PublishError> for Problem {
             }
             PublishError::Store(error) => error.into(),
             PublishError::CutShort => Self::new(ProblemKind::Failed, error.to_string()),
+        }
+    }
+}
+
+impl From<DeskError> for Problem {
+    fn from(error: DeskError) -> Self {
+        let message = error.to_string();
+        match error {
+            DeskError::Import(_) | DeskError::NoHistory | DeskError::Body(_) => {
+                Self::new(ProblemKind::Invalid, message)
+            }
+            DeskError::UnknownConsignment(_) => Self::new(ProblemKind::Unknown, message),
+            DeskError::Store(error) => error.into(),
+            DeskError::Publish(error) => error.into(),
+            DeskError::Encoding(_) | DeskError::Calibration(_) | DeskError::CutShort => {
+                Self::new(ProblemKind::Failed, message)
+            }
         }
     }
 }

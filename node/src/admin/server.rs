@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     problem::{Problem, ProblemKind},
-    routes::{acts, preview, records, status, watch},
+    routes::{acts, evidence, preview, records, scores, status, watch},
 };
-use crate::{core::Core, runtime::Reloader};
+use crate::{core::Core, desk::Desk, runtime::Reloader};
 
 /// The most bytes of a request's body: a year of declarations packs into a tenth of it.
 const MOST_BODY: usize = 256 << 20;
@@ -94,6 +94,8 @@ pub async fn bind(path: &Path, access: SocketAccess) -> Result<UnixListener, Soc
 pub struct Admin {
     /// The heart of the node.
     pub core: Arc<Core>,
+    /// The scoring desk.
+    pub desk: Arc<Desk>,
     /// Takes up a changed register or policy.
     pub reloader: Arc<Reloader>,
     /// Ends streams when the node stops.
@@ -151,6 +153,12 @@ fn router(admin: Admin) -> Router {
         .route("/v1/records/{prefix}", get(records::show))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/preview", post(preview::preview))
+        .route("/v1/scores/top/{limit}", get(scores::top))
+        .route("/v1/scores/of/{reference}", get(scores::of))
+        .route("/v1/figures", get(scores::figures))
+        .route("/v1/desk/settled", get(scores::settled))
+        .route("/v1/ledger", get(evidence::ledger))
+        .route("/v1/verification", get(evidence::verification))
         .route("/v1/acts", post(acts::act))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MOST_BODY))

@@ -16,6 +16,7 @@ pub mod place;
 
 mod check;
 mod completions;
+mod consignment;
 mod doctor;
 mod drafting;
 mod explain;
@@ -29,8 +30,10 @@ mod man;
 mod person;
 mod person_enrol;
 mod policy;
+mod profile;
 mod publish;
 mod run;
+mod score;
 mod show;
 mod signing;
 mod status;
@@ -117,6 +120,13 @@ enum Command {
     /// Publish advisories: vulnerabilities and good practices
     #[command(subcommand, arg_required_else_help = true)]
     Advisory(AdvisoryCommand),
+    /// Import the authority's own consignments
+    #[command(subcommand, arg_required_else_help = true)]
+    Consignment(ConsignmentCommand),
+    Score(score::Score),
+    /// Publish the authority's risk profile
+    #[command(subcommand, arg_required_else_help = true)]
+    Profile(ProfileCommand),
     /// Check, preview and explain the rules that decide
     #[command(subcommand, arg_required_else_help = true)]
     Policy(PolicyCommand),
@@ -143,6 +153,16 @@ enum AlertCommand {
 #[derive(Debug, Subcommand)]
 enum AdvisoryCommand {
     Publish(Box<publish::Advisory>),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConsignmentCommand {
+    Import(consignment::ConsignmentImport),
+}
+
+#[derive(Debug, Subcommand)]
+enum ProfileCommand {
+    Publish(profile::ProfilePublish),
 }
 
 #[derive(Debug, Subcommand)]
@@ -175,6 +195,9 @@ impl Command {
             Self::Indicator(IndicatorCommand::Import(command)) => command.run(session),
             Self::Alert(AlertCommand::Raise(command)) => command.run(session),
             Self::Advisory(AdvisoryCommand::Publish(command)) => command.run(session),
+            Self::Consignment(ConsignmentCommand::Import(command)) => command.run(session),
+            Self::Score(command) => command.run(session),
+            Self::Profile(ProfileCommand::Publish(command)) => command.run(session),
             Self::Policy(PolicyCommand::Check(command)) => command.run(session),
             Self::Policy(PolicyCommand::Preview(command)) => command.run(session),
             Self::Policy(PolicyCommand::Explain(command)) => command.run(session),

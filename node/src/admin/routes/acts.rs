@@ -3,6 +3,8 @@
 //! The log comes before the deed, so that nothing is done that cannot be answered for; a
 //! statement that was logged before is refused by the store, so that nothing is done twice.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     body::Bytes,
@@ -22,12 +24,16 @@ use crate::{
     admin::{
         ACT_HEADER,
         act::{self, Action, Role, VerifiedAct},
-        api::act::{DraftsView, EnrolView, PublishedView, ReloadedView},
+        api::{
+            ListView,
+            act::{DraftsView, EnrolView, PublishedView, ReloadedView},
+        },
         problem::{Problem, ProblemKind},
         server::{Admin, Caller},
     },
     core::Core,
-    store::{Act, PersonRow, Write, writer::Priority},
+    desk::{Import, generated::Seed},
+    store::{Act, PersonRow, Stage, Write, writer::Priority},
 };
 
 pub(in crate::admin) async fn act(
@@ -85,6 +91,8 @@ fn nobody() -> Problem {
 /// What is to be done, parsed whole.
 enum Deed {
     Publish(Vec<Draft>),
+    Import(Import),
+    PublishProfile,
     Enrol(PersonRow),
     Reload,
 }
@@ -95,6 +103,8 @@ impl Deed {
             Action::Publish => drafts(&body, &[Kind::Indicator, Kind::Outcome]),
             Action::Alert => drafts(&body, &[Kind::Alert]),
             Action::Advisory => drafts(&body, &[Kind::Advisory]),
+            Action::ImportConsignments => import(&act.parameters, body).map(Self::Import),
+            Action::PublishProfile => Ok(Self::PublishProfile),
             Action::Enrol => enrolment(act, &body).map(Self::Enrol),
             Action::Reload => Ok(Self::Reload),
         }
@@ -104,6 +114,8 @@ impl Deed {
     fn concerns(&self) -> String {
         match self {
             Self::Publish(drafts) => format!("{} drafts", drafts.len()),
+            Self::Import(import) => format!("{} bytes of consignments", import.file.len()),
+            Self::PublishProfile => "the risk profile".to_owned(),
             Self::Enrol(person) => format!("person {}", person.id),
             Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
         }
@@ -115,6 +127,14 @@ impl Deed {
                 let records = admin.core.publish(drafts).await?;
                 let records = records.iter().map(RecordId::to_string).collect();
                 Ok(Json(PublishedView { records }).into_response())
+            }
+            Self::Import(import) => {
+                let imported = admin.desk.import(import, Box::new(|_| {})).await?;
+                Ok(Json(imported).into_response())
+            }
+            Self::PublishProfile => {
+                let items = admin.desk.publish_profile().await?;
+                Ok(Json(ListView { items }).into_response())
             }
             Self::Enrol(person) => {
                 Ok(Json(crate::admin::api::status::EnrolledView::from(&person)).into_response())
@@ -145,7 +165,7 @@ async fn reload(admin: &Admin) -> Result<Response, Problem> {
 async fn log(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Result<(), Problem> {
     let enrols = match deed {
         Deed::Enrol(person) => Some(person.clone()),
-        Deed::Publish(_) | Deed::Reload => None,
+        Deed::Publish(_) | Deed::Import(_) | Deed::PublishProfile | Deed::Reload => None,
     };
     let act = Act {
         action: act.action.name().to_owned(),
@@ -191,6 +211,31 @@ fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
             Err(Problem::new(ProblemKind::Invalid, message))
         }
     }
+}
+
+fn import(parameters: &BTreeMap<String, String>, file: Bytes) -> Result<Import, Problem> {
+    let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
+    let stage = match parameters.get("stage").map(String::as_str) {
+        Some("history") => Stage::History,
+        Some("arriving") => Stage::Arriving,
+        other => {
+            let message = format!(
+                "`{}` is no stage; consignments are `history` or `arriving`",
+                other.unwrap_or_default()
+            );
+            return Err(invalid(message));
+        }
+    };
+    let generate = parameters
+        .get("seed")
+        .map(|seed| seed.parse().map(Seed))
+        .transpose()
+        .map_err(|_| invalid("the seed is a whole number".to_owned()))?;
+    Ok(Import {
+        file,
+        stage,
+        generate,
+    })
 }
 
 fn enrolment(act: &VerifiedAct, body: &[u8]) -> Result<PersonRow, Problem> {

@@ -2,8 +2,10 @@
 
 pub(super) mod acts;
 pub(super) mod consultation;
+pub(super) mod evidence;
 pub(super) mod preview;
 pub(super) mod records;
+pub(super) mod scores;
 pub(super) mod status;
 pub(super) mod watch;
 
