@@ -7,4 +7,5 @@
 
 mod architecture;
 mod certificates_openssl;
+mod federation_exchange;
 mod tls_openssl;

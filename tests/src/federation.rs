@@ -1,0 +1,281 @@
+//! A federation of real nodes in this process: homes on disk, mutual TLS over loopback, SQLite.
+//!
+//! Only the process is shared; nodes talk to each other over their sockets and through nothing
+//! else. A panic here is a failed test.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a panic here is a failed test"
+)]
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use portcullis_certs_dev::{DevelopmentAuthority, NodeNames, certificate_pem, revocation_list_pem};
+use portcullis_node::{
+    config::Config,
+    core::Core,
+    files::{self, Access},
+    home::Home,
+    keyring::Keyring,
+    membership,
+    runtime::Node,
+    secret::KeySource,
+    setup::{NewNode, init},
+};
+use portcullis_protocol::{
+    digest::Digest,
+    identifiers::{AuthorityId, FederationId},
+    keys::{KeyUse, SigningKey},
+    register::{
+        Authority, AuthorityKind, LegalRegime, Node as RegisteredNode, Register, RegisteredKey,
+        SignedRegister,
+    },
+    time::Timestamp,
+};
+use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A member: its id, which is its node's as well, and its kind.
+pub type Member = (&'static str, AuthorityKind);
+
+/// The id of every test federation.
+const FEDERATION: &str = "test";
+
+/// A node that runs until it is dropped or stopped.
+pub struct Running {
+    /// Its heart.
+    pub core: Arc<Core>,
+    /// Its home.
+    pub home: Home,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts the node in a home.
+    pub async fn start(home: Home) -> Self {
+        let config = Config::load(&home.config()).unwrap();
+        let node = Node::prepare(home.clone(), config).await.unwrap();
+        let core = Arc::clone(node.core());
+        let shutdown = CancellationToken::new();
+        let token = shutdown.clone();
+        let serving = tokio::spawn(async move { node.serve(token).await.unwrap() });
+        Self {
+            core,
+            home,
+            shutdown,
+            serving,
+        }
+    }
+
+    /// Stops the node and gives its home, in which it can be started again.
+    pub async fn stop(self) -> Home {
+        self.shutdown.cancel();
+        self.serving.await.unwrap();
+        self.home
+    }
+}
+
+/// A federation whose homes are made and whose nodes are not started.
+pub struct Federation {
+    homes: BTreeMap<AuthorityId, Home>,
+    /// The newest epoch.
+    pub register: Register,
+    folder: TempDir,
+}
+
+struct Made {
+    home: Home,
+    authority: Authority,
+    revocation_list: String,
+}
+
+impl Federation {
+    /// Makes the homes of these members, each with a certificate of its own CA, and the register.
+    #[must_use]
+    pub fn new(members: &[Member]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let now = portcullis_node::clock::system_clock()();
+        let governance = SigningKey::from_seed(KeyUse::Governance, [77; 32]);
+        let first = first_epoch(&governance, now);
+        let made: Vec<Made> = members
+            .iter()
+            .map(|member| make(folder.path(), *member, first.digest(), now))
+            .collect();
+        let register = Register {
+            epoch: 2,
+            previous: Some(first.digest()),
+            authorities: made
+                .iter()
+                .map(|made| (made.authority.id.clone(), made.authority.clone()))
+                .collect(),
+            ..first.unverified().unwrap()
+        };
+        let mut second = SignedRegister::unsigned(&register).unwrap();
+        second.sign(&governance).unwrap();
+        for made in &made {
+            install(&made.home, &[&first, &second]);
+        }
+        let lists: Vec<(String, String)> = made
+            .iter()
+            .map(|made| (made.authority.id.to_string(), made.revocation_list.clone()))
+            .collect();
+        for made in &made {
+            write_lists(&made.home, &lists);
+        }
+        Self {
+            homes: made
+                .into_iter()
+                .map(|made| (made.authority.id, made.home))
+                .collect(),
+            register,
+            folder,
+        }
+    }
+
+    /// The home of a member.
+    #[must_use]
+    pub fn home(&self, member: &str) -> Home {
+        self.homes.get(&member.parse().unwrap()).unwrap().clone()
+    }
+
+    /// Starts every node.
+    pub async fn start(&self) -> BTreeMap<AuthorityId, Running> {
+        let mut running = BTreeMap::new();
+        for (id, home) in &self.homes {
+            running.insert(id.clone(), Running::start(home.clone()).await);
+        }
+        running
+    }
+
+    /// Where the homes lie.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// An epoch without members: its digest is what every node is pinned to.
+fn first_epoch(governance: &SigningKey, now: Timestamp) -> SignedRegister {
+    let mut first = SignedRegister::unsigned(&Register {
+        federation: FEDERATION.parse().unwrap(),
+        epoch: 1,
+        previous: None,
+        development: true,
+        threshold: 1,
+        governance: vec![governance.public()],
+        authorities: BTreeMap::new(),
+        issued_at: now,
+    })
+    .unwrap();
+    first.sign(governance).unwrap();
+    first
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn make(folder: &Path, (name, kind): Member, pin: Digest, now: Timestamp) -> Made {
+    let federation: FederationId = FEDERATION.parse().unwrap();
+    let home = Home::new(folder.join(name));
+    let passphrase = folder.join(format!("{name}.passphrase"));
+    files::create(&passphrase, b"correct horse battery staple", Access::Owner).unwrap();
+    let dns_name = format!("{name}.example");
+    let listen = free_address();
+    let node = NewNode {
+        federation,
+        authority: name.parse().unwrap(),
+        node: name.parse().unwrap(),
+        dns_name: dns_name.parse().unwrap(),
+        listen,
+        register_pin: pin,
+        key: KeySource::PassphraseFile(passphrase),
+        metrics: Some(free_address()),
+    };
+    let keyring = init(&home, &node).unwrap();
+    let (anchor, revocation_list) = certify(&home, name, &dns_name, now);
+    Made {
+        authority: authority(name, kind, &keyring, listen, anchor),
+        home,
+        revocation_list,
+    }
+}
+
+/// Has the member's own CA sign its request; gives the CA's certificate and revocation list.
+fn certify(home: &Home, name: &str, dns_name: &str, now: Timestamp) -> (Vec<u8>, String) {
+    let now = jiff::Timestamp::from_millisecond(now.as_millis()).unwrap();
+    let ca = DevelopmentAuthority::new(name, now).unwrap();
+    let names = NodeNames::new(FEDERATION, name, dns_name).unwrap();
+    let pem = std::fs::read(home.certificate_request()).unwrap();
+    let request = CertificateSigningRequestDer::from_pem_slice(&pem).unwrap();
+    let certificate = ca.sign_request(&request, &names, now).unwrap();
+    std::fs::write(home.certificate(), certificate_pem(&certificate)).unwrap();
+    let list = ca.revocation_list(1, &[], now).unwrap();
+    (ca.certificate().to_vec(), revocation_list_pem(&list))
+}
+
+fn authority(
+    name: &str,
+    kind: AuthorityKind,
+    keyring: &Keyring,
+    listen: SocketAddr,
+    anchor: Vec<u8>,
+) -> Authority {
+    let keys = keyring.public_keys();
+    Authority {
+        id: name.parse().unwrap(),
+        name: name.to_owned(),
+        kind,
+        country: "NL".parse().unwrap(),
+        group: format!("ministry-of-{name}"),
+        regime: LegalRegime::Both,
+        communities: vec!["ports".to_owned()],
+        clients: Vec::new(),
+        nodes: vec![RegisteredNode {
+            id: name.parse().unwrap(),
+            dns_name: format!("{name}.example"),
+            endpoint: listen.to_string(),
+            trust_anchor: anchor,
+            keys: keys.into_iter().map(RegisteredKey::in_force).collect(),
+        }],
+        contact: String::new(),
+    }
+}
+
+fn install(home: &Home, epochs: &[&SignedRegister]) {
+    for (number, epoch) in (1..).zip(epochs) {
+        std::fs::write(membership::epoch_path(home, number), epoch.encode()).unwrap();
+    }
+}
+
+fn write_lists(home: &Home, lists: &[(String, String)]) {
+    for (name, list) in lists {
+        let path = home.revocation_lists().join(format!("{name}.crl"));
+        std::fs::write(path, list).unwrap();
+    }
+}
+
+/// Waits until `holds` says so, or fails after 20 seconds. It asks again at every notice of
+/// `core`, and now and then besides.
+pub async fn eventually(core: &Core, mut holds: impl FnMut() -> bool) {
+    let mut notices = core.notices();
+    let waiting = async {
+        while !holds() {
+            let pause = tokio::time::timeout(Duration::from_millis(50), notices.recv());
+            drop(pause.await);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap();
+}
