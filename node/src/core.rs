@@ -13,6 +13,7 @@ use portcullis_protocol::{
     frame::{Answer, Lane, Receipt, Verdict},
     identifiers::{AuthorityId, FederationId, NodeId},
     keys::SigningKey,
+    merkle::MAX_LEAVES,
     record::{Kind, RecordId},
     seal::{Draft, SealError, Sealer},
     time::Timestamp,
@@ -362,8 +363,13 @@ impl Core {
             .into_iter()
             .partition(|draft| lane_of(draft.kind) == Lane::Urgent);
         let mut batches: Vec<Vec<Draft>> = urgent.into_iter().map(|draft| vec![draft]).collect();
-        if !bulk.is_empty() {
-            batches.push(bulk);
+        let mut bulk = bulk.into_iter();
+        loop {
+            let batch: Vec<Draft> = bulk.by_ref().take(MAX_LEAVES).collect();
+            if batch.is_empty() {
+                break;
+            }
+            batches.push(batch);
         }
         let decider = self.decider();
         let mut verified = Vec::new();

@@ -85,6 +85,10 @@ impl Judge<'_> {
                 record: *record,
                 note,
             },
+            Admission::Denied {
+                rule: rule @ Rule::PolicyError,
+                note: _,
+            } => Judgement::RefuseForNow { rule },
             Admission::Denied { rule, note } => Judgement::Refuse { rule, note },
             Admission::Held { note } => Judgement::Hold {
                 record,
@@ -96,9 +100,10 @@ impl Judge<'_> {
 }
 
 fn refused(refusal: &Refusal) -> Judgement {
-    tracing::warn!(%refusal, "an item is refused");
+    tracing::debug!(%refusal, "an item is refused");
     let rule = refusal.rule;
-    if rule == Rule::SealingKey {
+    // An unknown key may be listed soon, and a clock that is ahead is passed by time.
+    if matches!(rule, Rule::SealingKey | Rule::FutureSeal) {
         return Judgement::RefuseForNow { rule };
     }
     Judgement::Refuse {

@@ -12,7 +12,8 @@ use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use portcullis_policy::{Bundle, Engine, PolicyError};
@@ -54,6 +55,9 @@ use crate::{
 /// Answers of policy that are remembered, about 1 KiB each.
 const MEMO: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
+/// How long frames under way may take to finish once the node is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// Why a node does not start, or does not take a reload. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -86,6 +90,16 @@ pub enum StartError {
         "RG-09: this node's certificate is a worthless development one, and the register is of a real federation; have the authority's own CA sign `tls/csr.pem`"
     )]
     DevelopmentCertificate,
+    /// The newest register in the home is older than the one in force.
+    #[error(
+        "RG-04: the newest register in the home is epoch {found}, epoch {present} is in force; put the missing epochs back"
+    )]
+    Older {
+        /// The epoch in the home.
+        found: u64,
+        /// The epoch in force.
+        present: u64,
+    },
     /// A folder cannot be read.
     #[error("`{path}` cannot be read: {source}")]
     Folder {
@@ -141,6 +155,7 @@ impl Node {
             core: Arc::clone(&core),
             home,
             config: config.clone(),
+            turn: Mutex::new(()),
         });
         let desk = desk::Setup::load(reloader.home.folder())?;
         let desk = Arc::new(Desk::new(Arc::clone(&core), desk));
@@ -220,12 +235,19 @@ impl Node {
         ));
         let server = listener::server(config.listener.connection_lifetime)
             .serve_with_incoming_shutdown(
-                service::server(Arc::clone(&core)),
+                service::server(Arc::clone(&core), shutdown.clone()),
                 incoming,
                 shutdown.clone().cancelled_owned(),
             );
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the exchange ended");
+        let cut = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            ended = server => if let Err(error) = ended {
+                tracing::error!(%error, "the exchange ended");
+            },
+            () = cut => tracing::warn!("peers held connections open; they were cut"),
         }
         shutdown.cancel();
         while let Some(ended) = parts.join_next().await {
@@ -300,6 +322,8 @@ pub struct Reloader {
     core: Arc<Core>,
     home: Home,
     config: Config,
+    /// Guards nothing but the order of reloads.
+    turn: Mutex<()>,
 }
 
 impl Reloader {
@@ -309,8 +333,15 @@ impl Reloader {
     ///
     /// [`StartError`] says what did not load.
     pub fn reload(&self) -> Result<(), StartError> {
+        // One after the other: the older of two must not be put in force after the newer.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let keyring = self.core.keyring();
         let standing = Standing::load(&self.home, &self.config, keyring)?;
+        let found = standing.decider.register().epoch;
+        let present = self.core.decider().register().epoch;
+        if found < present {
+            return Err(StartError::Older { found, present });
+        }
         let (chain, key) = (&standing.chain, keyring.tls_key_pem()?);
         self.core
             .identity()

@@ -118,7 +118,8 @@ impl TryFrom<wire::SignedStatement> for SignedStatement {
             signature,
         } = wire;
         Ok(Self {
-            payload,
+            // A copy: a slice would keep the whole message alive that it came in.
+            payload: Bytes::copy_from_slice(&payload),
             key_id: KeyId::from_slice(&key_id).ok_or(SignatureError::Malformed)?,
             signature: signature
                 .as_ref()

@@ -17,7 +17,7 @@ use crate::{
     merkle::{MAX_LEAVES, root_from_path},
     record::{Form, Header, RecordId, Section, SectionTag},
     rules::Rule,
-    seal::{Batch, HEADER_VERSION, SealedRecord, batch_leaf, check_sections},
+    seal::{Batch, HEADER_VERSION, MAX_RECORD_BYTES, SealedRecord, batch_leaf, check_sections},
     statement::SignedStatement,
     time::Timestamp,
     wire,
@@ -25,6 +25,9 @@ use crate::{
 
 /// The most bytes of an encoded header.
 pub const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// The most bytes of a batch statement: names and digests, and nothing to pad them with.
+const MAX_BATCH_BYTES: usize = 1 << 10;
 
 /// How far ahead of the receiver's clock a record may have been sealed.
 pub const MAX_CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
@@ -163,6 +166,7 @@ impl Verifier<'_> {
         sealed: &SealedRecord,
         batch: &VerifiedBatch,
     ) -> Result<VerifiedRecord, Refusal> {
+        check_size(sealed)?;
         let header = read_header(&sealed.record.header)?;
         self.check_header(&header, sealed, batch)?;
         let id = RecordId::of_header(&sealed.record.header);
@@ -223,6 +227,9 @@ fn read_batch(
     federation: &FederationId,
 ) -> Result<VerifiedBatch, Refusal> {
     let unreadable = |what: &str| Refusal::new(Rule::BatchStatement, what.to_owned());
+    if statement.unverified_payload().len() > MAX_BATCH_BYTES {
+        return Err(unreadable("it is larger than allowed"));
+    }
     let wire::BatchStatement {
         federation: named,
         origin,
@@ -288,6 +295,21 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
         return Err(Refusal::new(Rule::LooserSection, detail));
     }
     Ok(header)
+}
+
+/// A record that fits no frame would block whoever has to pass it on.
+fn check_size(sealed: &SealedRecord) -> Result<(), Refusal> {
+    let bodies = sealed
+        .record
+        .sections
+        .iter()
+        .map(|section| section.body.len());
+    let bytes = bodies.fold(sealed.record.header.len(), usize::saturating_add);
+    if bytes > MAX_RECORD_BYTES {
+        let detail = format!("{bytes} bytes, {MAX_RECORD_BYTES} are allowed");
+        return Err(Refusal::new(Rule::Oversized, detail));
+    }
+    Ok(())
 }
 
 fn check_path(id: RecordId, record: &wire::Record, batch: &VerifiedBatch) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, collections::VecDeque, sync::Arc, time::Duration};
 
 use portcullis_protocol::{
-    frame::{Lane, MAX_FRAME_BYTES, MAX_ITEMS, Receipt, SentFrame},
+    frame::{Lane, MAX_FRAME_BYTES, MAX_ITEMS, Receipt, SentFrame, Verdict},
     identifiers::NodeId,
     time::Timestamp,
     wire,
@@ -22,15 +22,20 @@ use super::{
 };
 use crate::{
     core::Core,
+    decide::Decider,
     exchange::{
         connector::{self, ConnectError},
         rpc::exchange_client::ExchangeClient,
+        service,
     },
     store::{StoreError, Write},
 };
 
 /// How long a receipt may take: the peer has to verify, decide and sync its disk.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long opening a delivery stream may take, the handshake included.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a machine rests when nothing wakes it; then it looks again.
 const LONGEST_REST: Duration = Duration::from_secs(60);
@@ -48,12 +53,32 @@ enum LinkError {
     Closed,
     #[error("no receipt within {RECEIPT_TIMEOUT:?}")]
     TimedOut,
+    #[error("the peer took the connection and said nothing within {OPEN_TIMEOUT:?}")]
+    Mute,
+    #[error("register or policy changed since the frame was planned")]
+    Superseded,
     #[error("the receipt does not count: {0}")]
     Receipt(#[from] portcullis_protocol::verify::Refusal),
     #[error("TLS cannot be configured: {0}")]
     Tls(#[from] rustls::Error),
     #[error("the register lists the peer no more")]
     Unknown,
+}
+
+impl LinkError {
+    /// Whether a new connection may do better at once. After a receipt that did not come the peer
+    /// is still at work on the frame, and one that does not count will not count again.
+    const fn is_of_connection(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Transport(_) | Self::Status(_) | Self::Closed => true,
+            Self::TimedOut
+            | Self::Mute
+            | Self::Superseded
+            | Self::Receipt(_)
+            | Self::Tls(_)
+            | Self::Unknown => false,
+        }
+    }
 }
 
 /// Why nothing could be planned.
@@ -77,6 +102,8 @@ pub async fn run(core: Arc<Core>, peer: NodeId, lane: Lane, shutdown: Cancellati
         lane,
         machine,
         link: None,
+        planned_by: None,
+        answered: None,
         wake_at: None,
     };
     tokio::select! {
@@ -91,6 +118,10 @@ struct Driver {
     lane: Lane,
     machine: Machine,
     link: Option<Link>,
+    /// The register and policy under which the frame at hand was planned.
+    planned_by: Option<Arc<Decider>>,
+    /// A receipt that is told of once it is settled in the ledger.
+    answered: Option<Receipt>,
     log: watch::Receiver<u64>,
     wake_at: Option<Timestamp>,
 }
@@ -107,10 +138,16 @@ impl Driver {
 
     /// A first alert should not wait for a handshake.
     async fn connect_early(&mut self) {
-        match Link::open(&self.core, &self.peer).await {
+        match self.open().await {
             Ok(link) => self.link = Some(link),
             Err(error) => tracing::debug!(peer = %self.peer, %error, "not connected yet"),
         }
+    }
+
+    async fn open(&self) -> Result<Link, LinkError> {
+        tokio::time::timeout(OPEN_TIMEOUT, Link::open(&self.core, &self.peer))
+            .await
+            .map_err(|_| LinkError::Mute)?
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -147,9 +184,11 @@ impl Driver {
         }
     }
 
-    async fn plan(&self) -> Event {
+    async fn plan(&mut self) -> Event {
         let (core, peer, lane) = (Arc::clone(&self.core), self.peer.clone(), self.lane);
-        let planned = tokio::task::spawn_blocking(move || plan(&core, &peer, lane)).await;
+        let decider = core.decider();
+        self.planned_by = Some(Arc::clone(&decider));
+        let planned = tokio::task::spawn_blocking(move || plan(&core, &decider, &peer, lane)).await;
         match planned {
             Ok(Ok(plan)) => Event::Planned(plan),
             Ok(Err(error)) => {
@@ -163,9 +202,15 @@ impl Driver {
         }
     }
 
-    async fn commit(&self, write: Write) -> Event {
+    async fn commit(&mut self, write: Write) -> Event {
+        let answered = self.answered.take();
         match self.core.commit(self.lane.into(), vec![write]).await {
-            Ok(_) => Event::Committed,
+            Ok(_) => {
+                if let Some(receipt) = answered {
+                    self.core.settled(&self.peer, &receipt);
+                }
+                Event::Committed
+            }
             Err(error) => {
                 tracing::error!(peer = %self.peer, %error, "a ledger entry was not stored");
                 Event::Failed
@@ -176,28 +221,43 @@ impl Driver {
     async fn send(&mut self, frame: &SentFrame) -> Event {
         let fresh = self.link.is_none();
         let mut outcome = self.deliver(frame).await;
-        if outcome.is_err() && !fresh {
+        if outcome.as_ref().is_err_and(LinkError::is_of_connection) && !fresh {
             // A connection that lay idle may have ended meanwhile; a new one tells.
             outcome = self.deliver(frame).await;
         }
         match outcome {
-            Ok(receipt) => {
-                self.core.settled(&self.peer, &receipt);
-                Event::Answered(Box::new(receipt))
-            }
-            Err(error) => {
-                tracing::warn!(peer = %self.peer, lane = %self.lane, %error, "a frame was not receipted");
-                self.core.delivery_failed(&self.peer, &error.to_string());
-                Event::Failed
-            }
+            Ok(receipt) => self.receipted(receipt),
+            Err(LinkError::Superseded) => Event::Superseded,
+            Err(error) => self.failed(&error.to_string()),
         }
+    }
+
+    fn receipted(&mut self, receipt: Receipt) -> Event {
+        if let Verdict::RefusedWhole(rule) = &receipt.verdict {
+            return self.failed(&format!("it refuses the frame under {rule}"));
+        }
+        self.answered = Some(receipt.clone());
+        Event::Answered(Box::new(receipt))
+    }
+
+    fn failed(&self, why: &str) -> Event {
+        tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was not receipted");
+        self.core.delivery_failed(&self.peer, why);
+        Event::Failed
     }
 
     async fn deliver(&mut self, frame: &SentFrame) -> Result<Receipt, LinkError> {
         let mut link = match self.link.take() {
             Some(link) => link,
-            None => Link::open(&self.core, &self.peer).await?,
+            None => self.open().await?,
         };
+        // The permits in the frame are of the register and policy it was planned under.
+        let current = self.core.decider();
+        let stands = |by: &Arc<Decider>| Arc::ptr_eq(by, &current);
+        if !self.planned_by.as_ref().is_some_and(stands) {
+            self.link = Some(link);
+            return Err(LinkError::Superseded);
+        }
         let receipt = link.exchange(&self.core, &self.peer, frame).await?;
         self.link = Some(link);
         Ok(receipt)
@@ -205,8 +265,7 @@ impl Driver {
 }
 
 /// Loads what comes after the durable cursor and plans from it.
-fn plan(core: &Core, peer: &NodeId, lane: Lane) -> Result<Plan, PlanError> {
-    let decider = core.decider();
+fn plan(core: &Core, decider: &Decider, peer: &NodeId, lane: Lane) -> Result<Plan, PlanError> {
     let me = core.me();
     let register = decider.register();
     let (authority, _) = register.node(peer).ok_or(PlanError::Unknown)?;
@@ -234,7 +293,7 @@ fn plan(core: &Core, peer: &NodeId, lane: Lane) -> Result<Plan, PlanError> {
         next_due: store.next_due(peer, lane)?,
     };
     let planner = Planner {
-        decider: &decider,
+        decider,
         sender: &me.node,
         authority,
         peer,
@@ -263,7 +322,7 @@ impl Link {
         let (frames, stream) = mpsc::channel(1);
         let receipts = ExchangeClient::new(channel)
             .max_encoding_message_size(MAX_FRAME_BYTES + (64 << 10))
-            .max_decoding_message_size(MAX_FRAME_BYTES)
+            .max_decoding_message_size(service::MAX_RECEIPT_BYTES)
             .deliver(ReceiverStream::new(stream))
             .await?
             .into_inner();

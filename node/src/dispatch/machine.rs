@@ -57,6 +57,8 @@ pub enum Event {
     Answered(Box<Receipt>),
     /// Planning, writing or sending failed.
     Failed,
+    /// Register or policy changed since the frame was planned: it is not sent.
+    Superseded,
 }
 
 /// What a machine asks its driver to do.
@@ -136,6 +138,7 @@ impl Machine {
             Event::Committed => self.committed(),
             Event::Answered(receipt) => self.answered(*receipt, now),
             Event::Failed => self.failed(now),
+            Event::Superseded => self.superseded(),
         }
     }
 
@@ -171,7 +174,7 @@ impl Machine {
             now,
         } = plan;
         if entries.is_empty() && frame.is_none() && passes.is_none() {
-            return self.rest(next_due);
+            return self.rest(next_due, now);
         }
         let flight = frame.map(|frame| {
             Box::new(Flight {
@@ -191,12 +194,17 @@ impl Machine {
     }
 
     /// Nothing to do: waits, unless something came up meanwhile.
-    fn rest(&mut self, next_due: Option<Timestamp>) -> Vec<Effect> {
+    fn rest(&mut self, next_due: Option<Timestamp>, now: Timestamp) -> Vec<Effect> {
         if self.woken {
             return self.plan();
         }
         self.state = State::Idle;
-        next_due.map(Effect::WakeAt).into_iter().collect()
+        // Whatever is said to be due already did not come up: no spinning on it.
+        let soonest = now.plus_millis(self.backoff.first_ms);
+        next_due
+            .map(|due| Effect::WakeAt(due.max(soonest)))
+            .into_iter()
+            .collect()
     }
 
     fn committed(&mut self) -> Vec<Effect> {
@@ -234,6 +242,17 @@ impl Machine {
             next_sequence: flight.next_sequence,
             retry_at: now.plus_millis(self.backoff.after(ATTEMPTS_BETWEEN_RETRIES)),
         })))]
+    }
+
+    fn superseded(&mut self) -> Vec<Effect> {
+        match self.state {
+            State::InFlight(_) => self.plan(),
+            State::Idle
+            | State::Planning
+            | State::Intending(_)
+            | State::Settling
+            | State::Paused { .. } => Vec::new(),
+        }
     }
 
     fn failed(&mut self, now: Timestamp) -> Vec<Effect> {

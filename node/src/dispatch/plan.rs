@@ -4,7 +4,7 @@
 //! changed on disk, and decided on section by section. What policy denies is a ledger row; what
 //! it releases is in the frame and in the ledger. Nothing goes back to where it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{
     frame::{FrameError, FrameHead, Generation, Lane, MAX_FRAME_BYTES, MAX_ITEMS, SentFrame},
@@ -12,6 +12,7 @@ use portcullis_protocol::{
     keys::SigningKey,
     record::{Form, RecordId},
     register::{Authority, AuthorityKind},
+    rules::Rule,
     time::Timestamp,
     verify::{Refusal, VerifiedRecord},
 };
@@ -24,15 +25,19 @@ use crate::{
     },
 };
 
-/// Half a frame: a record that is added to one below this still fits.
+/// A frame is closed at half its bytes; a record that is larger travels alone.
 const FULL_BYTES: usize = MAX_FRAME_BYTES / 2;
+/// What a record may add to a frame at most; the rest is for the frame's own statement.
+const MOST_BYTES: usize = MAX_FRAME_BYTES - (4 << 10);
+/// Records tried again that one frame takes; the rest is for what is new.
+const MAX_RETRIED: usize = MAX_ITEMS / 4;
 
 /// What was loaded to plan from.
 #[derive(Debug, Default)]
 pub struct Candidates {
     /// Entries of the log after the cursor, ascending.
     pub entries: Vec<LogEntry>,
-    /// Records whose delivery is tried again; planned before the others, in a frame of their own.
+    /// Records whose delivery is tried again; planned before the others, in a bounded share.
     pub due: Vec<HeldRecord>,
     /// The newest disclosure to this peer of each of these records.
     pub earlier: BTreeMap<RecordId, DisclosureRow>,
@@ -106,16 +111,11 @@ impl Planner<'_> {
             earlier,
             next_due,
         } = candidates;
-        let retried = due.into_iter().map(|held| (None, held));
-        let retry = self.gather(retried, &BTreeMap::new());
-        let gathered = if retry.ledger.is_empty() {
-            let fresh = entries
-                .into_iter()
-                .map(|entry| (Some(entry.sequence), entry.held));
-            self.gather(fresh, &earlier)
-        } else {
-            retry
-        };
+        let retried = due.into_iter().take(MAX_RETRIED).map(|held| (None, held));
+        let fresh = entries
+            .into_iter()
+            .map(|entry| (Some(entry.sequence), entry.held));
+        let gathered = self.gather(retried.chain(fresh), &earlier);
         self.concluded(position, gathered, next_due)
     }
 
@@ -125,19 +125,20 @@ impl Planner<'_> {
         earlier: &BTreeMap<RecordId, DisclosureRow>,
     ) -> Gathered {
         let mut gathered = Gathered::default();
+        let mut seen = BTreeSet::new();
         for (sequence, held) in candidates {
-            let before = earlier.get(&held.sealed.id());
-            match self.step(&held, before) {
-                Step::Skip => {}
-                Step::Deny(entry) => gathered.ledger.push(entry),
-                Step::Send(record, entry) => {
-                    gathered.bytes += weight(&record);
-                    gathered.records.push(*record);
-                    gathered.ledger.push(entry);
-                }
+            let id = held.sealed.id();
+            // Logged again while it waits for another try: both are the form held now.
+            let step = if seen.insert(id) {
+                self.step(&held, sequence.and_then(|_| earlier.get(&id)))
+            } else {
+                Step::Skip
+            };
+            if !gathered.take(step) {
+                break;
             }
             gathered.last = sequence.or(gathered.last);
-            if gathered.bytes >= FULL_BYTES || gathered.records.len() >= MAX_ITEMS {
+            if gathered.records.len() >= MAX_ITEMS {
                 break;
             }
         }
@@ -158,7 +159,12 @@ impl Planner<'_> {
             .decider
             .release(&record, source, &self.authority.id, self.now);
         let form = release.form();
-        if before.is_some_and(|row| is_settled(row, form)) {
+        let nothing_new = if form.is_empty() {
+            before.is_some_and(|row| is_denied_alike(row, &release))
+        } else {
+            before.is_some_and(|row| is_settled(row, form))
+        };
+        if nothing_new {
             return Step::Skip;
         }
         self.released(&record, &release)
@@ -178,6 +184,9 @@ impl Planner<'_> {
             note: release.note(),
         };
         match release.apply(record, &self.authority.id) {
+            Some(released) if weight(&released) > MOST_BYTES => {
+                Step::Deny(unfit(record.id(), Rule::Oversized))
+            }
             Some(released) => Step::Send(Box::new(released), entry),
             None => Step::Deny(LedgerEntry {
                 form: Form::EMPTY,
@@ -236,6 +245,26 @@ impl Planner<'_> {
     }
 }
 
+impl Gathered {
+    /// Takes a step in; `false` if the frame is full without it.
+    fn take(&mut self, step: Step) -> bool {
+        match step {
+            Step::Skip => {}
+            Step::Deny(entry) => self.ledger.push(entry),
+            Step::Send(record, entry) => {
+                let bytes = self.bytes + weight(&record);
+                if bytes > FULL_BYTES && !self.records.is_empty() {
+                    return false;
+                }
+                self.bytes = bytes;
+                self.records.push(*record);
+                self.ledger.push(entry);
+            }
+        }
+        true
+    }
+}
+
 #[derive(Default)]
 struct Gathered {
     ledger: Vec<LedgerEntry>,
@@ -252,7 +281,7 @@ fn weight(record: &VerifiedRecord) -> usize {
         .iter()
         .map(|open| open.section.body.len() + 32)
         .sum();
-    record.header_bytes().len() + sections + 600
+    record.header_bytes().len() + record.statement().unverified_payload().len() + sections + 600
 }
 
 /// Whether a peer has given a final answer to this form or a fuller one.
@@ -263,15 +292,25 @@ fn is_settled(row: &DisclosureRow, form: Form) -> bool {
     }
 }
 
+/// Whether the ledger says already that the same policies deny it.
+fn is_denied_alike(row: &DisclosureRow, release: &Release) -> bool {
+    row.state == DisclosureState::Denied && row.note == release.note()
+}
+
 /// A record whose bytes on disk do not verify never leaves; the ledger names the rule.
 fn damaged(record: RecordId, refusal: &Refusal) -> LedgerEntry {
     tracing::error!(%record, %refusal, "a held record does not verify; it is not sent");
+    unfit(record, refusal.rule)
+}
+
+/// The ledger's row for a record that a rule, and no policy, keeps here.
+fn unfit(record: RecordId, rule: Rule) -> LedgerEntry {
     LedgerEntry {
         record,
         form: Form::EMPTY,
         withheld: 0,
         note: DecisionNote {
-            policies: vec![refusal.rule.id().to_owned()],
+            policies: vec![rule.id().to_owned()],
             bundle: None,
         },
     }

@@ -75,7 +75,7 @@ pub fn server(lifetime: Duration) -> Server {
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_connection_age(lifetime.mul_f64(0.9))
-        .max_concurrent_streams(Some(64))
+        .max_concurrent_streams(Some(4))
 }
 
 /// The judged connections, in the order in which their handshakes ended; for `serve_with_incoming_shutdown`.

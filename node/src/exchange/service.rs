@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use portcullis_protocol::{
-    frame::{Answering, FrameError, Hop, MAX_FRAME_BYTES, MAX_ITEMS, ReceivedFrame},
+    frame::{Answering, FrameError, Hop, Lane, MAX_FRAME_BYTES, MAX_ITEMS, ReceivedFrame},
     identifiers::NodeId,
     rules::Rule,
     time::Timestamp,
@@ -19,11 +19,13 @@ use portcullis_protocol::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     rpc::exchange_server::{Exchange, ExchangeServer},
     stream::Peer,
+    tally::Tally,
 };
 use crate::{
     core::{Admitted, Core},
@@ -38,17 +40,31 @@ const ENCODING_SLACK: usize = 64 << 10;
 /// Receipts that may wait to be sent on one stream; the peer waits for each anyway.
 const RECEIPTS_WAITING: usize = 2;
 
-/// The service with its limits, to be added to a tonic server.
+/// The most bytes of an encoded receipt: 1,024 answers of about 70 bytes, and its statement.
+pub(crate) const MAX_RECEIPT_BYTES: usize = 256 << 10;
+
+/// Delivery streams of one peer: one a lane, and as many that it gave up and we have not noticed.
+const STREAMS_PER_PEER: usize = 2 * Lane::ALL.len();
+
+/// The service with its limits, to be served by a tonic server. On `stop` it takes no more frames
+/// and ends its streams.
 #[must_use]
-pub fn server(core: Arc<Core>) -> ExchangeServer<Service> {
-    ExchangeServer::new(Service { core })
+pub fn server(core: Arc<Core>, stop: CancellationToken) -> ExchangeServer<Service> {
+    let service = Service {
+        core,
+        streams: Tally::new(STREAMS_PER_PEER),
+        stop,
+    };
+    ExchangeServer::new(service)
         .max_decoding_message_size(MAX_FRAME_BYTES + ENCODING_SLACK)
-        .max_encoding_message_size(MAX_FRAME_BYTES)
+        .max_encoding_message_size(MAX_RECEIPT_BYTES)
 }
 
 /// Takes frames from peers.
 pub struct Service {
     core: Arc<Core>,
+    streams: Tally<NodeId>,
+    stop: CancellationToken,
 }
 
 #[tonic::async_trait]
@@ -64,9 +80,15 @@ impl Exchange for Service {
             .get::<Peer>()
             .map(|peer| peer.node.clone())
             .ok_or_else(|| Status::unauthenticated("the connection names no peer"))?;
+        let place = self.streams.take(peer.clone()).ok_or_else(|| {
+            Status::resource_exhausted("as many delivery streams as a peer may have are open")
+        })?;
         let (receipts, stream) = mpsc::channel(RECEIPTS_WAITING);
-        let core = Arc::clone(&self.core);
-        tokio::spawn(receive(core, peer, request.into_inner(), receipts));
+        let (core, stop) = (Arc::clone(&self.core), self.stop.clone());
+        tokio::spawn(async move {
+            receive(core, peer, request.into_inner(), receipts, stop).await;
+            drop(place);
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -77,14 +99,20 @@ async fn receive(
     peer: NodeId,
     mut frames: Streaming<wire::Frame>,
     receipts: mpsc::Sender<Result<wire::Receipt, Status>>,
+    stop: CancellationToken,
 ) {
     loop {
-        let answer = match frames.message().await {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            next = frames.message() => next,
+        };
+        let answer = match next {
             Ok(Some(frame)) => answer(&core, &peer, frame).await,
             Ok(None) => return,
             Err(status) => {
                 tracing::debug!(%peer, %status, "a delivery stream ended");
-                return;
+                Err(status)
             }
         };
         let failed = answer.is_err();
