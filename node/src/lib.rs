@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod decide;
+pub mod demo;
 pub mod desk;
 pub mod dispatch;
 pub mod doctor;

@@ -17,6 +17,7 @@ pub mod place;
 mod check;
 mod completions;
 mod consignment;
+mod demo;
 mod doctor;
 mod drafting;
 mod explain;
@@ -107,6 +108,7 @@ enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Tls(tls::TlsCommand),
     Run(run::Run),
+    Demo(demo::Demo),
     Status(status::Status),
     List(list::List),
     Show(show::Show),
@@ -187,6 +189,7 @@ impl Command {
             Self::Federation(command) => command.run(session),
             Self::Tls(command) => command.run(session),
             Self::Run(command) => command.run(session),
+            Self::Demo(command) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::Show(command) => command.run(session),

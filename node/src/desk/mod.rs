@@ -34,6 +34,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use portcullis_protocol::{
     body::BodyError,
@@ -250,8 +251,10 @@ impl DeskState {
 pub struct Desk {
     core: Arc<Core>,
     setup: Setup,
-    /// The newest model; held while one is built, by blocking threads only.
-    model: Mutex<Option<Arc<Model>>>,
+    /// The newest model: whoever needs a score at once takes it while another is being built.
+    model: ArcSwapOption<Model>,
+    /// Has one model built at a time; held by blocking threads only.
+    building: Mutex<()>,
     state: watch::Sender<DeskState>,
 }
 
@@ -266,7 +269,8 @@ impl Desk {
         Self {
             core,
             setup,
-            model: Mutex::new(None),
+            model: ArcSwapOption::empty(),
+            building: Mutex::new(()),
             state: watch::Sender::new(state),
         }
     }
@@ -390,7 +394,8 @@ impl Desk {
     /// Whatever keeps a model from being built.
     pub async fn figures(self: &Arc<Self>) -> Result<FiguresView, DeskError> {
         self.apart(|desk| {
-            let model = desk.model(desk.state().revision)?;
+            // Built anew: figures are of what the store holds at this moment.
+            let model = desk.build()?;
             let history = desk.consignments(Stage::History)?;
             let arriving = desk.consignments(Stage::Arriving)?;
             let least_counts = LEAST_COUNTS
@@ -430,16 +435,24 @@ impl Desk {
 
     /// The model of at least this revision; builds it if there is none.
     fn model(&self, revision: u64) -> Result<Arc<Model>, DeskError> {
-        let mut newest = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = newest.as_ref().filter(|model| model.revision >= revision) {
-            return Ok(Arc::clone(model));
+        let newest = || {
+            let model = self.model.load_full();
+            model.filter(|model| model.revision >= revision)
+        };
+        if let Some(model) = newest() {
+            return Ok(model);
+        }
+        let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another may have built it meanwhile.
+        if let Some(model) = newest() {
+            return Ok(model);
         }
         let model = Arc::new(self.build()?);
-        *newest = Some(Arc::clone(&model));
+        self.model.store(Some(Arc::clone(&model)));
         Ok(model)
     }
 
-    /// The newest model, though more may be known by now; builds one if there is none.
+    /// The newest model, though more may be known by now; builds one only if there is none.
     fn model_at_hand(&self) -> Result<Arc<Model>, DeskError> {
         self.model(0)
     }

@@ -6,6 +6,8 @@
 #![cfg(test)]
 
 mod architecture;
+mod binary;
 mod certificates_openssl;
+mod federation_demo;
 mod federation_exchange;
 mod tls_openssl;

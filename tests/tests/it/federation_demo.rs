@@ -1,0 +1,126 @@
+//! `portcullis demo`, small: whole processes, and a report that adds up.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::binary::portcullis;
+
+fn demo(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(portcullis());
+    command
+        .arg("demo")
+        .args(arguments)
+        .env("TMPDIR", folder)
+        .env("HOME", folder)
+        .env_remove("PORTCULLIS_NODES")
+        .stdin(Stdio::null());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn reported(arguments: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let output = demo(folder.path(), arguments)
+        .arg("--report")
+        .arg(&report)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "only the report is left: {left:?}");
+    serde_json::from_slice(&fs::read(report).unwrap()).unwrap()
+}
+
+fn number(value: &Value, path: &str) -> f64 {
+    let found = value.pointer(path).unwrap_or_else(|| panic!("no `{path}`"));
+    found
+        .as_f64()
+        .unwrap_or_else(|| panic!("`{path}` is {found}"))
+}
+
+#[test]
+fn the_report_adds_up_and_a_denied_profile_changes_the_others_figures() {
+    let small = ["--offices", "13,33", "--alerts", "3"];
+    let whole = reported(&small);
+    let exchange = |key: &str| number(&whole, &format!("/exchange/{key}"));
+    let outcomes = ["delivered", "denied", "refused", "held"].map(exchange);
+    assert_eq!(outcomes.iter().sum::<f64>(), exchange("candidates"));
+    assert!(outcomes.iter().all(|count| *count > 0.0), "{outcomes:?}");
+    assert!(exchange("withheld_sections") > 0.0);
+    assert!(exchange("verified") >= exchange("sealed"));
+    // Two offices, police, port authority, terminal, hub; rows as `awk` counts them in the files.
+    assert_eq!(number(&whole, "/nodes"), 6.0);
+    for (n, history, arriving) in [(0, 956.0, 188.0), (1, 605.0, 141.0)] {
+        assert_eq!(number(&whole, &format!("/offices/{n}/history")), history);
+        assert_eq!(number(&whole, &format!("/offices/{n}/arriving")), arriving);
+        for key in [
+            "precision_at/1",
+            "precision_at/5",
+            "precision_at/10",
+            "recall_at/5",
+        ] {
+            let share = number(&whole, &format!("/offices/{n}/{key}"));
+            assert!((0.0..=1.0).contains(&share), "{key} is {share}");
+        }
+        number(&whole, &format!("/offices/{n}/lookup/precision_at/5"));
+    }
+    assert_eq!(number(&whole, "/alerts/count"), 3.0);
+    for key in [
+        "receipt_ms/p50",
+        "receipt_ms/p99",
+        "scored_ms/p50",
+        "scored_ms/p99",
+    ] {
+        assert!(number(&whole, &format!("/alerts/{key}")) > 0.0, "{key}");
+    }
+
+    let denied = reported(&[&small[..], &["--withhold", "13"]].concat());
+    let auc = |report: &Value, n: usize, key: &str| number(report, &format!("/offices/{n}/{key}"));
+    assert_ne!(
+        auc(&whole, 1, "auc_federated"),
+        auc(&denied, 1, "auc_federated")
+    );
+    assert_eq!(
+        auc(&denied, 1, "auc_federated"),
+        auc(&denied, 1, "auc_local")
+    );
+    assert_eq!(
+        auc(&whole, 0, "auc_federated"),
+        auc(&denied, 0, "auc_federated")
+    );
+    assert_eq!(auc(&whole, 1, "auc_local"), auc(&denied, 1, "auc_local"));
+}
+
+#[test]
+fn what_the_caller_gives_is_checked_before_a_node_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.csv");
+    fs::write(&empty, "").unwrap();
+    let empty = empty.to_str().unwrap();
+    for (arguments, message) in [
+        (
+            vec!["--offices", "13"],
+            "name at least two different offices",
+        ),
+        (vec!["--offices", "13,999"], "office `999` has no rows"),
+        (vec!["--history", empty], "the file is empty"),
+        (
+            vec!["--offices", "13,33", "--rows", "5", "--alerts", "50"],
+            "ask for fewer with `--alerts`",
+        ),
+    ] {
+        let output = demo(folder.path(), &arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        assert!(said(&output).contains(message), "{}", said(&output));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
