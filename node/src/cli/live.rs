@@ -46,7 +46,7 @@ impl From<ClientError> for CliError {
                  `-n NAME`",
             ),
             ClientError::NotAllowed(_) => Self::failed(error.to_string()).remedy(
-                "work as the node's user, or have `admin_access = \"group\"` set and join its group",
+                "work as the node's user, for instance with `sudo -u portcullis portcullis …`",
             ),
             ClientError::Connection(_) | ClientError::Broken(_) => {
                 Self::failed(error.to_string()).remedy("look at the node's log, then try again")

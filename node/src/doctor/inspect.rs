@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     num::NonZeroUsize,
-    os::unix::{fs::MetadataExt as _, net::UnixStream},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,7 @@ use portcullis_protocol::{
 use rustls_pki_types::UnixTime;
 
 use super::{
-    CertificateFact, Exposed, Facts, KeyPlace, Listed, NodeFacts, RegisterFact, RevocationFact,
+    CertificateFact, Exposed, Facts, KeysFact, Listed, NodeFacts, RegisterFact, RevocationFact,
     SocketFact,
 };
 use crate::{
@@ -25,10 +25,10 @@ use crate::{
     exchange::certificate::{Marking, next_update},
     files,
     home::Home,
-    keyring::Keyring,
+    keyring::{Keyring, KeyringError},
     membership::{ChainError, load_chain},
     runtime::{issued_by, policy_files, revocation_lists},
-    secret::KeySource,
+    secret::SecretError,
     setup::{self, CertificateFault, Own, PemError, check_certificate, read_certificates},
 };
 
@@ -66,12 +66,10 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
     let listed = register.as_ref().ok().map(|verified| verified.register());
     let certificate = match &keyring {
         Ok(keyring) => certificate(home, config, keyring, listed, now),
-        Err(_) => CertificateFact::Unfit(
-            "it cannot be checked while the keys do not open; see to the keys first".into(),
-        ),
+        Err(_) => CertificateFact::Unchecked,
     };
     NodeFacts {
-        key_place: key_place(home, &config.key),
+        key_place: config.key.place(home.folder()).ok(),
         store: store(home),
         certificate,
         revocation: listed.map_or_else(|| Ok(Vec::new()), |register| revocation(home, register)),
@@ -88,31 +86,16 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
                 RegisterFact::Refused(error.to_string())
             }
         },
-        keys: keyring.map(drop).map_err(|error| error.to_string()),
+        keys: keys(keyring),
     }
 }
 
-fn key_place(home: &Home, source: &KeySource) -> Result<KeyPlace, String> {
-    let KeySource::PassphraseFile(path) = source else {
-        return source
-            .read()
-            .map(|_| KeyPlace::Apart)
-            .map_err(|error| error.to_string());
-    };
-    source.read().map_err(|error| error.to_string())?;
-    let place = || -> io::Result<KeyPlace> {
-        let key = fs::canonicalize(path)?;
-        let folder = fs::canonicalize(home.folder())?;
-        if key.starts_with(&folder) {
-            return Ok(KeyPlace::InHome);
-        }
-        if fs::metadata(&key)?.dev() == fs::metadata(&folder)?.dev() {
-            Ok(KeyPlace::SameDisk)
-        } else {
-            Ok(KeyPlace::Apart)
-        }
-    };
-    place().map_err(|error| format!("`{}` cannot be looked at: {error}", path.display()))
+fn keys(keyring: Result<Keyring, KeyringError>) -> KeysFact {
+    match keyring {
+        Ok(_) => KeysFact::Open,
+        Err(KeyringError::Secret(SecretError::NoCredential(_))) => KeysFact::OutOfReach,
+        Err(error) => KeysFact::Closed(error.to_string()),
+    }
 }
 
 /// Only whether the files are there: opening them is for the node, which may be running.

@@ -15,6 +15,8 @@ use portcullis_protocol::{identifiers::AuthorityId, time::Timestamp};
 
 pub use inspect::inspect;
 
+use crate::secret::KeyPlace;
+
 /// A certificate or list that ends within this time is to be renewed.
 const RENEW_WITHIN_MS: i64 = 30 * 24 * 3_600_000;
 
@@ -82,10 +84,10 @@ pub struct Exposed {
 /// What is known of a node whose configuration holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFacts {
-    /// Where the passphrase lies, seen from the store.
-    pub key_place: Result<KeyPlace, String>,
+    /// Where the passphrase lies, seen from the home; `None` if that cannot be seen.
+    pub key_place: Option<KeyPlace>,
     /// Whether the keys open.
-    pub keys: Result<(), String>,
+    pub keys: KeysFact,
     /// The store's files.
     pub store: Result<(), String>,
     /// The register.
@@ -100,15 +102,15 @@ pub struct NodeFacts {
     pub socket: SocketFact,
 }
 
-/// Where the passphrase lies, as far as a thief of the store is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyPlace {
-    /// In the node's home: who copies the home has both.
-    InHome,
-    /// On the same disk: who takes the disk has both.
-    SameDisk,
-    /// Elsewhere, or given by systemd.
-    Apart,
+/// The node's sealed keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeysFact {
+    /// They open.
+    Open,
+    /// They do not.
+    Closed(String),
+    /// Their passphrase is a systemd credential, which the service alone is given.
+    OutOfReach,
 }
 
 /// The register in the home.
@@ -145,6 +147,8 @@ pub enum Listed {
 pub enum CertificateFact {
     /// There is none.
     Missing,
+    /// It cannot be checked while the keys do not open.
+    Unchecked,
     /// Peers would not believe it.
     Unfit(String),
     /// It is a worthless one, and the federation is a real one (RG-09).
@@ -222,24 +226,29 @@ fn exposed(found: &Exposed) -> Finding {
 
 fn key(node: &NodeFacts) -> Vec<Finding> {
     const ABOUT: &str = "key";
-    let mut findings = vec![match &node.key_place {
-        Err(reason) => error(ABOUT, reason, ""),
-        Ok(KeyPlace::InHome) => warning(
+    let place = node.key_place.map(|place| match place {
+        KeyPlace::Beside => warning(
             ABOUT,
             "the passphrase lies in the node's home, beside what it protects: who copies the home has both",
             "move it out, to a file that backups of the home do not hold, or use a systemd credential",
         ),
-        Ok(KeyPlace::SameDisk) => warning(
+        KeyPlace::SameDisk => warning(
             ABOUT,
             "the passphrase lies on the disk of the store: who takes the disk has both",
             "keep it on another disk, or use a systemd credential (`LoadCredentialEncrypted=`)",
         ),
-        Ok(KeyPlace::Apart) => good(ABOUT, "the passphrase lies apart from the store"),
-    }];
-    if node.key_place.is_ok() {
-        findings.push(of_result("keys", &node.keys, "they open", ""));
-    }
-    findings
+        KeyPlace::Elsewhere => good(ABOUT, "the passphrase lies apart from the store"),
+    });
+    let keys = match &node.keys {
+        KeysFact::Open => good("keys", "they open"),
+        KeysFact::Closed(reason) => error("keys", reason, ""),
+        KeysFact::OutOfReach => warning(
+            "keys",
+            "they cannot be opened here: systemd gives their credential to the service alone",
+            "have the service run it: `ExecStartPre=portcullis doctor`",
+        ),
+    };
+    place.into_iter().chain([keys]).collect()
 }
 
 fn register(fact: &RegisterFact, now: Timestamp) -> Vec<Finding> {
@@ -285,6 +294,11 @@ fn certificate(fact: &CertificateFact, now: Timestamp) -> Finding {
     const ABOUT: &str = "certificate";
     match fact {
         CertificateFact::Missing => error(ABOUT, "there is none", RENEW),
+        CertificateFact::Unchecked => warning(
+            ABOUT,
+            "it cannot be checked while the keys do not open",
+            "see to the keys first",
+        ),
         CertificateFact::Unfit(reason) => error(ABOUT, reason, ""),
         CertificateFact::Development => error(
             ABOUT,

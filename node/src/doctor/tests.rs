@@ -15,8 +15,8 @@ const DAY: i64 = 86_400_000;
 
 fn sound() -> NodeFacts {
     NodeFacts {
-        key_place: Ok(KeyPlace::Apart),
-        keys: Ok(()),
+        key_place: Some(KeyPlace::Elsewhere),
+        keys: KeysFact::Open,
         store: Ok(()),
         register: RegisterFact::Held {
             epoch: 4,
@@ -72,11 +72,11 @@ fn a_node_as_it_should_be_is_good_throughout() {
 #[test]
 fn a_passphrase_beside_the_store_is_warned_of() {
     let node = |place| NodeFacts {
-        key_place: Ok(place),
+        key_place: Some(place),
         ..sound()
     };
     finds(
-        node(KeyPlace::InHome),
+        node(KeyPlace::Beside),
         Severity::Warning,
         "key",
         "in the node's home",
@@ -92,10 +92,20 @@ fn a_passphrase_beside_the_store_is_warned_of() {
 #[test]
 fn keys_that_do_not_open_are_an_error_with_its_own_advice() {
     let node = NodeFacts {
-        keys: Err("the passphrase does not open the node keys; give another".into()),
+        keys: KeysFact::Closed("the passphrase does not open the node keys; give another".into()),
         ..sound()
     };
     finds(node, Severity::Error, "keys", "does not open");
+}
+
+#[test]
+fn a_credential_of_the_service_is_no_error_outside_of_it() {
+    let node = NodeFacts {
+        key_place: None,
+        keys: KeysFact::OutOfReach,
+        ..sound()
+    };
+    finds(node, Severity::Warning, "keys", "systemd");
 }
 
 #[test]
@@ -269,7 +279,7 @@ fn a_home_fresh_from_init_lacks_register_and_certificate_only() {
     };
     assert_eq!(errors(&home), ["register", "certificate"]);
     let facts = inspect(&home, NOW).node.unwrap();
-    assert_eq!(facts.key_place, Ok(KeyPlace::SameDisk));
+    assert_eq!(facts.key_place, Some(KeyPlace::SameDisk));
     assert_eq!(facts.socket, SocketFact::Absent);
 
     fs::set_permissions(home.keys(), fs::Permissions::from_mode(0o644)).unwrap();
