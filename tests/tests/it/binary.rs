@@ -10,7 +10,8 @@ pub(crate) fn portcullis() -> PathBuf {
 
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // The whole workspace, as the tests are built: another selection unifies features anew.
+    // The whole workspace with its tests, as the test runner builds it: any other selection unifies
+    // features anew, and compiles half of the dependencies again.
     let built = Command::new(cargo)
         .args([
             "build",
@@ -19,6 +20,7 @@ fn build() -> PathBuf {
             "--offline",
             "--workspace",
             "--bins",
+            "--tests",
             "--quiet",
         ])
         .status()
