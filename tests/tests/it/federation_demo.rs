@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -122,5 +123,100 @@ fn what_the_caller_gives_is_checked_before_a_node_starts() {
         assert_eq!(output.status.code(), Some(3), "{}", said(&output));
         assert!(said(&output).contains(message), "{}", said(&output));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+/// The processes that have this folder in their command line.
+fn processes_in(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|id| {
+            // A process that has just ended has no command line any more.
+            let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(folder)
+        })
+        .collect()
+}
+
+fn signal(name: &str, processes: &[String]) {
+    let sent = Command::new("kill").arg(name).args(processes).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn an_interrupted_demo_leaves_no_process_and_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = demo(folder.path(), &["--offices", "13,33"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(running.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    let loading = lines.find(|line| line.starts_with("1 Loading"));
+    assert!(loading.is_some(), "the demo did not come to its first step");
+    assert_eq!(processes_in(folder.path()).len(), 6);
+    signal("-INT", &[running.id().to_string()]);
+    assert_eq!(running.wait().unwrap().code(), Some(1));
+    assert!(lines.any(|line| line.contains("interrupted")));
+    assert_eq!(processes_in(folder.path()), [""; 0]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn every_flipped_bit_is_caught_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = demo(
+        folder.path(),
+        &["--offices", "13,33", "--alerts", "1", "--tamper"],
+    )
+    .output()
+    .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}\n{printed}", said(&output));
+    let caught = |place: &str| {
+        let line = printed.lines().find(|line| line.trim().starts_with(place));
+        line.unwrap_or_else(|| panic!("{printed}")).to_owned()
+    };
+    assert!(caught("in transit").contains("TLS 1.3"), "{printed}");
+    assert!(caught("in a store").contains("AES-256-GCM"), "{printed}");
+    assert!(caught("in a register").contains("RG-"), "{printed}");
+}
+
+#[test]
+fn nodes_that_are_kept_answer_the_commands_that_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = demo(
+        folder.path(),
+        &["--offices", "13,33", "--alerts", "1", "--keep"],
+    )
+    .output()
+    .unwrap();
+    let printed = String::from_utf8_lossy(&kept.stdout).into_owned();
+    let nodes = processes_in(folder.path());
+    let commands: Vec<&str> = printed
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("portcullis "))
+        .collect();
+    let answers: Vec<Output> = commands
+        .iter()
+        .map(|command| {
+            Command::new(portcullis())
+                .args(command.split_whitespace())
+                .env("HOME", folder.path())
+                .env_remove("PORTCULLIS_NODES")
+                .output()
+                .unwrap()
+        })
+        .collect();
+    signal("-KILL", &nodes);
+    assert!(kept.status.success(), "{}", said(&kept));
+    assert_eq!((nodes.len(), commands.len()), (6, 4), "{printed}");
+    for (command, answer) in commands.iter().zip(answers) {
+        assert!(answer.status.success(), "`{command}`: {}", said(&answer));
+        assert!(!answer.stdout.is_empty(), "`{command}` says nothing");
     }
 }
