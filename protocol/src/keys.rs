@@ -162,6 +162,9 @@ impl PublicKey {
             .try_into()
             .map_err(|_| KeyError::Length(bytes.len()))?;
         if usage == KeyUse::Agreement {
+            if is_small_order(bytes) {
+                return Err(KeyError::Weak);
+            }
             return Ok(Self {
                 usage,
                 id: KeyId::of(usage, Algorithm::X25519, bytes),
@@ -208,6 +211,32 @@ impl PublicKey {
             Public::X25519(_) => false,
         }
     }
+}
+
+/// Whether an X25519 key leads to the same shared secret with everyone (RFC 7748 §6.1): the points
+/// of small order on the curve and its twist, as cr.yp.to/ecdh.html lists them. The topmost bit
+/// is ignored, as it is when the key is used.
+fn is_small_order(key: &[u8; 32]) -> bool {
+    const ORDER_EIGHT: [[u8; 32]; 2] = [
+        [
+            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f,
+            0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16,
+            0x5f, 0x49, 0xb8, 0x00,
+        ],
+        [
+            0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83,
+            0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd,
+            0xd0, 0x9f, 0x11, 0x57,
+        ],
+    ];
+    let mut key = *key;
+    let [low, middle @ .., high] = &mut key;
+    *high &= 0x7f;
+    let zero_or_one = *low <= 1 && *high == 0 && middle.iter().all(|byte| *byte == 0);
+    // 2^255 - 19 and its neighbours: minus one, zero and one, written another way.
+    let around_the_prime =
+        (0xec..=0xee).contains(low) && *high == 0x7f && middle.iter().all(|byte| *byte == 0xff);
+    zero_or_one || around_the_prime || ORDER_EIGHT.contains(&key)
 }
 
 impl fmt::Debug for PublicKey {
@@ -308,6 +337,30 @@ mod tests {
             PublicKey::from_slice(KeyUse::Hop, &[0; 31]),
             Err(KeyError::Length(31))
         );
+    }
+
+    #[test]
+    fn agreement_keys_of_small_order_are_refused() {
+        // Each was checked with OpenSSL: the shared secret with any key is zero.
+        for text in [
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ] {
+            let mut key: [u8; 32] = hex(text);
+            for _ in 0..2 {
+                let enrolled = PublicKey::from_slice(KeyUse::Agreement, &key);
+                assert_eq!(enrolled, Err(KeyError::Weak), "{text}");
+                key[31] ^= 0x80;
+            }
+        }
+        // RFC 7748 §6.1: Alice's public key.
+        let alice = "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a";
+        assert!(PublicKey::from_slice(KeyUse::Agreement, &hex::<32>(alice)).is_ok());
     }
 
     #[test]
