@@ -66,12 +66,14 @@ pub struct Draft {
     pub supersedes: Option<RecordId>,
     /// The root of what it copies; `None`: something new.
     pub root: Option<RootTag>,
-    /// Its sections; their place in the list becomes their index.
+    /// Its sections. The table lists them by tag, those of one tag in this order.
     pub sections: Vec<DraftSection>,
-    /// Sections that travel together, by index; `None`: subject with assessment.
+    /// Sections that travel together, by their positions in `sections`; `None`: subject with
+    /// assessment.
     pub groups: Option<Vec<Form>>,
     /// Tags for which a digest of nothing stands in the table, so that their absence does not show:
-    /// `source` and `persons`.
+    /// `source` and `persons`. A decoy has no marking of its own: where these sections are marked
+    /// stricter than their record, their presence shows.
     pub decoys: BTreeSet<SectionTag>,
 }
 
@@ -311,9 +313,8 @@ impl Sealer<'_> {
             draft.kind,
             draft.sections.iter().map(|section| section.body.tag()),
         )?;
-        let (sections, mut entries) = salted(&draft, entropy)?;
-        let groups = groups(draft.groups.as_deref(), &entries)?;
-        add_decoys(&draft, &mut entries, entropy)?;
+        let table = Table::new(&draft, entropy)?;
+        let groups = table.groups(draft.groups.as_deref())?;
         let header = Header {
             federation: self.federation.clone(),
             kind: draft.kind,
@@ -330,11 +331,11 @@ impl Sealer<'_> {
             root: draft
                 .root
                 .unwrap_or_else(|| RootTag::from_bytes(random(entropy))),
-            sections: entries,
+            sections: table.entries,
         };
         let sheet = Sheet {
             header: wire::Header::from(&header).encode_to_vec().into(),
-            sections,
+            sections: table.sections,
             blind: random(entropy),
         };
         sheet.check(&header)?;
@@ -402,13 +403,41 @@ fn random<const N: usize>(entropy: &mut dyn Entropy) -> [u8; N] {
     bytes
 }
 
-fn salted(
-    draft: &Draft,
-    entropy: &mut dyn Entropy,
-) -> Result<(Vec<Section>, Vec<SectionEntry>), SealError> {
-    let mut sections = Vec::with_capacity(draft.sections.len());
-    let mut entries = Vec::with_capacity(draft.sections.len());
-    for (index, section) in (0..MAX_SECTIONS).zip(&draft.sections) {
+/// A draft's section table in the making: sections and decoys in the order of their tags, so that
+/// their place does not tell one from the other.
+struct Table {
+    sections: Vec<Section>,
+    entries: Vec<SectionEntry>,
+    /// The index that each of the draft's sections was given.
+    indexes: Vec<(usize, u8)>,
+}
+
+impl Table {
+    fn new(draft: &Draft, entropy: &mut dyn Entropy) -> Result<Self, SealError> {
+        let mut table = Self {
+            sections: Vec::with_capacity(draft.sections.len()),
+            entries: Vec::with_capacity(draft.sections.len()),
+            indexes: Vec::with_capacity(draft.sections.len()),
+        };
+        for (index, (tag, position)) in (0..MAX_SECTIONS).zip(places(draft)?) {
+            match position.and_then(|at| draft.sections.get(at).map(|section| (at, section))) {
+                Some((at, section)) => {
+                    table.indexes.push((at, index));
+                    table.add(index, section, draft, entropy)?;
+                }
+                None => table.entries.push(decoy(index, tag, entropy)),
+            }
+        }
+        Ok(table)
+    }
+
+    fn add(
+        &mut self,
+        index: u8,
+        section: &DraftSection,
+        draft: &Draft,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), SealError> {
         section.body.check_kind(draft.kind)?;
         let tag = section.body.tag();
         let stricter = section.stricter.clone();
@@ -423,51 +452,68 @@ fn salted(
             salt: random(entropy),
             body: section.body.encode()?,
         };
-        entries.push(SectionEntry {
+        self.entries.push(SectionEntry {
             index,
             tag,
             digest: sealed.digest(tag),
             stricter,
             least_count: section.body.least_count(),
         });
-        sections.push(sealed);
+        self.sections.push(sealed);
+        Ok(())
     }
-    Ok((sections, entries))
+
+    /// The groups asked for, or subject with assessment. A decoy is in none: it can never be
+    /// opened, and its group with it.
+    fn groups(&self, asked: Option<&[Form]>) -> Result<Vec<Form>, SealError> {
+        match asked {
+            Some(groups) => groups.iter().map(|group| self.group(*group)).collect(),
+            None => Ok(default_groups(&self.entries)),
+        }
+    }
+
+    /// A group of the draft's sections by the indexes that they were given.
+    fn group(&self, asked: Form) -> Result<Form, SealError> {
+        let index_of = |position: u8| {
+            self.indexes
+                .iter()
+                .find(|(at, _)| *at == usize::from(position))
+                .map(|(_, index)| *index)
+        };
+        asked
+            .iter()
+            .map(|position| index_of(position).ok_or(SealError::Group))
+            .collect()
+    }
+}
+
+/// What the table lists, by tag: a section by its position in the draft, or a decoy.
+fn places(draft: &Draft) -> Result<Vec<(SectionTag, Option<usize>)>, SealError> {
+    let has_decoy = |tag| matches!(tag, SectionTag::Source | SectionTag::Persons);
+    if let Some(tag) = draft.decoys.iter().find(|tag| !has_decoy(**tag)) {
+        return Err(SealError::Decoy(*tag));
+    }
+    let sections = draft.sections.iter().map(|section| section.body.tag());
+    let absent = |tag: &SectionTag| sections.clone().all(|there| there != *tag);
+    let decoys = draft.decoys.iter().copied().filter(absent);
+    let mut places: Vec<_> = sections
+        .clone()
+        .enumerate()
+        .map(|(position, tag)| (tag, Some(position)))
+        .chain(decoys.map(|tag| (tag, None)))
+        .collect();
+    places.sort_by_key(|(tag, _)| tag.number());
+    Ok(places)
 }
 
 /// A decoy is a digest that no section has: 32 random bytes look the same.
-fn add_decoys(
-    draft: &Draft,
-    entries: &mut Vec<SectionEntry>,
-    entropy: &mut dyn Entropy,
-) -> Result<(), SealError> {
-    for &tag in &draft.decoys {
-        if !matches!(tag, SectionTag::Source | SectionTag::Persons) {
-            return Err(SealError::Decoy(tag));
-        }
-        let index = u8::try_from(entries.len()).unwrap_or(MAX_SECTIONS);
-        let stands = entries.iter().any(|entry| entry.tag == tag);
-        if !stands {
-            entries.push(SectionEntry {
-                index,
-                tag,
-                digest: Digest::from_bytes(random(entropy)),
-                stricter: None,
-                least_count: None,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The groups asked for, or subject with assessment. A decoy is in none: it can never be opened,
-/// and its group with it.
-fn groups(asked: Option<&[Form]>, entries: &[SectionEntry]) -> Result<Vec<Form>, SealError> {
-    let there: Form = entries.iter().map(|entry| entry.index).collect();
-    match asked {
-        Some(groups) if groups.iter().all(|group| group.is_within(there)) => Ok(groups.to_vec()),
-        Some(_) => Err(SealError::Group),
-        None => Ok(default_groups(entries)),
+fn decoy(index: u8, tag: SectionTag, entropy: &mut dyn Entropy) -> SectionEntry {
+    SectionEntry {
+        index,
+        tag,
+        digest: Digest::from_bytes(random(entropy)),
+        stricter: None,
+        least_count: None,
     }
 }
 

@@ -275,6 +275,55 @@ fn a_drafted_decoy_is_for_source_or_persons_only() {
 }
 
 #[test]
+fn the_table_of_a_record_with_decoys_is_that_of_one_without() {
+    let full = [
+        subject("CSQU3054383"),
+        assessment(),
+        Body::Narrative("story".to_owned()),
+        Body::Source("source".to_owned()),
+        persons(),
+    ];
+    let tags = [SectionTag::Source, SectionTag::Persons];
+    // With both, either or none of the two sections, and the draft in any order.
+    for (kept, backwards) in [(5, false), (4, false), (3, true), (5, true)] {
+        let mut bodies = full[..kept].to_vec();
+        if backwards {
+            bodies.reverse();
+        }
+        let mut draft = Draft::new(Kind::Indicator, marking(), Evaluation::default(), bodies);
+        draft.decoys = tags.into();
+        let verified = verify(&try_seal(vec![draft]).unwrap().remove(0)).unwrap();
+        let table: Vec<_> = verified
+            .header()
+            .sections
+            .iter()
+            .map(|entry| (entry.index, entry.tag))
+            .collect();
+        assert_eq!(
+            table,
+            (0..)
+                .zip(SectionTag::ALL[..5].iter().copied())
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(verified.header().groups, [Form::from_bits(0b11)]);
+    }
+    let without_source = vec![persons(), assessment(), subject("CSQU3054383")];
+    let mut draft = Draft::new(
+        Kind::Indicator,
+        marking(),
+        Evaluation::default(),
+        without_source,
+    );
+    draft.decoys = tags.into();
+    // Persons with subject, by their positions in the draft: indexes 3 and 0.
+    draft.groups = Some(vec![Form::from_bits(0b101)]);
+    let verified = verify(&try_seal(vec![draft]).unwrap().remove(0)).unwrap();
+    assert_eq!(verified.header().groups, [Form::from_bits(0b1001)]);
+    assert_eq!(verified.header().entry(2).unwrap().tag, SectionTag::Source);
+    assert_eq!(verified.form(), Form::from_bits(0b1011));
+}
+
+#[test]
 fn a_decoy_is_in_no_group() {
     let mut draft = indicator_draft();
     draft.groups = Some(vec![Form::from_bits(0b1_0011)]);
@@ -313,7 +362,7 @@ fn a_record_that_no_frame_could_carry_is_not_sealed() {
     };
     assert!(with(file(4_000_000), Body::Narrative("x".into())).is_ok());
     let error = with(file(5_000_000), Body::Narrative("x".into())).unwrap_err();
-    assert!(matches!(error, SealError::Body(BodyError::TooLarge(_))));
+    assert!(matches!(error, SealError::Body(BodyError::TooLarge { .. })));
     let many = Draft::new(
         Kind::RiskProfile,
         marking(),
@@ -328,9 +377,14 @@ fn a_record_that_no_frame_could_carry_is_not_sealed() {
 /// Cells of about `mib` mebibytes and more.
 fn cells(mib: usize) -> Body {
     use portcullis_protocol::body::{Cell, Cells};
-    let text = "x".repeat(1000);
+    let text = "x".repeat(240);
     let cell = |number: usize| Cell {
-        key: vec![format!("{number:08}{text}")],
+        key: vec![
+            format!("{number:08}{text}"),
+            text.clone(),
+            text.clone(),
+            text.clone(),
+        ],
         controls: 1,
         findings: 0,
     };
@@ -456,8 +510,10 @@ proptest! {
             let verified = verify(&sealed.remove(0)).unwrap();
             prop_assert_eq!(&verified.header().marking, &draft.marking);
             prop_assert_eq!(verified.header().evaluation, draft.evaluation);
-            prop_assert_eq!(verified.sections().len(), draft.sections.len());
-            for (open, drafted) in verified.sections().iter().zip(&draft.sections) {
+            let mut drafted = draft.sections.clone();
+            drafted.sort_by_key(|section| section.body.tag().number());
+            prop_assert_eq!(verified.sections().len(), drafted.len());
+            for (open, drafted) in verified.sections().iter().zip(&drafted) {
                 prop_assert_eq!(&open.body, &drafted.body);
                 let entry = verified.header().entry(open.section.index).unwrap();
                 prop_assert_eq!(&entry.stricter, &drafted.stricter);
