@@ -23,12 +23,16 @@ use crate::{
 
 /// The most bytes an encoded body has.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
+/// The most bytes the encoded body of a section has that holds neither files nor cells.
+pub const MAX_PLAIN_BODY_BYTES: usize = 256 << 10;
 /// The most selectors a subject names.
 pub const MAX_SELECTORS: usize = 256;
 /// The most bytes a free text has.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
 /// The most values a cell's key has.
 pub const MAX_CELL_VALUES: usize = 16;
+/// The most bytes one of these values has.
+pub const MAX_CELL_VALUE_BYTES: usize = 256;
 
 /// What one section says.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,8 +142,13 @@ pub enum BodyError {
     #[error("the body cannot be decoded")]
     Unreadable,
     /// It is larger than allowed.
-    #[error("the body has {0} bytes, {MAX_BODY_BYTES} are allowed; split it")]
-    TooLarge(usize),
+    #[error("the body has {bytes} bytes, {most} are allowed; split it")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The most that its section may hold.
+        most: usize,
+    },
     /// A list or text is longer than allowed.
     #[error("`{0}` is longer than allowed; shorten it")]
     TooLong(&'static str),
@@ -164,7 +173,7 @@ impl BodyError {
             }
             Self::Selector(SelectorError::NoWindow(_) | SelectorError::EmptyWindow)
             | Self::Unreadable
-            | Self::TooLarge(_)
+            | Self::TooLarge { .. }
             | Self::TooLong(_)
             | Self::NoSelector
             | Self::Value(_) => self.to_string(),
@@ -256,8 +265,12 @@ impl Body {
     ///
     /// [`BodyError`] says what is not allowed in it.
     pub fn decode(tag: SectionTag, bytes: &Bytes) -> Result<Self, BodyError> {
-        if bytes.len() > MAX_BODY_BYTES {
-            return Err(BodyError::TooLarge(bytes.len()));
+        let most = most_bytes(tag);
+        if bytes.len() > most {
+            return Err(BodyError::TooLarge {
+                bytes: bytes.len(),
+                most,
+            });
         }
         match tag {
             SectionTag::Subject => decode::<wire::Subject>(bytes)?
@@ -293,12 +306,36 @@ fn decode<M: prost::Message + Default>(bytes: &Bytes) -> Result<M, BodyError> {
     M::decode(bytes.clone()).map_err(|_| BodyError::Unreadable)
 }
 
-/// Takes a text that is not longer than allowed.
+/// Decoding makes more of bytes than they are: only what must be large may be.
+const fn most_bytes(tag: SectionTag) -> usize {
+    match tag {
+        SectionTag::Attachments | SectionTag::Cells => MAX_BODY_BYTES,
+        SectionTag::Subject
+        | SectionTag::Assessment
+        | SectionTag::Narrative
+        | SectionTag::Source
+        | SectionTag::Persons => MAX_PLAIN_BODY_BYTES,
+    }
+}
+
+/// Takes a text that is not longer than allowed and holds nothing that a terminal would obey.
 pub(crate) fn text(field: &'static str, text: String) -> Result<String, BodyError> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     if text.len() > MAX_TEXT_BYTES {
         return Err(BodyError::TooLong(field));
     }
+    if text.chars().any(obeyed) {
+        return Err(BodyError::Value(field));
+    }
     Ok(text)
+}
+
+/// The same for a text of one line.
+pub(crate) fn line(field: &'static str, line: String) -> Result<String, BodyError> {
+    if line.chars().any(char::is_control) {
+        return Err(BodyError::Value(field));
+    }
+    text(field, line)
 }
 
 impl Cells {
@@ -311,12 +348,19 @@ impl Cells {
         if self.contributors.is_empty() {
             return Err(BodyError::Value("contributors"));
         }
-        if self.period.is_empty() || self.period.len() > 32 {
+        let graphic = self.period.bytes().all(|byte| byte.is_ascii_graphic());
+        if !(1..=32).contains(&self.period.len()) || !graphic {
             return Err(BodyError::Value("period"));
         }
         let width = self.cells.first().map_or(0, |cell| cell.key.len());
+        let is_value = |value: &String| {
+            value.len() <= MAX_CELL_VALUE_BYTES && !value.contains(char::is_control)
+        };
         let counts_fit = self.cells.iter().all(|cell| {
-            cell.controls > 0 && cell.findings <= cell.controls && cell.key.len() == width
+            cell.controls > 0
+                && cell.findings <= cell.controls
+                && cell.key.len() == width
+                && cell.key.iter().all(is_value)
         });
         if !counts_fit || width == 0 || width > MAX_CELL_VALUES {
             return Err(BodyError::Value("cells"));
@@ -387,6 +431,44 @@ mod tests {
             generated: false,
         };
         assert_eq!(Body::Subject(subject).encode(), Err(BodyError::NoSelector));
+    }
+
+    #[test]
+    fn texts_that_a_terminal_would_obey_are_refused() {
+        let story = |text: &str| Body::Narrative(text.to_owned()).encode();
+        assert!(story("two lines\n\tof text\r\n").is_ok());
+        for text in ["\u{1b}[2J", "\0", "\u{9b}31m", "a\u{7f}"] {
+            assert_eq!(story(text), Err(BodyError::Value("narrative")));
+        }
+        let threat = |threat: &str| {
+            Body::Assessment(Assessment {
+                threat: threat.to_owned(),
+                finding: None,
+                text: String::new(),
+            })
+            .encode()
+        };
+        assert!(threat("fraud").is_ok());
+        assert_eq!(threat("fraud\nTLP:CLEAR"), Err(BodyError::Value("threat")));
+        let mut odd = cells(vec![cell("a", 1, 0)]);
+        odd.period = "2020\n".to_owned();
+        assert_eq!(Body::Cells(odd).encode(), Err(BodyError::Value("period")));
+        let odd = cells(vec![cell("\u{1b}", 1, 0)]);
+        assert_eq!(Body::Cells(odd).encode(), Err(BodyError::Value("cells")));
+        let long = cells(vec![cell(&"x".repeat(MAX_CELL_VALUE_BYTES + 1), 1, 0)]);
+        assert_eq!(Body::Cells(long).encode(), Err(BodyError::Value("cells")));
+    }
+
+    #[test]
+    fn a_body_that_holds_no_files_is_small() {
+        let person = Person {
+            name: "n".repeat(1000),
+            role: String::new(),
+            category: DataSubject::Other,
+        };
+        let persons = |count: usize| Body::Persons(vec![person.clone(); count]).encode();
+        assert!(persons(250).is_ok());
+        assert!(matches!(persons(300), Err(BodyError::TooLarge { .. })));
     }
 
     #[test]

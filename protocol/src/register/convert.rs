@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Authority, AuthorityKind, LegalRegime, Node, Register, RegisteredKey, node_uri};
 use crate::{
     digest::Digest,
-    identifiers::FederationId,
+    identifiers::{AuthorityId, FederationId, NodeId},
     keys::{KeyUse, PublicKey},
     rules::Rule,
     time::Timestamp,
@@ -203,8 +203,8 @@ impl Node {
             trust_anchor,
             keys,
         } = wire;
+        let id: NodeId = id.parse().map_err(|_| field("node", "id"))?;
         let of = format!("node `{id}`");
-        let id = id.parse().map_err(|_| field(&of, "id"))?;
         if uri != node_uri(federation, &id) {
             return Err(field(&of, "uri"));
         }
@@ -309,6 +309,7 @@ impl Authority {
             nodes,
             contact,
         } = wire;
+        let id: AuthorityId = id.parse().map_err(|_| field("authority", "id"))?;
         let of = format!("authority `{id}`");
         if nodes.is_empty() || nodes.len() > MAX_NODES {
             return Err(field(&of, "nodes"));
@@ -325,7 +326,7 @@ impl Authority {
             return Err(field(&of, "clients"));
         }
         Ok(Self {
-            id: id.parse().map_err(|_| field(&of, "id"))?,
+            id,
             name,
             kind: authority_kind(kind).ok_or_else(|| field(&of, "kind"))?,
             country: country.parse().map_err(|_| field(&of, "country"))?,
@@ -430,7 +431,7 @@ fn governance_keys(keys: Vec<wire::Key>) -> Result<Vec<PublicKey>, RegisterError
 fn members(
     authorities: Vec<wire::Authority>,
     federation: &FederationId,
-) -> Result<BTreeMap<crate::identifiers::AuthorityId, Authority>, RegisterError> {
+) -> Result<BTreeMap<AuthorityId, Authority>, RegisterError> {
     let mut members = BTreeMap::new();
     for wire in authorities {
         let authority = Authority::from_wire(wire, federation)?;

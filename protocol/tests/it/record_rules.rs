@@ -83,6 +83,8 @@ fn re_01_unreadable_header_or_unknown_version_in_its_marking() {
     marking(|marking| marking.release_to = vec!["b".to_owned(), "a".to_owned()]);
     marking(|marking| marking.requested_action = 77);
     marking(|marking| marking.data_subject = 77);
+    marking(|marking| marking.h3 = "ask first\u{1b}[2J".to_owned());
+    marking(|marking| marking.h3 = "x".repeat(4097));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{ascending, same_values};
 use crate::{
     body::{
         self, Assessment, Attachment, BodyError, Cell, Cells, Finding, MAX_SELECTORS, Person,
-        Selector, SelectorKind, Subject, Window, text,
+        Selector, SelectorKind, Subject, Window, line, text,
     },
     digest::Digest,
     marking::DataSubject,
@@ -107,7 +107,7 @@ impl TryFrom<wire::Subject> for Subject {
                 .into_iter()
                 .map(Selector::try_from)
                 .collect::<Result<_, _>>()?,
-            title: text("title", title)?,
+            title: line("title", title)?,
             generated,
         })
     }
@@ -139,7 +139,7 @@ impl TryFrom<wire::Assessment> for Assessment {
             number => Some(Finding::from_wire(number).ok_or(BodyError::Value("finding"))?),
         };
         Ok(Self {
-            threat: text("threat", threat)?,
+            threat: line("threat", threat)?,
             finding,
             text: text("text", free)?,
         })
@@ -166,8 +166,8 @@ impl TryFrom<wire::Person> for Person {
             category,
         } = wire;
         Ok(Self {
-            name: text("name", name)?,
-            role: text("role", role)?,
+            name: line("name", name)?,
+            role: line("role", role)?,
             category: DataSubject::from_wire(category).ok_or(BodyError::Value("category"))?,
         })
     }
@@ -193,8 +193,8 @@ impl TryFrom<wire::Attachment> for Attachment {
             content,
         } = wire;
         Ok(Self {
-            name: text("name", name)?,
-            media_type: text("media_type", media_type)?,
+            name: line("name", name)?,
+            media_type: line("media_type", media_type)?,
             content,
         })
     }

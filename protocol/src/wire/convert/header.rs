@@ -27,6 +27,9 @@ same_values!(RequestedAction, Unspecified: Discreet = Discreet, Inquiry = Inquir
 same_values!(SectionTag, Unspecified: Subject = Subject, Assessment = Assessment, Narrative = Narrative,
     Source = Source, Persons = Persons, Attachments = Attachments, Cells = Cells);
 
+/// The most bytes that the text of H3 has.
+const MAX_H3_BYTES: usize = 4096;
+
 impl From<DataSubject> for wire::DataSubjectCategory {
     fn from(category: DataSubject) -> Self {
         match category {
@@ -141,6 +144,9 @@ impl TryFrom<wire::Marking> for Marking {
             delete_at_ms,
             data_subject,
         } = wire;
+        if h3.len() > MAX_H3_BYTES || h3.contains(char::is_control) {
+            return Err(HeaderError::Field("h3"));
+        }
         Ok(Self {
             tlp: Tlp::from_wire(tlp).ok_or(HeaderError::Field("tlp"))?,
             pap: Pap::from_wire(pap).ok_or(HeaderError::Field("pap"))?,
