@@ -12,7 +12,10 @@ use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, canonical},
     digest::Digest,
     evaluation::Evaluation,
-    frame::{FrameHead, Generation, Hop, Lane, ReceivedFrame, SentFrame},
+    frame::{
+        FrameHead, Generation, Hop, Lane, ReceivedFrame, SentFrame, check_frame_size,
+        check_receipt_size,
+    },
     identifiers::{AuthorityId, FederationId, NodeId, identify},
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     marking::{Marking, Purpose, Tlp},
@@ -179,6 +182,9 @@ fn hop() -> Hop<'static> {
 
 /// A frame that its sender signs whatever it says.
 pub fn frame(data: &[u8]) {
+    if check_frame_size(data).is_err() {
+        return;
+    }
     let Ok(mut frame) = wire::Frame::decode(data) else {
         return;
     };
@@ -245,6 +251,9 @@ static SENT: LazyLock<SentFrame> = LazyLock::new(|| {
 
 /// A receipt that its receiver signs whatever it says.
 pub fn receipt(data: &[u8]) {
+    if check_receipt_size(data).is_err() {
+        return;
+    }
     let Ok(mut receipt) = wire::Receipt::decode(data) else {
         return;
     };

@@ -14,12 +14,14 @@
 mod receipt;
 mod received;
 mod sent;
+mod size;
 
 use std::fmt;
 
 pub use receipt::{Answer, Outcome, Receipt, Verdict};
 pub use received::{ReceivedFrame, RefusedFrame};
 pub use sent::SentFrame;
+pub use size::{check_frame_size, check_receipt_size};
 
 pub(crate) use receipt::is_reason;
 

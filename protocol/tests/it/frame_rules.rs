@@ -1,10 +1,10 @@
-//! EX-01 to EX-06: which frames are taken, and as whose.
+//! EX-01 to EX-06 and EX-12: which frames are taken, and as whose.
 
 use bytes::Bytes;
 use portcullis_protocol::{
     frame::{
-        FrameError, FrameHead, Generation, Hop, Lane, MAX_ITEMS, ReceivedFrame, RefusedFrame,
-        SentFrame,
+        FrameError, FrameHead, Generation, Hop, Lane, MAX_FRAME_BYTES, MAX_ITEMS, ReceivedFrame,
+        RefusedFrame, SentFrame, check_frame_size, check_receipt_size,
     },
     identifiers::{FederationId, NodeId},
     keys::{KeyUse, SigningKey},
@@ -17,7 +17,7 @@ use portcullis_protocol::{
 use prost::Message as _;
 
 use crate::{
-    fixture::{NOW, federation, indicator_draft, seal, verify},
+    fixture::{NOW, assert_refused, federation, indicator_draft, seal, verify},
     forge::flipped,
     members::{hop_key, register},
 };
@@ -321,4 +321,72 @@ fn a_frame_that_no_receiver_would_take_is_not_signed() {
     assert!(SentFrame::sign(head(), &vec![record.clone(); 2], &key).is_ok());
     let error = SentFrame::sign(head(), &vec![record; 3], &key).unwrap_err();
     assert!(matches!(error, FrameError::TooLarge(_)));
+}
+
+#[test]
+fn ex_12_message_over_the_size_limit() {
+    let oversized = |encoded: &[u8]| {
+        assert_refused(check_frame_size(encoded), Rule::Oversized);
+    };
+    let good = sent().wire().clone();
+    assert_eq!(check_frame_size(&good.encode_to_vec()), Ok(()));
+    let with = |records: usize, batches: usize, sections: usize| {
+        let record = wire::Record {
+            sections: vec![wire::Section::default(); sections],
+            ..wire::Record::default()
+        };
+        wire::Frame {
+            payload: good.payload.clone(),
+            batches: vec![wire::SignedStatement::default(); batches],
+            records: vec![record; records],
+        }
+        .encode_to_vec()
+    };
+    assert_eq!(check_frame_size(&with(1024, 1024, 64)), Ok(()));
+    oversized(&with(1025, 1, 1));
+    oversized(&with(1, 1025, 1));
+    oversized(&with(2, 1, 65));
+    // Four million empty records in 8 MiB: refused before they are half a gigabyte.
+    oversized(&[0x1a, 0x00].repeat(MAX_FRAME_BYTES / 2));
+    oversized(&vec![0; MAX_FRAME_BYTES + 1]);
+}
+
+#[test]
+fn ex_12_message_over_the_size_limit_as_a_receipt() {
+    let with = |answers: usize| {
+        wire::Receipt {
+            answers: vec![wire::Answer::default(); answers],
+            ..wire::Receipt::default()
+        }
+        .encode_to_vec()
+    };
+    assert_eq!(check_receipt_size(&with(1024)), Ok(()));
+    assert_refused(check_receipt_size(&with(1025)), Rule::Oversized);
+    let bytes = vec![0; MAX_FRAME_BYTES + 1];
+    assert_refused(check_receipt_size(&bytes), Rule::Oversized);
+}
+
+#[test]
+fn a_group_does_not_hide_what_follows_it() {
+    // An unknown field 100 as a group, which prost skips, and then too many records.
+    let hidden = [&[0xa3, 0x06, 0xa4, 0x06][..], &[0x1a, 0x00].repeat(1025)].concat();
+    assert_eq!(wire::Frame::decode(&*hidden).unwrap().records.len(), 1025);
+    assert_refused(check_frame_size(&hidden), Rule::FrameUnreadable);
+    for bytes in [&[0x1a][..], &[0x1a, 5, 0], &[0xff; 11], &[0x0d, 0, 0]] {
+        assert_refused(check_frame_size(bytes), Rule::FrameUnreadable);
+    }
+}
+
+proptest::proptest! {
+    /// Whatever prost makes of bytes that passed has no more than a frame may have.
+    #[test]
+    fn what_passed_decodes_to_no_more_than_a_frame(
+        bytes in proptest::collection::vec(
+            proptest::prop_oneof![proptest::prelude::Just(0x1a_u8), proptest::prelude::Just(0x12), 0..12_u8], 0..6000),
+    ) {
+        if check_frame_size(&bytes).is_ok() && let Ok(frame) = wire::Frame::decode(&*bytes) {
+            proptest::prop_assert!(frame.records.len() <= MAX_ITEMS && frame.batches.len() <= MAX_ITEMS);
+            proptest::prop_assert!(frame.records.iter().all(|record| record.sections.len() <= 64));
+        }
+    }
 }
