@@ -131,6 +131,13 @@ fn re_15_malformed_batch_statement() {
     check(&|statement| statement.key_id = Bytes::from_static(&[0; 31]));
     check(&|statement| statement.key_id = Bytes::from_static(&[9; 32]));
     check(&|statement| statement.origin = String::new());
+    // Padded with a field that nobody knows.
+    let mut padded = Forgery::of_indicator().statement.encode_to_vec();
+    padded.extend([0xa2, 0x06, 0xff, 0x07]);
+    padded.extend([0; 1023]);
+    let padded = sign_payload(padded, &Forgery::of_indicator().key);
+    let sealed = SealedRecord::new(indicator().wire().clone(), padded);
+    assert_refused(verify(&sealed), Rule::BatchStatement);
     let garbage = sign_payload(vec![0xff; 9], &Forgery::of_indicator().key);
     let sealed = SealedRecord::new(indicator().wire().clone(), garbage);
     assert_refused(verify(&sealed), Rule::BatchStatement);

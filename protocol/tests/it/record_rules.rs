@@ -6,7 +6,7 @@ use portcullis_protocol::{
     evaluation::Evaluation,
     record::Kind,
     rules::Rule,
-    seal::{Draft, SealedRecord},
+    seal::{Draft, MAX_RECORD_BYTES, SealedRecord},
     verify::MAX_HEADER_BYTES,
     wire,
 };
@@ -131,6 +131,13 @@ fn an_admiralty_code_that_maps_to_another_evaluation_is_refused() {
 fn a_header_over_its_size_limit_is_refused_before_it_is_decoded() {
     check_header(Rule::RecordHeader, |header| {
         header.derived_from = vec![Bytes::from_static(&[1; 32]); MAX_HEADER_BYTES / 34];
+    });
+}
+
+#[test]
+fn ex_12_message_over_the_size_limit_as_a_record_that_no_frame_could_pass_on() {
+    check_altered(Rule::Oversized, |record| {
+        record.sections[2].body = vec![0; MAX_RECORD_BYTES].into();
     });
 }
 
