@@ -8,6 +8,7 @@
 //! about who a peer is from anything but its one URI name and the trust anchor bound to that name.
 
 pub mod certificate;
+pub mod codec;
 pub mod connector;
 pub mod counters;
 pub mod ending;
