@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::server::{self, Admin, SocketAccess, SocketError},
+    admin::server::{self, Admin, SocketError},
     clock::system_clock,
     config::Config,
     core::{Core, Me, Parts},
@@ -161,7 +161,7 @@ impl Node {
         let desk = Arc::new(Desk::new(Arc::clone(&core), desk));
         let exchange = bind(config.listen).await?;
         let metrics = bind(config.metrics).await?;
-        let admin = server::bind(&reloader.home.socket(), SocketAccess::Owner).await?;
+        let admin = server::bind(&reloader.home.socket(), config.admin_access).await?;
         Ok(Self {
             core,
             reloader,

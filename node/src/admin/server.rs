@@ -7,6 +7,7 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Arc,
 };
 
@@ -36,6 +37,20 @@ pub enum SocketAccess {
     Owner,
     /// The node's user and its group.
     Group,
+}
+
+impl FromStr for SocketAccess {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "owner" => Ok(Self::Owner),
+            "group" => Ok(Self::Group),
+            other => Err(format!(
+                "`{other}` is no access to a socket; write `owner` or `group`"
+            )),
+        }
+    }
 }
 
 impl SocketAccess {

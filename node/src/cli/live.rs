@@ -46,7 +46,7 @@ impl From<ClientError> for CliError {
                  `-n NAME`",
             ),
             ClientError::NotAllowed(_) => Self::failed(error.to_string()).remedy(
-                "work as the node's user, for instance with `sudo -u portcullis portcullis …`",
+                "work as the node's user, or join its group and have `admin_access = \"group\"` set",
             ),
             ClientError::Connection(_) | ClientError::Broken(_) => {
                 Self::failed(error.to_string()).remedy("look at the node's log, then try again")

@@ -37,6 +37,8 @@ keys! {
     "register_pin" = r#""0000000000000000000000000000000000000000000000000000000000000000""#,
         "the digest of the register's first epoch, received from its governance by another way";
     "exercises" = "false", "whether records that are marked as an exercise are admitted and sent";
+    "admin_access" = r#""owner""#,
+        "who may open the admin socket: `owner`, or `group`, which must then pass through the home (`chmod 710`)";
     "key.passphrase_file" = r#""/etc/portcullis/passphrase""#,
         "the file with the passphrase of the node's keys; keep it on another disk than `data/`";
     "key.systemd_credential" = r#""portcullis""#,

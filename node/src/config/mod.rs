@@ -31,6 +31,7 @@ use self::{
     raw::{RawConfig, RawDispatch, RawExchange, RawKey, RawLog},
 };
 use crate::{
+    admin::server::SocketAccess,
     exchange::{connector::ConnectorLimits, listener::ListenerLimits},
     files::{self, FileError},
     secret::KeySource,
@@ -53,6 +54,8 @@ pub struct Config {
     pub register_pin: Digest,
     /// Whether records that are marked as an exercise are admitted and sent.
     pub exercises: Exercises,
+    /// Who may open the admin socket.
+    pub admin_access: SocketAccess,
     /// Where the passphrase of the node's key comes from.
     pub key: KeySource,
     /// Where metrics and health are served: a loopback address.
@@ -245,6 +248,7 @@ impl Source<'_> {
             listen,
             register_pin,
             exercises,
+            admin_access,
             key,
             metrics,
             log,
@@ -263,6 +267,9 @@ impl Source<'_> {
                 Some(true) => Exercises::Admitted,
                 Some(false) | None => Exercises::Refused,
             },
+            admin_access: self
+                .optional("admin_access", admin_access)?
+                .unwrap_or(SocketAccess::Owner),
             key: self.key(key)?,
             metrics: self.metrics(metrics.listen)?,
             log: self.log(log)?,

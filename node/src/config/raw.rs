@@ -16,6 +16,7 @@ pub(super) struct RawConfig {
     pub(super) listen: Text,
     pub(super) register_pin: Text,
     pub(super) exercises: Option<bool>,
+    pub(super) admin_access: Text,
     #[serde(default)]
     pub(super) key: RawKey,
     #[serde(default)]

@@ -46,6 +46,7 @@ fn the_least_configuration_has_the_documented_values() {
     assert_eq!(config.listen, "0.0.0.0:7443".parse().unwrap());
     assert_eq!(config.register_pin.to_string(), "ab".repeat(32));
     assert_eq!(config.exercises, Exercises::Refused);
+    assert_eq!(config.admin_access, SocketAccess::Owner);
     assert_eq!(
         config.key,
         KeySource::PassphraseFile("/srv/node/passphrase".into())
@@ -70,6 +71,9 @@ fn holds(line: &str, what: impl Fn(&Config) -> bool) {
 fn every_optional_key_has_its_effect() {
     let seconds = Duration::from_secs;
     holds("exercises = true", |c| c.exercises == Exercises::Admitted);
+    holds("admin_access = 'group'", |c| {
+        c.admin_access == SocketAccess::Group
+    });
     holds("[metrics]\nlisten = '[::1]:1'", |c| c.metrics.port() == 1);
     holds("[log]\nformat = 'json'", |c| {
         c.log.format == LogFormat::Json
