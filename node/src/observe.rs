@@ -2,7 +2,7 @@
 //!
 //! Both pages are for this machine alone and show neither cargo nor persons.
 
-use std::sync::Arc;
+use std::{io::IsTerminal as _, sync::Arc};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use prometheus_client::{encoding::text, registry::Registry};
@@ -22,7 +22,10 @@ use crate::{
 pub fn start_log(settings: LogSettings) {
     let configured = || EnvFilter::new(settings.level.to_string());
     let filter = EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| configured());
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match settings.format {
         LogFormat::Human => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

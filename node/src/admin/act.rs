@@ -320,3 +320,134 @@ fn check_role(person: &PersonRow, action: Action) -> Result<(), ActError> {
         allowed: names.join(", "),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_614_585_600_000);
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(KeyUse::Person, [seed; 32])
+    }
+
+    fn person(id: &str, role: Role, key: &SigningKey) -> PersonRow {
+        PersonRow {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            role: role.name().to_owned(),
+            public_key: key.public().to_bytes().to_vec(),
+            enrolled_at: NOW,
+            enrolled_by: String::new(),
+        }
+    }
+
+    fn request(action: Action) -> Request<'static> {
+        Request {
+            federation: "ports",
+            node: "rotterdam-1",
+            action,
+            parameters: BTreeMap::new(),
+            body: b"body",
+            at: NOW,
+            nonce: [7; 16],
+        }
+    }
+
+    fn verify(request: &Request<'_>, body: &[u8]) -> Result<VerifiedAct, ActError> {
+        let analyst = person("anna", Role::Analyst, &key(1));
+        let statement = sign(request, &key(1)).unwrap();
+        verify_text(&statement, body, &[analyst])
+    }
+
+    fn verify_text(
+        text: &str,
+        body: &[u8],
+        persons: &[PersonRow],
+    ) -> Result<VerifiedAct, ActError> {
+        let (federation, node) = ("ports".parse().unwrap(), "rotterdam-1".parse().unwrap());
+        let desk = Desk {
+            federation: &federation,
+            node: &node,
+            now: NOW,
+        };
+        desk.verify(text, body, persons)
+    }
+
+    #[test]
+    fn who_acts_is_said_by_the_signature() {
+        let act = verify(&request(Action::Publish), b"body").unwrap();
+        assert_eq!(act.person.id, "anna");
+        assert_eq!(act.action, Action::Publish);
+    }
+
+    #[test]
+    fn another_body_node_federation_or_time_does_not_count() {
+        let good = request(Action::Publish);
+        assert_eq!(verify(&good, b"Body"), Err(ActError::OtherBody));
+        let node = Request {
+            node: "antwerp-1",
+            ..good.clone()
+        };
+        let federation = Request {
+            federation: "other",
+            ..good.clone()
+        };
+        for elsewhere in [node, federation] {
+            let refused = verify(&elsewhere, b"body");
+            assert!(matches!(refused, Err(ActError::OtherNode { .. })));
+        }
+        for far in [FRESH_MS + 1, -FRESH_MS - 1] {
+            let at = NOW.plus_millis(far);
+            let refused = verify(&Request { at, ..good.clone() }, b"body");
+            assert_eq!(refused, Err(ActError::Stale(at)));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_nobodys_does_not_count() {
+        let statement = sign(&request(Action::Publish), &key(2)).unwrap();
+        let anna = person("anna", Role::Analyst, &key(1));
+        let refused = verify_text(&statement, b"body", &[anna]);
+        assert!(matches!(refused, Err(ActError::Nobody(_))));
+    }
+
+    #[test]
+    fn any_flipped_bit_of_the_statement_is_refused() {
+        let anna = person("anna", Role::Analyst, &key(1));
+        let text = sign(&request(Action::Publish), &key(1)).unwrap();
+        let bytes = BASE64.decode(text.as_bytes()).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let text = BASE64.encode(&flipped);
+            let read = verify_text(&text, b"body", std::slice::from_ref(&anna));
+            assert!(read.is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn each_action_is_for_its_roles_alone() {
+        for &action in Action::ALL {
+            for &role in Role::ALL {
+                let actor = person("anna", role, &key(1));
+                let statement = sign(&request(action), &key(1)).unwrap();
+                let allowed = verify_text(&statement, b"body", &[actor]).is_ok();
+                let analysts = [Role::Analyst, Role::Supervisor].contains(&role);
+                let runs_the_node = [Action::Enrol, Action::Reload].contains(&action);
+                let expected = if runs_the_node {
+                    role == Role::Administrator
+                } else {
+                    analysts
+                };
+                assert_eq!(allowed, expected, "{} {}", role.name(), action.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_use_signs_no_act() {
+        let sealing = SigningKey::from_seed(KeyUse::Sealing, [1; 32]);
+        assert!(sign(&request(Action::Publish), &sealing).is_err());
+    }
+}

@@ -33,6 +33,7 @@ mod person_enrol;
 mod policy;
 mod profile;
 mod publish;
+mod reload;
 mod run;
 mod score;
 mod show;
@@ -109,6 +110,7 @@ enum Command {
     Tls(tls::TlsCommand),
     Run(run::Run),
     Demo(demo::Demo),
+    Reload(reload::Reload),
     Status(status::Status),
     List(list::List),
     Show(show::Show),
@@ -190,6 +192,7 @@ impl Command {
             Self::Tls(command) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Demo(command) => command.run(session),
+            Self::Reload(command) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::Show(command) => command.run(session),

@@ -232,8 +232,13 @@ impl View for PoliciesView {
             Column::Text("FOR"),
         ]);
         for policy in &self.policies {
-            let purpose = policy.comment.lines().next().unwrap_or_default();
-            table.row([policy.id.as_str(), &policy.file, purpose]);
+            let comment = policy.comment.replace('\n', " ");
+            let sentence = comment.split(". ").next().unwrap_or_default();
+            table.row([
+                policy.id.as_str(),
+                &policy.file,
+                sentence.trim_end_matches('.'),
+            ]);
         }
         page.table(&table)
     }

@@ -58,8 +58,9 @@ impl View for ListView<RankedView> {
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
         if self.items.is_empty() {
-            return page
-                .line("no consignment is scored; `portcullis consignment import` adds some");
+            return page.line(
+                "no consignment is scored yet; arriving ones are, soon after `consignment import`",
+            );
         }
         let mut table = Table::new(&[
             Column::Text("REFERENCE"),

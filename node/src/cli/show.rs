@@ -58,7 +58,7 @@ impl View for RecordView {
         page.pairs(&marking(&self.header))?;
         page.heading("Sections")?;
         for section in &self.sections {
-            page.pairs(&[(label(section), said(section))])?;
+            page.pairs(&[(label(section), said(self, section))])?;
         }
         page.heading("Signature chain, verified now")?;
         page.pairs(&chain(&self.chain))?;
@@ -127,7 +127,7 @@ fn marking(header: &HeaderView) -> Vec<(&'static str, String)> {
                 .as_ref()
                 .map_or_else(|| "no list".to_owned(), |list| list.join(", ")),
         ),
-        ("relay", yes_no(marking.relay).to_owned()),
+        ("relay", if marking.relay { "yes" } else { "no" }.to_owned()),
         ("evaluation", evaluation),
     ];
     if marking.originator_control {
@@ -150,10 +150,6 @@ fn marking(header: &HeaderView) -> Vec<(&'static str, String)> {
     pairs
 }
 
-const fn yes_no(yes: bool) -> &'static str {
-    if yes { "yes" } else { "no" }
-}
-
 fn label(section: &SectionView) -> String {
     let tlp = section
         .tlp
@@ -163,10 +159,12 @@ fn label(section: &SectionView) -> String {
     format!("{:>2} {:<11}{tlp}", section.index, section.holds)
 }
 
-fn said(section: &SectionView) -> String {
-    match &section.content {
-        None => format!("withheld (digest {:.12})", section.digest),
-        Some(content) => content_text(content),
+/// What a section says. Of a record made here nothing is withheld: what is closed is empty.
+fn said(record: &RecordView, section: &SectionView) -> String {
+    match (&section.content, record.from.is_none()) {
+        (Some(content), _) => content_text(content),
+        (None, true) => "none; others see a digest, so that its absence does not show".to_owned(),
+        (None, false) => format!("withheld (digest {:.12})", section.digest),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One bit flipped in transit, in a store and in a register: what notices each.
 //!
 //! - In transit: a relay of bytes stands between the police node and one office; on command it
-//!   flips one bit in the middle of the next TLS record that holds a frame.
+//!   flips one bit in the middle of the next record of TLS application data.
 //! - In a store: one bit of an encrypted section in the database file of a node that is stopped.
 //! - In a register: one bit of a register file in the home of a node that is stopped.
 
@@ -46,10 +46,6 @@ use crate::{
 /// The content type of application data in TLS (RFC 8446 §5.1).
 const APPLICATION_DATA: u8 = 23;
 
-/// A record of TLS with a signed frame in it is larger than this; what keeps a connection open and
-/// under control is smaller.
-const WITH_A_FRAME: usize = 600;
-
 /// How long a flipped bit may stay unnoticed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -88,7 +84,7 @@ impl Relay {
         }
     }
 
-    /// Has one bit flipped in the next frame towards the node.
+    /// Has one bit flipped in the next application data towards the node.
     fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
     }
@@ -140,8 +136,7 @@ async fn records(
         let [kind, _, _, high, low] = head;
         let mut content = vec![0; usize::from(u16::from_be_bytes([high, low]))];
         from.read_exact(&mut content).await?;
-        let with_a_frame = kind == APPLICATION_DATA && content.len() > WITH_A_FRAME;
-        if with_a_frame && flips.armed.swap(false, Ordering::SeqCst) {
+        if kind == APPLICATION_DATA && flips.armed.swap(false, Ordering::SeqCst) {
             let middle = content.len() / 2;
             if let Some(byte) = content.get_mut(middle) {
                 *byte ^= 1;
@@ -314,7 +309,7 @@ pub async fn in_register(node: &mut NodeProcess) -> Result<Finding, DemoError> {
 fn rule_in(words: &str) -> Option<String> {
     let line = words.lines().find(|line| line.contains("RG-"))?;
     let from = line.find("RG-")?;
-    let named: String = line.get(from..)?.chars().take(160).collect();
+    let named: String = line.get(from..)?.chars().take(100).collect();
     Some(format!("{named}; the node did not start"))
 }
 
@@ -349,19 +344,9 @@ mod tests {
             armed: Arc::new(AtomicBool::new(true)),
             flipped: Arc::new(AtomicBool::new(false)),
         };
-        let record = |kind, length: u16| {
-            let mut record = vec![kind, 3, 3];
-            record.extend_from_slice(&length.to_be_bytes());
-            record.resize(record.len() + usize::from(length), 0);
-            record
-        };
-        let stream = [
-            record(22, 900),
-            record(APPLICATION_DATA, 40),
-            record(APPLICATION_DATA, 900),
-            record(APPLICATION_DATA, 900),
-        ]
-        .concat();
+        let handshake = [22, 3, 3, 0, 2, 1, 2];
+        let data = [23, 3, 3, 0, 4, 0, 0, 0, 0];
+        let stream = [handshake.as_slice(), &data, &data].concat();
         let mut out = Vec::new();
         let ended = records(&mut stream.as_slice(), &mut out, &flips).await;
         assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
@@ -371,10 +356,5 @@ mod tests {
             .map(|(before, after)| (before ^ after).count_ones())
             .sum();
         assert_eq!((out.len(), differing), (stream.len(), 1));
-        let at = stream
-            .iter()
-            .zip(&out)
-            .position(|(before, after)| before != after);
-        assert_eq!(at, Some(5 + 900 + 5 + 40 + 5 + 450));
     }
 }

@@ -57,8 +57,13 @@ pub(in crate::admin) async fn act(
         Ok((act, deed))
     })
     .await?;
-    log(&admin, caller, &act, &deed).await?;
-    deed.perform(&admin).await
+    // A task of its own: a caller that goes away does not stop halfway what it began.
+    let done = tokio::spawn(async move {
+        log(&admin, caller, &act, &deed).await?;
+        deed.perform(&admin).await
+    });
+    done.await
+        .map_err(|_| Problem::new(ProblemKind::Failed, "the act was cut short"))?
 }
 
 fn verified(core: &Core, statement: &str, body: &[u8]) -> Result<VerifiedAct, Problem> {

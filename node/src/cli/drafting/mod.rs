@@ -39,10 +39,20 @@ pub(super) struct ContentArgs {
     #[arg(long, value_name = "WORD", default_value = "unspecified")]
     pub(super) threat: String,
     /// A line for people, shown with the subject
-    #[arg(long, value_name = "LINE", default_value = "")]
+    #[arg(
+        long,
+        value_name = "LINE",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(super) title: String,
     /// The assessment in words
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(super) text: String,
     /// The story: a section of its own, which can be withheld
     #[arg(long, value_name = "TEXT")]

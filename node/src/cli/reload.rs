@@ -1,0 +1,49 @@
+//! `portcullis reload`: a running node takes up a changed register, policy or certificate.
+
+use std::io;
+
+use super::{
+    Session,
+    error::CliError,
+    live::block_on,
+    output::{Page, View},
+    signing::{Deed, SigningArgs, have_done},
+};
+use crate::admin::{act::Action, api::act::ReloadedView};
+
+/// Have the running node load register, policy, certificate and revocation lists again
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Have the running node load register, policy, certificate and revocation lists again, all or \
+nothing: what does not load leaves everything as it is, and exit code 3 says why. It is an act of \
+an administrator.",
+    after_long_help = "\
+Example:
+  portcullis reload --key admin.key"
+)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+impl Reload {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let client = session.client()?;
+        let key = self.signing.open()?;
+        let deed = Deed::new(Action::Reload, "");
+        let reloaded: ReloadedView = block_on(async { have_done(&client, &key, deed).await })?;
+        session.output.show(&reloaded)
+    }
+}
+
+impl View for ReloadedView {
+    const SCHEMA: &'static str = "portcullis/reloaded/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.line(format!(
+            "in force: register epoch {}, policy {:.12}",
+            self.register_epoch, self.policy
+        ))
+    }
+}
