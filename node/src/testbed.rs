@@ -61,7 +61,7 @@ fn authority(number: u8, id: &str, kind: AuthorityKind) -> Authority {
             id: format!("{id}-1").parse().unwrap(),
             dns_name: format!("{id}.example"),
             endpoint: format!("127.0.0.1:{}", 4000 + u16::from(number)),
-            trust_anchor: vec![1],
+            trust_anchor: vec![number],
             keys: keys.to_vec(),
         }],
         contact: String::new(),
