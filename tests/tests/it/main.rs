@@ -10,4 +10,5 @@ mod binary;
 mod certificates_openssl;
 mod federation_demo;
 mod federation_exchange;
+mod federation_readme;
 mod tls_openssl;
