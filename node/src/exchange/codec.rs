@@ -73,8 +73,7 @@ impl<U: Limited> Decoder for LimitedDecoder<U> {
 
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let encoded = source.copy_to_bytes(source.remaining());
-        U::check_size(&encoded)
-            .map_err(|refusal| Status::resource_exhausted(refusal.to_string()))?;
+        U::check_size(&encoded).map_err(|refusal| status(&refusal))?;
         U::decode(encoded)
             .map(Some)
             .map_err(|_| Status::invalid_argument("the message cannot be decoded"))
