@@ -79,6 +79,15 @@ pub enum Notice {
         /// When.
         at: Timestamp,
     },
+    /// What a peer delivered was refused or held.
+    Declined {
+        /// The peer.
+        peer: NodeId,
+        /// The answer it got.
+        answer: Answer,
+        /// When.
+        at: Timestamp,
+    },
     /// A peer answered.
     Answered {
         /// The peer.
@@ -390,6 +399,13 @@ impl Core {
             .map(|answer| (answer.record, answer))
             .collect();
         self.metrics().count_answers(answers);
+        for answer in answers.iter().filter(|one| !one.outcome.is_admitted()) {
+            self.tell(Notice::Declined {
+                peer: peer.clone(),
+                answer: answer.clone(),
+                at,
+            });
+        }
         for record in records {
             if admitted.contains_key(&record.id) {
                 self.tell(Notice::Received {

@@ -26,6 +26,7 @@ withheld. Listing is logged as a consultation.",
     after_long_help = "\
 Examples:
   portcullis list --kind indicator
+  portcullis list --about CSQU3054383
   portcullis list --origin nl-police --limit 5 --json"
 )]
 pub(super) struct List {
@@ -35,6 +36,9 @@ pub(super) struct List {
     /// Only records of this authority
     #[arg(long, value_name = "AUTHORITY")]
     origin: Option<AuthorityId>,
+    /// Only records about this identifier, for instance a container number
+    #[arg(long, value_name = "IDENTIFIER")]
+    about: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
@@ -45,6 +49,7 @@ impl List {
         let filter = FilterView {
             kind: self.kind.map(|kind| kind.to_string()),
             origin: self.origin.map(|origin| origin.to_string()),
+            about: self.about,
             limit: self.limit,
         };
         let client = session.client()?;

@@ -14,8 +14,8 @@ use crate::admin::api::notice::{NoticeView, WhatView};
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
-Watch what happens at the node as it happens: records published and received, peers' answers, \
-new scores, failed deliveries. End it with Ctrl-C. With `--json` each is a line of JSON.",
+Watch what happens at the node as it happens: records published, received and declined, peers' \
+answers, new scores, failed deliveries. End it with Ctrl-C. With `--json` each is a line of JSON.",
     after_long_help = "\
 Examples:
   portcullis watch
@@ -64,22 +64,32 @@ fn told(what: &WhatView) -> String {
         } => {
             format!("received   {record:.12}  {kind} of {origin} from {peer}")
         }
+        WhatView::Declined {
+            record,
+            peer,
+            answer,
+            reason,
+        } => format!(
+            "declined   {record:.12}  from {peer}: {answer}{}",
+            by_rule(reason.as_deref())
+        ),
         WhatView::Answered {
             record,
             peer,
             answer,
             reason,
-        } => {
-            let reason = reason
-                .as_ref()
-                .map(|rule| format!(" ({rule})"))
-                .unwrap_or_default();
-            format!("answered   {record:.12}  {peer}: {answer}{reason}")
-        }
+        } => format!(
+            "answered   {record:.12}  {peer}: {answer}{}",
+            by_rule(reason.as_deref())
+        ),
         WhatView::DeliveryFailed { peer, why } => format!("failed     {peer}: {why}"),
         WhatView::Scored { reference, points } => format!("scored     {reference}: {points:.0}"),
         WhatView::Missed { notices } => {
             format!("missed     {notices} notices; this reader is slow")
         }
     }
+}
+
+fn by_rule(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |rule| format!(" ({rule})"))
 }

@@ -150,6 +150,7 @@ impl Alert<'_> {
                 self.scored = self.scored.or(Some(heard.at));
             }
             WhatView::Answered { .. }
+            | WhatView::Declined { .. }
             | WhatView::Scored { .. }
             | WhatView::Published { .. }
             | WhatView::Received { .. }

@@ -191,6 +191,7 @@ pub async fn in_transit(
                 | WhatView::DeliveryFailed { .. }
                 | WhatView::Published { .. }
                 | WhatView::Received { .. }
+                | WhatView::Declined { .. }
                 | WhatView::Scored { .. }
                 | WhatView::Missed { .. } => {}
             }

@@ -299,7 +299,10 @@ impl News {
             Notice::Published { record, kind, .. } | Notice::Received { record, kind, .. } => {
                 self.add_record(*record, *kind);
             }
-            Notice::Answered { .. } | Notice::DeliveryFailed { .. } | Notice::Scored { .. } => {}
+            Notice::Declined { .. }
+            | Notice::Answered { .. }
+            | Notice::DeliveryFailed { .. }
+            | Notice::Scored { .. } => {}
         }
     }
 

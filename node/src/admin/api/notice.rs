@@ -36,6 +36,17 @@ pub enum WhatView {
         /// Who delivered it.
         peer: String,
     },
+    /// What a peer delivered was refused or held.
+    Declined {
+        /// The record.
+        record: String,
+        /// The peer.
+        peer: String,
+        /// The answer it got.
+        answer: String,
+        /// The rule that refused or held it.
+        reason: Option<String>,
+    },
     /// A peer answered to a record.
     Answered {
         /// The record.
@@ -91,6 +102,15 @@ impl From<&Notice> for NoticeView {
                     kind: kind.to_string(),
                     origin: origin.to_string(),
                     peer: peer.to_string(),
+                },
+            ),
+            Notice::Declined { peer, answer, at } => (
+                at,
+                WhatView::Declined {
+                    record: answer.record.to_string(),
+                    peer: peer.to_string(),
+                    answer: answer.outcome.to_string(),
+                    reason: answer.reason.clone(),
                 },
             ),
             Notice::Answered { peer, answer, at } => (

@@ -22,6 +22,8 @@ pub struct FilterView {
     pub kind: Option<String>,
     /// Only this origin.
     pub origin: Option<String>,
+    /// Only records about this identifier.
+    pub about: Option<String>,
     /// At most so many, the newest first.
     pub limit: u32,
 }

@@ -4,7 +4,11 @@
 //! shown.
 
 use portcullis_policy::PolicyId;
-use portcullis_protocol::{record::Form, time::Timestamp, verify::VerifiedRecord};
+use portcullis_protocol::{
+    record::{Form, SectionTag},
+    time::Timestamp,
+    verify::VerifiedRecord,
+};
 
 use crate::{
     admin::{
@@ -85,5 +89,13 @@ impl Consulted {
             policies: decision.policies(),
             record,
         })
+    }
+
+    /// Whether a section of this kind may be shown.
+    pub(super) fn shows(&self, tag: SectionTag) -> bool {
+        let table = self.record.header().sections.iter();
+        table
+            .filter(|entry| entry.tag == tag)
+            .any(|entry| self.shown.contains(entry.index))
     }
 }

@@ -1,11 +1,14 @@
 //! Records: the list, and one with everything known about it.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use axum::{
     Json,
     extract::{ConnectInfo, Path, State},
 };
 use portcullis_protocol::{
-    record::RecordId,
+    body::{SelectorKind, canonical},
+    record::{RecordId, SectionTag},
     verify::{KeyStanding, SealingKeys as _},
 };
 
@@ -36,20 +39,84 @@ const AMBIGUOUS_SHOWN: u32 = 6;
 /// The fewest characters of a prefix: fewer say nothing.
 const SHORTEST_PREFIX: usize = 4;
 
-impl TryFrom<FilterView> for RecordFilter {
+/// Which records to list.
+struct Search {
+    filter: RecordFilter,
+    /// What they are about: one text can be an identifier of several kinds.
+    about: Option<Vec<(SelectorKind, String)>>,
+}
+
+impl TryFrom<FilterView> for Search {
     type Error = Malformed;
 
     fn try_from(view: FilterView) -> Result<Self, Malformed> {
         let FilterView {
             kind,
             origin,
+            about,
             limit,
         } = view;
         Ok(Self {
-            kind: Malformed::reading_any("kind", kind)?,
-            origin: Malformed::reading_any("origin", origin)?,
-            limit: Some(limit),
+            filter: RecordFilter {
+                kind: Malformed::reading_any("kind", kind)?,
+                origin: Malformed::reading_any("origin", origin)?,
+                limit: Some(limit),
+            },
+            about: about.as_deref().map(identifiers).transpose()?,
         })
+    }
+}
+
+/// Everything that the text can be, of the kinds that records are found by.
+fn identifiers(text: &str) -> Result<Vec<(SelectorKind, String)>, Malformed> {
+    let kinds = SelectorKind::ALL.iter().copied();
+    let found: Vec<_> = kinds
+        .filter(|kind| kind.is_high_entropy())
+        .filter_map(|kind| Some((kind, canonical(kind, text).ok()?)))
+        .collect();
+    if found.is_empty() {
+        let what =
+            format!("`{text}` is no identifier that records are found by; try `portcullis check`");
+        return Err(Malformed::new("about", &what));
+    }
+    Ok(found)
+}
+
+impl Search {
+    /// The records that it finds, the newest first.
+    fn held(&self, core: &Core) -> Result<Vec<HeldRecord>, Problem> {
+        let Some(about) = &self.about else {
+            return Ok(core.store().records(&self.filter)?);
+        };
+        let mut found = BTreeMap::new();
+        for (kind, value) in about {
+            let held = core.store().records_about(*kind, value)?;
+            found.extend(held.into_iter().map(|held| (held.sealed.id(), held)));
+        }
+        let mut found: Vec<HeldRecord> = found.into_values().collect();
+        found.sort_by_key(|held| Reverse(held.received_at));
+        Ok(found)
+    }
+
+    /// A search for an identifier finds a record only if its subject may be shown: else it would
+    /// tell what policy keeps closed.
+    fn fits(&self, consulted: &Consulted) -> bool {
+        let RecordFilter {
+            kind,
+            origin,
+            limit: _,
+        } = &self.filter;
+        let header = consulted.record.header();
+        kind.is_none_or(|kind| kind == header.kind)
+            && origin
+                .as_ref()
+                .is_none_or(|origin| *origin == header.origin)
+            && (self.about.is_none() || consulted.shows(SectionTag::Subject))
+    }
+
+    fn limit(&self) -> usize {
+        let limit = self.filter.limit.unwrap_or(u32::MAX);
+        usize::try_from(limit).unwrap_or(usize::MAX)
     }
 }
 
@@ -58,27 +125,29 @@ pub(in crate::admin) async fn list(
     ConnectInfo(caller): ConnectInfo<Caller>,
     Body(filter): Body<FilterView>,
 ) -> Result<Json<ListView<RecordLine>>, Problem> {
-    let filter = RecordFilter::try_from(filter)?;
+    let search = Search::try_from(filter)?;
     let core = admin.core.clone();
-    let items = apart(move || lines(&core, &filter)).await?;
+    let items = apart(move || lines(&core, &search)).await?;
     let concerns = format!("{} records", items.len());
     consultation::log(&admin, caller, "list", concerns).await?;
     Ok(Json(ListView { items }))
 }
 
 /// A record that does not verify or may not be consulted is left out, and the log says so.
-fn lines(core: &Core, filter: &RecordFilter) -> Result<Vec<RecordLine>, Problem> {
+fn lines(core: &Core, search: &Search) -> Result<Vec<RecordLine>, Problem> {
     let (decider, now) = (core.decider(), core.now());
-    let held = core.store().records(filter)?;
+    let held = search.held(core)?;
     let mut lines = Vec::with_capacity(held.len());
     for held in &held {
         match Consulted::of(core, &decider, held, now) {
+            Ok(consulted) if !search.fits(&consulted) => {}
             Ok(consulted) => lines.push(RecordLine::of(held, &consulted.record, consulted.shown)),
             Err(problem) => {
                 tracing::warn!(record = %held.sealed.id(), ?problem, "a record is not listed");
             }
         }
     }
+    lines.truncate(search.limit());
     Ok(lines)
 }
 
