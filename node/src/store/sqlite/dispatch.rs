@@ -319,7 +319,7 @@ impl Group<'_> {
             kind: EXCEPTIONS_ENDED.to_owned(),
             peer: Some(turn.peer.clone()),
             detail: format!(
-                "{} records are not tried again without `dispatch backfill`",
+                "records not tried again: {}; `dispatch backfill` sends them",
                 expired + crowded
             ),
         })
@@ -369,7 +369,7 @@ impl Reader<'_> {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         let numbers = rows.iter().map(|(_, record)| *record);
-        let held = self.held_records(numbers)?;
+        let held = self.dispatched_records(numbers)?;
         rows.iter()
             .zip(held)
             .filter_map(|((sequence, _), held)| held.map(|held| (*sequence, held)))
@@ -413,7 +413,7 @@ impl Reader<'_> {
             (peer.as_str(), lane.name(), now.as_millis(), limit),
             |row| row.get(0),
         )?;
-        let held = self.held_records(numbers.into_iter())?;
+        let held = self.dispatched_records(numbers.into_iter())?;
         Ok(held.into_iter().flatten().collect())
     }
 

@@ -154,6 +154,41 @@ impl Reader<'_> {
         Ok(records)
     }
 
+    /// [`Self::held_records`] for dispatch: one damaged record must not keep back all that come
+    /// after it. It is given without its sections, so that its verification refuses it and the
+    /// ledger names it; if not even its header stands, it is left out.
+    pub(super) fn dispatched_records(
+        &self,
+        numbers: impl Iterator<Item = i64>,
+    ) -> Result<Vec<Option<HeldRecord>>, StoreError> {
+        let mut statements = HashMap::new();
+        numbers
+            .map(|number| match self.held_record(number, &mut statements) {
+                Err(StoreError::Damaged(why)) => {
+                    tracing::error!(%why, "a held record is damaged; restore the store from a backup");
+                    self.record_without_sections(number, &mut statements)
+                }
+                other => other,
+            })
+            .collect()
+    }
+
+    fn record_without_sections(
+        &self,
+        number: i64,
+        statements: &mut HashMap<i64, Arc<SignedStatement>>,
+    ) -> Result<Option<HeldRecord>, StoreError> {
+        let bare = self.record_row(number).and_then(|found| {
+            found
+                .map(|(_, row)| self.assembled(row, Vec::new(), statements))
+                .transpose()
+        });
+        match bare {
+            Err(StoreError::Damaged(_)) => Ok(None),
+            other => other,
+        }
+    }
+
     /// The records with these numbers, in their order; `None` where nothing is held.
     pub(super) fn held_records(
         &self,
@@ -171,6 +206,24 @@ impl Reader<'_> {
         number: i64,
         statements: &mut HashMap<i64, Arc<SignedStatement>>,
     ) -> Result<Option<HeldRecord>, StoreError> {
+        let Some((id, row)) = self.record_row(number)? else {
+            return Ok(None);
+        };
+        let sections = self.sections(number, &id)?;
+        let found: Form = sections
+            .iter()
+            .filter_map(|section| u8::try_from(section.index).ok())
+            .collect();
+        if found.bits() != row.form.cast_unsigned() {
+            return Err(StoreError::Damaged(format!(
+                "record `{id}` lacks a section"
+            )));
+        }
+        self.assembled(row, sections, statements).map(Some)
+    }
+
+    /// The row of a record whose header is the one it is known by.
+    fn record_row(&self, number: i64) -> Result<Option<(RecordId, RecordRow)>, StoreError> {
         let row = self.first(
             "SELECT id, header, form, statement, leaf, blind, path, source, received_at
              FROM record JOIN known USING (n) WHERE n = ?1",
@@ -186,17 +239,15 @@ impl Reader<'_> {
                 "record `{id}` has another header"
             )));
         }
-        let form = Form::from_bits(row.form.cast_unsigned());
-        let sections = self.sections(number, &id)?;
-        let found: Form = sections
-            .iter()
-            .filter_map(|section| u8::try_from(section.index).ok())
-            .collect();
-        if found != form {
-            return Err(StoreError::Damaged(format!(
-                "record `{id}` lacks a section"
-            )));
-        }
+        Ok(Some((id, row)))
+    }
+
+    fn assembled(
+        &self,
+        row: RecordRow,
+        sections: Vec<wire::Section>,
+        statements: &mut HashMap<i64, Arc<SignedStatement>>,
+    ) -> Result<HeldRecord, StoreError> {
         let statement = self.statement(row.statement, statements)?;
         let record = wire::Record {
             header: row.header.into(),
@@ -206,12 +257,12 @@ impl Reader<'_> {
             leaf: row.leaf,
             path: row.path.into(),
         };
-        Ok(Some(HeldRecord {
+        Ok(HeldRecord {
             sealed: SealedRecord::new(record, statement),
-            form,
+            form: Form::from_bits(row.form.cast_unsigned()),
             source: row.source.as_deref().map(node).transpose()?,
             received_at: Timestamp::from_millis(row.received_at),
-        }))
+        })
     }
 
     /// The sections held of a record, ascending by index.

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Lane, Outcome},
-    record::Kind,
+    record::{Kind, RecordId},
     rules::Rule,
     verify::VerifiedRecord,
 };
@@ -13,8 +13,8 @@ use rusqlite::Connection;
 
 use super::{fixture::*, key};
 use crate::store::{
-    ConsignmentRow, Judgement, RecordFilter, Relay, ScoreRow, SqliteStore, Store, StoreError,
-    StoreKey, Write,
+    ConsignmentRow, Judgement, LogEntry, RecordFilter, Relay, ScoreRow, SqliteStore, Store,
+    StoreError, StoreKey, Write,
 };
 
 fn raw(folder: &Path, file: &str) -> Connection {
@@ -128,24 +128,61 @@ fn a_section_that_was_removed_moved_or_exchanged_is_found() {
     );
 }
 
-#[test]
-fn a_damaged_record_does_not_hide_the_others() {
+/// Damages the first of two records, and gives the outbox.
+fn outbox_after(sql: &str) -> (Originator, [RecordId; 2], Vec<LogEntry>) {
     let folder = tempfile::tempdir().unwrap();
     let (store, mut police, record) = with_record(folder.path());
-    let other = police.record(Kind::Alert);
+    let other = police.record(Kind::Indicator);
     publish(&store, std::slice::from_ref(&other));
-    raw(folder.path(), "store.db")
-        .execute_batch("DELETE FROM section WHERE slot = 65")
-        .unwrap();
+    raw(folder.path(), "store.db").execute_batch(sql).unwrap();
     assert!(store.record(&record.id()).is_err());
     assert!(store.record(&other.id()).unwrap().is_some());
+    let log = store.outbox(Lane::Bulk, Relay::OwnOnly, 0, 9).unwrap();
+    (police, [record.id(), other.id()], log)
+}
+
+#[test]
+fn a_damaged_record_is_refused_at_dispatch_and_keeps_no_other_back() {
+    let (police, [damaged, sound], log) = outbox_after("DELETE FROM section WHERE slot = 65");
+    let ids: Vec<_> = log.iter().map(|entry| entry.held.sealed.id()).collect();
+    assert_eq!(ids, [damaged, sound]);
+    let refusal = police.verify(&log[0].held.sealed).unwrap_err();
+    assert_eq!(refusal.rule, Rule::NothingOpened);
+    assert!(police.verify(&log[1].held.sealed).is_ok());
+}
+
+#[test]
+fn a_record_with_another_header_is_left_out_of_dispatch() {
+    let (_, [_, sound], log) = outbox_after("UPDATE record SET header = x'00' WHERE n = 1");
+    let ids: Vec<_> = log.iter().map(|entry| entry.held.sealed.id()).collect();
+    assert_eq!(ids, [sound]);
+}
+
+#[test]
+fn exceptions_that_are_too_many_end_early_and_leave_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _, record) = with_record(folder.path());
+    // As many as are kept, that end an hour after all others.
+    raw(folder.path(), "store.db")
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 65545)
+             INSERT INTO known (n, id) SELECT i, randomblob(32) FROM n;
+             INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
+             SELECT 'hub', 'bulk', n, 0, 1, 1617181200000 FROM known WHERE n >= 10",
+        )
+        .unwrap();
+    let held = vec![answer(record.id(), record.form(), Outcome::Held)];
+    settle(&store, "hub", held, None, at(0));
+    let events = store.events(9).unwrap();
+    assert_eq!(events.len(), 1);
     assert_eq!(
-        store
-            .outbox(Lane::Urgent, Relay::OwnOnly, 0, 9)
-            .unwrap()
-            .len(),
-        1
+        events[0].detail,
+        "records not tried again: 1; `dispatch backfill` sends them"
     );
+    let due = store
+        .due(&peer("hub"), Lane::Bulk, at(3_600_000), u32::MAX)
+        .unwrap();
+    assert!(due.is_empty(), "the one that ends first has ended");
 }
 
 #[test]
