@@ -290,6 +290,10 @@ fn config(member: &Member, ports: &Ports, source: &KeySource, pin: Digest) -> St
         ("dispatch.retry_first", quoted(&"200ms")),
         ("dispatch.retry_longest", quoted(&"2s")),
     ];
+    if ports.announced != ports.exchange {
+        // What stands between is to be noticed, and the log is to say by what.
+        given.push(("log.level", quoted(&"debug")));
+    }
     if let KeySource::PassphraseFile(path) = source {
         given.push(("key.passphrase_file", quoted(&path.display())));
     }

@@ -138,11 +138,18 @@ impl NodeProcess {
 }
 
 impl Drop for NodeProcess {
+    /// Waits until the process is gone, so that it writes nothing into a folder being removed.
     fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = self.child.start_kill()
-        {
+        if self.kept {
+            return;
+        }
+        if let Err(error) = self.child.start_kill() {
             tracing::debug!(%error, "a node had ended already");
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) && matches!(self.child.try_wait(), Ok(None))
+        {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
