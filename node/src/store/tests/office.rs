@@ -64,7 +64,7 @@ fn an_epoch_that_skips_repeats_or_forks_is_refused(store: &dyn Store) {
     assert_eq!(keep(&first).unwrap(), [Written::Done]);
     assert_eq!(keep(&second).unwrap(), [Written::Done]);
     assert_eq!(keep(&first).unwrap(), [Written::Done]);
-    let fork = epoch(2, |register| register.threshold = 2);
+    let fork = epoch(2, |register| register.issued_at = at(1));
     assert!(matches!(
         keep(&fork),
         Err(StoreError::Epoch {
