@@ -506,25 +506,33 @@ fn only_a_decision_to_send_gives_a_permit_and_it_covers_nothing_else() {
     assert!(ask("", &record, &asked("hub", "police")).permit().is_none());
 }
 
-#[test]
-fn the_rule_of_an_answer_says_whether_it_was_denied_or_held() {
+/// The rule of the answer to a record that customs gets from the police.
+fn rule_of(record: &Header) -> Option<Rule> {
     let asked = Asked {
         here: "customs",
         to: "customs",
         via: "police",
         facts: Facts::default(),
     };
-    let rule = |policies, record: &Header| ask(policies, record, &asked).rule();
-    let mut marked = marking(Tlp::Green);
-    assert_eq!(rule("", &indicator(marked.clone())), None);
-    marked.handling.h3 = Some("ask".to_owned());
-    assert_eq!(rule("", &indicator(marked)), Some(Rule::PolicyHeld));
-    let named = indicator(to(&["port"], marking(Tlp::Green)));
-    assert_eq!(rule("", &named), Some(Rule::PolicyDenied));
+    ask("", record, &asked).rule()
 }
 
 #[test]
-fn forbid_that_errors_denies() {
+fn po_01_what_names_others_is_denied() {
+    assert_eq!(rule_of(&indicator(marking(Tlp::Green))), None);
+    let named = indicator(to(&["port"], marking(Tlp::Green)));
+    assert_eq!(rule_of(&named), Some(Rule::PolicyDenied));
+}
+
+#[test]
+fn po_03_what_carries_h3_is_held_for_a_person() {
+    let mut marked = marking(Tlp::Green);
+    marked.handling.h3 = Some("ask".to_owned());
+    assert_eq!(rule_of(&indicator(marked)), Some(Rule::PolicyHeld));
+}
+
+#[test]
+fn po_02_a_forbid_that_errors_denies() {
     let overflows = r#"forbid (principal, action, resource)
         when { context.section has least_count &&
                context.section.least_count + 9223372036854775807 < 0 };"#;

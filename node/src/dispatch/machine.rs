@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_refused_whole_settles_nothing_and_is_planned_again_later() {
+    fn ex_15_a_frame_refused_whole_settles_nothing_and_is_planned_again_later() {
         let mut machine = machine();
         let frame = in_flight(&mut machine);
         let refused = receipt(&frame, None);

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use portcullis_protocol::identifiers::NodeId;
+use portcullis_protocol::rules::Rule;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -128,6 +129,36 @@ pub enum Refusal {
         /// What webpki says.
         reason: rustls::Error,
     },
+}
+
+impl Refusal {
+    /// The rule that refuses the peer.
+    #[must_use]
+    pub const fn rule(&self) -> Rule {
+        match self {
+            Self::Development { .. } => Rule::DevelopmentKeys,
+            Self::Chain { reason, .. } if is_revocation(reason) => Rule::PeerRevoked,
+            Self::Chain { .. }
+            | Self::Certificate(_)
+            | Self::UnknownUri { .. }
+            | Self::OtherDnsName { .. }
+            | Self::OtherNode { .. }
+            | Self::UnknownNode { .. } => Rule::PeerCertificate,
+        }
+    }
+}
+
+/// Whether a certificate is revoked, or no list in force says that it is not.
+const fn is_revocation(reason: &rustls::Error) -> bool {
+    matches!(
+        reason,
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Revoked
+                | rustls::CertificateError::UnknownRevocationStatus
+                | rustls::CertificateError::ExpiredRevocationList
+                | rustls::CertificateError::ExpiredRevocationListContext { .. }
+        )
+    )
 }
 
 /// Why register facts make no snapshot. The fault of who keeps the register or the revocation lists.

@@ -171,7 +171,7 @@ pub fn refusal_of(error: &std::io::Error) -> Option<&Refusal> {
 /// Turns a refusal into what rustls takes. webpki's verdicts stay themselves, so that the peer gets the alert that fits
 /// (`certificate_expired`, `certificate_revoked`); ours travel inside, and the peer sees `certificate_unknown`.
 fn alert(refusal: Refusal) -> Error {
-    tracing::debug!(%refusal, "peer not believed");
+    tracing::debug!(rule = refusal.rule().id(), %refusal, "peer not believed");
     match refusal {
         Refusal::Chain { node: _, reason } => reason,
         Refusal::Certificate(_)

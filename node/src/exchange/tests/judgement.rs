@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::ToSpan;
 use portcullis_certs_dev::{Defect, NodeCertificate, Period};
+use portcullis_protocol::rules::Rule;
 use rustls_pki_types::UnixTime;
 
 use super::testbed::*;
@@ -24,15 +25,14 @@ fn judge(
 }
 
 #[test]
-fn a_worthless_certificate_is_refused_outside_a_development_federation() {
+fn rg_09_a_worthless_certificate_is_refused_outside_a_development_federation() {
     let federation = Federation::new();
     let strict =
         PeerTrust::new([federation.rotterdam()], DevelopmentCertificates::Refused).unwrap();
     let marked = federation.good_certificate();
-    assert!(matches!(
-        judge(&federation, &strict, &marked),
-        Err(Refusal::Development { .. })
-    ));
+    let refusal = judge(&federation, &strict, &marked).unwrap_err();
+    assert!(matches!(refusal, Refusal::Development { .. }));
+    assert_eq!(refusal.rule(), Rule::DevelopmentKeys);
     // Leaving the mark out of the node's certificate does not help: its authority carries it.
     let unmarked = federation
         .netherlands
@@ -45,7 +45,7 @@ fn a_worthless_certificate_is_refused_outside_a_development_federation() {
 }
 
 #[test]
-fn another_dns_name_than_the_registers_is_refused() {
+fn tl_01_another_dns_name_than_the_registers_is_refused() {
     let federation = Federation::new();
     let snapshot = federation.snapshot(PeerFacts {
         dns_name: "elsewhere.example".to_owned(),
@@ -53,6 +53,26 @@ fn another_dns_name_than_the_registers_is_refused() {
     });
     let refusal = judge(&federation, &snapshot, &federation.good_certificate()).unwrap_err();
     assert!(matches!(refusal, Refusal::OtherDnsName { .. }), "{refusal}");
+    assert_eq!(refusal.rule(), Rule::PeerCertificate);
+}
+
+#[test]
+fn tl_02_a_revoked_certificate_is_refused_and_so_is_one_without_a_list_in_force() {
+    let federation = Federation::new();
+    let good = federation.good_certificate();
+    let revoked = std::slice::from_ref(&good.serial);
+    let ended = Period::ended(now()).unwrap();
+    for list in [
+        federation.netherlands.revocation_list(1, revoked, now()),
+        federation
+            .netherlands
+            .revocation_list_lasting(1, &[], ended),
+        federation.belgium.revocation_list(1, &[], now()),
+    ] {
+        let snapshot = federation.snapshot(federation.rotterdam_with(list.unwrap()));
+        let refusal = judge(&federation, &snapshot, &good).unwrap_err();
+        assert_eq!(refusal.rule(), Rule::PeerRevoked, "{refusal}");
+    }
 }
 
 #[test]
