@@ -11,4 +11,5 @@ mod certificates_openssl;
 mod federation_demo;
 mod federation_exchange;
 mod federation_readme;
+mod signatures_openssl;
 mod tls_openssl;
