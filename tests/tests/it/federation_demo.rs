@@ -149,7 +149,7 @@ fn signal(name: &str, processes: &[String]) {
 #[test]
 fn an_interrupted_demo_leaves_no_process_and_no_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let mut running = demo(folder.path(), &["--offices", "13,33"])
+    let mut running = demo(folder.path(), &["--offices", "13,33", "--alerts", "2"])
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
