@@ -2,7 +2,7 @@
 
 use std::io;
 
-use portcullis_protocol::identifiers::{CheckDigit, Identified, identify};
+use portcullis_protocol::identifiers::{CheckDigit, Identified, IdentifierKind, identify};
 use serde::Serialize;
 
 use super::{
@@ -75,7 +75,15 @@ pub(super) fn wrong(text: &str, identified: &Identified) -> CliError {
     } = identified;
     let message = match check_digit {
         CheckDigit::Wrong { expected } => {
-            format!("`{text}` is a {kind} with a wrong check digit; the rest gives `{expected}`")
+            // Container and IMO numbers alone have check digits.
+            let article = if *kind == IdentifierKind::Imo {
+                "an"
+            } else {
+                "a"
+            };
+            format!(
+                "`{text}` is {article} {kind} with a wrong check digit; the rest gives `{expected}`"
+            )
         }
         CheckDigit::Right
         | CheckDigit::RightButAmbiguous

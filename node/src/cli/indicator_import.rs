@@ -103,7 +103,7 @@ impl IndicatorImport {
         if self.dry_run {
             let lines = drafts.len();
             session.output.note(&format!(
-                "{lines} indicators are in order; nothing was published"
+                "indicators in order: {lines}; nothing was published"
             ));
             return Ok(());
         }

@@ -8,6 +8,8 @@
 mod architecture;
 mod binary;
 mod certificates_openssl;
+mod cli;
+mod federation_cli;
 mod federation_demo;
 mod federation_exchange;
 mod federation_readme;

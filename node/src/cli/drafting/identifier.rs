@@ -1,7 +1,7 @@
 //! Identifiers from flags: what a record is about.
 
 use portcullis_protocol::{
-    body::{Selector, SelectorKind, Window},
+    body::{Selector, SelectorError, SelectorKind, Window},
     identifiers::{Identified, IdentifierKind, identify},
     time::Timestamp,
 };
@@ -120,8 +120,18 @@ pub(in crate::cli) fn selector(
         Ok(selector) => Ok(SelectorView::from(&selector)),
         Err(error) => Err(match near(kind, text) {
             Some(identified) => check::wrong(text, &identified),
-            None => CliError::invalid(error.to_string()),
+            None => untold(&error),
         }),
+    }
+}
+
+/// An error without near matches.
+fn untold(error: &SelectorError) -> CliError {
+    let told = CliError::invalid(error.to_string());
+    if matches!(error, SelectorError::NoWindow(_)) {
+        told.remedy("say since when and until when with `--from TIME` and `--until TIME`")
+    } else {
+        told
     }
 }
 
