@@ -3,7 +3,7 @@
 //! Each lane has a connection of its own, so that neither a flood nor a slow peer in one lane
 //! delays the other, and no peer delays another.
 
-use std::{collections::BTreeMap, collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use portcullis_protocol::{
     frame::{Lane, MAX_FRAME_BYTES, MAX_ITEMS, Receipt, SentFrame, Verdict},
@@ -279,17 +279,15 @@ fn plan(core: &Core, decider: &Decider, peer: &NodeId, lane: Lane) -> Result<Pla
     let limit = u32::try_from(MAX_ITEMS).unwrap_or(u32::MAX);
     let position = store.position(peer, lane)?;
     let entries = store.outbox(lane, relays(own_kind), position.cursor, limit)?;
-    let mut earlier = BTreeMap::new();
-    for entry in &entries {
-        let id = entry.held.sealed.id();
-        if let Some(row) = store.disclosure(&id, peer)? {
-            earlier.insert(id, row);
-        }
-    }
+    let logged: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.sequence, entry.held.sealed.id()))
+        .collect();
+    let earlier = store.disclosures_to(peer, lane, &logged)?;
     let candidates = Candidates {
         entries,
         due: store.due(peer, lane, now, limit)?,
-        earlier,
+        earlier: earlier.into_iter().map(|row| (row.record, row)).collect(),
         next_due: store.next_due(peer, lane)?,
     };
     let planner = Planner {

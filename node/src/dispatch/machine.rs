@@ -89,6 +89,7 @@ enum State {
 struct Flight {
     frame: SentFrame,
     cursor: Option<u64>,
+    first_sequence: u64,
     next_sequence: u64,
 }
 
@@ -169,6 +170,7 @@ impl Machine {
             frame,
             passes,
             settles,
+            first_sequence,
             next_sequence,
             next_due,
             now,
@@ -176,10 +178,12 @@ impl Machine {
         if entries.is_empty() && frame.is_none() && passes.is_none() {
             return self.rest(next_due, now);
         }
+        let sends = frame.is_some();
         let flight = frame.map(|frame| {
             Box::new(Flight {
                 frame: *frame,
                 cursor: settles,
+                first_sequence,
                 next_sequence,
             })
         });
@@ -188,6 +192,7 @@ impl Machine {
             peer: self.peer.clone(),
             lane: self.lane,
             now,
+            first_sequence: sends.then_some(first_sequence),
             entries,
             cursor: passes,
         })))]
@@ -236,6 +241,7 @@ impl Machine {
             peer: self.peer.clone(),
             lane: self.lane,
             now,
+            first_sequence: flight.first_sequence,
             answers,
             receipt: receipt.statement,
             cursor: flight.cursor,
@@ -348,6 +354,7 @@ mod tests {
         Plan {
             entries: Vec::new(),
             settles: frame.as_ref().map(|_| 9),
+            first_sequence: 5,
             next_sequence: 6,
             frame: frame.map(Box::new),
             passes,
@@ -417,6 +424,7 @@ mod tests {
         let effects = machine.handle(Event::Answered(Box::new(answer)), NOW);
         let settle = settled(&effects);
         assert_eq!((settle.cursor, settle.next_sequence), (Some(9), 6));
+        assert_eq!(settle.first_sequence, 5);
     }
 
     #[test]

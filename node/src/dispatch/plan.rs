@@ -56,6 +56,8 @@ pub struct Plan {
     pub passes: Option<u64>,
     /// Where the cursor moves with the receipt.
     pub settles: Option<u64>,
+    /// The sequence number of the frame's first item.
+    pub first_sequence: u64,
     /// The sequence number after the frame's last item.
     pub next_sequence: u64,
     /// When to look again if there is nothing to do.
@@ -130,7 +132,7 @@ impl Planner<'_> {
             let id = held.sealed.id();
             // Logged again while it waits for another try: both are the form held now.
             let step = if seen.insert(id) {
-                self.step(&held, sequence.and_then(|_| earlier.get(&id)))
+                self.step(sequence, &held, sequence.and_then(|_| earlier.get(&id)))
             } else {
                 Step::Skip
             };
@@ -145,11 +147,16 @@ impl Planner<'_> {
         gathered
     }
 
-    fn step(&self, held: &HeldRecord, before: Option<&DisclosureRow>) -> Step {
+    fn step(
+        &self,
+        sequence: Option<u64>,
+        held: &HeldRecord,
+        before: Option<&DisclosureRow>,
+    ) -> Step {
         let id = held.sealed.id();
         let record = match self.decider.verify_held(&held.sealed, self.now) {
             Ok(record) => record,
-            Err(refusal) => return Step::Deny(damaged(id, &refusal)),
+            Err(refusal) => return Step::Deny(damaged(sequence, id, &refusal)),
         };
         if self.came_from_peer(held, &record) {
             return Step::Skip;
@@ -167,7 +174,7 @@ impl Planner<'_> {
         if nothing_new {
             return Step::Skip;
         }
-        self.released(&record, &release)
+        self.released(sequence, &record, &release)
     }
 
     /// Nothing goes back to its origin or to who delivered it.
@@ -175,9 +182,10 @@ impl Planner<'_> {
         record.header().origin == self.authority.id || held.source.as_ref() == Some(self.peer)
     }
 
-    fn released(&self, record: &VerifiedRecord, release: &Release) -> Step {
+    fn released(&self, sequence: Option<u64>, record: &VerifiedRecord, release: &Release) -> Step {
         let form = release.form();
         let entry = LedgerEntry {
+            sequence,
             record: record.id(),
             form,
             withheld: record.form().len() - form.len(),
@@ -185,7 +193,7 @@ impl Planner<'_> {
         };
         match release.apply(record, &self.authority.id) {
             Some(released) if weight(&released) > MOST_BYTES => {
-                Step::Deny(unfit(record.id(), Rule::Oversized))
+                Step::Deny(unfit(sequence, record.id(), Rule::Oversized))
             }
             Some(released) => Step::Send(Box::new(released), entry),
             None => Step::Deny(LedgerEntry {
@@ -224,6 +232,7 @@ impl Planner<'_> {
             frame,
             passes,
             settles,
+            first_sequence: position.next_sequence,
             next_sequence,
             next_due,
             now: self.now,
@@ -298,14 +307,15 @@ fn is_denied_alike(row: &DisclosureRow, release: &Release) -> bool {
 }
 
 /// A record whose bytes on disk do not verify never leaves; the ledger names the rule.
-fn damaged(record: RecordId, refusal: &Refusal) -> LedgerEntry {
+fn damaged(sequence: Option<u64>, record: RecordId, refusal: &Refusal) -> LedgerEntry {
     tracing::error!(%record, %refusal, "a held record does not verify; it is not sent");
-    unfit(record, refusal.rule)
+    unfit(sequence, record, refusal.rule)
 }
 
 /// The ledger's row for a record that a rule, and no policy, keeps here.
-fn unfit(record: RecordId, rule: Rule) -> LedgerEntry {
+fn unfit(sequence: Option<u64>, record: RecordId, rule: Rule) -> LedgerEntry {
     LedgerEntry {
+        sequence,
         record,
         form: Form::EMPTY,
         withheld: 0,

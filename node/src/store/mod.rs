@@ -83,6 +83,14 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<LogEntry>, StoreError>;
 
+    /// How many entries of the log come after `cursor` in this lane, counted as
+    /// [`Store::outbox`] lists them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError>;
+
     /// How far dispatch is with this peer in this lane.
     ///
     /// # Errors
@@ -127,6 +135,20 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError>;
+
+    /// The newest disclosure to this peer of each of these records that has one. Each record is
+    /// named with its number in the log, as [`Store::outbox`] gives it; a record that was logged
+    /// once and not disclosed since costs nothing of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn disclosures_to(
+        &self,
+        peer: &NodeId,
+        lane: Lane,
+        entries: &[(u64, RecordId)],
+    ) -> Result<Vec<DisclosureRow>, StoreError>;
 
     /// Every decision on this record for this peer, a row for each form, the oldest first: what
     /// was disclosed once stays in it, whatever is decided later.

@@ -149,7 +149,9 @@ pub struct Intend {
     pub lane: Lane,
     /// The present.
     pub now: Timestamp,
-    /// One entry for each record decided on.
+    /// The sequence number of the first item of the frame that follows; `None`: none follows.
+    pub first_sequence: Option<u64>,
+    /// One entry for each record decided on, those that the frame brings in its order.
     pub entries: Vec<LedgerEntry>,
     /// Where the cursor moves: everything up to it is receipted, denied or an exception.
     pub cursor: Option<u64>,
@@ -158,6 +160,8 @@ pub struct Intend {
 /// A decision of dispatch on one record for one peer.
 #[derive(Debug)]
 pub struct LedgerEntry {
+    /// Its number in the log; `None` if it comes from the exceptions.
+    pub sequence: Option<u64>,
     /// The record.
     pub record: RecordId,
     /// The form released; empty when it is denied.
@@ -177,7 +181,9 @@ pub struct Settle {
     pub lane: Lane,
     /// The present.
     pub now: Timestamp,
-    /// The answers.
+    /// The sequence number of the frame's first item.
+    pub first_sequence: u64,
+    /// The answers, in the order of the frame's items.
     pub answers: Vec<Answer>,
     /// The signed receipt, kept as evidence.
     pub receipt: SignedStatement,

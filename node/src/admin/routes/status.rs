@@ -19,7 +19,9 @@ use crate::{
         server::Admin,
     },
     core::Core,
+    dispatch::plan::relays,
     health,
+    store::Relay,
 };
 
 pub(in crate::admin) async fn status(
@@ -34,6 +36,10 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
     let (register, me) = (decider.register(), core.me());
     let certificate_ends = core.identity().certificate().not_after().as_millisecond();
     let log_end = core.store().log_end()?;
+    let relay = register
+        .authorities
+        .get(&me.authority)
+        .map_or(Relay::OwnOnly, |own| relays(own.kind));
     Ok(StatusView {
         software: env!("CARGO_PKG_VERSION").to_owned(),
         federation: me.federation.to_string(),
@@ -60,7 +66,7 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
         peers: register
             .nodes()
             .filter(|(_, node)| node.id != me.node)
-            .map(|(authority, node)| peer(core, authority, node, log_end))
+            .map(|(authority, node)| peer(core, authority, node, relay))
             .collect::<Result<_, Problem>>()?,
         log_end,
         persons: core.store().persons()?.len(),
@@ -71,12 +77,12 @@ fn peer(
     core: &Core,
     authority: &Authority,
     node: &Node,
-    log_end: u64,
+    relay: Relay,
 ) -> Result<PeerView, Problem> {
     let health = core.peer_health().remove(&node.id).unwrap_or_default();
     let behind = |lane| -> Result<u64, Problem> {
         let position = core.store().position(&node.id, lane)?;
-        Ok(log_end.saturating_sub(position.cursor))
+        Ok(core.store().behind(lane, relay, position.cursor)?)
     };
     Ok(PeerView {
         node: node.id.to_string(),

@@ -70,6 +70,7 @@ impl Group<'_> {
             peer,
             lane,
             now,
+            first_sequence: _,
             entries,
             cursor,
         } = intend;
@@ -181,6 +182,7 @@ impl Group<'_> {
             peer,
             lane,
             now,
+            first_sequence: _,
             answers,
             receipt,
             cursor,
@@ -249,6 +251,7 @@ impl Group<'_> {
             // An answer to what the ledger does not hold is evidence of a disclosure as well.
             None => {
                 let entry = LedgerEntry {
+                    sequence: None,
                     record: answer.record,
                     form: answer.form,
                     withheld: 0,
@@ -380,6 +383,19 @@ impl Reader<'_> {
                 })
             })
             .collect()
+    }
+
+    pub(super) fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError> {
+        let least_own = match relay {
+            Relay::OwnOnly => 1,
+            Relay::Others => 0,
+        };
+        let count = self.first(
+            "SELECT count(*) FROM log WHERE lane = ?1 AND own IN (?2, 1) AND sequence > ?3",
+            (lane.name(), least_own, cursor.cast_signed()),
+            |row| row.get(0),
+        )?;
+        unsigned(count.unwrap_or(0))
     }
 
     pub(super) fn position(

@@ -167,6 +167,10 @@ impl Store for SqliteStore {
         self.read(|reader| reader.outbox(lane, relay, cursor, limit))
     }
 
+    fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError> {
+        self.read(|reader| reader.behind(lane, relay, cursor))
+    }
+
     fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError> {
         self.read(|reader| reader.position(peer, lane))
     }
@@ -191,6 +195,18 @@ impl Store for SqliteStore {
         peer: &NodeId,
     ) -> Result<Option<DisclosureRow>, StoreError> {
         self.read(|reader| reader.disclosure(record, peer))
+    }
+
+    fn disclosures_to(
+        &self,
+        peer: &NodeId,
+        _lane: Lane,
+        entries: &[(u64, RecordId)],
+    ) -> Result<Vec<DisclosureRow>, StoreError> {
+        let found = entries
+            .iter()
+            .filter_map(|(_, id)| self.disclosure(id, peer).transpose());
+        found.collect()
     }
 
     fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError> {

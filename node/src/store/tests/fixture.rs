@@ -237,6 +237,7 @@ pub(in crate::store) fn outcomes(answers: &[Answer]) -> Vec<Outcome> {
 
 pub(in crate::store) fn entry(record: RecordId, form: Form) -> LedgerEntry {
     LedgerEntry {
+        sequence: None,
         record,
         form,
         withheld: 4 - form.len(),
@@ -255,6 +256,7 @@ pub(in crate::store) fn intend(
         peer: peer(to),
         lane: Lane::Bulk,
         now,
+        first_sequence: None,
         entries,
         cursor,
     });
@@ -287,6 +289,7 @@ pub(in crate::store) fn settle(
         peer: peer(from),
         lane: Lane::Bulk,
         now,
+        first_sequence: 1,
         next_sequence: 1 + answers.len() as u64,
         answers,
         receipt: statement(b"receipt"),
