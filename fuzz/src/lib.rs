@@ -13,7 +13,7 @@ use portcullis_protocol::{
     digest::Digest,
     evaluation::Evaluation,
     frame::{
-        FrameHead, Generation, Hop, Lane, ReceivedFrame, SentFrame, check_frame_size,
+        Chain, FrameHead, Generation, Hop, Lane, ReceivedFrame, SentFrame, check_frame_size,
         check_receipt_size,
     },
     identifiers::{AuthorityId, FederationId, NodeId, identify},
@@ -243,6 +243,8 @@ static SENT: LazyLock<SentFrame> = LazyLock::new(|| {
         generation: Generation::from_bytes([3; 16]),
         lane: Lane::Bulk,
         first_sequence: 1,
+        settled_sequence: 1,
+        chain: Chain::START,
         sent_at: NOW,
         register_epoch: 1,
     };

@@ -16,7 +16,7 @@ use portcullis_protocol::{
 use crate::{
     config::Exercises,
     decide::{Admission, Decider},
-    store::{DecisionNote, Intake, IntakeItem, Judgement},
+    store::{DecisionNote, Intake, IntakeItem, Judgement, Part},
 };
 
 /// Judges frames of one peer. Whether the peer may bring records of others is for policy to say.
@@ -48,9 +48,10 @@ impl Judge<'_> {
             .collect();
         Intake {
             peer: self.peer.clone(),
-            generation: frame.head.generation,
             lane: frame.head.lane,
-            first_sequence: frame.head.first_sequence,
+            place: frame.place(),
+            statement: frame.statement().clone(),
+            part: Part::First,
             now: self.now,
             items,
         }
@@ -118,7 +119,7 @@ mod tests {
 
     use portcullis_policy::{Bundle, Engine};
     use portcullis_protocol::{
-        frame::{FrameHead, Generation, Hop, Lane, SentFrame},
+        frame::{Chain, FrameHead, Generation, Hop, Lane, SentFrame},
         keys::KeyUse,
         record::{Form, SectionTag},
         seal::Draft,
@@ -150,6 +151,8 @@ mod tests {
             generation: Generation::from_bytes([1; 16]),
             lane: Lane::Bulk,
             first_sequence: 1,
+            settled_sequence: 1,
+            chain: Chain::START,
             sent_at: NOW,
             register_epoch: 1,
         };

@@ -96,7 +96,9 @@ rules! {
     KeyEnded = "EX-09", "sealing key that has ended",
         "the key was retired or is compromised; the originator seals the record again with its present key";
     Sequence = "EX-10", "frame out of sequence",
-        "a frame was lost, repeated or reordered; the sender starts again from what was receipted";
+        "the sender forgot what it had settled, its store was rolled back; it starts a new generation by itself";
+    Fork = "EX-11", "fork within a generation",
+        "two nodes run with one node's keys, or its history was forged; stop the one that should not run, restore the other from a backup";
     Oversized = "EX-12", "message over the size limit",
         "split it: a frame has at most 1,024 items and 8 MiB";
     ReceiptSignature = "EX-13", "receipt signature that does not verify",

@@ -588,11 +588,18 @@ def exchange():
     def item(record_id, form):
         return labelled("portcullis frame item v1", record_id, form.to_bytes(8, "big"))
 
+    # Two frames were settled before: one of 30 items, one of 7.
+    settled = [labelled("portcullis frame v1", bytes([n])) for n in (1, 2)]
+    chain = bytes(32)
+    for digest_of_settled in settled:
+        chain = labelled("portcullis chain v1", chain, digest_of_settled)
+
     def payload(federation=FEDERATION, sender="customs-n1", receiver="police-n1", lane=2, sequence=41, count=3,
-                root=padded_root([item(*i) for i in items])):
+                root=padded_root([item(*i) for i in items]), settled=38, chain=chain):
         return (
             field(1, federation) + field(2, sender) + field(3, receiver) + field(4, GENERATION) + field(5, lane)
             + field(6, sequence) + field(7, count) + field(8, root) + field(9, NOW) + field(10, 2)
+            + field(11, settled) + field(12, chain)
         )
 
     def frame(body, key=SENDER_HOP, records=wires, **kwargs):
@@ -606,6 +613,14 @@ def exchange():
         ("no records", "EX-01", frame(good, records=[])),
         ("lane 0", "EX-01", frame(payload(lane=0))),
         ("sequence 0", "EX-01", frame(payload(sequence=0))),
+        ("nothing settled and no chain", "ok", frame(payload(settled=1, chain=bytes(32)))),
+        ("settled 0", "EX-01", frame(payload(settled=0, chain=bytes(32)))),
+        ("settled beyond itself", "EX-01", frame(payload(settled=42))),
+        ("a chain of 31 bytes", "EX-01", frame(payload(chain=chain[:31]))),
+        ("a chain and nothing settled", "EX-01", frame(payload(settled=1))),
+        ("settled and no chain", "EX-01", frame(payload(chain=bytes(32)))),
+        ("as far ahead as a window holds", "ok", frame(payload(sequence=38 + 8192))),
+        ("further ahead than a window holds", "EX-10", frame(payload(sequence=39 + 8192))),
         ("another federation", "EX-02", frame(payload(federation="us-ports"))),
         ("another receiver", "EX-03", frame(payload(receiver="port-n1"))),
         ("another sender", "EX-04", frame(payload(sender="port-n1"))),
@@ -633,7 +648,7 @@ def exchange():
         return (
             field(1, FEDERATION) + field(2, "customs-n1") + field(3, receiver) + field(4, GENERATION) + field(5, 2)
             + field(6, sequence) + field(7, len(said) if count is None else count) + field(8, digest) + field(9, root)
-            + field(10, 2) + field(11, NOW + 5)
+            + field(10, 2) + field(11, NOW + 5) + field(12, 4)
         )
 
     def receipt(body, said=answers, key=RECEIVER_HOP, refused="", **kwargs):
@@ -668,6 +683,8 @@ def exchange():
         "sender": {"node": "customs-n1", "hop_key": SENDER_HOP.public.hex(), "hop_seed": SENDER_HOP.seed.hex()},
         "receiver": {"node": "police-n1", "hop_key": RECEIVER_HOP.public.hex()},
         "generation": GENERATION.hex(), "lane": "bulk", "first_sequence": 41, "sent_at_ms": NOW, "register_epoch": 2,
+        "settled_sequence": 38, "settled": [digest_of_settled.hex() for digest_of_settled in settled],
+        "chain": chain.hex(), "credit": 4,
         "sealing": {"origin": ORIGIN, "public": SEALING.public.hex()},
         "items": [{"id": record_id.hex(), "form": form} for record_id, form in items],
         "frames": [{"name": name, "frame": wire.hex(), "expect": expected} for name, expected, wire in frames],

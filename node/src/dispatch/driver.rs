@@ -296,7 +296,6 @@ fn plan(core: &Core, decider: &Decider, peer: &NodeId, lane: Lane) -> Result<Pla
         authority,
         peer,
         lane,
-        generation: store.generation(),
         key: core.hop_key(),
         now,
     };

@@ -170,6 +170,7 @@ impl Machine {
             frame,
             passes,
             settles,
+            generation,
             first_sequence,
             next_sequence,
             next_due,
@@ -192,6 +193,7 @@ impl Machine {
             peer: self.peer.clone(),
             lane: self.lane,
             now,
+            generation,
             first_sequence: sends.then_some(first_sequence),
             entries,
             cursor: passes,
@@ -241,6 +243,8 @@ impl Machine {
             peer: self.peer.clone(),
             lane: self.lane,
             now,
+            generation: flight.frame.head().generation,
+            frame: *flight.frame.digest(),
             first_sequence: flight.first_sequence,
             answers,
             receipt: receipt.statement,
@@ -272,7 +276,8 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use portcullis_protocol::{
-        frame::{Answer, Answering, FrameHead, Generation, Hop, Outcome, ReceivedFrame},
+        digest::Digest,
+        frame::{Answer, Answering, Chain, FrameHead, Generation, Hop, Outcome, ReceivedFrame},
         keys::KeyUse,
         rules::Rule,
         verify::{Occasion, VerifiedRecord, Verifier},
@@ -307,6 +312,8 @@ mod tests {
             generation: Generation::from_bytes([1; 16]),
             lane: Lane::Bulk,
             first_sequence: 5,
+            settled_sequence: 5,
+            chain: Chain::START.then(&Digest::from_bytes([1; 32])),
             sent_at: NOW,
             register_epoch: 1,
         };
@@ -334,6 +341,7 @@ mod tests {
             key: &own_key,
             now: NOW,
             register_epoch: 1,
+            credit: 1,
         };
         let wire = match outcome {
             None => received.refuse(Rule::Busy, signing).unwrap(),
@@ -354,6 +362,7 @@ mod tests {
         Plan {
             entries: Vec::new(),
             settles: frame.as_ref().map(|_| 9),
+            generation: Generation::from_bytes([1; 16]),
             first_sequence: 5,
             next_sequence: 6,
             frame: frame.map(Box::new),

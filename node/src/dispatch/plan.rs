@@ -56,6 +56,8 @@ pub struct Plan {
     pub passes: Option<u64>,
     /// Where the cursor moves with the receipt.
     pub settles: Option<u64>,
+    /// The generation in which it was planned.
+    pub generation: Generation,
     /// The sequence number of the frame's first item.
     pub first_sequence: u64,
     /// The sequence number after the frame's last item.
@@ -78,8 +80,6 @@ pub struct Planner<'a> {
     pub peer: &'a NodeId,
     /// The lane.
     pub lane: Lane,
-    /// The sender's generation.
-    pub generation: Generation,
     /// The sender's hop key.
     pub key: &'a SigningKey,
     /// The present.
@@ -220,7 +220,7 @@ impl Planner<'_> {
         let frame = if records.is_empty() {
             None
         } else {
-            let head = self.head(position.next_sequence);
+            let head = self.head(position);
             Some(Box::new(SentFrame::sign(head, &records, self.key)?))
         };
         let (passes, settles) = match frame {
@@ -232,6 +232,7 @@ impl Planner<'_> {
             frame,
             passes,
             settles,
+            generation: position.generation,
             first_sequence: position.next_sequence,
             next_sequence,
             next_due,
@@ -239,15 +240,17 @@ impl Planner<'_> {
         })
     }
 
-    fn head(&self, first_sequence: u64) -> FrameHead {
+    fn head(&self, position: DispatchPosition) -> FrameHead {
         let register = self.decider.register();
         FrameHead {
             federation: register.federation.clone(),
             sender: self.sender.clone(),
             receiver: self.peer.clone(),
-            generation: self.generation,
+            generation: position.generation,
             lane: self.lane,
-            first_sequence,
+            first_sequence: position.next_sequence,
+            settled_sequence: position.next_sequence,
+            chain: position.chain,
             sent_at: self.now,
             register_epoch: register.epoch,
         }

@@ -164,6 +164,13 @@ async fn settle(core: &Arc<Core>, items: Items) -> Result<wire::Receipt, Status>
     let written = core.commit(lane.into(), vec![Write::Intake(intake)]).await;
     let answers = match written.as_deref() {
         Ok([Written::Answers(answers)]) => answers.clone(),
+        Ok([Written::Refused(rule)]) => {
+            core.metrics().frames_refused.inc();
+            core.note(reception.event(&rule.to_string())).await;
+            return reception
+                .refuse(&frame, *rule)
+                .map_err(|error| internal(&error));
+        }
         Ok(_) => return Err(Status::internal("the store answered something else")),
         Err(error) => {
             tracing::error!(%error, "a frame could not be stored");
@@ -276,6 +283,7 @@ impl Reception {
             key: self.core.hop_key(),
             now: self.now,
             register_epoch: self.decider.register().epoch,
+            credit: 1,
         }
     }
 

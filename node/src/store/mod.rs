@@ -25,13 +25,13 @@ pub mod writer;
 pub use error::StoreError;
 pub use key::StoreKey;
 pub use rows::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition, HeldItem,
-    HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage,
+    ArrivalRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition, ForkRow,
+    HeldItem, HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage,
 };
 pub use sqlite::SqliteStore;
 pub use write::{
-    Act, DecisionNote, Event, Intake, IntakeItem, Intend, Judgement, LedgerEntry, Settle, Write,
-    Written,
+    Act, DecisionNote, Event, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration,
+    Part, Settle, Write, Written,
 };
 
 use portcullis_protocol::{
@@ -66,8 +66,12 @@ pub trait Store: Send + Sync {
             .unwrap_or(Err(StoreError::Stopped))
     }
 
-    /// The generation in which this store's sequence numbers count.
-    fn generation(&self) -> Generation;
+    /// The generation in which this store's sequence numbers count now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn generation(&self) -> Result<Generation, StoreError>;
 
     /// Entries of the log in this lane after `cursor`, ascending, at most `limit`. Only records
     /// that this node may pass on are listed: its own, and if `relay`, those of others.
@@ -97,6 +101,13 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError>;
+
+    /// The forks that were found in what peers send, the oldest first; so many of each peer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn forks(&self) -> Result<Vec<ForkRow>, StoreError>;
 
     /// Records whose delivery to this peer is due for another attempt, at most `limit`.
     ///

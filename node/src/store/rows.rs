@@ -2,7 +2,7 @@
 
 use portcullis_protocol::{
     body::SelectorKind,
-    frame::{Answer, Outcome},
+    frame::{Answer, Chain, Generation, Lane, Outcome},
     identifiers::{AuthorityId, NodeId},
     record::{Form, Kind, RecordId},
     seal::SealedRecord,
@@ -37,10 +37,29 @@ pub struct LogEntry {
 /// How far dispatch is with one peer in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DispatchPosition {
+    /// The present generation.
+    pub generation: Generation,
     /// Everything up to this number of the log is dealt with.
     pub cursor: u64,
-    /// The sequence number of the next item sent.
+    /// The sequence number of the next item sent; all before it are settled.
     pub next_sequence: u64,
+    /// The chain over the frames that are settled.
+    pub chain: Chain,
+}
+
+/// The evidence that a peer's history has forked: two frames that it signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForkRow {
+    /// The peer.
+    pub peer: NodeId,
+    /// The lane.
+    pub lane: Lane,
+    /// When it was found.
+    pub at: Timestamp,
+    /// The frame whose claim was believed.
+    pub known: SignedStatement,
+    /// The frame whose claim does not follow from it.
+    pub forked: SignedStatement,
 }
 
 /// The state of a disclosure.

@@ -2,7 +2,7 @@
 
 use portcullis_protocol::{
     digest::Digest,
-    frame::{Answer, Generation, Lane},
+    frame::{Answer, Generation, Lane, Place},
     identifiers::NodeId,
     record::{Form, RecordId},
     register::SignedRegister,
@@ -49,6 +49,8 @@ pub enum Write {
     Scores(Vec<ScoreRow>),
     /// Something to remember that no other table does.
     Event(Event),
+    /// Another generation of this node.
+    StartGeneration(NewGeneration),
 }
 
 /// What a [`Write`] gave, in the order of the writes.
@@ -58,6 +60,8 @@ pub enum Written {
     Done,
     /// The answers to the items of a frame, in order.
     Answers(Vec<Answer>),
+    /// The whole frame is refused under this rule; nothing in it was taken in.
+    Refused(Rule),
 }
 
 /// What a person's statement changes.
@@ -84,16 +88,27 @@ pub struct Act {
 pub struct Intake {
     /// Who delivered it.
     pub peer: NodeId,
-    /// The sender's generation.
-    pub generation: Generation,
     /// The lane.
     pub lane: Lane,
-    /// The sequence number of its first item.
-    pub first_sequence: u64,
+    /// Where it stands, as its sender says.
+    pub place: Place,
+    /// What its sender signed, kept if it turns out to be evidence.
+    pub statement: SignedStatement,
+    /// Whether this is the frame or a later part of it.
+    pub part: Part,
     /// The present.
     pub now: Timestamp,
     /// Its items.
     pub items: Vec<IntakeItem>,
+}
+
+/// Which part of a frame is taken in: a long one becomes durable piece by piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The first or only one: it is where the frame's place is judged.
+    First,
+    /// A later one of a frame whose first part was taken in.
+    Later,
 }
 
 /// One item of a frame and what was judged of it.
@@ -149,6 +164,8 @@ pub struct Intend {
     pub lane: Lane,
     /// The present.
     pub now: Timestamp,
+    /// The generation in which it plans.
+    pub generation: Generation,
     /// The sequence number of the first item of the frame that follows; `None`: none follows.
     pub first_sequence: Option<u64>,
     /// One entry for each record decided on, those that the frame brings in its order.
@@ -181,6 +198,10 @@ pub struct Settle {
     pub lane: Lane,
     /// The present.
     pub now: Timestamp,
+    /// The generation in which the frame was sent.
+    pub generation: Generation,
+    /// The frame's digest.
+    pub frame: Digest,
     /// The sequence number of the frame's first item.
     pub first_sequence: u64,
     /// The answers, in the order of the frame's items.
@@ -189,10 +210,23 @@ pub struct Settle {
     pub receipt: SignedStatement,
     /// Where the cursor moves, if it moves.
     pub cursor: Option<u64>,
-    /// The sequence number of the next item in this lane.
+    /// The sequence number after the frame's last item.
     pub next_sequence: u64,
     /// When items that were refused for now or held are tried again.
     pub retry_at: Timestamp,
+}
+
+/// Another generation of this node: sequence numbers and chains begin anew, cursors stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewGeneration {
+    /// The generation that ends. If another is in force already, nothing is done.
+    pub instead_of: Generation,
+    /// The generation that begins, drawn at random.
+    pub generation: Generation,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// Something to remember.

@@ -25,7 +25,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Intake, Store, StoreError, Write, Written};
+use super::{Intake, Part, Store, StoreError, Write, Written};
 
 /// Jobs that wait in each queue before their senders have to.
 const QUEUE: usize = 256;
@@ -409,7 +409,11 @@ fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
     for (whole, part) in all.iter_mut().zip(more) {
         match (whole, part) {
             (Written::Answers(answers), Written::Answers(more)) => answers.extend(more),
-            (Written::Done | Written::Answers(_), Written::Done)
+            (whole @ (Written::Done | Written::Answers(_)), refused @ Written::Refused(_)) => {
+                *whole = refused;
+            }
+            (Written::Refused(_), _)
+            | (Written::Done | Written::Answers(_), Written::Done)
             | (Written::Done, Written::Answers(_)) => {}
         }
     }
@@ -433,17 +437,20 @@ fn cut(write: Write) -> Vec<Write> {
         }
         Write::Intake(Intake {
             peer,
-            generation,
             lane,
-            first_sequence,
+            place,
+            statement,
+            mut part,
             now,
             items,
         }) => chunks(items, |items| {
+            let part = std::mem::replace(&mut part, Part::Later);
             Write::Intake(Intake {
                 peer: peer.clone(),
-                generation,
                 lane,
-                first_sequence,
+                place,
+                statement: statement.clone(),
+                part,
                 now,
                 items,
             })
@@ -454,12 +461,13 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::Settle(_)
         | Write::Register(_)
         | Write::Act(_)
-        | Write::Event(_)) => vec![whole],
+        | Write::Event(_)
+        | Write::StartGeneration(_)) => vec![whole],
     }
 }
 
 /// Pieces of at most [`PIECE`] items, in order; at least one.
-fn chunks<T>(items: Vec<T>, piece: impl Fn(Vec<T>) -> Write) -> Vec<Write> {
+fn chunks<T>(items: Vec<T>, mut piece: impl FnMut(Vec<T>) -> Write) -> Vec<Write> {
     if items.is_empty() {
         return vec![piece(items)];
     }

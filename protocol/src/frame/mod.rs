@@ -10,7 +10,10 @@
 //! A frame binds who sends to whom, the sender's generation, the lane and the items in their
 //! forms; the sections themselves are bound by the digests in each header. A receipt binds the
 //! frame's digest and one answer per item. A frame that cannot be answered item by item is
-//! refused whole, and that refusal is signed too.
+//! refused whole, and that refusal is signed too. Each frame claims how far its sender is, and the
+//! receiver holds it to that ([`Witness`]); each receipt says how many frames its signer is willing to
+//! have on their way.
+mod position;
 mod receipt;
 mod received;
 mod sent;
@@ -18,9 +21,12 @@ mod size;
 
 use std::fmt;
 
+pub use position::{
+    AnsweredFrame, Chain, MAX_AHEAD, MAX_ANSWERED, MAX_WINDOW, Memory, Place, Witness,
+};
 pub use receipt::{Answer, Outcome, Receipt, Verdict};
 pub use received::{ReceivedFrame, RefusedFrame};
-pub use sent::SentFrame;
+pub use sent::{Awaited, SentFrame};
 pub use size::{check_frame_size, check_receipt_size};
 
 pub(crate) use receipt::is_reason;
@@ -106,6 +112,10 @@ pub struct FrameHead {
     pub lane: Lane,
     /// The sequence number of its first item in this generation, lane and direction; from 1.
     pub first_sequence: u64,
+    /// Every item before this number is receipted and settled, durably.
+    pub settled_sequence: u64,
+    /// The chain over the frames that are.
+    pub chain: Chain,
     /// When it was sent, by the sender's clock.
     pub sent_at: Timestamp,
     /// The sender's register epoch.
@@ -132,6 +142,8 @@ pub struct Answering<'a> {
     pub now: Timestamp,
     /// The receiver's register epoch.
     pub register_epoch: u64,
+    /// How many frames of this lane may be on their way to it; 0: none for now.
+    pub credit: u32,
 }
 
 /// Why a frame or a receipt cannot be made.

@@ -107,6 +107,8 @@ pub struct Receipt {
     pub answered_at: Timestamp,
     /// The receiver's register epoch.
     pub register_epoch: u64,
+    /// How many frames of this lane it is willing to have on their way; 0: none for now.
+    pub credit: u32,
     /// The statement, to be kept as evidence.
     pub statement: SignedStatement,
     pub(super) frame_digest: Digest,
@@ -150,10 +152,17 @@ impl Receipt {
             verdict,
             answered_at: Timestamp::from_millis(named.answered_at_ms),
             register_epoch: named.register_epoch,
+            credit: named.credit,
             statement,
             frame_digest,
             named,
         })
+    }
+
+    /// The digest of the frame that it answers.
+    #[must_use]
+    pub const fn frame_digest(&self) -> &Digest {
+        &self.frame_digest
     }
 
     /// Whether it names other parties or another place than `head`. A refusal of a whole frame
@@ -250,5 +259,6 @@ fn receipt_payload(
         answers_root: Bytes::copy_from_slice(root.as_bytes()),
         register_epoch: signing.register_epoch,
         answered_at_ms: signing.now.as_millis(),
+        credit: signing.credit,
     }
 }

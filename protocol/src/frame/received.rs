@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    Answer, Answering, FrameError, FrameHead, FrameType, Generation, Hop, Lane, MAX_ITEMS,
-    frame_digest, items_root,
+    Answer, Answering, Chain, FrameError, FrameHead, FrameType, Generation, Hop, Lane, MAX_AHEAD,
+    MAX_ITEMS, Place, frame_digest, items_root,
     receipt::{answers_receipt, refusal},
 };
 use crate::{
@@ -28,6 +28,7 @@ pub struct ReceivedFrame {
     pub head: FrameHead,
     /// Its records, none of them verified.
     pub records: Vec<SealedRecord>,
+    statement: SignedStatement,
     digest: Digest,
 }
 
@@ -69,13 +70,37 @@ impl ReceivedFrame {
             .map_err(|error| refused(Refusal::new(Rule::FrameSignature, error.to_string())))?;
         let (head, count, root) = read_payload(payload).map_err(refused)?;
         check_hop(&head, hop).map_err(refused)?;
+        check_place(&head).map_err(refused)?;
         let records = sealed_records(batches, records).map_err(refused)?;
         check_items(&records, count, root).map_err(refused)?;
         Ok(Self {
             head,
             records,
+            statement,
             digest,
         })
+    }
+
+    /// Where it stands in its sender's sequence, and what the sender claims to have settled.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let head = &self.head;
+        Place {
+            generation: head.generation,
+            first_sequence: head.first_sequence,
+            next_sequence: head
+                .first_sequence
+                .saturating_add(self.records.len() as u64),
+            settled_sequence: head.settled_sequence,
+            chain: head.chain,
+            digest: self.digest,
+        }
+    }
+
+    /// What its sender signed, to be kept as evidence.
+    #[must_use]
+    pub const fn statement(&self) -> &SignedStatement {
+        &self.statement
     }
 
     /// Signs the answers to this frame, one per item, in order.
@@ -139,6 +164,8 @@ impl RefusedFrame {
             generation: Generation::from_bytes([0; 16]),
             lane: Lane::Bulk,
             first_sequence: 0,
+            settled_sequence: 0,
+            chain: Chain::START,
             sent_at: signing.now,
             register_epoch: 0,
         };
@@ -160,6 +187,8 @@ fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
         items_root,
         sent_at_ms,
         register_epoch,
+        settled_sequence,
+        chain,
     } = wire::FramePayload::decode(bytes.clone()).map_err(|_| field("payload"))?;
     let head = FrameHead {
         federation: federation.parse().map_err(|_| field("federation"))?,
@@ -172,6 +201,8 @@ fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
             .map_err(|_| field("generation"))?,
         lane: Lane::from_wire(lane).ok_or_else(|| field("lane"))?,
         first_sequence,
+        settled_sequence,
+        chain: Chain::from_slice(&chain).ok_or_else(|| field("chain"))?,
         sent_at: Timestamp::from_millis(sent_at_ms),
         register_epoch,
     };
@@ -179,6 +210,13 @@ fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
     let root = Digest::from_slice(&items_root).ok_or_else(|| field("items_root"))?;
     if first_sequence == 0 || first_sequence.checked_add(count as u64).is_none() {
         return Err(field("first_sequence"));
+    }
+    if settled_sequence == 0 || settled_sequence > first_sequence {
+        return Err(field("settled_sequence"));
+    }
+    // Nothing settled and a chain, or the other way round.
+    if (settled_sequence == 1) != (head.chain == Chain::START) {
+        return Err(field("chain"));
     }
     Ok((head, count, root))
 }
@@ -195,6 +233,16 @@ fn check_hop(head: &FrameHead, hop: Hop<'_>) -> Result<(), Refusal> {
     if head.sender != *hop.peer {
         let detail = format!("it names sender `{}`", head.sender);
         return Err(Refusal::new(Rule::FrameSender, detail));
+    }
+    Ok(())
+}
+
+/// No sender has more on its way than a window holds.
+fn check_place(head: &FrameHead) -> Result<(), Refusal> {
+    let ahead = head.first_sequence.saturating_sub(head.settled_sequence);
+    if ahead > MAX_AHEAD {
+        let detail = format!("it is {ahead} items ahead of what is settled");
+        return Err(Refusal::new(Rule::Sequence, detail));
     }
     Ok(())
 }

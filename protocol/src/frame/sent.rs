@@ -21,10 +21,16 @@ use crate::{
 /// A frame ready to be sent, and what its receipt must match.
 #[derive(Debug, Clone)]
 pub struct SentFrame {
+    awaited: Awaited,
+    wire: wire::Frame,
+}
+
+/// What the receipt of a frame must match: all of it that is needed once it is sent.
+#[derive(Debug, Clone)]
+pub struct Awaited {
     head: FrameHead,
     digest: Digest,
     items: Vec<(RecordId, Form)>,
-    wire: wire::Frame,
 }
 
 impl SentFrame {
@@ -55,15 +61,60 @@ impl SentFrame {
         if wire.encoded_len() > MAX_FRAME_BYTES {
             return Err(FrameError::TooLarge(wire.encoded_len()));
         }
-        Ok(Self {
+        let awaited = Awaited {
             head,
             digest,
             items,
-            wire,
-        })
+        };
+        Ok(Self { awaited, wire })
     }
 
     /// What it says about itself.
+    #[must_use]
+    pub const fn head(&self) -> &FrameHead {
+        self.awaited.head()
+    }
+
+    /// Its items in order: which record in which form.
+    #[must_use]
+    pub fn items(&self) -> &[(RecordId, Form)] {
+        self.awaited.items()
+    }
+
+    /// The digest of what was signed.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        self.awaited.digest()
+    }
+
+    /// What goes over the wire.
+    #[must_use]
+    pub const fn wire(&self) -> &wire::Frame {
+        &self.wire
+    }
+
+    /// What goes over the wire, and what stays until the receipt comes.
+    #[must_use]
+    pub fn split(self) -> (wire::Frame, Awaited) {
+        (self.wire, self.awaited)
+    }
+
+    /// Checks a receipt for this frame, as [`Awaited::receipt`] does.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] if the receipt is not the receiver's, or not for this frame.
+    pub fn receipt(
+        &self,
+        wire: wire::Receipt,
+        hop_key: impl Fn(&KeyId) -> Option<PublicKey>,
+    ) -> Result<Receipt, Refusal> {
+        self.awaited.receipt(wire, hop_key)
+    }
+}
+
+impl Awaited {
+    /// What the frame says about itself.
     #[must_use]
     pub const fn head(&self) -> &FrameHead {
         &self.head
@@ -75,10 +126,10 @@ impl SentFrame {
         &self.items
     }
 
-    /// What goes over the wire.
+    /// The digest of what was signed.
     #[must_use]
-    pub const fn wire(&self) -> &wire::Frame {
-        &self.wire
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// Checks a receipt for this frame: it must bind this frame and answer its items, in order.
@@ -140,5 +191,7 @@ fn frame_payload(head: &FrameHead, count: usize, root: Digest) -> wire::FramePay
         items_root: Bytes::copy_from_slice(root.as_bytes()),
         sent_at_ms: head.sent_at.as_millis(),
         register_epoch: head.register_epoch,
+        settled_sequence: head.settled_sequence,
+        chain: Bytes::copy_from_slice(head.chain.as_bytes()),
     }
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use portcullis_protocol::{
     frame::{
-        FrameError, FrameHead, Generation, Hop, Lane, MAX_FRAME_BYTES, MAX_ITEMS, ReceivedFrame,
-        RefusedFrame, SentFrame, check_frame_size, check_receipt_size,
+        Chain, FrameError, FrameHead, Generation, Hop, Lane, MAX_AHEAD, MAX_FRAME_BYTES, MAX_ITEMS,
+        ReceivedFrame, RefusedFrame, SentFrame, check_frame_size, check_receipt_size,
     },
     identifiers::{FederationId, NodeId},
     keys::{KeyUse, SigningKey},
@@ -48,6 +48,8 @@ pub(crate) fn head() -> FrameHead {
         generation: Generation::from_bytes([3; 16]),
         lane: Lane::Bulk,
         first_sequence: 41,
+        settled_sequence: 38,
+        chain: Chain::from_slice(&[7; 32]).unwrap(),
         sent_at: NOW,
         register_epoch: 1,
     }
@@ -167,6 +169,37 @@ fn ex_01_unreadable_frame() {
     check_payload(Rule::FrameUnreadable, |payload| {
         payload.first_sequence = u64::MAX
     });
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.settled_sequence = 0;
+    });
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.settled_sequence = 42;
+    });
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.settled_sequence = 1;
+    });
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.chain = Bytes::from_static(&[0; 32]);
+    });
+    check_payload(Rule::FrameUnreadable, |payload| {
+        payload.chain = Bytes::from_static(&[7; 33]);
+    });
+}
+
+#[test]
+fn ex_10_frame_out_of_sequence_further_ahead_than_any_window() {
+    check_payload(Rule::Sequence, |payload| {
+        payload.first_sequence = 39 + MAX_AHEAD;
+    });
+}
+
+#[test]
+fn a_frame_names_its_place_and_what_is_settled_before_it() {
+    let sent = sent();
+    let place = receive(sent.wire().clone()).unwrap().place();
+    assert_eq!((place.first_sequence, place.next_sequence), (41, 45));
+    assert_eq!(place.settled_sequence, 38);
+    assert_eq!(&place.digest, sent.digest());
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod fixture;
 mod forge;
 mod frame_rules;
 mod members;
+mod position_rules;
 mod receipt_rules;
 mod record_rules;
 mod register_rules;

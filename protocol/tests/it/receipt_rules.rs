@@ -29,6 +29,7 @@ fn answering(key: &SigningKey) -> Answering<'_> {
         key,
         now: NOW.plus_millis(5),
         register_epoch: 1,
+        credit: 3,
     }
 }
 
@@ -97,6 +98,8 @@ fn a_receipt_answers_item_by_item() {
     assert_eq!(receipt.verdict, Verdict::Answered(answers(&frame)));
     assert_eq!(receipt.answered_at, NOW.plus_millis(5));
     assert_eq!(receipt.register_epoch, 1);
+    assert_eq!(receipt.credit, 3);
+    assert_eq!(receipt.frame_digest(), frame.digest());
 }
 
 #[test]

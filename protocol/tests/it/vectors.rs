@@ -7,7 +7,7 @@ use bytes::Bytes;
 use portcullis_protocol::{
     body::{SelectorKind, canonical},
     digest::Digest,
-    frame::{FrameHead, Generation, Hop, Lane, ReceivedFrame, SentFrame},
+    frame::{Chain, FrameHead, Generation, Hop, Lane, ReceivedFrame, SentFrame},
     identifiers::{AuthorityId, FederationId, NodeId},
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     merkle::{Tree, root_from_path},
@@ -438,6 +438,10 @@ struct Exchanged {
     first_sequence: u64,
     sent_at_ms: i64,
     register_epoch: u64,
+    settled_sequence: u64,
+    settled: Vec<Hex>,
+    chain: Hex,
+    credit: u32,
     sealing: SealingVector,
     items: Vec<ItemVector>,
     frames: Vec<FrameCase>,
@@ -524,6 +528,8 @@ impl Exchanged {
             generation: Generation::from_bytes(self.generation.array()),
             lane: self.lane.parse::<Lane>().unwrap(),
             first_sequence: self.first_sequence,
+            settled_sequence: self.settled_sequence,
+            chain: Chain::from_slice(&self.chain.0).unwrap(),
             sent_at: Timestamp::from_millis(self.sent_at_ms),
             register_epoch: self.register_epoch,
         };
@@ -538,6 +544,17 @@ fn frames_are_judged_as_the_vectors_say() {
     for case in &file.frames {
         judge(&case.name, &case.expect, file.receive(case));
     }
+}
+
+#[test]
+fn the_chain_over_settled_frames_is_that_of_the_vectors() {
+    let file: Exchanged = vectors!("exchange.json");
+    let settled = file
+        .settled
+        .iter()
+        .map(|digest| Digest::from_bytes(digest.array()));
+    let chain = settled.fold(Chain::START, |chain, frame| chain.then(&frame));
+    assert_eq!(chain.as_bytes(), &file.chain.array());
 }
 
 #[test]
@@ -565,6 +582,9 @@ fn receipts_are_judged_as_the_vectors_say() {
     for case in &file.receipts {
         let receipt = wire::Receipt::decode(case.receipt.bytes()).unwrap();
         let verdict = sent.receipt(receipt, |id| file.receiver.key(id));
+        if let Ok(receipt) = &verdict {
+            assert_eq!(receipt.credit, file.credit, "{}", case.name);
+        }
         judge(&case.name, &case.expect, verdict);
     }
 }

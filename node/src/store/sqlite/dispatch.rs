@@ -19,8 +19,7 @@ use super::{
     reader::Reader,
 };
 use crate::store::{
-    DisclosureState, DispatchPosition, Event, HeldRecord, Intend, LedgerEntry, LogEntry, Relay,
-    Settle, StoreError,
+    DisclosureState, Event, HeldRecord, Intend, LedgerEntry, LogEntry, Relay, Settle, StoreError,
 };
 
 /// How long a record that was refused for now, or held, is tried again: 30 days.
@@ -70,6 +69,7 @@ impl Group<'_> {
             peer,
             lane,
             now,
+            generation: _,
             first_sequence: _,
             entries,
             cursor,
@@ -83,7 +83,7 @@ impl Group<'_> {
             self.intend_one(turn, entry)?;
         }
         match cursor {
-            Some(cursor) => self.advance(turn, *cursor, 1),
+            Some(cursor) => self.advance(turn, *cursor),
             None => Ok(()),
         }
     }
@@ -186,7 +186,9 @@ impl Group<'_> {
             answers,
             receipt,
             cursor,
-            next_sequence,
+            generation: _,
+            frame: _,
+            next_sequence: _,
             retry_at,
         } = settle;
         let turn = Turn {
@@ -205,7 +207,8 @@ impl Group<'_> {
             }
         }
         self.bound_exceptions(turn)?;
-        self.advance(turn, cursor.unwrap_or(0), *next_sequence)
+        self.settle_position(settle)?;
+        self.advance(turn, cursor.unwrap_or(0))
     }
 
     fn keep_receipt(
@@ -328,18 +331,12 @@ impl Group<'_> {
         })
     }
 
-    /// Moves the position forward; it never moves back.
-    fn advance(&self, turn: Turn<'_>, cursor: u64, next_sequence: u64) -> Result<(), StoreError> {
+    /// Moves the cursor forward; it never moves back.
+    fn advance(&self, turn: Turn<'_>, cursor: u64) -> Result<(), StoreError> {
         self.run(
-            "INSERT INTO dispatch (peer, lane, cursor, next_sequence) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor),
-                 next_sequence = max(next_sequence, excluded.next_sequence)",
-            (
-                turn.peer.as_str(),
-                turn.lane.name(),
-                cursor.cast_signed(),
-                next_sequence.cast_signed(),
-            ),
+            "INSERT INTO dispatch (peer, lane, cursor) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor)",
+            (turn.peer.as_str(), turn.lane.name(), cursor.cast_signed()),
         )?;
         Ok(())
     }
@@ -396,23 +393,6 @@ impl Reader<'_> {
             |row| row.get(0),
         )?;
         unsigned(count.unwrap_or(0))
-    }
-
-    pub(super) fn position(
-        &self,
-        peer: &NodeId,
-        lane: Lane,
-    ) -> Result<DispatchPosition, StoreError> {
-        let found: Option<(i64, i64)> = self.first(
-            "SELECT cursor, next_sequence FROM dispatch WHERE peer = ?1 AND lane = ?2",
-            (peer.as_str(), lane.name()),
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        let (cursor, next_sequence) = found.unwrap_or((0, 1));
-        Ok(DispatchPosition {
-            cursor: unsigned(cursor)?,
-            next_sequence: unsigned(next_sequence)?,
-        })
     }
 
     pub(super) fn due(

@@ -121,7 +121,7 @@ impl<'a> Group<'a> {
     fn write(&mut self, write: Write) -> Result<Written, StoreError> {
         match write {
             Write::Publish { records, now } => self.publish(&records, now)?,
-            Write::Intake(intake) => return self.intake(intake).map(Written::Answers),
+            Write::Intake(intake) => return self.arrive(intake),
             Write::Intend(intend) => self.intend(&intend)?,
             Write::Settle(settle) => self.settle(&settle)?,
             Write::Register(register) => self.register(&register)?,
@@ -129,6 +129,7 @@ impl<'a> Group<'a> {
             Write::Consignments(rows) => self.consignments(rows)?,
             Write::Scores(rows) => self.scores(rows)?,
             Write::Event(event) => self.event(&event)?,
+            Write::StartGeneration(new) => self.start_generation(&new)?,
         }
         Ok(Written::Done)
     }

@@ -48,9 +48,10 @@ impl Group<'_> {
     pub(super) fn intake(&mut self, intake: Intake) -> Result<Vec<Answer>, StoreError> {
         let Intake {
             peer,
-            generation: _,
             lane: _,
-            first_sequence: _,
+            place: _,
+            statement: _,
+            part: _,
             now,
             items,
         } = intake;

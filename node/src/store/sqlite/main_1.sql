@@ -130,10 +130,9 @@ CREATE TABLE disclosure (
 
 -- How far dispatch is.
 CREATE TABLE dispatch (
-    peer          TEXT NOT NULL,
-    lane          TEXT NOT NULL,
-    cursor        INTEGER NOT NULL,
-    next_sequence INTEGER NOT NULL,
+    peer   TEXT NOT NULL,
+    lane   TEXT NOT NULL,
+    cursor INTEGER NOT NULL,
     PRIMARY KEY (peer, lane)
 ) STRICT, WITHOUT ROWID;
 
@@ -214,3 +213,49 @@ CREATE TABLE event (
 CREATE TABLE retired_key (
     key INTEGER PRIMARY KEY
 ) STRICT;
+
+-- ---- positions (position.rs) ----
+
+-- This node's own position with each peer, in the present generation.
+CREATE TABLE sent_position (
+    peer          TEXT NOT NULL,
+    lane          TEXT NOT NULL,
+    next_sequence INTEGER NOT NULL,
+    chain         BLOB NOT NULL CHECK (length(chain) = 32),
+    PRIMARY KEY (peer, lane)
+) STRICT, WITHOUT ROWID;
+
+-- What each peer claimed last, and the frames answered since: 48 bytes each. `whole` is 0 while
+-- this node may have answered frames that it does not know of.
+CREATE TABLE witness (
+    peer             TEXT NOT NULL,
+    lane             TEXT NOT NULL,
+    generation       BLOB NOT NULL CHECK (length(generation) = 16),
+    settled_sequence INTEGER NOT NULL,
+    chain            BLOB NOT NULL CHECK (length(chain) = 32),
+    answered         BLOB NOT NULL,
+    whole            INTEGER NOT NULL CHECK (whole IN (0, 1)),
+    since            INTEGER NOT NULL,
+    statement        BLOB NOT NULL,
+    PRIMARY KEY (peer, lane)
+) STRICT, WITHOUT ROWID;
+
+-- Generations that peers have left.
+CREATE TABLE past_generation (
+    n          INTEGER PRIMARY KEY AUTOINCREMENT,
+    peer       TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    generation BLOB NOT NULL,
+    UNIQUE (peer, lane, generation)
+) STRICT;
+
+-- Evidence of forks: two encoded statements that one peer signed.
+CREATE TABLE fork (
+    n      INTEGER PRIMARY KEY,
+    peer   TEXT NOT NULL,
+    lane   TEXT NOT NULL,
+    at     INTEGER NOT NULL,
+    known  BLOB NOT NULL,
+    forked BLOB NOT NULL
+) STRICT;
+CREATE INDEX fork_by_peer ON fork (peer);

@@ -18,6 +18,7 @@ mod dispatch;
 mod group;
 mod intake;
 mod ledger;
+mod position;
 mod query;
 mod reader;
 mod records;
@@ -44,9 +45,9 @@ use self::{
     reader::{Pool, Reader},
 };
 use super::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, HeldItem, HeldRecord,
-    LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store, StoreError,
-    StoreKey, Write, Written, crypt::Vault,
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ForkRow, HeldItem,
+    HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store,
+    StoreError, StoreKey, Write, Written, crypt::Vault,
 };
 
 /// The main database's file name.
@@ -57,7 +58,6 @@ const KEYS_FILE: &str = "keys.db";
 /// A store in a folder.
 pub struct SqliteStore {
     vault: Vault,
-    generation: Generation,
     /// Guards the write connections: there is one writer.
     writer: Mutex<WriteSide>,
     readers: Pool,
@@ -82,10 +82,9 @@ impl SqliteStore {
     /// [`StoreError`] if it is of a newer version, sealed with another key, or damaged.
     pub fn open(dir: &Path, key: &StoreKey) -> Result<Self, StoreError> {
         let vault = Vault::new(key)?;
-        let (main, keys, generation) = schema::open(dir, &vault)?;
+        let (main, keys) = schema::open(dir, &vault)?;
         Ok(Self {
             vault,
-            generation,
             writer: Mutex::new(WriteSide::new(main, keys)?),
             readers: Pool::new(dir),
         })
@@ -131,7 +130,7 @@ impl SqliteStore {
 
 impl std::fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SqliteStore({:?})", self.generation)
+        f.write_str("SqliteStore")
     }
 }
 
@@ -153,8 +152,8 @@ impl Store for SqliteStore {
         }
     }
 
-    fn generation(&self) -> Generation {
-        self.generation
+    fn generation(&self) -> Result<Generation, StoreError> {
+        self.read(|reader| reader.generation())
     }
 
     fn outbox(
@@ -173,6 +172,10 @@ impl Store for SqliteStore {
 
     fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError> {
         self.read(|reader| reader.position(peer, lane))
+    }
+
+    fn forks(&self) -> Result<Vec<ForkRow>, StoreError> {
+        self.read(|reader| reader.forks())
     }
 
     fn due(

@@ -3,7 +3,6 @@
 use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
-use portcullis_protocol::frame::Generation;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::{KEYS_FILE, MAIN_FILE, reader::Reader};
@@ -57,11 +56,8 @@ pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), StoreError> {
     sync_folder(dir)
 }
 
-/// Opens both files for writing, and tells the generation.
-pub(super) fn open(
-    dir: &Path,
-    vault: &Vault,
-) -> Result<(Connection, Connection, Generation), StoreError> {
+/// Opens both files for writing.
+pub(super) fn open(dir: &Path, vault: &Vault) -> Result<(Connection, Connection), StoreError> {
     let keys = writable(dir, KEYS_FILE)?;
     migrate(&keys, KEYS_STEPS).map_err(in_keys)?;
     let check = meta(&keys, "check").map_err(in_keys)?;
@@ -74,11 +70,12 @@ pub(super) fn open(
         let both = format!("`{MAIN_FILE}` and `{KEYS_FILE}` are of different stores");
         return Err(StoreError::Damaged(both));
     }
-    let generation = meta(&main, "generation")?
-        .try_into()
-        .map(Generation::from_bytes)
-        .map_err(|_| StoreError::Damaged("its generation is not 16 bytes".to_owned()))?;
-    Ok((main, keys, generation))
+    if meta(&main, "generation")?.len() != 16 {
+        return Err(StoreError::Damaged(
+            "its generation is not 16 bytes".to_owned(),
+        ));
+    }
+    Ok((main, keys))
 }
 
 /// A connection that only reads, with the key table attached as `keys`.

@@ -2,7 +2,7 @@
 
 use portcullis_protocol::{
     body::SelectorKind,
-    frame::{Lane, Outcome},
+    frame::{Chain, Lane, Outcome},
     record::{Form, Kind, RecordId},
     rules::Rule,
 };
@@ -15,7 +15,11 @@ use crate::store::{
 
 /// Runs every claim on an empty store of its own.
 pub(super) fn conformance(make: impl Fn() -> Box<dyn Store>) {
-    for (name, claim) in CLAIMS.iter().chain(super::office::CLAIMS) {
+    for (name, claim) in CLAIMS
+        .iter()
+        .chain(super::office::CLAIMS)
+        .chain(super::position::CLAIMS)
+    {
         println!("claim: {name}");
         claim(make().as_ref());
     }
@@ -473,23 +477,26 @@ fn ids_are_found_by_their_beginning(store: &dyn Store) {
 fn the_cursor_never_moves_back(store: &dyn Store) {
     let position = || store.position(&peer("hub"), Lane::Bulk).unwrap();
     let start = DispatchPosition {
+        generation: store.generation().unwrap(),
         cursor: 0,
         next_sequence: 1,
+        chain: Chain::START,
     };
     assert_eq!(position(), start);
     intend(store, "hub", vec![], Some(7), at(0));
     assert_eq!(position().cursor, 7);
     intend(store, "hub", vec![], Some(5), at(1));
-    settle(store, "hub", vec![], Some(3), at(2));
-    settle(store, "hub", vec![], None, at(3));
-    assert_eq!(position().cursor, 7);
     let id = RecordId::from_slice(&[1; 32]).unwrap();
     let answers = vec![answer(id, form(&[0]), Outcome::Accepted); 3];
+    settle(store, "hub", answers.clone(), Some(3), at(2));
+    settle(store, "hub", answers.clone(), None, at(3));
+    assert_eq!(position().cursor, 7);
     settle(store, "hub", answers, Some(9), at(4));
-    settle(store, "hub", vec![], None, at(5));
     let moved = DispatchPosition {
         cursor: 9,
-        next_sequence: 4,
+        next_sequence: 10,
+        chain: Chain::START.then(&SETTLED).then(&SETTLED).then(&SETTLED),
+        ..start
     };
     assert_eq!(position(), moved);
     assert_eq!(store.position(&peer("hub"), Lane::Urgent).unwrap(), start);

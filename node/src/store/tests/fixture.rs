@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_protocol::{
     body::{Assessment, Body, Finding, Selector, SelectorKind, Subject, Window},
+    digest::Digest,
     evaluation::{Evaluation, InformationCode, SourceCode},
-    frame::{Answer, Generation, Lane, Outcome},
+    frame::{Answer, Chain, Generation, Lane, Outcome, Place},
     identifiers::{AuthorityId, FederationId, NodeId},
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     marking::{Marking, Purpose, Tlp},
@@ -18,8 +19,8 @@ use portcullis_protocol::{
 };
 
 use super::super::{
-    DecisionNote, HeldRecord, Intake, IntakeItem, Intend, Judgement, LedgerEntry, Settle, Store,
-    Write, Written,
+    DecisionNote, DispatchPosition, HeldRecord, Intake, IntakeItem, Intend, Judgement, LedgerEntry,
+    Part, Settle, Store, Write, Written,
 };
 
 pub(in crate::store) const CONTAINER: &str = "CSQU3054383";
@@ -191,12 +192,25 @@ pub(in crate::store) fn publish(store: &dyn Store, records: &[VerifiedRecord]) {
     assert_eq!(store.commit(vec![publish]).unwrap(), [Written::Done]);
 }
 
+/// A place at which nothing is settled yet.
+pub(in crate::store) fn place(first_sequence: u64, items: u64) -> Place {
+    Place {
+        generation: Generation::from_bytes([0; 16]),
+        first_sequence,
+        next_sequence: first_sequence + items,
+        settled_sequence: 1,
+        chain: Chain::START,
+        digest: Digest::labelled("test frame", &[&first_sequence.to_be_bytes()]),
+    }
+}
+
 pub(in crate::store) fn intake(from: &str, items: Vec<(RecordId, Form, Judgement)>) -> Write {
     Write::Intake(Intake {
         peer: peer(from),
-        generation: Generation::from_bytes([0; 16]),
         lane: Lane::Bulk,
-        first_sequence: 1,
+        place: place(1, items.len() as u64),
+        statement: statement(b"frame"),
+        part: Part::First,
         now: at(2),
         items: items
             .into_iter()
@@ -217,7 +231,7 @@ pub(in crate::store) fn deliver(
 ) -> Vec<Answer> {
     match store.commit(vec![intake(from, items)]).unwrap().remove(0) {
         Written::Answers(answers) => answers,
-        Written::Done => panic!("an intake gives answers"),
+        other @ (Written::Done | Written::Refused(_)) => panic!("{other:?}"),
     }
 }
 
@@ -256,6 +270,7 @@ pub(in crate::store) fn intend(
         peer: peer(to),
         lane: Lane::Bulk,
         now,
+        generation: store.generation().unwrap(),
         first_sequence: None,
         entries,
         cursor,
@@ -277,6 +292,9 @@ pub(in crate::store) fn answer(record: RecordId, form: Form, outcome: Outcome) -
     }
 }
 
+/// The digest of every frame that is settled here.
+pub(in crate::store) const SETTLED: Digest = Digest::from_bytes([5; 32]);
+
 /// Settles answers; what is not final is tried again an hour later.
 pub(in crate::store) fn settle(
     store: &dyn Store,
@@ -285,18 +303,44 @@ pub(in crate::store) fn settle(
     cursor: Option<u64>,
     now: Timestamp,
 ) {
-    let settle = Write::Settle(Settle {
+    let position = store.position(&peer(from), Lane::Bulk).unwrap();
+    store
+        .commit(vec![settling(from, answers, position, cursor, now)])
+        .unwrap();
+}
+
+/// Settles answers to a frame that was sent at this position.
+pub(in crate::store) fn settle_at(
+    store: &dyn Store,
+    from: &str,
+    answers: Vec<Answer>,
+    position: DispatchPosition,
+) {
+    store
+        .commit(vec![settling(from, answers, position, None, at(1))])
+        .unwrap();
+}
+
+fn settling(
+    from: &str,
+    answers: Vec<Answer>,
+    position: DispatchPosition,
+    cursor: Option<u64>,
+    now: Timestamp,
+) -> Write {
+    Write::Settle(Settle {
         peer: peer(from),
         lane: Lane::Bulk,
         now,
-        first_sequence: 1,
-        next_sequence: 1 + answers.len() as u64,
+        generation: position.generation,
+        frame: SETTLED,
+        first_sequence: position.next_sequence,
+        next_sequence: position.next_sequence + answers.len().max(1) as u64,
         answers,
         receipt: statement(b"receipt"),
         cursor,
         retry_at: now.plus_millis(3_600_000),
-    });
-    store.commit(vec![settle]).unwrap();
+    })
 }
 
 pub(in crate::store) fn ids(records: &[HeldRecord]) -> Vec<RecordId> {

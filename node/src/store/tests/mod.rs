@@ -4,6 +4,7 @@ mod conformance;
 mod durability;
 pub(super) mod fixture;
 mod office;
+mod position;
 mod tampering;
 
 use std::cell::RefCell;

@@ -53,7 +53,8 @@ fn detail(write: &Write) -> String {
         | Write::Settle(_)
         | Write::Register(_)
         | Write::Act(_)
-        | Write::Scores(_) => panic!("not used here"),
+        | Write::Scores(_)
+        | Write::StartGeneration(_) => panic!("not used here"),
     }
 }
 

@@ -1,0 +1,225 @@
+//! Position: how far a sender says it is, and how a receiver holds it to that.
+//!
+//! ```text
+//! sender    settles frames in order: sequence moves past their items, chain' = H(chain, frame)
+//!           every frame claims (generation, settled sequence, chain) at the time it was signed
+//! receiver  keeps the last claim and the frames it answered since; the next claim must be the
+//!           last one, moved on by frames that were answered, in order
+//! ```
+//!
+//! A claim that lies behind the last one comes from a node that was rolled back: it forgot what
+//! it had settled (EX-10). A claim that no answered frames lead to comes from a node of which
+//! there are two, or that lies: a fork within a generation (EX-11). Another generation is neither:
+//! it starts a new account. What was sent and not settled may be sent again with other items, so
+//! that several frames may be answered for one place; at most one of them is in the chain.
+//!
+//! Refuses to judge what a frame holds: items are answered per record and form, wherever they
+//! stand.
+
+use std::fmt;
+
+use super::{Generation, MAX_ITEMS};
+use crate::{digest::Digest, rules::Rule};
+
+/// The most frames of one lane that may be on their way without a receipt.
+pub const MAX_WINDOW: usize = 8;
+/// How far the first item of a frame may be ahead of what is settled.
+pub const MAX_AHEAD: u64 = (MAX_WINDOW * MAX_ITEMS) as u64;
+/// Frames answered since the last claim that a receiver remembers: the newest.
+pub const MAX_ANSWERED: usize = 64;
+/// How many ways through the answered frames are tried before a claim counts as unproven.
+const MAX_STEPS: usize = 10_000;
+
+/// The running hash over the frames that were settled in one generation and lane, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Chain([u8; 32]);
+
+impl Chain {
+    /// Before the first frame: 32 zero bytes.
+    pub const START: Self = Self([0; 32]);
+
+    /// The chain once the frame with this digest is settled.
+    #[must_use]
+    pub fn then(self, frame: &Digest) -> Self {
+        let parts: [&[u8]; 2] = [&self.0, frame.as_bytes()];
+        Self(*Digest::labelled("portcullis chain v1", &parts).as_bytes())
+    }
+
+    /// Takes 32 bytes for a chain; `None` for any other length.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&Digest::from_bytes(self.0), f)
+    }
+}
+
+/// Where a frame stands, and what its sender claims to have settled before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The sender's generation.
+    pub generation: Generation,
+    /// The sequence number of its first item.
+    pub first_sequence: u64,
+    /// The sequence number after its last item.
+    pub next_sequence: u64,
+    /// Every item before this number is receipted and settled.
+    pub settled_sequence: u64,
+    /// The chain over the frames that are.
+    pub chain: Chain,
+    /// The digest of the frame.
+    pub digest: Digest,
+}
+
+/// A frame that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnsweredFrame {
+    /// The sequence number of its first item.
+    pub first_sequence: u64,
+    /// The sequence number after its last item.
+    pub next_sequence: u64,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Whether a receiver remembers all that it ever answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// It does.
+    Whole,
+    /// It was rolled back itself: what a sender claims beyond it is believed once.
+    RolledBack,
+}
+
+/// What a receiver holds of one sender in one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// The sender's generation.
+    pub generation: Generation,
+    /// What it claimed last to have settled.
+    pub settled_sequence: u64,
+    /// The chain it claimed last.
+    pub chain: Chain,
+    /// The frames answered since, in the order in which they were answered.
+    pub answered: Vec<AnsweredFrame>,
+}
+
+impl Witness {
+    /// What is held once the first frame of a generation is answered: its claim is believed.
+    #[must_use]
+    pub fn first(place: &Place) -> Self {
+        Self {
+            generation: place.generation,
+            settled_sequence: place.settled_sequence,
+            chain: place.chain,
+            answered: vec![place.answered()],
+        }
+    }
+
+    /// What is held once the next frame of the same generation is answered.
+    ///
+    /// # Errors
+    ///
+    /// [`Rule::Sequence`] if its sender was rolled back, [`Rule::Fork`] if its claim does not
+    /// follow from what was answered.
+    pub fn next(&self, place: &Place, memory: Memory) -> Result<Self, Rule> {
+        if place.settled_sequence < self.settled_sequence {
+            return Err(Rule::Sequence);
+        }
+        match (self.leads_to(place), memory) {
+            (Way::Found, _) | (Way::None | Way::TooMany, Memory::RolledBack) => {}
+            (Way::None, Memory::Whole) => return Err(Rule::Fork),
+            // Not proven to be a fork: a new generation settles it.
+            (Way::TooMany, Memory::Whole) => return Err(Rule::Sequence),
+        }
+        let newest = place.answered();
+        let mut answered: Vec<_> = self
+            .answered
+            .iter()
+            .filter(|frame| {
+                frame.first_sequence >= place.settled_sequence && frame.digest != newest.digest
+            })
+            .copied()
+            .collect();
+        answered.push(newest);
+        let excess = answered.len().saturating_sub(MAX_ANSWERED);
+        answered.drain(..excess);
+        Ok(Self {
+            generation: self.generation,
+            settled_sequence: place.settled_sequence,
+            chain: place.chain,
+            answered,
+        })
+    }
+
+    /// Whether the frames answered lead from the last claim to this one.
+    fn leads_to(&self, place: &Place) -> Way {
+        let mut search = Search {
+            answered: &self.answered,
+            goal: (place.settled_sequence, place.chain),
+            steps: 0,
+        };
+        search.from(self.settled_sequence, self.chain, 0)
+    }
+}
+
+impl Place {
+    const fn answered(&self) -> AnsweredFrame {
+        AnsweredFrame {
+            first_sequence: self.first_sequence,
+            next_sequence: self.next_sequence,
+            digest: self.digest,
+        }
+    }
+}
+
+enum Way {
+    Found,
+    None,
+    TooMany,
+}
+
+/// A search for a way through answered frames, each starting where the one before ends.
+struct Search<'a> {
+    answered: &'a [AnsweredFrame],
+    goal: (u64, Chain),
+    steps: usize,
+}
+
+impl Search<'_> {
+    /// Goes on from here with the frames answered at `after` or later: what is settled was
+    /// answered in this order. The newest first: an honest sender settles what it sent last.
+    fn from(&mut self, sequence: u64, chain: Chain, after: usize) -> Way {
+        if (sequence, chain) == self.goal {
+            return Way::Found;
+        }
+        if sequence >= self.goal.0 {
+            return Way::None;
+        }
+        let answered = self.answered;
+        for (at, frame) in answered.iter().enumerate().skip(after).rev() {
+            if frame.first_sequence != sequence || frame.next_sequence <= sequence {
+                continue;
+            }
+            self.steps += 1;
+            if self.steps > MAX_STEPS {
+                return Way::TooMany;
+            }
+            match self.from(frame.next_sequence, chain.then(&frame.digest), at + 1) {
+                Way::None => {}
+                end @ (Way::Found | Way::TooMany) => return end,
+            }
+        }
+        Way::None
+    }
+}
