@@ -32,6 +32,7 @@ use crate::{
         tls,
         trust::Trust,
     },
+    gossip::{RUMOURS_WAITING, Rumour},
     keyring::Keyring,
     metrics::Metrics,
     store::{
@@ -176,6 +177,7 @@ pub struct Core {
     parts: Parts,
     decider: watch::Sender<Arc<Decider>>,
     notices: broadcast::Sender<Notice>,
+    rumours: broadcast::Sender<Rumour>,
     /// How it stands with each peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
 }
@@ -187,6 +189,7 @@ impl Core {
         Self {
             decider: watch::Sender::new(Arc::clone(&parts.decider)),
             notices: broadcast::Sender::new(NOTICES_WAITING),
+            rumours: broadcast::Sender::new(RUMOURS_WAITING),
             peers: Mutex::new(BTreeMap::new()),
             parts,
         }
@@ -243,6 +246,26 @@ impl Core {
     #[must_use]
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         self.notices.subscribe()
+    }
+
+    /// Listens to what peers let show of the register that they hold.
+    #[must_use]
+    pub fn rumours(&self) -> broadcast::Receiver<Rumour> {
+        self.rumours.subscribe()
+    }
+
+    /// Tells what a peer let show; nobody listening is fine.
+    pub fn spread(&self, rumour: Rumour) {
+        if self.rumours.send(rumour).is_err() {
+            tracing::trace!("nobody listens to rumours");
+        }
+    }
+
+    /// Takes note of the epoch that a peer signed in a frame or receipt.
+    pub fn heard_epoch(&self, peer: &NodeId, epoch: u64) {
+        if epoch > self.decider.borrow().register().epoch {
+            self.spread(Rumour::Ahead(peer.clone()));
+        }
     }
 
     /// This node's keys.
@@ -422,6 +445,7 @@ impl Core {
     /// Tells that a peer answered a frame.
     pub fn settled(&self, peer: &NodeId, receipt: &Receipt) {
         let at = self.now();
+        self.heard_epoch(peer, receipt.register_epoch);
         self.with_peers(|peers| {
             let health = peers.entry(peer.clone()).or_default();
             health.last_receipt = Some(at);

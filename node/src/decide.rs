@@ -31,7 +31,7 @@ const BATCHES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 pub struct Decider {
     register: VerifiedRegister,
     roster: Roster,
-    engine: Engine,
+    engine: Arc<Engine>,
     own: AuthorityId,
     /// Guards the cache for the moment of a lookup; verifying happens outside of it.
     batches: Mutex<LruCache<[u8; 64], Remembered>>,
@@ -66,7 +66,7 @@ impl Decider {
     /// [`DeciderError::NotListed`] if this authority is no member.
     pub fn new(
         register: VerifiedRegister,
-        engine: Engine,
+        engine: impl Into<Arc<Engine>>,
         own: AuthorityId,
     ) -> Result<Self, DeciderError> {
         if !register.register().authorities.contains_key(&own) {
@@ -78,7 +78,7 @@ impl Decider {
         Ok(Self {
             roster: Roster::of(register.register()),
             register,
-            engine,
+            engine: engine.into(),
             own,
             batches: Mutex::new(LruCache::new(BATCHES)),
         })
@@ -98,8 +98,15 @@ impl Decider {
 
     /// The policy in force.
     #[must_use]
-    pub const fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The policy in force, for a decider of another epoch. What it remembers covers all that it
+    /// was asked about, the members' facts included, so that it may be shared.
+    #[must_use]
+    pub fn shared_engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
     }
 
     /// The members' facts as policy sees them.

@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod doctor;
 pub mod exchange;
 pub mod files;
+pub mod gossip;
 pub mod health;
 pub mod home;
 pub mod intake;

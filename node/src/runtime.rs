@@ -6,19 +6,15 @@
 //! ```
 //!
 //! `SIGHUP` (or the admin API) reloads register, policy, revocation lists and certificate, all
-//! or nothing: what does not load leaves the present state in force.
+//! or nothing: what does not load leaves the present state in force ([`reload`]). A new epoch of
+//! the register that a member brings, or `portcullis federation apply`, needs no reload.
 
-use std::{
-    collections::BTreeMap,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod reload;
+mod standing;
 
-use portcullis_policy::{Bundle, Engine, PolicyError};
-use portcullis_protocol::register::{Register, VerifiedRegister};
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use portcullis_policy::PolicyError;
 use tokio::{
     net::{TcpListener, UnixListener},
     task::JoinSet,
@@ -30,30 +26,33 @@ use crate::{
     clock::system_clock,
     config::Config,
     core::{Core, Me, Parts},
-    decide::{Decider, DeciderError},
+    decide::DeciderError,
     desk::{self, Desk},
     dispatch::{machine::Backoff, supervisor},
     exchange::{
-        certificate::Marking,
-        identity::{IdentityError, OwnIdentity},
+        identity::IdentityError,
         listener::{self, Listener},
         service, tls,
-        trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Trust, TrustError},
+        trust::{Trust, TrustError},
     },
     files::FileError,
+    gossip,
     home::Home,
     keyring::{Keyring, KeyringError},
-    membership::{ChainError, load_chain},
+    membership::ChainError,
     metrics::Metrics,
     observe,
     store::{
-        SqliteStore, Store, StoreError,
+        SqliteStore, Store, StoreError, Write,
         writer::{Writer, abort_on_disk_failure},
     },
 };
 
-/// Answers of policy that are remembered, about 1 KiB each.
-const MEMO: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+pub use reload::{Followed, Reloader};
+pub use standing::policy_files;
+pub(crate) use standing::{issued_by, revocation_lists};
+
+use standing::{Standing, missing_epochs};
 
 /// How long frames under way may take to finish once the node is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -100,6 +99,27 @@ pub enum StartError {
         /// The epoch in force.
         present: u64,
     },
+    /// The home lacks epochs that this node has seen (RG-10).
+    #[error(
+        "RG-10: the newest register in the home is epoch {found}, this node has seen epoch {seen}; put the missing epochs back into `register/`, or fetch them from a member and apply them"
+    )]
+    RolledBack {
+        /// The epoch in the home.
+        found: u64,
+        /// The newest epoch seen.
+        seen: u64,
+    },
+    /// The home holds another epoch than this node has seen.
+    #[error(
+        "RG-05: epoch {epoch} in the home is another one than this node has seen before; someone signed a fork: call the governance"
+    )]
+    Forked {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The work was cut short.
+    #[error("the work was cut short; try again")]
+    CutShort,
     /// A folder cannot be read.
     #[error("`{path}` cannot be read: {source}")]
     Folder {
@@ -151,17 +171,12 @@ impl Node {
     pub async fn prepare(home: Home, config: Config) -> Result<Self, StartError> {
         let (core, writer) = load(&home, &config)?;
         let core = Arc::new(core);
-        let reloader = Arc::new(Reloader {
-            core: Arc::clone(&core),
-            home,
-            config: config.clone(),
-            turn: Mutex::new(()),
-        });
-        let desk = desk::Setup::load(reloader.home.folder())?;
+        let reloader = Arc::new(Reloader::new(Arc::clone(&core), home, config.clone()));
+        let desk = desk::Setup::load(reloader.home().folder())?;
         let desk = Arc::new(Desk::new(Arc::clone(&core), desk));
         let exchange = bind(config.listen).await?;
         let metrics = bind(config.metrics).await?;
-        let admin = server::bind(&reloader.home.socket(), config.admin_access).await?;
+        let admin = server::bind(&reloader.home().socket(), config.admin_access).await?;
         Ok(Self {
             core,
             reloader,
@@ -224,6 +239,11 @@ impl Node {
         parts.spawn(supervisor::run(Arc::clone(&core), shutdown.clone()));
         parts.spawn(serve_metrics(metrics, Arc::clone(&core), shutdown.clone()));
         parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
+        parts.spawn(gossip::run(
+            Arc::clone(&core),
+            Arc::clone(&reloader),
+            shutdown.clone(),
+        ));
         parts.spawn(serve_admin(
             admin,
             Admin {
@@ -287,6 +307,8 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer), StartError> {
     let keyring = Keyring::load(home, &config.key)?;
     let standing = Standing::load(home, config, &keyring)?;
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&home.data(), &keyring.store)?);
+    let missing = missing_epochs(&standing.epochs, &store.registers()?)?;
+    store.commit(missing.into_iter().map(Write::Register).collect())?;
     let (stopper, writer) = Writer::start(Arc::clone(&store), abort_on_disk_failure())?;
     let backoff = Backoff {
         first_ms: millis(config.retry.first),
@@ -315,192 +337,6 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer), StartError> {
 
 fn millis(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Takes up a changed register, policy, certificate or revocation list of a running node.
-pub struct Reloader {
-    core: Arc<Core>,
-    home: Home,
-    config: Config,
-    /// Guards nothing but the order of reloads.
-    turn: Mutex<()>,
-}
-
-impl Reloader {
-    /// Loads everything anew and puts it in force; what does not load changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] says what did not load.
-    pub fn reload(&self) -> Result<(), StartError> {
-        // One after the other: the older of two must not be put in force after the newer.
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let keyring = self.core.keyring();
-        let standing = Standing::load(&self.home, &self.config, keyring)?;
-        let found = standing.decider.register().epoch;
-        let present = self.core.decider().register().epoch;
-        if found < present {
-            return Err(StartError::Older { found, present });
-        }
-        let (chain, key) = (&standing.chain, keyring.tls_key_pem()?);
-        self.core
-            .identity()
-            .replace_from_pem(chain, key.as_bytes())?;
-        self.core.trust().replace(standing.trust);
-        self.core.replace_decider(Arc::new(standing.decider));
-        tracing::info!("register, policy, certificate and revocation lists were loaded again");
-        Ok(())
-    }
-
-    /// The node's home.
-    #[must_use]
-    pub const fn home(&self) -> &Home {
-        &self.home
-    }
-
-    /// The configuration it started with.
-    #[must_use]
-    pub const fn config(&self) -> &Config {
-        &self.config
-    }
-}
-
-/// What a reload replaces, loaded and checked whole.
-struct Standing {
-    decider: Decider,
-    trust: PeerTrust,
-    identity: OwnIdentity,
-    /// The certificate chain that `identity` shows, in PEM.
-    chain: Vec<u8>,
-}
-
-impl Standing {
-    fn load(home: &Home, config: &Config, keyring: &Keyring) -> Result<Self, StartError> {
-        let register = load_chain(home, &config.register_pin)?;
-        let chain = crate::files::read(&home.certificate())?;
-        let identity = own_identity(&chain, keyring, register.register())?;
-        let trust = peer_trust(home, register.register())?;
-        let decider = decider(home, config, register)?;
-        Ok(Self {
-            decider,
-            trust,
-            identity,
-            chain,
-        })
-    }
-}
-
-fn decider(
-    home: &Home,
-    config: &Config,
-    register: VerifiedRegister,
-) -> Result<Decider, StartError> {
-    let bundle = Bundle::from_files(&policy_files(&home.policy())?)?;
-    let engine = Engine::new(bundle, MEMO)?;
-    Ok(Decider::new(register, engine, config.authority.clone())?)
-}
-
-fn own_identity(
-    chain: &[u8],
-    keyring: &Keyring,
-    register: &Register,
-) -> Result<OwnIdentity, StartError> {
-    let identity = OwnIdentity::from_pem(chain, keyring.tls_key_pem()?.as_bytes())?;
-    if identity.certificate().marking() == Marking::Development && !register.development {
-        return Err(StartError::DevelopmentCertificate);
-    }
-    Ok(identity)
-}
-
-/// The policies of a folder: every `*.cedar` file by name; no folder is no policy of one's own.
-///
-/// # Errors
-///
-/// [`StartError::Folder`] if folder or file cannot be read.
-pub fn policy_files(folder: &Path) -> Result<BTreeMap<String, String>, StartError> {
-    files_named(folder, "cedar")?
-        .into_iter()
-        .map(|path| {
-            let text = std::fs::read_to_string(&path).map_err(|source| StartError::Folder {
-                path: path.clone(),
-                source,
-            })?;
-            let name = path.file_name().unwrap_or_default();
-            Ok((name.to_string_lossy().into_owned(), text))
-        })
-        .collect()
-}
-
-/// The files of a folder with this extension, by name; none if there is no folder.
-fn files_named(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, StartError> {
-    let failed = |source| StartError::Folder {
-        path: folder.to_owned(),
-        source,
-    };
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|found| found == extension) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// What the register and the revocation lists say of the peers. A list counts for the node whose
-/// trust anchor's subject issued it.
-fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, StartError> {
-    let lists = revocation_lists(home)?;
-    let facts: Vec<PeerFacts> = register
-        .nodes()
-        .map(|(_, node)| PeerFacts {
-            node: node.id.clone(),
-            dns_name: node.dns_name.clone(),
-            uri: node.uri(&register.federation),
-            trust_anchor: CertificateDer::from(node.trust_anchor.clone()),
-            revocation_lists: lists
-                .iter()
-                .filter(|list| issued_by(list, &node.trust_anchor))
-                .cloned()
-                .collect(),
-        })
-        .collect();
-    let development = if register.development {
-        DevelopmentCertificates::Accepted
-    } else {
-        DevelopmentCertificates::Refused
-    };
-    Ok(PeerTrust::new(facts, development)?)
-}
-
-/// The revocation lists in a home.
-pub(crate) fn revocation_lists(
-    home: &Home,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, StartError> {
-    files_named(&home.revocation_lists(), "crl")?
-        .into_iter()
-        .map(|path| {
-            CertificateRevocationListDer::from_pem_file(&path)
-                .map_err(|_| StartError::RevocationList(path))
-        })
-        .collect()
-}
-
-/// Whether a list names the anchor's subject as its issuer. The verifier checks its signature.
-pub(crate) fn issued_by(list: &CertificateRevocationListDer<'_>, anchor: &[u8]) -> bool {
-    use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
-    let issuer = CertificateRevocationList::from_der(list).ok();
-    let subject = X509Certificate::from_der(anchor).ok();
-    match (issuer, subject) {
-        (Some((_, list)), Some((_, anchor))) => list.issuer().as_raw() == anchor.subject().as_raw(),
-        (Some(_) | None, Some(_) | None) => false,
-    }
 }
 
 /// Why `portcullis run` ended other than by being told to.
@@ -545,15 +381,9 @@ async fn signals(reloader: Arc<Reloader>, shutdown: CancellationToken) -> std::i
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                let reloader = Arc::clone(&reloader);
-                let done = tokio::task::spawn_blocking(move || reloader.reload()).await;
-                match done {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(%error, "nothing was reloaded; the present state stays in force"),
-                    Err(error) => tracing::error!(%error, "the reload was cut short"),
-                }
-            }
+            _ = hangup.recv() => if let Err(error) = reloader.reload().await {
+                tracing::error!(%error, "nothing was reloaded; the present state stays in force");
+            },
         }
     }
     tracing::info!("stopping");

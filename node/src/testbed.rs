@@ -10,8 +10,8 @@ use portcullis_protocol::{
     marking::{Marking, Purpose, Tlp},
     record::Kind,
     register::{
-        Authority, AuthorityKind, LegalRegime, Node, Register, RegisteredKey, SignedRegister,
-        VerifiedRegister,
+        Authority, AuthorityKind, FreshnessKeys, LegalRegime, Node, Register, RegisteredKey,
+        SignedRegister, VerifiedRegister,
     },
     seal::{Draft, Entropy, SealedRecord, Sealer},
     time::Timestamp,
@@ -41,6 +41,7 @@ pub(crate) fn key(node: u8, usage: KeyUse) -> SigningKey {
         KeyUse::Agreement => 4,
         KeyUse::Governance => 5,
         KeyUse::Person => 6,
+        KeyUse::Freshness => 7,
     };
     SigningKey::from_seed(usage, [node * 16 + number; 32])
 }
@@ -89,6 +90,7 @@ pub(crate) fn register() -> VerifiedRegister {
         development: true,
         threshold: 1,
         governance: vec![key(9, KeyUse::Governance).public()],
+        freshness: FreshnessKeys::default(),
         authorities,
         issued_at: NOW,
     };

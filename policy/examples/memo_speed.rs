@@ -12,7 +12,7 @@ use portcullis_protocol::{
     keys::KeyId,
     marking::{Marking, Purpose, Tlp},
     record::{Header, Kind, RecordId, RootTag, SectionEntry, SectionTag},
-    register::{Authority, AuthorityKind, LegalRegime, Register},
+    register::{Authority, AuthorityKind, FreshnessKeys, LegalRegime, Register},
     time::Timestamp,
 };
 
@@ -70,6 +70,7 @@ fn register() -> Result<Register, Box<dyn Error>> {
         development: true,
         threshold: 1,
         governance: Vec::new(),
+        freshness: FreshnessKeys::default(),
         authorities: members.into_iter().map(|it| (it.id.clone(), it)).collect(),
         issued_at: Timestamp::from_millis(0),
     })

@@ -9,7 +9,7 @@ use portcullis_protocol::{
     keys::KeyId,
     marking::{Marking, Purpose, Tlp},
     record::{Form, Header, Kind, RecordId, RootTag, SectionEntry, SectionTag},
-    register::{Authority, AuthorityKind, LegalRegime, Register},
+    register::{Authority, AuthorityKind, FreshnessKeys, LegalRegime, Register},
     time::Timestamp,
 };
 
@@ -64,6 +64,7 @@ pub(crate) fn register() -> Register {
         development: true,
         threshold: 1,
         governance: Vec::new(),
+        freshness: FreshnessKeys::default(),
         authorities: authorities
             .into_iter()
             .map(|authority| (authority.id.clone(), authority))

@@ -26,6 +26,8 @@ pub enum KeyUse {
     Governance,
     /// Signs the acts of a person.
     Person,
+    /// Signs, online, that a register is the newest.
+    Freshness,
 }
 
 impl KeyUse {
@@ -39,6 +41,7 @@ impl KeyUse {
             Self::Agreement => "agreement",
             Self::Governance => "governance",
             Self::Person => "person",
+            Self::Freshness => "freshness",
         }
     }
 
@@ -50,6 +53,7 @@ impl KeyUse {
             Self::Agreement => 4,
             Self::Governance => 5,
             Self::Person => 6,
+            Self::Freshness => 7,
         }
     }
 }
@@ -69,6 +73,7 @@ impl From<KeyUse> for wire::KeyUse {
             KeyUse::Agreement => Self::Agreement,
             KeyUse::Governance => Self::Governance,
             KeyUse::Person => Self::Person,
+            KeyUse::Freshness => Self::Freshness,
         }
     }
 }

@@ -146,6 +146,35 @@ rules! {
     DevelopmentKeys = "RG-09", "worthless development keys outside of a development federation",
         "make real keys with `portcullis init` and a certificate of the authority's own CA";
 
+    RolledBack = "RG-10", "register older than one this node has seen",
+        "the newest epochs are missing from `register/`: put them back, or fetch them from a member and apply them";
+
+    // ---- what members tell each other about trust ----
+    TrustUnreadable = "TR-01", "unreadable question or answer about trust",
+        "it cannot be read; update the older side";
+    TrustFederation = "TR-02", "question about trust in another federation",
+        "check that both nodes name the same federation in their configuration";
+    FreshnessUnreadable = "FR-01", "unreadable freshness statement",
+        "the statement is damaged; make it again with `portcullis federation freshness`";
+    FreshnessFederation = "FR-02", "freshness statement of another federation",
+        "it was made for another federation; look at who passed it on";
+    FreshnessSignatures = "FR-03", "freshness statement with too few signatures",
+        "enough of the freshness keys that the register lists must sign it";
+    FreshnessRegister = "FR-04", "freshness statement for another register",
+        "it speaks of another epoch than the one in force here; fetch the newest register, or make the statement again";
+    FreshnessTime = "FR-05", "freshness statement whose time cannot be",
+        "it is valid for at most 48 hours from its issue, which must not lie ahead; check the clock of who signed it";
+    SuspensionUnreadable = "SU-01", "unreadable suspension",
+        "it is damaged, or says more than a suspension can say; make it again with `portcullis federation suspend`";
+    SuspensionFederation = "SU-02", "suspension in another federation",
+        "it was made for another federation; look at who passed it on";
+    SuspensionSignature = "SU-03", "suspension not signed by a governance key",
+        "one of the governance keys that the register lists must sign it";
+    SuspensionTime = "SU-04", "suspension whose time or epoch does not hold",
+        "it lasts 72 hours at most, begins now and names the epoch in force; make it again";
+    SuspensionRepeated = "SU-05", "suspension repeated by the same key",
+        "a key suspends an authority once in an epoch; for longer, enough of the governance must sign a new register";
+
     // ---- the connection ----
     PeerCertificate = "TL-01", "peer certificate that does not fit the register",
         "its names or its issuer are not those of the register's node; renew the certificate or the register";

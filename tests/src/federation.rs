@@ -24,7 +24,7 @@ use portcullis_node::{
     home::Home,
     keyring::Keyring,
     membership,
-    runtime::Node,
+    runtime::{Node, Reloader},
     secret::KeySource,
     setup::{NewNode, init},
 };
@@ -33,8 +33,8 @@ use portcullis_protocol::{
     identifiers::{AuthorityId, FederationId},
     keys::{KeyUse, SigningKey},
     register::{
-        Authority, AuthorityKind, LegalRegime, Node as RegisteredNode, Register, RegisteredKey,
-        SignedRegister,
+        Authority, AuthorityKind, FreshnessKeys, LegalRegime, Node as RegisteredNode, Register,
+        RegisteredKey, SignedRegister,
     },
     time::Timestamp,
 };
@@ -55,6 +55,8 @@ pub struct Running {
     pub core: Arc<Core>,
     /// Its home.
     pub home: Home,
+    /// What takes up changes in its home.
+    pub reloader: Arc<Reloader>,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -65,12 +67,14 @@ impl Running {
         let config = Config::load(&home.config()).unwrap();
         let node = Node::prepare(home.clone(), config).await.unwrap();
         let core = Arc::clone(node.core());
+        let reloader = Arc::clone(node.reloader());
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
         let serving = tokio::spawn(async move { node.serve(token).await.unwrap() });
         Self {
             core,
             home,
+            reloader,
             shutdown,
             serving,
         }
@@ -89,6 +93,8 @@ pub struct Federation {
     homes: BTreeMap<AuthorityId, Home>,
     /// The newest epoch.
     pub register: Register,
+    /// The newest epoch with its signatures.
+    signed: SignedRegister,
     folder: TempDir,
 }
 
@@ -104,7 +110,7 @@ impl Federation {
     pub fn new(members: &[Member]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = portcullis_node::clock::system_clock()();
-        let governance = SigningKey::from_seed(KeyUse::Governance, [77; 32]);
+        let governance = governance_key();
         let first = first_epoch(&governance, now);
         let made: Vec<Made> = members
             .iter()
@@ -137,8 +143,21 @@ impl Federation {
                 .map(|made| (made.authority.id, made.home))
                 .collect(),
             register,
+            signed: second,
             folder,
         }
+    }
+
+    /// Makes and signs the next epoch, which differs by `change`, and lays it into one home.
+    pub fn next_epoch(&mut self, at: &str, change: impl FnOnce(&mut Register)) {
+        self.register.epoch += 1;
+        self.register.previous = Some(self.signed.digest());
+        change(&mut self.register);
+        let mut signed = SignedRegister::unsigned(&self.register).unwrap();
+        signed.sign(&governance_key()).unwrap();
+        let path = membership::epoch_path(&self.home(at), self.register.epoch);
+        std::fs::write(path, signed.encode()).unwrap();
+        self.signed = signed;
     }
 
     /// The home of a member.
@@ -163,6 +182,12 @@ impl Federation {
     }
 }
 
+/// The one key that governs every test federation.
+#[must_use]
+pub fn governance_key() -> SigningKey {
+    SigningKey::from_seed(KeyUse::Governance, [77; 32])
+}
+
 /// An epoch without members: its digest is what every node is pinned to.
 fn first_epoch(governance: &SigningKey, now: Timestamp) -> SignedRegister {
     let mut first = SignedRegister::unsigned(&Register {
@@ -172,6 +197,7 @@ fn first_epoch(governance: &SigningKey, now: Timestamp) -> SignedRegister {
         development: true,
         threshold: 1,
         governance: vec![governance.public()],
+        freshness: FreshnessKeys::default(),
         authorities: BTreeMap::new(),
         issued_at: now,
     })

@@ -15,7 +15,7 @@ use portcullis_protocol::{
     digest::Digest,
     identifiers::FederationId,
     keys::{KeyUse, PublicKey, SigningKey},
-    register::{Authority, Node, Register, RegisteredKey, SignedRegister},
+    register::{Authority, FreshnessKeys, Node, Register, RegisteredKey, SignedRegister},
     seal::Entropy as _,
     time::Timestamp,
 };
@@ -200,6 +200,7 @@ fn signed_register(made: &[Made], now: Timestamp) -> Result<SignedRegister, Demo
         development: true,
         threshold,
         governance: governance.iter().map(SigningKey::public).collect(),
+        freshness: FreshnessKeys::default(),
         authorities: made
             .iter()
             .map(|made| Ok((made.member.authority.clone(), authority(made)?)))

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use portcullis_protocol::{
     frame::{check_frame_size, check_receipt_size},
+    gossip::{check_answer_size, check_ask_size},
     rules::Rule,
     verify::Refusal,
     wire,
@@ -37,6 +38,18 @@ impl Limited for wire::Frame {
 impl Limited for wire::Receipt {
     fn check_size(encoded: &[u8]) -> Result<(), Refusal> {
         check_receipt_size(encoded)
+    }
+}
+
+impl Limited for wire::TrustAsk {
+    fn check_size(encoded: &[u8]) -> Result<(), Refusal> {
+        check_ask_size(encoded)
+    }
+}
+
+impl Limited for wire::TrustAnswer {
+    fn check_size(encoded: &[u8]) -> Result<(), Refusal> {
+        check_answer_size(encoded)
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use portcullis_protocol::{
     frame::{Answering, FrameError, Hop, Lane, MAX_FRAME_BYTES, MAX_ITEMS, ReceivedFrame},
+    gossip::MAX_ANSWER_BYTES,
     identifiers::NodeId,
     rules::Rule,
     time::Timestamp,
@@ -30,6 +31,7 @@ use super::{
 use crate::{
     core::{Admitted, Core},
     decide::Decider,
+    gossip::standing::{self, AnswerError},
     intake::Judge,
     store::{Event, Intake, Judgement, Write, Written},
 };
@@ -46,6 +48,9 @@ pub(crate) const MAX_RECEIPT_BYTES: usize = 256 << 10;
 /// Delivery streams of one peer: one a lane, and as many that it gave up and we have not noticed.
 const STREAMS_PER_PEER: usize = 2 * Lane::ALL.len();
 
+/// Questions of one peer about trust that are answered at the same time.
+const QUESTIONS_PER_PEER: usize = 2;
+
 /// The service with its limits, to be served by a tonic server. On `stop` it takes no more frames
 /// and ends its streams.
 #[must_use]
@@ -53,17 +58,19 @@ pub fn server(core: Arc<Core>, stop: CancellationToken) -> ExchangeServer<Servic
     let service = Service {
         core,
         streams: Tally::new(STREAMS_PER_PEER),
+        questions: Tally::new(QUESTIONS_PER_PEER),
         stop,
     };
     ExchangeServer::new(service)
         .max_decoding_message_size(MAX_FRAME_BYTES + ENCODING_SLACK)
-        .max_encoding_message_size(MAX_RECEIPT_BYTES)
+        .max_encoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
 }
 
 /// Takes frames from peers.
 pub struct Service {
     core: Arc<Core>,
     streams: Tally<NodeId>,
+    questions: Tally<NodeId>,
     stop: CancellationToken,
 }
 
@@ -75,11 +82,7 @@ impl Exchange for Service {
         &self,
         request: Request<Streaming<wire::Frame>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        let peer = request
-            .extensions()
-            .get::<Peer>()
-            .map(|peer| peer.node.clone())
-            .ok_or_else(|| Status::unauthenticated("the connection names no peer"))?;
+        let peer = peer_of(&request)?;
         let place = self.streams.take(peer.clone()).ok_or_else(|| {
             Status::resource_exhausted("as many delivery streams as a peer may have are open")
         })?;
@@ -91,6 +94,34 @@ impl Exchange for Service {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+
+    async fn compare(
+        &self,
+        request: Request<wire::TrustAsk>,
+    ) -> Result<Response<wire::TrustAnswer>, Status> {
+        let peer = peer_of(&request)?;
+        let place = self.questions.take(peer.clone()).ok_or_else(|| {
+            Status::resource_exhausted("as many questions as a peer may ask are open")
+        })?;
+        let (core, ask) = (Arc::clone(&self.core), request.into_inner());
+        let answered = tokio::task::spawn_blocking(move || standing::answer(&core, &peer, ask))
+            .await
+            .map_err(|error| internal(&error))?;
+        drop(place);
+        match answered {
+            Ok(answer) => Ok(Response::new(answer.to_wire())),
+            Err(AnswerError::Refused(refusal)) => {
+                Err(Status::invalid_argument(refusal.to_string()))
+            }
+            Err(AnswerError::Store(error)) => Err(internal(&error)),
+        }
+    }
+}
+
+fn peer_of<T>(request: &Request<T>) -> Result<NodeId, Status> {
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|peer| peer.node.clone())
+        .ok_or_else(|| Status::unauthenticated("the connection names no peer"))
 }
 
 /// Answers the frames of one stream until it ends or the peer goes away.
@@ -249,6 +280,7 @@ impl Reception {
                 return Ok(Judged::Refused(Box::new(Refused { receipt, event })));
             }
         };
+        self.core.heard_epoch(&self.peer, frame.head.register_epoch);
         if register.node(&self.peer).is_none() {
             let event = self.event("the register lists the peer no more");
             let receipt = self.refuse(&frame, Rule::FrameSender)?;

@@ -247,6 +247,16 @@ impl PeerTrust {
         Ok(trust)
     }
 
+    /// A snapshot in which nobody is a peer.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            by_uri: BTreeMap::new(),
+            development: DevelopmentCertificates::Refused,
+        }
+    }
+
     fn add(&mut self, facts: PeerFacts) -> Result<(), TrustError> {
         let (node, uri) = (facts.node.clone(), facts.uri.clone());
         let peer = TrustedPeer::new(facts)?;

@@ -62,11 +62,49 @@ impl ChainError {
 ///
 /// [`ChainError`] if there is none or one is refused.
 pub fn load_chain(home: &Home, pin: &Digest) -> Result<VerifiedRegister, ChainError> {
+    newest(load_epochs(home, pin)?, home)
+}
+
+/// Loads every epoch in a node's home, ascending, each verified after the one before.
+///
+/// # Errors
+///
+/// [`ChainError`] if there is none or one is refused.
+pub fn load_epochs(home: &Home, pin: &Digest) -> Result<Vec<VerifiedRegister>, ChainError> {
     let paths = files::list(&home.register(), EXTENSION)?;
     if paths.is_empty() {
         return Err(ChainError::None(home.register()));
     }
-    verify_files(&paths, pin)
+    verified(&paths, pin)
+}
+
+fn newest(mut epochs: Vec<VerifiedRegister>, home: &Home) -> Result<VerifiedRegister, ChainError> {
+    epochs
+        .pop()
+        .ok_or_else(|| ChainError::None(home.register()))
+}
+
+/// Adds epochs that were verified to those that a home holds. One that is there already, octet
+/// for octet the same content, is passed over.
+///
+/// # Errors
+///
+/// [`ChainError`] if a file cannot be written, or another epoch has its number.
+pub fn append(home: &Home, epochs: &[VerifiedRegister]) -> Result<(), ChainError> {
+    files::create_folder(&home.register())?;
+    for verified in epochs {
+        let path = epoch_path(home, verified.register().epoch);
+        match files::create(&path, &verified.signed().encode(), Access::Everyone) {
+            Ok(()) => {}
+            Err(error @ FileError::Exists { .. }) => {
+                if read_epoch(&path)?.digest() != verified.digest() {
+                    return Err(error.into());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Verifies epochs that lie in files, the first against the pin, and gives the newest. The files
@@ -76,15 +114,21 @@ pub fn load_chain(home: &Home, pin: &Digest) -> Result<VerifiedRegister, ChainEr
 ///
 /// [`ChainError`] if one is refused, or there is none.
 pub fn verify_files(paths: &[PathBuf], pin: &Digest) -> Result<VerifiedRegister, ChainError> {
-    let mut newest: Option<VerifiedRegister> = None;
+    verified(paths, pin)?
+        .pop()
+        .ok_or_else(|| ChainError::None(PathBuf::from("the files named")))
+}
+
+fn verified(paths: &[PathBuf], pin: &Digest) -> Result<Vec<VerifiedRegister>, ChainError> {
+    let mut epochs: Vec<VerifiedRegister> = Vec::new();
     for (path, epoch) in in_order(paths)? {
-        let verified = match &newest {
+        let verified = match epochs.last() {
             None => VerifiedRegister::first(epoch, pin),
             Some(present) => present.next(epoch),
         };
-        newest = Some(verified.map_err(|refusal| ChainError::refused(&path, refusal))?);
+        epochs.push(verified.map_err(|refusal| ChainError::refused(&path, refusal))?);
     }
-    newest.ok_or_else(|| ChainError::None(PathBuf::from("the files named")))
+    Ok(epochs)
 }
 
 /// Installs epochs in a home after the ones it holds, and gives the newest. An epoch that the home
@@ -111,12 +155,8 @@ pub fn install(
         };
         held.push(verified.map_err(|refusal| ChainError::refused(&path, refusal))?);
     }
-    files::create_folder(&home.register())?;
     // In their order: if the process is killed between two, what is there is still a chain.
-    for verified in held.iter().skip(before) {
-        let path = epoch_path(home, verified.register().epoch);
-        files::create(&path, &verified.signed().encode(), Access::Everyone)?;
-    }
+    append(home, held.get(before..).unwrap_or_default())?;
     held.pop().ok_or_else(|| ChainError::None(home.register()))
 }
 

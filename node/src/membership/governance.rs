@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_protocol::{
     identifiers::FederationId,
     keys::{KeyId, PublicKey, SigningKey},
-    register::{Register, RegisterError, SignedRegister},
+    register::{FreshnessKeys, Register, RegisterError, SignedRegister},
     statement::SignatureError,
     time::Timestamp,
 };
@@ -42,6 +42,7 @@ pub fn found(
         development,
         threshold,
         governance,
+        freshness: FreshnessKeys::default(),
         authorities: BTreeMap::new(),
         issued_at: now,
     })?)

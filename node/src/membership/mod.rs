@@ -15,7 +15,9 @@ mod governance;
 mod request;
 
 pub use admit::{Admission, AdmitError, Admitted, admit};
-pub use chain::{ChainError, epoch_path, install, load_chain, read_epoch, verify_files};
+pub use chain::{
+    ChainError, append, epoch_path, install, load_chain, load_epochs, read_epoch, verify_files,
+};
 pub use governance::{FoundError, SignError, Signatures, found, sign};
 pub use request::{MemberFacts, RequestError, make_request, read_request};
 

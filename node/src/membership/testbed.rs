@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use portcullis_protocol::{
     digest::Digest,
     keys::{KeyUse, SigningKey},
-    register::{Register, SignedRegister},
+    register::{FreshnessKeys, Register, SignedRegister},
     time::Timestamp,
 };
 
@@ -38,6 +38,7 @@ impl Governance {
             development: false,
             threshold: 2,
             governance: self.keys.iter().map(SigningKey::public).collect(),
+            freshness: FreshnessKeys::default(),
             authorities: BTreeMap::new(),
             issued_at: Timestamp::from_millis(issued_at),
         }

@@ -30,6 +30,7 @@ pub use sent::{Awaited, SentFrame};
 pub use size::{check_frame_size, check_receipt_size};
 
 pub(crate) use receipt::is_reason;
+pub(crate) use size::check_count;
 
 use crate::{
     digest::Digest,

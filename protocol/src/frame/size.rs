@@ -49,7 +49,8 @@ fn check_bytes(encoded: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::new(Rule::Oversized, detail))
 }
 
-fn check_count(encoded: &[u8], number: u64, most: usize) -> Result<(), Refusal> {
+/// Checks how often a repeated field stands in an encoded message.
+pub(crate) fn check_count(encoded: &[u8], number: u64, most: usize) -> Result<(), Refusal> {
     let mut count = 0_usize;
     for field in Fields(encoded) {
         count += usize::from(field?.number == number);

@@ -7,7 +7,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Authority, AuthorityKind, LegalRegime, Node, Register, RegisteredKey, node_uri};
+use super::{
+    Authority, AuthorityKind, FreshnessKeys, LegalRegime, Node, Register, RegisteredKey, node_uri,
+};
 use crate::{
     digest::Digest,
     identifiers::{AuthorityId, FederationId, NodeId},
@@ -50,10 +52,10 @@ pub enum RegisterError {
     #[error("a time of zero or an id under another name would be lost")]
     Lossy,
     /// The threshold cannot be met.
-    #[error(
-        "a threshold of {threshold} with {keys} governance keys can never be met, or needs nobody"
-    )]
+    #[error("a threshold of {threshold} with {keys} {of} keys can never be met, or needs nobody")]
     Threshold {
+        /// The use of the keys.
+        of: &'static str,
         /// The threshold.
         threshold: u32,
         /// How many keys there are.
@@ -132,6 +134,7 @@ fn key_use(number: i32) -> Option<KeyUse> {
         wire::KeyUse::Log => Some(KeyUse::Log),
         wire::KeyUse::Agreement => Some(KeyUse::Agreement),
         wire::KeyUse::Governance => Some(KeyUse::Governance),
+        wire::KeyUse::Freshness => Some(KeyUse::Freshness),
         // A person's key is never in the register.
         wire::KeyUse::Person | wire::KeyUse::Unspecified => None,
     }
@@ -224,9 +227,10 @@ impl Node {
             .into_iter()
             .map(|key| registered_key(key, &of))
             .collect::<Result<Vec<_>, _>>()?;
+        let of_the_federation = [KeyUse::Governance, KeyUse::Freshness];
         if keys
             .iter()
-            .any(|key| key.public.usage() == KeyUse::Governance)
+            .any(|key| of_the_federation.contains(&key.public.usage()))
         {
             return Err(field(&of, "key use"));
         }
@@ -363,6 +367,8 @@ impl From<&Register> for wire::Register {
                 .map(|authority| authority.to_wire(&register.federation))
                 .collect(),
             issued_at_ms: register.issued_at.as_millis(),
+            freshness_threshold: register.freshness.threshold,
+            freshness: register.freshness.keys.iter().map(wire_key).collect(),
         }
     }
 }
@@ -380,6 +386,8 @@ impl TryFrom<wire::Register> for Register {
             governance,
             authorities,
             issued_at_ms,
+            freshness_threshold,
+            freshness,
         } = wire;
         const OF: &str = "register";
         let federation: FederationId = federation.parse().map_err(|_| field(OF, "federation"))?;
@@ -394,8 +402,15 @@ impl TryFrom<wire::Register> for Register {
         if authorities.len() > MAX_AUTHORITIES || governance.len() > MAX_KEYS {
             return Err(field(OF, "authorities"));
         }
+        if freshness.len() > MAX_KEYS {
+            return Err(field(OF, "freshness"));
+        }
         let register = Self {
-            governance: governance_keys(governance)?,
+            governance: federation_keys(governance, KeyUse::Governance)?,
+            freshness: FreshnessKeys {
+                threshold: freshness_threshold,
+                keys: federation_keys(freshness, KeyUse::Freshness)?,
+            },
             authorities: members(authorities, &federation)?,
             federation,
             epoch,
@@ -411,18 +426,18 @@ impl TryFrom<wire::Register> for Register {
     }
 }
 
-fn governance_keys(keys: Vec<wire::Key>) -> Result<Vec<PublicKey>, RegisterError> {
+/// The keys of the federation itself for one use.
+fn federation_keys(keys: Vec<wire::Key>, usage: KeyUse) -> Result<Vec<PublicKey>, RegisterError> {
     keys.into_iter()
-        .map(|key| registered_key(key, "governance"))
         .map(|key| {
-            let key = key?;
-            if key.public.usage() != KeyUse::Governance {
-                return Err(field("governance", "key use"));
+            let key = registered_key(key, usage.name())?;
+            if key.public.usage() != usage {
+                return Err(field(usage.name(), "key use"));
             }
-            // A governance key ends by no longer being listed.
+            // Such a key ends by no longer being listed.
             match key.standing() {
                 KeyStanding::InForce => Ok(key.public),
-                KeyStanding::EndedSince(_) => Err(field("governance", "key end")),
+                KeyStanding::EndedSince(_) => Err(field(usage.name(), "key end")),
             }
         })
         .collect()
@@ -447,16 +462,23 @@ fn members(
 }
 
 fn check_threshold(register: &Register) -> Result<(), RegisterError> {
-    let keys = register.governance.len();
-    let met = (1..=keys).contains(&usize::try_from(register.threshold).unwrap_or(usize::MAX));
-    if met {
-        Ok(())
-    } else {
-        Err(RegisterError::Threshold {
-            threshold: register.threshold,
-            keys,
-        })
+    can_be_met("governance", register.threshold, register.governance.len())?;
+    let FreshnessKeys { threshold, keys } = &register.freshness;
+    if *threshold == 0 && keys.is_empty() {
+        return Ok(());
     }
+    can_be_met("freshness", *threshold, keys.len())
+}
+
+fn can_be_met(of: &'static str, threshold: u32, keys: usize) -> Result<(), RegisterError> {
+    if (1..=keys).contains(&usize::try_from(threshold).unwrap_or(usize::MAX)) {
+        return Ok(());
+    }
+    Err(RegisterError::Threshold {
+        of,
+        threshold,
+        keys,
+    })
 }
 
 /// Ids, names, addresses and keys each stand once in the whole federation.
@@ -481,7 +503,7 @@ fn check_unique(register: &Register) -> Result<(), RegisterError> {
             )?;
         }
     }
-    for key in &register.governance {
+    for key in register.governance.iter().chain(&register.freshness.keys) {
         once("key", data_encoding::HEXLOWER.encode(&key.to_bytes()))?;
     }
     Ok(())

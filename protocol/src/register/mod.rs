@@ -142,6 +142,15 @@ pub struct Authority {
     pub contact: String,
 }
 
+/// The keys that sign freshness statements, and how many of them must.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FreshnessKeys {
+    /// How many must sign; 0 if there are no keys, and then freshness is not used.
+    pub threshold: u32,
+    /// The keys: online, and of this use alone.
+    pub keys: Vec<PublicKey>,
+}
+
 /// One epoch of the register.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Register {
@@ -157,6 +166,8 @@ pub struct Register {
     pub threshold: u32,
     /// The governance keys.
     pub governance: Vec<PublicKey>,
+    /// The keys that say, online, that this register is the newest.
+    pub freshness: FreshnessKeys,
     /// The members.
     pub authorities: BTreeMap<AuthorityId, Authority>,
     /// When it was issued.

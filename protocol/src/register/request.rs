@@ -117,9 +117,11 @@ fn sign_possession(payload: &[u8], key: &SigningKey) -> Result<[u8; 64], Signatu
         KeyUse::Hop => sign_detached::<ByHop>(payload, key),
         KeyUse::Log => sign_detached::<ByLog>(payload, key),
         // Any other use than sealing is refused in there.
-        KeyUse::Sealing | KeyUse::Agreement | KeyUse::Governance | KeyUse::Person => {
-            sign_detached::<BySealing>(payload, key)
-        }
+        KeyUse::Sealing
+        | KeyUse::Agreement
+        | KeyUse::Governance
+        | KeyUse::Person
+        | KeyUse::Freshness => sign_detached::<BySealing>(payload, key),
     }
 }
 
@@ -151,7 +153,7 @@ fn require_possession(
         KeyUse::Hop => verify_detached::<ByHop>,
         KeyUse::Log => verify_detached::<ByLog>,
         KeyUse::Agreement => return Ok(()),
-        KeyUse::Governance | KeyUse::Person => {
+        KeyUse::Governance | KeyUse::Person | KeyUse::Freshness => {
             return Err(Refusal::new(
                 Rule::RequestSignatures,
                 format!("a node has no {} key", key.usage()),

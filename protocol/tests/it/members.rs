@@ -3,8 +3,8 @@
 use portcullis_protocol::{
     keys::{KeyUse, PublicKey, SigningKey},
     register::{
-        Authority, AuthorityKind, LegalRegime, Node, Register, RegisteredKey, SignedRegister,
-        VerifiedRegister,
+        Authority, AuthorityKind, FreshnessKeys, LegalRegime, Node, Register, RegisteredKey,
+        SignedRegister, VerifiedRegister,
     },
 };
 
@@ -68,6 +68,7 @@ pub(crate) fn register() -> Register {
         development: false,
         threshold: 2,
         governance: [200, 201, 202].map(|seed| governance(seed).public()).into(),
+        freshness: FreshnessKeys::default(),
         authorities: members.map(|member| (member.id.clone(), member)).into(),
         issued_at: NOW,
     }

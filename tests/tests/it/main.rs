@@ -13,5 +13,6 @@ mod federation_cli;
 mod federation_demo;
 mod federation_exchange;
 mod federation_readme;
+mod federation_trust;
 mod signatures_openssl;
 mod tls_openssl;

@@ -9,6 +9,7 @@ pub mod marking;
 pub mod notice;
 pub mod preview;
 pub mod record;
+pub mod register;
 pub mod status;
 
 use std::{fmt::Display, str::FromStr};

@@ -150,14 +150,10 @@ impl Deed {
 }
 
 async fn reload(admin: &Admin) -> Result<Response, Problem> {
-    let reloader = admin.reloader.clone();
-    apart(move || {
-        reloader.reload().map_err(|error| {
-            Problem::new(ProblemKind::Invalid, error.to_string())
-                .remedy("nothing was changed; mend it and reload again")
-        })
-    })
-    .await?;
+    admin.reloader.reload().await.map_err(|error| {
+        Problem::new(ProblemKind::Invalid, error.to_string())
+            .remedy("nothing was changed; mend it and reload again")
+    })?;
     let decider = admin.core.decider();
     Ok(Json(ReloadedView {
         register_epoch: decider.register().epoch,

@@ -5,6 +5,7 @@ pub(super) mod consultation;
 pub(super) mod evidence;
 pub(super) mod preview;
 pub(super) mod records;
+pub(super) mod register;
 pub(super) mod scores;
 pub(super) mod status;
 pub(super) mod watch;

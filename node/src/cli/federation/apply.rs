@@ -8,11 +8,20 @@ use super::{
     super::{
         Session,
         error::CliError,
+        live::block_on,
         output::{Page, View},
     },
     VerifiedView,
 };
-use crate::{home::Home, membership::install, setup::load_config};
+use crate::{
+    admin::{
+        api::register::TakenUpView,
+        client::{Client, ClientError},
+    },
+    home::Home,
+    membership::install,
+    setup::load_config,
+};
 
 /// Apply epochs of the register to a node
 #[derive(Debug, clap::Args)]
@@ -22,7 +31,8 @@ Apply epochs of the register to a node. They are verified from the digest that w
 `init`, and must follow the newest that the node holds, one by one. An older epoch, one that \
 skips, another branch and one with too few signatures are refused, and then nothing is applied.
 
-A running node takes them up at `systemctl reload` (SIGHUP) or at its next start.",
+A running node has them in force at once and tells every other member, so that one node is enough \
+for the federation. A node that does not run takes them up at its next start.",
     after_long_help = "\
 Example:
   portcullis federation apply 1.register 2.register"
@@ -42,8 +52,21 @@ impl Apply {
             listed: newest.register().node(&config.node).is_some(),
             node: config.node.to_string(),
             applied: (&newest).into(),
+            in_force: taken_up(session)?,
         })
     }
+}
+
+/// Has a running node put them in force; nothing if none runs.
+fn taken_up(session: &Session) -> Result<Option<u64>, CliError> {
+    let client: Client = session.client()?;
+    block_on(async {
+        match client.post::<_, TakenUpView>("/v1/register", &()).await {
+            Ok(view) => Ok(Some(view.register_epoch)),
+            Err(ClientError::NotThere(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
 }
 
 /// What the node holds from now on, version 1.
@@ -52,6 +75,8 @@ struct AppliedView {
     node: String,
     listed: bool,
     applied: VerifiedView,
+    /// The epoch that the running node has in force; nothing if none runs.
+    in_force: Option<u64>,
 }
 
 impl View for AppliedView {
@@ -65,6 +90,10 @@ impl View for AppliedView {
         } else {
             "is not listed yet: send `portcullis federation request` to the governance"
         };
-        page.line(format!("  node {} {listed}", self.node))
+        page.line(format!("  node {} {listed}", self.node))?;
+        match self.in_force {
+            Some(epoch) => page.line(format!("  in force now: epoch {epoch}")),
+            None => page.line("  the node does not run; it takes them up at its next start"),
+        }
     }
 }

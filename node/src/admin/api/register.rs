@@ -1,0 +1,10 @@
+//! The register in force after new epochs were taken up, as JSON, version 1.
+
+use serde::{Deserialize, Serialize};
+
+/// What is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenUpView {
+    /// The register's epoch.
+    pub register_epoch: u64,
+}

@@ -1,0 +1,347 @@
+//! Whom to ask about trust, and when: pure.
+//!
+//! A member is asked when it showed that it knows more, when it may not know yet what this node
+//! knows, and in a slow rotation besides, so that a federation without traffic learns as well. A
+//! member that says it knows more and does not show it is asked later and later, and so is one
+//! that does not answer: nobody can make a node ask without end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
+
+/// How long the rotation waits between two members.
+pub const ROTATION_MS: i64 = 15 * 60_000;
+/// Members that are asked at the same time.
+pub const AT_ONCE: usize = 4;
+/// The pause after a first failure; doubled at each, up to the longest.
+const FIRST_PAUSE_MS: i64 = 2_000;
+const LONGEST_PAUSE_MS: i64 = ROTATION_MS;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// These are the members' other nodes.
+    Peers(BTreeSet<NodeId>),
+    /// This node knows something new.
+    Changed,
+    /// This peer seems to know more.
+    Ahead(NodeId),
+    /// This peer asked, and has what this node has.
+    Level(NodeId),
+    /// A peer answered.
+    Answered {
+        /// The peer.
+        peer: NodeId,
+        /// Whether it taught this node something.
+        learnt: Learnt,
+    },
+    /// A peer did not answer, or not well.
+    Failed(NodeId),
+    /// Time passed.
+    Tick,
+}
+
+/// What an answer gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learnt {
+    /// All that the peer says it has is here.
+    All,
+    /// Something, and there is more.
+    Some,
+    /// Nothing, though the peer says that it has more.
+    Nothing,
+}
+
+#[derive(Debug, Clone)]
+struct Peer {
+    /// What this node knew when the peer was told last, as a count of changes; 0: never.
+    told: u64,
+    ahead: bool,
+    in_turn: bool,
+    /// What this node knew when it asked, while it waits for the answer.
+    asked: Option<u64>,
+    failures: u32,
+    not_before: Timestamp,
+}
+
+impl Peer {
+    const fn new(now: Timestamp) -> Self {
+        Self {
+            told: 0,
+            ahead: false,
+            in_turn: false,
+            asked: None,
+            failures: 0,
+            not_before: now,
+        }
+    }
+
+    const fn wants(&self, known: u64) -> bool {
+        self.asked.is_none() && (self.ahead || self.in_turn || self.told < known)
+    }
+
+    fn pause(&mut self, now: Timestamp) {
+        let doubled = FIRST_PAUSE_MS.saturating_mul(1_i64.checked_shl(self.failures).unwrap_or(0));
+        let pause = if doubled <= 0 {
+            LONGEST_PAUSE_MS
+        } else {
+            doubled.min(LONGEST_PAUSE_MS)
+        };
+        self.failures = self.failures.saturating_add(1).min(32);
+        self.not_before = now.plus_millis(pause);
+    }
+}
+
+/// Decides whom to ask.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    known: u64,
+    peers: BTreeMap<NodeId, Peer>,
+    /// The peer that the rotation came to last.
+    turn: Option<NodeId>,
+    next_turn: Timestamp,
+}
+
+impl Machine {
+    /// Begins with what the node knows at its start, and nobody told.
+    #[must_use]
+    pub const fn new(now: Timestamp) -> Self {
+        Self {
+            known: 1,
+            peers: BTreeMap::new(),
+            turn: None,
+            next_turn: now.plus_millis(ROTATION_MS),
+        }
+    }
+
+    /// Takes an event in, and gives the peers to ask now.
+    pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<NodeId> {
+        match event {
+            Event::Peers(peers) => {
+                self.peers.retain(|peer, _| peers.contains(peer));
+                for peer in peers {
+                    self.peers.entry(peer).or_insert_with(|| Peer::new(now));
+                }
+            }
+            Event::Changed => self.known = self.known.saturating_add(1),
+            Event::Ahead(peer) => self.with(&peer, |peer, _| peer.ahead = true),
+            Event::Level(peer) => self.with(&peer, |peer, known| peer.told = known),
+            Event::Answered { peer, learnt } => {
+                self.with(&peer, |peer, _| answered(peer, learnt, now));
+            }
+            Event::Failed(peer) => self.with(&peer, |peer, _| {
+                peer.asked = None;
+                peer.pause(now);
+            }),
+            Event::Tick => {}
+        }
+        self.rotate(now);
+        self.due(now)
+    }
+
+    /// When something is due without an event.
+    #[must_use]
+    pub fn wake_at(&self) -> Timestamp {
+        self.peers
+            .values()
+            .filter(|peer| peer.wants(self.known))
+            .map(|peer| peer.not_before)
+            .chain([self.next_turn])
+            .min()
+            .unwrap_or(self.next_turn)
+    }
+
+    fn with(&mut self, peer: &NodeId, change: impl FnOnce(&mut Peer, u64)) {
+        if let Some(found) = self.peers.get_mut(peer) {
+            change(found, self.known);
+        }
+    }
+
+    fn rotate(&mut self, now: Timestamp) {
+        if self.next_turn.millis_since(now) > 0 {
+            return;
+        }
+        self.next_turn = now.plus_millis(ROTATION_MS);
+        let after = |id: &&NodeId| self.turn.as_ref().is_none_or(|turn| *id > turn);
+        let next = self.peers.keys().find(after);
+        let next = next.or_else(|| self.peers.keys().next()).cloned();
+        if let Some(peer) = next.as_ref().and_then(|id| self.peers.get_mut(id)) {
+            peer.in_turn = true;
+        }
+        self.turn = next;
+    }
+
+    fn due(&mut self, now: Timestamp) -> Vec<NodeId> {
+        let waiting = self.peers.values().filter(|peer| peer.asked.is_some());
+        let room = AT_ONCE.saturating_sub(waiting.count());
+        let known = self.known;
+        let mut due: Vec<_> = self
+            .peers
+            .iter_mut()
+            .filter(|(_, peer)| peer.wants(known) && peer.not_before.millis_since(now) <= 0)
+            .collect();
+        // Who knows more comes first.
+        due.sort_by_key(|(_, peer)| !peer.ahead);
+        due.into_iter()
+            .take(room)
+            .map(|(id, peer)| {
+                peer.asked = Some(known);
+                id.clone()
+            })
+            .collect()
+    }
+}
+
+fn answered(peer: &mut Peer, learnt: Learnt, now: Timestamp) {
+    // A question says what this node has, so whoever answers one has been told.
+    if let Some(asked) = peer.asked.take() {
+        peer.told = peer.told.max(asked);
+    }
+    peer.in_turn = false;
+    peer.ahead = learnt == Learnt::Some;
+    match learnt {
+        Learnt::All | Learnt::Some => {
+            peer.failures = 0;
+            peer.not_before = now;
+        }
+        Learnt::Nothing => peer.pause(now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_617_235_200_000);
+    const HOUR: i64 = 3_600_000;
+
+    fn node(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        START.plus_millis(millis)
+    }
+
+    /// A machine that has these peers and has told all of them.
+    fn told(names: &[&str]) -> Machine {
+        let mut machine = Machine::new(START);
+        let peers = names.iter().map(|name| node(name)).collect();
+        let mut asked = machine.handle(Event::Peers(peers), START);
+        while let Some(peer) = asked.pop() {
+            let learnt = Learnt::All;
+            asked.extend(machine.handle(Event::Answered { peer, learnt }, START));
+        }
+        machine
+    }
+
+    fn answered(peer: &str, learnt: Learnt) -> Event {
+        Event::Answered {
+            peer: node(peer),
+            learnt,
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_to_everyone_and_to_few_at_once() {
+        let mut machine = told(&["a", "b", "c", "d", "e", "f"]);
+        let first = machine.handle(Event::Changed, at(1));
+        assert_eq!(first.len(), AT_ONCE);
+        let mut all: BTreeSet<NodeId> = first.iter().cloned().collect();
+        for peer in first {
+            let learnt = Learnt::All;
+            all.extend(machine.handle(Event::Answered { peer, learnt }, at(2)));
+        }
+        assert_eq!(all.len(), 6);
+        for peer in ["e", "f"] {
+            assert_eq!(machine.handle(answered(peer, Learnt::All), at(3)), []);
+        }
+    }
+
+    #[test]
+    fn who_asked_and_is_level_need_not_be_told() {
+        let mut machine = told(&["a", "b"]);
+        machine.known += 1;
+        assert_eq!(machine.handle(Event::Level(node("a")), at(1)), [node("b")]);
+    }
+
+    #[test]
+    fn a_change_while_an_answer_is_awaited_is_told_afterwards() {
+        let mut machine = told(&["a"]);
+        assert_eq!(machine.handle(Event::Changed, at(1)), [node("a")]);
+        assert_eq!(machine.handle(Event::Changed, at(2)), []);
+        let again = machine.handle(answered("a", Learnt::All), at(3));
+        assert_eq!(again, [node("a")]);
+        assert_eq!(machine.handle(answered("a", Learnt::All), at(4)), []);
+    }
+
+    #[test]
+    fn who_knows_more_is_asked_until_all_is_here() {
+        let mut machine = told(&["a", "b"]);
+        let ahead = Event::Ahead(node("b"));
+        assert_eq!(machine.handle(ahead.clone(), at(1)), [node("b")]);
+        assert_eq!(machine.handle(ahead, at(1)), [], "it is being asked");
+        let more = machine.handle(answered("b", Learnt::Some), at(2));
+        assert_eq!(more, [node("b")]);
+        assert_eq!(machine.handle(answered("b", Learnt::All), at(3)), []);
+    }
+
+    /// How often a peer is asked in a day if each question ends like this, and the peer says at
+    /// every moment that it knows more.
+    fn asked_in_a_day(end: &Event) -> usize {
+        let mut machine = told(&["a"]);
+        let mut count = 0;
+        let mut now = at(1);
+        while now < at(24 * HOUR) {
+            for _ in machine.handle(Event::Ahead(node("a")), now) {
+                count += 1;
+                assert_eq!(machine.handle(end.clone(), now), []);
+            }
+            assert_eq!(machine.handle(Event::Ahead(node("a")), now), []);
+            now = machine.wake_at().max(now.plus_millis(1));
+        }
+        count
+    }
+
+    #[test]
+    fn a_peer_that_promises_more_without_end_is_asked_ever_more_seldom() {
+        for end in [answered("a", Learnt::Nothing), Event::Failed(node("a"))] {
+            let count = asked_in_a_day(&end);
+            assert!((90..130).contains(&count), "{count} questions");
+        }
+    }
+
+    #[test]
+    fn an_idle_node_asks_one_member_in_a_quarter_of_an_hour_in_rotation() {
+        let mut machine = told(&["a", "b", "c"]);
+        let mut order = Vec::new();
+        let mut now = START;
+        while order.len() < 6 {
+            now = machine.wake_at();
+            for peer in machine.handle(Event::Tick, now) {
+                order.push(peer.to_string());
+                let learnt = Learnt::All;
+                machine.handle(Event::Answered { peer, learnt }, now);
+            }
+        }
+        assert_eq!(order, ["a", "b", "c", "a", "b", "c"]);
+        assert_eq!(now, at(6 * ROTATION_MS));
+    }
+
+    #[test]
+    fn who_leaves_is_forgotten_and_who_joins_is_told() {
+        let mut machine = told(&["a", "b"]);
+        let peers = Event::Peers([node("b"), node("c")].into());
+        assert_eq!(machine.handle(peers, at(1)), [node("c")]);
+        assert_eq!(machine.handle(Event::Ahead(node("a")), at(2)), []);
+    }
+
+    #[test]
+    fn a_dead_member_does_not_take_the_place_of_others() {
+        let mut machine = told(&["a", "b", "c", "d", "e"]);
+        let first = machine.handle(Event::Changed, at(1));
+        assert!(!first.contains(&node("e")));
+        let next = machine.handle(Event::Failed(node("a")), at(2));
+        assert_eq!(next, [node("e")]);
+    }
+}

@@ -1,0 +1,107 @@
+//! Gossip: how a node learns of a new register from any member, and tells it to all.
+//!
+//! ```text
+//! frame, receipt or question of a peer shows more ─▶ machine ─▶ ask it ─▶ verify, keep, put in force
+//! something new is in force here                  ─▶ machine ─▶ ask everyone: a question tells what one has
+//! ```
+//!
+//! Nothing is believed because of who brought it. What does not verify is noted as an event, and
+//! its bearer asked later and later ([`machine`]). Questions go over the connections' own mutual
+//! TLS, one short connection each; an idle node asks one member in a quarter of an hour.
+
+pub mod machine;
+mod question;
+pub mod standing;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use portcullis_protocol::identifiers::NodeId;
+use tokio::{sync::broadcast, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use self::machine::{Event, Machine};
+use crate::{core::Core, runtime::Reloader};
+
+/// Rumours that may wait; one that is missed is made good by the rotation.
+pub const RUMOURS_WAITING: usize = 1024;
+
+/// What a peer let show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rumour {
+    /// It seems to know more.
+    Ahead(NodeId),
+    /// It has what this node has.
+    Level(NodeId),
+}
+
+impl From<Rumour> for Event {
+    fn from(rumour: Rumour) -> Self {
+        match rumour {
+            Rumour::Ahead(peer) => Self::Ahead(peer),
+            Rumour::Level(peer) => Self::Level(peer),
+        }
+    }
+}
+
+/// Asks and tells until `shutdown`.
+pub async fn run(core: Arc<Core>, reloader: Arc<Reloader>, shutdown: CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = go_round(core, reloader) => {}
+    }
+}
+
+async fn go_round(core: Arc<Core>, reloader: Arc<Reloader>) {
+    let mut rumours = core.rumours();
+    let mut deciders = core.deciders();
+    let mut machine = Machine::new(core.now());
+    let mut questions = JoinSet::new();
+    let mut events = vec![Event::Peers(peers(&core))];
+    loop {
+        for event in events.drain(..) {
+            for peer in machine.handle(event, core.now()) {
+                questions.spawn(question::ask(
+                    Arc::clone(&core),
+                    Arc::clone(&reloader),
+                    peer,
+                ));
+            }
+        }
+        let wait = machine.wake_at().millis_since(core.now()).max(50);
+        let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(50));
+        tokio::select! {
+            rumour = rumours.recv() => events.extend(heard(rumour)),
+            changed = deciders.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                events.extend([Event::Peers(peers(&core)), Event::Changed]);
+            }
+            Some(done) = questions.join_next() => match done {
+                Ok(event) => events.push(event),
+                Err(error) => tracing::error!(%error, "a question about trust was cut short"),
+            },
+            () = tokio::time::sleep(wait) => events.push(Event::Tick),
+        }
+    }
+}
+
+fn heard(rumour: Result<Rumour, broadcast::error::RecvError>) -> Option<Event> {
+    match rumour {
+        Ok(rumour) => Some(rumour.into()),
+        Err(error) => {
+            tracing::debug!(%error, "rumours were missed; the rotation makes them good");
+            None
+        }
+    }
+}
+
+fn peers(core: &Core) -> BTreeSet<NodeId> {
+    let me = core.me();
+    let decider = core.decider();
+    let others = decider.register().nodes();
+    others
+        .filter(|(_, node)| node.id != me.node)
+        .map(|(_, node)| node.id.clone())
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! One question to one peer, and what comes of its answer.
+
+use std::{sync::Arc, time::Duration};
+
+use portcullis_protocol::{
+    gossip::{Answer, MAX_ANSWER_BYTES},
+    identifiers::NodeId,
+    verify::Refusal,
+};
+use tonic::transport::Channel;
+
+use super::{
+    machine::{Event, Learnt},
+    standing::{fork, standing},
+};
+use crate::{
+    core::Core,
+    exchange::{
+        connector::{self, ConnectError},
+        rpc::exchange_client::ExchangeClient,
+    },
+    runtime::{Reloader, StartError},
+    store,
+};
+
+/// How long a question may take, the handshake included.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What gRPC adds to an answer.
+const ENCODING_SLACK: usize = 64 << 10;
+
+/// Why a question gave nothing.
+#[derive(Debug, thiserror::Error)]
+enum QuestionError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("no connection: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    #[error("the peer does not answer: {0}")]
+    Status(#[from] tonic::Status),
+    #[error("no answer within {TIMEOUT:?}")]
+    TimedOut,
+    #[error("TLS cannot be configured: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("the register lists the peer no more")]
+    Unknown,
+    #[error("the answer does not count: {0}")]
+    Answer(#[from] Refusal),
+    #[error("what was learnt cannot be put in force: {0}")]
+    Force(#[from] StartError),
+}
+
+/// Asks a peer, and gives what happened.
+pub(super) async fn ask(core: Arc<Core>, reloader: Arc<Reloader>, peer: NodeId) -> Event {
+    let asking = tokio::time::timeout(TIMEOUT, question(&core, &peer)).await;
+    let answer = asking.unwrap_or(Err(QuestionError::TimedOut));
+    let learnt = match answer {
+        Ok(answer) => learn(&core, &reloader, &peer, answer).await,
+        Err(error) => Err(error),
+    };
+    match learnt {
+        Ok(learnt) => Event::Answered { peer, learnt },
+        Err(error @ (QuestionError::Answer(_) | QuestionError::Force(_))) => {
+            tracing::warn!(%peer, %error, "nothing was learnt about trust");
+            Event::Failed(peer)
+        }
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a peer was not asked about trust");
+            Event::Failed(peer)
+        }
+    }
+}
+
+async fn question(core: &Core, peer: &NodeId) -> Result<Answer, QuestionError> {
+    let decider = core.decider();
+    let (_, node) = decider
+        .register()
+        .node(peer)
+        .ok_or(QuestionError::Unknown)?;
+    let channel: Channel = connector::endpoint(&node.endpoint)?
+        .connect_with_connector(core.connector(peer)?)
+        .await?;
+    let answer = ExchangeClient::new(channel)
+        .max_decoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
+        .compare(standing(core).to_wire())
+        .await?
+        .into_inner();
+    Ok(Answer::read(answer)?)
+}
+
+async fn learn(
+    core: &Core,
+    reloader: &Reloader,
+    peer: &NodeId,
+    answer: Answer,
+) -> Result<Learnt, QuestionError> {
+    if let Some(event) = fork(core, peer, &answer) {
+        tracing::error!(%peer, detail = event.detail, "someone signed a fork of the register");
+        core.note(event).await;
+        return Ok(Learnt::Nothing);
+    }
+    let claimed = answer.epoch;
+    let followed = reloader.follow(answer.epochs).await?;
+    if let Some(refusal) = &followed.refused {
+        tracing::warn!(%peer, %refusal, "an epoch of the register is refused");
+        core.note(store::Event {
+            at: core.now(),
+            kind: "register-refused".to_owned(),
+            peer: Some(peer.clone()),
+            detail: refusal.to_string(),
+        })
+        .await;
+    }
+    let level = core.decider().register().epoch >= claimed;
+    Ok(match (level, followed.taken, followed.refused) {
+        (true, ..) => Learnt::All,
+        (false, 1.., None) => Learnt::Some,
+        (false, ..) => Learnt::Nothing,
+    })
+}

@@ -1,0 +1,219 @@
+//! What a running node takes up: all that is in its home, all or nothing; or new epochs alone,
+//! from the home or from a member.
+//!
+//! ```text
+//! epochs ─verify on top of the one in force─▶ files ─▶ store ─▶ trust of peers ─▶ decider
+//! ```
+//!
+//! The files come first: a process that is killed in between finds more in its home than in its
+//! store, which it mends at its start; the other way round it would take itself for rolled back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_protocol::{
+    gossip,
+    register::{SignedRegister, VerifiedRegister},
+    verify::Refusal,
+};
+use tokio::sync::Mutex;
+
+use super::{
+    StartError,
+    standing::{Standing, missing_epochs, peer_trust},
+};
+use crate::{
+    config::Config,
+    core::Core,
+    decide::{Decider, DeciderError},
+    exchange::trust::PeerTrust,
+    home::Home,
+    membership::{self, load_epochs},
+    store::{Write, writer::Priority},
+};
+
+/// Takes up what changed, in a running node.
+pub struct Reloader {
+    core: Arc<Core>,
+    home: Home,
+    config: Config,
+    /// Guards nothing but the order: the older of two must not be put in force after the newer.
+    turn: Mutex<()>,
+}
+
+/// What came of epochs that a member brought.
+#[derive(Debug)]
+pub struct Followed {
+    /// How many were put in force.
+    pub taken: usize,
+    /// Why the next one was refused.
+    pub refused: Option<Refusal>,
+}
+
+impl Reloader {
+    pub(super) fn new(core: Arc<Core>, home: Home, config: Config) -> Self {
+        Self {
+            core,
+            home,
+            config,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Loads everything anew and puts it in force; what does not load changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what did not load.
+    pub async fn reload(&self) -> Result<(), StartError> {
+        let _turn = self.turn.lock().await;
+        let (core, home, config) = self.parts();
+        let standing =
+            apart(move || Standing::load(&home, &config, core.keyring()).map(Box::new)).await?;
+        let found = standing.decider.register().epoch;
+        let present = self.core.decider().register().epoch;
+        if found < present {
+            return Err(StartError::Older { found, present });
+        }
+        self.keep(&standing.epochs).await?;
+        let key = self.core.keyring().tls_key_pem()?;
+        self.core
+            .identity()
+            .replace_from_pem(&standing.chain, key.as_bytes())?;
+        self.core.trust().replace(standing.trust);
+        self.core.replace_decider(Arc::new(standing.decider));
+        tracing::info!("register, policy, certificate and revocation lists were loaded again");
+        Ok(())
+    }
+
+    /// Puts the epochs in force that are in the home and newer than the present one, and gives
+    /// the epoch in force.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if one does not hold; nothing is changed then.
+    pub async fn take_up(&self) -> Result<u64, StartError> {
+        let _turn = self.turn.lock().await;
+        let (_, home, config) = self.parts();
+        let mut chain = apart(move || Ok(load_epochs(&home, &config.register_pin)?)).await?;
+        let present = self.core.decider().register().epoch;
+        self.compare(&chain)?;
+        chain.retain(|epoch| epoch.register().epoch > present);
+        self.put_in_force(chain).await?;
+        Ok(self.core.decider().register().epoch)
+    }
+
+    /// Verifies epochs that a member brought on top of the one in force, keeps those that hold in
+    /// home and store, and puts the newest in force.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if they could not be kept or do not go together with this node.
+    pub async fn follow(&self, epochs: Vec<Bytes>) -> Result<Followed, StartError> {
+        if epochs.is_empty() {
+            return Ok(Followed {
+                taken: 0,
+                refused: None,
+            });
+        }
+        let _turn = self.turn.lock().await;
+        let (core, home, _) = self.parts();
+        let gossip::Followed { taken, refused } = apart(move || {
+            let present = core.decider().verified_register().clone();
+            let followed = gossip::follow(&present, &epochs);
+            membership::append(&home, &followed.taken)?;
+            Ok(followed)
+        })
+        .await?;
+        let count = taken.len();
+        self.put_in_force(taken).await?;
+        Ok(Followed {
+            taken: count,
+            refused,
+        })
+    }
+
+    /// Refuses a chain that holds another epoch under the number of the one in force.
+    fn compare(&self, chain: &[VerifiedRegister]) -> Result<(), StartError> {
+        let decider = self.core.decider();
+        let (present, epoch) = (decider.verified_register(), decider.register().epoch);
+        let same = chain.iter().find(|held| held.register().epoch == epoch);
+        match same {
+            Some(held) if held.digest() == present.digest() => Ok(()),
+            Some(_) => Err(StartError::Forked { epoch }),
+            None => Err(StartError::Older {
+                found: chain.len() as u64,
+                present: epoch,
+            }),
+        }
+    }
+
+    /// Puts the last of these epochs in force; all of them are kept first.
+    async fn put_in_force(&self, chain: Vec<VerifiedRegister>) -> Result<(), StartError> {
+        let kept: Vec<SignedRegister> = chain.iter().map(|one| one.signed().clone()).collect();
+        let Some(newest) = chain.into_iter().next_back() else {
+            return Ok(());
+        };
+        let (home, register) = (self.home.clone(), newest.register().clone());
+        let trust = apart(move || peer_trust(&home, &register)).await?;
+        self.commit(kept).await?;
+        let epoch = newest.register().epoch;
+        let engine = self.core.decider().shared_engine();
+        match Decider::new(newest, engine, self.config.authority.clone()) {
+            Ok(decider) => {
+                self.core.trust().replace(trust);
+                self.core.replace_decider(Arc::new(decider));
+                tracing::info!(epoch, "another epoch of the register is in force");
+                Ok(())
+            }
+            Err(error @ DeciderError::NotListed { .. }) => {
+                // Nobody is a peer of who is no member: every connection closes.
+                self.core.trust().replace(PeerTrust::nobody());
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Keeps in the store what it has not seen of the home's epochs.
+    async fn keep(&self, epochs: &[SignedRegister]) -> Result<(), StartError> {
+        let missing = missing_epochs(epochs, &self.core.store().registers()?)?;
+        self.commit(missing).await
+    }
+
+    async fn commit(&self, epochs: Vec<SignedRegister>) -> Result<(), StartError> {
+        if !epochs.is_empty() {
+            let writes = epochs.into_iter().map(Write::Register).collect();
+            self.core.commit(Priority::Urgent, writes).await?;
+        }
+        Ok(())
+    }
+
+    fn parts(&self) -> (Arc<Core>, Home, Config) {
+        (
+            Arc::clone(&self.core),
+            self.home.clone(),
+            self.config.clone(),
+        )
+    }
+
+    /// The node's home.
+    #[must_use]
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The configuration it started with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// Runs work for processor and disk apart from the runtime's threads.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StartError::CutShort)?
+}
