@@ -253,7 +253,7 @@ pub async fn in_store(node: &mut NodeProcess) -> Result<Finding, DemoError> {
     })
 }
 
-/// Finds the bytes of an encrypted section in the file and flips one bit of them, past SQLite.
+/// Finds the last bytes of an encrypted section in the file and flips one bit of them, past SQLite.
 fn flip_in_database(path: &Path) -> Result<(), DemoError> {
     let sealed: Vec<u8> = {
         let database = rusqlite::Connection::open(path).map_err(DemoError::Database)?;
@@ -262,7 +262,7 @@ fn flip_in_database(path: &Path) -> Result<(), DemoError> {
             .map_err(DemoError::Database)?;
         database
             .query_row(
-                "SELECT sealed FROM section WHERE length(sealed) < 2000 ORDER BY slot LIMIT 1",
+                "SELECT substr(body, -24) FROM pack WHERE length(body) < 2000 ORDER BY n LIMIT 1",
                 [],
                 |row| row.get(0),
             )

@@ -5,7 +5,13 @@
 //! (SP 800-38F, RFC 5649) under one derived from the store's key. The additional data names
 //! what is sealed, so that a ciphertext moved to another place does not open.
 //!
-//! Tokens of the blind index are HMAC-SHA-256, a key per kind of selector, cut to 128 bits.
+//! The sections of a pack have a key each as well. These keys are kept together, sealed under a
+//! fresh key of the pack which alone is wrapped: erasing a section seals the other keys under
+//! another one and destroys this one. The pack's directory is bound to them, so that it cannot
+//! be changed either.
+//!
+//! Tokens of the blind index are HMAC-SHA-256, a key per kind of selector, cut to 64 bits: what
+//! is found by one is compared with what was looked for.
 //! Kinds with few possible values have none: whoever steals a token and guesses the key's use
 //! could still count equal ones (DESIGN §7).
 
@@ -28,7 +34,7 @@ use super::{StoreError, StoreKey};
 pub(super) const WRAPPED_LEN: usize = 40;
 
 /// A keyed hash of a selector.
-pub(super) type Token = [u8; 16];
+pub(super) type Token = i64;
 
 /// What is sealed: bound to its ciphertext.
 #[derive(Clone, Copy)]
@@ -41,6 +47,8 @@ pub(super) enum Place<'a> {
     Consignment(&'a str),
     /// A score, by its consignment's reference.
     Score(&'a str),
+    /// The keys of a pack's sections, by the pack's number and the digest of its directory.
+    Keys(i64, &'a [u8; 32]),
 }
 
 impl Place<'_> {
@@ -54,12 +62,16 @@ impl Place<'_> {
             }
             Self::Consignment(reference) => labelled("consignment", &[reference.as_bytes()]),
             Self::Score(reference) => labelled("score", &[reference.as_bytes()]),
+            Self::Keys(pack, directory) => labelled("keys", &[&pack.to_be_bytes(), directory]),
         }
     }
 }
 
 fn labelled(label: &str, parts: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = format!("portcullis store {label} v1\0").into_bytes();
+    let mut bytes = Vec::with_capacity(96);
+    for text in ["portcullis store ", label, " v1\0"] {
+        bytes.extend_from_slice(text.as_bytes());
+    }
     parts.iter().for_each(|part| bytes.extend_from_slice(part));
     bytes
 }
@@ -70,6 +82,74 @@ pub(super) struct Sealed {
     pub(super) wrapped: [u8; WRAPPED_LEN],
     /// The ciphertext with its tag.
     pub(super) bytes: Vec<u8>,
+}
+
+/// The keys of a pack's sections, in order.
+pub(super) struct SectionKeys(Zeroizing<Vec<u8>>);
+
+/// Bytes of a key.
+const KEY_LEN: usize = 32;
+/// Keys that are drawn at a time.
+const KEYS_AT_ONCE: usize = 32;
+
+impl SectionKeys {
+    /// No keys yet.
+    pub(super) fn new() -> Self {
+        Self(Zeroizing::new(Vec::new()))
+    }
+
+    /// The key with this number, drawn now if it is a new one.
+    pub(super) fn draw(&mut self, number: usize) -> Result<&[u8; KEY_LEN], StoreError> {
+        let failed = StoreError::Cryptography("the random source");
+        let end = (number + 1) * KEY_LEN;
+        if self.0.len() < end {
+            let mut more = Zeroizing::new([0; KEYS_AT_ONCE * KEY_LEN]);
+            rand::fill(more.as_mut()).map_err(|_| failed.clone())?;
+            self.0.extend_from_slice(more.as_ref());
+        }
+        self.get(number).ok_or(failed)
+    }
+
+    /// The key with this number; `None` if there is none. One that was erased is zero.
+    pub(super) fn get(&self, number: usize) -> Option<&[u8; KEY_LEN]> {
+        let bytes = self.0.get(number.checked_mul(KEY_LEN)?..)?;
+        bytes.first_chunk().filter(|key| **key != [0; KEY_LEN])
+    }
+
+    /// The first `count` keys, to be sealed.
+    fn bytes(&self, count: usize) -> Vec<u8> {
+        self.0
+            .get(..count * KEY_LEN)
+            .map(<[u8]>::to_vec)
+            .unwrap_or_default()
+    }
+}
+
+/// Seals something under a key that is used for nothing else.
+pub(super) fn seal_under(
+    key: &[u8; KEY_LEN],
+    place: Place<'_>,
+    mut plain: Vec<u8>,
+) -> Result<Vec<u8>, StoreError> {
+    cipher(key)?
+        .seal_in_place_append_tag(single_use_nonce(), Aad::from(place.bound()), &mut plain)
+        .map_err(|_| StoreError::Cryptography("sealing"))?;
+    Ok(plain)
+}
+
+/// Opens what [`seal_under`] made; `None` if key or ciphertext are not those made for `place`.
+pub(super) fn open_under(
+    key: &[u8; KEY_LEN],
+    place: Place<'_>,
+    mut sealed: Vec<u8>,
+) -> Option<Vec<u8>> {
+    let plain = cipher(key)
+        .ok()?
+        .open_in_place(single_use_nonce(), Aad::from(place.bound()), &mut sealed)
+        .ok()?
+        .len();
+    sealed.truncate(plain);
+    Some(sealed)
 }
 
 /// The store's key at work.
@@ -96,17 +176,36 @@ impl Vault {
     }
 
     /// Seals `plain` under a fresh key.
-    pub(super) fn seal(&self, place: Place<'_>, mut plain: Vec<u8>) -> Result<Sealed, StoreError> {
-        let failed = |_| StoreError::Cryptography("sealing");
-        let mut key = Zeroizing::new([0; 32]);
-        rand::fill(key.as_mut()).map_err(failed)?;
-        cipher(&key)?
-            .seal_in_place_append_tag(single_use_nonce(), Aad::from(place.bound()), &mut plain)
-            .map_err(failed)?;
+    pub(super) fn seal(&self, place: Place<'_>, plain: Vec<u8>) -> Result<Sealed, StoreError> {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        rand::fill(key.as_mut()).map_err(|_| StoreError::Cryptography("the random source"))?;
         Ok(Sealed {
+            bytes: seal_under(&key, place, plain)?,
             wrapped: self.wrap(&key)?,
-            bytes: plain,
         })
+    }
+
+    /// Seals the first `count` keys of a pack under a fresh key.
+    pub(super) fn seal_keys(
+        &self,
+        pack: i64,
+        directory: &[u8; 32],
+        keys: &SectionKeys,
+        count: usize,
+    ) -> Result<Sealed, StoreError> {
+        self.seal(Place::Keys(pack, directory), keys.bytes(count))
+    }
+
+    /// Opens the keys of a pack; `None` if they or its directory were changed.
+    pub(super) fn open_keys(
+        &self,
+        pack: i64,
+        directory: &[u8; 32],
+        wrapped: &[u8],
+        sealed: Vec<u8>,
+    ) -> Option<SectionKeys> {
+        let bytes = self.open(Place::Keys(pack, directory), wrapped, sealed)?;
+        Some(SectionKeys(Zeroizing::new(bytes)))
     }
 
     /// Opens what [`Vault::seal`] made; `None` if key or ciphertext are not those made for `place`.
@@ -114,16 +213,9 @@ impl Vault {
         &self,
         place: Place<'_>,
         wrapped: &[u8],
-        mut sealed: Vec<u8>,
+        sealed: Vec<u8>,
     ) -> Option<Vec<u8>> {
-        let key = self.unwrap(wrapped)?;
-        let plain = cipher(&key)
-            .ok()?
-            .open_in_place(single_use_nonce(), Aad::from(place.bound()), &mut sealed)
-            .ok()?
-            .len();
-        sealed.truncate(plain);
-        Some(sealed)
+        open_under(&*self.unwrap(wrapped)?, place, sealed)
     }
 
     /// Wraps a key.
@@ -148,7 +240,7 @@ impl Vault {
     pub(super) fn token(&self, kind: SelectorKind, value: &str) -> Option<Token> {
         let (_, key) = self.tokens.iter().find(|(of, _)| *of == kind)?;
         let tag = hmac::sign(key, value.as_bytes());
-        tag.as_ref().first_chunk().copied()
+        tag.as_ref().first_chunk().copied().map(i64::from_be_bytes)
     }
 }
 
@@ -282,7 +374,7 @@ mod tests {
         let key = mac(&extracted, b"blind index imo v1\x01");
         assert_eq!(
             vault(1).token(SelectorKind::Imo, "9074729").unwrap(),
-            mac(&key, b"9074729")[..16]
+            i64::from_be_bytes(mac(&key, b"9074729")[..8].try_into().unwrap())
         );
     }
 }

@@ -13,28 +13,15 @@ use portcullis_protocol::{
 };
 use prost::Message as _;
 
-use super::{
-    group::Group,
-    query::{named, unsigned},
-    reader::Reader,
-};
-use crate::store::{
-    DisclosureState, Event, HeldRecord, Intend, LedgerEntry, LogEntry, Relay, Settle, StoreError,
-};
-
-/// How long a record that was refused for now, or held, is tried again: 30 days.
-const EXCEPTION_LIFE_MS: i64 = 30 * 24 * 3_600_000;
-/// The most exceptions of one peer and lane; those that have waited longest end early.
-const MAX_EXCEPTIONS: i64 = 65_536;
-/// The kind of event that tells of records that are not tried again.
-const EXCEPTIONS_ENDED: &str = "exceptions-ended";
+use super::{group::Group, query::named};
+use crate::store::{DisclosureState, Intend, LedgerEntry, Settle, StoreError};
 
 /// One peer, one lane, one moment.
 #[derive(Clone, Copy)]
-struct Turn<'a> {
-    peer: &'a NodeId,
-    lane: Lane,
-    now: Timestamp,
+pub(super) struct Turn<'a> {
+    pub(super) peer: &'a NodeId,
+    pub(super) lane: Lane,
+    pub(super) now: Timestamp,
 }
 
 /// A ledger row as far as new decisions look at it.
@@ -70,7 +57,7 @@ impl Group<'_> {
             lane,
             now,
             generation: _,
-            first_sequence: _,
+            first_sequence,
             entries,
             cursor,
         } = intend;
@@ -79,8 +66,10 @@ impl Group<'_> {
             lane: *lane,
             now: *now,
         };
-        for entry in entries {
-            self.intend_one(turn, entry)?;
+        let (split, left) = self.split(turn, *first_sequence, entries)?;
+        self.dissolve(turn, left, &split)?;
+        for single in self.write_sent(turn, *first_sequence, split)? {
+            self.intend_one(turn, single.number, single.entry)?;
         }
         match cursor {
             Some(cursor) => self.advance(turn, *cursor),
@@ -88,8 +77,12 @@ impl Group<'_> {
         }
     }
 
-    fn intend_one(&mut self, turn: Turn<'_>, entry: &LedgerEntry) -> Result<(), StoreError> {
-        let number = self.known(&entry.record)?;
+    fn intend_one(
+        &mut self,
+        turn: Turn<'_>,
+        number: i64,
+        entry: &LedgerEntry,
+    ) -> Result<(), StoreError> {
         if entry.form.is_empty() {
             self.end_exception(turn, number)?;
             return self.decide(turn, number, entry, DisclosureState::Denied);
@@ -104,36 +97,31 @@ impl Group<'_> {
         }
     }
 
+    /// What the ledger says of a record and a peer, once for each form.
     fn standings(&self, record: i64, peer: &NodeId) -> Result<Vec<Standing>, StoreError> {
-        let forms = self.column(
-            "SELECT form FROM disclosure WHERE record = ?1 AND peer = ?2",
-            &[&record, &peer.as_str()],
+        let single = self.rows(
+            "SELECT form, state FROM disclosure WHERE record = ?1 AND peer = ?2",
+            (record, peer.as_str()),
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
         )?;
-        forms
-            .into_iter()
-            .filter_map(|bits| self.standing(record, peer, bits).transpose())
-            .collect()
-    }
-
-    fn standing(
-        &self,
-        record: i64,
-        peer: &NodeId,
-        form: i64,
-    ) -> Result<Option<Standing>, StoreError> {
-        let state = self.first(
-            "SELECT state FROM disclosure WHERE record = ?1 AND peer = ?2 AND form = ?3",
-            (record, peer.as_str(), form),
-            |row| row.get::<_, String>(0),
-        )?;
-        state
-            .map(|state| {
-                Ok(Standing {
-                    form: Form::from_bits(form.cast_unsigned()),
-                    state: state_named(&state)?,
-                })
-            })
-            .transpose()
+        let mut standings = Vec::new();
+        for (form, state) in single {
+            standings.push(Standing {
+                form: Form::from_bits(form.cast_unsigned()),
+                state: state_named(&state)?,
+            });
+        }
+        for row in self.sent_of(peer.as_str(), record)? {
+            for item in row.items.iter().filter(|item| item.number == record) {
+                if standings.iter().all(|standing| standing.form != item.form) {
+                    standings.push(Standing {
+                        form: item.form,
+                        state: row.state(item),
+                    });
+                }
+            }
+        }
+        Ok(standings)
     }
 
     /// Makes the row of this form the newest decision.
@@ -145,17 +133,16 @@ impl Group<'_> {
         state: DisclosureState,
     ) -> Result<(), StoreError> {
         let decision = self.decision(&entry.note)?;
+        let ordinal = self.next_ordinal();
         self.run(
             "INSERT OR REPLACE INTO disclosure
                  (record, peer, form, ordinal, withheld, state, decision, decided_at)
-             VALUES (?1, ?2, ?3,
-                 (SELECT coalesce(max(ordinal), 0) + 1 FROM disclosure
-                  WHERE record = ?1 AND peer = ?2),
-                 ?4, ?5, ?6, ?7)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
                 record,
                 turn.peer.as_str(),
                 entry.form.bits().cast_signed(),
+                ordinal,
                 entry.withheld,
                 state_name(state),
                 decision,
@@ -166,12 +153,17 @@ impl Group<'_> {
     }
 
     /// Makes a row that was answered for good the newest again, and changes nothing else.
-    fn renew(&self, turn: Turn<'_>, record: i64, form: Form) -> Result<(), StoreError> {
+    fn renew(&mut self, turn: Turn<'_>, record: i64, form: Form) -> Result<(), StoreError> {
+        self.renew_sent(turn, record, form)?;
+        let ordinal = self.next_ordinal();
         self.run(
-            "UPDATE disclosure SET ordinal =
-                 (SELECT max(ordinal) + 1 FROM disclosure WHERE record = ?1 AND peer = ?2)
-             WHERE record = ?1 AND peer = ?2 AND form = ?3",
-            (record, turn.peer.as_str(), form.bits().cast_signed()),
+            "UPDATE disclosure SET ordinal = ?4 WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            (
+                record,
+                turn.peer.as_str(),
+                form.bits().cast_signed(),
+                ordinal,
+            ),
         )?;
         Ok(())
     }
@@ -182,7 +174,7 @@ impl Group<'_> {
             peer,
             lane,
             now,
-            first_sequence: _,
+            first_sequence,
             answers,
             receipt,
             cursor,
@@ -197,14 +189,16 @@ impl Group<'_> {
             now: *now,
         };
         let receipt = self.keep_receipt(turn, receipt, answers)?;
-        for answer in answers {
+        for answer in self.settle_sent(turn, (*first_sequence, receipt), answers)? {
             let number = self.known(&answer.record)?;
             self.answered(turn, number, answer, receipt)?;
             if answer.outcome.is_final() {
                 self.end_exception(turn, number)?;
-            } else {
-                self.retry(turn, number, *retry_at)?;
             }
+        }
+        for answer in answers.iter().filter(|answer| !answer.outcome.is_final()) {
+            let number = self.known(&answer.record)?;
+            self.retry(turn, number, *retry_at)?;
         }
         self.bound_exceptions(turn)?;
         self.settle_position(settle)?;
@@ -279,58 +273,6 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn retry(&self, turn: Turn<'_>, record: i64, at: Timestamp) -> Result<(), StoreError> {
-        self.run(
-            "INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
-             VALUES (?1, ?2, ?3, ?4, 1, ?5)
-             ON CONFLICT DO UPDATE
-             SET next_attempt = excluded.next_attempt, attempts = attempts + 1",
-            (
-                turn.peer.as_str(),
-                turn.lane.name(),
-                record,
-                at.as_millis(),
-                turn.now.plus_millis(EXCEPTION_LIFE_MS).as_millis(),
-            ),
-        )?;
-        Ok(())
-    }
-
-    fn end_exception(&self, turn: Turn<'_>, record: i64) -> Result<(), StoreError> {
-        self.run(
-            "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
-            (turn.peer.as_str(), turn.lane.name(), record),
-        )?;
-        Ok(())
-    }
-
-    /// Nothing is retried for ever, and no peer fills the disk.
-    fn bound_exceptions(&self, turn: Turn<'_>) -> Result<(), StoreError> {
-        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
-        let expired = self.run(
-            "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
-            (peer, lane, turn.now.as_millis()),
-        )?;
-        let crowded = self.run(
-            "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record IN
-                 (SELECT record FROM exception WHERE peer = ?1 AND lane = ?2
-                  ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?3)",
-            (peer, lane, MAX_EXCEPTIONS),
-        )?;
-        if expired + crowded == 0 {
-            return Ok(());
-        }
-        self.event(&Event {
-            at: turn.now,
-            kind: EXCEPTIONS_ENDED.to_owned(),
-            peer: Some(turn.peer.clone()),
-            detail: format!(
-                "records not tried again: {}; `dispatch backfill` sends them",
-                expired + crowded
-            ),
-        })
-    }
-
     /// Moves the cursor forward; it never moves back.
     fn advance(&self, turn: Turn<'_>, cursor: u64) -> Result<(), StoreError> {
         self.run(
@@ -342,94 +284,8 @@ impl Group<'_> {
     }
 }
 
-impl Reader<'_> {
-    pub(super) fn outbox(
-        &self,
-        lane: Lane,
-        relay: Relay,
-        cursor: u64,
-        limit: u32,
-    ) -> Result<Vec<LogEntry>, StoreError> {
-        let sql = match relay {
-            Relay::OwnOnly => {
-                "SELECT sequence, record FROM log
-                 WHERE lane = ?1 AND own = 1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"
-            }
-            Relay::Others => {
-                "SELECT sequence, record FROM log
-                 WHERE lane = ?1 AND own = 0 AND sequence > ?2
-                 UNION ALL
-                 SELECT sequence, record FROM log
-                 WHERE lane = ?1 AND own = 1 AND sequence > ?2
-                 ORDER BY 1 LIMIT ?3"
-            }
-        };
-        let rows: Vec<(i64, i64)> =
-            self.rows(sql, (lane.name(), cursor.cast_signed(), limit), |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        let numbers = rows.iter().map(|(_, record)| *record);
-        let held = self.dispatched_records(numbers)?;
-        rows.iter()
-            .zip(held)
-            .filter_map(|((sequence, _), held)| held.map(|held| (*sequence, held)))
-            .map(|(sequence, held)| {
-                Ok(LogEntry {
-                    sequence: unsigned(sequence)?,
-                    held,
-                })
-            })
-            .collect()
-    }
-
-    pub(super) fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError> {
-        let least_own = match relay {
-            Relay::OwnOnly => 1,
-            Relay::Others => 0,
-        };
-        let count = self.first(
-            "SELECT count(*) FROM log WHERE lane = ?1 AND own IN (?2, 1) AND sequence > ?3",
-            (lane.name(), least_own, cursor.cast_signed()),
-            |row| row.get(0),
-        )?;
-        unsigned(count.unwrap_or(0))
-    }
-
-    pub(super) fn due(
-        &self,
-        peer: &NodeId,
-        lane: Lane,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<HeldRecord>, StoreError> {
-        let numbers: Vec<i64> = self.rows(
-            "SELECT record FROM exception
-             WHERE peer = ?1 AND lane = ?2 AND next_attempt <= ?3 AND ends_at > ?3
-             ORDER BY next_attempt, record LIMIT ?4",
-            (peer.as_str(), lane.name(), now.as_millis(), limit),
-            |row| row.get(0),
-        )?;
-        let held = self.dispatched_records(numbers.into_iter())?;
-        Ok(held.into_iter().flatten().collect())
-    }
-
-    pub(super) fn next_due(
-        &self,
-        peer: &NodeId,
-        lane: Lane,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let next = self.first(
-            "SELECT min(next_attempt) FROM exception
-             WHERE peer = ?1 AND lane = ?2 AND next_attempt < ends_at",
-            (peer.as_str(), lane.name()),
-            |row| row.get::<_, Option<i64>>(0),
-        )?;
-        Ok(next.flatten().map(Timestamp::from_millis))
-    }
-}
-
 /// How a state stands in the ledger.
-const fn state_name(state: DisclosureState) -> &'static str {
+pub(super) const fn state_name(state: DisclosureState) -> &'static str {
     match state {
         DisclosureState::Intended => "intended",
         DisclosureState::Denied => "denied",

@@ -2,10 +2,16 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use portcullis_protocol::{frame::Lane, record::RecordId, statement::SignedStatement};
+use portcullis_protocol::{record::RecordId, statement::SignedStatement};
 use rusqlite::{Connection, OptionalExtension as _, ToSql, Transaction, TransactionBehavior};
 
-use super::schema::keys_error;
+use super::{
+    index::{Index, Slice, place_of},
+    pack::place,
+    records::Log,
+    schema::keys_error,
+    sent::PackIds,
+};
 use crate::store::{
     DecisionNote, StoreError, Write, Written,
     crypt::{Place, Sealed, Vault},
@@ -17,6 +23,8 @@ pub(super) struct WriteSide {
     keys: Connection,
     /// Keys whose things are gone for good: destroyed with the next group.
     pub(super) retired: Vec<i64>,
+    /// The newest ordinal of the disclosure ledger.
+    pub(super) ordinal: i64,
 }
 
 impl WriteSide {
@@ -25,10 +33,17 @@ impl WriteSide {
             .prepare("SELECT key FROM retired_key")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        let ordinal = main.query_row(
+            "SELECT max((SELECT coalesce(max(n), 0) FROM sent),
+                 (SELECT coalesce(max(ordinal), 0) FROM disclosure))",
+            [],
+            |row| row.get(0),
+        )?;
         Ok(Self {
             main,
             keys,
             retired,
+            ordinal,
         })
     }
 }
@@ -43,33 +58,65 @@ pub(super) struct Kept {
 
 /// A transaction that jobs are added to, one by one.
 pub(super) struct Group<'a> {
-    main: Transaction<'a>,
+    pub(super) main: Transaction<'a>,
     /// Begun when the first key is needed.
     keys: Option<Transaction<'a>>,
     side: &'a WriteSide,
     vault: &'a Vault,
+    index: &'a Index,
     retiring: Vec<i64>,
     numbers: Numbers,
+    /// What is added to the record log.
+    pub(super) log: Log,
+    /// To see that answers are of the records they are said to be of.
+    pub(super) log_ids: PackIds,
+    /// The newest ordinal of the disclosure ledger.
+    ordinal: i64,
+}
+
+/// What is left to do once a group is durable.
+pub(super) struct Committed {
+    /// Keys that are of no use from now on.
+    pub(super) retired: Vec<i64>,
+    /// The newest ordinal of the disclosure ledger.
+    pub(super) ordinal: i64,
+    log: Log,
+    slice: Slice,
+}
+
+impl Committed {
+    /// Lets the index know what is in the log now.
+    pub(super) fn tell(&self, index: &Index) {
+        index.add(&self.log.additions);
+        index.written(&self.slice);
+    }
 }
 
 /// Row numbers known within the group; forgotten when a job is rolled back.
 #[derive(Default)]
 struct Numbers {
-    next_log: Option<i64>,
     decisions: HashMap<DecisionNote, i64>,
     statements: HashMap<[u8; 64], i64>,
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn begin(side: &'a WriteSide, vault: &'a Vault) -> Result<Self, StoreError> {
+    pub(super) fn begin(
+        side: &'a WriteSide,
+        vault: &'a Vault,
+        index: &'a Index,
+    ) -> Result<Self, StoreError> {
         let main = Transaction::new_unchecked(&side.main, TransactionBehavior::Immediate)?;
         Ok(Self {
             main,
             keys: None,
             side,
             vault,
+            index,
             retiring: Vec::new(),
             numbers: Numbers::default(),
+            log: Log::default(),
+            log_ids: PackIds::default(),
+            ordinal: side.ordinal,
         })
     }
 
@@ -77,9 +124,12 @@ impl<'a> Group<'a> {
     pub(super) fn job(&mut self, writes: Vec<Write>) -> Result<Vec<Written>, StoreError> {
         self.main.execute_batch("SAVEPOINT job")?;
         let retiring = self.retiring.len();
+        let mark = self.log.mark();
         let result: Result<_, _> = writes.into_iter().map(|write| self.write(write)).collect();
         if result.is_err() {
             self.retiring.truncate(retiring);
+            self.log.rewind(&mark);
+            self.log_ids = PackIds::default();
             self.numbers = Numbers::default();
             self.main.execute_batch("ROLLBACK TO job")?;
         }
@@ -87,8 +137,8 @@ impl<'a> Group<'a> {
         result
     }
 
-    /// Makes the group durable, the keys first, and gives the keys that are of no use from now on.
-    pub(super) fn commit(mut self) -> Result<Vec<i64>, StoreError> {
+    /// Makes the group durable, the keys first.
+    pub(super) fn commit(mut self) -> Result<Committed, StoreError> {
         if !self.side.retired.is_empty() {
             self.destroy_retired()?;
         }
@@ -97,11 +147,18 @@ impl<'a> Group<'a> {
                 .prepare_cached("INSERT INTO retired_key (key) VALUES (?1)")?
                 .execute([key])?;
         }
+        let records = self.log.additions.ids.len();
+        let slice = self.index.write_slice(&self.main, records)?;
         if let Some(keys) = self.keys {
             keys.commit().map_err(keys_error)?;
         }
         self.main.commit()?;
-        Ok(self.retiring)
+        Ok(Committed {
+            retired: self.retiring,
+            ordinal: self.ordinal,
+            log: self.log,
+            slice,
+        })
     }
 
     fn destroy_retired(&mut self) -> Result<(), StoreError> {
@@ -120,8 +177,15 @@ impl<'a> Group<'a> {
 
     fn write(&mut self, write: Write) -> Result<Written, StoreError> {
         match write {
-            Write::Publish { records, now } => self.publish(&records, now)?,
-            Write::Intake(intake) => return self.arrive(intake),
+            Write::Publish { records, now } => {
+                self.publish(&records, now)?;
+                self.close_pack()?;
+            }
+            Write::Intake(intake) => {
+                let written = self.arrive(intake)?;
+                self.close_pack()?;
+                return Ok(written);
+            }
             Write::Intend(intend) => self.intend(&intend)?,
             Write::Settle(settle) => self.settle(&settle)?,
             Write::Register(register) => self.register(&register)?,
@@ -134,7 +198,7 @@ impl<'a> Group<'a> {
         Ok(Written::Done)
     }
 
-    fn keys(&mut self) -> Result<&Transaction<'a>, StoreError> {
+    pub(super) fn keys(&mut self) -> Result<&Transaction<'a>, StoreError> {
         if self.keys.is_none() {
             let keys = Transaction::new_unchecked(&self.side.keys, TransactionBehavior::Immediate)
                 .map_err(keys_error)?;
@@ -194,6 +258,18 @@ impl<'a> Group<'a> {
         Ok(statement.query_row(params, read).optional()?)
     }
 
+    /// All rows that a query gives.
+    pub(super) fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.main.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The first column of all rows.
     pub(super) fn column(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<i64>, StoreError> {
         let mut statement = self.main.prepare_cached(sql)?;
@@ -201,17 +277,38 @@ impl<'a> Group<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The number of a record id, which is known from now on.
-    pub(super) fn known(&self, id: &RecordId) -> Result<i64, StoreError> {
-        let found = self.first(
+    /// The number of a record id, if it was met before.
+    pub(super) fn number(&self, id: &RecordId) -> Result<Option<i64>, StoreError> {
+        if let Some(number) = self.log.number(id) {
+            return Ok(Some(number));
+        }
+        let known = self.first(
             "SELECT n FROM known WHERE id = ?1",
             [id.as_bytes()],
             |row| row.get(0),
         )?;
-        match found {
-            Some(number) => Ok(number),
-            None => self.insert("INSERT INTO known (id) VALUES (?1)", [id.as_bytes()]),
+        match known {
+            Some(number) => Ok(Some(number)),
+            None => place_of(&self.main, self.index, id),
         }
+    }
+
+    /// The number of a record id, which is known from now on.
+    pub(super) fn known(&self, id: &RecordId) -> Result<i64, StoreError> {
+        match self.number(id)? {
+            Some(number) => Ok(number),
+            None => self.insert(
+                "INSERT INTO known (n, id)
+                 VALUES ((SELECT min(coalesce(min(n), 0), 0) - 1 FROM known), ?1)",
+                [id.as_bytes()],
+            ),
+        }
+    }
+
+    /// The next ordinal of the disclosure ledger.
+    pub(super) fn next_ordinal(&mut self) -> i64 {
+        self.ordinal += 1;
+        self.ordinal
     }
 
     /// The number of a decision, each kept once.
@@ -277,34 +374,16 @@ impl<'a> Group<'a> {
             .insert(*statement.signature(), number);
         Ok(number)
     }
-
-    /// Adds a record to the log of a lane.
-    pub(super) fn append(&mut self, lane: Lane, own: bool, record: i64) -> Result<(), StoreError> {
-        let sequence = match self.numbers.next_log {
-            Some(next) => next,
-            None => log_end(&self.main)? + 1,
-        };
-        self.run(
-            "INSERT INTO log (lane, own, sequence, record) VALUES (?1, ?2, ?3, ?4)",
-            (lane.name(), own, sequence, record),
-        )?;
-        self.numbers.next_log = Some(sequence + 1);
-        Ok(())
-    }
 }
 
 /// The newest number of the log; 0 if it is empty.
 pub(super) fn log_end(connection: &Connection) -> Result<i64, StoreError> {
-    let mut newest = connection.prepare_cached(
-        "SELECT coalesce(max(sequence), 0) FROM log WHERE lane = ?1 AND own = ?2",
-    )?;
-    let mut end = 0;
-    for lane in Lane::ALL {
-        for own in [false, true] {
-            end = end.max(newest.query_row((lane.name(), own), |row| row.get(0))?);
-        }
-    }
-    Ok(end)
+    let mut newest =
+        connection.prepare_cached("SELECT n, count FROM pack ORDER BY n DESC LIMIT 1")?;
+    let end = newest
+        .query_row([], |row| Ok(place(row.get(0)?, row.get::<_, i64>(1)? - 1)))
+        .optional()?;
+    Ok(end.unwrap_or(0))
 }
 
 /// The first 8 bytes of a signature: what the index holds.

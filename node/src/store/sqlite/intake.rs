@@ -12,14 +12,16 @@ use prost::Message as _;
 
 use super::{
     group::{Group, Kept},
+    pack::slot_of,
     query::{named, reason},
-    records::Holding,
+    records::Delivery,
 };
 use crate::store::{DecisionNote, Intake, IntakeItem, Judgement, StoreError, crypt::Place};
 
 /// An item and who delivered it.
 struct Item<'a> {
-    number: i64,
+    /// The record's number, if it was met before.
+    number: Option<i64>,
     id: RecordId,
     form: Form,
     peer: &'a NodeId,
@@ -39,6 +41,14 @@ impl Verdict {
             outcome,
             rule,
             note,
+        }
+    }
+
+    /// Whether the record log tells of it: it was added to.
+    const fn is_logged(&self) -> bool {
+        match self.outcome {
+            Outcome::Accepted | Outcome::Extended => true,
+            Outcome::Duplicate | Outcome::Refused | Outcome::RefusedForNow | Outcome::Held => false,
         }
     }
 }
@@ -73,15 +83,31 @@ impl Group<'_> {
             judgement,
         } = item;
         let item = Item {
-            number: self.known(&id)?,
+            number: self.number(&id)?,
             id,
             form,
             peer,
             now,
         };
-        let earlier = self.earlier(&item)?;
+        match item.number {
+            Some(number) => self.met(&item, number, judgement),
+            None => {
+                let verdict = self.judged(&item, judgement)?;
+                self.answered_with(&item, &verdict)
+            }
+        }
+    }
+
+    /// Answers an item whose record was met before.
+    fn met(
+        &mut self,
+        item: &Item<'_>,
+        number: i64,
+        judgement: Judgement,
+    ) -> Result<Answer, StoreError> {
+        let earlier = self.earlier(item, number)?;
         let settled = earlier.clone().filter(|answer| answer.outcome.is_final());
-        if self.is_withdrawn(&item)? {
+        if self.is_withdrawn(number)? {
             let verdict = Verdict::new(
                 Outcome::Refused,
                 Some(Rule::Withdrawn),
@@ -90,25 +116,35 @@ impl Group<'_> {
             // What was answered once and for all stays noted as it was answered.
             return match settled {
                 Some(_) => Ok(item.answer(&verdict)),
-                None => self.note(&item, &verdict),
+                None => self.answered_with(item, &verdict),
             };
         }
         if let Some(answer) = settled {
             return Ok(answer);
         }
-        let verdict = self.judged(&item, judgement)?;
-        if earlier.is_some_and(|answer| answer.outcome == Outcome::Held)
-            && verdict.outcome.is_final()
-        {
-            self.release_held(&item)?;
+        let verdict = self.judged(item, judgement)?;
+        if let Some(answer) = earlier {
+            if answer.outcome == Outcome::Held && verdict.outcome.is_final() {
+                self.release_held(item, number)?;
+            }
+            if verdict.is_logged() {
+                self.forget(item, number)?;
+            }
         }
-        self.note(&item, &verdict)
+        self.answered_with(item, &verdict)
+    }
+
+    fn answered_with(&mut self, item: &Item<'_>, verdict: &Verdict) -> Result<Answer, StoreError> {
+        if verdict.is_logged() {
+            return Ok(item.answer(verdict));
+        }
+        self.note(item, verdict)
     }
 
     fn judged(&mut self, item: &Item<'_>, judgement: Judgement) -> Result<Verdict, StoreError> {
         Ok(match judgement {
             Judgement::Admit { record, note } => {
-                Verdict::new(self.admit(item, &record)?, None, note)
+                Verdict::new(self.admit(item, &record, &note)?, None, note)
             }
             Judgement::Refuse { rule, note } => Verdict::new(Outcome::Refused, Some(rule), note),
             Judgement::RefuseForNow { rule } => {
@@ -121,16 +157,30 @@ impl Group<'_> {
         })
     }
 
-    fn admit(&mut self, item: &Item<'_>, record: &VerifiedRecord) -> Result<Outcome, StoreError> {
+    fn admit(
+        &mut self,
+        item: &Item<'_>,
+        record: &VerifiedRecord,
+        note: &DecisionNote,
+    ) -> Result<Outcome, StoreError> {
         item.check(record)?;
-        match self.holding(item.number)? {
-            Holding::Nothing => {
-                self.insert_record(item.number, record, Some(item.peer), item.now)?;
+        let delivery = Delivery {
+            peer: item.peer,
+            form: item.form,
+            decision: self.decision(note)?,
+        };
+        let held = match item.number {
+            Some(number) => self.held_form(number)?.map(|form| (number, form)),
+            None => None,
+        };
+        match held {
+            None => {
+                self.insert_record(record, item.number, Some(delivery), item.now)?;
                 Ok(Outcome::Accepted)
             }
-            Holding::Form(held) if record.form().is_within(held) => Ok(Outcome::Duplicate),
-            Holding::Form(held) => {
-                self.extend_record(item.number, record, held, item.peer)?;
+            Some((_, held)) if record.form().is_within(held) => Ok(Outcome::Duplicate),
+            Some((number, held)) => {
+                self.extend_record(number, record, held, delivery, item.now)?;
                 Ok(Outcome::Extended)
             }
         }
@@ -144,9 +194,10 @@ impl Group<'_> {
         rule: Rule,
     ) -> Result<(), StoreError> {
         item.check(record)?;
+        let number = self.known(&item.id)?;
         let waiting = self.first(
             "SELECT n FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3",
-            item.key(),
+            item.key(number),
             |row| row.get::<_, i64>(0),
         )?;
         if waiting.is_some() {
@@ -159,7 +210,7 @@ impl Group<'_> {
             "INSERT INTO held (record, peer, form, rule, at, statement, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
-                item.number,
+                number,
                 item.peer.as_str(),
                 item.form.bits().cast_signed(),
                 rule.id(),
@@ -172,10 +223,10 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn release_held(&mut self, item: &Item<'_>) -> Result<(), StoreError> {
+    fn release_held(&mut self, item: &Item<'_>, number: i64) -> Result<(), StoreError> {
         let key = self.first(
             "DELETE FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3 RETURNING key",
-            item.key(),
+            item.key(number),
             |row| row.get(0),
         )?;
         if let Some(key) = key {
@@ -184,20 +235,36 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn is_withdrawn(&self, item: &Item<'_>) -> Result<bool, StoreError> {
+    /// Forgets an answer that was not final: the log tells of the final one.
+    fn forget(&self, item: &Item<'_>, number: i64) -> Result<(), StoreError> {
+        self.run(
+            "DELETE FROM arrival WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            item.key(number),
+        )?;
+        Ok(())
+    }
+
+    fn is_withdrawn(&self, number: i64) -> Result<bool, StoreError> {
         let found = self.first(
             "SELECT record FROM tombstone WHERE record = ?1",
-            [item.number],
+            [number],
             |row| row.get::<_, i64>(0),
         )?;
         Ok(found.is_some())
     }
 
     /// What this peer was answered to this record in this form.
-    fn earlier(&self, item: &Item<'_>) -> Result<Option<Answer>, StoreError> {
+    fn earlier(&self, item: &Item<'_>, number: i64) -> Result<Option<Answer>, StoreError> {
+        if let Some(outcome) = self.admitted_before(item, number)? {
+            return Ok(Some(item.answer(&Verdict::new(
+                outcome,
+                None,
+                DecisionNote::default(),
+            ))));
+        }
         let row = self.first(
             "SELECT outcome, reason FROM arrival WHERE record = ?1 AND peer = ?2 AND form = ?3",
-            item.key(),
+            item.key(number),
             |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
         )?;
         row.map(|(outcome, reason)| {
@@ -211,13 +278,29 @@ impl Group<'_> {
         .transpose()
     }
 
+    /// Whether this very delivery is in the record log: it added the record, or sections to it.
+    fn admitted_before(&self, item: &Item<'_>, number: i64) -> Result<Option<Outcome>, StoreError> {
+        for (at, place) in self.places(number)?.into_iter().enumerate() {
+            let delivered = self.directory_at(place, |all| all.delivered(slot_of(place)))?;
+            let same_form = delivered.is_some_and(|(form, _)| form == item.form);
+            if same_form && self.source_at(place)?.as_deref() == Some(item.peer.as_str()) {
+                return Ok(Some(match at {
+                    0 => Outcome::Accepted,
+                    _ => Outcome::Extended,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
     fn note(&mut self, item: &Item<'_>, verdict: &Verdict) -> Result<Answer, StoreError> {
         let decision = self.decision(&verdict.note)?;
+        let number = self.known(&item.id)?;
         self.run(
             "INSERT OR REPLACE INTO arrival (record, peer, form, outcome, reason, decision, at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             (
-                item.number,
+                number,
                 item.peer.as_str(),
                 item.form.bits().cast_signed(),
                 verdict.outcome.name(),
@@ -231,9 +314,9 @@ impl Group<'_> {
 }
 
 impl Item<'_> {
-    fn key(&self) -> (i64, &str, i64) {
+    fn key(&self, number: i64) -> (i64, &str, i64) {
         let form = self.form.bits().cast_signed();
-        (self.number, self.peer.as_str(), form)
+        (number, self.peer.as_str(), form)
     }
 
     fn answer(&self, verdict: &Verdict) -> Answer {

@@ -11,3 +11,11 @@ CREATE TABLE wrapped_key (
     n       INTEGER PRIMARY KEY AUTOINCREMENT,
     wrapped BLOB NOT NULL
 ) STRICT;
+
+-- The keys of a pack's sections, 32 bytes each and zero where one was erased, sealed under the
+-- pack's key, which is wrapped.
+CREATE TABLE pack_key (
+    n       INTEGER PRIMARY KEY,
+    wrapped BLOB NOT NULL,
+    sealed  BLOB NOT NULL
+) STRICT;

@@ -5,12 +5,6 @@ CREATE TABLE meta (
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Every record id that was ever met: what is said about a record outlives the record.
-CREATE TABLE known (
-    n  INTEGER PRIMARY KEY,
-    id BLOB NOT NULL UNIQUE CHECK (length(id) = 32)
-) STRICT;
-
 -- Signed statements of originators, each once; `tag` is the first 8 bytes of the signature.
 CREATE TABLE statement (
     n         INTEGER PRIMARY KEY,
@@ -29,57 +23,67 @@ CREATE TABLE decision (
     UNIQUE (policies, bundle)
 ) STRICT;
 
--- Records in the form held. `source` is the peer that delivered it first, NULL: made here.
-CREATE TABLE record (
-    n           INTEGER PRIMARY KEY REFERENCES known,
-    received_at INTEGER NOT NULL,
+-- Records, up to 32 in a pack, in the order in which they came: the record log. A record's place
+-- is 32 * n + its slot. `source` is the peer that delivered them, NULL: made here. `ids` are 32
+-- bytes each; `directory` (pack.rs) is what is looked up, `body` the headers and sealed sections.
+-- A pack that extends brings sections of records that stand in earlier ones.
+CREATE TABLE pack (
+    n           INTEGER PRIMARY KEY,
+    lane        TEXT NOT NULL,
+    own         INTEGER NOT NULL CHECK (own IN (0, 1)),
+    extends     INTEGER NOT NULL CHECK (extends IN (0, 1)),
     kind        TEXT NOT NULL,
-    form        INTEGER NOT NULL,
-    statement   INTEGER NOT NULL REFERENCES statement,
-    leaf        INTEGER NOT NULL,
-    origin      TEXT NOT NULL,
     source      TEXT,
-    blind       BLOB NOT NULL,
-    path        BLOB NOT NULL,
-    header      BLOB NOT NULL
+    received_at INTEGER NOT NULL,
+    count       INTEGER NOT NULL,
+    ids         BLOB NOT NULL,
+    directory   BLOB NOT NULL,
+    body        BLOB NOT NULL
 ) STRICT;
-CREATE INDEX record_by_time ON record (received_at);
-CREATE INDEX record_by_kind ON record (kind, received_at);
+CREATE INDEX pack_by_lane ON pack (lane, own);
+CREATE INDEX pack_by_kind ON pack (kind) WHERE extends = 0;
 
--- Sections: slot = record * 64 + index, `key` in keys.db, `channel` the peer it came by.
-CREATE TABLE section (
-    slot    INTEGER PRIMARY KEY,
-    key     INTEGER NOT NULL,
-    channel TEXT,
-    sealed  BLOB NOT NULL
-) STRICT;
+-- Where sections were added to a record.
+CREATE TABLE extension (
+    record INTEGER NOT NULL,
+    place  INTEGER NOT NULL,
+    PRIMARY KEY (record, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX extension_by_place ON extension (place);
 
--- The blind index of records.
-CREATE TABLE record_token (
-    token  BLOB NOT NULL,
-    record INTEGER NOT NULL REFERENCES known,
-    PRIMARY KEY (token, record)
+-- Finds records by the first 8 bytes of their ids, and by their selectors' tokens. What came last
+-- is not in it yet (index.rs); meta `indexed` says up to which pack all is.
+CREATE TABLE id_index (
+    id    INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    PRIMARY KEY (id, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE token_index (
+    token INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    PRIMARY KEY (token, place)
 ) STRICT, WITHOUT ROWID;
 
--- The record log: a record stands in it again when sections were added.
-CREATE TABLE log (
-    lane     TEXT NOT NULL,
-    own      INTEGER NOT NULL CHECK (own IN (0, 1)),
-    sequence INTEGER NOT NULL,
-    record   INTEGER NOT NULL REFERENCES known,
-    PRIMARY KEY (lane, own, sequence)
-) STRICT, WITHOUT ROWID;
+-- Record ids that were met before a record with them was kept, and where it was kept later: what
+-- is said about a record does not need the record. In every other table a record is named by its
+-- number: `n` here, which is below 0, or else its place.
+CREATE TABLE known (
+    n     INTEGER PRIMARY KEY,
+    id    BLOB NOT NULL UNIQUE CHECK (length(id) = 32),
+    place INTEGER
+) STRICT;
+CREATE INDEX known_by_place ON known (place) WHERE place IS NOT NULL;
 
 -- Records that are not taken again.
 CREATE TABLE tombstone (
-    record  INTEGER PRIMARY KEY REFERENCES known,
+    record  INTEGER PRIMARY KEY,
     outcome TEXT NOT NULL,
     at      INTEGER NOT NULL
 ) STRICT;
 
--- What peers delivered and was answered.
+-- What peers delivered and was answered, unless it was admitted: a pack's directory says that.
 CREATE TABLE arrival (
-    record   INTEGER NOT NULL REFERENCES known,
+    record   INTEGER NOT NULL,
     peer     TEXT NOT NULL,
     form     INTEGER NOT NULL,
     outcome  TEXT NOT NULL,
@@ -92,7 +96,7 @@ CREATE TABLE arrival (
 -- Items that wait for a person.
 CREATE TABLE held (
     n         INTEGER PRIMARY KEY,
-    record    INTEGER NOT NULL REFERENCES known,
+    record    INTEGER NOT NULL,
     peer      TEXT NOT NULL,
     form      INTEGER NOT NULL,
     rule      TEXT NOT NULL,
@@ -112,10 +116,30 @@ CREATE TABLE receipt (
     receipt BLOB NOT NULL
 ) STRICT;
 
--- The disclosure ledger: a row for each form; the newest decision has the highest ordinal.
-CREATE TABLE disclosure (
-    record      INTEGER NOT NULL REFERENCES known,
+-- The disclosure ledger: a row for what was decided on before one frame (sent.rs), with the places
+-- in the log that it covers. `sequence` is the frame's first; NULL: everything was denied. What
+-- was answered with something else than `accepted` has a row in `disclosure` as well. Ordinals
+-- `n` are those of `disclosure`.
+CREATE TABLE sent (
+    n           INTEGER PRIMARY KEY,
     peer        TEXT NOT NULL,
+    lane        TEXT NOT NULL,
+    first       INTEGER NOT NULL,
+    last        INTEGER NOT NULL,
+    sequence    INTEGER,
+    decided_at  INTEGER NOT NULL,
+    answered_at INTEGER,
+    receipt     INTEGER REFERENCES receipt,
+    items       BLOB NOT NULL
+) STRICT;
+CREATE INDEX sent_by_place ON sent (peer, lane, last, first);
+CREATE INDEX sent_unanswered ON sent (peer, lane, sequence) WHERE answered_at IS NULL;
+
+-- The disclosure ledger of single records: a row for each form; the newest decision has the
+-- highest ordinal. A row stands before what `sent` says of the same record, peer and form.
+CREATE TABLE disclosure (
+    peer        TEXT NOT NULL,
+    record      INTEGER NOT NULL,
     form        INTEGER NOT NULL,
     ordinal     INTEGER NOT NULL,
     withheld    INTEGER NOT NULL,
@@ -125,8 +149,9 @@ CREATE TABLE disclosure (
     decided_at  INTEGER NOT NULL,
     answered_at INTEGER,
     receipt     INTEGER REFERENCES receipt,
-    PRIMARY KEY (record, peer, form)
+    PRIMARY KEY (peer, record, form)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX disclosure_by_record ON disclosure (record);
 
 -- How far dispatch is.
 CREATE TABLE dispatch (
@@ -140,7 +165,7 @@ CREATE TABLE dispatch (
 CREATE TABLE exception (
     peer         TEXT NOT NULL,
     lane         TEXT NOT NULL,
-    record       INTEGER NOT NULL REFERENCES known,
+    record       INTEGER NOT NULL,
     next_attempt INTEGER NOT NULL,
     attempts     INTEGER NOT NULL,
     ends_at      INTEGER NOT NULL,
@@ -158,7 +183,7 @@ CREATE TABLE consignment (
     sealed    BLOB NOT NULL
 ) STRICT;
 CREATE TABLE consignment_token (
-    token       BLOB NOT NULL,
+    token       INTEGER NOT NULL,
     consignment INTEGER NOT NULL REFERENCES consignment,
     PRIMARY KEY (token, consignment)
 ) STRICT, WITHOUT ROWID;

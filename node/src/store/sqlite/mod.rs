@@ -15,15 +15,20 @@
 
 mod consignments;
 mod dispatch;
+mod exceptions;
 mod group;
+mod index;
 mod intake;
 mod ledger;
+mod pack;
+mod packs;
 mod position;
 mod query;
 mod reader;
 mod records;
 mod registry;
 mod schema;
+mod sent;
 
 use std::{
     path::Path,
@@ -42,6 +47,7 @@ use portcullis_protocol::{
 
 use self::{
     group::{Group, WriteSide},
+    index::Index,
     reader::{Pool, Reader},
 };
 use super::{
@@ -61,6 +67,7 @@ pub struct SqliteStore {
     /// Guards the write connections: there is one writer.
     writer: Mutex<WriteSide>,
     readers: Pool,
+    index: Index,
 }
 
 impl SqliteStore {
@@ -84,6 +91,7 @@ impl SqliteStore {
         let vault = Vault::new(key)?;
         let (main, keys) = schema::open(dir, &vault)?;
         Ok(Self {
+            index: Index::load(&main, index::FULL)?,
             vault,
             writer: Mutex::new(WriteSide::new(main, keys)?),
             readers: Pool::new(dir),
@@ -97,7 +105,7 @@ impl SqliteStore {
     ///
     /// [`StoreError`] if they cannot be looked through.
     pub fn verify_files(&self) -> Result<Vec<String>, StoreError> {
-        self.readers.read(&self.vault, schema::findings)
+        self.read(schema::findings)
     }
 
     fn write_side(&self) -> MutexGuard<'_, WriteSide> {
@@ -111,12 +119,14 @@ impl SqliteStore {
         results: &mut Vec<Result<Vec<Written>, StoreError>>,
     ) -> Result<(), StoreError> {
         let mut side = self.write_side();
-        let mut group = Group::begin(&side, &self.vault)?;
+        let mut group = Group::begin(&side, &self.vault, &self.index)?;
         while let Some(job) = next() {
             results.push(group.job(job));
         }
-        let retired = group.commit()?;
-        side.retired = retired;
+        let committed = group.commit()?;
+        committed.tell(&self.index);
+        side.retired = committed.retired;
+        side.ordinal = committed.ordinal;
         Ok(())
     }
 
@@ -124,7 +134,7 @@ impl SqliteStore {
         &self,
         query: impl Fn(&Reader<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.readers.read(&self.vault, query)
+        self.readers.read(&self.vault, &self.index, query)
     }
 }
 
@@ -203,13 +213,10 @@ impl Store for SqliteStore {
     fn disclosures_to(
         &self,
         peer: &NodeId,
-        _lane: Lane,
+        lane: Lane,
         entries: &[(u64, RecordId)],
     ) -> Result<Vec<DisclosureRow>, StoreError> {
-        let found = entries
-            .iter()
-            .filter_map(|(_, id)| self.disclosure(id, peer).transpose());
-        found.collect()
+        self.read(|reader| reader.disclosures_to(peer, lane, entries))
     }
 
     fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError> {

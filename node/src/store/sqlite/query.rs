@@ -1,17 +1,15 @@
 //! Reading: rows become what was kept, or an error; never something else.
 //!
-//! A header must hash to the id it is found by, the sections held must be those of the form
-//! noted, and each must open in its place. What else may have been changed on disk (statement,
-//! path, blind) is found when the reader verifies the record.
+//! What may have been changed on disk and does not show here (statement, path, blind) is found
+//! when the reader verifies the record.
 
 use std::{collections::HashMap, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use portcullis_protocol::{
     body::{Body, SelectorKind},
-    digest::Digest,
     identifiers::NodeId,
-    record::{Form, Header, Kind, RecordId, SectionTag},
+    record::{Form, Header, RecordId, SectionTag},
     rules::Rule,
     seal::SealedRecord,
     statement::SignedStatement,
@@ -21,11 +19,8 @@ use portcullis_protocol::{
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row};
 
-use super::{group, reader::Reader, records::slot};
-use crate::store::{HeldItem, HeldRecord, RecordFilter, StoreError, crypt::Place};
-
-/// Bytes of a salt.
-const SALT_LEN: usize = 16;
+use super::{group, reader::Reader};
+use crate::store::{HeldItem, StoreError, crypt::Place};
 
 impl Reader<'_> {
     /// All rows that a query gives.
@@ -70,230 +65,7 @@ impl Reader<'_> {
         group::log_end(self.connection).and_then(unsigned)
     }
 
-    fn number(&self, id: &RecordId) -> Result<Option<i64>, StoreError> {
-        self.first(
-            "SELECT n FROM known WHERE id = ?1",
-            [id.as_bytes()],
-            |row| row.get(0),
-        )
-    }
-
-    pub(super) fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError> {
-        let number = self.number(id)?;
-        let held = self.held_records(number.into_iter())?;
-        Ok(held.into_iter().flatten().next())
-    }
-
-    pub(super) fn ids_with_prefix(
-        &self,
-        prefix: &str,
-        limit: u32,
-    ) -> Result<Vec<RecordId>, StoreError> {
-        let end = |fill: &str| -> Option<Digest> {
-            let rest = 64_usize.checked_sub(prefix.len())?;
-            format!("{prefix}{}", fill.repeat(rest)).parse().ok()
-        };
-        let (Some(first), Some(last)) = (end("0"), end("f")) else {
-            return Ok(Vec::new());
-        };
-        let ids: Vec<Vec<u8>> = self.rows(
-            "SELECT id FROM known JOIN record USING (n) WHERE id BETWEEN ?1 AND ?2
-             ORDER BY id LIMIT ?3",
-            (first.as_bytes(), last.as_bytes(), limit),
-            |row| row.get(0),
-        )?;
-        ids.iter().map(|id| record_id(id)).collect()
-    }
-
-    pub(super) fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {
-        let RecordFilter {
-            kind,
-            origin,
-            limit,
-        } = filter;
-        let chosen = match kind {
-            Some(_) => "kind = ?1",
-            None => "?1 IS NULL",
-        };
-        let sql = format!(
-            "SELECT n FROM record WHERE {chosen} AND (?2 IS NULL OR origin = ?2)
-             ORDER BY received_at DESC, n DESC LIMIT ?3"
-        );
-        let numbers: Vec<i64> = self.rows(
-            &sql,
-            (
-                kind.map(Kind::name),
-                origin.as_ref().map(|origin| origin.as_str()),
-                limit.map_or(-1, i64::from),
-            ),
-            |row| row.get(0),
-        )?;
-        let held = self.held_records(numbers.into_iter())?;
-        Ok(held.into_iter().flatten().collect())
-    }
-
-    pub(super) fn records_about(
-        &self,
-        kind: SelectorKind,
-        value: &str,
-    ) -> Result<Vec<HeldRecord>, StoreError> {
-        let mut records = match self.vault.token(kind, value) {
-            Some(token) => {
-                let numbers: Vec<i64> = self.rows(
-                    "SELECT record FROM record_token JOIN record ON n = record
-                     WHERE token = ?1 ORDER BY received_at DESC, n DESC",
-                    [token],
-                    |row| row.get(0),
-                )?;
-                let held = self.held_records(numbers.into_iter())?;
-                held.into_iter().flatten().collect()
-            }
-            None => self.records(&RecordFilter::default())?,
-        };
-        records.retain(|held| names(&held.sealed, kind, value));
-        Ok(records)
-    }
-
-    /// [`Self::held_records`] for dispatch: one damaged record must not keep back all that come
-    /// after it. It is given without its sections, so that its verification refuses it and the
-    /// ledger names it; if not even its header stands, it is left out.
-    pub(super) fn dispatched_records(
-        &self,
-        numbers: impl Iterator<Item = i64>,
-    ) -> Result<Vec<Option<HeldRecord>>, StoreError> {
-        let mut statements = HashMap::new();
-        numbers
-            .map(|number| match self.held_record(number, &mut statements) {
-                Err(StoreError::Damaged(why)) => {
-                    tracing::error!(%why, "a held record is damaged; restore the store from a backup");
-                    self.record_without_sections(number, &mut statements)
-                }
-                other => other,
-            })
-            .collect()
-    }
-
-    fn record_without_sections(
-        &self,
-        number: i64,
-        statements: &mut HashMap<i64, Arc<SignedStatement>>,
-    ) -> Result<Option<HeldRecord>, StoreError> {
-        let bare = self.record_row(number).and_then(|found| {
-            found
-                .map(|(_, row)| self.assembled(row, Vec::new(), statements))
-                .transpose()
-        });
-        match bare {
-            Err(StoreError::Damaged(_)) => Ok(None),
-            other => other,
-        }
-    }
-
-    /// The records with these numbers, in their order; `None` where nothing is held.
-    pub(super) fn held_records(
-        &self,
-        numbers: impl Iterator<Item = i64>,
-    ) -> Result<Vec<Option<HeldRecord>>, StoreError> {
-        // Records of one batch share their statement, so that it is verified once.
-        let mut statements = HashMap::new();
-        numbers
-            .map(|number| self.held_record(number, &mut statements))
-            .collect()
-    }
-
-    fn held_record(
-        &self,
-        number: i64,
-        statements: &mut HashMap<i64, Arc<SignedStatement>>,
-    ) -> Result<Option<HeldRecord>, StoreError> {
-        let Some((id, row)) = self.record_row(number)? else {
-            return Ok(None);
-        };
-        let sections = self.sections(number, &id)?;
-        let found: Form = sections
-            .iter()
-            .filter_map(|section| u8::try_from(section.index).ok())
-            .collect();
-        if found.bits() != row.form.cast_unsigned() {
-            return Err(StoreError::Damaged(format!(
-                "record `{id}` lacks a section"
-            )));
-        }
-        self.assembled(row, sections, statements).map(Some)
-    }
-
-    /// The row of a record whose header is the one it is known by.
-    fn record_row(&self, number: i64) -> Result<Option<(RecordId, RecordRow)>, StoreError> {
-        let row = self.first(
-            "SELECT id, header, form, statement, leaf, blind, path, source, received_at
-             FROM record JOIN known USING (n) WHERE n = ?1",
-            [number],
-            RecordRow::read,
-        )?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        let id = record_id(&row.id)?;
-        if RecordId::of_header(&row.header) != id {
-            return Err(StoreError::Damaged(format!(
-                "record `{id}` has another header"
-            )));
-        }
-        Ok(Some((id, row)))
-    }
-
-    fn assembled(
-        &self,
-        row: RecordRow,
-        sections: Vec<wire::Section>,
-        statements: &mut HashMap<i64, Arc<SignedStatement>>,
-    ) -> Result<HeldRecord, StoreError> {
-        let statement = self.statement(row.statement, statements)?;
-        let record = wire::Record {
-            header: row.header.into(),
-            sections,
-            batch: 0,
-            blind: row.blind.into(),
-            leaf: row.leaf,
-            path: row.path.into(),
-        };
-        Ok(HeldRecord {
-            sealed: SealedRecord::new(record, statement),
-            form: Form::from_bits(row.form.cast_unsigned()),
-            source: row.source.as_deref().map(node).transpose()?,
-            received_at: Timestamp::from_millis(row.received_at),
-        })
-    }
-
-    /// The sections held of a record, ascending by index.
-    fn sections(&self, number: i64, id: &RecordId) -> Result<Vec<wire::Section>, StoreError> {
-        let rows: Vec<(i64, Option<Vec<u8>>, Vec<u8>)> = self.rows(
-            "SELECT slot, wrapped, sealed FROM section
-             LEFT JOIN keys.wrapped_key AS k ON k.n = section.key
-             WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot",
-            (slot(number, 0), slot(number, 63)),
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
-        rows.into_iter()
-            .map(|(at, wrapped, sealed)| {
-                let index = u8::try_from(at - slot(number, 0))
-                    .map_err(|_| unreadable("the slot of a section"))?;
-                let what = || format!("section {index} of record `{id}`");
-                let place = Place::Section(id, index);
-                let plain = Bytes::from(self.open(place, wrapped.as_deref(), sealed, what)?);
-                if plain.len() < SALT_LEN {
-                    return Err(unreadable(&what()));
-                }
-                Ok(wire::Section {
-                    index: u32::from(index),
-                    salt: plain.slice(..SALT_LEN),
-                    body: plain.slice(SALT_LEN..),
-                })
-            })
-            .collect()
-    }
-
-    fn statement(
+    pub(super) fn statement(
         &self,
         number: i64,
         statements: &mut HashMap<i64, Arc<SignedStatement>>,
@@ -322,9 +94,8 @@ impl Reader<'_> {
 
     pub(super) fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
         let rows = self.rows(
-            "SELECT id, peer, form, rule, at, statement, wrapped, sealed
-             FROM held JOIN known ON known.n = held.record
-             LEFT JOIN keys.wrapped_key AS k ON k.n = held.key ORDER BY held.n",
+            "SELECT record, peer, form, rule, at, statement, wrapped, held.sealed
+             FROM held LEFT JOIN keys.wrapped_key AS k ON k.n = held.key ORDER BY held.n",
             [],
             HeldRow::read,
         )?;
@@ -339,7 +110,9 @@ impl Reader<'_> {
         row: HeldRow,
         statements: &mut HashMap<i64, Arc<SignedStatement>>,
     ) -> Result<HeldItem, StoreError> {
-        let (id, peer) = (record_id(&row.id)?, node(&row.peer)?);
+        let id = self.id(row.record)?;
+        let id = id.ok_or_else(|| unreadable("the id of a held item"))?;
+        let peer = node(&row.peer)?;
         let form = Form::from_bits(row.form.cast_unsigned());
         let what = || format!("the held item `{id}`");
         let place = Place::Held(&id, form, &peer);
@@ -358,7 +131,7 @@ impl Reader<'_> {
 
 /// Whether the subject of a record that was read names this selector. A subject that cannot be
 /// read names nothing; verification tells why.
-fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {
+pub(super) fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {
     let wire = sealed.wire();
     let header = wire::Header::decode(wire.header.clone())
         .ok()
@@ -386,36 +159,8 @@ fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {
     })
 }
 
-struct RecordRow {
-    id: Vec<u8>,
-    header: Vec<u8>,
-    form: i64,
-    statement: i64,
-    leaf: u32,
-    blind: Vec<u8>,
-    path: Vec<u8>,
-    source: Option<String>,
-    received_at: i64,
-}
-
-impl RecordRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            header: row.get(1)?,
-            form: row.get(2)?,
-            statement: row.get(3)?,
-            leaf: row.get(4)?,
-            blind: row.get(5)?,
-            path: row.get(6)?,
-            source: row.get(7)?,
-            received_at: row.get(8)?,
-        })
-    }
-}
-
 struct HeldRow {
-    id: Vec<u8>,
+    record: i64,
     peer: String,
     form: i64,
     rule: String,
@@ -428,7 +173,7 @@ struct HeldRow {
 impl HeldRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            id: row.get(0)?,
+            record: row.get(0)?,
             peer: row.get(1)?,
             form: row.get(2)?,
             rule: row.get(3)?,

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::schema;
+use super::{index::Index, schema};
 use crate::store::{StoreError, crypt::Vault};
 
 /// How many connections read at the same time; others wait.
@@ -41,12 +41,13 @@ impl Pool {
     pub(super) fn read<T>(
         &self,
         vault: &Vault,
+        index: &Index,
         query: impl Fn(&Reader<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let lease = self.lease()?;
         let connection = lease.connection.as_ref().ok_or(StoreError::Stopped)?;
-        match snapshot(connection, vault, &query) {
-            Err(StoreError::Damaged(_)) => snapshot(connection, vault, &query),
+        match snapshot(connection, vault, index, &query) {
+            Err(StoreError::Damaged(_)) => snapshot(connection, vault, index, &query),
             other => other,
         }
     }
@@ -96,6 +97,7 @@ impl Drop for Lease<'_> {
 fn snapshot<T>(
     connection: &Connection,
     vault: &Vault,
+    index: &Index,
     query: &impl Fn(&Reader<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     // Dropped unfinished: there is nothing to commit.
@@ -103,6 +105,7 @@ fn snapshot<T>(
     query(&Reader {
         connection: &transaction,
         vault,
+        index,
     })
 }
 
@@ -110,4 +113,5 @@ fn snapshot<T>(
 pub(super) struct Reader<'a> {
     pub(super) connection: &'a Connection,
     pub(super) vault: &'a Vault,
+    pub(super) index: &'a Index,
 }

@@ -1,175 +1,299 @@
-//! Records on their way in: published here, or admitted from a peer.
+//! Records on their way in: published here, or admitted from a peer, packed as they come.
+
+use std::collections::HashMap;
 
 use portcullis_protocol::{
-    body::Body,
-    frame::Lane,
     identifiers::NodeId,
-    record::{Form, Kind, RecordId},
+    record::{Form, RecordId},
     time::Timestamp,
-    verify::{OpenSection, VerifiedRecord},
+    verify::VerifiedRecord,
 };
 
-use super::group::{Group, Kept};
-use crate::store::{
-    StoreError,
-    crypt::{Place, Token},
+use super::{
+    group::Group,
+    index::{Additions, entries},
+    pack::{Directory, OpenPack, Packing, Run, pack_of, slot_of},
+    schema::keys_error,
 };
+use crate::store::StoreError;
 
-/// What of a record is held already.
-pub(super) enum Holding {
-    /// Nothing.
-    Nothing,
-    /// This form of it.
-    Form(Form),
+/// Who delivered a record, in which form, and the decision to admit it.
+#[derive(Clone, Copy)]
+pub(super) struct Delivery<'a> {
+    pub(super) peer: &'a NodeId,
+    pub(super) form: Form,
+    pub(super) decision: i64,
 }
 
-/// The slot of a section: a record's sections stand together.
-pub(super) const fn slot(record: i64, index: u8) -> i64 {
-    record * 64 + index as i64
+/// What a group adds to the log.
+#[derive(Default)]
+pub(super) struct Log {
+    /// The pack that takes entries.
+    open: Option<OpenPack>,
+    /// The number of the next pack, once it is known.
+    next: Option<i64>,
+    /// The numbers of the records added, which the index does not know yet.
+    numbers: HashMap<RecordId, i64>,
+    /// The records that the job at hand added.
+    job: Vec<RecordId>,
+    /// What the index gets once the group is durable.
+    pub(super) additions: Additions,
 }
 
-/// The lane that a record travels in.
-const fn lane_of(kind: Kind) -> Lane {
-    match kind {
-        Kind::Alert => Lane::Urgent,
-        Kind::Indicator | Kind::Advisory | Kind::Outcome | Kind::RiskProfile => Lane::Bulk,
+/// How long a log was before a job.
+pub(super) struct Mark {
+    ids: usize,
+    tokens: usize,
+}
+
+impl Log {
+    /// Begins a job.
+    pub(super) fn mark(&mut self) -> Mark {
+        self.job.clear();
+        Mark {
+            ids: self.additions.ids.len(),
+            tokens: self.additions.tokens.len(),
+        }
+    }
+
+    /// Forgets what a job added since this mark.
+    pub(super) fn rewind(&mut self, mark: &Mark) {
+        self.open = None;
+        self.next = None;
+        self.additions.ids.truncate(mark.ids);
+        self.additions.tokens.truncate(mark.tokens);
+        for id in self.job.drain(..) {
+            self.numbers.remove(&id);
+        }
+    }
+
+    /// The number of a record that the group added.
+    pub(super) fn number(&self, id: &RecordId) -> Option<i64> {
+        self.numbers.get(id).copied()
+    }
+
+    /// The directory of a pack that takes entries still.
+    fn directory(&self, pack: i64) -> Option<&Directory> {
+        let open = self.open.as_ref().filter(|open| open.n == pack)?;
+        Some(&open.directory)
     }
 }
 
 impl Group<'_> {
-    /// Adds the authority's own records to record table and log; those held already are skipped.
+    /// Adds the authority's own records to the log; those held already are skipped.
     pub(super) fn publish(
         &mut self,
         records: &[VerifiedRecord],
         now: Timestamp,
     ) -> Result<(), StoreError> {
         for record in records {
-            let number = self.known(&record.id())?;
-            match self.holding(number)? {
-                Holding::Nothing => self.insert_record(number, record, None, now)?,
-                Holding::Form(_) => {}
+            let number = self.number(&record.id())?;
+            let held = match number {
+                Some(number) => self.held_form(number)?,
+                None => None,
+            };
+            if held.is_none() {
+                self.insert_record(record, number, None, now)?;
             }
         }
         Ok(())
     }
 
-    /// What is held of the record with this number.
-    pub(super) fn holding(&self, number: i64) -> Result<Holding, StoreError> {
-        let form = self.first("SELECT form FROM record WHERE n = ?1", [number], |row| {
-            row.get::<_, i64>(0)
-        })?;
-        Ok(form.map_or(Holding::Nothing, |bits| {
-            Holding::Form(Form::from_bits(bits.cast_unsigned()))
-        }))
+    /// The form held of the record with this number; `None` if nothing is.
+    pub(super) fn held_form(&self, number: i64) -> Result<Option<Form>, StoreError> {
+        let mut form = None;
+        for place in self.places(number)? {
+            let entry = self.directory_at(place, |directory| directory.form(slot_of(place)))?;
+            form = entry.map_or(form, |entry| {
+                Some(form.map_or(entry, |held: Form| held.union(entry)))
+            });
+        }
+        Ok(form)
     }
 
-    /// Keeps a record of which nothing is held, and adds it to the log.
+    /// Where a record with this number stands in the log: first itself, then what extends it.
+    pub(super) fn places(&self, number: i64) -> Result<Vec<i64>, StoreError> {
+        let first = if number >= 0 {
+            Some(number)
+        } else {
+            let found = self.first("SELECT place FROM known WHERE n = ?1", [number], |row| {
+                row.get::<_, Option<i64>>(0)
+            })?;
+            found.flatten()
+        };
+        let mut places: Vec<i64> = first.into_iter().collect();
+        places.extend(self.column(
+            "SELECT place FROM extension WHERE record = ?1 ORDER BY place",
+            &[&number],
+        )?);
+        Ok(places)
+    }
+
+    /// Looks at the directory of the pack with this place.
+    pub(super) fn directory_at<T>(
+        &self,
+        place: i64,
+        look: impl FnOnce(&Directory) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let pack = pack_of(place);
+        if let Some(directory) = self.log.directory(pack) {
+            return Ok(look(directory));
+        }
+        let bytes = self.first("SELECT directory FROM pack WHERE n = ?1", [pack], |row| {
+            row.get::<_, Vec<u8>>(0)
+        })?;
+        match bytes {
+            Some(bytes) => Ok(look(&Directory::read(&bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps a record of which nothing is held. One that was known has its number already.
     pub(super) fn insert_record(
         &mut self,
-        number: i64,
         record: &VerifiedRecord,
-        source: Option<&NodeId>,
+        known: Option<i64>,
+        delivery: Option<Delivery<'_>>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let statement = self.statement(record.statement())?;
-        let (header, wire) = (record.header(), record.sealed().wire());
-        self.run(
-            "INSERT INTO record (n, received_at, kind, form, statement, leaf, origin, source,
-                 blind, path, header)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            (
-                number,
-                now.as_millis(),
-                header.kind.name(),
-                record.form().bits().cast_signed(),
-                statement,
-                wire.leaf,
-                header.origin.as_str(),
-                source.map(NodeId::as_str),
-                wire.blind.as_ref(),
-                wire.path.as_ref(),
-                wire.header.as_ref(),
-            ),
-        )?;
-        self.insert_sections(number, record, record.form(), source)?;
-        self.append(lane_of(header.kind), source.is_none(), number)
+        let run = Run {
+            kind: record.header().kind,
+            source: delivery.map(|delivery| delivery.peer.clone()),
+            own: delivery.is_none(),
+            extends: false,
+            received_at: now,
+        };
+        let packing = Packing {
+            record,
+            form: record.form(),
+            statement: self.statement(record.statement())?,
+            number: known,
+            delivered: delivery.map(|delivery| (delivery.form, delivery.decision)),
+        };
+        let place = self.append(run, &packing)?;
+        if let Some(number) = known {
+            self.run("UPDATE known SET place = ?2 WHERE n = ?1", (number, place))?;
+        }
+        self.log.numbers.insert(record.id(), known.unwrap_or(place));
+        self.log.job.push(record.id());
+        Ok(())
     }
 
-    /// Adds the sections of `fresh` to a record of which `held` is held, and logs it again.
+    /// Adds the sections that are not held yet to a record, and so logs it again.
     pub(super) fn extend_record(
         &mut self,
         number: i64,
         record: &VerifiedRecord,
         held: Form,
-        source: &NodeId,
+        delivery: Delivery<'_>,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
-        let form = held.union(record.form());
+        let run = Run {
+            kind: record.header().kind,
+            source: Some(delivery.peer.clone()),
+            own: self.is_own(number)?,
+            extends: true,
+            received_at: now,
+        };
+        let packing = Packing {
+            record,
+            form: record.form().without(held),
+            statement: 0,
+            number: Some(number),
+            delivered: Some((delivery.form, delivery.decision)),
+        };
+        let place = self.append(run, &packing)?;
         self.run(
-            "UPDATE record SET form = ?2 WHERE n = ?1",
-            (number, form.bits().cast_signed()),
+            "INSERT INTO extension (record, place) VALUES (?1, ?2)",
+            (number, place),
         )?;
-        self.insert_sections(number, record, record.form().without(held), Some(source))?;
-        let own = self
-            .first(
-                "SELECT source IS NULL FROM record WHERE n = ?1",
-                [number],
-                |row| row.get(0),
-            )?
-            .unwrap_or(false);
-        self.append(lane_of(record.header().kind), own, number)
-    }
-
-    fn insert_sections(
-        &mut self,
-        number: i64,
-        record: &VerifiedRecord,
-        form: Form,
-        channel: Option<&NodeId>,
-    ) -> Result<(), StoreError> {
-        let fresh = |open: &&OpenSection| form.contains(open.section.index);
-        for open in record.sections().iter().filter(fresh) {
-            self.insert_section(number, &record.id(), open, channel)?;
-            if let Body::Subject(subject) = &open.body {
-                let tokens = subject
-                    .selectors
-                    .iter()
-                    .filter_map(|selector| self.vault().token(selector.kind(), selector.value()));
-                self.index(number, tokens.collect())?;
-            }
-        }
         Ok(())
     }
 
-    fn insert_section(
-        &mut self,
-        number: i64,
-        id: &RecordId,
-        open: &OpenSection,
-        channel: Option<&NodeId>,
-    ) -> Result<(), StoreError> {
-        let section = &open.section;
-        let plain = [section.salt.as_slice(), &section.body].concat();
-        let Kept { key, sealed } = self.seal(Place::Section(id, section.index), plain)?;
+    /// Who delivered what stands at this place; `None`: it was made here.
+    pub(super) fn source_at(&self, place: i64) -> Result<Option<String>, StoreError> {
+        let pack = pack_of(place);
+        if let Some(open) = self.log.open.as_ref().filter(|open| open.n == pack) {
+            return Ok(open.run.source.as_ref().map(NodeId::to_string));
+        }
+        let source = self.first("SELECT source FROM pack WHERE n = ?1", [pack], |row| {
+            row.get(0)
+        })?;
+        Ok(source.flatten())
+    }
+
+    fn is_own(&self, number: i64) -> Result<bool, StoreError> {
+        let Some(place) = self.places(number)?.first().copied() else {
+            return Ok(false);
+        };
+        let pack = pack_of(place);
+        if let Some(open) = self.log.open.as_ref().filter(|open| open.n == pack) {
+            return Ok(open.run.own);
+        }
+        let own = self.first("SELECT own FROM pack WHERE n = ?1", [pack], |row| {
+            row.get(0)
+        })?;
+        Ok(own.unwrap_or(false))
+    }
+
+    /// Adds an entry to the pack that is open, or to a new one if it does not go with the others.
+    fn append(&mut self, run: Run, packing: &Packing<'_>) -> Result<i64, StoreError> {
+        let fits = |open: &OpenPack| open.run == run && open.has_room();
+        if !self.log.open.as_ref().is_some_and(fits) {
+            self.close_pack()?;
+            let n = match self.log.next {
+                Some(next) => next,
+                None => newest_pack(self)? + 1,
+            };
+            self.log.next = Some(n + 1);
+            self.log.open = Some(OpenPack::new(n, run));
+        }
+        let vault = self.vault();
+        let open = self.log.open.as_mut();
+        open.ok_or(StoreError::Fault("no pack is open"))?
+            .add(packing, vault)
+    }
+
+    /// Writes the pack that is open.
+    pub(super) fn close_pack(&mut self) -> Result<(), StoreError> {
+        let Some(open) = self.log.open.take() else {
+            return Ok(());
+        };
+        let closed = open.closed(self.vault())?;
+        self.keys()?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO pack_key (n, wrapped, sealed) VALUES (?1, ?2, ?3)",
+            )
+            .and_then(|mut insert| insert.execute((open.n, &closed.wrapped, &closed.keys)))
+            .map_err(keys_error)?;
         self.run(
-            "INSERT INTO section (slot, key, channel, sealed) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO pack (n, lane, own, extends, kind, source, received_at, count, ids,
+                 directory, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             (
-                slot(number, section.index),
-                key,
-                channel.map(NodeId::as_str),
-                sealed,
+                open.n,
+                open.run.lane().name(),
+                open.run.own,
+                open.run.extends,
+                open.run.kind.name(),
+                open.run.source.as_ref().map(NodeId::as_str),
+                open.run.received_at.as_millis(),
+                i64::try_from(open.len()).unwrap_or(i64::MAX),
+                &open.ids,
+                &closed.directory,
+                &open.body,
             ),
         )?;
+        let ids: &[u8] = if open.run.extends { &[] } else { &open.ids };
+        let added = entries(open.n, ids, &open.directory);
+        self.log.additions.ids.extend(added.ids);
+        self.log.additions.tokens.extend(added.tokens);
+        self.log.additions.pack = open.n;
         Ok(())
     }
+}
 
-    fn index(&self, number: i64, mut tokens: Vec<Token>) -> Result<(), StoreError> {
-        tokens.sort_unstable();
-        for token in tokens {
-            self.run(
-                "INSERT OR IGNORE INTO record_token (token, record) VALUES (?1, ?2)",
-                (token, number),
-            )?;
-        }
-        Ok(())
-    }
+fn newest_pack(group: &Group<'_>) -> Result<i64, StoreError> {
+    let newest = group.first("SELECT coalesce(max(n), 0) FROM pack", [], |row| row.get(0))?;
+    Ok(newest.unwrap_or(0))
 }

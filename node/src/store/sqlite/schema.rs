@@ -111,7 +111,7 @@ pub(super) fn findings(reader: &Reader<'_>) -> Result<Vec<String>, StoreError> {
             "`{MAIN_FILE}`: a row of `{table}` refers to nothing"
         ));
     }
-    for table in ["section", "held", "consignment", "score"] {
+    for table in ["held", "consignment", "score"] {
         let count: i64 = reader.connection.query_row(
             &format!(
                 "SELECT count(*) FROM {table} WHERE key NOT IN (SELECT n FROM keys.wrapped_key)"
@@ -124,6 +124,16 @@ pub(super) fn findings(reader: &Reader<'_>) -> Result<Vec<String>, StoreError> {
                 "`{KEYS_FILE}`: {count} rows of `{table}` have no key"
             ));
         }
+    }
+    let keyless: i64 = reader.connection.query_row(
+        "SELECT count(*) FROM pack WHERE n NOT IN (SELECT n FROM keys.pack_key)",
+        [],
+        |row| row.get(0),
+    )?;
+    if keyless > 0 {
+        findings.push(format!(
+            "`{KEYS_FILE}`: {keyless} packs of records have no keys"
+        ));
     }
     Ok(findings)
 }

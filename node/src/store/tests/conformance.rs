@@ -1,4 +1,5 @@
-//! What every engine has to hold: records, intake and dispatch. [`super::office`] has the rest.
+//! What every engine has to hold: records, intake and dispatch. [`super::frames`] and
+//! [`super::office`] have the rest.
 
 use portcullis_protocol::{
     body::SelectorKind,

@@ -53,8 +53,8 @@ fn every_flip_is_found(file: &str, table: &str, column: &str, order: &str) {
             let mut changed = value.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             put(row, &changed);
-            let read = store.record(&record.id());
-            let verified = read.map(|held| police.verify(&held.unwrap().sealed));
+            let read = store.records(&RecordFilter::default());
+            let verified = read.map(|held| police.verify(&held[0].sealed));
             let found = match verified {
                 Err(StoreError::Damaged(_)) => true,
                 Ok(verified) => verified.is_err(),
@@ -69,18 +69,20 @@ fn every_flip_is_found(file: &str, table: &str, column: &str, order: &str) {
 }
 
 #[test]
-fn a_flipped_bit_in_a_section_is_found() {
-    every_flip_is_found("store.db", "section", "sealed", "slot");
+fn a_flipped_bit_in_header_path_or_section_is_found() {
+    every_flip_is_found("store.db", "pack", "body", "n");
 }
 
 #[test]
-fn a_flipped_bit_in_a_wrapped_key_is_found() {
-    every_flip_is_found("keys.db", "wrapped_key", "wrapped", "n");
+fn a_flipped_bit_in_what_a_pack_says_of_its_records_is_found() {
+    every_flip_is_found("store.db", "pack", "ids", "n");
+    every_flip_is_found("store.db", "pack", "directory", "n");
 }
 
 #[test]
-fn a_flipped_bit_in_a_header_is_found() {
-    every_flip_is_found("store.db", "record", "header", "n");
+fn a_flipped_bit_in_the_keys_is_found() {
+    every_flip_is_found("keys.db", "pack_key", "wrapped", "n");
+    every_flip_is_found("keys.db", "pack_key", "sealed", "n");
 }
 
 #[test]
@@ -90,20 +92,14 @@ fn a_flipped_bit_in_a_statement_is_found() {
     every_flip_is_found("store.db", "statement", "key_id", "n");
 }
 
-#[test]
-fn a_flipped_bit_in_the_batch_path_is_found() {
-    every_flip_is_found("store.db", "record", "path", "n");
-    every_flip_is_found("store.db", "record", "blind", "n");
-}
-
-/// Changes a store that holds two records, and reads the first.
+/// Changes a store that holds two records, each in a pack of its own, and lists them.
 #[track_caller]
 fn damage_is_found(file: &str, sql: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let (store, mut police, record) = with_record(folder.path());
+    let (store, mut police, _) = with_record(folder.path());
     publish(&store, &[police.record(Kind::Indicator)]);
     raw(folder.path(), file).execute_batch(sql).unwrap();
-    let read = store.record(&record.id());
+    let read = store.records(&RecordFilter::default());
     assert!(
         matches!(read, Err(StoreError::Damaged(_))),
         "{sql}: {read:?}"
@@ -111,49 +107,65 @@ fn damage_is_found(file: &str, sql: &str) {
 }
 
 #[test]
-fn a_section_that_was_removed_moved_or_exchanged_is_found() {
-    damage_is_found("store.db", "DELETE FROM section WHERE slot = 65");
-    damage_is_found("store.db", "UPDATE section SET slot = 68 WHERE slot = 65");
-    damage_is_found("store.db", "UPDATE record SET form = 3 WHERE n = 1");
-    damage_is_found(
-        "store.db",
-        "UPDATE section SET (sealed, key) = (SELECT sealed, key FROM section WHERE slot = 129)
-         WHERE slot = 65",
-    );
-    damage_is_found("store.db", "UPDATE section SET key = 1 WHERE slot = 65");
-    damage_is_found("keys.db", "DELETE FROM wrapped_key WHERE n = 2");
-    damage_is_found(
-        "store.db",
-        "UPDATE record SET header = (SELECT header FROM record WHERE n = 2) WHERE n = 1",
-    );
+fn a_pack_whose_parts_were_exchanged_or_removed_is_found() {
+    for columns in ["body", "directory", "ids", "ids, directory, body"] {
+        damage_is_found(
+            "store.db",
+            &format!(
+                "UPDATE pack SET ({columns}) = (SELECT {columns} FROM pack WHERE n = 2) WHERE n = 1"
+            ),
+        );
+    }
+    damage_is_found("keys.db", "DELETE FROM pack_key WHERE n = 2");
+    for columns in ["wrapped", "sealed", "wrapped, sealed"] {
+        damage_is_found(
+            "keys.db",
+            &format!(
+                "UPDATE pack_key SET ({columns}) = (SELECT {columns} FROM pack_key WHERE n = 2)
+                 WHERE n = 1"
+            ),
+        );
+    }
 }
 
-/// Damages the first of two records, and gives the outbox.
-fn outbox_after(sql: &str) -> (Originator, [RecordId; 2], Vec<LogEntry>) {
+/// Flips a bit in the body of the first pack; `at` counts from the end if it is negative.
+fn flip(folder: &Path, at: i64) {
+    let database = raw(folder, "store.db");
+    let mut body: Vec<u8> = database
+        .query_row("SELECT body FROM pack WHERE n = 1", [], |row| row.get(0))
+        .unwrap();
+    let length = i64::try_from(body.len()).unwrap();
+    body[usize::try_from(at.rem_euclid(length)).unwrap()] ^= 1;
+    database
+        .execute("UPDATE pack SET body = ?1 WHERE n = 1", [body])
+        .unwrap();
+}
+
+/// Publishes two records into one pack, damages it, and gives the outbox.
+fn outbox_after(at: i64) -> (Originator, [RecordId; 2], Vec<LogEntry>) {
     let folder = tempfile::tempdir().unwrap();
-    let (store, mut police, record) = with_record(folder.path());
-    let other = police.record(Kind::Indicator);
-    publish(&store, std::slice::from_ref(&other));
-    raw(folder.path(), "store.db").execute_batch(sql).unwrap();
-    assert!(store.record(&record.id()).is_err());
-    assert!(store.record(&other.id()).unwrap().is_some());
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let records = police.batch(vec![draft(Kind::Indicator); 2]);
+    publish(&store, &records);
+    flip(folder.path(), at);
     let log = store.outbox(Lane::Bulk, Relay::OwnOnly, 0, 9).unwrap();
-    (police, [record.id(), other.id()], log)
+    (police, [records[0].id(), records[1].id()], log)
 }
 
 #[test]
 fn a_damaged_record_is_refused_at_dispatch_and_keeps_no_other_back() {
-    let (police, [damaged, sound], log) = outbox_after("DELETE FROM section WHERE slot = 65");
+    let (police, [sound, damaged], log) = outbox_after(-1);
     let ids: Vec<_> = log.iter().map(|entry| entry.held.sealed.id()).collect();
-    assert_eq!(ids, [damaged, sound]);
-    let refusal = police.verify(&log[0].held.sealed).unwrap_err();
+    assert_eq!(ids, [sound, damaged]);
+    assert!(police.verify(&log[0].held.sealed).is_ok());
+    let refusal = police.verify(&log[1].held.sealed).unwrap_err();
     assert_eq!(refusal.rule, Rule::NothingOpened);
-    assert!(police.verify(&log[1].held.sealed).is_ok());
 }
 
 #[test]
 fn a_record_with_another_header_is_left_out_of_dispatch() {
-    let (_, [_, sound], log) = outbox_after("UPDATE record SET header = x'00' WHERE n = 1");
+    let (_, [_, sound], log) = outbox_after(20);
     let ids: Vec<_> = log.iter().map(|entry| entry.held.sealed.id()).collect();
     assert_eq!(ids, [sound]);
 }
@@ -166,9 +178,9 @@ fn exceptions_that_are_too_many_end_early_and_leave_an_event() {
     raw(folder.path(), "store.db")
         .execute_batch(
             "WITH RECURSIVE n (i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 65545)
-             INSERT INTO known (n, id) SELECT i, randomblob(32) FROM n;
+             INSERT INTO known (n, id) SELECT -i, randomblob(32) FROM n;
              INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
-             SELECT 'hub', 'bulk', n, 0, 1, 1617181200000 FROM known WHERE n >= 10",
+             SELECT 'hub', 'bulk', n, 0, 1, 1617181200000 FROM known WHERE n <= -10",
         )
         .unwrap();
     let held = vec![answer(record.id(), record.form(), Outcome::Held)];
@@ -188,15 +200,20 @@ fn exceptions_that_are_too_many_end_early_and_leave_an_event() {
 #[test]
 fn looking_the_files_through_finds_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _, _) = with_record(folder.path());
+    let (store, _, record) = with_record(folder.path());
+    let refuse = Judgement::Refuse {
+        rule: Rule::PolicyDenied,
+        note: note("no"),
+    };
+    deliver(&store, "hub", vec![(record.id(), form(&[0]), refuse)]);
     assert!(store.verify_files().unwrap().is_empty());
     raw(folder.path(), "keys.db")
-        .execute_batch("DELETE FROM wrapped_key WHERE n = 2")
+        .execute_batch("DELETE FROM pack_key")
         .unwrap();
     let found = store.verify_files().unwrap();
-    assert_eq!(found, ["`keys.db`: 1 rows of `section` have no key"]);
+    assert_eq!(found, ["`keys.db`: 1 packs of records have no keys"]);
     raw(folder.path(), "store.db")
-        .execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM known")
+        .execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM decision")
         .unwrap();
     assert!(store.verify_files().unwrap().len() > 1);
 }
@@ -208,7 +225,7 @@ fn ex_17_a_withdrawn_record_is_refused_and_answers_before_stand() {
     let record = Originator::new(1).record(Kind::Indicator);
     assert_eq!(accept(&store, "hub", &record), Outcome::Accepted);
     raw(folder.path(), "store.db")
-        .execute_batch("INSERT INTO tombstone (record, outcome, at) VALUES (1, 'recalled', 0)")
+        .execute_batch("INSERT INTO tombstone (record, outcome, at) VALUES (32, 'recalled', 0)")
         .unwrap();
     for from in ["hub", "port"] {
         let item = vec![(record.id(), record.form(), admit(&record))];
@@ -363,14 +380,12 @@ fn a_store_is_made_once_and_not_opened_before() {
 fn listing_names_the_damaged_record() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _, record) = with_record(folder.path());
-    raw(folder.path(), "store.db")
-        .execute_batch("UPDATE section SET key = 3 WHERE slot = 65")
-        .unwrap();
+    flip(folder.path(), -1);
     let error = store.records(&RecordFilter::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "the store is damaged: section 1 of record `{}` does not open; restore it from a backup",
+            "the store is damaged: section 3 of record `{}` does not open; restore it from a backup",
             record.id()
         )
     );
