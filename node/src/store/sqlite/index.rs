@@ -347,7 +347,7 @@ mod tests {
     fn commit(main: &Connection, index: &Index, n: i64, keys: &[i64]) {
         let directory = Directory {
             forms: vec![1; keys.len()],
-            tokens: keys.iter().map(|key| key * 7).collect(),
+            tokens: keys.iter().map(|key| key.wrapping_mul(7)).collect(),
             token_slots: (0..).take(keys.len()).collect(),
             ..Directory::default()
         };
@@ -355,7 +355,7 @@ mod tests {
         let transaction = main.unchecked_transaction().unwrap();
         transaction
             .execute(
-                "INSERT INTO pack VALUES (?1, 'bulk', 1, 0, 'indicator', NULL, 0, ?2, ?3, ?4, '')",
+                "INSERT INTO pack VALUES (?1, 'bulk', 1, 0, 'indicator', NULL, 0, ?2, ?3, ?4, x'')",
                 (n, 1, &ids, prost::Message::encode_to_vec(&directory)),
             )
             .unwrap();
