@@ -6,11 +6,11 @@ use portcullis_protocol::{record::RecordId, statement::SignedStatement};
 use rusqlite::{Connection, OptionalExtension as _, ToSql, Transaction, TransactionBehavior};
 
 use super::{
+    frames::PackIds,
     index::{Index, Slice, place_of},
     pack::place,
     records::Log,
     schema::keys_error,
-    sent::PackIds,
 };
 use crate::store::{
     DecisionNote, StoreError, Write, Written,

@@ -16,6 +16,7 @@
 mod consignments;
 mod dispatch;
 mod exceptions;
+mod frames;
 mod group;
 mod index;
 mod intake;

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use portcullis_protocol::{
+    body::SelectorKind,
     digest::Digest,
     frame::Lane,
     record::{Form, Kind, RecordId},
@@ -12,13 +13,12 @@ use portcullis_protocol::{
 };
 
 use super::{
-    index::{id_of, place_of},
+    index::{id_key, id_of, place_of},
     pack::{Directory, Opened, Pack, PackRow, SLOTS, pack_of, pack_rows, place, slot_of},
     query::{names, record_id, unsigned},
     reader::Reader,
 };
 use crate::store::{HeldRecord, LogEntry, RecordFilter, Relay, StoreError};
-use portcullis_protocol::body::SelectorKind;
 
 /// Packs kept while records are read one after the other.
 const PACKS_AT_HAND: usize = 4;
@@ -345,7 +345,7 @@ impl Reader<'_> {
         let (Some(first), Some(last)) = (end("0"), end("f")) else {
             return Ok(Vec::new());
         };
-        let keys = (super::index::id_key(&first), super::index::id_key(&last));
+        let keys = (id_key(&first), id_key(&last));
         let mut ids = Vec::new();
         for place in self.index.ids_between(self.connection, keys, limit)? {
             let id = id_of(self.connection, place)?;
