@@ -138,7 +138,8 @@ impl Desk {
         let holdings = Holdings::of(&self.core);
         let mut found: BTreeMap<String, ConsignmentRow> = BTreeMap::new();
         let mut common = false;
-        for id in records {
+        // Most records concern no consignment: they are not opened.
+        for id in &store.touching(records)? {
             let Some(held) = store.record(id)? else {
                 continue;
             };

@@ -277,6 +277,14 @@ pub trait Store: Send + Sync {
         value: &str,
     ) -> Result<Vec<ConsignmentRow>, StoreError>;
 
+    /// Those of these records that may concern an arriving consignment: it is named by a
+    /// selector of theirs, or they name something that is found by reading everything.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError>;
+
     /// The newest score of a consignment.
     ///
     /// # Errors

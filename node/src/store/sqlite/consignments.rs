@@ -6,6 +6,7 @@ use rusqlite::Row;
 
 use super::{
     group::{Group, Kept},
+    pack::{Directory, pack_of, slot_of},
     query::named,
     reader::Reader,
 };
@@ -185,6 +186,54 @@ macro_rules! score_rows {
 }
 
 impl Reader<'_> {
+    /// Those of these records that may concern an arriving consignment.
+    pub(super) fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
+        let mut last: Option<(i64, Directory)> = None;
+        let mut found = Vec::new();
+        for id in records {
+            for place in self
+                .number(id)?
+                .map_or(Ok(Vec::new()), |number| self.places(number))?
+            {
+                let pack = pack_of(place);
+                if last.as_ref().is_none_or(|(n, _)| *n != pack) {
+                    last = self.directory(pack)?.map(|directory| (pack, directory));
+                }
+                let directory = last.as_ref().map(|(_, directory)| directory);
+                if directory.map_or(Ok(false), |all| self.touches(all, slot_of(place)))? {
+                    found.push(*id);
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn directory(&self, pack: i64) -> Result<Option<Directory>, StoreError> {
+        let bytes: Option<Vec<u8>> =
+            self.first("SELECT directory FROM pack WHERE n = ?1", [pack], |row| {
+                row.get(0)
+            })?;
+        bytes.map(|bytes| Directory::read(&bytes)).transpose()
+    }
+
+    fn touches(&self, directory: &Directory, slot: usize) -> Result<bool, StoreError> {
+        if directory.is_common(slot) {
+            return Ok(true);
+        }
+        for token in directory.tokens_of(slot) {
+            let named = self.first(
+                "SELECT 1 FROM consignment_token WHERE token = ?1 LIMIT 1",
+                [token],
+                |row| row.get::<_, i64>(0),
+            )?;
+            if named.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub(super) fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, StoreError> {
         let arriving = match stage {
             Stage::History => false,

@@ -296,6 +296,10 @@ impl Store for SqliteStore {
         self.read(|reader| reader.consignments_with(kind, value))
     }
 
+    fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
+        self.read(|reader| reader.touching(records))
+    }
+
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError> {
         self.read(|reader| reader.score(reference))
     }

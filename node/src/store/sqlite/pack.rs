@@ -79,6 +79,9 @@ pub(super) struct Directory {
     pub(super) tokens: Vec<i64>,
     #[prost(uint32, repeated, tag = "8")]
     pub(super) token_slots: Vec<u32>,
+    /// The slots of entries that name a selector which has no token.
+    #[prost(uint32, repeated, tag = "9")]
+    pub(super) common_slots: Vec<u32>,
 }
 
 impl Directory {
@@ -95,6 +98,19 @@ impl Directory {
     pub(super) fn delivered(&self, slot: usize) -> Option<(Form, i64)> {
         let form = self.delivered.get(slot).copied().map(Form::from_bits)?;
         Some((form, self.decisions.get(slot).copied()?))
+    }
+
+    /// The tokens of the entry in this slot.
+    pub(super) fn tokens_of(&self, slot: usize) -> impl Iterator<Item = i64> {
+        let at = self.tokens.iter().zip(&self.token_slots);
+        at.filter(move |(_, of)| usize::try_from(**of) == Ok(slot))
+            .map(|(token, _)| *token)
+    }
+
+    /// Whether the entry in this slot names a selector which has no token.
+    pub(super) fn is_common(&self, slot: usize) -> bool {
+        let is = |of: &u32| usize::try_from(*of) == Ok(slot);
+        self.common_slots.iter().any(is)
     }
 
     /// The number of the record in this slot of this pack.
@@ -251,10 +267,13 @@ impl OpenPack {
             return;
         };
         for selector in &subject.selectors {
-            if let Some(token) = vault.token(selector.kind(), selector.value()) {
-                self.directory.tokens.push(token);
-                let slot = u32::try_from(slot).unwrap_or_default();
-                self.directory.token_slots.push(slot);
+            let slot = u32::try_from(slot).unwrap_or_default();
+            match vault.token(selector.kind(), selector.value()) {
+                Some(token) => {
+                    self.directory.tokens.push(token);
+                    self.directory.token_slots.push(slot);
+                }
+                None => self.directory.common_slots.push(slot),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
 
 use super::{KEYS_FILE, MAIN_FILE, reader::Reader};
 use crate::store::{StoreError, crypt::Vault};
@@ -16,8 +16,8 @@ const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 const CHECK: [u8; 32] = *b"portcullis store key check value";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const CACHED_STATEMENTS: usize = 128;
-/// Pages in the WAL before it is written back: 16 MiB.
-const CHECKPOINT_PAGES: i64 = 4096;
+/// Pages in the WAL before it is written back: 64 MiB.
+const CHECKPOINT_PAGES: i64 = 16_384;
 
 /// An error of SQLite in the main database.
 impl From<rusqlite::Error> for StoreError {
@@ -83,7 +83,7 @@ pub(super) fn readable(dir: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(dir.join(MAIN_FILE), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    keep_statements(&connection)?;
     let keys = dir.join(KEYS_FILE);
     connection
         .execute("ATTACH DATABASE ?1 AS keys", [path_text(&keys)?])
@@ -174,14 +174,23 @@ fn writable(dir: &Path, name: &str) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    keep_statements(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update(None, "cache_size", -32_768)?;
+    connection.pragma_update(None, "cache_size", -65_536)?;
     Ok(connection)
+}
+
+/// Keeps prepared statements prepared. SQLite is built with `STAT4`, and would parse a statement
+/// again for each binding that might change its plan; a plan that never changes is wanted here.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(|_| ())
 }
 
 /// Takes the steps that the file has not seen, all or none.

@@ -156,6 +156,17 @@ pub(in crate::store) fn draft(kind: Kind) -> Draft {
     )
 }
 
+/// The same, about nothing but its container.
+pub(in crate::store) fn about_a_container(kind: Kind) -> Draft {
+    let mut draft = draft(kind);
+    for section in &mut draft.sections {
+        if let Body::Subject(subject) = &mut section.body {
+            subject.selectors.truncate(1);
+        }
+    }
+    draft
+}
+
 enum TestReceipt {}
 
 impl StatementType for TestReceipt {

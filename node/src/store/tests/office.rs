@@ -23,6 +23,7 @@ claims![
     a_person_is_enrolled_once,
     a_consignment_comes_back_whole_and_is_replaced_by_its_reference,
     arriving_consignments_are_found_by_identifier_indexed_or_not,
+    a_record_touches_the_consignments_it_names_and_what_is_not_indexed,
     a_score_comes_back_whole_and_is_replaced_by_its_reference,
     scores_are_listed_highest_first,
     events_are_listed_newest_first,
@@ -215,6 +216,35 @@ fn arriving_consignments_are_found_by_identifier_indexed_or_not(store: &dyn Stor
     store.commit(vec![Write::Consignments(gone)]).unwrap();
     assert!(found(SelectorKind::Container, CONTAINER).is_empty());
     assert!(found(SelectorKind::HsCode, GOODS).is_empty());
+}
+
+fn a_record_touches_the_consignments_it_names_and_what_is_not_indexed(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let drafts = vec![about_a_container(Kind::Indicator), draft(Kind::Indicator)];
+    let records = police.batch(drafts);
+    publish(store, &records);
+    let (boxed, common) = (records[0].id(), records[1].id());
+    let unknown = RecordId::from_slice(&[0; 32]).unwrap();
+    let all = [boxed, unknown, common];
+    assert_eq!(store.touching(&all).unwrap(), [common]);
+    let arrive = |arriving| {
+        let rows = vec![consignment("new", arriving)];
+        store.commit(vec![Write::Consignments(rows)]).unwrap();
+    };
+    arrive(true);
+    assert_eq!(store.touching(&all).unwrap(), [boxed, common]);
+    arrive(false);
+    assert_eq!(store.touching(&all).unwrap(), [common]);
+    // What a second deliverer adds counts as well.
+    let late = police
+        .batch(vec![about_a_container(Kind::Indicator)])
+        .remove(0);
+    let story = late.withhold(form(&[2])).unwrap();
+    assert_eq!(accept(store, "hub", &story), Outcome::Accepted);
+    arrive(true);
+    assert!(store.touching(&[late.id()]).unwrap().is_empty());
+    assert_eq!(accept(store, "hub", &late), Outcome::Extended);
+    assert_eq!(store.touching(&[late.id()]).unwrap(), [late.id()]);
 }
 
 fn score(reference: &str, points: f64) -> ScoreRow {
