@@ -404,9 +404,10 @@ impl Core {
             batches.push(batch);
         }
         let decider = self.decider();
+        let mut entropy = SystemEntropy::default();
         let mut verified = Vec::new();
         for batch in batches {
-            for sealed in sealer.seal(batch, &mut SystemEntropy)? {
+            for sealed in sealer.seal(batch, &mut entropy)? {
                 verified.push(decider.verify_arriving(&sealed, sealer.now)?);
             }
         }

@@ -179,7 +179,7 @@ fn parent(path: &Path) -> PathBuf {
 
 fn random_text() -> String {
     let mut bytes = [0; 24];
-    SystemEntropy.fill(&mut bytes);
+    SystemEntropy::default().fill(&mut bytes);
     data_encoding::HEXLOWER.encode(&bytes)
 }
 
@@ -189,7 +189,7 @@ fn signed_register(made: &[Made], now: Timestamp) -> Result<SignedRegister, Demo
     let governance: Vec<SigningKey> = (0..count)
         .map(|_| {
             let mut seed = [0; 32];
-            SystemEntropy.fill(&mut seed);
+            SystemEntropy::default().fill(&mut seed);
             SigningKey::from_seed(KeyUse::Governance, seed)
         })
         .collect();

@@ -23,7 +23,7 @@ impl Folder {
     /// path of a socket has 108 bytes at most.
     pub(super) fn make() -> Result<Self, FileError> {
         let mut random = [0; 4];
-        SystemEntropy.fill(&mut random);
+        SystemEntropy::default().fill(&mut random);
         let name = format!(
             "portcullis-demo-{}",
             data_encoding::HEXLOWER.encode(&random)

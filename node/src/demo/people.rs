@@ -72,7 +72,7 @@ pub fn json(view: &impl serde::Serialize) -> Result<Bytes, DemoError> {
 
 fn person_key() -> SigningKey {
     let mut seed = [0; 32];
-    SystemEntropy.fill(&mut seed);
+    SystemEntropy::default().fill(&mut seed);
     SigningKey::from_seed(KeyUse::Person, seed)
 }
 
@@ -93,7 +93,7 @@ async fn act<T: DeserializeOwned>(
     body: Bytes,
 ) -> Result<T, DemoError> {
     let mut nonce = [0; 16];
-    SystemEntropy.fill(&mut nonce);
+    SystemEntropy::default().fill(&mut nonce);
     let request = Request {
         federation: FEDERATION,
         node: node.member.node.as_str(),

@@ -331,7 +331,7 @@ impl Desk {
                     &history,
                     &desk.core.me().authority,
                     &desk.setup.profile_marking,
-                    &mut SystemEntropy,
+                    &mut SystemEntropy::default(),
                 )?)
             })
             .await?;

@@ -29,8 +29,12 @@ use super::{Intake, Part, Store, StoreError, Write, Written};
 
 /// Jobs that wait in each queue before their senders have to.
 const QUEUE: usize = 256;
-/// How long bulk pieces are added to one transaction.
+/// How long bulk pieces are added to one transaction at most.
 const SLICE: Duration = Duration::from_millis(5);
+/// How long at least: what is urgent waits for a slice and its commit.
+const SHORT_SLICE: Duration = Duration::from_millis(2);
+/// A slice is so much longer than its commit takes, where the disk is slow.
+const SLICE_PER_COMMIT: u32 = 3;
 /// Items in one piece of a long write.
 const PIECE: usize = 64;
 /// Urgent jobs in one transaction.
@@ -169,6 +173,7 @@ impl Writer {
             on_disk_failure,
             grown,
             slice,
+            last_commit: Duration::ZERO,
             pieces: VecDeque::new(),
         };
         let queues = Queues {
@@ -267,8 +272,10 @@ struct Desk<S: ?Sized> {
     store: Arc<S>,
     on_disk_failure: OnDiskFailure,
     grown: watch::Sender<u64>,
-    /// How long bulk pieces are added to one transaction.
+    /// How long bulk pieces are added to one transaction at most.
     slice: Duration,
+    /// How long the last commit of a slice took.
+    last_commit: Duration,
     /// Bulk jobs taken, the oldest first.
     pieces: VecDeque<Cut>,
 }
@@ -323,9 +330,13 @@ impl<S: Sink + ?Sized> Desk<S> {
         // Which of the open jobs each piece of the transaction belongs to.
         let mut owners = Vec::new();
         let mut at = 0;
-        let slice = self.slice;
+        let slice = SHORT_SLICE
+            .max(self.last_commit * SLICE_PER_COMMIT)
+            .min(self.slice);
+        let mut closed = None;
         let results = self.commit(&mut || {
             if !owners.is_empty() && began.elapsed() >= slice {
+                closed = Some(Instant::now());
                 return None;
             }
             while open.get(at).is_some_and(|job| job.pieces.is_empty()) {
@@ -337,6 +348,7 @@ impl<S: Sink + ?Sized> Desk<S> {
             owners.push(at);
             open.get_mut(at)?.pieces.pop_front()
         });
+        self.last_commit = closed.map_or(self.last_commit, |closed| closed.elapsed());
         for (owner, result) in owners.into_iter().zip(results) {
             if let Some(job) = open.get_mut(owner) {
                 job.take(result);

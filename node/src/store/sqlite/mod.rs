@@ -13,6 +13,7 @@
 //! Refuses to open what a newer version wrote, what another key sealed, and two files that do
 //! not belong together.
 
+mod checkpoint;
 mod consignments;
 mod dispatch;
 mod exceptions;
@@ -47,6 +48,7 @@ use portcullis_protocol::{
 };
 
 use self::{
+    checkpoint::Checkpointer,
     group::{Group, WriteSide},
     index::Index,
     reader::{Pool, Reader},
@@ -69,6 +71,7 @@ pub struct SqliteStore {
     writer: Mutex<WriteSide>,
     readers: Pool,
     index: Index,
+    checkpointer: Checkpointer,
 }
 
 impl SqliteStore {
@@ -93,6 +96,7 @@ impl SqliteStore {
         let (main, keys) = schema::open(dir, &vault)?;
         Ok(Self {
             index: Index::load(&main, index::FULL)?,
+            checkpointer: Checkpointer::start(dir)?,
             vault,
             writer: Mutex::new(WriteSide::new(main, keys)?),
             readers: Pool::new(dir),
@@ -126,6 +130,7 @@ impl SqliteStore {
         }
         let committed = group.commit()?;
         committed.tell(&self.index);
+        self.checkpointer.committed();
         side.retired = committed.retired;
         side.ordinal = committed.ordinal;
         Ok(())

@@ -168,7 +168,7 @@ fn new_file(dir: &Path, name: &str, steps: &[&str]) -> Result<Connection, StoreE
     Ok(connection)
 }
 
-fn writable(dir: &Path, name: &str) -> Result<Connection, StoreError> {
+pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, StoreError> {
     let path = dir.join(name);
     fs::metadata(&path).map_err(|source| file_error(&path, source))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

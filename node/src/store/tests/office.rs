@@ -226,7 +226,7 @@ fn a_record_touches_the_consignments_it_names_and_what_is_not_indexed(store: &dy
     let (boxed, common) = (records[0].id(), records[1].id());
     let unknown = RecordId::from_slice(&[0; 32]).unwrap();
     let all = [boxed, unknown, common];
-    assert_eq!(store.touching(&all).unwrap(), [common]);
+    assert!(store.touching(&all).unwrap().is_empty());
     let arrive = |arriving| {
         let rows = vec![consignment("new", arriving)];
         store.commit(vec![Write::Consignments(rows)]).unwrap();
