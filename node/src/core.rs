@@ -10,7 +10,7 @@ use std::{
 };
 
 use portcullis_protocol::{
-    frame::{Answer, Lane, Receipt, Verdict},
+    frame::{Answer, Lane},
     identifiers::{AuthorityId, FederationId, NodeId},
     keys::SigningKey,
     merkle::MAX_LEAVES,
@@ -125,6 +125,8 @@ pub struct PeerHealth {
     pub last_receipt: Option<Timestamp>,
     /// Why the last delivery failed, if it did since then.
     pub failure: Option<String>,
+    /// The rule under which it takes nothing from this node until something changes.
+    pub stopped: Option<String>,
 }
 
 /// Why records are not published.
@@ -319,6 +321,12 @@ impl Core {
         )
     }
 
+    /// The one writer.
+    #[must_use]
+    pub const fn writer(&self) -> &WriterHandle {
+        &self.parts.writer
+    }
+
     /// Makes writes durable.
     ///
     /// # Errors
@@ -443,25 +451,31 @@ impl Core {
         }
     }
 
-    /// Tells that a peer answered a frame.
-    pub fn settled(&self, peer: &NodeId, receipt: &Receipt) {
+    /// Tells that a peer answered frames.
+    pub fn settled(&self, peer: &NodeId, answers: &[Answer]) {
         let at = self.now();
-        self.heard_epoch(peer, receipt.register_epoch);
         self.with_peers(|peers| {
             let health = peers.entry(peer.clone()).or_default();
             health.last_receipt = Some(at);
             health.failure = None;
+            health.stopped = None;
         });
-        if let Verdict::Answered(answers) = &receipt.verdict {
-            self.metrics().count_receipts(answers);
-            for answer in answers {
-                self.tell(Notice::Answered {
-                    peer: peer.clone(),
-                    answer: answer.clone(),
-                    at,
-                });
-            }
+        self.metrics().count_receipts(answers);
+        for answer in answers {
+            self.tell(Notice::Answered {
+                peer: peer.clone(),
+                answer: answer.clone(),
+                at,
+            });
         }
+    }
+
+    /// Tells that a peer takes nothing from this node, under the rule with this id.
+    pub fn delivery_stopped(&self, peer: &NodeId, rule: String) {
+        tracing::error!(%peer, rule, "nothing is delivered to this peer");
+        self.with_peers(|peers| {
+            peers.entry(peer.clone()).or_default().stopped = Some(rule);
+        });
     }
 
     /// Tells that a delivery failed.

@@ -3,16 +3,18 @@
 //! Health is judged from what work needs, not from whether the process runs: keys that the
 //! register lists, a certificate that peers accept, a store that answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{
+    identifiers::NodeId,
     keys::{KeyId, KeyUse},
     register::Register,
+    rules::Rule,
     time::Timestamp,
     verify::KeyStanding,
 };
 
-use crate::core::{Core, Me};
+use crate::core::{Core, Me, PeerHealth};
 
 /// Something that keeps the node from its work, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,7 @@ pub fn problems(core: &Core) -> Vec<Problem> {
         Timestamp::from_millis(core.identity().certificate().not_after().as_millisecond()),
         core.now(),
     ));
+    problems.extend(stopped_deliveries(&core.peer_health()));
     if let Err(error) = core.store().log_end() {
         problems.push(Problem {
             what: format!("the store does not answer: {error}"),
@@ -39,6 +42,25 @@ pub fn problems(core: &Core) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Peers that take nothing from this node.
+fn stopped_deliveries(peers: &BTreeMap<NodeId, PeerHealth>) -> Vec<Problem> {
+    let stopped = peers
+        .iter()
+        .filter_map(|(peer, health)| Some((peer, health.stopped.as_ref()?)));
+    stopped
+        .map(|(peer, rule)| {
+            let rule = rule.parse::<Rule>();
+            Problem {
+                what: match &rule {
+                    Ok(rule) => format!("`{peer}` takes nothing from this node: {rule}"),
+                    Err(error) => format!("`{peer}` takes nothing from this node: {error}"),
+                },
+                remedy: rule.map_or("ask the peer's operator why", Rule::remedy),
+            }
+        })
+        .collect()
 }
 
 fn certificate_problem(not_after: Timestamp, now: Timestamp) -> Option<Problem> {
@@ -124,6 +146,24 @@ mod tests {
         ] {
             assert_eq!(register_problems(register, &me, hop).len(), 1);
         }
+    }
+
+    #[test]
+    fn a_peer_that_refuses_this_node_as_a_fork_is_a_problem_that_names_the_rule() {
+        let health = PeerHealth {
+            stopped: Some("EX-11".to_owned()),
+            ..PeerHealth::default()
+        };
+        let peers = BTreeMap::from([
+            ("antwerp-1".parse().unwrap(), health),
+            ("hub-1".parse().unwrap(), PeerHealth::default()),
+        ]);
+        let problems = stopped_deliveries(&peers);
+        let [problem] = &problems[..] else {
+            panic!("{problems:?}");
+        };
+        assert!(problem.what.contains("EX-11") && problem.what.contains("antwerp-1"));
+        assert_eq!(problem.remedy, Rule::Fork.remedy());
     }
 
     #[test]

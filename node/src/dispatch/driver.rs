@@ -1,109 +1,69 @@
-//! The I/O of dispatch: one task per peer and lane executes what its machine asks for.
+//! The I/O of dispatch: one task per peer and lane carries out what its machine asks for.
+//!
+//! Plans, commits and the checking of receipts run beside one another: while frames are on their
+//! way, the next is planned and the last ones are settled. The machine says what may overlap; the
+//! driver answers each of its requests with one event, and holds nothing back but what happens.
 //!
 //! Each lane has a connection of its own, so that neither a flood nor a slow peer in one lane
 //! delays the other, and no peer delays another.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use portcullis_protocol::{
-    frame::{Lane, MAX_FRAME_BYTES, MAX_ITEMS, Receipt, SentFrame, Verdict},
+    frame::{Answer, Generation, Lane, Receipt, Verdict},
     identifiers::NodeId,
+    rules::Rule,
+    seal::Entropy as _,
     time::Timestamp,
-    wire,
 };
-use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tonic::{Streaming, transport::Channel};
 
 use super::{
-    machine::{Effect, Event, Machine},
-    plan::{Candidates, Plan, Planner, relays},
+    link::{Link, LinkError},
+    load::{self, LoadError, Loaded},
+    machine::{Effect, Event, Machine, Stage},
+    plan::{Footing, Outgoing, Planner, relays},
 };
 use crate::{
+    clock::SystemEntropy,
     core::Core,
     decide::Decider,
-    exchange::{
-        connector::{self, ConnectError},
-        rpc::exchange_client::ExchangeClient,
-        service,
-    },
-    store::{StoreError, Write},
+    store::{NewGeneration, Settle, StoreError, Write},
 };
-
-/// How long a receipt may take: the peer has to verify, decide and sync its disk.
-const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long opening a delivery stream may take, the handshake included.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a machine rests when nothing wakes it; then it looks again.
 const LONGEST_REST: Duration = Duration::from_secs(60);
-
-/// Why a frame was not receipted.
-#[derive(Debug, thiserror::Error)]
-enum LinkError {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("no connection: {0}")]
-    Transport(#[from] tonic::transport::Error),
-    #[error("the peer ended the stream: {0}")]
-    Status(#[from] tonic::Status),
-    #[error("the peer closed the stream")]
-    Closed,
-    #[error("no receipt within {RECEIPT_TIMEOUT:?}")]
-    TimedOut,
-    #[error("the peer took the connection and said nothing within {OPEN_TIMEOUT:?}")]
-    Mute,
-    #[error("register or policy changed since the frame was planned")]
-    Superseded,
-    #[error("the receipt does not count: {0}")]
-    Receipt(#[from] portcullis_protocol::verify::Refusal),
-    #[error("TLS cannot be configured: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error("the register lists the peer no more")]
-    Unknown,
-}
-
-impl LinkError {
-    /// Whether a new connection may do better at once. After a receipt that did not come the peer
-    /// is still at work on the frame, and one that does not count will not count again.
-    const fn is_of_connection(&self) -> bool {
-        match self {
-            Self::Connect(_) | Self::Transport(_) | Self::Status(_) | Self::Closed => true,
-            Self::TimedOut
-            | Self::Mute
-            | Self::Superseded
-            | Self::Receipt(_)
-            | Self::Tls(_)
-            | Self::Unknown => false,
-        }
-    }
-}
 
 /// Why nothing could be planned.
 #[derive(Debug, thiserror::Error)]
 enum PlanError {
     #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Frame(#[from] portcullis_protocol::frame::FrameError),
+    Load(#[from] LoadError),
     #[error("the register lists the peer no more")]
     Unknown,
+    #[error("planning was cut short")]
+    CutShort,
+}
+
+/// What came of something that ran beside the driver.
+enum Outcome {
+    Planned(Result<Loaded, PlanError>),
+    Intended(Result<(), StoreError>),
+    Settled(Result<(), StoreError>, Vec<Answer>),
+    Started(Result<(), StoreError>),
 }
 
 /// Delivers one lane to one peer until `shutdown`.
 pub async fn run(core: Arc<Core>, peer: NodeId, lane: Lane, shutdown: CancellationToken) {
-    let machine = Machine::new(peer.clone(), lane, core.backoff());
     let driver = Driver {
+        machine: Machine::new(peer.clone(), lane, core.backoff()),
         log: core.log(),
         core,
         peer,
         lane,
-        machine,
         link: None,
-        planned_by: None,
-        answered: None,
+        work: JoinSet::new(),
         wake_at: None,
     };
     tokio::select! {
@@ -118,154 +78,213 @@ struct Driver {
     lane: Lane,
     machine: Machine,
     link: Option<Link>,
-    /// The register and policy under which the frame at hand was planned.
-    planned_by: Option<Arc<Decider>>,
-    /// A receipt that is told of once it is settled in the ledger.
-    answered: Option<Receipt>,
+    /// Plans and commits under way: at most one of each.
+    work: JoinSet<Outcome>,
     log: watch::Receiver<u64>,
     wake_at: Option<Timestamp>,
 }
 
 impl Driver {
     async fn run(mut self) {
-        self.connect_early().await;
-        loop {
-            let effects = self.machine.handle(Event::Wake, self.core.now());
-            self.carry_out(effects).await;
-            self.rest().await;
-        }
-    }
-
-    /// A first alert should not wait for a handshake.
-    async fn connect_early(&mut self) {
-        match self.open().await {
+        // A first alert should not wait for a handshake.
+        match Link::open(&self.core, &self.peer).await {
             Ok(link) => self.link = Some(link),
             Err(error) => tracing::debug!(peer = %self.peer, %error, "not connected yet"),
         }
-    }
-
-    async fn open(&self) -> Result<Link, LinkError> {
-        tokio::time::timeout(OPEN_TIMEOUT, Link::open(&self.core, &self.peer))
-            .await
-            .map_err(|_| LinkError::Mute)?
-    }
-
-    async fn carry_out(&mut self, effects: Vec<Effect>) {
-        let mut waiting: VecDeque<Effect> = effects.into();
-        while let Some(effect) = waiting.pop_front() {
-            let event = match effect {
-                Effect::Plan => Some(self.plan().await),
-                Effect::Commit(write) => Some(self.commit(*write).await),
-                Effect::Send(frame) => Some(self.send(&frame).await),
-                Effect::WakeAt(time) => {
-                    self.wake_at = Some(time);
-                    None
-                }
+        let mut event = Event::Wake;
+        loop {
+            let effects = self.machine.handle(event, self.core.now());
+            event = match self.carry_out(effects).await {
+                Some(event) => event,
+                None => self.next().await,
             };
-            if let Some(event) = event {
-                waiting.extend(self.machine.handle(event, self.core.now()));
+        }
+    }
+
+    /// Carries effects out in order. A frame that does not leave is told of at once, after the
+    /// effects that came with it.
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Option<Event> {
+        let mut event = None;
+        for effect in effects {
+            match effect {
+                Effect::Plan(footing) => self.plan(footing),
+                Effect::Intend(intend) => {
+                    self.commit(vec![Write::Intend(*intend)], Outcome::Intended);
+                }
+                Effect::Send(outgoing) => event = self.send(*outgoing).await,
+                Effect::Settle(settles) => self.settle(settles),
+                Effect::StartGeneration { instead_of, why } => {
+                    self.start_generation(instead_of, why);
+                }
+                Effect::Disconnect => self.link = None,
+                Effect::Trouble(rule) => self.core.delivery_stopped(&self.peer, rule),
+                Effect::WakeAt(time) => self.wake_at = Some(time),
+            }
+        }
+        event
+    }
+
+    fn plan(&mut self, footing: Option<Footing>) {
+        let (core, peer, lane) = (Arc::clone(&self.core), self.peer.clone(), self.lane);
+        self.work.spawn(async move {
+            let planned = tokio::task::spawn_blocking(move || {
+                let decider = core.decider();
+                plan(&core, &decider, &peer, lane, footing)
+            });
+            Outcome::Planned(planned.await.unwrap_or(Err(PlanError::CutShort)))
+        });
+    }
+
+    fn commit(
+        &mut self,
+        writes: Vec<Write>,
+        outcome: impl FnOnce(Result<(), StoreError>) -> Outcome + Send + 'static,
+    ) {
+        let (core, lane) = (Arc::clone(&self.core), self.lane);
+        self.work
+            .spawn(async move { outcome(core.commit(lane.into(), writes).await.map(|_| ())) });
+    }
+
+    fn settle(&mut self, settles: Vec<Settle>) {
+        let answers = settles
+            .iter()
+            .flat_map(|settle| settle.answers.iter().cloned())
+            .collect();
+        let writes = settles.into_iter().map(Write::Settle).collect();
+        self.commit(writes, |result| Outcome::Settled(result, answers));
+    }
+
+    fn start_generation(&mut self, instead_of: Generation, why: String) {
+        let mut drawn = [0; 16];
+        SystemEntropy::default().fill(&mut drawn);
+        let new = NewGeneration {
+            instead_of,
+            generation: Generation::from_bytes(drawn),
+            at: self.core.now(),
+            why,
+        };
+        tracing::warn!(peer = %self.peer, why = %new.why, "this node starts a new generation");
+        self.commit(vec![Write::StartGeneration(new)], Outcome::Started);
+    }
+
+    async fn send(&mut self, outgoing: Outgoing) -> Option<Event> {
+        match self.deliver(outgoing).await {
+            Ok(()) => None,
+            Err(LinkError::Superseded) => Some(Event::Superseded),
+            Err(error) => Some(self.link_failed(&error)),
+        }
+    }
+
+    async fn deliver(&mut self, outgoing: Outgoing) -> Result<(), LinkError> {
+        let link = match &mut self.link {
+            Some(link) => link,
+            None => self.link.insert(Link::open(&self.core, &self.peer).await?),
+        };
+        // Connecting takes its time: permits are looked at last.
+        let frame = outgoing
+            .release(&self.core.decider())
+            .ok_or(LinkError::Superseded)?;
+        link.send(frame).await
+    }
+
+    fn link_failed(&mut self, error: &LinkError) -> Event {
+        self.link = None;
+        let why = error.to_string();
+        tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was not receipted");
+        self.core.delivery_failed(&self.peer, &why);
+        Event::Failed(Stage::Link)
+    }
+
+    /// Waits for what happens next.
+    async fn next(&mut self) -> Event {
+        loop {
+            let rest = self.rest();
+            tokio::select! {
+                Some(done) = self.work.join_next() => match done {
+                    Ok(outcome) => return self.outcome(outcome),
+                    Err(error) => tracing::error!(peer = %self.peer, %error, "work was cut short"),
+                },
+                receipt = received(&mut self.link) => match receipt {
+                    Ok(receipt) => return self.receipted(receipt),
+                    // A connection that lay idle has ended: the next frame opens another.
+                    Err(error) if self.machine.in_flight() == 0 => {
+                        tracing::debug!(peer = %self.peer, %error, "the connection ended");
+                        self.link = None;
+                    }
+                    Err(error) => return self.link_failed(&error),
+                },
+                () = tokio::time::sleep(rest) => {
+                    self.wake_at = None;
+                    return Event::Wake;
+                }
+                changed = self.log.changed() => match changed {
+                    Ok(()) => return Event::Wake,
+                    Err(_) => std::future::pending().await,
+                },
             }
         }
     }
 
-    /// Sleeps until the log grows, the time the machine named, or the longest rest.
-    async fn rest(&mut self) {
-        let limit = self.wake_at.take().map_or(LONGEST_REST, |time| {
+    /// Until the time the machine named, or the longest rest.
+    fn rest(&self) -> Duration {
+        self.wake_at.map_or(LONGEST_REST, |time| {
             let wait = time.millis_since(self.core.now()).max(0);
             Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(LONGEST_REST)
-        });
-        tokio::select! {
-            () = tokio::time::sleep(limit) => {}
-            changed = self.log.changed() => {
-                if changed.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        }
+        })
     }
 
-    async fn plan(&mut self) -> Event {
-        let (core, peer, lane) = (Arc::clone(&self.core), self.peer.clone(), self.lane);
-        let decider = core.decider();
-        self.planned_by = Some(Arc::clone(&decider));
-        let planned = tokio::task::spawn_blocking(move || plan(&core, &decider, &peer, lane)).await;
-        match planned {
-            Ok(Ok(plan)) => Event::Planned(plan),
-            Ok(Err(error)) => {
-                tracing::error!(peer = %self.peer, %error, "nothing can be planned");
-                Event::Failed
-            }
-            Err(error) => {
-                tracing::error!(peer = %self.peer, %error, "planning was cut short");
-                Event::Failed
-            }
-        }
-    }
-
-    async fn commit(&mut self, write: Write) -> Event {
-        let answered = self.answered.take();
-        match self.core.commit(self.lane.into(), vec![write]).await {
-            Ok(_) => {
-                if let Some(receipt) = answered {
-                    self.core.settled(&self.peer, &receipt);
-                }
-                Event::Committed
-            }
-            Err(error) => {
-                tracing::error!(peer = %self.peer, %error, "a ledger entry was not stored");
-                Event::Failed
-            }
-        }
-    }
-
-    async fn send(&mut self, frame: &SentFrame) -> Event {
-        let fresh = self.link.is_none();
-        let mut outcome = self.deliver(frame).await;
-        if outcome.as_ref().is_err_and(LinkError::is_of_connection) && !fresh {
-            // A connection that lay idle may have ended meanwhile; a new one tells.
-            outcome = self.deliver(frame).await;
-        }
+    fn outcome(&self, outcome: Outcome) -> Event {
         match outcome {
-            Ok(receipt) => self.receipted(receipt),
-            Err(LinkError::Superseded) => Event::Superseded,
-            Err(error) => self.failed(&error.to_string()),
+            Outcome::Planned(Ok(Loaded::Planned(plan))) => Event::Planned(plan),
+            Outcome::Planned(Ok(Loaded::Outdated)) => Event::Outdated,
+            Outcome::Planned(Err(error)) => {
+                tracing::error!(peer = %self.peer, %error, "nothing can be planned");
+                Event::Failed(Stage::Plan)
+            }
+            Outcome::Intended(Ok(())) => Event::Intended,
+            Outcome::Intended(Err(error)) => self.not_stored(&error, Stage::Intend),
+            Outcome::Settled(Ok(()), answers) => {
+                self.core.settled(&self.peer, &answers);
+                Event::Settled
+            }
+            Outcome::Settled(Err(error), _) => self.not_stored(&error, Stage::Settle),
+            Outcome::Started(Ok(())) => Event::GenerationStarted,
+            Outcome::Started(Err(error)) => self.not_stored(&error, Stage::Generation),
         }
     }
 
-    fn receipted(&mut self, receipt: Receipt) -> Event {
+    fn not_stored(&self, error: &StoreError, stage: Stage) -> Event {
+        tracing::error!(peer = %self.peer, %error, "a ledger entry was not stored");
+        Event::Failed(stage)
+    }
+
+    fn receipted(&self, receipt: Receipt) -> Event {
+        self.core.heard_epoch(&self.peer, receipt.register_epoch);
         if let Verdict::RefusedWhole(rule) = &receipt.verdict {
-            return self.failed(&format!("it refuses the frame under {rule}"));
+            let title = rule.parse::<Rule>().map_or("", Rule::title);
+            let why = format!("it refuses the frame under {rule} {title}");
+            tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was refused");
+            self.core.delivery_failed(&self.peer, &why);
         }
-        self.answered = Some(receipt.clone());
         Event::Answered(Box::new(receipt))
-    }
-
-    fn failed(&self, why: &str) -> Event {
-        tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was not receipted");
-        self.core.delivery_failed(&self.peer, why);
-        Event::Failed
-    }
-
-    async fn deliver(&mut self, frame: &SentFrame) -> Result<Receipt, LinkError> {
-        let mut link = match self.link.take() {
-            Some(link) => link,
-            None => self.open().await?,
-        };
-        // The permits in the frame are of the register and policy it was planned under.
-        let current = self.core.decider();
-        let stands = |by: &Arc<Decider>| Arc::ptr_eq(by, &current);
-        if !self.planned_by.as_ref().is_some_and(stands) {
-            self.link = Some(link);
-            return Err(LinkError::Superseded);
-        }
-        let receipt = link.exchange(&self.core, &self.peer, frame).await?;
-        self.link = Some(link);
-        Ok(receipt)
     }
 }
 
-/// Loads what comes after the durable cursor and plans from it.
-fn plan(core: &Core, decider: &Decider, peer: &NodeId, lane: Lane) -> Result<Plan, PlanError> {
+/// The next receipt; without a connection, none ever.
+async fn received(link: &mut Option<Link>) -> Result<Receipt, LinkError> {
+    match link {
+        Some(link) => link.receipt().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn plan(
+    core: &Core,
+    decider: &Arc<Decider>,
+    peer: &NodeId,
+    lane: Lane,
+    footing: Option<Footing>,
+) -> Result<Loaded, PlanError> {
     let me = core.me();
     let register = decider.register();
     let (authority, _) = register.node(peer).ok_or(PlanError::Unknown)?;
@@ -274,22 +293,6 @@ fn plan(core: &Core, decider: &Decider, peer: &NodeId, lane: Lane) -> Result<Pla
         .get(&me.authority)
         .map(|authority| authority.kind)
         .ok_or(PlanError::Unknown)?;
-    let store = core.store();
-    let now = core.now();
-    let limit = u32::try_from(MAX_ITEMS).unwrap_or(u32::MAX);
-    let position = store.position(peer, lane)?;
-    let entries = store.outbox(lane, relays(own_kind), position.cursor, limit)?;
-    let logged: Vec<_> = entries
-        .iter()
-        .map(|entry| (entry.sequence, entry.held.sealed.id()))
-        .collect();
-    let earlier = store.disclosures_to(peer, lane, &logged)?;
-    let candidates = Candidates {
-        entries,
-        due: store.due(peer, lane, now, limit)?,
-        earlier: earlier.into_iter().map(|row| (row.record, row)).collect(),
-        next_due: store.next_due(peer, lane)?,
-    };
     let planner = Planner {
         decider,
         sender: &me.node,
@@ -297,48 +300,12 @@ fn plan(core: &Core, decider: &Decider, peer: &NodeId, lane: Lane) -> Result<Pla
         peer,
         lane,
         key: core.hop_key(),
-        now,
+        now: core.now(),
     };
-    Ok(planner.plan(position, candidates)?)
-}
-
-/// An open delivery stream.
-struct Link {
-    frames: mpsc::Sender<wire::Frame>,
-    receipts: Streaming<wire::Receipt>,
-}
-
-impl Link {
-    async fn open(core: &Core, peer: &NodeId) -> Result<Self, LinkError> {
-        let decider = core.decider();
-        let (_, node) = decider.register().node(peer).ok_or(LinkError::Unknown)?;
-        let connector = core.connector(peer)?;
-        let channel: Channel = connector::endpoint(&node.endpoint)?
-            .connect_with_connector(connector)
-            .await?;
-        let (frames, stream) = mpsc::channel(1);
-        let receipts = ExchangeClient::new(channel)
-            .max_encoding_message_size(MAX_FRAME_BYTES + (64 << 10))
-            .max_decoding_message_size(service::MAX_RECEIPT_BYTES)
-            .deliver(ReceiverStream::new(stream))
-            .await?
-            .into_inner();
-        Ok(Self { frames, receipts })
-    }
-
-    async fn exchange(
-        &mut self,
-        core: &Core,
-        peer: &NodeId,
-        frame: &SentFrame,
-    ) -> Result<Receipt, LinkError> {
-        let sent = self.frames.send(frame.wire().clone()).await;
-        sent.map_err(|_| LinkError::Closed)?;
-        let receipt = tokio::time::timeout(RECEIPT_TIMEOUT, self.receipts.message())
-            .await
-            .map_err(|_| LinkError::TimedOut)??
-            .ok_or(LinkError::Closed)?;
-        let decider = core.decider();
-        Ok(frame.receipt(receipt, |key| decider.register().hop_key(peer, key))?)
-    }
+    Ok(load::plan(
+        planner,
+        core.store().as_ref(),
+        relays(own_kind),
+        footing,
+    )?)
 }

@@ -1,25 +1,54 @@
 //! The state machine of one peer and lane: pure, so that tests and simulations drive it.
 //!
 //! ```text
-//!            Wake                Planned(send)          Committed
-//!   Idle ───────────▶ Planning ───────────────▶ Intending ─────────▶ InFlight
-//!    ▲  ▲               │ nothing                                      │ Answered
-//!    │  └───────────────┘                        Committed             ▼
-//!    └──────────────────────────────────────────────────────────── Settling
-//!            Failed, in any state: Paused until the back-off ends, then Planning
+//!           Plan             Intend               Send              Settle
+//!   rest ─────────▶ planning ───────▶ intending ───────▶ in flight ───────▶ settling ──▶ settled
+//!     ▲                │ nothing                          (a queue)  Answered  │
+//!     └────────────────┴───────────────────◀──────────────────────────────────-┘ Settled
 //! ```
 //!
-//! After a failure everything is planned anew from the durable cursor: nothing that was not
-//! receipted is believed to have arrived.
+//! Two things go on side by side. *Feeding*: one plan, then one commit of its ledger rows, then
+//! its frame leaves and the next plan starts where that frame ends. *Settling*: receipts come in
+//! the order of the frames, and all that have come are settled in one commit after the other. So
+//! up to [`WINDOW`] frames are on their way without a receipt, and never more than the last
+//! receipt granted; a new connection begins with one.
+//!
+//! What is on its way is only believed in. Any failure of the connection drops it, and everything
+//! is planned anew from the durable position once receipts that did come are settled: nothing that
+//! was not receipted is believed to have arrived. Records tried again are planned only when
+//! nothing is on its way; once some are due, nothing is planned ahead until they had their turn.
+//!
+//! A frame refused under EX-10 means that this node was rolled back: a new generation is asked
+//! for, at most once an hour; a peer that refuses that one too is at fault itself. That, and a
+//! fork (EX-11), stop deliveries to the peer for an hour at a time and are told as trouble.
+//!
+//! Whoever drives it carries out effects in order, and answers each `Plan`, `Intend`, `Settle`
+//! and `StartGeneration` with exactly one event. `Send` is answered by a receipt, a failure of
+//! the link, or `Superseded`.
+
+use std::collections::VecDeque;
 
 use portcullis_protocol::{
-    frame::{Lane, Receipt, SentFrame, Verdict},
+    digest::Digest,
+    frame::{Answer, Chain, Generation, Lane, Receipt, Verdict},
     identifiers::NodeId,
+    record::RecordId,
+    rules::Rule,
+    statement::SignedStatement,
     time::Timestamp,
 };
 
-use super::plan::Plan;
-use crate::store::{Intend, Settle, Write};
+use super::plan::{Footing, Outgoing, Plan};
+use crate::store::{Intend, Settle};
+
+/// The most frames on their way without a receipt.
+pub const WINDOW: usize = 4;
+/// The most frames on their way or receipted and not settled yet.
+const MOST_UNSETTLED: usize = portcullis_protocol::frame::MAX_WINDOW;
+/// What a connection begins with.
+const FIRST_CREDIT: u32 = 1;
+/// How long nothing is delivered to a peer that does not believe this node.
+const STOPPED_MS: i64 = 3_600_000;
 
 /// An item refused for now or held waits as long as a peer after so many failures.
 const ATTEMPTS_BETWEEN_RETRIES: u32 = 6;
@@ -47,50 +76,125 @@ impl Backoff {
 /// What happens to a machine.
 #[derive(Debug)]
 pub enum Event {
-    /// The log may have grown, or an exception may be due.
+    /// The log may have grown, an exception may be due, or a pause may be over.
     Wake,
     /// The plan it asked for.
-    Planned(Plan),
-    /// The write it asked for is durable.
-    Committed,
-    /// The peer's receipt for the frame in flight, checked against it.
-    Answered(Box<Receipt>),
-    /// Planning, writing or sending failed.
-    Failed,
+    Planned(Box<Plan>),
+    /// No plan: another generation is in force than the one it was to start from.
+    Outdated,
+    /// The ledger rows it asked for are durable.
+    Intended,
     /// Register or policy changed since the frame was planned: it is not sent.
     Superseded,
+    /// The peer's receipt for the oldest frame on its way, checked against it.
+    Answered(Box<Receipt>),
+    /// The answers it asked for are durable.
+    Settled,
+    /// A new generation is in force.
+    GenerationStarted,
+    /// Something failed.
+    Failed(Stage),
+}
+
+/// What failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Planning.
+    Plan,
+    /// Making ledger rows durable.
+    Intend,
+    /// The connection: what is on its way will not be receipted.
+    Link,
+    /// Making answers durable.
+    Settle,
+    /// Starting a generation.
+    Generation,
 }
 
 /// What a machine asks its driver to do.
 #[derive(Debug)]
 pub enum Effect {
-    /// Plan what comes after the durable cursor.
-    Plan,
-    /// Make this durable.
-    Commit(Box<Write>),
-    /// Send this frame.
-    Send(Box<SentFrame>),
+    /// Plan what comes next: after this footing, or after the durable position and with what is
+    /// due to be tried again.
+    Plan(Option<Footing>),
+    /// Make these ledger rows durable.
+    Intend(Box<Intend>),
+    /// Send this frame, if its register and policy are still in force.
+    Send(Box<Outgoing>),
+    /// Make these answers durable, all together.
+    Settle(Vec<Settle>),
+    /// Start a generation instead of this one.
+    StartGeneration {
+        /// The generation that a peer refused.
+        instead_of: Generation,
+        /// Why, for the event.
+        why: String,
+    },
+    /// Give the connection up, with whatever is still on its way.
+    Disconnect,
+    /// The peer refuses what this node sends under the rule with this id, until something changes.
+    Trouble(String),
     /// Wake the machine at this time.
     WakeAt(Timestamp),
 }
 
+/// The one step of feeding that is under way.
 #[derive(Debug)]
-enum State {
-    Idle,
-    Planning,
-    Intending(Option<Box<Flight>>),
-    InFlight(Box<Flight>),
-    Settling,
-    Paused { until: Timestamp },
+enum Step {
+    Rest,
+    Planning { from: Start },
+    Intending(Option<Box<Ready>>),
+    Renewing,
 }
 
-/// A frame and where the cursor stands once it is receipted.
+/// Where a plan starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Durable,
+    Tip,
+}
+
+/// A frame whose ledger rows are about to be durable.
+#[derive(Debug)]
+struct Ready {
+    outgoing: Outgoing,
+    flight: Flight,
+}
+
+/// A frame on its way, and where the cursor stands once it is settled.
 #[derive(Debug)]
 struct Flight {
-    frame: SentFrame,
-    cursor: Option<u64>,
+    generation: Generation,
+    digest: Digest,
     first_sequence: u64,
     next_sequence: u64,
+    cursor: Option<u64>,
+    expires: Vec<(RecordId, Timestamp)>,
+}
+
+/// A frame whose answers are about to be durable.
+#[derive(Debug, Clone, Copy)]
+struct Settling {
+    generation: Generation,
+    digest: Digest,
+    first_sequence: u64,
+    next_sequence: u64,
+}
+
+/// A frame that was receipted.
+#[derive(Debug)]
+struct Receipted {
+    flight: Flight,
+    answers: Vec<Answer>,
+    receipt: SignedStatement,
+}
+
+/// How far everything is settled, durably.
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    generation: Generation,
+    sequence: u64,
+    chain: Chain,
 }
 
 /// The machine of one peer and lane.
@@ -98,11 +202,33 @@ struct Flight {
 pub struct Machine {
     peer: NodeId,
     lane: Lane,
-    state: State,
-    /// Whether something came up while it was busy.
-    woken: bool,
-    failures: u32,
     backoff: Backoff,
+    step: Step,
+    /// The outcome of the step under way is of no use any more.
+    discard: bool,
+    /// Something came up while a plan was made.
+    woken: bool,
+    /// The last plan found nothing, and nothing came up since.
+    at_end: bool,
+    /// On their way, in the order in which they were sent.
+    flights: VecDeque<Flight>,
+    receipted: VecDeque<Receipted>,
+    settling: Vec<Settling>,
+    settled: Option<Settled>,
+    /// Where the next plan starts while something is on its way; `None`: it waits until nothing
+    /// is.
+    tip: Option<Footing>,
+    /// When records are to be tried again.
+    due: Option<Timestamp>,
+    credit: u32,
+    /// A receipt came over this connection.
+    proven: bool,
+    paused: Option<Timestamp>,
+    failures: u32,
+    /// How often in a row the peer granted nothing.
+    refusals: u32,
+    /// When it asked last for a new generation.
+    renewed: Option<Timestamp>,
 }
 
 impl Machine {
@@ -112,10 +238,23 @@ impl Machine {
         Self {
             peer,
             lane,
-            state: State::Idle,
-            woken: false,
-            failures: 0,
             backoff,
+            step: Step::Rest,
+            discard: false,
+            woken: false,
+            at_end: false,
+            flights: VecDeque::new(),
+            receipted: VecDeque::new(),
+            settling: Vec::new(),
+            settled: None,
+            tip: None,
+            due: None,
+            credit: FIRST_CREDIT,
+            proven: false,
+            paused: None,
+            failures: 0,
+            refusals: 0,
+            renewed: None,
         }
     }
 
@@ -125,378 +264,410 @@ impl Machine {
         self.failures
     }
 
+    /// How many frames are on their way without a receipt.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
     /// Whether nothing is under way.
     #[must_use]
-    pub const fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+    pub fn is_idle(&self) -> bool {
+        matches!(self.step, Step::Rest) && self.paused.is_none() && self.nothing_unsettled()
     }
 
     /// Takes an event and says what to do.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         match event {
             Event::Wake => self.wake(now),
-            Event::Planned(plan) => self.planned(plan),
-            Event::Committed => self.committed(),
+            Event::Planned(plan) => self.planned(*plan, now),
+            Event::Outdated => self.outdated(now),
+            Event::Intended => self.intended(now),
+            Event::Superseded => self.superseded(now),
             Event::Answered(receipt) => self.answered(*receipt, now),
-            Event::Failed => self.failed(now),
-            Event::Superseded => self.superseded(),
+            Event::Settled => self.settled(now),
+            Event::GenerationStarted => self.generation_started(now),
+            Event::Failed(stage) => self.failed(stage, now),
         }
     }
 
     fn wake(&mut self, now: Timestamp) -> Vec<Effect> {
-        match self.state {
-            State::Idle => self.plan(),
-            State::Paused { until } if now >= until => self.plan(),
-            State::Paused { until } => vec![Effect::WakeAt(until)],
-            State::Planning | State::Intending(_) | State::InFlight(_) | State::Settling => {
-                self.woken = true;
-                Vec::new()
-            }
+        self.woken = true;
+        self.at_end = false;
+        match self.paused {
+            Some(until) if now < until => vec![Effect::WakeAt(until)],
+            Some(_) | None => self.advance(now),
         }
     }
 
-    fn plan(&mut self) -> Vec<Effect> {
-        self.woken = false;
-        self.state = State::Planning;
-        vec![Effect::Plan]
+    fn nothing_unsettled(&self) -> bool {
+        self.flights.is_empty() && self.receipted.is_empty() && self.settling.is_empty()
     }
 
-    fn planned(&mut self, plan: Plan) -> Vec<Effect> {
-        if !matches!(self.state, State::Planning) {
+    /// Plans what comes next, if it is time to.
+    fn advance(&mut self, now: Timestamp) -> Vec<Effect> {
+        let paused = self.paused.is_some_and(|until| now < until);
+        if paused || self.at_end || !matches!(self.step, Step::Rest) {
             return Vec::new();
         }
+        self.paused = None;
+        if !self.nothing_unsettled() {
+            return self.plan_ahead(now);
+        }
+        if self.credit == 0 {
+            return self.hold_back(now);
+        }
+        self.tip = None;
+        self.plan(Start::Durable, None)
+    }
+
+    fn plan_ahead(&mut self, now: Timestamp) -> Vec<Effect> {
+        let window = usize::try_from(self.credit).map_or(WINDOW, |credit| credit.min(WINDOW));
+        let unsettled = self.flights.len() + self.receipted.len() + self.settling.len();
+        let (Some(tip), Some(settled)) = (self.tip, self.settled) else {
+            return Vec::new();
+        };
+        let full = self.flights.len() >= window || unsettled >= MOST_UNSETTLED;
+        if full || self.due.is_some_and(|due| due <= now) {
+            return Vec::new();
+        }
+        let footing = Footing {
+            settled_sequence: settled.sequence,
+            chain: settled.chain,
+            ..tip
+        };
+        self.plan(Start::Tip, Some(footing))
+    }
+
+    fn plan(&mut self, from: Start, footing: Option<Footing>) -> Vec<Effect> {
+        self.woken = false;
+        self.step = Step::Planning { from };
+        vec![Effect::Plan(footing)]
+    }
+
+    /// The peer grants nothing: the next connection asks again, later.
+    fn hold_back(&mut self, now: Timestamp) -> Vec<Effect> {
+        self.refusals = self.refusals.saturating_add(1);
+        let wait = self.backoff.after(self.refusals);
+        self.stop(wait, now)
+    }
+
+    fn planned(&mut self, plan: Plan, now: Timestamp) -> Vec<Effect> {
+        let Step::Planning { from } = self.step else {
+            return Vec::new();
+        };
+        self.step = Step::Rest;
+        if std::mem::take(&mut self.discard) {
+            return self.advance(now);
+        }
+        let footing = plan.footing;
+        if from == Start::Durable {
+            // Whatever is said to be due already and did not come up waits a while.
+            let soonest = now.plus_millis(self.backoff.first_ms);
+            self.due = plan.next_due.map(|due| due.max(soonest));
+            self.settled = Some(Settled {
+                generation: footing.generation,
+                sequence: footing.settled_sequence,
+                chain: footing.chain,
+            });
+        }
+        if plan.is_empty() {
+            return self.found_nothing(now);
+        }
+        if from == Start::Tip && plan.entries.is_empty() && plan.frame.is_none() {
+            self.move_tip(&plan);
+            self.pass();
+            return self.advance(now);
+        }
+        self.move_tip(&plan);
+        self.intend(plan, from)
+    }
+
+    fn move_tip(&mut self, plan: &Plan) {
+        let footing = plan.footing;
+        self.tip = Some(Footing {
+            cursor: plan.settles.or(plan.passes).unwrap_or(footing.cursor),
+            next_sequence: plan.next_sequence,
+            ..footing
+        });
+    }
+
+    fn intend(&mut self, plan: Plan, from: Start) -> Vec<Effect> {
         let Plan {
+            footing,
             entries,
             frame,
             passes,
             settles,
-            generation,
-            first_sequence,
             next_sequence,
-            next_due,
+            expires,
+            next_due: _,
             now,
         } = plan;
-        if entries.is_empty() && frame.is_none() && passes.is_none() {
-            return self.rest(next_due, now);
-        }
-        let sends = frame.is_some();
-        let flight = frame.map(|frame| {
-            Box::new(Flight {
-                frame: *frame,
-                cursor: settles,
-                first_sequence,
+        let first_sequence = frame.is_some().then_some(footing.next_sequence);
+        let ready = frame.map(|outgoing| {
+            let flight = Flight {
+                generation: footing.generation,
+                digest: *outgoing.digest(),
+                first_sequence: footing.next_sequence,
                 next_sequence,
+                cursor: settles,
+                expires,
+            };
+            Box::new(Ready {
+                outgoing: *outgoing,
+                flight,
             })
         });
-        self.state = State::Intending(flight);
-        vec![Effect::Commit(Box::new(Write::Intend(Intend {
+        self.step = Step::Intending(ready);
+        vec![Effect::Intend(Box::new(Intend {
             peer: self.peer.clone(),
             lane: self.lane,
             now,
-            generation,
-            first_sequence: sends.then_some(first_sequence),
+            generation: footing.generation,
+            first_sequence,
             entries,
-            cursor: passes,
-        })))]
+            // With frames on their way the cursor cannot pass them: it moves with the last one.
+            cursor: passes.filter(|_| from == Start::Durable),
+        }))]
     }
 
     /// Nothing to do: waits, unless something came up meanwhile.
-    fn rest(&mut self, next_due: Option<Timestamp>, now: Timestamp) -> Vec<Effect> {
-        if self.woken {
-            return self.plan();
+    fn found_nothing(&mut self, now: Timestamp) -> Vec<Effect> {
+        self.at_end = !self.woken;
+        if !self.at_end || !self.nothing_unsettled() {
+            return self.advance(now);
         }
-        self.state = State::Idle;
-        // Whatever is said to be due already did not come up: no spinning on it.
-        let soonest = now.plus_millis(self.backoff.first_ms);
-        next_due
-            .map(|due| Effect::WakeAt(due.max(soonest)))
-            .into_iter()
-            .collect()
+        self.due.map(Effect::WakeAt).into_iter().collect()
     }
 
-    fn committed(&mut self) -> Vec<Effect> {
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Intending(Some(flight)) => {
-                let frame = Box::new(flight.frame.clone());
-                self.state = State::InFlight(flight);
-                vec![Effect::Send(frame)]
-            }
-            State::Intending(None) | State::Settling => self.plan(),
-            other @ (State::Idle | State::Planning | State::InFlight(_) | State::Paused { .. }) => {
-                self.state = other;
-                Vec::new()
-            }
+    /// What is on its way is of the generation before: it is receipted first.
+    fn outdated(&mut self, now: Timestamp) -> Vec<Effect> {
+        if matches!(self.step, Step::Planning { .. }) {
+            self.step = Step::Rest;
+            self.discard = false;
+            self.tip = None;
         }
+        self.advance(now)
+    }
+
+    fn intended(&mut self, now: Timestamp) -> Vec<Effect> {
+        let Step::Intending(ready) = std::mem::replace(&mut self.step, Step::Rest) else {
+            return Vec::new();
+        };
+        if std::mem::take(&mut self.discard) {
+            return self.advance(now);
+        }
+        let Some(ready) = ready else {
+            self.pass();
+            return self.advance(now);
+        };
+        let Ready { outgoing, flight } = *ready;
+        self.flights.push_back(flight);
+        let mut effects = vec![Effect::Send(Box::new(outgoing))];
+        effects.extend(self.advance(now));
+        effects
+    }
+
+    /// What was denied behind frames on their way is passed with the last of them.
+    fn pass(&mut self) {
+        let cursor = self.tip.map(|tip| tip.cursor);
+        let last = match self.flights.back_mut() {
+            Some(flight) => Some(flight),
+            None => self.receipted.back_mut().map(|last| &mut last.flight),
+        };
+        if let Some(last) = last {
+            last.cursor = last.cursor.max(cursor);
+        }
+    }
+
+    fn superseded(&mut self, now: Timestamp) -> Vec<Effect> {
+        if self.flights.pop_back().is_some() {
+            self.plan_anew();
+        }
+        self.advance(now)
+    }
+
+    /// What is planned ahead is of no use; the next plan starts from the durable position.
+    fn plan_anew(&mut self) {
+        self.tip = None;
+        self.at_end = false;
+        self.discard = matches!(self.step, Step::Planning { .. } | Step::Intending(_));
     }
 
     fn answered(&mut self, receipt: Receipt, now: Timestamp) -> Vec<Effect> {
-        let State::InFlight(flight) = std::mem::replace(&mut self.state, State::Idle) else {
-            return self.failed(now);
+        let expected = self.flights.front().map(|flight| flight.digest);
+        if expected != Some(*receipt.frame_digest()) {
+            return self.failed(Stage::Link, now);
+        }
+        let Some(flight) = self.flights.pop_front() else {
+            return Vec::new();
         };
-        let Verdict::Answered(answers) = receipt.verdict else {
-            // The whole frame was refused: nothing in it is answered, so nothing is settled.
-            return self.failed(now);
+        self.credit = receipt.credit;
+        let answers = match receipt.verdict {
+            Verdict::RefusedWhole(rule) => return self.refused(flight.generation, rule, now),
+            Verdict::Answered(answers) => answers,
         };
+        self.proven = true;
         self.failures = 0;
-        self.state = State::Settling;
-        vec![Effect::Commit(Box::new(Write::Settle(Settle {
-            peer: self.peer.clone(),
-            lane: self.lane,
-            now,
-            generation: flight.frame.head().generation,
-            frame: *flight.frame.digest(),
-            first_sequence: flight.first_sequence,
+        if self.credit > 0 {
+            self.refusals = 0;
+        }
+        self.receipted.push_back(Receipted {
+            flight,
             answers,
             receipt: receipt.statement,
-            cursor: flight.cursor,
-            next_sequence: flight.next_sequence,
-            retry_at: now.plus_millis(self.backoff.after(ATTEMPTS_BETWEEN_RETRIES)),
-        })))]
+        });
+        let mut effects = self.settle(now);
+        effects.extend(self.advance(now));
+        effects
     }
 
-    fn superseded(&mut self) -> Vec<Effect> {
-        match self.state {
-            State::InFlight(_) => self.plan(),
-            State::Idle
-            | State::Planning
-            | State::Intending(_)
-            | State::Settling
-            | State::Paused { .. } => Vec::new(),
+    /// The whole frame was refused: nothing in it is answered, so nothing is settled.
+    fn refused(&mut self, generation: Generation, rule: String, now: Timestamp) -> Vec<Effect> {
+        if rule == Rule::Fork.id() {
+            return self.disbelieved(rule, now);
         }
+        if rule != Rule::Sequence.id() {
+            return self.failed(Stage::Link, now);
+        }
+        let recently = |at: Timestamp| now.millis_since(at) < STOPPED_MS;
+        if self.renewed.is_some_and(recently) {
+            return self.disbelieved(rule, now);
+        }
+        if !matches!(self.step, Step::Rest) {
+            // One step at a time: it will be refused again.
+            return self.stop(self.backoff.first_ms, now);
+        }
+        let mut effects = self.drop_flights();
+        self.step = Step::Renewing;
+        self.renewed = Some(now);
+        effects.push(Effect::StartGeneration {
+            instead_of: generation,
+            why: format!(
+                "{} says under {rule} that this node forgot what it had settled: the store was rolled back",
+                self.peer
+            ),
+        });
+        effects
     }
 
-    fn failed(&mut self, now: Timestamp) -> Vec<Effect> {
+    fn disbelieved(&mut self, rule: String, now: Timestamp) -> Vec<Effect> {
+        let mut effects = self.stop(STOPPED_MS, now);
+        effects.push(Effect::Trouble(rule));
+        effects
+    }
+
+    fn generation_started(&mut self, now: Timestamp) -> Vec<Effect> {
+        if matches!(self.step, Step::Renewing) {
+            self.step = Step::Rest;
+        }
+        self.advance(now)
+    }
+
+    /// Settles all that was receipted, once what is being settled is durable.
+    fn settle(&mut self, now: Timestamp) -> Vec<Effect> {
+        if !self.settling.is_empty() || self.receipted.is_empty() {
+            return Vec::new();
+        }
+        let receipted = std::mem::take(&mut self.receipted);
+        let retry_at = now.plus_millis(self.backoff.after(ATTEMPTS_BETWEEN_RETRIES));
+        let mut settles = Vec::with_capacity(receipted.len());
+        for Receipted {
+            flight,
+            answers,
+            receipt,
+        } in receipted
+        {
+            self.settling.push(Settling {
+                generation: flight.generation,
+                digest: flight.digest,
+                first_sequence: flight.first_sequence,
+                next_sequence: flight.next_sequence,
+            });
+            if answers.iter().any(|answer| !answer.outcome.is_final()) {
+                self.due = Some(self.due.map_or(retry_at, |due| due.min(retry_at)));
+            }
+            settles.push(Settle {
+                peer: self.peer.clone(),
+                lane: self.lane,
+                now,
+                generation: flight.generation,
+                frame: flight.digest,
+                first_sequence: flight.first_sequence,
+                answers,
+                receipt,
+                cursor: flight.cursor,
+                next_sequence: flight.next_sequence,
+                retry_at,
+                expires: flight.expires,
+            });
+        }
+        vec![Effect::Settle(settles)]
+    }
+
+    fn settled(&mut self, now: Timestamp) -> Vec<Effect> {
+        for flight in std::mem::take(&mut self.settling) {
+            if let Some(settled) = &mut self.settled
+                && settled.generation == flight.generation
+                && settled.sequence == flight.first_sequence
+            {
+                settled.sequence = flight.next_sequence;
+                settled.chain = settled.chain.then(&flight.digest);
+            }
+        }
+        let mut effects = self.settle(now);
+        if self.nothing_unsettled() {
+            // What is due to be tried again was not looked at while frames were on their way.
+            self.at_end = false;
+        }
+        effects.extend(self.advance(now));
+        effects
+    }
+
+    fn failed(&mut self, stage: Stage, now: Timestamp) -> Vec<Effect> {
+        match stage {
+            Stage::Plan | Stage::Intend => {
+                self.step = Step::Rest;
+                if std::mem::take(&mut self.discard) {
+                    return self.advance(now);
+                }
+                self.tip = None;
+            }
+            Stage::Generation => self.step = Step::Rest,
+            Stage::Settle => {
+                self.settling.clear();
+                self.receipted.clear();
+            }
+            // A connection that lay idle may have ended meanwhile; a new one tells.
+            Stage::Link if std::mem::take(&mut self.proven) && self.failures == 0 => {
+                let mut effects = self.drop_flights();
+                effects.extend(self.advance(now));
+                return effects;
+            }
+            Stage::Link => {}
+        }
         self.failures = self.failures.saturating_add(1);
-        let until = now.plus_millis(self.backoff.after(self.failures));
-        self.state = State::Paused { until };
-        vec![Effect::WakeAt(until)]
+        self.stop(self.backoff.after(self.failures), now)
+    }
+
+    fn drop_flights(&mut self) -> Vec<Effect> {
+        self.flights.clear();
+        self.plan_anew();
+        self.credit = FIRST_CREDIT;
+        self.proven = false;
+        vec![Effect::Disconnect]
+    }
+
+    /// Drops what is on its way and pauses.
+    fn stop(&mut self, wait_ms: i64, now: Timestamp) -> Vec<Effect> {
+        let mut effects = self.drop_flights();
+        let until = now.plus_millis(wait_ms);
+        self.paused = Some(until);
+        effects.push(Effect::WakeAt(until));
+        effects
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use portcullis_protocol::{
-        digest::Digest,
-        frame::{Answer, Answering, Chain, FrameHead, Generation, Hop, Outcome, ReceivedFrame},
-        keys::KeyUse,
-        rules::Rule,
-        verify::{Occasion, VerifiedRecord, Verifier},
-    };
-
-    use super::*;
-    use crate::testbed::{self, NOW};
-
-    const BACKOFF: Backoff = Backoff {
-        first_ms: 100,
-        most_ms: 1_000,
-    };
-
-    fn record() -> VerifiedRecord {
-        let register = testbed::register();
-        let sealed = testbed::seal(1, vec![testbed::indicator()], 1);
-        Verifier {
-            federation: &register.register().federation,
-            keys: register.register(),
-            now: NOW,
-            occasion: Occasion::Arriving,
-        }
-        .verify(&sealed[0])
-        .unwrap()
-    }
-
-    fn frame() -> SentFrame {
-        let head = FrameHead {
-            federation: "test".parse().unwrap(),
-            sender: "rotterdam-1".parse().unwrap(),
-            receiver: "antwerp-1".parse().unwrap(),
-            generation: Generation::from_bytes([1; 16]),
-            lane: Lane::Bulk,
-            first_sequence: 5,
-            settled_sequence: 5,
-            chain: Chain::START.then(&Digest::from_bytes([1; 32])),
-            sent_at: NOW,
-            register_epoch: 1,
-        };
-        SentFrame::sign(head, &[record()], &testbed::key(1, KeyUse::Hop)).unwrap()
-    }
-
-    /// What antwerp says to a frame; `None`: it refuses the frame whole.
-    fn receipt(frame: &SentFrame, outcome: Option<Outcome>) -> Receipt {
-        let (federation, receiver, peer) = (
-            "test".parse().unwrap(),
-            "antwerp-1".parse().unwrap(),
-            "rotterdam-1".parse().unwrap(),
-        );
-        let hop = Hop {
-            federation: &federation,
-            receiver: &receiver,
-            peer: &peer,
-        };
-        let sender_key = testbed::key(1, KeyUse::Hop);
-        let own_key = testbed::key(2, KeyUse::Hop);
-        let received =
-            ReceivedFrame::verify(frame.wire().clone(), hop, |_| Some(sender_key.public()))
-                .unwrap();
-        let signing = Answering {
-            key: &own_key,
-            now: NOW,
-            register_epoch: 1,
-            credit: 1,
-        };
-        let wire = match outcome {
-            None => received.refuse(Rule::Busy, signing).unwrap(),
-            Some(outcome) => {
-                let answers = frame.items().iter().map(|&(record, form)| Answer {
-                    record,
-                    form,
-                    outcome,
-                    reason: None,
-                });
-                received.answer(answers.collect(), signing).unwrap()
-            }
-        };
-        frame.receipt(wire, |_| Some(own_key.public())).unwrap()
-    }
-
-    fn plan(frame: Option<SentFrame>, passes: Option<u64>) -> Plan {
-        Plan {
-            entries: Vec::new(),
-            settles: frame.as_ref().map(|_| 9),
-            generation: Generation::from_bytes([1; 16]),
-            first_sequence: 5,
-            next_sequence: 6,
-            frame: frame.map(Box::new),
-            passes,
-            next_due: None,
-            now: NOW,
-        }
-    }
-
-    #[track_caller]
-    fn committed(effects: &[Effect]) -> &Write {
-        let [Effect::Commit(write)] = effects else {
-            panic!("{effects:?}");
-        };
-        write
-    }
-
-    #[track_caller]
-    fn intended(effects: &[Effect]) -> &Intend {
-        let Write::Intend(intend) = committed(effects) else {
-            panic!("{effects:?}");
-        };
-        intend
-    }
-
-    #[track_caller]
-    fn settled(effects: &[Effect]) -> &Settle {
-        let Write::Settle(settle) = committed(effects) else {
-            panic!("{effects:?}");
-        };
-        settle
-    }
-
-    fn machine() -> Machine {
-        Machine::new("antwerp-1".parse().unwrap(), Lane::Bulk, BACKOFF)
-    }
-
-    /// Brings a machine to the point where a frame is in flight.
-    fn in_flight(machine: &mut Machine) -> SentFrame {
-        let frame = frame();
-        machine.handle(Event::Wake, NOW);
-        machine.handle(Event::Planned(plan(Some(frame.clone()), None)), NOW);
-        machine.handle(Event::Committed, NOW);
-        frame
-    }
-
-    #[test]
-    fn nothing_is_sent_before_the_ledger_is_durable() {
-        let mut machine = machine();
-        assert!(matches!(
-            machine.handle(Event::Wake, NOW)[..],
-            [Effect::Plan]
-        ));
-        let effects = machine.handle(Event::Planned(plan(Some(frame()), None)), NOW);
-        intended(&effects);
-        let effects = machine.handle(Event::Committed, NOW);
-        assert!(matches!(effects[..], [Effect::Send(_)]));
-    }
-
-    #[test]
-    fn the_cursor_moves_with_the_receipt_and_not_before() {
-        let mut machine = machine();
-        machine.handle(Event::Wake, NOW);
-        let effects = machine.handle(Event::Planned(plan(Some(frame()), None)), NOW);
-        assert_eq!(intended(&effects).cursor, None);
-        machine.handle(Event::Committed, NOW);
-        let answer = receipt(&frame(), Some(Outcome::Accepted));
-        let effects = machine.handle(Event::Answered(Box::new(answer)), NOW);
-        let settle = settled(&effects);
-        assert_eq!((settle.cursor, settle.next_sequence), (Some(9), 6));
-        assert_eq!(settle.first_sequence, 5);
-    }
-
-    #[test]
-    fn what_was_denied_moves_the_cursor_without_a_frame() {
-        let mut machine = machine();
-        machine.handle(Event::Wake, NOW);
-        let effects = machine.handle(Event::Planned(plan(None, Some(7))), NOW);
-        assert_eq!(intended(&effects).cursor, Some(7));
-        assert!(matches!(
-            machine.handle(Event::Committed, NOW)[..],
-            [Effect::Plan]
-        ));
-    }
-
-    #[test]
-    fn ex_15_a_frame_refused_whole_settles_nothing_and_is_planned_again_later() {
-        let mut machine = machine();
-        let frame = in_flight(&mut machine);
-        let refused = receipt(&frame, None);
-        let effects = machine.handle(Event::Answered(Box::new(refused)), NOW);
-        assert!(matches!(effects[..], [Effect::WakeAt(at)] if at == NOW.plus_millis(100)));
-        assert!(matches!(
-            machine.handle(Event::Wake, NOW)[..],
-            [Effect::WakeAt(_)]
-        ));
-        let later = NOW.plus_millis(100);
-        assert!(matches!(
-            machine.handle(Event::Wake, later)[..],
-            [Effect::Plan]
-        ));
-    }
-
-    #[test]
-    fn a_receipt_that_nobody_waits_for_changes_nothing_durable() {
-        let mut machine = machine();
-        let answer = receipt(&frame(), Some(Outcome::Accepted));
-        let effects = machine.handle(Event::Answered(Box::new(answer)), NOW);
-        assert!(
-            !effects
-                .iter()
-                .any(|effect| matches!(effect, Effect::Commit(_)))
-        );
-    }
-
-    #[test]
-    fn what_comes_up_while_it_is_busy_is_not_forgotten() {
-        let mut machine = machine();
-        machine.handle(Event::Wake, NOW);
-        machine.handle(Event::Wake, NOW);
-        let effects = machine.handle(Event::Planned(plan(None, None)), NOW);
-        assert!(matches!(effects[..], [Effect::Plan]));
-        assert!(
-            machine
-                .handle(Event::Planned(plan(None, None)), NOW)
-                .is_empty()
-        );
-        assert!(machine.is_idle());
-    }
-
-    #[test]
-    fn the_wait_doubles_up_to_its_limit() {
-        let waits: Vec<i64> = (1..=6).map(|failures| BACKOFF.after(failures)).collect();
-        assert_eq!(waits, [100, 200, 400, 800, 1_000, 1_000]);
-        assert_eq!(BACKOFF.after(u32::MAX), 1_000);
-    }
-}
+mod tests;

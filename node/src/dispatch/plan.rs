@@ -3,11 +3,19 @@
 //! Every record that comes up is verified again from its bytes, so that nothing leaves that was
 //! changed on disk, and decided on section by section. What policy denies is a ledger row; what
 //! it releases is in the frame and in the ledger. Nothing goes back to where it came from.
+//!
+//! A [`Draft`] takes records in pages until its frame is full, so that no more of them are opened
+//! than leave ([`super::load`] brings the pages).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use portcullis_protocol::{
-    frame::{FrameError, FrameHead, Generation, Lane, MAX_FRAME_BYTES, MAX_ITEMS, SentFrame},
+    frame::{
+        Chain, FrameError, FrameHead, Generation, Lane, MAX_FRAME_BYTES, MAX_ITEMS, SentFrame,
+    },
     identifiers::NodeId,
     keys::SigningKey,
     record::{Form, RecordId},
@@ -17,6 +25,7 @@ use portcullis_protocol::{
     verify::{Refusal, VerifiedRecord},
 };
 
+pub use super::outgoing::Outgoing;
 use crate::{
     decide::{Decider, Release},
     store::{
@@ -29,49 +38,77 @@ use crate::{
 const FULL_BYTES: usize = MAX_FRAME_BYTES / 2;
 /// What a record may add to a frame at most; the rest is for the frame's own statement.
 const MOST_BYTES: usize = MAX_FRAME_BYTES - (4 << 10);
-/// Records tried again that one frame takes; the rest is for what is new.
-const MAX_RETRIED: usize = MAX_ITEMS / 4;
 
-/// What was loaded to plan from.
-#[derive(Debug, Default)]
-pub struct Candidates {
-    /// Entries of the log after the cursor, ascending.
-    pub entries: Vec<LogEntry>,
-    /// Records whose delivery is tried again; planned before the others, in a bounded share.
-    pub due: Vec<HeldRecord>,
-    /// The newest disclosure to this peer of each of these records.
-    pub earlier: BTreeMap<RecordId, DisclosureRow>,
-    /// When the next exception falls due.
-    pub next_due: Option<Timestamp>,
+/// Where a plan starts: what is settled, and what is planned already and on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footing {
+    /// The generation.
+    pub generation: Generation,
+    /// Entries of the log after this number are looked at.
+    pub cursor: u64,
+    /// The sequence number of the next item sent.
+    pub next_sequence: u64,
+    /// Every item before this number is settled.
+    pub settled_sequence: u64,
+    /// The chain over the frames that are.
+    pub chain: Chain,
+}
+
+impl From<DispatchPosition> for Footing {
+    /// Nothing is on its way.
+    fn from(position: DispatchPosition) -> Self {
+        let DispatchPosition {
+            generation,
+            cursor,
+            next_sequence,
+            chain,
+        } = position;
+        Self {
+            generation,
+            cursor,
+            next_sequence,
+            settled_sequence: next_sequence,
+            chain,
+        }
+    }
 }
 
 /// What to do next.
 #[derive(Debug)]
 pub struct Plan {
+    /// Where it starts.
+    pub footing: Footing,
     /// Ledger rows to commit first.
     pub entries: Vec<LedgerEntry>,
     /// The frame to send once they are durable.
-    pub frame: Option<Box<SentFrame>>,
+    pub frame: Option<Box<Outgoing>>,
     /// Where the cursor moves with the ledger rows: everything up to it needs no receipt.
     pub passes: Option<u64>,
     /// Where the cursor moves with the receipt.
     pub settles: Option<u64>,
-    /// The generation in which it was planned.
-    pub generation: Generation,
-    /// The sequence number of the frame's first item.
-    pub first_sequence: u64,
     /// The sequence number after the frame's last item.
     pub next_sequence: u64,
+    /// Records of the frame that are to be deleted, and when.
+    pub expires: Vec<(RecordId, Timestamp)>,
     /// When to look again if there is nothing to do.
     pub next_due: Option<Timestamp>,
     /// When it was planned.
     pub now: Timestamp,
 }
 
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.frame.is_none() && self.passes.is_none()
+    }
+}
+
 /// Plans for one peer and lane.
+#[derive(Clone, Copy)]
 pub struct Planner<'a> {
     /// Decides, and knows the register.
-    pub decider: &'a Decider,
+    pub decider: &'a Arc<Decider>,
     /// The node that sends.
     pub sender: &'a NodeId,
     /// The peer's authority.
@@ -96,55 +133,191 @@ enum Step {
     Send(Box<VerifiedRecord>, LedgerEntry),
 }
 
-impl Planner<'_> {
-    /// Plans the next frame, or what can be settled without one.
+/// A plan in the making: it takes candidates until its frame is full.
+pub struct Draft<'a> {
+    planner: Planner<'a>,
+    footing: Footing,
+    seen: BTreeSet<RecordId>,
+    ledger: Vec<LedgerEntry>,
+    records: Vec<VerifiedRecord>,
+    /// The log number of the last entry looked at.
+    last: Option<u64>,
+    bytes: usize,
+    looked_at: usize,
+    is_full: bool,
+}
+
+impl Draft<'_> {
+    /// Takes records whose delivery is tried again; they come before what is new.
+    pub fn retry(&mut self, due: Vec<HeldRecord>) {
+        for held in due {
+            if !self.consider(None, &held, None) {
+                return;
+            }
+        }
+    }
+
+    /// Takes entries of the log after [`Draft::cursor`], ascending, with the newest disclosures
+    /// of their records to this peer.
+    pub fn add(&mut self, entries: Vec<LogEntry>, earlier: Vec<DisclosureRow>) {
+        let earlier: BTreeMap<_, _> = earlier.into_iter().map(|row| (row.record, row)).collect();
+        for LogEntry { sequence, held } in entries {
+            let before = earlier.get(&held.sealed.id());
+            if !self.consider(Some(sequence), &held, before) {
+                return;
+            }
+        }
+    }
+
+    /// Takes a candidate in; `false` if the frame is full without it.
+    fn consider(
+        &mut self,
+        sequence: Option<u64>,
+        held: &HeldRecord,
+        before: Option<&DisclosureRow>,
+    ) -> bool {
+        if self.is_full {
+            return false;
+        }
+        self.looked_at += 1;
+        let id = held.sealed.id();
+        // Logged again while it waits for another try: both are the form held now.
+        let is_new = !self.seen.contains(&id);
+        let step = if is_new {
+            self.planner.step(sequence, held, before)
+        } else {
+            Step::Skip
+        };
+        if !self.take(step) {
+            self.is_full = true;
+            return false;
+        }
+        self.seen.insert(id);
+        self.last = sequence.or(self.last);
+        self.is_full = self.records.len() >= MAX_ITEMS;
+        true
+    }
+
+    fn take(&mut self, step: Step) -> bool {
+        match step {
+            Step::Skip => {}
+            Step::Deny(entry) => self.ledger.push(entry),
+            Step::Send(record, entry) => {
+                let bytes = self.bytes + weight(&record);
+                if bytes > FULL_BYTES && !self.records.is_empty() {
+                    return false;
+                }
+                self.bytes = bytes;
+                self.records.push(*record);
+                self.ledger.push(entry);
+            }
+        }
+        true
+    }
+
+    /// The log number of the last entry looked at: the next page begins after it.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.last.unwrap_or(self.footing.cursor)
+    }
+
+    /// Whether the frame takes no more records.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// How many records are in the frame.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether no record is in the frame.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// How many entries were looked at, whatever became of them.
+    #[must_use]
+    pub const fn looked_at(&self) -> usize {
+        self.looked_at
+    }
+
+    /// The bytes of its records, about.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The bytes that it still takes, about.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        FULL_BYTES.saturating_sub(self.bytes)
+    }
+
+    /// Signs the frame, or says what is settled without one.
     ///
     /// # Errors
     ///
     /// [`FrameError`] if the hop key cannot sign: the operator's or our fault.
-    pub fn plan(
-        &self,
-        position: DispatchPosition,
-        candidates: Candidates,
-    ) -> Result<Plan, FrameError> {
-        let Candidates {
-            entries,
-            due,
-            earlier,
+    pub fn conclude(self, next_due: Option<Timestamp>) -> Result<Plan, FrameError> {
+        let Self {
+            planner,
+            footing,
+            seen: _,
+            ledger,
+            records,
+            last,
+            bytes: _,
+            looked_at: _,
+            is_full: _,
+        } = self;
+        let next_sequence = footing.next_sequence + records.len() as u64;
+        let frame = if records.is_empty() {
+            None
+        } else {
+            let signed = SentFrame::sign(planner.head(footing), &records, planner.key)?;
+            Some(Box::new(Outgoing::new(signed, Arc::clone(planner.decider))))
+        };
+        let expires = records
+            .iter()
+            .filter_map(|record| Some((record.id(), record.header().marking.delete_at?)))
+            .collect();
+        let (passes, settles) = match frame {
+            Some(_) => (None, last),
+            None => (last, None),
+        };
+        Ok(Plan {
+            footing,
+            entries: ledger,
+            frame,
+            passes,
+            settles,
+            next_sequence,
+            expires,
             next_due,
-        } = candidates;
-        let retried = due.into_iter().take(MAX_RETRIED).map(|held| (None, held));
-        let fresh = entries
-            .into_iter()
-            .map(|entry| (Some(entry.sequence), entry.held));
-        let gathered = self.gather(retried.chain(fresh), &earlier);
-        self.concluded(position, gathered, next_due)
+            now: planner.now,
+        })
     }
+}
 
-    fn gather(
-        &self,
-        candidates: impl Iterator<Item = (Option<u64>, HeldRecord)>,
-        earlier: &BTreeMap<RecordId, DisclosureRow>,
-    ) -> Gathered {
-        let mut gathered = Gathered::default();
-        let mut seen = BTreeSet::new();
-        for (sequence, held) in candidates {
-            let id = held.sealed.id();
-            // Logged again while it waits for another try: both are the form held now.
-            let step = if seen.insert(id) {
-                self.step(sequence, &held, sequence.and_then(|_| earlier.get(&id)))
-            } else {
-                Step::Skip
-            };
-            if !gathered.take(step) {
-                break;
-            }
-            gathered.last = sequence.or(gathered.last);
-            if gathered.records.len() >= MAX_ITEMS {
-                break;
-            }
+impl<'a> Planner<'a> {
+    /// Begins a plan.
+    #[must_use]
+    pub fn draft(self, footing: Footing) -> Draft<'a> {
+        Draft {
+            planner: self,
+            footing,
+            seen: BTreeSet::new(),
+            ledger: Vec::new(),
+            records: Vec::new(),
+            last: None,
+            bytes: 0,
+            looked_at: 0,
+            is_full: false,
         }
-        gathered
     }
 
     fn step(
@@ -204,86 +377,21 @@ impl Planner<'_> {
         }
     }
 
-    fn concluded(
-        &self,
-        position: DispatchPosition,
-        gathered: Gathered,
-        next_due: Option<Timestamp>,
-    ) -> Result<Plan, FrameError> {
-        let Gathered {
-            ledger,
-            records,
-            last,
-            bytes: _,
-        } = gathered;
-        let next_sequence = position.next_sequence + records.len() as u64;
-        let frame = if records.is_empty() {
-            None
-        } else {
-            let head = self.head(position);
-            Some(Box::new(SentFrame::sign(head, &records, self.key)?))
-        };
-        let (passes, settles) = match frame {
-            Some(_) => (None, last),
-            None => (last, None),
-        };
-        Ok(Plan {
-            entries: ledger,
-            frame,
-            passes,
-            settles,
-            generation: position.generation,
-            first_sequence: position.next_sequence,
-            next_sequence,
-            next_due,
-            now: self.now,
-        })
-    }
-
-    fn head(&self, position: DispatchPosition) -> FrameHead {
+    fn head(&self, footing: Footing) -> FrameHead {
         let register = self.decider.register();
         FrameHead {
             federation: register.federation.clone(),
             sender: self.sender.clone(),
             receiver: self.peer.clone(),
-            generation: position.generation,
+            generation: footing.generation,
             lane: self.lane,
-            first_sequence: position.next_sequence,
-            settled_sequence: position.next_sequence,
-            chain: position.chain,
+            first_sequence: footing.next_sequence,
+            settled_sequence: footing.settled_sequence,
+            chain: footing.chain,
             sent_at: self.now,
             register_epoch: register.epoch,
         }
     }
-}
-
-impl Gathered {
-    /// Takes a step in; `false` if the frame is full without it.
-    fn take(&mut self, step: Step) -> bool {
-        match step {
-            Step::Skip => {}
-            Step::Deny(entry) => self.ledger.push(entry),
-            Step::Send(record, entry) => {
-                let bytes = self.bytes + weight(&record);
-                if bytes > FULL_BYTES && !self.records.is_empty() {
-                    return false;
-                }
-                self.bytes = bytes;
-                self.records.push(*record);
-                self.ledger.push(entry);
-            }
-        }
-        true
-    }
-}
-
-#[derive(Default)]
-struct Gathered {
-    ledger: Vec<LedgerEntry>,
-    records: Vec<VerifiedRecord>,
-    /// The log number of the last candidate looked at.
-    last: Option<u64>,
-    bytes: usize,
 }
 
 /// The bytes a record adds to a frame, about.

@@ -7,13 +7,16 @@
 //! Refuses: any other version of TLS, session resumption and early data, a peer without a certificate, and a decision
 //! about who a peer is from anything but its one URI name and the trust anchor bound to that name.
 
+mod allowance;
 pub mod certificate;
 pub mod codec;
+mod conduct;
 pub mod connector;
 pub mod counters;
 pub mod ending;
 pub mod identity;
 pub mod listener;
+mod reception;
 pub mod rpc;
 pub mod service;
 pub mod stream;

@@ -27,6 +27,7 @@ pub use key::StoreKey;
 pub use rows::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition, ForkRow,
     HeldItem, HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage,
+    UndeliveredRow,
 };
 pub use sqlite::SqliteStore;
 pub use write::{
@@ -122,12 +123,24 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<HeldRecord>, StoreError>;
 
-    /// When the next exception of this peer and lane falls due.
+    /// When the next exception of this peer and lane falls due; none that has ended by `now`.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    fn next_due(&self, peer: &NodeId, lane: Lane) -> Result<Option<Timestamp>, StoreError>;
+    fn next_due(
+        &self,
+        peer: &NodeId,
+        lane: Lane,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Records that are not tried again, the newest end first; bounded.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, StoreError>;
 
     /// The newest disclosure of this record to this peer.
     ///

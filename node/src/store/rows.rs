@@ -47,6 +47,21 @@ pub struct DispatchPosition {
     pub chain: Chain,
 }
 
+/// A record that a peer gave no final answer to, and that is not tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndeliveredRow {
+    /// The peer.
+    pub peer: NodeId,
+    /// The lane.
+    pub lane: Lane,
+    /// The record.
+    pub record: RecordId,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// When it was given up.
+    pub ended_at: Timestamp,
+}
+
 /// The evidence that a peer's history has forked: two frames that it signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForkRow {

@@ -212,8 +212,11 @@ pub struct Settle {
     pub cursor: Option<u64>,
     /// The sequence number after the frame's last item.
     pub next_sequence: u64,
-    /// When items that were refused for now or held are tried again.
+    /// When items that were refused for now or held are tried again at first; the wait doubles
+    /// with every attempt.
     pub retry_at: Timestamp,
+    /// Records of the frame that are to be deleted, and when: they are not tried again after.
+    pub expires: Vec<(RecordId, Timestamp)>,
 }
 
 /// Another generation of this node: sequence numbers and chains begin anew, cursors stay.

@@ -72,12 +72,33 @@ impl WriterHandle {
     ///
     /// [`StoreError`]; [`StoreError::Stopped`] if the writer has stopped.
     pub async fn commit(&self, priority: Priority, writes: Vec<Write>) -> Reply {
+        self.submit(priority, writes).await?.durable().await
+    }
+
+    /// Gives the writer a job, and does not wait until it is durable. Jobs of one priority are
+    /// made durable in the order in which they were given.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Stopped`] if the writer has stopped.
+    pub async fn submit(
+        &self,
+        priority: Priority,
+        writes: Vec<Write>,
+    ) -> Result<Pending, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.queue(priority)
             .send(Job { writes, reply })
             .await
             .map_err(|_| StoreError::Stopped)?;
-        answer.await.unwrap_or(Err(StoreError::Stopped))
+        Ok(Pending(answer))
+    }
+
+    /// Whether most places of a queue are taken.
+    #[must_use]
+    pub fn is_crowded(&self, priority: Priority) -> bool {
+        let queue = self.queue(priority);
+        queue.capacity() < queue.max_capacity() / 4
     }
 
     /// [`WriterHandle::commit`] for threads that are not the runtime's.
@@ -104,6 +125,21 @@ impl WriterHandle {
             Priority::Urgent => &self.urgent,
             Priority::Bulk => &self.bulk,
         }
+    }
+}
+
+/// A job that was given to the writer.
+#[derive(Debug)]
+pub struct Pending(oneshot::Receiver<Reply>);
+
+impl Pending {
+    /// Waits until it is durable, and gives its results.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; [`StoreError::Stopped`] if the writer has stopped.
+    pub async fn durable(self) -> Reply {
+        self.0.await.unwrap_or(Err(StoreError::Stopped))
     }
 }
 

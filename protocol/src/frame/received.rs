@@ -140,6 +140,16 @@ pub struct RefusedFrame {
 }
 
 impl RefusedFrame {
+    /// Refuses a frame of which nothing is read: not even its signature is checked.
+    #[must_use]
+    pub fn unread(frame: &wire::Frame, refusal: Refusal) -> Self {
+        let digest = frame
+            .payload
+            .as_ref()
+            .map(|signed| frame_digest(&signed.payload));
+        Self { digest, refusal }
+    }
+
     const fn anonymous(refusal: Refusal) -> Self {
         Self {
             digest: None,

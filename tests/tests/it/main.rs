@@ -10,6 +10,7 @@ mod binary;
 mod certificates_openssl;
 mod cli;
 mod federation_cli;
+mod federation_delivery;
 mod federation_demo;
 mod federation_exchange;
 mod federation_readme;

@@ -181,7 +181,8 @@ impl Group<'_> {
             generation: _,
             frame: _,
             next_sequence: _,
-            retry_at,
+            retry_at: _,
+            expires: _,
         } = settle;
         let turn = Turn {
             peer,
@@ -196,11 +197,8 @@ impl Group<'_> {
                 self.end_exception(turn, number)?;
             }
         }
-        for answer in answers.iter().filter(|answer| !answer.outcome.is_final()) {
-            let number = self.known(&answer.record)?;
-            self.retry(turn, number, *retry_at)?;
-        }
-        self.bound_exceptions(turn)?;
+        self.retry(turn, settle)?;
+        self.end_overdue(turn)?;
         self.settle_position(settle)?;
         self.advance(turn, cursor.unwrap_or(0))
     }

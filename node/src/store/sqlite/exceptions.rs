@@ -1,24 +1,68 @@
 //! What the cursors passed without a final answer: tried again, and not for ever.
+//!
+//! The wait doubles with every attempt, up to an hour. An exception ends seven days after it
+//! began, or when its record is to be deleted, whichever is first; then the record stands in
+//! `undelivered` until it gets a final answer after all. Both lists are bounded for each peer and
+//! lane: what has waited longest ends first, and the oldest of what has ended is forgotten.
 
-use portcullis_protocol::{frame::Lane, identifiers::NodeId, time::Timestamp};
+use std::collections::HashMap;
 
-use super::{dispatch::Turn, group::Group, packs::Desk, reader::Reader};
-use crate::store::{Event, HeldRecord, StoreError};
+use portcullis_protocol::{
+    frame::{Answer, Lane},
+    identifiers::NodeId,
+    time::Timestamp,
+};
 
-/// How long a record that was refused for now, or held, is tried again: 30 days.
-const EXCEPTION_LIFE_MS: i64 = 30 * 24 * 3_600_000;
-/// The most exceptions of one peer and lane; those that have waited longest end early.
-const MAX_EXCEPTIONS: i64 = 65_536;
+use super::{dispatch::Turn, group::Group, packs::Desk, query::unreadable, reader::Reader};
+use crate::store::{Event, HeldRecord, Settle, StoreError, UndeliveredRow};
+
+/// How long a record that was refused for now, or held, is tried again: 7 days.
+const LIFE_MS: i64 = 7 * 24 * 3_600_000;
+/// The longest wait between two attempts.
+const LONGEST_WAIT_MS: i64 = 3_600_000;
+/// The most exceptions of one peer and lane, and the most that are listed once they have ended.
+const MOST: i64 = 65_536;
 /// The kind of event that tells of records that are not tried again.
 const EXCEPTIONS_ENDED: &str = "exceptions-ended";
 
 impl Group<'_> {
-    pub(super) fn retry(
-        &self,
+    /// Has the records tried again that got no final answer.
+    pub(super) fn retry(&mut self, turn: Turn<'_>, settle: &Settle) -> Result<(), StoreError> {
+        let mut waiting = settle
+            .answers
+            .iter()
+            .filter(|answer| !answer.outcome.is_final())
+            .peekable();
+        if waiting.peek().is_none() {
+            return Ok(());
+        }
+        let expires: HashMap<_, _> = settle.expires.iter().copied().collect();
+        for answer in waiting {
+            self.retry_one(turn, answer, settle.retry_at, expires.get(&answer.record))?;
+        }
+        self.end_crowded(turn)
+    }
+
+    fn retry_one(
+        &mut self,
         turn: Turn<'_>,
-        record: i64,
-        at: Timestamp,
+        answer: &Answer,
+        retry_at: Timestamp,
+        expires: Option<&Timestamp>,
     ) -> Result<(), StoreError> {
+        let number = self.known(&answer.record)?;
+        let attempts = self
+            .first(
+                "SELECT attempts FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
+                (turn.peer.as_str(), turn.lane.name(), number),
+                |row| row.get::<_, u32>(0),
+            )?
+            .unwrap_or(0);
+        let next = turn
+            .now
+            .plus_millis(wait(retry_at.millis_since(turn.now), attempts));
+        let life = turn.now.plus_millis(LIFE_MS);
+        let ends = expires.map_or(life, |at| life.min(*at));
         self.run(
             "INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
              VALUES (?1, ?2, ?3, ?4, 1, ?5)
@@ -27,48 +71,88 @@ impl Group<'_> {
             (
                 turn.peer.as_str(),
                 turn.lane.name(),
-                record,
-                at.as_millis(),
-                turn.now.plus_millis(EXCEPTION_LIFE_MS).as_millis(),
+                number,
+                next.as_millis(),
+                ends.as_millis(),
             ),
         )?;
         Ok(())
     }
 
+    /// A record got its final answer, or is denied.
     pub(super) fn end_exception(&self, turn: Turn<'_>, record: i64) -> Result<(), StoreError> {
+        let key = (turn.peer.as_str(), turn.lane.name(), record);
         self.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
-            (turn.peer.as_str(), turn.lane.name(), record),
+            key,
+        )?;
+        self.run(
+            "DELETE FROM undelivered WHERE peer = ?1 AND lane = ?2 AND record = ?3",
+            key,
         )?;
         Ok(())
     }
 
-    /// Nothing is retried for ever, and no peer fills the disk.
-    pub(super) fn bound_exceptions(&self, turn: Turn<'_>) -> Result<(), StoreError> {
+    /// Ends the exceptions whose time is over: nothing is retried for ever.
+    pub(super) fn end_overdue(&self, turn: Turn<'_>) -> Result<(), StoreError> {
         let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
-        let expired = self.run(
-            "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
-            (peer, lane, turn.now.as_millis()),
+        let over = (peer, lane, turn.now.as_millis());
+        self.run(
+            "INSERT OR REPLACE INTO undelivered (peer, lane, record, attempts, ended_at)
+             SELECT peer, lane, record, attempts, ?3 FROM exception
+             WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
+            over,
         )?;
-        let crowded = self.run(
+        let ended = self.run(
+            "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
+            over,
+        )?;
+        self.tell_ended(turn, ended)
+    }
+
+    /// No peer fills the disk.
+    fn end_crowded(&self, turn: Turn<'_>) -> Result<(), StoreError> {
+        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
+        self.run(
+            "INSERT OR REPLACE INTO undelivered (peer, lane, record, attempts, ended_at)
+             SELECT peer, lane, record, attempts, ?3 FROM exception
+             WHERE peer = ?1 AND lane = ?2
+             ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?4",
+            (peer, lane, turn.now.as_millis(), MOST),
+        )?;
+        let ended = self.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record IN
                  (SELECT record FROM exception WHERE peer = ?1 AND lane = ?2
                   ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?3)",
-            (peer, lane, MAX_EXCEPTIONS),
+            (peer, lane, MOST),
         )?;
-        if expired + crowded == 0 {
+        self.tell_ended(turn, ended)
+    }
+
+    fn tell_ended(&self, turn: Turn<'_>, ended: usize) -> Result<(), StoreError> {
+        if ended == 0 {
             return Ok(());
         }
+        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
+        self.run(
+            "DELETE FROM undelivered WHERE peer = ?1 AND lane = ?2 AND record IN
+                 (SELECT record FROM undelivered WHERE peer = ?1 AND lane = ?2
+                  ORDER BY ended_at DESC, record DESC LIMIT -1 OFFSET ?3)",
+            (peer, lane, MOST),
+        )?;
         self.event(&Event {
             at: turn.now,
             kind: EXCEPTIONS_ENDED.to_owned(),
             peer: Some(turn.peer.clone()),
-            detail: format!(
-                "records not tried again: {}; `dispatch backfill` sends them",
-                expired + crowded
-            ),
+            detail: format!("records not tried again: {ended}; they are listed as undelivered"),
         })
     }
+}
+
+/// How long to wait after so many attempts before.
+fn wait(first_ms: i64, attempts: u32) -> i64 {
+    let doubled = 1_i64.checked_shl(attempts.min(32)).unwrap_or(i64::MAX);
+    first_ms.max(1).saturating_mul(doubled).min(LONGEST_WAIT_MS)
 }
 
 impl Reader<'_> {
@@ -98,13 +182,63 @@ impl Reader<'_> {
         &self,
         peer: &NodeId,
         lane: Lane,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let next = self.first(
             "SELECT min(next_attempt) FROM exception
-             WHERE peer = ?1 AND lane = ?2 AND next_attempt < ends_at",
-            (peer.as_str(), lane.name()),
+             WHERE peer = ?1 AND lane = ?2 AND next_attempt < ends_at AND ends_at > ?3",
+            (peer.as_str(), lane.name(), now.as_millis()),
             |row| row.get::<_, Option<i64>>(0),
         )?;
         Ok(next.flatten().map(Timestamp::from_millis))
+    }
+
+    /// What is not tried again, the newest end first: noted, or due to be noted.
+    pub(super) fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, StoreError> {
+        let rows = self.rows(
+            "SELECT peer, lane, record, attempts, ended_at FROM undelivered
+             UNION ALL
+             SELECT peer, lane, record, attempts, ends_at FROM exception WHERE ends_at <= ?1
+             ORDER BY 5 DESC, 3 DESC LIMIT ?2",
+            (now.as_millis(), MOST),
+            |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, u32>(3)?,
+                    row.get::<_, i64>(4)?,
+                ))
+            },
+        )?;
+        rows.into_iter()
+            .map(|(peer, lane, record, attempts, ended_at)| {
+                Ok(UndeliveredRow {
+                    peer: peer.parse().map_err(|_| unreadable("a peer"))?,
+                    lane: lane.parse().map_err(|_| unreadable("a lane"))?,
+                    record: self.ledger_id(record)?,
+                    attempts,
+                    ended_at: Timestamp::from_millis(ended_at),
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_with_every_attempt_up_to_an_hour() {
+        let waits: Vec<i64> = (0..7).map(|attempts| wait(60_000, attempts)).collect();
+        assert_eq!(
+            waits,
+            [
+                60_000, 120_000, 240_000, 480_000, 960_000, 1_920_000, 3_600_000
+            ]
+        );
+        assert_eq!(wait(60_000, u32::MAX), 3_600_000);
+        assert_eq!(wait(-5, 0), 1);
     }
 }

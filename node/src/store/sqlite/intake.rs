@@ -18,6 +18,9 @@ use super::{
 };
 use crate::store::{DecisionNote, Intake, IntakeItem, Judgement, StoreError, crypt::Place};
 
+/// The most items of one peer that wait for a person.
+const MAX_HELD: i64 = 4096;
+
 /// An item and who delivered it.
 struct Item<'a> {
     /// The record's number, if it was met before.
@@ -151,8 +154,11 @@ impl Group<'_> {
                 Verdict::new(Outcome::RefusedForNow, Some(rule), DecisionNote::default())
             }
             Judgement::Hold { record, rule, note } => {
-                self.hold(item, &record, rule)?;
-                Verdict::new(Outcome::Held, Some(rule), note)
+                if self.hold(item, &record, rule)? {
+                    Verdict::new(Outcome::Held, Some(rule), note)
+                } else {
+                    Verdict::new(Outcome::RefusedForNow, Some(Rule::Busy), note)
+                }
             }
         })
     }
@@ -186,13 +192,14 @@ impl Group<'_> {
         }
     }
 
-    /// Keeps an item for a person; one that waits already is kept as it is.
+    /// Keeps an item for a person; one that waits already is kept as it is. `false`: as many items
+    /// of this peer wait as may.
     fn hold(
         &mut self,
         item: &Item<'_>,
         record: &VerifiedRecord,
         rule: Rule,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         item.check(record)?;
         let number = self.known(&item.id)?;
         let waiting = self.first(
@@ -201,7 +208,14 @@ impl Group<'_> {
             |row| row.get::<_, i64>(0),
         )?;
         if waiting.is_some() {
-            return Ok(());
+            return Ok(true);
+        }
+        let held = self.column(
+            "SELECT count(*) FROM held WHERE peer = ?1",
+            &[&item.peer.as_str()],
+        )?;
+        if held.first().is_none_or(|held| *held >= MAX_HELD) {
+            return Ok(false);
         }
         let statement = self.statement(record.statement())?;
         let place = Place::Held(&item.id, item.form, item.peer);
@@ -220,7 +234,7 @@ impl Group<'_> {
                 sealed,
             ),
         )?;
-        Ok(())
+        Ok(true)
     }
 
     fn release_held(&mut self, item: &Item<'_>, number: i64) -> Result<(), StoreError> {

@@ -67,7 +67,7 @@ impl Reader<'_> {
     }
 
     /// The id of a record that a row of the ledger names.
-    fn ledger_id(&self, number: i64) -> Result<RecordId, StoreError> {
+    pub(super) fn ledger_id(&self, number: i64) -> Result<RecordId, StoreError> {
         self.id(number)?
             .ok_or_else(|| unreadable("the record of a row of the ledger"))
     }

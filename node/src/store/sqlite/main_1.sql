@@ -284,3 +284,16 @@ CREATE TABLE fork (
     forked BLOB NOT NULL
 ) STRICT;
 CREATE INDEX fork_by_peer ON fork (peer);
+
+-- ---- what is not tried again (exceptions.rs), and what waits for a person by peer ----
+
+CREATE INDEX exception_by_end ON exception (peer, lane, ends_at);
+CREATE TABLE undelivered (
+    peer     TEXT NOT NULL,
+    lane     TEXT NOT NULL,
+    record   INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    ended_at INTEGER NOT NULL,
+    PRIMARY KEY (peer, lane, record)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX held_by_peer ON held (peer);

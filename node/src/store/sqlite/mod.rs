@@ -56,7 +56,7 @@ use self::{
 use super::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ForkRow, HeldItem,
     HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store,
-    StoreError, StoreKey, Write, Written, crypt::Vault,
+    StoreError, StoreKey, UndeliveredRow, Write, Written, crypt::Vault,
 };
 
 /// The main database's file name.
@@ -204,8 +204,17 @@ impl Store for SqliteStore {
         self.read(|reader| reader.due(peer, lane, now, limit))
     }
 
-    fn next_due(&self, peer: &NodeId, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|reader| reader.next_due(peer, lane))
+    fn next_due(
+        &self,
+        peer: &NodeId,
+        lane: Lane,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|reader| reader.next_due(peer, lane, now))
+    }
+
+    fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, StoreError> {
+        self.read(|reader| reader.undelivered(now))
     }
 
     fn disclosure(

@@ -30,6 +30,8 @@ const MAX_GENERATIONS: i64 = 64;
 const MAX_FORKS: i64 = 16;
 /// Another generation of a peer within this time is no event of its own.
 const GENERATION_EVENT_MS: i64 = 60_000;
+/// No other generation was seen before.
+const NEVER: Timestamp = Timestamp::from_millis(0);
 /// The bytes of an answered frame as it is kept: two numbers and a digest.
 const ANSWERED_BYTES: usize = 48;
 
@@ -37,7 +39,7 @@ const ANSWERED_BYTES: usize = 48;
 struct Known {
     witness: Witness,
     memory: Memory,
-    /// When its generation was first seen.
+    /// When it started its generation, if that was seen.
     since: Timestamp,
     /// The encoded statement with the claim.
     statement: Vec<u8>,
@@ -60,7 +62,7 @@ impl Group<'_> {
         let (peer, lane, place) = (&intake.peer, intake.lane, &intake.place);
         let Some(known) = self.known_place(peer, lane)? else {
             let first = Witness::first(place);
-            self.keep_witness(intake, &first, intake.now)?;
+            self.keep_witness(intake, &first, NEVER)?;
             return Ok(None);
         };
         if known.witness.generation != place.generation {

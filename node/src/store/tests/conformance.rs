@@ -20,6 +20,7 @@ pub(super) fn conformance(make: impl Fn() -> Box<dyn Store>) {
         .iter()
         .chain(super::office::CLAIMS)
         .chain(super::position::CLAIMS)
+        .chain(super::retries::CLAIMS)
     {
         println!("claim: {name}");
         claim(make().as_ref());
@@ -588,7 +589,7 @@ fn what_is_not_final_is_due_at_its_time_and_ends_with_a_final_answer(store: &dyn
     let records = police.batch(vec![draft(Kind::Indicator); 3]);
     let [one, two, three] = [&records[0], &records[1], &records[2]].map(|record| record.id());
     publish(store, &records);
-    let next = || store.next_due(&peer("hub"), Lane::Bulk).unwrap();
+    let next = || store.next_due(&peer("hub"), Lane::Bulk, at(0)).unwrap();
     assert_eq!(next(), None);
     let wide = form(&[0, 1]);
     let all = [one, two, three].map(|id| entry(id, wide));
@@ -660,7 +661,10 @@ fn a_denial_ends_the_retries(store: &dyn Store) {
         at(4_000_000),
     );
     assert!(due_ids(store, i64::MAX / 2).is_empty());
-    assert_eq!(store.next_due(&peer("hub"), Lane::Bulk).unwrap(), None);
+    assert_eq!(
+        store.next_due(&peer("hub"), Lane::Bulk, at(0)).unwrap(),
+        None
+    );
 }
 
 fn nothing_is_retried_for_ever(store: &dyn Store) {
@@ -669,7 +673,7 @@ fn nothing_is_retried_for_ever(store: &dyn Store) {
     let (id, whole) = (record.id(), record.form());
     publish(store, &[record]);
     intend(store, "hub", vec![entry(id, whole)], None, at(0));
-    for day in 0..29 {
+    for day in 0..7 {
         let held = vec![answer(id, whole, Outcome::Held)];
         settle(store, "hub", held, None, at(day * DAY));
         assert_eq!(due_ids(store, day * DAY + 3_600_000), [id], "day {day}");
@@ -679,13 +683,25 @@ fn nothing_is_retried_for_ever(store: &dyn Store) {
         "hub",
         vec![answer(id, whole, Outcome::Held)],
         None,
-        at(31 * DAY),
+        at(8 * DAY),
     );
-    assert!(due_ids(store, 32 * DAY).is_empty());
-    assert_eq!(store.next_due(&peer("hub"), Lane::Bulk).unwrap(), None);
+    assert!(due_ids(store, 9 * DAY).is_empty());
+    assert_eq!(
+        store.next_due(&peer("hub"), Lane::Bulk, at(0)).unwrap(),
+        None
+    );
     let events = store.events(1).unwrap();
     assert_eq!(events[0].kind, "exceptions-ended");
     assert_eq!(events[0].peer, Some(peer("hub")));
+    let ended = store.undelivered(at(9 * DAY)).unwrap();
+    let [row] = &ended[..] else {
+        panic!("{ended:?}");
+    };
+    assert_eq!((&row.peer, row.record, row.attempts), (&peer("hub"), id, 8));
+    // It got its answer after all.
+    let accepted = vec![answer(id, whole, Outcome::Accepted)];
+    settle(store, "hub", accepted, None, at(9 * DAY));
+    assert_eq!(store.undelivered(at(9 * DAY)).unwrap(), []);
 }
 
 fn an_unintended_answer_is_kept_as_evidence(store: &dyn Store) {

@@ -351,6 +351,7 @@ fn settling(
         receipt: statement(b"receipt"),
         cursor,
         retry_at: now.plus_millis(3_600_000),
+        expires: Vec::new(),
     })
 }
 

@@ -83,6 +83,7 @@ fn receive(
         receipt: statement(b"receipt"),
         cursor: None,
         retry_at: now.plus_millis(3_600_000),
+        expires: Vec::new(),
     });
     store.commit(vec![settle]).map(|_| ())
 }

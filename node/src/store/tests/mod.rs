@@ -5,6 +5,7 @@ mod durability;
 pub(super) mod fixture;
 mod office;
 mod position;
+mod retries;
 mod tampering;
 
 use std::cell::RefCell;

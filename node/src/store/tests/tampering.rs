@@ -189,7 +189,7 @@ fn exceptions_that_are_too_many_end_early_and_leave_an_event() {
     assert_eq!(events.len(), 1);
     assert_eq!(
         events[0].detail,
-        "records not tried again: 1; `dispatch backfill` sends them"
+        "records not tried again: 1; they are listed as undelivered"
     );
     let due = store
         .due(&peer("hub"), Lane::Bulk, at(3_600_000), u32::MAX)

@@ -1,0 +1,145 @@
+//! An open delivery stream to a peer: frames out, receipts back in the same order.
+
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use portcullis_protocol::{
+    frame::{Awaited, MAX_FRAME_BYTES, MAX_WINDOW, Receipt, SentFrame},
+    identifiers::NodeId,
+    verify::Refusal,
+    wire,
+};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+
+use crate::{
+    core::Core,
+    exchange::{
+        connector::{self, ConnectError},
+        rpc::exchange_client::ExchangeClient,
+        service,
+    },
+};
+
+/// How long the oldest receipt may take: the peer has to verify, decide and sync its disk.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long opening a delivery stream may take, the handshake included.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a frame was not receipted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("no connection: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    #[error("the peer ended the stream: {0}")]
+    Status(#[from] tonic::Status),
+    #[error("the peer closed the stream")]
+    Closed,
+    #[error("no receipt within {RECEIPT_TIMEOUT:?}")]
+    TimedOut,
+    #[error("the peer took the connection and said nothing within {OPEN_TIMEOUT:?}")]
+    Mute,
+    #[error("register or policy changed since the frame was planned")]
+    Superseded,
+    #[error("a receipt came for no frame")]
+    Unasked,
+    #[error("the receipt does not count: {0}")]
+    Receipt(#[from] Refusal),
+    #[error("a receipt's check was cut short")]
+    CutShort,
+    #[error("TLS cannot be configured: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("the register lists the peer no more")]
+    Unknown,
+}
+
+/// An open delivery stream.
+pub(super) struct Link {
+    core: Arc<Core>,
+    peer: NodeId,
+    frames: mpsc::Sender<wire::Frame>,
+    receipts: Streaming<wire::Receipt>,
+    /// Frames without a receipt, the oldest first, and since when its receipt is waited for.
+    awaited: VecDeque<Awaited>,
+    since: Instant,
+    /// The receipt that is being checked.
+    checking: Option<JoinHandle<Result<Receipt, Refusal>>>,
+}
+
+impl Link {
+    pub(super) async fn open(core: &Arc<Core>, peer: &NodeId) -> Result<Self, LinkError> {
+        // Boxed: it is large, and lives for the length of a handshake.
+        let opening: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(Self::connect(core, peer));
+        tokio::time::timeout(OPEN_TIMEOUT, opening)
+            .await
+            .map_err(|_| LinkError::Mute)?
+    }
+
+    async fn connect(core: &Arc<Core>, peer: &NodeId) -> Result<Self, LinkError> {
+        let decider = core.decider();
+        let (_, node) = decider.register().node(peer).ok_or(LinkError::Unknown)?;
+        let connector = core.connector(peer)?;
+        let channel: Channel = connector::endpoint(&node.endpoint)?
+            .connect_with_connector(connector)
+            .await?;
+        let (frames, stream) = mpsc::channel(MAX_WINDOW);
+        let receipts = ExchangeClient::new(channel)
+            .max_encoding_message_size(MAX_FRAME_BYTES + (64 << 10))
+            .max_decoding_message_size(service::MAX_RECEIPT_BYTES)
+            .deliver(ReceiverStream::new(stream))
+            .await?
+            .into_inner();
+        Ok(Self {
+            core: Arc::clone(core),
+            peer: peer.clone(),
+            frames,
+            receipts,
+            awaited: VecDeque::new(),
+            since: Instant::now(),
+            checking: None,
+        })
+    }
+
+    /// Sends a frame without waiting for its receipt.
+    pub(super) async fn send(&mut self, frame: SentFrame) -> Result<(), LinkError> {
+        let (wire, awaited) = frame.split();
+        if self.awaited.is_empty() {
+            self.since = Instant::now();
+        }
+        self.awaited.push_back(awaited);
+        self.frames.send(wire).await.map_err(|_| LinkError::Closed)
+    }
+
+    /// Waits for the next receipt and checks it, off the runtime's threads. Nothing is lost if the
+    /// wait is given up and begun again.
+    pub(super) async fn receipt(&mut self) -> Result<Receipt, LinkError> {
+        if self.checking.is_none() {
+            let receipt = self.next().await?.ok_or(LinkError::Closed)?;
+            let awaited = self.awaited.pop_front().ok_or(LinkError::Unasked)?;
+            self.since = Instant::now();
+            let (core, peer) = (Arc::clone(&self.core), self.peer.clone());
+            self.checking = Some(tokio::task::spawn_blocking(move || {
+                let decider = core.decider();
+                awaited.receipt(receipt, |key| decider.register().hop_key(&peer, key))
+            }));
+        }
+        let Some(checking) = &mut self.checking else {
+            return Err(LinkError::CutShort);
+        };
+        let checked = checking.await.map_err(|_| LinkError::CutShort);
+        self.checking = None;
+        Ok(checked??)
+    }
+
+    async fn next(&mut self) -> Result<Option<wire::Receipt>, LinkError> {
+        if self.awaited.is_empty() {
+            return Ok(self.receipts.message().await?);
+        }
+        tokio::time::timeout_at(self.since + RECEIPT_TIMEOUT, self.receipts.message())
+            .await
+            .map_err(|_| LinkError::TimedOut)?
+            .map_err(LinkError::from)
+    }
+}

@@ -1,0 +1,181 @@
+//! Delivery that loses nothing: nodes that were rolled back, nodes of which there are two, and
+//! more than a frame takes.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use portcullis_node::{
+    core::Core,
+    health,
+    home::Home,
+    store::{DisclosureState, RecordFilter},
+};
+use portcullis_protocol::{
+    body::{Assessment, Body},
+    evaluation::Evaluation,
+    frame::Lane,
+    marking::{Marking, Purpose, Tlp},
+    record::{Kind, RecordId},
+    register::AuthorityKind,
+    seal::Draft,
+};
+use portcullis_tests::federation::{Federation, Member, Running, eventually};
+
+const MEMBERS: [Member; 2] = [
+    ("rotterdam", AuthorityKind::Customs),
+    ("antwerp", AuthorityKind::Customs),
+];
+
+fn advisory(threat: &str) -> Draft {
+    let assessment = Assessment {
+        threat: threat.to_owned(),
+        finding: None,
+        text: String::new(),
+    };
+    Draft::new(
+        Kind::Advisory,
+        Marking::new(Tlp::Green, [Purpose::CustomsControl]),
+        Evaluation::default(),
+        vec![Body::Assessment(assessment)],
+    )
+}
+
+/// Publishes an advisory at rotterdam and waits until antwerp has accepted it.
+async fn deliver(rotterdam: &Arc<Core>, threat: &str) -> RecordId {
+    let id = rotterdam.publish(vec![advisory(threat)]).await.unwrap()[0];
+    eventually(rotterdam, || is_accepted(rotterdam, &id)).await;
+    id
+}
+
+fn is_accepted(rotterdam: &Core, id: &RecordId) -> bool {
+    let peer = "antwerp".parse().unwrap();
+    let row = rotterdam.store().disclosure(id, &peer).unwrap();
+    row.is_some_and(
+        |row| matches!(row.state, DisclosureState::Answered(outcome) if outcome.is_admitted()),
+    )
+}
+
+fn has_event(core: &Core, kind: &str) -> bool {
+    let events = core.store().events(1_000).unwrap();
+    events.iter().any(|event| event.kind == kind)
+}
+
+/// Copies a store that nobody has open.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Keeps the store of a stopped node under a name beside its home.
+fn keep(home: &Home, name: &str) -> PathBuf {
+    let kept = home.folder().join(name);
+    copy(&home.data(), &kept);
+    kept
+}
+
+fn put_back(home: &Home, kept: &Path) {
+    std::fs::remove_dir_all(home.data()).unwrap();
+    copy(kept, &home.data());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ex_10_a_node_whose_store_was_rolled_back_starts_a_new_generation_and_goes_on() {
+    let federation = Federation::new(&MEMBERS);
+    let antwerp = Running::start(federation.home("antwerp")).await;
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    deliver(&rotterdam.core, "one").await;
+    let home = rotterdam.stop().await;
+    let backup = keep(&home, "backup");
+    let rotterdam = Running::start(home).await;
+    let first = rotterdam.core.store().generation().unwrap();
+    for threat in ["two", "three"] {
+        deliver(&rotterdam.core, threat).await;
+    }
+    let home = rotterdam.stop().await;
+    put_back(&home, &backup);
+    let rotterdam = Running::start(home).await;
+    assert_eq!(rotterdam.core.store().generation().unwrap(), first);
+    let four = deliver(&rotterdam.core, "four").await;
+    assert_ne!(rotterdam.core.store().generation().unwrap(), first);
+    assert!(has_event(&rotterdam.core, "generation-started"));
+    assert!(has_event(&antwerp.core, "peer-generation"));
+    assert_eq!(antwerp.core.store().forks().unwrap(), []);
+    assert!(antwerp.core.store().record(&four).unwrap().is_some());
+    let held = antwerp.core.store().records(&RecordFilter::default());
+    assert_eq!(held.unwrap().len(), 4, "what was forgotten is not lost");
+    rotterdam.stop().await;
+    antwerp.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ex_11_of_two_nodes_with_one_key_the_second_history_is_refused_and_kept_as_evidence() {
+    let federation = Federation::new(&MEMBERS);
+    let antwerp = Running::start(federation.home("antwerp")).await;
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    deliver(&rotterdam.core, "one").await;
+    let home = rotterdam.stop().await;
+    let twin = keep(&home, "twin");
+    let rotterdam = Running::start(home).await;
+    deliver(&rotterdam.core, "two").await;
+    let home = rotterdam.stop().await;
+    let original = keep(&home, "original");
+    // The twin knows nothing of the second advisory: so far it may as well have crashed.
+    put_back(&home, &twin);
+    let rotterdam = Running::start(home).await;
+    for threat in ["the twin's two", "the twin's three"] {
+        deliver(&rotterdam.core, threat).await;
+    }
+    let home = rotterdam.stop().await;
+    put_back(&home, &original);
+    let rotterdam = Running::start(home).await;
+    let id = rotterdam
+        .core
+        .publish(vec![advisory("three")])
+        .await
+        .unwrap()[0];
+    eventually(&rotterdam.core, || {
+        let problems = health::problems(&rotterdam.core);
+        problems
+            .iter()
+            .any(|problem| problem.what.contains("EX-11"))
+    })
+    .await;
+    assert!(!is_accepted(&rotterdam.core, &id));
+    let forks = antwerp.core.store().forks().unwrap();
+    let [fork] = &forks[..] else {
+        panic!("{forks:?}");
+    };
+    assert_eq!(fork.peer, "rotterdam".parse().unwrap());
+    assert_eq!(fork.lane, Lane::Bulk);
+    assert_ne!(fork.known, fork.forked);
+    assert!(has_event(&antwerp.core, "fork"));
+    assert!(!has_event(&rotterdam.core, "generation-started"));
+    rotterdam.stop().await;
+    antwerp.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_a_window_of_frames_arrives_once_and_in_one_sequence() {
+    const RECORDS: usize = 6_000;
+    let federation = Federation::new(&MEMBERS);
+    let antwerp = Running::start(federation.home("antwerp")).await;
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    let drafts = vec![advisory("many"); RECORDS];
+    let ids = rotterdam.core.publish(drafts).await.unwrap();
+    let peer = "antwerp".parse().unwrap();
+    let position = || rotterdam.core.store().position(&peer, Lane::Bulk).unwrap();
+    eventually(&rotterdam.core, || {
+        position().next_sequence == 1 + RECORDS as u64
+    })
+    .await;
+    assert!(ids.iter().all(|id| is_accepted(&rotterdam.core, id)));
+    let held = antwerp.core.store().records(&RecordFilter::default());
+    assert_eq!(held.unwrap().len(), RECORDS);
+    rotterdam.stop().await;
+    antwerp.stop().await;
+}
