@@ -1,15 +1,20 @@
-# Two commands do all: `make demo` and `make test`. Each does its own set-up.
+# Two commands do all: `make demo` and `make test`. Each does its own set-up. `make bench` measures.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test
+.PHONY: help demo test bench
 
 help:
 	@echo "make demo   build Portcullis and run its main job: a federation of ten nodes on this machine"
 	@echo "            arguments go in ARGS:  make demo ARGS=\"--offices 40,20 --report report.json\""
 	@echo "make test   the whole gate: formatting, clippy, tests, documentation, licences and sources"
+	@echo "make bench  measure an exchange between two processes, then its parts one by one; docs/performance.md"
+	@echo "            arguments go in ARGS:  make bench ARGS=\"--report bench.json --catch-up 1000000\""
 
 demo:
 	@scripts/demo $(ARGS)
 
 test:
 	@scripts/gate
+
+bench:
+	@scripts/bench $(ARGS)

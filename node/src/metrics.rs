@@ -1,6 +1,6 @@
 //! What the node counts, for `/metrics`. No label carries an identifier of cargo or persons.
 
-use portcullis_protocol::frame::Answer;
+use portcullis_protocol::frame::{Answer, Outcome};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -45,6 +45,18 @@ impl Metrics {
             "Items sent to peers by what they answered",
             self.receipts.clone(),
         );
+    }
+
+    /// How many items peers have answered, whatever they answered.
+    #[must_use]
+    pub fn receipted(&self) -> u64 {
+        let of = |outcome: &Outcome| {
+            let label = OutcomeLabel {
+                outcome: outcome.name(),
+            };
+            self.receipts.get(&label).map_or(0, |counter| counter.get())
+        };
+        Outcome::ALL.iter().map(of).sum()
     }
 
     /// Counts what was answered to a peer.

@@ -14,6 +14,7 @@ pub mod exit;
 pub mod output;
 pub mod place;
 
+mod bench;
 mod check;
 mod completions;
 mod consignment;
@@ -110,6 +111,9 @@ enum Command {
     Tls(tls::TlsCommand),
     Run(run::Run),
     Demo(demo::Demo),
+    /// Measure what an exchange costs on this machine
+    #[command(subcommand, arg_required_else_help = true)]
+    Bench(bench::BenchCommand),
     Reload(reload::Reload),
     Status(status::Status),
     List(list::List),
@@ -192,6 +196,8 @@ impl Command {
             Self::Tls(command) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Demo(command) => command.run(session),
+            Self::Bench(bench::BenchCommand::Exchange(command)) => command.run(session),
+            Self::Bench(bench::BenchCommand::Worker(command)) => command.run(session),
             Self::Reload(command) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),

@@ -9,6 +9,7 @@ mod architecture;
 mod binary;
 mod certificates_openssl;
 mod cli;
+mod federation_bench;
 mod federation_cli;
 mod federation_delivery;
 mod federation_demo;

@@ -1,0 +1,1 @@
+//! Nothing: the measuring is in `benches/`.
