@@ -295,9 +295,15 @@ impl Machine {
         self.woken = true;
         self.at_end = false;
         match self.paused {
-            Some(until) if now < until => vec![Effect::WakeAt(until)],
+            Some(until) if self.lasts(until, now) => vec![Effect::WakeAt(until)],
             Some(_) | None => self.advance(now),
         }
+    }
+
+    /// Whether a pause lasts on. One that ends later than any back-off reaches was begun under a
+    /// clock that has been put right since.
+    fn lasts(&self, until: Timestamp, now: Timestamp) -> bool {
+        now < until && until <= now.plus_millis(self.backoff.most_ms)
     }
 
     fn nothing_unsettled(&self) -> bool {
@@ -306,7 +312,7 @@ impl Machine {
 
     /// Plans what comes next, if it is time to.
     fn advance(&mut self, now: Timestamp) -> Vec<Effect> {
-        let paused = self.paused.is_some_and(|until| now < until);
+        let paused = self.paused.is_some_and(|until| self.lasts(until, now));
         if paused || self.at_end || !matches!(self.step, Step::Rest) {
             return Vec::new();
         }
