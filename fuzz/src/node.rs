@@ -1,0 +1,113 @@
+//! What the fuzz targets of the node's own decoders do with their bytes: what a peer shows in its
+//! handshake, and what an operator, an analyst or another program at the admin socket hands in.
+//!
+//! `tests/tests/it/corpus.rs` includes this file and replays the corpus with it.
+
+use std::{path::Path, sync::LazyLock};
+
+use data_encoding::BASE64;
+use portcullis_node::{
+    admin::{
+        act::{Desk, PersonAct},
+        api::act::DraftsView,
+    },
+    config::Config,
+    desk::import,
+    exchange::certificate::{PeerCertificate, marking, next_update},
+    store::PersonRow,
+};
+use portcullis_protocol::{
+    keys::{KeyUse, SigningKey},
+    seal::Draft,
+    statement::SignedStatement,
+    time::Timestamp,
+    wire,
+};
+use portcullis_scoring::schema::Schema;
+use prost::Message as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+
+const NOW: Timestamp = Timestamp::from_millis(1_614_585_600_000);
+
+/// A certificate as a peer shows it, before anything is known of the peer.
+pub fn certificate(data: &[u8]) {
+    let der = CertificateDer::from(data);
+    if let Ok(read) = PeerCertificate::parse(&der) {
+        assert!(!read.uri().is_empty() || !read.dns_name().is_empty());
+        assert!(marking(&der).is_ok());
+        // One byte more is no certificate any more.
+        let longer = [data, &[0]].concat();
+        assert!(PeerCertificate::parse(&CertificateDer::from(longer)).is_err());
+    }
+}
+
+/// A revocation list as an operator puts it into `crl/`.
+pub fn revocation(data: &[u8]) {
+    let der = CertificateRevocationListDer::from(data);
+    if let Ok(due) = next_update(&der) {
+        assert_eq!(next_update(&der), Ok(due));
+    }
+}
+
+/// A configuration file.
+pub fn configuration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Err(error) = Config::parse(Path::new("portcullis.toml"), text) {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+static SCHEMA: LazyLock<Schema> =
+    LazyLock::new(|| Schema::parse(include_str!("../../data/customs-kr/schema.toml")).unwrap());
+
+/// A file of consignments. Packed ones are left out: what a fuzzer finds in gzip is gzip's.
+pub fn consignments(data: &[u8]) {
+    if data.starts_with(&[0x1f, 0x8b]) {
+        return;
+    }
+    if let Ok(rows) = import::read(&SCHEMA, data, None, &|_| {}) {
+        assert!(!rows.is_empty());
+    }
+}
+
+/// Drafts as the admin API takes them.
+pub fn drafts(data: &[u8]) {
+    let Ok(DraftsView { drafts }) = serde_json::from_slice(data) else {
+        return;
+    };
+    for view in drafts {
+        if let Ok(draft) = Draft::try_from(view) {
+            assert!(!draft.sections.is_empty());
+        }
+    }
+}
+
+/// A statement that an enrolled person signs whatever it says, with the bytes as its body too.
+pub fn act(data: &[u8]) {
+    let key = SigningKey::from_seed(KeyUse::Person, [3; 32]);
+    let person = PersonRow {
+        id: "anna".to_owned(),
+        name: "Anna".to_owned(),
+        role: "analyst".to_owned(),
+        public_key: key.public().to_bytes().to_vec(),
+        enrolled_at: NOW,
+        enrolled_by: String::new(),
+    };
+    let desk = Desk {
+        federation: &"test".parse().unwrap(),
+        node: &"rotterdam".parse().unwrap(),
+        now: NOW,
+    };
+    let statement = SignedStatement::sign::<PersonAct>(data.to_vec().into(), &key).unwrap();
+    let signed = wire::SignedStatement::from(&statement).encode_to_vec();
+    for text in [BASE64.encode(&signed), BASE64.encode(data)] {
+        if let Ok(act) = desk.verify(&text, b"{}", std::slice::from_ref(&person)) {
+            assert_eq!(act.person.id, "anna");
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        assert!(desk.verify(text, b"{}", &[]).is_err(), "nobody acts");
+    }
+}
