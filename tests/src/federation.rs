@@ -9,10 +9,10 @@
 )]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 pub type Member = (&'static str, AuthorityKind);
 
 /// The id of every test federation.
-const FEDERATION: &str = "test";
+pub const FEDERATION: &str = "test";
 
 /// A node that runs until it is dropped or stopped.
 pub struct Running {
@@ -88,9 +88,31 @@ impl Running {
     }
 }
 
+/// Where a node listens, and where its peers are told to find it: at a proxy, for instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Site {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What the register says.
+    pub endpoint: SocketAddr,
+}
+
+impl Site {
+    /// A place of its own on loopback, found where it is.
+    #[must_use]
+    pub fn free() -> Self {
+        let listen = free_address(Ipv4Addr::LOCALHOST);
+        Self {
+            listen,
+            endpoint: listen,
+        }
+    }
+}
+
 /// A federation whose homes are made and whose nodes are not started.
 pub struct Federation {
     homes: BTreeMap<AuthorityId, Home>,
+    authorities: BTreeMap<AuthorityId, DevelopmentAuthority>,
     /// The newest epoch.
     pub register: Register,
     /// The newest epoch with its signatures.
@@ -101,6 +123,7 @@ pub struct Federation {
 struct Made {
     home: Home,
     authority: Authority,
+    ca: DevelopmentAuthority,
     revocation_list: String,
 }
 
@@ -108,15 +131,31 @@ impl Federation {
     /// Makes the homes of these members, each with a certificate of its own CA, and the register.
     #[must_use]
     pub fn new(members: &[Member]) -> Self {
+        Self::at(members, |_| Site::free())
+    }
+
+    /// As [`Self::new`], each member at the site that is given for its name.
+    #[must_use]
+    pub fn at(members: &[Member], site: impl FnMut(&str) -> Site) -> Self {
+        Self::altered(members, site, |_| {})
+    }
+
+    /// As [`Self::at`], with the register changed before it is signed.
+    #[must_use]
+    pub fn altered(
+        members: &[Member],
+        mut site: impl FnMut(&str) -> Site,
+        alter: impl FnOnce(&mut Register),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = portcullis_node::clock::system_clock()();
         let governance = governance_key();
         let first = first_epoch(&governance, now);
         let made: Vec<Made> = members
             .iter()
-            .map(|member| make(folder.path(), *member, first.digest(), now))
+            .map(|member| make(folder.path(), *member, site(member.0), first.digest(), now))
             .collect();
-        let register = Register {
+        let mut register = Register {
             epoch: 2,
             previous: Some(first.digest()),
             authorities: made
@@ -125,6 +164,7 @@ impl Federation {
                 .collect(),
             ..first.unverified().unwrap()
         };
+        alter(&mut register);
         let mut second = SignedRegister::unsigned(&register).unwrap();
         second.sign(&governance).unwrap();
         for made in &made {
@@ -137,11 +177,15 @@ impl Federation {
         for made in &made {
             write_lists(&made.home, &lists);
         }
+        let mut homes = BTreeMap::new();
+        let mut authorities = BTreeMap::new();
+        for made in made {
+            homes.insert(made.authority.id.clone(), made.home);
+            authorities.insert(made.authority.id, made.ca);
+        }
         Self {
-            homes: made
-                .into_iter()
-                .map(|made| (made.authority.id, made.home))
-                .collect(),
+            homes,
+            authorities,
             register,
             signed: second,
             folder,
@@ -164,6 +208,12 @@ impl Federation {
     #[must_use]
     pub fn home(&self, member: &str) -> Home {
         self.homes.get(&member.parse().unwrap()).unwrap().clone()
+    }
+
+    /// The certification authority of a member.
+    #[must_use]
+    pub fn ca(&self, member: &str) -> &DevelopmentAuthority {
+        self.authorities.get(&member.parse().unwrap()).unwrap()
     }
 
     /// Starts every node.
@@ -206,39 +256,54 @@ fn first_epoch(governance: &SigningKey, now: Timestamp) -> SignedRegister {
     first
 }
 
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+/// An address of this machine at which nobody listens, and which is given once.
+#[must_use]
+pub fn free_address(ip: Ipv4Addr) -> SocketAddr {
+    /// Guards the addresses that were given: the system may name a free port again.
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        if GIVEN.lock().unwrap().insert(address) {
+            return address;
+        }
+    }
 }
 
-fn make(folder: &Path, (name, kind): Member, pin: Digest, now: Timestamp) -> Made {
+fn make(folder: &Path, (name, kind): Member, site: Site, pin: Digest, now: Timestamp) -> Made {
     let federation: FederationId = FEDERATION.parse().unwrap();
     let home = Home::new(folder.join(name));
     let passphrase = folder.join(format!("{name}.passphrase"));
     files::create(&passphrase, b"correct horse battery staple", Access::Owner).unwrap();
     let dns_name = format!("{name}.example");
-    let listen = free_address();
     let node = NewNode {
         federation,
         authority: name.parse().unwrap(),
         node: name.parse().unwrap(),
         dns_name: dns_name.parse().unwrap(),
-        listen,
+        listen: site.listen,
         register_pin: pin,
         key: KeySource::PassphraseFile(passphrase),
-        metrics: Some(free_address()),
+        metrics: Some(free_address(Ipv4Addr::LOCALHOST)),
     };
     let keyring = init(&home, &node).unwrap();
-    let (anchor, revocation_list) = certify(&home, name, &dns_name, now);
+    let (ca, revocation_list) = certify(&home, name, &dns_name, now);
+    let anchor = ca.certificate().to_vec();
     Made {
-        authority: authority(name, kind, &keyring, listen, anchor),
+        authority: authority(name, kind, &keyring, site.endpoint, anchor),
         home,
+        ca,
         revocation_list,
     }
 }
 
-/// Has the member's own CA sign its request; gives the CA's certificate and revocation list.
-fn certify(home: &Home, name: &str, dns_name: &str, now: Timestamp) -> (Vec<u8>, String) {
+/// Has the member's own CA sign its request; gives the CA and its revocation list.
+fn certify(
+    home: &Home,
+    name: &str,
+    dns_name: &str,
+    now: Timestamp,
+) -> (DevelopmentAuthority, String) {
     let now = jiff::Timestamp::from_millisecond(now.as_millis()).unwrap();
     let ca = DevelopmentAuthority::new(name, now).unwrap();
     let names = NodeNames::new(FEDERATION, name, dns_name).unwrap();
@@ -247,14 +312,14 @@ fn certify(home: &Home, name: &str, dns_name: &str, now: Timestamp) -> (Vec<u8>,
     let certificate = ca.sign_request(&request, &names, now).unwrap();
     std::fs::write(home.certificate(), certificate_pem(&certificate)).unwrap();
     let list = ca.revocation_list(1, &[], now).unwrap();
-    (ca.certificate().to_vec(), revocation_list_pem(&list))
+    (ca, revocation_list_pem(&list))
 }
 
 fn authority(
     name: &str,
     kind: AuthorityKind,
     keyring: &Keyring,
-    listen: SocketAddr,
+    endpoint: SocketAddr,
     anchor: Vec<u8>,
 ) -> Authority {
     let keys = keyring.public_keys();
@@ -270,7 +335,7 @@ fn authority(
         nodes: vec![RegisteredNode {
             id: name.parse().unwrap(),
             dns_name: format!("{name}.example"),
-            endpoint: listen.to_string(),
+            endpoint: endpoint.to_string(),
             trust_anchor: anchor,
             keys: keys.into_iter().map(RegisteredKey::in_force).collect(),
         }],
@@ -284,7 +349,8 @@ fn install(home: &Home, epochs: &[&SignedRegister]) {
     }
 }
 
-fn write_lists(home: &Home, lists: &[(String, String)]) {
+/// Writes the revocation lists of certification authorities into a home, by their names.
+pub fn write_lists(home: &Home, lists: &[(String, String)]) {
     for (name, list) in lists {
         let path = home.revocation_lists().join(format!("{name}.crl"));
         std::fs::write(path, list).unwrap();

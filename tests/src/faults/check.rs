@@ -1,0 +1,122 @@
+//! What is asked after every scenario, of the files that the stopped nodes left behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_node::{
+    config::Config,
+    home::Home,
+    keyring::Keyring,
+    store::{DisclosureState, RecordFilter, SqliteStore, Store as _},
+};
+use portcullis_protocol::{frame::Outcome, record::RecordId};
+
+use super::cast::{Cast, Stopped};
+
+/// How many records were dealt with wrongly; every count but the first should be 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Records that the sender acknowledged.
+    pub acknowledged: usize,
+    /// Acknowledged records that the sender or, once receipted, a receiver does not hold.
+    pub lost: usize,
+    /// Records that a receiver admitted twice or that stand twice in a log.
+    pub duplicates: usize,
+    /// Records that the sender holds and a receiver does not.
+    pub missing: usize,
+    /// Damage found in a store's files.
+    pub damaged: usize,
+}
+
+impl Verdict {
+    /// Whether nothing went wrong.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        let Self {
+            acknowledged: _,
+            lost,
+            duplicates,
+            missing,
+            damaged,
+        } = *self;
+        lost == 0 && duplicates == 0 && missing == 0 && damaged == 0
+    }
+}
+
+/// Stops a cast and judges what it leaves behind.
+pub async fn judge(cast: Cast) -> Verdict {
+    judge_stopped(cast.stop().await).await
+}
+
+/// Judges what stopped nodes left behind.
+pub async fn judge_stopped(stopped: Stopped) -> Verdict {
+    tokio::task::spawn_blocking(move || verdict(&stopped))
+        .await
+        .unwrap()
+}
+
+fn verdict(stopped: &Stopped) -> Verdict {
+    let mut homes = stopped.homes.iter().map(open);
+    let sender = homes.next().unwrap();
+    let mut verdict = Verdict {
+        acknowledged: stopped.acknowledged.len(),
+        damaged: damage(&sender),
+        ..Verdict::default()
+    };
+    let own = held(&sender, &mut verdict);
+    let acknowledged: Vec<RecordId> = stopped
+        .acknowledged
+        .iter()
+        .map(|id| id.parse().unwrap())
+        .collect();
+    verdict.lost += acknowledged.iter().filter(|id| !own.contains(id)).count();
+    let receipted: BTreeSet<RecordId> = sender
+        .disclosures(None)
+        .unwrap()
+        .into_iter()
+        .filter(
+            |row| matches!(row.state, DisclosureState::Answered(outcome) if outcome.is_admitted()),
+        )
+        .map(|row| row.record)
+        .collect();
+    for receiver in homes {
+        verdict.damaged += damage(&receiver);
+        let there = held(&receiver, &mut verdict);
+        verdict.lost += receipted.difference(&there).count();
+        verdict.missing += own.difference(&there).count();
+        verdict.duplicates += admitted_twice(&receiver);
+    }
+    verdict
+}
+
+fn open(home: &Home) -> SqliteStore {
+    let config = Config::load(&home.config()).unwrap();
+    let keyring = Keyring::load(home, &config.key).unwrap();
+    SqliteStore::open(&home.data(), &keyring.store).unwrap()
+}
+
+fn damage(store: &SqliteStore) -> usize {
+    let findings = store.verify_files().unwrap();
+    for finding in &findings {
+        eprintln!("damage: {finding}");
+    }
+    findings.len()
+}
+
+/// What a store holds; a record that stands twice is a duplicate.
+fn held(store: &SqliteStore, verdict: &mut Verdict) -> BTreeSet<RecordId> {
+    let records = store.records(&RecordFilter::default()).unwrap();
+    let all: BTreeSet<RecordId> = records.iter().map(|held| held.sealed.id()).collect();
+    verdict.duplicates += records.len() - all.len();
+    all
+}
+
+/// Records that were accepted more than once, from one peer or in several forms.
+fn admitted_twice(store: &SqliteStore) -> usize {
+    let mut accepted: BTreeMap<RecordId, usize> = BTreeMap::new();
+    for row in store.arrivals(None).unwrap() {
+        if row.answer.outcome == Outcome::Accepted {
+            *accepted.entry(row.answer.record).or_default() += 1;
+        }
+    }
+    accepted.values().filter(|times| **times > 1).count()
+}

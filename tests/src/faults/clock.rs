@@ -1,0 +1,66 @@
+//! A wall clock that jumps, at one end and at the other, forward and back.
+
+use std::path::Path;
+
+use super::{cast::Cast, check, report::Row, shim::Field};
+
+/// Ten minutes.
+const JUMP_MS: i64 = 600_000;
+
+/// Records published after each jump.
+const RECORDS: usize = 5;
+
+/// Jumps by ten minutes: what was on its way arrives, and what is published then as well.
+pub async fn jumps(binary: &Path) -> Row {
+    let mut cast = Cast::start(binary, 2).await;
+    let mut catch_up = Vec::new();
+    for jump in [JUMP_MS, 0, -JUMP_MS, 0] {
+        cast.sender.shim.write(Field::ClockMs, jump);
+        cast.load.clock_ms = jump;
+        cast.load.publish(RECORDS).await.unwrap();
+        catch_up.push(cast.arrived().await);
+    }
+    // A record of a clock that is behind is an old one, and one of a clock ahead waits at most
+    // for the tolerance: the receiver's clock jumps by less than that.
+    for jump in [JUMP_MS, 0, -JUMP_MS + 60_000, 0] {
+        cast.receiver().shim.write(Field::ClockMs, jump);
+        cast.load.publish(RECORDS).await.unwrap();
+        catch_up.push(cast.arrived().await);
+    }
+    Row::new(
+        "clock jumps by 10 minutes",
+        &catch_up,
+        check::judge(cast).await,
+    )
+}
+
+/// A clock that was ahead while a peer was away, and is put right: nobody waits until it is that
+/// late again.
+pub async fn put_right(binary: &Path) -> Row {
+    let mut cast = Cast::start(binary, 2).await;
+    cast.sender.shim.write(Field::ClockMs, JUMP_MS);
+    cast.load.clock_ms = JUMP_MS;
+    let proxy = &cast.receiver().proxy;
+    proxy.set(|rules| rules.open = false);
+    proxy.cut();
+    cast.load.publish(RECORDS).await.unwrap();
+    failed(&cast).await;
+    cast.sender.shim.write(Field::ClockMs, 0);
+    cast.load.clock_ms = 0;
+    cast.receiver().proxy.heal();
+    let arrived = cast.arrived().await;
+    Row::new(
+        "clock put right while a peer is away",
+        &[arrived],
+        check::judge(cast).await,
+    )
+}
+
+/// Waits until the sender has failed to deliver.
+async fn failed(cast: &Cast) {
+    let begun = std::time::Instant::now();
+    while !cast.sender.process.log().contains("was not receipted") {
+        assert!(begun.elapsed() < super::process::PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}

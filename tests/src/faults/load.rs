@@ -1,0 +1,170 @@
+//! The load: records that an analyst publishes at a node, and which of them were acknowledged.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use portcullis_node::{
+    admin::{
+        act::{self, Action, Request, Role},
+        api::{
+            act::{DraftsView, EnrolView, PublishedView},
+            draft::{AssessmentView, DraftView, SelectorView, SubjectView},
+            marking::{EvaluationView, MarkingView, WindowView},
+            status::EnrolledView,
+        },
+        client::{Client, ClientError},
+    },
+    clock::{SystemEntropy, system_clock},
+};
+use portcullis_protocol::{
+    keys::{KeyUse, SigningKey},
+    marking::{Marking, Purpose, Tlp},
+    seal::Entropy as _,
+    time::Timestamp,
+};
+use serde::de::DeserializeOwned;
+
+use crate::federation::FEDERATION;
+
+/// An analyst of one node.
+pub struct Load {
+    node: String,
+    client: Client,
+    key: SigningKey,
+    /// Milliseconds by which the node's clock is ahead of this process's.
+    pub clock_ms: i64,
+    /// The records that the node said it published.
+    pub acknowledged: Vec<String>,
+    /// How many it was asked to publish.
+    pub attempted: usize,
+}
+
+impl Load {
+    /// Enrols an administrator and an analyst at a node that has nobody yet.
+    pub async fn enrol(node: &str, client: Client) -> Self {
+        let administrator = SigningKey::from_seed(KeyUse::Person, [41; 32]);
+        let analyst = SigningKey::from_seed(KeyUse::Person, [42; 32]);
+        let load = Self {
+            node: node.to_owned(),
+            client,
+            key: administrator,
+            clock_ms: 0,
+            acknowledged: Vec::new(),
+            attempted: 0,
+        };
+        for (id, role, key) in [
+            ("admin", Role::Administrator, &load.key),
+            ("analyst", Role::Analyst, &analyst),
+        ] {
+            let view = EnrolView {
+                id: id.to_owned(),
+                name: id.to_owned(),
+                role: role.name().to_owned(),
+                public_key: data_encoding::HEXLOWER.encode(&key.public().to_bytes()),
+            };
+            let body = serde_json::to_vec(&view).unwrap().into();
+            let _: EnrolledView = load.act(Action::Enrol, body).await.unwrap();
+        }
+        Self {
+            key: analyst,
+            ..load
+        }
+    }
+
+    /// Publishes so many indicators; with an answer they are acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if the node refused them or went away: they may be published all the same.
+    pub async fn publish(&mut self, count: usize) -> Result<(), ClientError> {
+        self.send("indicator", Action::Publish, count).await
+    }
+
+    /// Raises an alert.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::publish`].
+    pub async fn alert(&mut self) -> Result<(), ClientError> {
+        self.send("alert", Action::Alert, 1).await
+    }
+
+    async fn send(&mut self, kind: &str, action: Action, count: usize) -> Result<(), ClientError> {
+        let first = self.attempted;
+        self.attempted += count;
+        let drafts = (first..first + count).map(|n| draft(kind, n)).collect();
+        let body = serde_json::to_vec(&DraftsView { drafts }).unwrap().into();
+        let PublishedView { records } = self.act(action, body).await?;
+        assert_eq!(records.len(), count);
+        self.acknowledged.extend(records);
+        Ok(())
+    }
+
+    async fn act<T: DeserializeOwned>(
+        &self,
+        action: Action,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        let mut nonce = [0; 16];
+        SystemEntropy::default().fill(&mut nonce);
+        let at: Timestamp = system_clock()();
+        let request = Request {
+            federation: FEDERATION,
+            node: &self.node,
+            action,
+            parameters: BTreeMap::new(),
+            body: &body,
+            at: at.plus_millis(self.clock_ms),
+            nonce,
+        };
+        let statement = act::sign(&request, &self.key).unwrap();
+        self.client.act(&statement, body).await
+    }
+}
+
+/// A draft of about 600 bytes with an identifier of its own.
+fn draft(kind: &str, number: usize) -> DraftView {
+    let marking = Marking::new(
+        Tlp::Green,
+        [
+            Purpose::CustomsControl,
+            Purpose::LawEnforcement,
+            Purpose::PortSecurity,
+        ],
+    );
+    let window = WindowView {
+        from: "2021-01-01T00:00:00Z".to_owned(),
+        until: "2031-01-01T00:00:00Z".to_owned(),
+    };
+    DraftView {
+        kind: kind.to_owned(),
+        exercise: false,
+        audience: Vec::new(),
+        marking: MarkingView::from(&marking),
+        evaluation: EvaluationView {
+            code: "B2".to_owned(),
+            admiralty: None,
+        },
+        derived_from: Vec::new(),
+        supersedes: None,
+        subject: Some(SubjectView {
+            title: format!("box {number}"),
+            selectors: vec![SelectorView {
+                kind: "container".to_owned(),
+                value: format!("CSQU{:07}", number % 10_000_000),
+                window: Some(window),
+                unchecked: true,
+            }],
+            generated: true,
+        }),
+        assessment: AssessmentView {
+            threat: "narcotics".to_owned(),
+            finding: None,
+            text: String::new(),
+        },
+        narrative: Some("n".repeat(300)),
+        source: None,
+        persons: Vec::new(),
+        decoys: false,
+    }
+}
