@@ -3,3 +3,4 @@
 
 pub mod faults;
 pub mod federation;
+pub mod hostile;

@@ -16,6 +16,7 @@ mod federation_delivery;
 mod federation_demo;
 mod federation_exchange;
 mod federation_faults;
+mod federation_hostile;
 mod federation_readme;
 mod federation_trust;
 mod signatures_openssl;

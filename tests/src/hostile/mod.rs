@@ -1,0 +1,78 @@
+//! A hostile peer over real TLS, HTTP/2 and gRPC.
+//!
+//! It holds what a member holds: keys, a certificate, a place in the register; and, as a hub, the
+//! records of others. It says anything at any layer. Each thing it tries is a [`Behaviour`] with an
+//! id that stands in docs/validation.md; the behaviours of one layer run one after the other
+//! against the same running node, which must serve an honest peer after each.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a panic here is a failed test"
+)]
+
+pub mod caller;
+pub mod connections;
+pub mod forge;
+pub mod frames;
+pub mod http2;
+pub mod raw;
+pub mod receipts;
+pub mod records;
+pub mod stage;
+
+use std::pin::Pin;
+
+use self::stage::Stage;
+
+impl Behaviour {
+    /// Its id in docs/validation.md.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let number = self.name.split('_').nth(1).unwrap();
+        format!("HP-{number}")
+    }
+}
+
+/// What a behaviour does to a stage.
+pub type Act = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Something that a hostile peer tries.
+pub struct Behaviour {
+    /// The name of the function that tries it, `hp_NN_…`.
+    pub name: &'static str,
+    /// The function.
+    pub act: Act,
+}
+
+/// Lists functions `hp_NN_…` as behaviours.
+#[macro_export]
+macro_rules! behaviours {
+    ($($name:ident),+ $(,)?) => {
+        &[$($crate::hostile::Behaviour {
+            name: stringify!($name),
+            act: |stage| Box::pin($name(stage)),
+        }),+]
+    };
+}
+
+/// Every layer and what is tried on it.
+pub const LAYERS: &[(&str, &[Behaviour])] = &[
+    ("connection", connections::BEHAVIOURS),
+    ("http/2", http2::BEHAVIOURS),
+    ("frame", frames::BEHAVIOURS),
+    ("record", records::BEHAVIOURS),
+    ("receipt", receipts::BEHAVIOURS),
+];
+
+/// Tries everything on one layer. After each behaviour the node serves an honest peer and holds
+/// nothing that it should not.
+pub async fn try_all(layer: &str) {
+    let (_, behaviours) = LAYERS.iter().find(|(name, _)| *name == layer).unwrap();
+    let mut stage = Stage::start().await;
+    for behaviour in *behaviours {
+        println!("{}", behaviour.name);
+        (behaviour.act)(&mut stage).await;
+        stage.still_serves().await;
+    }
+    stage.end().await;
+}

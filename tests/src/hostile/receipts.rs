@@ -1,0 +1,419 @@
+//! What a receiver tries with receipts: here the node under test is the sender, and the hostile
+//! peer is called by it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use portcullis_node::{
+    exchange::{
+        counters::ExchangeCounters,
+        listener::{Listener, ListenerLimits, server},
+        rpc::exchange_server::{Exchange, ExchangeServer},
+        stream::Peer,
+        tls,
+    },
+    store::DisclosureState,
+};
+use portcullis_protocol::{
+    frame::{Answer, Answering, Hop, Outcome, ReceivedFrame},
+    keys::{KeyUse, PublicKey, SigningKey},
+    record::{Kind, RecordId},
+    rules::Rule,
+    wire,
+};
+use prost::{Message as _, bytes::Bytes};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    Behaviour,
+    forge::{Framed, Receipted, sign},
+    stage::{Stage, draft},
+};
+use crate::{
+    behaviours,
+    federation::{FEDERATION, eventually},
+};
+
+/// What is tried.
+pub const BEHAVIOURS: &[Behaviour] = behaviours![
+    hp_90_a_receipt_signed_by_a_stranger,
+    hp_91_a_frames_statement_shown_as_a_receipt,
+    hp_92_the_receipt_of_an_earlier_frame,
+    hp_93_answers_to_items_that_were_not_sent,
+    hp_94_a_receipt_for_another_sender,
+    hp_95_a_receipt_of_a_megabyte,
+    hp_96_receipts_that_nobody_asked_for,
+    hp_97_outcomes_that_do_not_exist,
+    hp_98_every_frame_is_refused_whole,
+    hp_99_streams_that_end_at_each_frame,
+];
+
+type Said = Vec<Result<wire::Receipt, Status>>;
+type Answers = Box<dyn FnMut(wire::Frame, &Honest) -> Said + Send>;
+
+/// What the hostile receiver says at present.
+struct State {
+    says: Answers,
+    /// Said before any frame came.
+    first: Said,
+    /// Streams opened and frames sent since it was told what to say.
+    asked: usize,
+}
+
+/// How an honest receiver would answer with mallory's keys.
+pub struct Honest {
+    hop: SigningKey,
+    sender_key: PublicKey,
+}
+
+impl Honest {
+    fn received(&self, frame: &wire::Frame) -> ReceivedFrame {
+        let hop = Hop {
+            federation: &FEDERATION.parse().unwrap(),
+            receiver: &"mallory".parse().unwrap(),
+            peer: &"antwerp".parse().unwrap(),
+        };
+        ReceivedFrame::verify(frame.clone(), hop, |_| Some(self.sender_key.clone())).unwrap()
+    }
+
+    /// Refuses the whole frame for now.
+    fn refuse(&self, frame: &wire::Frame) -> wire::Receipt {
+        let received = self.received(frame);
+        received
+            .refuse(Rule::Busy, self.signing(&received))
+            .unwrap()
+    }
+
+    fn signing(&self, received: &ReceivedFrame) -> Answering<'_> {
+        Answering {
+            key: &self.hop,
+            now: received.head.sent_at,
+            register_epoch: 2,
+            credit: 1,
+        }
+    }
+
+    /// Accepts every item.
+    fn accept(&self, frame: &wire::Frame) -> wire::Receipt {
+        let received = self.received(frame);
+        let answers = received.records.iter().map(|record| Answer {
+            record: record.id(),
+            form: record.claimed_form(),
+            outcome: Outcome::Accepted,
+            reason: None,
+        });
+        received
+            .answer(answers.collect(), self.signing(&received))
+            .unwrap()
+    }
+
+    /// An honest receipt whose payload is changed and signed again.
+    fn changed(
+        &self,
+        frame: &wire::Frame,
+        change: impl FnOnce(&mut wire::ReceiptPayload),
+    ) -> wire::Receipt {
+        let honest = self.accept(frame);
+        let mut says = payload(&honest);
+        change(&mut says);
+        wire::Receipt {
+            payload: Some((&sign::<Receipted>(&says, &self.hop)).into()),
+            ..honest
+        }
+    }
+}
+
+fn payload(receipt: &wire::Receipt) -> wire::ReceiptPayload {
+    let signed = receipt.payload.as_ref().unwrap();
+    wire::ReceiptPayload::decode(signed.payload.clone()).unwrap()
+}
+
+/// The hostile peer's own server.
+pub struct Receiver {
+    state: Arc<Mutex<State>>,
+    _stop: DropGuard,
+}
+
+struct Service {
+    state: Arc<Mutex<State>>,
+    honest: Arc<Honest>,
+}
+
+#[tonic::async_trait]
+impl Exchange for Service {
+    type DeliverStream = ReceiverStream<Result<wire::Receipt, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<wire::Frame>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        // The honest peer calls as well; nothing is tried on it.
+        let caller = request.extensions().get::<Peer>().unwrap();
+        if caller.node.as_str() != "antwerp" {
+            return Err(Status::unavailable("nobody is here"));
+        }
+        let mut frames = request.into_inner();
+        let (said, stream) = mpsc::channel(64);
+        let (state, honest) = (Arc::clone(&self.state), Arc::clone(&self.honest));
+        {
+            let mut state = state.lock().unwrap();
+            state.asked += 1;
+            for receipt in state.first.clone() {
+                said.try_send(receipt).unwrap();
+            }
+        }
+        tokio::spawn(async move {
+            while let Ok(Some(frame)) = frames.message().await {
+                let answers = {
+                    let mut state = state.lock().unwrap();
+                    state.asked += 1;
+                    (state.says)(frame, &honest)
+                };
+                for answer in answers {
+                    if said.send(answer).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn compare(
+        &self,
+        _: Request<wire::TrustAsk>,
+    ) -> Result<Response<wire::TrustAnswer>, Status> {
+        Err(Status::unavailable("nothing is compared"))
+    }
+}
+
+impl Receiver {
+    /// Listens where the register says that mallory is.
+    async fn start(stage: &Stage) -> Self {
+        let tcp = tokio::net::TcpListener::bind(stage.listens_at.listen)
+            .await
+            .unwrap();
+        let (listener, incoming) = Listener::new(
+            tcp,
+            Arc::new(stage.mallory.identity()),
+            stage.target.core.trust().clone(),
+            tls::system_clock(),
+            &ListenerLimits::default(),
+            ExchangeCounters::default(),
+        )
+        .unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(listener.run(stop.clone()));
+        let state = Arc::new(Mutex::new(State {
+            says: Box::new(|frame, honest| vec![Ok(honest.accept(&frame))]),
+            first: Vec::new(),
+            asked: 0,
+        }));
+        let service = Service {
+            state: Arc::clone(&state),
+            honest: Arc::new(Honest {
+                hop: clone_of(&stage.mallory.keyring.hop, stage),
+                sender_key: stage.target.core.hop_key().public(),
+            }),
+        };
+        let service = ExchangeServer::new(service).max_decoding_message_size(9 << 20);
+        let ended = stop.clone().cancelled_owned();
+        tokio::spawn(async move {
+            let served = server(Duration::from_secs(3600));
+            served
+                .serve_with_incoming_shutdown(service, incoming, ended)
+                .await
+                .unwrap();
+        });
+        Self {
+            state,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    fn set(&self, first: Said, says: impl FnMut(wire::Frame, &Honest) -> Said + Send + 'static) {
+        let mut state = self.state.lock().unwrap();
+        (state.first, state.says, state.asked) = (first, Box::new(says), 0);
+    }
+
+    fn asked(&self) -> usize {
+        self.state.lock().unwrap().asked
+    }
+}
+
+/// A signing key is not to be copied; its keyring is read once more.
+fn clone_of(_: &SigningKey, stage: &Stage) -> SigningKey {
+    let home = stage.federation.home("mallory");
+    let passphrase = stage.federation.folder().join("mallory.passphrase");
+    let source = portcullis_node::secret::KeySource::PassphraseFile(passphrase);
+    portcullis_node::keyring::Keyring::load(&home, &source)
+        .unwrap()
+        .hop
+}
+
+/// How it stands with a record and a peer at the target.
+fn state(stage: &Stage, id: &RecordId, peer: &str) -> Option<DisclosureState> {
+    let store = stage.target.core.store();
+    let row = store.disclosure(id, &peer.parse().unwrap()).unwrap();
+    row.map(|row| row.state)
+}
+
+const ADMITTED: DisclosureState = DisclosureState::Answered(Outcome::Accepted);
+
+/// Publishes at the target while mallory says this. The honest peer gets the record all the same;
+/// the target believes nothing and asks again; once mallory answers well, it is believed.
+async fn disbelieved(
+    stage: &mut Stage,
+    first: Said,
+    says: impl FnMut(wire::Frame, &Honest) -> Said + Send + 'static,
+) {
+    let receiver = match stage.receiver.take() {
+        Some(receiver) => receiver,
+        None => Receiver::start(stage).await,
+    };
+    receiver.set(first, says);
+    let core = Arc::clone(&stage.target.core);
+    let id = core.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
+    eventually(&core, || state(stage, &id, "rotterdam") == Some(ADMITTED)).await;
+    eventually(&core, || receiver.asked() >= 2).await;
+    assert_eq!(
+        state(stage, &id, "mallory"),
+        Some(DisclosureState::Intended)
+    );
+    receiver.set(Vec::new(), |frame, honest| vec![Ok(honest.accept(&frame))]);
+    eventually(&core, || state(stage, &id, "mallory") == Some(ADMITTED)).await;
+    stage.receiver = Some(receiver);
+}
+
+async fn hp_90_a_receipt_signed_by_a_stranger(stage: &mut Stage) {
+    let stranger = SigningKey::from_seed(KeyUse::Hop, [13; 32]);
+    disbelieved(stage, Vec::new(), move |frame, honest| {
+        let honest = honest.accept(&frame);
+        let payload = Some((&sign::<Receipted>(&payload(&honest), &stranger)).into());
+        vec![Ok(wire::Receipt { payload, ..honest })]
+    })
+    .await;
+}
+
+async fn hp_91_a_frames_statement_shown_as_a_receipt(stage: &mut Stage) {
+    disbelieved(stage, Vec::new(), |frame, honest| {
+        let receipt = honest.accept(&frame);
+        let payload = Some((&sign::<Framed>(&payload(&receipt), &honest.hop)).into());
+        vec![Ok(wire::Receipt { payload, ..receipt })]
+    })
+    .await;
+}
+
+async fn hp_92_the_receipt_of_an_earlier_frame(stage: &mut Stage) {
+    let mut earlier = None;
+    // The first frame is answered well; its receipt is then shown for the next one.
+    let earlier_of = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&earlier_of);
+    if stage.receiver.is_none() {
+        stage.receiver = Some(Receiver::start(stage).await);
+    }
+    stage
+        .receiver
+        .as_ref()
+        .unwrap()
+        .set(Vec::new(), move |frame, honest| {
+            let receipt = honest.accept(&frame);
+            *seen.lock().unwrap() = Some(receipt.clone());
+            vec![Ok(receipt)]
+        });
+    let core = Arc::clone(&stage.target.core);
+    let id = core.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
+    eventually(&core, || state(stage, &id, "mallory") == Some(ADMITTED)).await;
+    earlier.clone_from(&earlier_of.lock().unwrap());
+    let earlier: wire::Receipt = earlier.unwrap();
+    disbelieved(stage, Vec::new(), move |_, _| vec![Ok(earlier.clone())]).await;
+}
+
+async fn hp_93_answers_to_items_that_were_not_sent(stage: &mut Stage) {
+    disbelieved(stage, Vec::new(), |frame, honest| {
+        let mut receipt = honest.accept(&frame);
+        receipt.answers[0].record_id = vec![7; 32].into();
+        vec![Ok(receipt)]
+    })
+    .await;
+    disbelieved(stage, Vec::new(), |frame, honest| {
+        let mut receipt = honest.accept(&frame);
+        receipt.answers.clear();
+        vec![Ok(receipt)]
+    })
+    .await;
+}
+
+async fn hp_94_a_receipt_for_another_sender(stage: &mut Stage) {
+    disbelieved(stage, Vec::new(), |frame, honest| {
+        vec![Ok(honest.changed(&frame, |says| {
+            says.sender = "rotterdam".to_owned()
+        }))]
+    })
+    .await;
+    disbelieved(stage, Vec::new(), |frame, honest| {
+        vec![Ok(honest.changed(&frame, |says| says.first_sequence += 1))]
+    })
+    .await;
+    disbelieved(stage, Vec::new(), |frame, honest| {
+        vec![Ok(honest.changed(&frame, |says| {
+            says.frame_digest = Bytes::from(vec![1; 32])
+        }))]
+    })
+    .await;
+}
+
+async fn hp_95_a_receipt_of_a_megabyte(stage: &mut Stage) {
+    disbelieved(stage, Vec::new(), |frame, honest| {
+        let mut receipt = honest.accept(&frame);
+        receipt.refused = "x".repeat(1 << 20);
+        vec![Ok(receipt)]
+    })
+    .await;
+}
+
+async fn hp_96_receipts_that_nobody_asked_for(stage: &mut Stage) {
+    let empty = || Ok(wire::Receipt::default());
+    disbelieved(
+        stage,
+        vec![empty(), empty(), empty()],
+        move |frame, honest| vec![empty(), Ok(honest.accept(&frame)), empty()],
+    )
+    .await;
+}
+
+async fn hp_97_outcomes_that_do_not_exist(stage: &mut Stage) {
+    for outcome in [0, 77, -1] {
+        disbelieved(stage, Vec::new(), move |frame, honest| {
+            let mut receipt = honest.accept(&frame);
+            receipt.answers[0].outcome = outcome;
+            vec![Ok(receipt)]
+        })
+        .await;
+    }
+}
+
+/// It is what a busy peer says: nothing is settled by it, and it is asked again later.
+async fn hp_98_every_frame_is_refused_whole(stage: &mut Stage) {
+    disbelieved(stage, Vec::new(), |frame, honest| {
+        vec![Ok(honest.refuse(&frame))]
+    })
+    .await;
+}
+
+/// A stream that ends without a receipt settles nothing.
+async fn hp_99_streams_that_end_at_each_frame(stage: &mut Stage) {
+    disbelieved(stage, Vec::new(), |_, _| {
+        vec![Err(Status::ok("that is all"))]
+    })
+    .await;
+    disbelieved(stage, Vec::new(), |_, _| {
+        vec![Err(Status::unavailable("not now"))]
+    })
+    .await;
+}
