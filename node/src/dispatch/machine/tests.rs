@@ -420,6 +420,20 @@ fn ex_15_a_frame_refused_whole_settles_nothing_and_is_planned_again_later() {
 }
 
 #[test]
+fn a_pause_ends_when_the_clock_is_put_back() {
+    let mut bench = Bench::new();
+    bench.fill();
+    bench.answer(Said::Refused(Rule::Busy), 0);
+    bench.now = NOW.plus_millis(100 - BACKOFF.most_ms);
+    assert!(matches!(bench.handle(Event::Wake)[..], [Effect::WakeAt(_)]));
+    bench.now = NOW.plus_millis(99 - BACKOFF.most_ms);
+    assert!(matches!(
+        bench.handle(Event::Wake)[..],
+        [Effect::Plan(None)]
+    ));
+}
+
+#[test]
 fn a_failure_drops_what_is_on_its_way_and_goes_on_from_what_is_durable() {
     let (mut bench, _) = Bench::with_four_in_flight();
     // One receipt came before the connection ended: it is settled all the same.
