@@ -4,3 +4,4 @@
 pub mod faults;
 pub mod federation;
 pub mod hostile;
+pub mod sim;

@@ -20,4 +20,5 @@ mod federation_hostile;
 mod federation_readme;
 mod federation_trust;
 mod signatures_openssl;
+mod sim;
 mod tls_openssl;

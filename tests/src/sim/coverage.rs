@@ -1,0 +1,144 @@
+//! What happened in a run, counted: a test that never saw a fault has shown nothing about it.
+
+use std::collections::BTreeMap;
+
+macro_rules! seen {
+    ($( $(#[$meta:meta])* $variant:ident = $name:literal, )+) => {
+        /// Something that happened.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Seen { $( $(#[$meta])* $variant, )+ }
+
+        impl Seen {
+            /// Everything that is counted.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
+
+            /// In words.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$variant => $name, )+ }
+            }
+        }
+    };
+}
+
+seen! {
+    /// A process ended while nothing was under way.
+    CrashIdle = "crash at rest",
+    /// Between a plan and the request to commit it.
+    CrashPlanned = "crash with a plan in hand",
+    /// With a job in the writer's queue.
+    CrashQueued = "crash with a job queued",
+    /// With a transaction on its way to disk.
+    CrashUnsynced = "crash before the disk has a commit",
+    /// With a transaction on disk that nobody was told of.
+    CrashDurable = "crash after the disk has a commit",
+    /// Before a frame is sent.
+    CrashBeforeSend = "crash before a frame is sent",
+    /// After a frame was sent.
+    CrashSent = "crash with a frame in flight",
+    /// With a receipt in hand.
+    CrashReceipt = "crash with a receipt in hand",
+    /// With a frame judged and not stored.
+    CrashJudged = "crash with a frame judged",
+    /// Before a receipt is sent.
+    CrashBeforeReceipt = "crash before a receipt is sent",
+    /// After a receipt was sent.
+    CrashAfterReceipt = "crash after a receipt is sent",
+    /// What was not synced was lost.
+    UnsyncedLost = "unsynced commit lost",
+    /// What was not synced was on disk all the same.
+    UnsyncedKept = "unsynced commit kept",
+    /// A commit failed.
+    CommitFailed = "commit failed",
+    /// Both ways between two members were cut.
+    Partition = "partition",
+    /// One way was cut.
+    HalfOpen = "half-open connection",
+    /// A connection broke with a message.
+    Loss = "message lost with its connection",
+    /// A frame came a second time.
+    Duplicate = "frame repeated",
+    /// A repeated frame was refused for its place.
+    ReplayRefused = "repeated frame refused for its place",
+    /// A node started a new generation.
+    NewGeneration = "new generation started",
+    /// A sender was told that it was rolled back.
+    RolledBack = "sender told that it was rolled back",
+    /// A node was restored from a backup.
+    Restored = "node restored from a backup",
+    /// A receipt did not come in time.
+    TimedOut = "receipt timed out",
+    /// Another epoch came in force.
+    RegisterChange = "register change",
+    /// A tighter policy came in force.
+    Tightening = "policy tightened",
+    /// A looser policy came in force.
+    Loosening = "policy loosened",
+    /// A frame was not sent because register or policy had changed.
+    Superseded = "frame superseded by a reload",
+    /// A record was withdrawn.
+    Withdrawn = "record withdrawn",
+    /// A withdrawn record came again and was refused.
+    WithdrawnAgain = "withdrawn record refused",
+    /// A hub passed a record on.
+    Relay = "record relayed by a hub",
+    /// A record got further sections.
+    Extended = "record extended",
+    /// An item was held before.
+    Repeated = "item answered as duplicate",
+    /// An item was refused for good.
+    Refused = "item refused for good",
+    /// An item was refused for now.
+    RefusedForNow = "item refused for now",
+    /// An item refused for now got its final answer.
+    FinalLater = "final answer after a refusal for now",
+    /// An item was held for a person.
+    Held = "item held for a person",
+    /// Retries came to their end.
+    RetriesEnded = "retries ended",
+    /// A record expired before it was delivered.
+    Expired = "record expired",
+    /// An alert travelled while bulk was under way.
+    UrgentBesideBulk = "alert beside bulk",
+}
+
+/// Counters of everything in [`Seen`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage(BTreeMap<Seen, u64>);
+
+impl Coverage {
+    /// Counts one.
+    pub fn count(&mut self, seen: Seen) {
+        *self.0.entry(seen).or_default() += 1;
+    }
+
+    /// How often something happened.
+    #[must_use]
+    pub fn of(&self, seen: Seen) -> u64 {
+        self.0.get(&seen).copied().unwrap_or(0)
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        for (seen, count) in &other.0 {
+            *self.0.entry(*seen).or_default() += count;
+        }
+    }
+
+    /// What never happened.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let all = Seen::ALL.iter();
+        all.filter(|seen| self.of(**seen) == 0)
+            .map(|seen| seen.name())
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Coverage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Seen::ALL
+            .iter()
+            .try_for_each(|seen| writeln!(f, "{:>9}  {}", self.of(*seen), seen.name()))
+    }
+}

@@ -1,0 +1,93 @@
+//! The end of a run: whether all has arrived that may, nothing else, and what is urgent in time.
+
+use portcullis_protocol::{
+    record::{Form, RecordId},
+    time::Timestamp,
+};
+
+use super::{
+    cast::{Likeness, MemberNumber},
+    expect::Journey,
+    invariants::Invariant,
+    profile::Weather,
+    world::World,
+};
+
+/// An alert that nothing hinders has to be everywhere by then.
+const URGENT_WITHIN_MS: i64 = 3_000;
+
+impl World {
+    /// Everything is over: has all arrived that may, and nothing else?
+    pub(super) fn judge_the_end(&mut self) {
+        let published: Vec<(RecordId, Timestamp)> = self
+            .watch
+            .published
+            .iter()
+            .map(|(id, at)| (*id, *at))
+            .collect();
+        for (record, at) in published {
+            self.judge_record(record, at);
+        }
+        for member in self.profile.members.clone() {
+            self.check_restart(member);
+        }
+    }
+
+    fn judge_record(&mut self, record: RecordId, published: Timestamp) {
+        let made = self.made(&record);
+        let members = self.profile.members.clone();
+        let in_force: Vec<_> = members
+            .iter()
+            .map(|member| self.nodes[member].in_force_since(published))
+            .collect();
+        let withdrew: Vec<MemberNumber> = members
+            .iter()
+            .copied()
+            .filter(|member| self.watch.withdrawn.contains(&(*member, record)))
+            .collect();
+        let restored = self.watch.restored.clone();
+        let journey = Journey {
+            made,
+            members: &members,
+            in_force: &in_force,
+            withdrew: &withdrew,
+            restored: &restored,
+            end: self.now,
+        };
+        let receivers = members.iter().filter(|member| **member != made.origin);
+        for receiver in receivers {
+            let bounds = journey.bounds(*receiver);
+            self.judge_haste(record, published, *receiver, bounds.least);
+            let held = self.nodes[receiver].store.durable().form(&record);
+            if !bounds.least.is_within(held) || !held.is_within(bounds.most) {
+                let detail = format!(
+                    "{receiver} holds {held:?} of {} made by {}: at least {:?}, at most {:?}",
+                    self.name(&record),
+                    made.origin,
+                    bounds.least,
+                    bounds.most
+                );
+                self.violated(Invariant::AllArrives, detail);
+            }
+        }
+    }
+
+    /// In calm weather an alert is there at once, whatever else is under way.
+    fn judge_haste(
+        &mut self,
+        record: RecordId,
+        published: Timestamp,
+        receiver: MemberNumber,
+        least: Form,
+    ) {
+        let urgent = self.made(&record).like == Likeness::GreenAlert;
+        if self.profile.weather != Weather::Calm || !urgent || least.is_empty() {
+            return;
+        }
+        let came = self.watch.urgent.get(&(receiver, record)).copied();
+        if came.is_none_or(|came| came.millis_since(published) > URGENT_WITHIN_MS) {
+            let detail = format!("{} came to {receiver} late", self.name(&record));
+            self.violated(Invariant::UrgentIsFirst, detail);
+        }
+    }
+}

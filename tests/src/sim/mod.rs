@@ -1,0 +1,36 @@
+//! A deterministic simulation of a federation: nodes, network, disks and clock in one thread.
+//!
+//! It drives what the binary runs: the dispatch machines, the planner, the judge, the decider
+//! with the real policy engine, frames and receipts with real signatures. What does I/O in the
+//! binary is a shell of its own here, kept as thin and as like as can be. One seed makes one run,
+//! always the same. docs/reliability.md says what it covers and how to replay a run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a panic here is a failed test"
+)]
+
+pub mod cast;
+pub mod coverage;
+mod dispatching;
+pub mod expect;
+pub mod invariants;
+mod judgement;
+pub mod mutant;
+pub mod network;
+pub mod node;
+pub mod profile;
+pub mod random;
+mod receiving;
+mod restoring;
+pub mod store;
+pub mod world;
+mod writing;
+
+pub use coverage::{Coverage, Seen};
+pub use invariants::{Invariant, Violation};
+pub use mutant::Mutant;
+pub use random::Random;
+pub use store::ModelStore;
+pub use world::{Outcome, run};

@@ -1,0 +1,44 @@
+//! A backup that comes back while the federation runs: an old disk under a node that goes on.
+//!
+//! Nobody tells the node: its peers do, who know more of it than it does itself.
+
+use super::{
+    cast::MemberNumber,
+    coverage::Seen,
+    world::{Happening, World},
+};
+
+impl World {
+    /// Takes a backup of a member, and has it come back later.
+    pub(super) fn prepare_restore(&mut self) {
+        if !self.random.chance(200) {
+            return;
+        }
+        let member = *self.random.pick(&self.profile.members);
+        let mut times = [self.some_time(), self.some_time()];
+        times.sort_unstable();
+        let [backup, restore] = times;
+        self.at(backup, Happening::Backup(member));
+        self.at(restore, Happening::Restore(member));
+    }
+
+    pub(super) fn back_up(&mut self, member: MemberNumber) {
+        let node = self.node(member);
+        node.backup = Some(node.store.durable());
+        self.say(|| format!("{member} is backed up"));
+    }
+
+    /// The process ends, and starts again on the disk of the backup.
+    pub(super) fn restore(&mut self, member: MemberNumber) {
+        let Some(backup) = self.node(member).backup.take() else {
+            return;
+        };
+        self.say(|| format!("the backup of {member} comes back"));
+        self.coverage.count(Seen::Restored);
+        if self.node(member).up {
+            self.crash(member);
+        }
+        self.watch.forget(self.cast, member, &backup);
+        self.node(member).store.install(backup);
+    }
+}

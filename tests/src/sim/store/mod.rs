@@ -1,0 +1,399 @@
+//! The independent model of the store: what [`Store`] says, in maps, without a disk.
+//!
+//! It is written from the trait's documentation and the conformance suite, so that it and the
+//! SQLite store can be held against each other. A commit is in two halves, as on a disk:
+//! [`ModelStore::prepare`] works out what would be on disk, [`ModelStore::install`] makes it what
+//! is read. What was prepared and not installed is what a crash may lose.
+//!
+//! It encrypts nothing and checks no bytes: that is the SQLite store's own part.
+
+mod dispatch;
+mod intake;
+mod office;
+mod position;
+pub mod state;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use portcullis_node::store::{
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ForkRow, HeldItem,
+    HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store,
+    StoreError, UndeliveredRow, Write, Written,
+};
+use portcullis_protocol::{
+    body::{Body, SelectorKind},
+    frame::{Generation, Lane},
+    identifiers::NodeId,
+    record::{RecordId, SectionTag},
+    register::SignedRegister,
+    statement::SignedStatement,
+    time::Timestamp,
+};
+
+pub use dispatch::EXCEPTION_LIFE_MS;
+pub use state::{Kept, LogLine, State, lane_of};
+
+use super::mutant::Mutant;
+
+/// The result of one job.
+pub type Reply = Result<Vec<Written>, StoreError>;
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct ModelStore {
+    /// What is on disk: the one that reads see. A lock for the moment of a copy.
+    durable: Mutex<State>,
+    mutant: Option<Mutant>,
+    /// The most entries that one page of the outbox lists.
+    page: u32,
+}
+
+impl ModelStore {
+    /// An empty store in this generation.
+    #[must_use]
+    pub fn new(generation: Generation) -> Self {
+        Self::holding(State::new(generation), None, u32::MAX)
+    }
+
+    /// A store that holds this already, with a planted fault or none, and so many entries on a
+    /// page of its outbox.
+    #[must_use]
+    pub const fn holding(state: State, mutant: Option<Mutant>, page: u32) -> Self {
+        Self {
+            durable: Mutex::new(state),
+            mutant,
+            page,
+        }
+    }
+
+    /// What is on disk.
+    #[must_use]
+    pub fn durable(&self) -> State {
+        self.lock().clone()
+    }
+
+    /// Works out what would be on disk after these jobs, and what each is answered.
+    pub fn prepare(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> (State, Vec<Reply>) {
+        let mut state = self.durable();
+        let mut replies = Vec::new();
+        while let Some(job) = next() {
+            let mut changed = state.clone();
+            let reply = changed.job(job, self.mutant);
+            if reply.is_ok() {
+                state = changed;
+            }
+            replies.push(reply);
+        }
+        (state, replies)
+    }
+
+    /// Makes this what is on disk.
+    pub fn install(&self, state: State) {
+        *self.lock() = state;
+    }
+
+    /// Erases a record and remembers that it is never taken again.
+    pub fn withdraw(&self, record: RecordId) {
+        self.lock().withdraw(record);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
+        Ok(query(&self.lock()))
+    }
+}
+
+impl State {
+    /// Carries out a job; what it leaves behind when it fails is to be thrown away.
+    fn job(&mut self, writes: Vec<Write>, mutant: Option<Mutant>) -> Reply {
+        writes
+            .into_iter()
+            .map(|write| self.write(write, mutant))
+            .collect()
+    }
+
+    fn write(&mut self, write: Write, mutant: Option<Mutant>) -> Result<Written, StoreError> {
+        match write {
+            Write::Publish { records, now } => self.publish(records, now),
+            Write::Intake(intake) => return self.arrive(intake, mutant),
+            Write::Intend(intend) => self.intend(intend),
+            Write::Settle(settle) => self.settle(settle, mutant),
+            Write::Register(register) => self.register(register)?,
+            Write::Act(act) => self.act(act)?,
+            Write::Consignments(rows) => self.keep_consignments(rows),
+            Write::Scores(rows) => self.keep_scores(rows),
+            Write::Event(event) => self.event(event),
+            Write::StartGeneration(new) => self.start_generation(new),
+        }
+        Ok(Written::Done)
+    }
+}
+
+impl Store for ModelStore {
+    fn commit_group(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
+        let (state, replies) = self.prepare(next);
+        self.install(state);
+        replies
+    }
+
+    fn generation(&self) -> Result<Generation, StoreError> {
+        self.read(|state| state.generation)
+    }
+
+    fn outbox(
+        &self,
+        lane: Lane,
+        relay: Relay,
+        cursor: u64,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        self.read(|state| {
+            let passes = |line: &&LogLine| {
+                line.lane == lane && line.sequence > cursor && (line.own || relay == Relay::Others)
+            };
+            let lines = state.log.iter().filter(passes);
+            // What was erased is not listed, and does not count.
+            let entries = lines.filter_map(|line| {
+                Some(LogEntry {
+                    sequence: line.sequence,
+                    held: state.held_record(&line.record)?,
+                })
+            });
+            entries
+                .take(usize::try_from(limit.min(self.page)).unwrap_or(usize::MAX))
+                .collect()
+        })
+    }
+
+    fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError> {
+        self.read(|state| {
+            let after = state.log.iter().filter(|line| {
+                let listed = line.own || relay == Relay::Others;
+                line.lane == lane && line.sequence > cursor && listed
+            });
+            after
+                .filter(|line| state.records.contains_key(&line.record))
+                .count() as u64
+        })
+    }
+
+    fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError> {
+        self.read(|state| state.position(peer, lane))
+    }
+
+    fn forks(&self) -> Result<Vec<ForkRow>, StoreError> {
+        self.read(|state| state.forks.to_vec())
+    }
+
+    fn due(
+        &self,
+        peer: &NodeId,
+        lane: Lane,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<HeldRecord>, StoreError> {
+        let mutant = self.mutant;
+        self.read(|state| state.due(peer, lane, now, limit, mutant))
+    }
+
+    fn next_due(
+        &self,
+        peer: &NodeId,
+        lane: Lane,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mutant = self.mutant;
+        self.read(|state| state.next_due(peer, lane, now, mutant))
+    }
+
+    fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, StoreError> {
+        self.read(|state| state.undelivered_by(now))
+    }
+
+    fn disclosure(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+    ) -> Result<Option<DisclosureRow>, StoreError> {
+        self.read(|state| {
+            state
+                .ledger(record, peer)
+                .last()
+                .map(|line| line.row.clone())
+        })
+    }
+
+    fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError> {
+        self.read(|state| {
+            state
+                .ledger
+                .iter()
+                .filter(|((of, _), _)| record.is_none_or(|record| record == of))
+                .filter_map(|(_, lines)| lines.last().map(|line| line.row.clone()))
+                .collect()
+        })
+    }
+
+    fn disclosures_to(
+        &self,
+        peer: &NodeId,
+        _lane: Lane,
+        entries: &[(u64, RecordId)],
+    ) -> Result<Vec<DisclosureRow>, StoreError> {
+        self.read(|state| {
+            entries
+                .iter()
+                .filter_map(|(_, record)| state.ledger(record, peer).last())
+                .map(|line| line.row.clone())
+                .collect()
+        })
+    }
+
+    fn disclosure_history(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+    ) -> Result<Vec<DisclosureRow>, StoreError> {
+        self.read(|state| {
+            let lines = state.ledger(record, peer).iter();
+            lines.map(|line| line.row.clone()).collect()
+        })
+    }
+
+    fn receipt(&self, record: &RecordId, peer: &NodeId) -> Result<Option<ReceiptRow>, StoreError> {
+        self.read(|state| {
+            let mut lines = state.ledger(record, peer).iter().rev();
+            lines.find_map(|line| line.receipt.as_deref()).cloned()
+        })
+    }
+
+    fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
+        self.read(|state| state.held.iter().map(|item| (**item).clone()).collect())
+    }
+
+    fn arrivals(&self, record: Option<&RecordId>) -> Result<Vec<ArrivalRow>, StoreError> {
+        self.read(|state| {
+            let rows = state.arrivals.iter();
+            let asked = rows.filter(|((of, _, _), _)| record.is_none_or(|record| record == of));
+            asked.map(|(_, row)| (**row).clone()).collect()
+        })
+    }
+
+    fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError> {
+        self.read(|state| state.held_record(id))
+    }
+
+    fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError> {
+        let prefix = prefix.to_ascii_lowercase();
+        self.read(|state| {
+            let ids = state.records.keys();
+            let found = ids.filter(|id| id.to_string().starts_with(&prefix));
+            found
+                .take(usize::try_from(limit).unwrap_or(usize::MAX))
+                .copied()
+                .collect()
+        })
+    }
+
+    fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {
+        let RecordFilter {
+            kind,
+            origin,
+            limit,
+        } = filter;
+        self.read(|state| {
+            let mut found = state.newest_first(|kept| {
+                let header = kept.record.header();
+                kind.is_none_or(|kind| header.kind == kind)
+                    && origin
+                        .as_ref()
+                        .is_none_or(|origin| header.origin == *origin)
+            });
+            if let Some(limit) = limit {
+                found.truncate(usize::try_from(*limit).unwrap_or(usize::MAX));
+            }
+            found
+        })
+    }
+
+    fn records_about(
+        &self,
+        kind: SelectorKind,
+        value: &str,
+    ) -> Result<Vec<HeldRecord>, StoreError> {
+        self.read(|state| {
+            state.newest_first(|kept| match kept.record.body(SectionTag::Subject) {
+                Some(Body::Subject(subject)) => subject
+                    .selectors
+                    .iter()
+                    .any(|selector| selector.kind() == kind && selector.value() == value),
+                Some(_) | None => false,
+            })
+        })
+    }
+
+    fn log_end(&self) -> Result<u64, StoreError> {
+        self.read(|state| state.log.last().map_or(0, |line| line.sequence))
+    }
+
+    fn registers(&self) -> Result<Vec<SignedRegister>, StoreError> {
+        self.read(|state| state.registers.to_vec())
+    }
+
+    fn persons(&self) -> Result<Vec<PersonRow>, StoreError> {
+        self.read(|state| state.persons.values().cloned().collect())
+    }
+
+    fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError> {
+        self.read(|state| state.act_seen(statement))
+    }
+
+    fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, StoreError> {
+        self.read(|state| {
+            let rows = state.consignments.values();
+            let staged = rows.filter(|row| row.arriving == (stage == Stage::Arriving));
+            staged.cloned().collect()
+        })
+    }
+
+    fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, StoreError> {
+        self.read(|state| state.consignments.get(reference).cloned())
+    }
+
+    fn consignments_with(
+        &self,
+        kind: SelectorKind,
+        value: &str,
+    ) -> Result<Vec<ConsignmentRow>, StoreError> {
+        self.read(|state| state.consignments_with(kind, value))
+    }
+
+    /// All of them that are held: each may concern one.
+    fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
+        self.read(|state| {
+            let held = |id: &&RecordId| state.records.contains_key(*id);
+            records.iter().filter(held).copied().collect()
+        })
+    }
+
+    fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError> {
+        self.read(|state| state.scores.get(reference).cloned())
+    }
+
+    fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError> {
+        self.read(|state| state.highest_scores(limit))
+    }
+
+    fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.read(|state| {
+            let newest = state.events.iter().rev();
+            newest
+                .take(usize::try_from(limit).unwrap_or(usize::MAX))
+                .cloned()
+                .collect()
+        })
+    }
+}

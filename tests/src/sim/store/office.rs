@@ -1,0 +1,97 @@
+//! Registers, persons, acts, consignments, scores and events.
+
+use std::sync::Arc;
+
+use portcullis_node::store::{Act, ConsignmentRow, Event, ScoreRow, StoreError};
+use portcullis_protocol::{
+    body::SelectorKind, register::SignedRegister, statement::SignedStatement,
+};
+
+use super::State;
+
+/// How many events are kept, the newest.
+const MAX_EVENTS: usize = 100_000;
+
+/// Names a statement by its key and what was signed: signing it again makes no new one.
+fn name_of(statement: &SignedStatement) -> (Vec<u8>, Vec<u8>) {
+    (
+        statement.key_id().as_bytes().to_vec(),
+        statement.unverified_payload().to_vec(),
+    )
+}
+
+impl State {
+    pub(super) fn register(&mut self, register: SignedRegister) -> Result<(), StoreError> {
+        let unreadable = StoreError::Fault("the epoch cannot be read");
+        let found = register.unverified().map_err(|_| unreadable)?.epoch;
+        let newest = self.registers.len() as u64;
+        let kept = found
+            .checked_sub(1)
+            .and_then(|at| self.registers.get(usize::try_from(at).ok()?));
+        if kept.is_some_and(|kept| kept.digest() == register.digest()) {
+            return Ok(());
+        }
+        if found != newest + 1 {
+            return Err(StoreError::Epoch { found, newest });
+        }
+        Arc::make_mut(&mut self.registers).push(register);
+        Ok(())
+    }
+
+    pub(super) fn act(&mut self, act: Act) -> Result<(), StoreError> {
+        if let Some(statement) = &act.statement
+            && !Arc::make_mut(&mut self.acts).insert(name_of(statement))
+        {
+            return Err(StoreError::Replayed);
+        }
+        let Some(person) = act.enrols else {
+            return Ok(());
+        };
+        if self.persons.contains_key(&person.id) {
+            return Err(StoreError::Enrolled(person.id));
+        }
+        Arc::make_mut(&mut self.persons).insert(person.id.clone(), person);
+        Ok(())
+    }
+
+    pub(super) fn act_seen(&self, statement: &SignedStatement) -> bool {
+        self.acts.contains(&name_of(statement))
+    }
+
+    pub(super) fn keep_consignments(&mut self, rows: Vec<ConsignmentRow>) {
+        let consignments = Arc::make_mut(&mut self.consignments);
+        consignments.extend(rows.into_iter().map(|row| (row.reference.clone(), row)));
+    }
+
+    pub(super) fn consignments_with(&self, kind: SelectorKind, value: &str) -> Vec<ConsignmentRow> {
+        let names = |row: &&ConsignmentRow| {
+            row.arriving
+                && row
+                    .selectors
+                    .iter()
+                    .any(|(of, text)| *of == kind && text == value)
+        };
+        self.consignments.values().filter(names).cloned().collect()
+    }
+
+    pub(super) fn keep_scores(&mut self, rows: Vec<ScoreRow>) {
+        let scores = Arc::make_mut(&mut self.scores);
+        scores.extend(rows.into_iter().map(|row| (row.reference.clone(), row)));
+    }
+
+    pub(super) fn highest_scores(&self, limit: u32) -> Vec<ScoreRow> {
+        let mut scores: Vec<_> = self.scores.values().cloned().collect();
+        // Stable: those of equal points stay in the order of their references.
+        scores.sort_by(|one, other| other.points.total_cmp(&one.points));
+        scores.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        scores
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        let events = Arc::make_mut(&mut self.events);
+        events.push(event);
+        if events.len() > MAX_EVENTS {
+            events.remove(0);
+        }
+    }
+}

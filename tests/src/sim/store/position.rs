@@ -1,0 +1,148 @@
+//! Positions: how far this node is, and how far each peer says it is.
+
+use std::sync::Arc;
+
+use portcullis_node::store::{Event, ForkRow, Intake, NewGeneration, Part, Settle, Written};
+use portcullis_protocol::{
+    frame::{Chain, Memory, Witness},
+    rules::Rule,
+    time::Timestamp,
+};
+
+use super::{State, state::KnownPlace};
+
+/// Generations of a peer that are known again.
+const MAX_LEFT: usize = 64;
+/// Forks of a peer that are kept.
+const MAX_FORKS: usize = 16;
+/// Another generation of a peer within this time is no event of its own.
+const GENERATION_EVENT_MS: i64 = 60_000;
+
+impl State {
+    /// Judges where a frame stands; the rule under which it is refused whole, if it is.
+    pub(super) fn place(&mut self, intake: &Intake) -> Option<Rule> {
+        let key = (intake.peer.clone(), intake.lane);
+        let known = self.places.get(&key).cloned();
+        let place = &intake.place;
+        if intake.part == Part::Later {
+            let begun = known.is_some_and(|known| {
+                let answered = &known.witness.answered;
+                known.witness.generation == place.generation
+                    && answered.iter().any(|frame| frame.digest == place.digest)
+            });
+            return (!begun).then_some(Rule::Busy);
+        }
+        let Some(known) = known else {
+            // No other generation was seen before.
+            let never = Timestamp::from_millis(0);
+            self.believe(intake, Witness::first(place), never);
+            return None;
+        };
+        if known.witness.generation != place.generation {
+            return self.other_generation(intake, &known);
+        }
+        match known.witness.next(place, known.memory) {
+            Ok(next) => {
+                self.believe(intake, next, known.since);
+                None
+            }
+            Err(rule) => {
+                if rule == Rule::Fork {
+                    self.keep_fork(intake, &known);
+                }
+                Some(rule)
+            }
+        }
+    }
+
+    fn other_generation(&mut self, intake: &Intake, known: &KnownPlace) -> Option<Rule> {
+        let key = (intake.peer.clone(), intake.lane);
+        let left = Arc::make_mut(&mut self.left).entry(key).or_default();
+        if left.contains(&intake.place.generation) {
+            return Some(Rule::Sequence);
+        }
+        left.push(known.witness.generation);
+        let surplus = left.len().saturating_sub(MAX_LEFT);
+        left.drain(..surplus);
+        if intake.now.millis_since(known.since) >= GENERATION_EVENT_MS {
+            self.event(Event {
+                at: intake.now,
+                kind: "peer-generation".to_owned(),
+                peer: Some(intake.peer.clone()),
+                detail: String::new(),
+            });
+        }
+        self.believe(intake, Witness::first(&intake.place), intake.now);
+        None
+    }
+
+    fn believe(&mut self, intake: &Intake, witness: Witness, since: Timestamp) {
+        let known = KnownPlace {
+            witness,
+            memory: Memory::Whole,
+            since,
+            statement: intake.statement.clone(),
+        };
+        Arc::make_mut(&mut self.places).insert((intake.peer.clone(), intake.lane), known);
+    }
+
+    fn keep_fork(&mut self, intake: &Intake, known: &KnownPlace) {
+        let of_peer = self.forks.iter().filter(|fork| fork.peer == intake.peer);
+        if of_peer.count() >= MAX_FORKS {
+            return;
+        }
+        Arc::make_mut(&mut self.forks).push(ForkRow {
+            peer: intake.peer.clone(),
+            lane: intake.lane,
+            at: intake.now,
+            known: known.statement.clone(),
+            forked: intake.statement.clone(),
+        });
+        self.event(Event {
+            at: intake.now,
+            kind: "fork".to_owned(),
+            peer: Some(intake.peer.clone()),
+            detail: String::new(),
+        });
+    }
+
+    /// Moves this node's own position past a frame that was answered, if it is where it stands.
+    pub(super) fn settle_position(&mut self, settle: &Settle) {
+        let key = (settle.peer.clone(), settle.lane);
+        let (next, chain) = self.sent.get(&key).copied().unwrap_or((1, Chain::START));
+        if settle.generation == self.generation && settle.first_sequence == next {
+            let moved = (settle.next_sequence, chain.then(&settle.frame));
+            Arc::make_mut(&mut self.sent).insert(key, moved);
+        }
+    }
+
+    /// Starts another generation, if it is the present one that is found wanting.
+    pub(super) fn start_generation(&mut self, new: NewGeneration) {
+        if self.generation != new.instead_of {
+            return;
+        }
+        self.generation = new.generation;
+        self.sent = Arc::default();
+        for known in Arc::make_mut(&mut self.places).values_mut() {
+            known.memory = Memory::RolledBack;
+        }
+        self.event(Event {
+            at: new.at,
+            kind: "generation-started".to_owned(),
+            peer: None,
+            detail: new.why,
+        });
+    }
+
+    /// Takes a frame in if its place follows from what is known of its sender.
+    pub(super) fn arrive(
+        &mut self,
+        intake: Intake,
+        mutant: Option<crate::sim::mutant::Mutant>,
+    ) -> Result<Written, portcullis_node::store::StoreError> {
+        match self.place(&intake) {
+            Some(rule) => Ok(Written::Refused(rule)),
+            None => self.intake(intake, mutant).map(Written::Answers),
+        }
+    }
+}

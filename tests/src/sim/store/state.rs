@@ -1,0 +1,273 @@
+//! What a node has on disk, as maps. Tables are shared until they are changed, so that a copy of
+//! the whole is cheap: every commit makes one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use portcullis_node::store::{
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ForkRow, HeldItem,
+    HeldRecord, PersonRow, ReceiptRow, ScoreRow,
+};
+use portcullis_protocol::{
+    frame::{Chain, Generation, Lane, Memory, Witness},
+    identifiers::NodeId,
+    record::{Form, Kind, RecordId},
+    register::SignedRegister,
+    seal::SealedRecord,
+    statement::SignedStatement,
+    time::Timestamp,
+    verify::VerifiedRecord,
+};
+
+/// A record in the form held.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The record.
+    pub record: VerifiedRecord,
+    /// Who delivered it first; `None`: made here.
+    pub source: Option<NodeId>,
+    /// When.
+    pub received_at: Timestamp,
+    /// Its place among all records that were ever kept here.
+    pub number: u64,
+}
+
+/// A line of the record log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its number.
+    pub sequence: u64,
+    /// The lane the record travels in.
+    pub lane: Lane,
+    /// Whether it was made here.
+    pub own: bool,
+    /// The record.
+    pub record: RecordId,
+    /// What of it was held from this line on.
+    pub form: Form,
+}
+
+/// A line of the disclosure ledger.
+#[derive(Debug, Clone)]
+pub struct LedgerLine {
+    /// What is shown of it.
+    pub row: DisclosureRow,
+    /// The receipt behind its answer.
+    pub receipt: Option<Arc<ReceiptRow>>,
+}
+
+/// A record that the cursor passed without a final answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exception {
+    /// When it is tried again.
+    pub next_attempt: Timestamp,
+    /// From when on it is not.
+    pub ends_at: Timestamp,
+    /// How often it was sent.
+    pub attempts: u32,
+}
+
+/// What is known of a peer's position in a lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownPlace {
+    /// What it claimed last, and what it was answered since.
+    pub witness: Witness,
+    /// Whether all that it was ever answered is known.
+    pub memory: Memory,
+    /// When its generation was first seen.
+    pub since: Timestamp,
+    /// The frame with the claim.
+    pub statement: SignedStatement,
+}
+
+type Table<K, V> = Arc<BTreeMap<K, V>>;
+
+/// Everything a node has on disk.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The generation of its sequence numbers.
+    pub generation: Generation,
+    /// Records by id.
+    pub records: Table<RecordId, Arc<Kept>>,
+    /// The record log, ascending.
+    pub log: Arc<Vec<LogLine>>,
+    /// Records that are never taken again.
+    pub tombstones: Arc<BTreeSet<RecordId>>,
+    /// What peers delivered and were answered.
+    pub arrivals: Table<(RecordId, NodeId, Form), Arc<ArrivalRow>>,
+    /// Items that wait for a person, the oldest first.
+    pub held: Arc<Vec<Arc<HeldItem>>>,
+    /// The disclosure ledger; of one record and peer, the newest decision last.
+    pub ledger: Table<(RecordId, NodeId), Arc<Vec<LedgerLine>>>,
+    /// The cursors.
+    pub cursors: Table<(NodeId, Lane), u64>,
+    /// The next sequence number and the chain, in the present generation.
+    pub sent: Table<(NodeId, Lane), (u64, Chain)>,
+    /// How far peers say they are.
+    pub places: Table<(NodeId, Lane), KnownPlace>,
+    /// Generations that peers have left, the oldest first.
+    pub left: Table<(NodeId, Lane), Vec<Generation>>,
+    /// Forks found, the oldest first.
+    pub forks: Arc<Vec<ForkRow>>,
+    /// What is tried again.
+    pub exceptions: Table<(NodeId, Lane, RecordId), Exception>,
+    /// What is not tried again: how often it was sent, and when that ended.
+    pub undelivered: Table<(NodeId, Lane, RecordId), (u32, Timestamp)>,
+    /// The register's epochs, ascending.
+    pub registers: Arc<Vec<SignedRegister>>,
+    /// Persons by id.
+    pub persons: Table<String, PersonRow>,
+    /// Statements that were carried out: key id and payload.
+    pub acts: Arc<BTreeSet<(Vec<u8>, Vec<u8>)>>,
+    /// Consignments by reference.
+    pub consignments: Table<String, ConsignmentRow>,
+    /// Scores by reference.
+    pub scores: Table<String, ScoreRow>,
+    /// Events, the oldest first.
+    pub events: Arc<Vec<Event>>,
+}
+
+impl State {
+    /// Nothing, in this generation.
+    #[must_use]
+    pub fn new(generation: Generation) -> Self {
+        Self {
+            generation,
+            records: Arc::default(),
+            log: Arc::default(),
+            tombstones: Arc::default(),
+            arrivals: Arc::default(),
+            held: Arc::default(),
+            ledger: Arc::default(),
+            cursors: Arc::default(),
+            sent: Arc::default(),
+            places: Arc::default(),
+            left: Arc::default(),
+            forks: Arc::default(),
+            exceptions: Arc::default(),
+            undelivered: Arc::default(),
+            registers: Arc::default(),
+            persons: Arc::default(),
+            acts: Arc::default(),
+            consignments: Arc::default(),
+            scores: Arc::default(),
+            events: Arc::default(),
+        }
+    }
+
+    /// A record as its reader gets it.
+    #[must_use]
+    pub fn held_record(&self, id: &RecordId) -> Option<HeldRecord> {
+        self.records.get(id).map(|kept| held_record(kept))
+    }
+
+    /// What is held of a record.
+    #[must_use]
+    pub fn form(&self, id: &RecordId) -> Form {
+        self.records
+            .get(id)
+            .map_or(Form::EMPTY, |kept| kept.record.form())
+    }
+
+    /// The lines of the ledger on a record for a peer, the newest last.
+    #[must_use]
+    pub fn ledger(&self, record: &RecordId, peer: &NodeId) -> &[LedgerLine] {
+        self.ledger
+            .get(&(*record, peer.clone()))
+            .map_or(&[], |lines| lines.as_slice())
+    }
+
+    /// How far dispatch is with a peer in a lane.
+    #[must_use]
+    pub fn position(&self, peer: &NodeId, lane: Lane) -> DispatchPosition {
+        let key = (peer.clone(), lane);
+        let (next_sequence, chain) = self.sent.get(&key).copied().unwrap_or((1, Chain::START));
+        DispatchPosition {
+            generation: self.generation,
+            cursor: self.cursors.get(&key).copied().unwrap_or(0),
+            next_sequence,
+            chain,
+        }
+    }
+
+    pub(super) fn newest_first(&self, chosen: impl Fn(&Kept) -> bool) -> Vec<HeldRecord> {
+        let mut kept: Vec<_> = self.records.values().filter(|kept| chosen(kept)).collect();
+        kept.sort_by_key(|kept| std::cmp::Reverse((kept.received_at, kept.number)));
+        kept.into_iter().map(|kept| held_record(kept)).collect()
+    }
+
+    /// Keeps a record of which nothing is held, and logs it.
+    pub(super) fn insert(
+        &mut self,
+        record: VerifiedRecord,
+        source: Option<NodeId>,
+        received_at: Timestamp,
+    ) {
+        let (own, number) = (source.is_none(), self.next_number());
+        self.append(&record, own);
+        let kept = Kept {
+            number,
+            record,
+            source,
+            received_at,
+        };
+        let records = Arc::make_mut(&mut self.records);
+        records.insert(kept.record.id(), Arc::new(kept));
+    }
+
+    fn next_number(&self) -> u64 {
+        let numbers = self.records.values().map(|kept| kept.number);
+        numbers.max().unwrap_or(0) + 1
+    }
+
+    /// Adds a line to the log.
+    pub(super) fn append(&mut self, record: &VerifiedRecord, own: bool) {
+        let sequence = self.log.last().map_or(0, |line| line.sequence) + 1;
+        Arc::make_mut(&mut self.log).push(LogLine {
+            sequence,
+            lane: lane_of(record.header().kind),
+            own,
+            record: record.id(),
+            form: record.form(),
+        });
+    }
+
+    /// Erases a record and remembers that it is never taken again.
+    pub fn withdraw(&mut self, record: RecordId) {
+        Arc::make_mut(&mut self.records).remove(&record);
+        Arc::make_mut(&mut self.tombstones).insert(record);
+        if self.held.iter().any(|item| item.sealed.id() == record) {
+            Arc::make_mut(&mut self.held).retain(|item| item.sealed.id() != record);
+        }
+    }
+
+    pub(super) fn publish(&mut self, records: Vec<VerifiedRecord>, now: Timestamp) {
+        for record in records {
+            if !self.records.contains_key(&record.id()) {
+                self.insert(record, None, now);
+            }
+        }
+    }
+}
+
+fn held_record(kept: &Kept) -> HeldRecord {
+    let statement = Arc::clone(kept.record.statement());
+    HeldRecord {
+        sealed: SealedRecord::new(kept.record.to_wire(0), statement),
+        form: kept.record.form(),
+        source: kept.source.clone(),
+        received_at: kept.received_at,
+    }
+}
+
+/// Alerts are urgent; all else is bulk.
+#[must_use]
+pub fn lane_of(kind: Kind) -> Lane {
+    if kind == Kind::Alert {
+        Lane::Urgent
+    } else {
+        Lane::Bulk
+    }
+}

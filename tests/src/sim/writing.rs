@@ -1,0 +1,309 @@
+//! The shell of the one writer: urgent jobs first, bulk in pieces, as store/writer.rs does.
+
+use std::collections::VecDeque;
+
+use portcullis_node::store::{
+    Intake, Part, Store as _, StoreError, Write, Written, writer::Priority,
+};
+use portcullis_protocol::{record::Kind, verify::VerifiedRecord};
+
+use super::{
+    cast::MemberNumber,
+    coverage::Seen,
+    mutant::Mutant,
+    node::{Asked, Asker, Committing, Job},
+    store::{Reply, State},
+    world::{Passage, Task, World},
+};
+
+impl World {
+    pub(super) fn enqueue_publication(
+        &mut self,
+        member: MemberNumber,
+        records: Vec<VerifiedRecord>,
+    ) {
+        let urgent = records
+            .iter()
+            .any(|record| record.header().kind == Kind::Alert);
+        let priority = if urgent {
+            Priority::Urgent
+        } else {
+            Priority::Bulk
+        };
+        let publish = Write::Publish {
+            records,
+            now: self.now,
+        };
+        self.enqueue(member, priority, vec![publish], Asker::Nobody);
+    }
+
+    /// Gives a job to the writer.
+    pub(super) fn enqueue(
+        &mut self,
+        member: MemberNumber,
+        priority: Priority,
+        writes: Vec<Write>,
+        asker: Asker,
+    ) {
+        let pieces = match priority {
+            Priority::Urgent => VecDeque::from([writes]),
+            Priority::Bulk => pieces(writes, self.profile.piece),
+        };
+        let writer = &mut self.node(member).writer;
+        let idle = writer.committing.is_none();
+        writer.queue(priority).push_back(Job {
+            pieces,
+            result: Vec::new(),
+            asker,
+            passed_over: 0,
+        });
+        let waiting = writer.urgent.len() + writer.bulk.len();
+        self.check_queue(member, waiting);
+        if self.pass(member, Passage::Queued).is_some() && idle {
+            self.after(member, 0, Task::Turn);
+        }
+    }
+
+    /// Begins a transaction with what waits.
+    pub(super) fn turn(&mut self, member: MemberNumber) {
+        let (slice, mutant) = (self.profile.slice, self.mutant);
+        let writer = &mut self.node(member).writer;
+        if writer.committing.is_some() {
+            return;
+        }
+        let bulk_first = mutant == Some(Mutant::BulkFirst) && !writer.bulk.is_empty();
+        let (taken, unfinished) = if writer.urgent.is_empty() || bulk_first {
+            take_slice(&mut writer.bulk, slice)
+        } else {
+            (take_all(&mut writer.urgent), None)
+        };
+        if taken.is_empty() {
+            return;
+        }
+        for job in &mut writer.urgent {
+            job.passed_over += 1;
+        }
+        let longest = writer.urgent.iter().map(|job| job.passed_over).max();
+        self.check_urgent_waits(member, longest.unwrap_or(0));
+        self.begin(member, taken, unfinished);
+    }
+
+    fn begin(
+        &mut self,
+        member: MemberNumber,
+        taken: Vec<(Vec<Write>, Share)>,
+        unfinished: Option<Job>,
+    ) {
+        let (groups, mut shares): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
+        let fails = !self.healed && self.random.chance(self.profile.store_failure);
+        let store = &self.node(member).store;
+        let mut groups = groups.into_iter();
+        let (state, results) = if fails {
+            let (_, worked_out) = store.prepare(&mut || groups.next());
+            (store.durable(), worked_out)
+        } else {
+            store.prepare(&mut || groups.next())
+        };
+        let ignored = self.mutant == Some(Mutant::FailedCommitIgnored);
+        let results: Vec<Reply> = results
+            .into_iter()
+            .map(|result| {
+                if fails && !ignored {
+                    Err(StoreError::Stopped)
+                } else {
+                    result
+                }
+            })
+            .collect();
+        if fails {
+            self.coverage.count(Seen::CommitFailed);
+            self.say(|| format!("a commit of {member} fails"));
+        }
+        let mut replies = Vec::new();
+        // What the pieces of the job at hand gave in this transaction.
+        let mut given: Reply = Ok(Vec::new());
+        for (share, result) in shares.drain(..).zip(results) {
+            given = given.and_then(|all| merged(all, result));
+            if let Share::Last(asker, earlier) = share {
+                let gave = std::mem::replace(&mut given, Ok(Vec::new()));
+                replies.push((asker, merged(earlier, gave)));
+            }
+        }
+        let goes_on = unfinished.and_then(|mut job| match given {
+            Ok(more) => {
+                merge(&mut job.result, more);
+                Some(job)
+            }
+            Err(error) => {
+                // An error ends the job: what is durable of it stays.
+                replies.push((job.asker, Err(error)));
+                None
+            }
+        });
+        let replies = self.too_early(member, replies);
+        let sync = self.random.between(1, self.profile.sync_ms + 1);
+        let writer = &mut self.node(member).writer;
+        if let Some(job) = goes_on {
+            writer.bulk.push_front(job);
+        }
+        writer.committing = Some(Committing { state, replies });
+        self.after(member, sync, Task::Synced);
+    }
+
+    /// Some mutants answer before the disk has what they speak of.
+    fn too_early(
+        &mut self,
+        member: MemberNumber,
+        replies: Vec<(Asker, Reply)>,
+    ) -> Vec<(Asker, Reply)> {
+        let mutant = self.mutant;
+        let early = |asker: &Asker| match asker {
+            Asker::Stream(..) => mutant == Some(Mutant::ReceiptBeforeSync),
+            Asker::Driver(_, asked) => {
+                mutant == Some(Mutant::SendBeforeIntended) && *asked == Asked::Intended
+            }
+            Asker::Nobody => false,
+        };
+        let (early, rest): (Vec<_>, Vec<_>) =
+            replies.into_iter().partition(|(asker, _)| early(asker));
+        for (asker, reply) in early {
+            self.after(member, 0, Task::Replied(asker, reply));
+        }
+        rest
+    }
+
+    /// The disk has the transaction: whoever waits is told.
+    pub(super) fn synced(&mut self, member: MemberNumber) {
+        let Some(Committing { state, replies }) = self.node(member).writer.committing.take() else {
+            return;
+        };
+        let end = self.node(member).store.log_end().unwrap();
+        self.install(member, state);
+        if self.pass(member, Passage::Durable).is_none() {
+            return;
+        }
+        for (asker, reply) in replies {
+            let later = self.random.between(0, 3);
+            self.after(member, later, Task::Replied(asker, reply));
+        }
+        if self.node(member).store.log_end().unwrap() > end {
+            self.log_grew(member);
+        }
+        self.after(member, 0, Task::Turn);
+    }
+
+    /// Makes a state what is on disk, and looks at what changed.
+    pub(super) fn install(&mut self, member: MemberNumber, state: State) {
+        let before = self.node(member).store.durable();
+        self.node(member).store.install(state);
+        self.check_state(member, &before);
+    }
+
+    pub(super) fn replied(&mut self, member: MemberNumber, asker: Asker, reply: Reply) {
+        match asker {
+            Asker::Driver(key, asked) => self.driver_replied(member, key, asked, &reply),
+            Asker::Stream(link, frame, decider) => {
+                self.stream_replied(member, link, &frame, &decider, reply);
+            }
+            Asker::Nobody => {}
+        }
+    }
+}
+
+/// What a piece in a transaction means for its job.
+enum Share {
+    /// It is the last: whoever waits gets this with what came before.
+    Last(Asker, Vec<Written>),
+    /// More is to come.
+    Part,
+}
+
+fn take_all(queue: &mut VecDeque<Job>) -> Vec<(Vec<Write>, Share)> {
+    let jobs = queue.drain(..);
+    jobs.flat_map(|mut job| {
+        let piece = job.pieces.pop_front()?;
+        Some((piece, Share::Last(job.asker, job.result)))
+    })
+    .collect()
+}
+
+/// Takes so many pieces; the job that is not finished is given back.
+fn take_slice(queue: &mut VecDeque<Job>, slice: usize) -> (Vec<(Vec<Write>, Share)>, Option<Job>) {
+    let mut taken = Vec::new();
+    while taken.len() < slice {
+        let Some(mut job) = queue.pop_front() else {
+            break;
+        };
+        while let Some(piece) = job.pieces.pop_front() {
+            if job.pieces.is_empty() {
+                taken.push((piece, Share::Last(job.asker, job.result)));
+                break;
+            }
+            taken.push((piece, Share::Part));
+            if taken.len() == slice {
+                return (taken, Some(job));
+            }
+        }
+    }
+    (taken, None)
+}
+
+/// What an earlier piece of the same job gave, and this one.
+fn merged(mut earlier: Vec<Written>, last: Reply) -> Reply {
+    merge(&mut earlier, last?);
+    Ok(earlier)
+}
+
+fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
+    match (all.first_mut(), more.into_iter().next()) {
+        (Some(Written::Answers(answers)), Some(Written::Answers(further))) => {
+            answers.extend(further);
+        }
+        (Some(whole @ Written::Answers(_)), Some(refused @ Written::Refused(_))) => {
+            *whole = refused;
+        }
+        (Some(_), _) | (None, None) => {}
+        (None, Some(more)) => all.push(more),
+    }
+}
+
+/// The pieces that a bulk job of one long write is cut into.
+fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
+    if writes.len() != 1 {
+        return VecDeque::from([writes]);
+    }
+    match writes.remove(0) {
+        Write::Publish { records, now } => records
+            .chunks(piece)
+            .map(|records| {
+                vec![Write::Publish {
+                    records: records.to_vec(),
+                    now,
+                }]
+            })
+            .collect(),
+        Write::Intake(intake) => cut(intake, piece),
+        whole => VecDeque::from([vec![whole]]),
+    }
+}
+
+fn cut(mut intake: Intake, piece: usize) -> VecDeque<Vec<Write>> {
+    let mut items = std::mem::take(&mut intake.items).into_iter();
+    let mut pieces = VecDeque::new();
+    loop {
+        let part: Vec<_> = items.by_ref().take(piece).collect();
+        if part.is_empty() {
+            return pieces;
+        }
+        let part_of_frame = std::mem::replace(&mut intake.part, Part::Later);
+        pieces.push_back(vec![Write::Intake(Intake {
+            peer: intake.peer.clone(),
+            lane: intake.lane,
+            place: intake.place,
+            statement: intake.statement.clone(),
+            part: part_of_frame,
+            now: intake.now,
+            items: part,
+        })]);
+    }
+}
