@@ -146,12 +146,13 @@ impl Witness {
         let mut answered: Vec<_> = self
             .answered
             .iter()
-            .filter(|frame| {
-                frame.first_sequence >= place.settled_sequence && frame.digest != newest.digest
-            })
+            .filter(|frame| frame.first_sequence >= place.settled_sequence)
             .copied()
             .collect();
-        answered.push(newest);
+        // A copy of a frame keeps the place of the first: its sender settles it in that order.
+        if !answered.iter().any(|frame| frame.digest == newest.digest) {
+            answered.push(newest);
+        }
         let excess = answered.len().saturating_sub(MAX_ANSWERED);
         answered.drain(..excess);
         Ok(Self {

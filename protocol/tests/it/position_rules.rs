@@ -75,6 +75,18 @@ fn frames_settled_one_by_one_or_several_at_once_follow() {
 }
 
 #[test]
+fn a_copy_of_an_answered_frame_changes_no_order() {
+    let mut sender = Sender::new();
+    let mut witness = Witness::first(&sender.place(0, 0));
+    for (ahead, number) in [(1, 1), (0, 0)] {
+        witness = next(&witness, sender.place(ahead, number)).unwrap();
+    }
+    sender.settle(0);
+    sender.settle(1);
+    assert!(next(&witness, sender.place(0, 2)).is_ok());
+}
+
+#[test]
 fn what_was_not_settled_may_be_sent_again_with_other_items() {
     let mut sender = Sender::new();
     let mut witness = Witness::first(&sender.place(0, 0));
