@@ -13,6 +13,7 @@
 //! has `setpriv`, when the thread that started it ends.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "a panic here is a failed test"
 )]

@@ -6,6 +6,7 @@
 //! against the same running node, which must serve an honest peer after each.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "a panic here is a failed test"
 )]
