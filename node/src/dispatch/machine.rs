@@ -197,6 +197,14 @@ struct Settled {
     chain: Chain,
 }
 
+/// A time in which nothing is planned.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    until: Timestamp,
+    /// How long it was meant to last.
+    wait_ms: i64,
+}
+
 /// The machine of one peer and lane.
 #[derive(Debug)]
 pub struct Machine {
@@ -223,7 +231,7 @@ pub struct Machine {
     credit: u32,
     /// A receipt came over this connection.
     proven: bool,
-    paused: Option<Timestamp>,
+    paused: Option<Pause>,
     failures: u32,
     /// How often in a row the peer granted nothing.
     refusals: u32,
@@ -295,15 +303,16 @@ impl Machine {
         self.woken = true;
         self.at_end = false;
         match self.paused {
-            Some(until) if self.lasts(until, now) => vec![Effect::WakeAt(until)],
+            Some(pause) if self.lasts(pause, now) => vec![Effect::WakeAt(pause.until)],
             Some(_) | None => self.advance(now),
         }
     }
 
-    /// Whether a pause lasts on. One that ends later than any back-off reaches was begun under a
-    /// clock that has been put right since.
-    fn lasts(&self, until: Timestamp, now: Timestamp) -> bool {
-        now < until && until <= now.plus_millis(self.backoff.most_ms)
+    /// Whether a pause lasts on. One that ends later than it or any back-off reaches was begun
+    /// under a clock that has been put right since.
+    fn lasts(&self, pause: Pause, now: Timestamp) -> bool {
+        let longest = pause.wait_ms.max(self.backoff.most_ms);
+        now < pause.until && pause.until <= now.plus_millis(longest)
     }
 
     fn nothing_unsettled(&self) -> bool {
@@ -312,7 +321,7 @@ impl Machine {
 
     /// Plans what comes next, if it is time to.
     fn advance(&mut self, now: Timestamp) -> Vec<Effect> {
-        let paused = self.paused.is_some_and(|until| self.lasts(until, now));
+        let paused = self.paused.is_some_and(|pause| self.lasts(pause, now));
         if paused || self.at_end || !matches!(self.step, Step::Rest) {
             return Vec::new();
         }
@@ -669,7 +678,7 @@ impl Machine {
     fn stop(&mut self, wait_ms: i64, now: Timestamp) -> Vec<Effect> {
         let mut effects = self.drop_flights();
         let until = now.plus_millis(wait_ms);
-        self.paused = Some(until);
+        self.paused = Some(Pause { until, wait_ms });
         effects.push(Effect::WakeAt(until));
         effects
     }
