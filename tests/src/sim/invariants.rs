@@ -251,20 +251,20 @@ impl World {
         rule: Rule,
     ) {
         let repeated = self.network.link(link).is_none_or(|link| link.repeats);
-        match rule {
-            // A node that does not know yet that it was restored believes nobody.
-            Rule::Fork if self.watch.restored.contains(&receiver) => {}
-            Rule::Sequence if self.watch.restored.contains(&sender) => {}
-            Rule::Fork => {
-                let detail = format!("{receiver} takes {sender} for forked");
-                self.violated(Invariant::HonestIsNoFork, detail);
-            }
-            Rule::Sequence if repeated => self.coverage.count(Seen::ReplayRefused),
-            Rule::Sequence => {
-                let detail = format!("{receiver} takes {sender} for rolled back");
-                self.violated(Invariant::HonestIsNoFork, detail);
-            }
-            _ => {}
+        // A node that does not know yet that it was restored believes nobody.
+        let excused = self.watch.restored.contains(&receiver);
+        if rule == Rule::Fork && !excused {
+            let detail = format!("{receiver} takes {sender} for forked");
+            self.violated(Invariant::HonestIsNoFork, detail);
+        }
+        if rule != Rule::Sequence || self.watch.restored.contains(&sender) {
+            return;
+        }
+        if repeated {
+            self.coverage.count(Seen::ReplayRefused);
+        } else {
+            let detail = format!("{receiver} takes {sender} for rolled back");
+            self.violated(Invariant::HonestIsNoFork, detail);
         }
     }
 

@@ -283,7 +283,14 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
             })
             .collect(),
         Write::Intake(intake) => cut(intake, piece),
-        whole => VecDeque::from([vec![whole]]),
+        whole @ (Write::Intend(_)
+        | Write::Settle(_)
+        | Write::Register(_)
+        | Write::Act(_)
+        | Write::Consignments(_)
+        | Write::Scores(_)
+        | Write::Event(_)
+        | Write::StartGeneration(_)) => VecDeque::from([vec![whole]]),
     }
 }
 
