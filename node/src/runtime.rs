@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `SIGHUP` (or the admin API) reloads register, policy, revocation lists and certificate, all
-//! or nothing: what does not load leaves the present state in force ([`reload`]). A new epoch of
+//! or nothing: what does not load leaves the present state in force (`reload`). A new epoch of
 //! the register that a member brings, or `portcullis federation apply`, needs no reload.
 
 mod reload;

@@ -1,6 +1,6 @@
 //! The receiving end of the exchange: frames in, receipts out, in order.
 //!
-//! A stream is received by a [`Reception`]; here is who may open one, how many, and what is told
+//! A stream is received by a `Reception`; here is who may open one, how many, and what is told
 //! of peers that bring what is refused.
 
 use std::{sync::Arc, time::Duration};
