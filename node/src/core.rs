@@ -32,6 +32,7 @@ use crate::{
         tls,
         trust::Trust,
     },
+    gate::{Closed, Gates, keep::Gatekeeper},
     gossip::{RUMOURS_WAITING, Rumour},
     keyring::Keyring,
     metrics::Metrics,
@@ -180,6 +181,7 @@ pub struct Core {
     decider: watch::Sender<Arc<Decider>>,
     notices: broadcast::Sender<Notice>,
     rumours: broadcast::Sender<Rumour>,
+    gatekeeper: Gatekeeper,
     /// How it stands with each peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
 }
@@ -192,6 +194,7 @@ impl Core {
             decider: watch::Sender::new(Arc::clone(&parts.decider)),
             notices: broadcast::Sender::new(NOTICES_WAITING),
             rumours: broadcast::Sender::new(RUMOURS_WAITING),
+            gatekeeper: Gatekeeper::default(),
             peers: Mutex::new(BTreeMap::new()),
             parts,
         }
@@ -236,6 +239,24 @@ impl Core {
     /// Puts another register or policy in force.
     pub fn replace_decider(&self, decider: Arc<Decider>) {
         self.decider.send_replace(decider);
+    }
+
+    /// What is closed to whom.
+    #[must_use]
+    pub fn gates(&self) -> Arc<Gates> {
+        self.gatekeeper.gates()
+    }
+
+    /// Why nothing is released to a peer in a lane; nothing if it may be.
+    #[must_use]
+    pub fn closed(&self, peer: &NodeId, lane: Lane) -> Option<Closed> {
+        let decider = self.decider();
+        let (authority, node) = decider.register().node(peer)?;
+        self.gates().closed(&authority.id, &node.id, lane)
+    }
+
+    pub(crate) const fn gatekeeper(&self) -> &Gatekeeper {
+        &self.gatekeeper
     }
 
     /// Watches the end of the record log.

@@ -16,6 +16,7 @@ use portcullis_protocol::{
 use crate::{
     config::Exercises,
     decide::{Admission, Decider},
+    gate::Gates,
     store::{DecisionNote, Intake, IntakeItem, Judgement, Part},
 };
 
@@ -23,6 +24,8 @@ use crate::{
 pub struct Judge<'a> {
     /// Verifies and decides.
     pub decider: &'a Decider,
+    /// What is closed to whom.
+    pub gates: &'a Gates,
     /// This authority.
     pub own: &'a AuthorityId,
     /// The peer.
@@ -70,6 +73,10 @@ impl Judge<'_> {
         if header.origin == *self.own {
             return Err(Refusal::new(Rule::OwnRecord, "it was made here"));
         }
+        if let Some(until) = self.gates.suspended.get(&header.origin) {
+            let detail = format!("`{}` is suspended until {until}", header.origin);
+            return Err(Refusal::new(Rule::Suspended, detail));
+        }
         if header.exercise && self.exercises == Exercises::Refused {
             return Err(Refusal::new(Rule::Exercise, "it belongs to an exercise"));
         }
@@ -103,8 +110,9 @@ impl Judge<'_> {
 fn refused(refusal: &Refusal) -> Judgement {
     tracing::debug!(%refusal, "an item is refused");
     let rule = refusal.rule;
-    // An unknown key may be listed soon, and a clock that is ahead is passed by time.
-    if matches!(rule, Rule::SealingKey | Rule::FutureSeal) {
+    // An unknown key may be listed soon, a clock that is ahead is passed by time, and so is a
+    // suspension.
+    if matches!(rule, Rule::SealingKey | Rule::FutureSeal | Rule::Suspended) {
         return Judgement::RefuseForNow { rule };
     }
     Judgement::Refuse {
@@ -167,9 +175,19 @@ mod tests {
     }
 
     fn judge(sender: u8, frame: &ReceivedFrame, now: Timestamp) -> Vec<Judgement> {
+        judge_with(&Gates::default(), sender, frame, now)
+    }
+
+    fn judge_with(
+        gates: &Gates,
+        sender: u8,
+        frame: &ReceivedFrame,
+        now: Timestamp,
+    ) -> Vec<Judgement> {
         let (_, name, _) = testbed::MEMBERS[usize::from(sender) - 1];
         let judge = Judge {
             decider: &decider("antwerp"),
+            gates,
             own: &"antwerp".parse().unwrap(),
             peer: &format!("{name}-1").parse().unwrap(),
             exercises: Exercises::Refused,
@@ -224,6 +242,18 @@ mod tests {
         let judgements = judge(1, &received, NOW);
         assert!(matches!(judgements[..], [Judgement::RefuseForNow { .. }]));
         refused_under(&judgements, Rule::SealingKey);
+    }
+
+    #[test]
+    fn su_06_what_a_suspended_authority_made_is_refused_for_now_whoever_brings_it() {
+        let gates = Gates {
+            suspended: [("rotterdam".parse().unwrap(), NOW.plus_millis(1))].into(),
+            ..Gates::default()
+        };
+        let received = frame(3, &[one(testbed::indicator())]);
+        let judgements = judge_with(&gates, 3, &received, NOW);
+        assert!(matches!(judgements[..], [Judgement::RefuseForNow { .. }]));
+        refused_under(&judgements, Rule::Suspended);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod dispatch;
 pub mod doctor;
 pub mod exchange;
 pub mod files;
+pub mod gate;
 pub mod gossip;
 pub mod health;
 pub mod home;

@@ -15,6 +15,7 @@ mod standing;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use portcullis_policy::PolicyError;
+use portcullis_protocol::keys::KeyUse;
 use tokio::{
     net::{TcpListener, UnixListener},
     task::JoinSet,
@@ -36,12 +37,18 @@ use crate::{
         trust::{Trust, TrustError},
     },
     files::FileError,
+    gate::{
+        self,
+        keep::{Renewal, RenewalSettings},
+    },
     gossip,
     home::Home,
+    key_file::{self, KeyFileError},
     keyring::{Keyring, KeyringError},
     membership::ChainError,
     metrics::Metrics,
     observe,
+    secret::{Passphrase, SecretError},
     store::{
         SqliteStore, Store, StoreError, Write,
         writer::{Writer, abort_on_disk_failure},
@@ -75,6 +82,12 @@ pub enum StartError {
     /// The policy does not load.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The freshness key does not load.
+    #[error(transparent)]
+    FreshnessKey(#[from] KeyFileError),
+    /// The passphrase of the freshness key is not to be had.
+    #[error(transparent)]
+    Passphrase(#[from] SecretError),
     /// The certificate does not load.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -159,6 +172,7 @@ pub struct Node {
     metrics: TcpListener,
     admin: UnixListener,
     desk: Arc<Desk>,
+    renewal: Option<Renewal>,
     writer: Writer,
 }
 
@@ -170,6 +184,7 @@ impl Node {
     /// [`StartError`] says what is wrong and what to do.
     pub async fn prepare(home: Home, config: Config) -> Result<Self, StartError> {
         let (core, writer) = load(&home, &config)?;
+        let renewal = config.freshness.as_ref().map(renewal).transpose()?;
         let core = Arc::new(core);
         let reloader = Arc::new(Reloader::new(Arc::clone(&core), home, config.clone()));
         let desk = desk::Setup::load(reloader.home().folder())?;
@@ -185,6 +200,7 @@ impl Node {
             metrics,
             admin,
             desk,
+            renewal,
             writer,
         })
     }
@@ -224,6 +240,7 @@ impl Node {
             metrics,
             admin,
             desk,
+            renewal,
             writer,
         } = self;
         let (listener, incoming) = Listener::new(
@@ -239,6 +256,14 @@ impl Node {
         parts.spawn(supervisor::run(Arc::clone(&core), shutdown.clone()));
         parts.spawn(serve_metrics(metrics, Arc::clone(&core), shutdown.clone()));
         parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
+        parts.spawn(gate::keep::run(Arc::clone(&core), shutdown.clone()));
+        if let Some(renewal) = renewal {
+            parts.spawn(gate::keep::renew(
+                Arc::clone(&core),
+                renewal,
+                shutdown.clone(),
+            ));
+        }
         parts.spawn(gossip::run(
             Arc::clone(&core),
             Arc::clone(&reloader),
@@ -332,7 +357,16 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer), StartError> {
         connector: config.connector.clone(),
         metrics: Metrics::default(),
     });
+    core.restore_gates()?;
     Ok((core, stopper))
+}
+
+fn renewal(settings: &RenewalSettings) -> Result<Renewal, StartError> {
+    let passphrase = Passphrase::from_file(&settings.passphrase_file)?;
+    Ok(Renewal {
+        key: key_file::open(&settings.key, KeyUse::Freshness, &passphrase)?,
+        every: settings.every,
+    })
 }
 
 fn millis(duration: std::time::Duration) -> i64 {

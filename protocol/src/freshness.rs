@@ -342,6 +342,18 @@ impl Stage {
         }
     }
 
+    /// Until when the register is or was fresh.
+    #[must_use]
+    pub const fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Unused => None,
+            Self::Fresh(until)
+            | Self::Ending(until)
+            | Self::Stale(until)
+            | Self::BulkStopped(until) => Some(until),
+        }
+    }
+
     /// Whether bulk records may be released.
     #[must_use]
     pub const fn releases_bulk(self) -> bool {

@@ -174,12 +174,16 @@ rules! {
         "it lasts 72 hours at most, begins now and names the epoch in force; make it again";
     SuspensionRepeated = "SU-05", "suspension repeated by the same key",
         "a key suspends an authority once in an epoch; for longer, enough of the governance must sign a new register";
+    Suspended = "SU-06", "what a suspended authority delivers or made",
+        "temporary: the sender tries again by itself, and is heard once the suspension has ended";
 
     // ---- the connection ----
     PeerCertificate = "TL-01", "peer certificate that does not fit the register",
         "its names or its issuer are not those of the register's node; renew the certificate or the register";
     PeerRevoked = "TL-02", "peer certificate that is revoked or whose revocation is unknown",
         "renew the certificate, or the CRL if it has expired";
+    PeerBlocked = "TL-03", "peer that an administrator has blocked",
+        "an administrator of this node cut it off; `portcullis peer unblock` lets it in again";
 }
 
 impl fmt::Display for Rule {

@@ -7,7 +7,8 @@
 //! One key suspends an authority once in an epoch, for 72 hours at most. What is longer needs a
 //! new register, signed by enough of the governance. A suspension is taken up in the epoch that it
 //! names; taken up, it holds to its end while its key is of the governance. Of two by the same key
-//! the one that begins first counts everywhere, whichever was heard of first.
+//! the one that ends first counts everywhere, whichever was heard of first: who signed one can
+//! shorten it and never prolong it.
 
 use std::collections::BTreeMap;
 
@@ -162,10 +163,13 @@ impl VerifiedSuspension {
         )
     }
 
-    /// By what the earlier of two is found: every node finds the same one.
+    /// By what the narrower of two is found: every node finds the same one.
     fn order(&self) -> (Timestamp, Digest) {
-        let digest = Digest::labelled("portcullis suspension v1", &[&self.encoded]);
-        (self.suspension.from, digest)
+        (self.suspension.until, self.digest())
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::labelled("portcullis suspension v1", &[&self.encoded])
     }
 }
 
@@ -319,7 +323,7 @@ impl Suspensions {
     #[must_use]
     pub fn digest(&self, register: &Register, now: Timestamp) -> Digest {
         let current = self.current(register, now);
-        let each: Vec<Digest> = current.map(|held| held.order().1).collect();
+        let each: Vec<Digest> = current.map(VerifiedSuspension::digest).collect();
         let parts: Vec<&[u8]> = each
             .iter()
             .map(|digest| digest.as_bytes().as_slice())

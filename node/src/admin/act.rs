@@ -76,6 +76,14 @@ named! {
         Enrol = "enrol",
         /// Load register, policy, certificate and revocation lists again.
         Reload = "reload",
+        /// Cut a peer off.
+        PeerBlock = "peer-block",
+        /// Let a blocked peer in again.
+        PeerUnblock = "peer-unblock",
+        /// Send nothing more to a peer, or to anyone.
+        ReleaseStop = "release-stop",
+        /// Send again what was stopped.
+        ReleaseResume = "release-resume",
     }
 }
 
@@ -105,7 +113,12 @@ impl Action {
             | Self::Advisory
             | Self::ImportConsignments
             | Self::PublishProfile => &[Role::Analyst, Role::Supervisor],
-            Self::Enrol | Self::Reload => &[Role::Administrator],
+            Self::Enrol | Self::Reload | Self::PeerBlock | Self::PeerUnblock => {
+                &[Role::Administrator]
+            }
+            Self::ReleaseStop | Self::ReleaseResume => {
+                &[Role::Administrator, Role::Supervisor, Role::DataProtection]
+            }
         }
     }
 }
@@ -434,9 +447,17 @@ mod tests {
                 let statement = sign(&request(action), &key(1)).unwrap();
                 let allowed = verify_text(&statement, b"body", &[actor]).is_ok();
                 let analysts = [Role::Analyst, Role::Supervisor].contains(&role);
-                let runs_the_node = [Action::Enrol, Action::Reload].contains(&action);
-                let expected = if runs_the_node {
+                let runs_the_node = [
+                    Action::Enrol,
+                    Action::Reload,
+                    Action::PeerBlock,
+                    Action::PeerUnblock,
+                ];
+                let stops = [Action::ReleaseStop, Action::ReleaseResume];
+                let expected = if runs_the_node.contains(&action) {
                     role == Role::Administrator
+                } else if stops.contains(&action) {
+                    ![Role::Analyst, Role::Auditor].contains(&role)
                 } else {
                     analysts
                 };

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     problem::{Problem, ProblemKind},
-    routes::{acts, evidence, preview, records, register, scores, status, watch},
+    routes::{acts, evidence, preview, records, register, scores, status, trust, watch},
 };
 use crate::{core::Core, desk::Desk, runtime::Reloader};
 
@@ -175,6 +175,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/ledger", get(evidence::ledger))
         .route("/v1/verification", get(evidence::verification))
         .route("/v1/register", post(register::take_up))
+        .route("/v1/freshness", post(trust::freshness))
+        .route("/v1/suspensions", post(trust::suspension))
         .route("/v1/acts", post(acts::act))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MOST_BODY))

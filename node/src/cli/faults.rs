@@ -11,7 +11,7 @@ use crate::{
     files::FileError,
     key_file::KeyFileError,
     keyring::KeyringError,
-    membership::{AdmitError, ChainError, FoundError, RequestError, SignError},
+    membership::{AdmitError, AmendError, ChainError, FoundError, RequestError, SignError},
     secret::SecretError,
     setup::{CertificateFault, PemError, SetupError},
 };
@@ -135,6 +135,16 @@ impl From<RequestError> for CliError {
 
 impl From<AdmitError> for CliError {
     fn from(error: AdmitError) -> Self {
+        let told = told(Exit::Invalid, &error);
+        match error.rule() {
+            Some(rule) => told.rule(rule.id()),
+            None => told,
+        }
+    }
+}
+
+impl From<AmendError> for CliError {
+    fn from(error: AmendError) -> Self {
         let told = told(Exit::Invalid, &error);
         match error.rule() {
             Some(rule) => told.rule(rule.id()),

@@ -29,6 +29,7 @@ mod init;
 mod list;
 mod live;
 mod man;
+mod peer;
 mod person;
 mod person_enrol;
 mod policy;
@@ -115,6 +116,12 @@ enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Bench(bench::BenchCommand),
     Reload(reload::Reload),
+    /// Cut a peer off at once, and let it in again
+    #[command(subcommand, arg_required_else_help = true)]
+    Peer(PeerCommand),
+    /// Stop at once what is sent, and send it again
+    #[command(subcommand, arg_required_else_help = true)]
+    Release(ReleaseCommand),
     Status(status::Status),
     List(list::List),
     Show(show::Show),
@@ -181,6 +188,18 @@ enum PolicyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum PeerCommand {
+    Block(peer::PeerBlock),
+    Unblock(peer::PeerUnblock),
+}
+
+#[derive(Debug, Subcommand)]
+enum ReleaseCommand {
+    Stop(peer::ReleaseStop),
+    Resume(peer::ReleaseResume),
+}
+
+#[derive(Debug, Subcommand)]
 enum PersonCommand {
     Key(person_enrol::PersonKey),
     Enrol(person_enrol::PersonEnrol),
@@ -199,6 +218,10 @@ impl Command {
             Self::Bench(bench::BenchCommand::Exchange(command)) => command.run(session),
             Self::Bench(bench::BenchCommand::Worker(command)) => command.run(session),
             Self::Reload(command) => command.run(session),
+            Self::Peer(PeerCommand::Block(command)) => command.run(session),
+            Self::Peer(PeerCommand::Unblock(command)) => command.run(session),
+            Self::Release(ReleaseCommand::Stop(command)) => command.run(session),
+            Self::Release(ReleaseCommand::Resume(command)) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::Show(command) => command.run(session),

@@ -68,6 +68,7 @@ impl View for StatusView {
                 "policy",
                 format!("{:.12}, {} of its own", self.policy, self.own_policies),
             ),
+            ("freshness", self.freshness()),
             ("certificate", format!("until {}", self.certificate_ends)),
             ("persons", self.persons.to_string()),
             ("record log", format!("up to {}", self.log_end)),
@@ -82,8 +83,18 @@ impl View for StatusView {
 }
 
 impl StatusView {
+    fn freshness(&self) -> String {
+        match (&self.fresh_until, self.freshness.as_str()) {
+            (None, _) => "not used: the register lists no freshness keys".to_owned(),
+            (Some(until), stage @ ("fresh" | "ending")) => format!("{stage}, until {until}"),
+            (Some(since), stage) => format!("{stage}, since {since}"),
+        }
+    }
+
     fn state(&self) -> &'static str {
-        if self.problems.is_empty() {
+        if self.problems.is_empty() && self.release_stopped {
+            "ok, and nothing is released: `portcullis release resume all`"
+        } else if self.problems.is_empty() {
             "ok"
         } else {
             "cannot do its work"
@@ -98,7 +109,7 @@ fn peers(peers: &[PeerView]) -> Table {
         Column::Text("KIND"),
         Column::Text("LAST RECEIPT"),
         Column::Number("BEHIND"),
-        Column::Text("FAILURE"),
+        Column::Text("CLOSED OR FAILED"),
     ]);
     for peer in peers {
         table.row([
@@ -107,7 +118,10 @@ fn peers(peers: &[PeerView]) -> Table {
             peer.kind.clone(),
             peer.last_receipt.clone().unwrap_or_else(|| "-".to_owned()),
             peer.behind_urgent.max(peer.behind_bulk).to_string(),
-            peer.failure.clone().unwrap_or_else(|| "-".to_owned()),
+            peer.closed
+                .clone()
+                .or_else(|| peer.failure.clone())
+                .unwrap_or_else(|| "-".to_owned()),
         ]);
     }
     table

@@ -46,6 +46,10 @@ keys! {
     "metrics.listen" = r#""127.0.0.1:9464""#, "where `/metrics` and `/health` are served; loopback only";
     "log.format" = r#""human""#, "how log lines look: `human` or `json`";
     "log.level" = r#""info""#, "what is logged: `error`, `warn`, `info`, `debug` or `trace`";
+    "freshness.key" = r#""/etc/portcullis/online.key""#,
+        "a freshness key of the federation with which this node says that the register is the newest; given to few nodes";
+    "freshness.passphrase_file" = r#""/etc/portcullis/online.passphrase""#, "the file with the passphrase of that key";
+    "freshness.every" = r#""12h""#, "how often the node says so, at most `24h`";
     "exchange.handshakes" = "256", "how many handshakes may be under way at once";
     "exchange.handshakes_per_address" = "64", "how many of these from one address";
     "exchange.handshake_timeout" = r#""10s""#, "how long a handshake may take";

@@ -28,12 +28,13 @@ use toml::Spanned;
 use self::{
     dns_name::DnsName,
     duration::parse_duration,
-    raw::{RawConfig, RawDispatch, RawExchange, RawKey, RawLog},
+    raw::{RawConfig, RawDispatch, RawExchange, RawFreshness, RawKey, RawLog},
 };
 use crate::{
     admin::server::SocketAccess,
     exchange::{connector::ConnectorLimits, listener::ListenerLimits},
     files::{self, FileError},
+    gate::keep::RenewalSettings,
     secret::KeySource,
 };
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub metrics: SocketAddr,
     /// What is logged.
     pub log: LogSettings,
+    /// How this node renews the freshness statement, if it is trusted to.
+    pub freshness: Option<RenewalSettings>,
     /// The bounds on connections that peers make.
     pub listener: ListenerLimits,
     /// The bounds on connections to peers.
@@ -252,6 +255,7 @@ impl Source<'_> {
             key,
             metrics,
             log,
+            freshness,
             exchange,
             dispatch,
         } = raw;
@@ -273,6 +277,7 @@ impl Source<'_> {
             key: self.key(key)?,
             metrics: self.metrics(metrics.listen)?,
             log: self.log(log)?,
+            freshness: self.freshness(freshness)?,
             listener,
             connector,
             retry: self.retry(dispatch)?,
@@ -341,6 +346,32 @@ impl Source<'_> {
                 .unwrap_or(LogFormat::Human),
             level,
         })
+    }
+
+    fn freshness(&self, raw: RawFreshness) -> Result<Option<RenewalSettings>, ConfigError> {
+        const EVERY: &str = "freshness.every";
+        let RawFreshness {
+            key,
+            passphrase_file,
+            every,
+        } = raw;
+        let span = every.as_ref().map(Spanned::span).unwrap_or_default();
+        let every = self.duration(EVERY, every, Duration::from_secs(12 * 3600))?;
+        if every > Duration::from_secs(24 * 3600) {
+            let reason = "members warn a day before the end; write `24h` or less";
+            return Err(self.value(EVERY, &span, reason));
+        }
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        match (key, passphrase_file) {
+            (None, None) => Ok(None),
+            (Some(key), Some(passphrase)) => Ok(Some(RenewalSettings {
+                key: folder.join(key.get_ref()),
+                passphrase_file: folder.join(passphrase.get_ref()),
+                every,
+            })),
+            (Some(_), None) => Err(self.missing("freshness.passphrase_file")),
+            (None, Some(_)) => Err(self.missing("freshness.key")),
+        }
     }
 
     fn limits(&self, raw: RawExchange) -> Result<(ListenerLimits, ConnectorLimits), ConfigError> {

@@ -24,6 +24,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) log: RawLog,
     #[serde(default)]
+    pub(super) freshness: RawFreshness,
+    #[serde(default)]
     pub(super) exchange: RawExchange,
     #[serde(default)]
     pub(super) dispatch: RawDispatch,
@@ -47,6 +49,14 @@ pub(super) struct RawMetrics {
 pub(super) struct RawLog {
     pub(super) format: Text,
     pub(super) level: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFreshness {
+    pub(super) key: Text,
+    pub(super) passphrase_file: Text,
+    pub(super) every: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -105,6 +105,15 @@ fn every_optional_key_has_its_effect() {
     holds("[dispatch]\nretry_longest = '7h'", |c| {
         c.retry.longest == seconds(7 * 3600)
     });
+    let online = "[freshness]\nkey = 'k'\npassphrase_file = 'p'\nevery = '7h'";
+    holds(online, |c| {
+        let renewal = c.freshness.as_ref().unwrap();
+        renewal.key == Path::new("/srv/node/k")
+            && renewal.passphrase_file == Path::new("/srv/node/p")
+            && renewal.every == seconds(7 * 3600)
+    });
+    assert!(parse(&with("[freshness]\nkey = 'k'")).is_err());
+    assert!(parse(&with("[freshness]\nevery = '25h'")).is_err());
     let credential = LEAST.replace("passphrase_file", "systemd_credential");
     assert_eq!(
         parse(&credential).unwrap().key,
@@ -137,7 +146,7 @@ fn every_key_of_the_table_is_read_and_no_other_is() {
         let names = message.message().split('`').skip(3).step_by(2);
         names.map(str::to_owned).collect()
     };
-    let sections = ["key", "metrics", "log", "exchange", "dispatch"];
+    let sections = ["key", "metrics", "log", "freshness", "exchange", "dispatch"];
     let mut fields = listed("zzz = 1");
     for section in sections {
         assert!(fields.remove(section), "{section}");
@@ -274,6 +283,9 @@ fn the_file_that_init_writes_is_a_configuration() {
     // What stands in it as a comment is what holds anyway.
     let uncommented = written
         .replace("\n# systemd_credential", "\n## systemd_credential")
+        // A node that is given no freshness key has none.
+        .replace("\n# key", "\n## key")
+        .replace("\n# passphrase_file", "\n## passphrase_file")
         .lines()
         .map(|line| match line.strip_prefix("# ") {
             Some(setting)

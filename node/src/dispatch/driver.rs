@@ -184,6 +184,10 @@ impl Driver {
         let frame = outgoing
             .release(&self.core.decider())
             .ok_or(LinkError::Superseded)?;
+        // So is a gate that somebody closed meanwhile.
+        if let Some(closed) = self.core.closed(&self.peer, self.lane) {
+            return Err(LinkError::Gate(closed));
+        }
         link.send(frame).await
     }
 

@@ -43,6 +43,8 @@ pub(super) enum LinkError {
     Mute,
     #[error("register or policy changed since the frame was planned")]
     Superseded,
+    #[error("nothing is released to the peer: {0}")]
+    Gate(crate::gate::Closed),
     #[error("a receipt came for no frame")]
     Unasked,
     #[error("the receipt does not count: {0}")]

@@ -1,4 +1,5 @@
-//! Keeps one driver per peer and lane: those of the register in force, and no others.
+//! Keeps one driver per peer and lane: those of the register in force to whom no gate is closed,
+//! and no others. Where a gate closes, the driver ends and its cursor stays where it is.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,29 +14,28 @@ use crate::core::Core;
 pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
     let mut deciders = core.deciders();
     let mut drivers = JoinSet::new();
-    let mut running: BTreeMap<NodeId, CancellationToken> = BTreeMap::new();
+    let mut gates = core.watch_gates();
+    let mut running: BTreeMap<(NodeId, Lane), CancellationToken> = BTreeMap::new();
     loop {
-        let peers = peers(&core);
-        running.retain(|peer, stop| {
-            let stays = peers.contains(peer);
+        let open = open(&core);
+        running.retain(|way, stop| {
+            let stays = open.contains(way);
             if !stays {
                 stop.cancel();
             }
             stays
         });
-        for peer in peers {
-            running.entry(peer.clone()).or_insert_with(|| {
+        for (peer, lane) in open {
+            running.entry((peer.clone(), lane)).or_insert_with(|| {
                 let stop = shutdown.child_token();
-                for &lane in Lane::ALL {
-                    let core = Arc::clone(&core);
-                    drivers.spawn(driver::run(core, peer.clone(), lane, stop.clone()));
-                }
+                drivers.spawn(driver::run(Arc::clone(&core), peer, lane, stop.clone()));
                 stop
             });
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
             changed = deciders.changed() => if changed.is_err() { break },
+            changed = gates.changed() => if changed.is_err() { break },
             Some(ended) = drivers.join_next() => if let Err(error) = ended {
                 tracing::error!(%error, "a driver ended by itself");
             },
@@ -48,12 +48,16 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
     }
 }
 
-fn peers(core: &Core) -> Vec<NodeId> {
+/// Each peer and lane in which something may be released.
+fn open(core: &Core) -> Vec<(NodeId, Lane)> {
     let me = core.me();
-    core.decider()
+    let (decider, gates) = (core.decider(), core.gates());
+    decider
         .register()
         .nodes()
         .filter(|(authority, _)| authority.id != me.authority)
-        .map(|(_, node)| node.id.clone())
+        .flat_map(|way| Lane::ALL.iter().map(move |lane| (way, *lane)))
+        .filter(|((authority, node), lane)| gates.closed(&authority.id, &node.id, *lane).is_none())
+        .map(|((_, node), lane)| (node.id.clone(), lane))
         .collect()
 }

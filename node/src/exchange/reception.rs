@@ -353,8 +353,22 @@ impl Turn {
                 detail: "the register lists the peer no more".to_owned(),
             })));
         }
+        let gates = stream.core.gates();
+        let cut = register
+            .node(&stream.peer)
+            .and_then(|(authority, node)| gates.cut(&authority.id, &node.id));
+        if let Some(cut) = cut {
+            let credit = 0;
+            return Ok(Judged::Refused(Box::new(Refused {
+                receipt: frame.refuse(cut.rule(), self.signing(credit))?,
+                credit,
+                rule: cut.rule(),
+                detail: format!("the peer is {cut}"),
+            })));
+        }
         let intake = Judge {
             decider: &self.decider,
+            gates: &gates,
             own: &stream.core.me().authority,
             peer: &stream.peer,
             exercises: stream.core.exercises(),

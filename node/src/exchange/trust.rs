@@ -26,6 +26,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName,
 use tokio::sync::watch;
 
 use super::certificate::{self, CertificateError, Marking, PeerCertificate};
+use crate::gate::Cut;
 
 /// What the register and the operator say of one node.
 #[derive(Debug, Clone)]
@@ -113,6 +114,14 @@ pub enum Refusal {
         /// The node called.
         node: NodeId,
     },
+    /// It is cut off: blocked here, or its authority suspended.
+    #[error("node `{node}` is {cut}")]
+    Cut {
+        /// The node its URI names.
+        node: NodeId,
+        /// Why.
+        cut: Cut,
+    },
     /// A worthless certificate in a federation that is not for development.
     #[error(
         "the certificate of node `{node}` is of a development PKI, and the federation is not for development"
@@ -137,6 +146,7 @@ impl Refusal {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Development { .. } => Rule::DevelopmentKeys,
+            Self::Cut { cut, .. } => cut.rule(),
             Self::Chain { reason, .. } if is_revocation(reason) => Rule::PeerRevoked,
             Self::Chain { .. }
             | Self::Certificate(_)
@@ -209,14 +219,16 @@ pub enum TrustError {
 }
 
 /// An immutable snapshot of who may be a peer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PeerTrust {
     peers: BTreeMap<NodeId, TrustedPeer>,
+    /// The nodes that are cut off, whatever register and certificate say.
+    cut: BTreeMap<NodeId, Cut>,
     by_uri: BTreeMap<String, NodeId>,
     development: DevelopmentCertificates,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct TrustedPeer {
     dns_name: String,
     server_name: ServerName<'static>,
@@ -238,6 +250,7 @@ impl PeerTrust {
     ) -> Result<Self, TrustError> {
         let mut trust = Self {
             peers: BTreeMap::new(),
+            cut: BTreeMap::new(),
             by_uri: BTreeMap::new(),
             development,
         };
@@ -252,6 +265,7 @@ impl PeerTrust {
     pub const fn nobody() -> Self {
         Self {
             peers: BTreeMap::new(),
+            cut: BTreeMap::new(),
             by_uri: BTreeMap::new(),
             development: DevelopmentCertificates::Refused,
         }
@@ -287,6 +301,12 @@ impl PeerTrust {
     ) -> Result<JudgedPeer, Refusal> {
         let certificate = PeerCertificate::parse(end_entity)?;
         let (node, peer) = self.named(&certificate)?;
+        if let Some(cut) = self.cut.get(node) {
+            return Err(Refusal::Cut {
+                node: node.clone(),
+                cut: cut.clone(),
+            });
+        }
         self.refuse_worthless(node, peer, &certificate)?;
         peer.verify_chain(role, end_entity, intermediates, now)
             .map_err(|reason| Refusal::Chain {
@@ -465,9 +485,27 @@ impl Trust {
         }
     }
 
-    /// Puts `snapshot` in place of the current one and has every open connection judged by it.
+    /// Puts `snapshot` in place of the current one and has every open connection judged by it. Who
+    /// is cut off stays so.
     pub fn replace(&self, snapshot: PeerTrust) {
-        self.current.send_replace(Arc::new(snapshot));
+        self.current.send_modify(|current| {
+            let cut = current.cut.clone();
+            *current = Arc::new(PeerTrust { cut, ..snapshot });
+        });
+    }
+
+    /// Cuts these nodes off and no others, and has every open connection judged by it.
+    pub fn cut(&self, cut: BTreeMap<NodeId, Cut>) {
+        self.current.send_if_modified(|current| {
+            if current.cut == cut {
+                return false;
+            }
+            *current = Arc::new(PeerTrust {
+                cut,
+                ..PeerTrust::clone(current)
+            });
+            true
+        });
     }
 
     /// The current snapshot.

@@ -179,6 +179,7 @@ fn alert(refusal: Refusal) -> Error {
         | Refusal::OtherDnsName { .. }
         | Refusal::OtherNode { .. }
         | Refusal::UnknownNode { .. }
+        | Refusal::Cut { .. }
         | Refusal::Development { .. } => {
             Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
         }

@@ -54,6 +54,7 @@ pub async fn run(core: Arc<Core>, reloader: Arc<Reloader>, shutdown: Cancellatio
 async fn go_round(core: Arc<Core>, reloader: Arc<Reloader>) {
     let mut rumours = core.rumours();
     let mut deciders = core.deciders();
+    let mut gates = core.watch_gates();
     let mut machine = Machine::new(core.now());
     let mut questions = JoinSet::new();
     let mut events = vec![Event::Peers(peers(&core))];
@@ -72,6 +73,12 @@ async fn go_round(core: Arc<Core>, reloader: Arc<Reloader>) {
         tokio::select! {
             rumour = rumours.recv() => events.extend(heard(rumour)),
             changed = deciders.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                events.extend([Event::Peers(peers(&core)), Event::Changed]);
+            }
+            changed = gates.changed() => {
                 if changed.is_err() {
                     return;
                 }
@@ -99,9 +106,12 @@ fn heard(rumour: Result<Rumour, broadcast::error::RecvError>) -> Option<Event> {
 fn peers(core: &Core) -> BTreeSet<NodeId> {
     let me = core.me();
     let decider = core.decider();
+    let gates = core.gates();
     let others = decider.register().nodes();
     others
-        .filter(|(_, node)| node.id != me.node)
+        .filter(|(authority, node)| {
+            node.id != me.node && gates.cut(&authority.id, &node.id).is_none()
+        })
         .map(|(_, node)| node.id.clone())
         .collect()
 }

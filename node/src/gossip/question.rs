@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 
 use super::{
     machine::{Event, Learnt},
-    standing::{fork, standing},
+    standing::fork,
 };
 use crate::{
     core::Core,
@@ -19,6 +19,7 @@ use crate::{
         connector::{self, ConnectError},
         rpc::exchange_client::ExchangeClient,
     },
+    gate::keep::OfferError,
     runtime::{Reloader, StartError},
     store,
 };
@@ -81,7 +82,7 @@ async fn question(core: &Core, peer: &NodeId) -> Result<Answer, QuestionError> {
         .await?;
     let answer = ExchangeClient::new(channel)
         .max_decoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
-        .compare(standing(core).to_wire())
+        .compare(core.standing().to_wire())
         .await?
         .into_inner();
     Ok(Answer::read(answer)?)
@@ -98,22 +99,56 @@ async fn learn(
         core.note(event).await;
         return Ok(Learnt::Nothing);
     }
-    let claimed = answer.epoch;
-    let followed = reloader.follow(answer.epochs).await?;
-    if let Some(refusal) = &followed.refused {
-        tracing::warn!(%peer, %refusal, "an epoch of the register is refused");
-        core.note(store::Event {
-            at: core.now(),
-            kind: "register-refused".to_owned(),
-            peer: Some(peer.clone()),
-            detail: refusal.to_string(),
-        })
-        .await;
+    let Answer {
+        epoch: claimed,
+        register: _,
+        epochs,
+        freshness,
+        suspensions,
+    } = answer;
+    let followed = reloader.follow(epochs).await?;
+    let mut learnt = followed.taken > 0;
+    let mut refused = followed.refused;
+    // Statements speak of the newest epoch, so they come after it.
+    if let Some(bytes) = freshness {
+        learnt |= taken(core.offer_freshness(&bytes).await, &mut refused)?;
+    }
+    for bytes in suspensions {
+        learnt |= taken(core.offer_suspension(&bytes).await, &mut refused)?;
     }
     let level = core.decider().register().epoch >= claimed;
-    Ok(match (level, followed.taken, followed.refused) {
-        (true, ..) => Learnt::All,
-        (false, 1.., None) => Learnt::Some,
-        (false, ..) => Learnt::Nothing,
+    if let Some(refusal) = &refused {
+        report(core, peer, refusal).await;
+    }
+    Ok(match (level, learnt, refused) {
+        (true, true, _) | (true, false, None) => Learnt::All,
+        (false, true, None) => Learnt::Some,
+        (true | false, false, _) | (false, true, Some(_)) => Learnt::Nothing,
     })
+}
+
+/// Whether it was new; the first refusal is kept.
+fn taken(
+    offered: Result<bool, OfferError>,
+    refused: &mut Option<Refusal>,
+) -> Result<bool, QuestionError> {
+    match offered {
+        Ok(new) => Ok(new),
+        Err(OfferError::Refused(refusal)) => {
+            refused.get_or_insert(refusal);
+            Ok(false)
+        }
+        Err(OfferError::Store(error)) => Err(QuestionError::Force(error.into())),
+    }
+}
+
+async fn report(core: &Core, peer: &NodeId, refusal: &Refusal) {
+    tracing::warn!(%peer, %refusal, "what a peer brought about trust is refused");
+    core.note(store::Event {
+        at: core.now(),
+        kind: "trust-refused".to_owned(),
+        peer: Some(peer.clone()),
+        detail: refusal.to_string(),
+    })
+    .await;
 }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use portcullis_protocol::{
     gossip::{Answer, Standing},
     identifiers::NodeId,
-    suspension::Suspensions,
     verify::Refusal,
     wire,
 };
@@ -26,27 +25,13 @@ pub enum AnswerError {
     Store(#[from] StoreError),
 }
 
-/// What this node has.
-#[must_use]
-pub fn standing(core: &Core) -> Standing {
-    let decider = core.decider();
-    let register = decider.register();
-    Standing {
-        federation: register.federation.clone(),
-        epoch: register.epoch,
-        register: decider.verified_register().digest(),
-        freshness_issued: None,
-        suspensions: Suspensions::default().digest(register, core.now()),
-    }
-}
-
 /// Answers a member's question with what it lacks, and takes note of what it has.
 ///
 /// # Errors
 ///
 /// [`AnswerError`] if the question cannot be read or the epochs not be had.
 pub fn answer(core: &Core, peer: &NodeId, ask: wire::TrustAsk) -> Result<Answer, AnswerError> {
-    let own = standing(core);
+    let own = core.standing();
     let theirs = Standing::read(ask, &own.federation)?;
     if own.lacks(&theirs) {
         core.spread(Rumour::Ahead(peer.clone()));
@@ -58,14 +43,26 @@ pub fn answer(core: &Core, peer: &NodeId, ask: wire::TrustAsk) -> Result<Answer,
     } else {
         Vec::new()
     };
-    Ok(Answer::new(&own, epochs, None, Vec::new()))
+    let decider = core.decider();
+    let (register, state) = (decider.verified_register(), core.trust_state());
+    let level = theirs.epoch == own.epoch;
+    let freshness = state
+        .current_freshness(register)
+        .filter(|held| !level || Some(held.freshness().issued_at) > theirs.freshness_issued)
+        .map(|held| held.signed().encode().into());
+    let suspensions = if theirs.suspensions == own.suspensions {
+        Vec::new()
+    } else {
+        state.current_suspensions(register, core.now())
+    };
+    Ok(Answer::new(&own, epochs, freshness, suspensions))
 }
 
 /// What is noted if a peer holds another register under the same number: a fork is proof of
 /// misbehaviour by whoever signed both.
 #[must_use]
 pub fn fork(core: &Core, peer: &NodeId, theirs: &Answer) -> Option<Event> {
-    let own = standing(core);
+    let own = core.standing();
     (own.epoch == theirs.epoch && own.register != theirs.register).then(|| Event {
         at: core.now(),
         kind: "register-fork".to_owned(),

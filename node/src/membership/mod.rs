@@ -10,11 +10,13 @@
 //! it verifies from its pin each time.
 
 mod admit;
+mod amend;
 mod chain;
 mod governance;
 mod request;
 
 pub use admit::{Admission, AdmitError, Admitted, admit};
+pub use amend::{AmendError, Amendment, KeyEnd, amend};
 pub use chain::{
     ChainError, append, epoch_path, install, load_chain, load_epochs, read_epoch, verify_files,
 };

@@ -82,6 +82,7 @@ impl Reloader {
             .replace_from_pem(&standing.chain, key.as_bytes())?;
         self.core.trust().replace(standing.trust);
         self.core.replace_decider(Arc::new(standing.decider));
+        self.core.move_gates();
         tracing::info!("register, policy, certificate and revocation lists were loaded again");
         Ok(())
     }
@@ -163,6 +164,7 @@ impl Reloader {
             Ok(decider) => {
                 self.core.trust().replace(trust);
                 self.core.replace_decider(Arc::new(decider));
+                self.core.move_gates();
                 tracing::info!(epoch, "another epoch of the register is in force");
                 Ok(())
             }

@@ -14,6 +14,7 @@
 
 mod crypt;
 mod error;
+mod facts;
 mod key;
 mod rows;
 mod sqlite;
@@ -23,6 +24,7 @@ mod write;
 pub mod writer;
 
 pub use error::StoreError;
+pub use facts::{Fact, FactKind, FactRow};
 pub use key::StoreKey;
 pub use rows::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition, ForkRow,
@@ -250,6 +252,13 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn registers(&self) -> Result<Vec<SignedRegister>, StoreError>;
+
+    /// The facts about trust that were kept, by kind and subject.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn facts(&self) -> Result<Vec<FactRow>, StoreError>;
 
     /// The persons enrolled.
     ///

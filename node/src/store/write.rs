@@ -12,7 +12,7 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 
-use super::{ConsignmentRow, PersonRow, ScoreRow};
+use super::{ConsignmentRow, Fact, PersonRow, ScoreRow};
 
 /// How a decision is noted in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -41,6 +41,8 @@ pub enum Write {
     Settle(Settle),
     /// An epoch of the register that was verified.
     Register(SignedRegister),
+    /// A fact about trust.
+    Fact(Fact),
     /// A person's statement, kept as it was signed, and the change it makes.
     Act(Act),
     /// The authority's own consignments; one that is there is replaced.

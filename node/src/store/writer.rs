@@ -506,6 +506,7 @@ fn cut(write: Write) -> Vec<Write> {
         Write::Consignments(rows) => chunks(rows, Write::Consignments),
         Write::Scores(rows) => chunks(rows, Write::Scores),
         whole @ (Write::Intend(_)
+        | Write::Fact(_)
         | Write::Settle(_)
         | Write::Register(_)
         | Write::Act(_)

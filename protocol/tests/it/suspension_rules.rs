@@ -189,7 +189,7 @@ fn su_05_suspension_repeated_by_the_same_key() {
 }
 
 #[test]
-fn of_two_by_one_key_the_earlier_counts_whichever_was_heard_of_first() {
+fn of_two_by_one_key_the_one_that_ends_first_counts_whichever_was_heard_of_first() {
     let early = encode(&suspension().sign(&governance(200)).unwrap());
     let late = Suspension {
         from: NOW.plus_millis(5 * 60_000),

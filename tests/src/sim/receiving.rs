@@ -6,6 +6,7 @@ use portcullis_node::{
     config::Exercises,
     decide::Decider,
     dispatch::machine::WINDOW,
+    gate::Gates,
     intake::Judge,
     store::{Event, Intake, Write, Written},
 };
@@ -66,6 +67,7 @@ impl World {
             own: cast.authority(member),
             peer: cast.node(peer),
             exercises: Exercises::Refused,
+            gates: &Gates::default(),
             now,
         }
         .judge(&frame);

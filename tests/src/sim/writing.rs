@@ -290,6 +290,7 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::Consignments(_)
         | Write::Scores(_)
         | Write::Event(_)
+        | Write::Fact(_)
         | Write::StartGeneration(_)) => VecDeque::from([vec![whole]]),
     }
 }

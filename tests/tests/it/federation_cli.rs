@@ -263,6 +263,104 @@ fn an_authority_begins_with_the_command_line_alone() {
     shows_what_is_held(&user);
     refuses_what_a_role_may_not(&user);
     imports_and_scores(&user);
+    says_that_the_register_is_fresh(&user);
+    closes_gates_and_opens_them(&user);
+}
+
+fn status(user: &User) -> Value {
+    json(&user.good(&joined(&[CUSTOMS, &["--json", "status"]])))
+}
+
+/// The third epoch lists a freshness key; it is in force at once, and the key speaks.
+fn says_that_the_register_is_fresh(user: &User) {
+    let pass = &["--passphrase-file", "pass"];
+    let key = [
+        "federation",
+        "key",
+        "--use",
+        "freshness",
+        "--out",
+        "online.key",
+    ];
+    user.good(&joined(&[&key, pass]));
+    let amend = [
+        "federation",
+        "amend",
+        "--register",
+        "2.register",
+        "--out",
+        "3.register",
+        "--freshness-key",
+        "online.key.pub",
+        "--freshness-threshold",
+        "1",
+    ];
+    user.good(&amend);
+    let sign = ["federation", "sign", "3.register", "--key", "gov.key"];
+    user.good(&joined(&[&sign, pass]));
+    let applied = json(&user.good(&joined(&[
+        CUSTOMS,
+        &["--json", "federation", "apply", "3.register"],
+    ])));
+    assert_eq!(applied.pointer("/in_force"), Some(&Value::from(3)));
+    assert_eq!(
+        status(user).pointer("/register_epoch"),
+        Some(&Value::from(3))
+    );
+    let freshness = ["--json", "federation", "freshness", "--key", "online.key"];
+    let said = json(&user.good(&joined(&[CUSTOMS, &freshness, pass, &["--out", "fresh"]])));
+    assert_eq!(said.pointer("/taken"), Some(&Value::from(true)));
+    let now = status(user);
+    assert_eq!(text(&now, "/freshness"), "fresh");
+    assert_eq!(text(&now, "/fresh_until"), text(&said, "/until"));
+    let carried = json(&user.good(&joined(&[
+        CUSTOMS,
+        &["--json", "federation", "carry", "fresh"],
+    ])));
+    assert_eq!(carried.pointer("/taken"), Some(&Value::from(false)));
+}
+
+/// What an administrator and the governance close, and what a role may not.
+fn closes_gates_and_opens_them(user: &User) {
+    let closed = |user: &User| status(user).pointer("/peers/0/closed").cloned();
+    assert_eq!(closed(user), Some(Value::Null));
+    let act =
+        |what: &[&'static str], who: &[&'static str]| user.run(&joined(&[CUSTOMS, what, who]));
+    let block = ["peer", "block", "maasvlakte", "--reason", "a drill"];
+    assert_eq!(act(&block, ANALYST).status.code(), Some(2));
+    assert!(act(&block, ADMIN).status.success());
+    assert_eq!(closed(user), Some("blocked here".into()));
+    assert!(
+        act(&["peer", "unblock", "maasvlakte"], ADMIN)
+            .status
+            .success()
+    );
+    assert_eq!(
+        act(&["peer", "block", "nowhere"], ADMIN).status.code(),
+        Some(3)
+    );
+    assert!(act(&["release", "stop", "all"], ADMIN).status.success());
+    let stopped = status(user);
+    assert_eq!(
+        stopped.pointer("/release_stopped"),
+        Some(&Value::from(true))
+    );
+    assert_eq!(closed(user), Some("release stopped here".into()));
+    assert!(act(&["release", "resume", "all"], ADMIN).status.success());
+    assert_eq!(closed(user), Some(Value::Null));
+    let suspend = |hours: &'static str| {
+        let suspend = ["federation", "suspend", "nl-terminal", "--for", hours];
+        let key = ["--key", "gov.key", "--passphrase-file", "pass"];
+        user.run(&joined(&[CUSTOMS, &suspend, &key]))
+    };
+    assert_eq!(suspend("73h").status.code(), Some(3), "72 hours at most");
+    assert!(suspend("24h").status.success());
+    let shown = closed(user).unwrap().to_string();
+    assert!(shown.contains("suspended until"), "{shown}");
+    let again = suspend("48h");
+    assert_eq!(again.status.code(), Some(2), "once in an epoch");
+    let complaint = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(complaint.contains("SU-05"), "{complaint}");
 }
 
 const BOX: &[&str] = &[

@@ -2,9 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_node::{config::Config, runtime::Node};
-use portcullis_protocol::{identifiers::AuthorityId, register::AuthorityKind};
-use portcullis_tests::federation::{Federation, Member, Running, eventually};
+use portcullis_node::{
+    config::Config,
+    core::Core,
+    gate::state::{Switch, Whom},
+    runtime::Node,
+    store::DisclosureState,
+};
+use portcullis_protocol::{
+    body::{Assessment, Body, Selector, SelectorKind, Subject},
+    evaluation::Evaluation,
+    frame::Lane,
+    freshness::{Freshness, SignedFreshness},
+    identifiers::AuthorityId,
+    keys::{KeyUse, SigningKey},
+    marking::{Marking, Purpose, Tlp},
+    record::{Kind, RecordId},
+    register::{AuthorityKind, FreshnessKeys},
+    seal::Draft,
+    suspension::{Suspension, encode},
+};
+use portcullis_tests::federation::{Federation, Member, Running, eventually, governance_key};
 
 const MEMBERS: [Member; 4] = [
     ("rotterdam", AuthorityKind::Customs),
@@ -98,4 +116,153 @@ async fn a_node_whose_newest_epoch_was_taken_away_does_not_start() {
     let config = Config::load(&home.config()).unwrap();
     let refused = Node::prepare(home, config).await.err().unwrap();
     assert!(refused.to_string().starts_with("RG-10: "), "{refused}");
+}
+
+fn alert() -> Draft {
+    let ship = Selector::new(SelectorKind::Imo, "9074729", None).unwrap();
+    let purposes = [Purpose::CustomsControl, Purpose::PortSecurity];
+    Draft::new(
+        Kind::Alert,
+        Marking::new(Tlp::Green, purposes),
+        Evaluation::default(),
+        vec![
+            Body::Subject(Subject {
+                selectors: vec![ship],
+                title: "a ship".to_owned(),
+                generated: false,
+            }),
+            Body::Assessment(Assessment {
+                threat: "narcotics".to_owned(),
+                finding: None,
+                text: String::new(),
+            }),
+        ],
+    )
+}
+
+/// Whether the sender's ledger says that the peer has the record.
+fn delivered(core: &Core, id: &RecordId, peer: &str) -> bool {
+    let row = core.store().disclosure(id, &peer.parse().unwrap()).unwrap();
+    let state = row.map(|row| row.state);
+    matches!(state, Some(DisclosureState::Answered(outcome)) if outcome.is_admitted())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_freshness_statement_reaches_every_node_and_survives_a_restart() {
+    let mut federation = Federation::new(&MEMBERS[..3]);
+    let mut nodes = federation.start().await;
+    let online = SigningKey::from_seed(KeyUse::Freshness, [88; 32]);
+    federation.next_epoch("rotterdam", |register| {
+        register.freshness = FreshnessKeys {
+            threshold: 1,
+            keys: vec![online.public()],
+        };
+    });
+    let rotterdam = &nodes[&"rotterdam".parse().unwrap()];
+    rotterdam.reloader.take_up().await.unwrap();
+    let decider = rotterdam.core.decider();
+    let freshness = Freshness::of(decider.verified_register(), rotterdam.core.now());
+    let mut statement = SignedFreshness::unsigned(&freshness);
+    statement.sign(&online).unwrap();
+    let offered = rotterdam.core.offer_freshness(&statement.encode()).await;
+    assert!(offered.unwrap());
+    let until = Some(freshness.valid_until);
+    for node in nodes.values() {
+        eventually(&node.core, || node.core.gates().stage.until() == until).await;
+    }
+    let terminal = nodes.remove(&"terminal".parse().unwrap()).unwrap();
+    let terminal = Running::start(terminal.stop().await).await;
+    assert_eq!(terminal.core.gates().stage.until(), until);
+    terminal.stop().await;
+    stop(nodes.into_values()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_suspended_gets_nothing_until_the_end_and_everything_after_it() {
+    let federation = Federation::new(&MEMBERS[..3]);
+    let nodes = federation.start().await;
+    let core = |name: &str| &nodes[&name.parse().unwrap()].core;
+    let (rotterdam, terminal) = (core("rotterdam"), "terminal".parse().unwrap());
+    let suspension = Suspension {
+        federation: "test".parse().unwrap(),
+        authority: "terminal".parse().unwrap(),
+        epoch: 2,
+        from: rotterdam.now(),
+        until: rotterdam.now().plus_millis(6_000),
+        reason: "a drill".to_owned(),
+    };
+    let signed = encode(&suspension.sign(&governance_key()).unwrap());
+    assert!(core("antwerp").offer_suspension(&signed).await.unwrap());
+    eventually(rotterdam, || {
+        rotterdam.closed(&terminal, Lane::Urgent).is_some()
+    })
+    .await;
+    let id = rotterdam.publish(vec![alert()]).await.unwrap()[0];
+    eventually(rotterdam, || delivered(rotterdam, &id, "antwerp")).await;
+    if rotterdam.closed(&terminal, Lane::Urgent).is_some() {
+        assert!(!delivered(rotterdam, &id, "terminal"));
+    }
+    // It ends by itself, and what waited is sent.
+    eventually(rotterdam, || delivered(rotterdam, &id, "terminal")).await;
+    assert!(rotterdam.now() >= suspension.until);
+    stop(nodes.into_values()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_and_a_stop_hold_through_a_restart_and_lose_nothing() {
+    let federation = Federation::new(&MEMBERS[..3]);
+    let mut nodes = federation.start().await;
+    let rotterdam = nodes.remove(&"rotterdam".parse().unwrap()).unwrap();
+    let antwerp = "antwerp".parse().unwrap();
+    let now = rotterdam.core.now();
+    let block = |switch| {
+        move |state: &_| {
+            portcullis_node::gate::state::TrustState::with_block(
+                state,
+                &"antwerp".parse().unwrap(),
+                switch,
+                now,
+            )
+        }
+    };
+    rotterdam
+        .core
+        .change_gates(block(Switch::Close), Vec::new())
+        .await
+        .unwrap();
+    let whom = Whom::Peer("terminal".parse().unwrap());
+    rotterdam
+        .core
+        .change_gates(
+            |state| state.with_stop(&whom, Switch::Close, now),
+            Vec::new(),
+        )
+        .await
+        .unwrap();
+    let id = rotterdam.core.publish(vec![alert()]).await.unwrap()[0];
+    let rotterdam = Running::start(rotterdam.stop().await).await;
+    let core = &rotterdam.core;
+    assert!(core.closed(&antwerp, Lane::Bulk).is_some());
+    let snapshot = core.trust().current();
+    assert!(format!("{snapshot:?}").contains("Blocked"));
+    for peer in ["antwerp", "terminal"] {
+        assert!(!delivered(core, &id, peer));
+    }
+    core.change_gates(block(Switch::Open), Vec::new())
+        .await
+        .unwrap();
+    eventually(core, || delivered(core, &id, "antwerp")).await;
+    assert!(
+        !delivered(core, &id, "terminal"),
+        "its release is still stopped"
+    );
+    core.change_gates(
+        |state| state.with_stop(&whom, Switch::Open, now),
+        Vec::new(),
+    )
+    .await
+    .unwrap();
+    eventually(core, || delivered(core, &id, "terminal")).await;
+    rotterdam.stop().await;
+    stop(nodes.into_values()).await;
 }

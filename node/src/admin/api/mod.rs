@@ -11,6 +11,7 @@ pub mod preview;
 pub mod record;
 pub mod register;
 pub mod status;
+pub mod trust;
 
 use std::{fmt::Display, str::FromStr};
 

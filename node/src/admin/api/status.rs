@@ -28,6 +28,12 @@ pub struct StatusView {
     pub policy: String,
     /// How many of the authority's own policies are in force.
     pub own_policies: usize,
+    /// How fresh the register is: `unused`, `fresh`, `ending`, `stale` or `bulk-stopped`.
+    pub freshness: String,
+    /// Until when it is or was fresh; nothing if freshness is not used.
+    pub fresh_until: Option<String>,
+    /// Whether what is released is stopped to everyone.
+    pub release_stopped: bool,
     /// When the node's certificate ends.
     pub certificate_ends: String,
     /// What keeps the node from its work; empty: nothing.
@@ -62,6 +68,8 @@ pub struct PeerView {
     pub last_receipt: Option<String>,
     /// Why the last delivery failed, if it did since then.
     pub failure: Option<String>,
+    /// Why nothing is released to it beside policy, if so: it is blocked, suspended or stopped.
+    pub closed: Option<String>,
     /// How many entries of the record log it is behind, in the urgent lane.
     pub behind_urgent: u64,
     /// How many entries of the record log it is behind, in the bulk lane.

@@ -19,7 +19,7 @@ use portcullis_protocol::{
 };
 use serde::de::DeserializeOwned;
 
-use super::apart;
+use super::{apart, gates::GateAct};
 use crate::{
     admin::{
         ACT_HEADER,
@@ -33,6 +33,7 @@ use crate::{
     },
     core::Core,
     desk::{Import, generated::Seed},
+    gate::state::TrustState,
     store::{Act, PersonRow, Stage, Write, writer::Priority},
 };
 
@@ -54,6 +55,9 @@ pub(in crate::admin) async fn act(
     let (act, deed) = apart(move || {
         let act = verified(&core, &statement, &read)?;
         let deed = Deed::read(&act, read)?;
+        if let Deed::Gate(gate) = &deed {
+            gate.check(&core)?;
+        }
         Ok((act, deed))
     })
     .await?;
@@ -100,6 +104,7 @@ enum Deed {
     PublishProfile,
     Enrol(PersonRow),
     Reload,
+    Gate(GateAct),
 }
 
 impl Deed {
@@ -112,6 +117,10 @@ impl Deed {
             Action::PublishProfile => Ok(Self::PublishProfile),
             Action::Enrol => enrolment(act, &body).map(Self::Enrol),
             Action::Reload => Ok(Self::Reload),
+            Action::PeerBlock
+            | Action::PeerUnblock
+            | Action::ReleaseStop
+            | Action::ReleaseResume => GateAct::read(act.action, &body).map(Self::Gate),
         }
     }
 
@@ -123,6 +132,7 @@ impl Deed {
             Self::PublishProfile => "the risk profile".to_owned(),
             Self::Enrol(person) => format!("person {}", person.id),
             Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
+            Self::Gate(gate) => gate.concerns(),
         }
     }
 
@@ -145,6 +155,8 @@ impl Deed {
                 Ok(Json(crate::admin::api::status::EnrolledView::from(&person)).into_response())
             }
             Self::Reload => reload(admin).await,
+            // The gate was moved with the log of it.
+            Self::Gate(gate) => Ok(Json(gate.view()).into_response()),
         }
     }
 }
@@ -162,11 +174,15 @@ async fn reload(admin: &Admin) -> Result<Response, Problem> {
     .into_response())
 }
 
-/// Logs the act; an enrolment takes effect with its log.
+/// Logs the act; an enrolment and a gate take effect with their log.
 async fn log(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Result<(), Problem> {
     let enrols = match deed {
         Deed::Enrol(person) => Some(person.clone()),
-        Deed::Publish(_) | Deed::Import(_) | Deed::PublishProfile | Deed::Reload => None,
+        Deed::Publish(_)
+        | Deed::Import(_)
+        | Deed::PublishProfile
+        | Deed::Reload
+        | Deed::Gate(_) => None,
     };
     let act = Act {
         action: act.action.name().to_owned(),
@@ -177,10 +193,13 @@ async fn log(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> R
         concerns: deed.concerns(),
         enrols,
     };
-    admin
-        .core
-        .commit(Priority::Urgent, vec![Write::Act(act)])
-        .await?;
+    let write = vec![Write::Act(act)];
+    if let Deed::Gate(gate) = deed {
+        let change = |state: &TrustState| gate.change(state, &admin.core);
+        admin.core.change_gates(change, write).await?;
+    } else {
+        admin.core.commit(Priority::Urgent, write).await?;
+    }
     Ok(())
 }
 

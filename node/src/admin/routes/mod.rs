@@ -3,11 +3,13 @@
 pub(super) mod acts;
 pub(super) mod consultation;
 pub(super) mod evidence;
+mod gates;
 pub(super) mod preview;
 pub(super) mod records;
 pub(super) mod register;
 pub(super) mod scores;
 pub(super) mod status;
+pub(super) mod trust;
 pub(super) mod watch;
 
 use super::problem::{Problem, ProblemKind};

@@ -36,6 +36,7 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
     let (register, me) = (decider.register(), core.me());
     let certificate_ends = core.identity().certificate().not_after().as_millisecond();
     let log_end = core.store().log_end()?;
+    let gates = core.gates();
     let relay = register
         .authorities
         .get(&me.authority)
@@ -55,6 +56,9 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
             .policies()
             .filter(|policy| !is_baseline(policy))
             .count(),
+        freshness: gates.stage.name().to_owned(),
+        fresh_until: gates.stage.until().map(|time| time.to_string()),
+        release_stopped: gates.stops.all,
         certificate_ends: Timestamp::from_millis(certificate_ends).to_string(),
         problems: health::problems(core)
             .into_iter()
@@ -90,6 +94,10 @@ fn peer(
         kind: authority.kind.to_string(),
         last_receipt: health.last_receipt.map(|time| time.to_string()),
         failure: health.failure,
+        closed: core
+            .closed(&node.id, Lane::Urgent)
+            .or_else(|| core.closed(&node.id, Lane::Bulk))
+            .map(|closed| closed.to_string()),
         behind_urgent: behind(Lane::Urgent)?,
         behind_bulk: behind(Lane::Bulk)?,
     })

@@ -4,15 +4,18 @@
 //! governance:  key → init → sign…        admit REQUEST → sign… → every member
 //! member:      portcullis init → request → (to the governance)    apply FILE…
 //! anyone:      show FILE, verify FILE… --pin DIGEST
+//! online:      freshness --key KEY    suspend AUTHORITY --for 24h --key KEY    carry FILE
 //! ```
 
 mod admit;
+mod amend;
 mod apply;
 mod found;
 mod key;
 mod request;
 mod show;
 mod sign;
+mod statement;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -38,10 +41,14 @@ pub(super) enum FederationCommand {
     Init(found::Found),
     Request(Box<request::Request>),
     Admit(admit::Admit),
+    Amend(amend::Amend),
     Sign(sign::Sign),
     Show(show::Show),
     Verify(verify::Verify),
     Apply(apply::Apply),
+    Freshness(statement::FreshnessCommand),
+    Suspend(statement::Suspend),
+    Carry(statement::Carry),
 }
 
 impl FederationCommand {
@@ -51,10 +58,14 @@ impl FederationCommand {
             Self::Init(command) => command.run(session),
             Self::Request(command) => command.run(session),
             Self::Admit(command) => command.run(session),
+            Self::Amend(command) => command.run(session),
             Self::Sign(command) => command.run(session),
             Self::Show(command) => command.run(session),
             Self::Verify(command) => command.run(session),
             Self::Apply(command) => command.run(session),
+            Self::Freshness(command) => command.run(session),
+            Self::Suspend(command) => command.run(session),
+            Self::Carry(command) => command.run(session),
         }
     }
 }

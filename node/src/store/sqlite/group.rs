@@ -189,6 +189,7 @@ impl<'a> Group<'a> {
             Write::Intend(intend) => self.intend(&intend)?,
             Write::Settle(settle) => self.settle(&settle)?,
             Write::Register(register) => self.register(&register)?,
+            Write::Fact(fact) => self.fact(&fact)?,
             Write::Act(act) => self.act(&act)?,
             Write::Consignments(rows) => self.consignments(rows)?,
             Write::Scores(rows) => self.scores(rows)?,

@@ -297,3 +297,12 @@ CREATE TABLE undelivered (
     PRIMARY KEY (peer, lane, record)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX held_by_peer ON held (peer);
+
+-- Freshness, suspensions, blocks and stops: one row for each subject of a kind.
+CREATE TABLE trust_fact (
+    kind    TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    content BLOB NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;

@@ -17,6 +17,7 @@ mod checkpoint;
 mod consignments;
 mod dispatch;
 mod exceptions;
+mod facts;
 mod frames;
 mod group;
 mod index;
@@ -54,7 +55,7 @@ use self::{
     reader::{Pool, Reader},
 };
 use super::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ForkRow, HeldItem,
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactRow, ForkRow, HeldItem,
     HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store,
     StoreError, StoreKey, UndeliveredRow, Write, Written, crypt::Vault,
 };
@@ -284,6 +285,10 @@ impl Store for SqliteStore {
 
     fn registers(&self) -> Result<Vec<SignedRegister>, StoreError> {
         self.read(|reader| reader.registers())
+    }
+
+    fn facts(&self) -> Result<Vec<FactRow>, StoreError> {
+        self.read(|reader| reader.facts())
     }
 
     fn persons(&self) -> Result<Vec<PersonRow>, StoreError> {

@@ -52,6 +52,7 @@ fn detail(write: &Write) -> String {
         | Write::Intend(_)
         | Write::Settle(_)
         | Write::Register(_)
+        | Write::Fact(_)
         | Write::Act(_)
         | Write::Scores(_)
         | Write::StartGeneration(_) => panic!("not used here"),

@@ -16,7 +16,7 @@ pub mod state;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_node::store::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ForkRow, HeldItem,
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactRow, ForkRow, HeldItem,
     HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store,
     StoreError, UndeliveredRow, Write, Written,
 };
@@ -127,6 +127,7 @@ impl State {
             Write::Scores(rows) => self.keep_scores(rows),
             Write::Event(event) => self.event(event),
             Write::StartGeneration(new) => self.start_generation(new),
+            Write::Fact(fact) => self.keep_fact(fact),
         }
         Ok(Written::Done)
     }
@@ -341,6 +342,10 @@ impl Store for ModelStore {
 
     fn registers(&self) -> Result<Vec<SignedRegister>, StoreError> {
         self.read(|state| state.registers.to_vec())
+    }
+
+    fn facts(&self) -> Result<Vec<FactRow>, StoreError> {
+        self.read(|state| state.facts.values().cloned().collect())
     }
 
     fn persons(&self) -> Result<Vec<PersonRow>, StoreError> {

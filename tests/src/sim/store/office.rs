@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_node::store::{Act, ConsignmentRow, Event, ScoreRow, StoreError};
+use portcullis_node::store::{Act, ConsignmentRow, Event, Fact, FactRow, ScoreRow, StoreError};
 use portcullis_protocol::{
     body::SelectorKind, register::SignedRegister, statement::SignedStatement,
 };
@@ -21,6 +21,31 @@ fn name_of(statement: &SignedStatement) -> (Vec<u8>, Vec<u8>) {
 }
 
 impl State {
+    /// Keeps a fact in place of the one with its kind and subject, or removes that.
+    pub(super) fn keep_fact(&mut self, fact: Fact) {
+        let Fact {
+            kind,
+            subject,
+            content,
+            at,
+        } = fact;
+        let facts = Arc::make_mut(&mut self.facts);
+        match content {
+            None => {
+                facts.remove(&(kind, subject));
+            }
+            Some(content) => {
+                let row = FactRow {
+                    kind,
+                    subject: subject.clone(),
+                    content,
+                    at,
+                };
+                facts.insert((kind, subject), row);
+            }
+        }
+    }
+
     pub(super) fn register(&mut self, register: SignedRegister) -> Result<(), StoreError> {
         let unreadable = StoreError::Fault("the epoch cannot be read");
         let found = register.unverified().map_err(|_| unreadable)?.epoch;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use portcullis_node::store::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ForkRow, HeldItem,
-    HeldRecord, PersonRow, ReceiptRow, ScoreRow,
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactKind, FactRow, ForkRow,
+    HeldItem, HeldRecord, PersonRow, ReceiptRow, ScoreRow,
 };
 use portcullis_protocol::{
     frame::{Chain, Generation, Lane, Memory, Witness},
@@ -117,6 +117,8 @@ pub struct State {
     pub undelivered: Table<(NodeId, Lane, RecordId), (u32, Timestamp)>,
     /// The register's epochs, ascending.
     pub registers: Arc<Vec<SignedRegister>>,
+    /// Facts about trust, by their kind and subject.
+    pub facts: Table<(FactKind, String), FactRow>,
     /// Persons by id.
     pub persons: Table<String, PersonRow>,
     /// Statements that were carried out: key id and payload.
@@ -149,6 +151,7 @@ impl State {
             exceptions: Arc::default(),
             undelivered: Arc::default(),
             registers: Arc::default(),
+            facts: Arc::default(),
             persons: Arc::default(),
             acts: Arc::default(),
             consignments: Arc::default(),

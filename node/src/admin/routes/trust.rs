@@ -1,0 +1,48 @@
+//! Statements of the governance and of freshness keys are taken up, and passed on to every member.
+//! No person of this authority signs this: the statements carry their own signatures.
+
+use axum::{Json, extract::State};
+use data_encoding::BASE64;
+
+use crate::{
+    admin::{
+        api::trust::{StatementView, TakenView},
+        problem::{Problem, ProblemKind},
+        server::{Admin, Body},
+    },
+    gate::keep::OfferError,
+};
+
+pub(in crate::admin) async fn freshness(
+    State(admin): State<Admin>,
+    Body(statement): Body<StatementView>,
+) -> Result<Json<TakenView>, Problem> {
+    let bytes = bytes(&statement)?;
+    taken(admin.core.offer_freshness(&bytes).await)
+}
+
+pub(in crate::admin) async fn suspension(
+    State(admin): State<Admin>,
+    Body(statement): Body<StatementView>,
+) -> Result<Json<TakenView>, Problem> {
+    let bytes = bytes(&statement)?;
+    taken(admin.core.offer_suspension(&bytes).await)
+}
+
+fn bytes(statement: &StatementView) -> Result<Vec<u8>, Problem> {
+    BASE64
+        .decode(statement.statement.as_bytes())
+        .map_err(|_| Problem::new(ProblemKind::Invalid, "the statement is not base 64"))
+}
+
+fn taken(offered: Result<bool, OfferError>) -> Result<Json<TakenView>, Problem> {
+    match offered {
+        Ok(new) => Ok(Json(TakenView { new })),
+        Err(OfferError::Store(error)) => Err(error.into()),
+        Err(OfferError::Refused(refusal)) => {
+            Err(Problem::new(ProblemKind::Denied, refusal.to_string())
+                .rule(refusal.rule.id())
+                .remedy(refusal.rule.remedy()))
+        }
+    }
+}
