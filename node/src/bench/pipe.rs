@@ -28,6 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::drafts::Random;
 use crate::{
     core::Core,
+    dispatch::machine::WINDOW,
     exchange::{
         connector::{self, ConnectError},
         counters::ExchangeCounters,
@@ -41,7 +42,7 @@ use crate::{
 };
 
 /// Frames on their way without an answer: as many as dispatch has in one lane.
-const DEPTH: usize = 1;
+const DEPTH: usize = WINDOW;
 
 /// Frames that are stored and wait to be sent.
 const STORED: usize = 16;
