@@ -10,7 +10,7 @@
 //! * a hexadecimal id of 12 digits or more stands for the one that is printed in its place, *everywhere*: what
 //!   README.md shows as one id must be one id, and a later command that names it is given the real one;
 //! * `police hub`, an originator and who delivered its record, is also `police police`: whichever of the two
-//!   ways was faster brought it first;
+//!   ways was faster brought it first. For the same reason `extended` is also `accepted`;
 //! * `/home/me` stands for the temporary folder, the ports 7443 and 9464 for free ones.
 //!
 //! A command must fail if its output begins with `error:`, and succeed otherwise.
@@ -94,6 +94,10 @@ fn a_record_may_come_by_either_way_and_no_other() {
     assert!(holds("indicator  police  hub     TLP:AMBER"));
     assert!(!holds("indicator  hub     police  TLP:AMBER"));
     assert!(!holds("indicator  police  port    TLP:AMBER"));
+    let shown = ["customs-13  accepted  0,1"];
+    let holds = |line: &str| matches(&shown, &[line], &Ids::new()).is_some();
+    assert!(holds("customs-13  extended  0,1"));
+    assert!(!holds("customs-13  refused   0,1"));
 }
 
 /// A command and what it must print.
@@ -213,6 +217,8 @@ fn pieces(line: &str) -> Vec<String> {
         let bare = word.trim_matches(is_mark);
         if *word == "hub" && at > 0 && words.get(at - 1) == Some(&"police") {
             pieces.push("police".to_owned());
+        } else if *word == "extended" {
+            pieces.push("accepted".to_owned());
         } else if is_time(bare) {
             pieces.push(word.replace(bare, "TIME"));
         } else if matches!(unit, Some("s" | "ms")) && bare.parse::<f64>().is_ok() {
