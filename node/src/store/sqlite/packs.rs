@@ -6,6 +6,7 @@ use portcullis_protocol::{
     body::SelectorKind,
     digest::Digest,
     frame::Lane,
+    identifiers::AuthorityId,
     record::{Form, Kind, RecordId},
     seal::SealedRecord,
     statement::SignedStatement,
@@ -379,18 +380,18 @@ impl Reader<'_> {
             };
             let pack = Pack::open(PackRow::read(row)?, self.vault)?;
             let extensions = self.extensions(&pack)?;
-            for slot in (0..pack.len()).rev().take(limit - records.len()) {
+            for slot in (0..pack.len()).rev() {
+                if records.len() >= limit {
+                    break;
+                }
                 let number = pack.directory.number(pack.n, slot);
                 let extensions = extensions.get(&number).map(Vec::as_slice);
-                records.push(self.assembled(
-                    &pack,
-                    slot,
-                    extensions.unwrap_or_default(),
-                    &mut desk,
-                )?);
-            }
-            if let Some(origin) = origin {
-                records.retain(|held| is_of(&held.sealed, origin.as_str()));
+                let extensions = extensions.unwrap_or_default();
+                let held = self.assembled(&pack, slot, extensions, &mut desk)?;
+                let chosen = |origin: &AuthorityId| is_of(&held.sealed, origin.as_str());
+                if origin.as_ref().is_none_or(chosen) {
+                    records.push(held);
+                }
             }
         }
         Ok(records)

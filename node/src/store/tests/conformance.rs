@@ -451,6 +451,16 @@ fn records_are_listed_newest_first_by_kind_and_origin(store: &dyn Store) {
         ..everything
     };
     assert_eq!(listed(newest), [other.id()]);
+    // In one frame of a hub the newest is of another origin: the limit counts what is asked for.
+    let (first, last) = (police.record(Kind::Outcome), customs.record(Kind::Outcome));
+    let items = [&first, &last].map(|record| (record.id(), record.form(), admit(record)));
+    deliver(store, "hub", items.into());
+    let newest_of_police = RecordFilter {
+        kind: Some(Kind::Outcome),
+        origin: Some(police.origin().clone()),
+        limit: Some(1),
+    };
+    assert_eq!(listed(newest_of_police), [first.id()]);
 }
 
 fn ids_are_found_by_their_beginning(store: &dyn Store) {
