@@ -259,6 +259,18 @@ impl Core {
         &self.gatekeeper
     }
 
+    /// When a record that is held was first seen here.
+    #[must_use]
+    pub fn first_seen(&self, record: &RecordId) -> Option<Timestamp> {
+        match self.store().record(record) {
+            Ok(held) => held.map(|held| held.received_at),
+            Err(error) => {
+                tracing::error!(%record, %error, "it is not known when a record was first seen");
+                None
+            }
+        }
+    }
+
     /// Watches the end of the record log.
     #[must_use]
     pub fn log(&self) -> watch::Receiver<u64> {

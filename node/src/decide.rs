@@ -14,15 +14,15 @@ use portcullis_policy::{Engine, Facts, FormDecision, Holding, Permit, Roster};
 use portcullis_protocol::{
     identifiers::{AuthorityId, NodeId},
     record::Form,
-    register::{Register, VerifiedRegister},
+    register::{Archive, Register, VerifiedRegister},
     rules::Rule,
     seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
-    verify::{Occasion, Refusal, VerifiedBatch, VerifiedRecord, Verifier},
+    verify::{Occasion, Refusal, SealingKeys, VerifiedBatch, VerifiedRecord, Verifier},
 };
 
-use crate::store::DecisionNote;
+use crate::store::{DecisionNote, HeldRecord};
 
 /// Verified batch statements that are remembered; each stands for up to 1,024 records.
 const BATCHES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -31,6 +31,7 @@ const BATCHES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 pub struct Decider {
     register: VerifiedRegister,
     roster: Roster,
+    archive: Archive,
     engine: Arc<Engine>,
     own: AuthorityId,
     /// Guards the cache for the moment of a lookup; verifying happens outside of it.
@@ -77,11 +78,27 @@ impl Decider {
         }
         Ok(Self {
             roster: Roster::of(register.register()),
+            archive: Archive::of([register.register()]),
             register,
             engine: engine.into(),
             own,
             batches: Mutex::new(LruCache::new(BATCHES)),
         })
+    }
+
+    /// With the keys of earlier epochs as well: what was admitted under them stays verifiable.
+    #[must_use]
+    pub fn with_archive(mut self, earlier: Archive) -> Self {
+        let mut archive = earlier;
+        archive.add(self.register.register());
+        self.archive = archive;
+        self
+    }
+
+    /// The sealing keys of every epoch up to this one.
+    #[must_use]
+    pub const fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     /// The register in force.
@@ -192,17 +209,32 @@ impl Decider {
         self.verify(sealed, now, Occasion::Arriving)
     }
 
-    /// Verifies a record that is held: its key may have ended since it was admitted.
+    /// Verifies a record that is held: its key may have ended since it was admitted, or its
+    /// originator have left. What was first seen since its key is compromised is refused (EX-21).
     ///
     /// # Errors
     ///
     /// The [`Refusal`] under the first rule it breaks.
     pub fn verify_held(
         &self,
-        sealed: &SealedRecord,
+        held: &HeldRecord,
         now: Timestamp,
     ) -> Result<VerifiedRecord, Refusal> {
-        self.verify(sealed, now, Occasion::Held)
+        self.verify_seen(&held.sealed, held.received_at, now)
+    }
+
+    /// Verifies a record that was first seen at some time.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn verify_seen(
+        &self,
+        sealed: &SealedRecord,
+        first_seen: Timestamp,
+        now: Timestamp,
+    ) -> Result<VerifiedRecord, Refusal> {
+        self.verify(sealed, now, Occasion::Held { first_seen })
     }
 
     fn verify(
@@ -211,9 +243,14 @@ impl Decider {
         now: Timestamp,
         occasion: Occasion,
     ) -> Result<VerifiedRecord, Refusal> {
+        // Only the register in force lets anything in; the archive holds what was let in before.
+        let keys: &dyn SealingKeys = match occasion {
+            Occasion::Arriving => self.register(),
+            Occasion::Held { .. } => &self.archive,
+        };
         let verifier = Verifier {
             federation: &self.register().federation,
-            keys: self.register(),
+            keys,
             now,
             occasion,
         };

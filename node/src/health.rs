@@ -11,7 +11,6 @@ use portcullis_protocol::{
     register::Register,
     rules::Rule,
     time::Timestamp,
-    verify::KeyStanding,
 };
 
 use crate::core::{Core, Me, PeerHealth};
@@ -29,7 +28,12 @@ pub struct Problem {
 #[must_use]
 pub fn problems(core: &Core) -> Vec<Problem> {
     let decider = core.decider();
-    let mut problems = register_problems(decider.register(), core.me(), core.hop_key().id());
+    let mut problems = register_problems(
+        decider.register(),
+        core.me(),
+        core.hop_key().id(),
+        core.now(),
+    );
     problems.extend(certificate_problem(
         Timestamp::from_millis(core.identity().certificate().not_after().as_millisecond()),
         core.now(),
@@ -70,7 +74,7 @@ fn certificate_problem(not_after: Timestamp, now: Timestamp) -> Option<Problem> 
     })
 }
 
-fn register_problems(register: &Register, me: &Me, hop: KeyId) -> Vec<Problem> {
+fn register_problems(register: &Register, me: &Me, hop: KeyId, now: Timestamp) -> Vec<Problem> {
     let Some((authority, node)) = register.node(&me.node) else {
         return vec![Problem {
             what: format!("the register does not list node `{}`", me.node),
@@ -80,7 +84,7 @@ fn register_problems(register: &Register, me: &Me, hop: KeyId) -> Vec<Problem> {
     let in_force: BTreeSet<KeyUse> = node
         .keys
         .iter()
-        .filter(|key| key.standing() == KeyStanding::InForce)
+        .filter(|key| key.signs_at(now))
         .map(|key| key.public.usage())
         .collect();
     let mut problems: Vec<Problem> = [KeyUse::Sealing, KeyUse::Hop]
@@ -94,7 +98,7 @@ fn register_problems(register: &Register, me: &Me, hop: KeyId) -> Vec<Problem> {
             remedy: "request the listing of a new key",
         })
         .collect();
-    if register.hop_key(&me.node, &hop).is_none() {
+    if register.hop_key(&me.node, &hop, now).is_none() {
         problems.push(Problem {
             what: "this node's hop key is not the one in the register".to_owned(),
             remedy: "restore the key file, or request the listing of this key",
@@ -129,7 +133,12 @@ mod tests {
     fn a_node_whose_key_the_register_lists_is_healthy() {
         let hop = testbed::key(1, KeyUse::Hop).id();
         let verified = testbed::register();
-        let problems = register_problems(verified.register(), &me("rotterdam-1", "rotterdam"), hop);
+        let problems = register_problems(
+            verified.register(),
+            &me("rotterdam-1", "rotterdam"),
+            hop,
+            testbed::NOW,
+        );
         assert_eq!(problems, []);
     }
 
@@ -144,7 +153,7 @@ mod tests {
             (me("rotterdam-1", "antwerp"), own),
             (me("rotterdam-9", "rotterdam"), own),
         ] {
-            assert_eq!(register_problems(register, &me, hop).len(), 1);
+            assert_eq!(register_problems(register, &me, hop, testbed::NOW).len(), 1);
         }
     }
 

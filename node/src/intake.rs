@@ -7,6 +7,7 @@
 use portcullis_protocol::{
     frame::ReceivedFrame,
     identifiers::{AuthorityId, NodeId},
+    record::RecordId,
     rules::Rule,
     seal::SealedRecord,
     time::Timestamp,
@@ -24,6 +25,8 @@ use crate::{
 pub struct Judge<'a> {
     /// Verifies and decides.
     pub decider: &'a Decider,
+    /// When a record that is held was first seen; asked only if its key has ended.
+    pub first_seen: &'a dyn Fn(&RecordId) -> Option<Timestamp>,
     /// What is closed to whom.
     pub gates: &'a Gates,
     /// This authority.
@@ -63,12 +66,49 @@ impl Judge<'_> {
     fn item(&self, sealed: &SealedRecord) -> Judgement {
         match self.verified(sealed) {
             Ok(record) => self.admission(record),
+            Err(refusal) if is_of_ended_key(&refusal) => self.late(sealed, &refusal),
             Err(refusal) => refused(&refusal),
+        }
+    }
+
+    /// What was sealed with a key that has ended. First seen before, it is judged as any other;
+    /// first seen now, a person decides if the key was retired, and nobody if it is compromised.
+    /// Policy is asked first, for what it denies nobody need look at.
+    fn late(&self, sealed: &SealedRecord, refusal: &Refusal) -> Judgement {
+        let before = (self.first_seen)(&sealed.id());
+        let first_seen = before.unwrap_or(self.now);
+        let verified = self
+            .decider
+            .verify_seen(sealed, first_seen, self.now)
+            .and_then(|record| self.check(&record).map(|()| record));
+        let judgement = match verified {
+            Ok(record) => self.admission(record),
+            Err(refusal) => return refused(&refusal),
+        };
+        if before.is_some() {
+            return judgement;
+        }
+        match judgement {
+            Judgement::Admit { record, note } | Judgement::Hold { record, note, .. } => {
+                tracing::info!(%refusal, "a late record waits for a person");
+                Judgement::Hold {
+                    record,
+                    rule: Rule::KeyEnded,
+                    note,
+                }
+            }
+            denied @ (Judgement::Refuse { .. } | Judgement::RefuseForNow { .. }) => denied,
         }
     }
 
     fn verified(&self, sealed: &SealedRecord) -> Result<VerifiedRecord, Refusal> {
         let record = self.decider.verify_arriving(sealed, self.now)?;
+        self.check(&record)?;
+        Ok(record)
+    }
+
+    /// What this node takes from nobody, however well it is sealed.
+    fn check(&self, record: &VerifiedRecord) -> Result<(), Refusal> {
         let header = record.header();
         if header.origin == *self.own {
             return Err(Refusal::new(Rule::OwnRecord, "it was made here"));
@@ -84,7 +124,7 @@ impl Judge<'_> {
             let detail = format!("it was to be deleted at {end}");
             return Err(Refusal::new(Rule::Expired, detail));
         }
-        Ok(record)
+        Ok(())
     }
 
     fn admission(&self, record: VerifiedRecord) -> Judgement {
@@ -105,6 +145,10 @@ impl Judge<'_> {
             },
         }
     }
+}
+
+fn is_of_ended_key(refusal: &Refusal) -> bool {
+    [Rule::KeyEnded, Rule::KeyCompromised].contains(&refusal.rule)
 }
 
 fn refused(refusal: &Refusal) -> Judgement {
@@ -130,6 +174,7 @@ mod tests {
         frame::{Chain, FrameHead, Generation, Hop, Lane, SentFrame},
         keys::KeyUse,
         record::{Form, SectionTag},
+        register::{Archive, RegisteredKey, SignedRegister},
         seal::Draft,
         statement::SignedStatement,
         wire,
@@ -150,7 +195,7 @@ mod tests {
         let rotterdam = decider("rotterdam");
         let verified: Vec<_> = records
             .iter()
-            .map(|record| rotterdam.verify_held(record, NOW).unwrap())
+            .map(|record| rotterdam.verify_seen(record, NOW, NOW).unwrap())
             .collect();
         let head = FrameHead {
             federation: "test".parse().unwrap(),
@@ -187,6 +232,7 @@ mod tests {
         let (_, name, _) = testbed::MEMBERS[usize::from(sender) - 1];
         let judge = Judge {
             decider: &decider("antwerp"),
+            first_seen: &|_| None,
             gates,
             own: &"antwerp".parse().unwrap(),
             peer: &format!("{name}-1").parse().unwrap(),
@@ -244,6 +290,107 @@ mod tests {
         refused_under(&judgements, Rule::SealingKey);
     }
 
+    /// Antwerp's decider once rotterdam's sealing key has ended in this way.
+    fn ended(change: impl FnOnce(&mut RegisteredKey)) -> Decider {
+        let present = testbed::register();
+        let mut next = present.register().clone();
+        next.epoch = 2;
+        next.previous = Some(present.digest());
+        let rotterdam = next.authorities.get_mut(&"rotterdam".parse().unwrap());
+        change(&mut rotterdam.unwrap().nodes[0].keys[0]);
+        let mut signed = SignedRegister::unsigned(&next).unwrap();
+        signed.sign(&testbed::key(9, KeyUse::Governance)).unwrap();
+        let engine = Engine::new(Bundle::empty(), NonZeroUsize::new(64).unwrap()).unwrap();
+        let next = present.next(signed).unwrap();
+        Decider::new(next, engine, "antwerp".parse().unwrap()).unwrap()
+    }
+
+    fn judged_by(decider: &Decider, record: &SealedRecord) -> Judgement {
+        judged_again(decider, record, None)
+    }
+
+    fn judged_again(
+        decider: &Decider,
+        record: &SealedRecord,
+        first_seen: Option<Timestamp>,
+    ) -> Judgement {
+        let judge = Judge {
+            decider,
+            first_seen: &|_| first_seen,
+            gates: &Gates::default(),
+            own: &"antwerp".parse().unwrap(),
+            peer: &"rotterdam-1".parse().unwrap(),
+            exercises: Exercises::Refused,
+            now: NOW,
+        };
+        judge.item(record)
+    }
+
+    #[test]
+    fn ex_09_what_arrives_late_under_a_retired_key_is_held() {
+        let retired = ended(|key| key.retired_at = Some(NOW.plus_millis(-1)));
+        let judgement = judged_by(&retired, &one(testbed::indicator()));
+        let Judgement::Hold { rule, record, .. } = judgement else {
+            panic!("{judgement:?}");
+        };
+        assert_eq!(rule, Rule::KeyEnded);
+        assert_eq!(record.form(), Form::from_bits(0b1111));
+        // What this node would not take anyway, nobody need look at.
+        let mut exercise = testbed::indicator();
+        exercise.exercise = true;
+        refused_under(&[judged_by(&retired, &one(exercise))], Rule::Exercise);
+    }
+
+    #[test]
+    fn ex_21_what_arrives_under_a_compromised_key_is_refused_for_good() {
+        let compromised = ended(|key| key.compromised_since = Some(NOW.plus_millis(-1)));
+        let judgement = judged_by(&compromised, &one(testbed::indicator()));
+        assert!(matches!(judgement, Judgement::Refuse { .. }));
+        refused_under(&[judgement], Rule::KeyCompromised);
+    }
+
+    #[test]
+    fn what_was_first_seen_before_its_key_ended_comes_again_as_any_other() {
+        let record = one(testbed::indicator());
+        let end = NOW.plus_millis(-10);
+        let before = Some(end.plus_millis(-1));
+        for change in [
+            |key: &mut RegisteredKey| key.retired_at = Some(NOW.plus_millis(-10)),
+            |key: &mut RegisteredKey| key.compromised_since = Some(NOW.plus_millis(-10)),
+        ] {
+            let again = judged_again(&ended(change), &record, before);
+            admitted(&[again]);
+        }
+        let compromised = ended(|key| key.compromised_since = Some(end));
+        let since = judged_again(&compromised, &record, Some(end));
+        refused_under(&[since], Rule::KeyCompromised);
+    }
+
+    #[test]
+    fn what_was_admitted_stays_verifiable_when_its_originator_has_left() {
+        let record = one(testbed::indicator());
+        let present = testbed::register();
+        let mut next = present.register().clone();
+        next.epoch = 2;
+        next.previous = Some(present.digest());
+        next.authorities.remove(&"rotterdam".parse().unwrap());
+        let mut signed = SignedRegister::unsigned(&next).unwrap();
+        signed.sign(&testbed::key(9, KeyUse::Governance)).unwrap();
+        let next = present.next(signed).unwrap();
+        let engine = || Engine::new(Bundle::empty(), NonZeroUsize::new(64).unwrap()).unwrap();
+        let own = || "antwerp".parse().unwrap();
+        let without = Decider::new(next.clone(), engine(), own()).unwrap();
+        assert!(without.verify_seen(&record, NOW, NOW).is_err());
+        let archive = Archive::of([present.register()]);
+        let with = Decider::new(next, engine(), own())
+            .unwrap()
+            .with_archive(archive);
+        assert!(with.verify_seen(&record, NOW, NOW).is_ok());
+        // Nothing new comes in by the archive.
+        let arriving = with.verify_arriving(&record, NOW).unwrap_err();
+        assert_eq!(arriving.rule, Rule::SealingKey);
+    }
+
     #[test]
     fn su_06_what_a_suspended_authority_made_is_refused_for_now_whoever_brings_it() {
         let gates = Gates {
@@ -298,7 +445,7 @@ mod tests {
     fn a_withheld_section_stays_withheld_and_shows() {
         let whole = one(testbed::indicator());
         let thinner = decider("rotterdam")
-            .verify_held(&whole, NOW)
+            .verify_seen(&whole, NOW, NOW)
             .unwrap()
             .withhold(Form::from_bits(0b0011))
             .unwrap();

@@ -46,7 +46,10 @@ pub struct VerificationView {
     pub version: u32,
     /// Records held that verify against the register in force.
     pub verified: u64,
-    /// Those that do not.
+    /// Records set apart, for they were first seen since their key is compromised.
+    #[serde(default)]
+    pub set_apart: u64,
+    /// Those that do not verify.
     pub failed: Vec<FailureView>,
 }
 
@@ -108,8 +111,9 @@ pub fn verify(core: &Core) -> Result<VerificationView, StoreError> {
             }
             Err(error) => return Err(error),
         };
-        match decider.verify_held(&held.sealed, now) {
+        match decider.verify_held(&held, now) {
             Ok(_) => view.verified += 1,
+            Err(refusal) if refusal.rule == Rule::KeyCompromised => view.set_apart += 1,
             Err(refusal) => view.fail(&id, Some(refusal.rule), refusal.detail),
         }
     }

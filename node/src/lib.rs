@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod membership;
 pub mod metrics;
 pub mod observe;
+pub mod quarantine;
 pub mod runtime;
 pub mod secret;
 pub mod setup;

@@ -94,7 +94,7 @@ rules! {
     BatchSignature = "EX-08", "batch signature that does not verify",
         "the originator's signature is wrong; the record was forged or damaged";
     KeyEnded = "EX-09", "sealing key that has ended",
-        "the key was retired or is compromised; the originator seals the record again with its present key";
+        "the key was retired before the record was first seen; a person decides, or the originator seals it again with its present key";
     Sequence = "EX-10", "frame out of sequence",
         "the sender forgot what it had settled, its store was rolled back; it starts a new generation by itself";
     Fork = "EX-11", "fork within a generation",
@@ -117,6 +117,8 @@ rules! {
         "nothing goes back to where it came from; the sender's dispatch is at fault";
     Exercise = "EX-20", "exercise record outside of an exercise",
         "this node does not take part in exercises; set `exercises = true` if it should";
+    KeyCompromised = "EX-21", "sealing key that is compromised",
+        "it was first seen since somebody else may have used the key: never believed; the originator seals it again with its present key";
 
     // ---- policy ----
     PolicyDenied = "PO-01", "denied by the receiver's policy",

@@ -57,8 +57,11 @@ impl Refusal {
 pub enum KeyStanding {
     /// It seals.
     InForce,
-    /// It was retired, or is compromised, since this time.
-    EndedSince(Timestamp),
+    /// It is retired at this time, which may lie ahead: until then it signs as before, so that
+    /// what is on its way arrives.
+    RetiredSince(Timestamp),
+    /// Somebody else may have used it since this time.
+    CompromisedSince(Timestamp),
 }
 
 /// Whose sealing keys count.
@@ -74,7 +77,10 @@ pub enum Occasion {
     /// It arrives: its key must be in force and its time must not lie ahead.
     Arriving,
     /// It is held, and was admitted when it arrived.
-    Held,
+    Held {
+        /// When it was first seen here.
+        first_seen: Timestamp,
+    },
 }
 
 /// Checks batches and records against one federation's keys.
@@ -118,7 +124,8 @@ impl Verifier<'_> {
     }
 
     /// Checks all about a batch verified before under the same keys but its signature: that its
-    /// key stands, and on arrival that it is in force.
+    /// key stands, on arrival that it is in force, and later that it was not compromised when the
+    /// batch was first seen.
     ///
     /// # Errors
     ///
@@ -140,14 +147,18 @@ impl Verifier<'_> {
     fn check_occasion(&self, batch: &VerifiedBatch, standing: KeyStanding) -> Result<(), Refusal> {
         match self.occasion {
             Occasion::Arriving => self.check_arrival(batch, standing),
-            Occasion::Held => Ok(()),
+            Occasion::Held { first_seen } => check_held(batch, standing, first_seen),
         }
     }
 
     fn check_arrival(&self, batch: &VerifiedBatch, standing: KeyStanding) -> Result<(), Refusal> {
-        if let KeyStanding::EndedSince(time) = standing {
-            let detail = format!("key `{}` ended at {time}", batch.key_id);
-            return Err(Refusal::new(Rule::KeyEnded, detail));
+        match standing {
+            KeyStanding::RetiredSince(time) if time <= self.now => {
+                let detail = format!("key `{}` was retired at {time}", batch.key_id);
+                return Err(Refusal::new(Rule::KeyEnded, detail));
+            }
+            KeyStanding::InForce | KeyStanding::RetiredSince(_) => {}
+            KeyStanding::CompromisedSince(time) => return Err(compromised(batch, time)),
         }
         if batch.sealed_at.millis_since(self.now) > MAX_CLOCK_AHEAD_MS {
             let detail = format!("sealed at {}, it is {}", batch.sealed_at, self.now);
@@ -220,6 +231,28 @@ impl Verifier<'_> {
         }
         Ok(())
     }
+}
+
+/// What was first seen since its key is compromised may be anybody's.
+fn check_held(
+    batch: &VerifiedBatch,
+    standing: KeyStanding,
+    first_seen: Timestamp,
+) -> Result<(), Refusal> {
+    match standing {
+        KeyStanding::CompromisedSince(time) if first_seen >= time => Err(compromised(batch, time)),
+        KeyStanding::InForce | KeyStanding::RetiredSince(_) | KeyStanding::CompromisedSince(_) => {
+            Ok(())
+        }
+    }
+}
+
+fn compromised(batch: &VerifiedBatch, time: Timestamp) -> Refusal {
+    let detail = format!(
+        "key `{}` of `{}` is compromised since {time}",
+        batch.key_id, batch.origin
+    );
+    Refusal::new(Rule::KeyCompromised, detail)
 }
 
 fn read_batch(

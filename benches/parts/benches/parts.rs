@@ -123,7 +123,7 @@ impl Two {
             receiver: self.peer(),
             peer,
         };
-        ReceivedFrame::verify(frame, hop, |key| decider.register().hop_key(peer, key)).unwrap()
+        ReceivedFrame::verify(frame, hop, |key| decider.register().hop_key(peer, key, decider.register().issued_at)).unwrap()
     }
 
     /// Takes a frame for settled.
@@ -134,6 +134,7 @@ impl Two {
 
     fn judged(&self, frame: &ReceivedFrame) -> Intake {
         Judge {
+            first_seen: &|_| None,
             decider: &self.receiver.decider(),
             own: &self.receiver.me().authority,
             peer: &self.sender.me().node,

@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     problem::{Problem, ProblemKind},
-    routes::{acts, evidence, preview, records, register, scores, status, trust, watch},
+    routes::{
+        acts, evidence, preview, quarantine, records, register, scores, status, trust, watch,
+    },
 };
 use crate::{core::Core, desk::Desk, runtime::Reloader};
 
@@ -166,6 +168,7 @@ fn router(admin: Admin) -> Router {
         .route("/v1/policies", get(status::policies))
         .route("/v1/records", post(records::list))
         .route("/v1/records/{prefix}", get(records::show))
+        .route("/v1/quarantine", get(quarantine::list))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/preview", post(preview::preview))
         .route("/v1/scores/top/{limit}", get(scores::top))

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::admin::api::{
     ListView,
-    record::{FilterView, RecordLine},
+    record::{FilterView, RecordLine, SetApartView},
 };
 
 /// List the records held here, the newest first
@@ -27,7 +27,8 @@ withheld. Listing is logged as a consultation.",
 Examples:
   portcullis list --kind indicator
   portcullis list --about CSQU3054383
-  portcullis list --origin nl-police --limit 5 --json"
+  portcullis list --origin nl-police --limit 5 --json
+  portcullis list --quarantined"
 )]
 pub(super) struct List {
     /// Only this kind: indicator, alert, advisory, outcome or risk-profile
@@ -39,6 +40,9 @@ pub(super) struct List {
     /// Only records about this identifier, for instance a container number
     #[arg(long, value_name = "IDENTIFIER")]
     about: Option<String>,
+    /// Instead: what is set apart because its key is compromised
+    #[arg(long, conflicts_with_all = ["kind", "origin", "about"])]
+    quarantined: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
@@ -46,6 +50,12 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        if self.quarantined {
+            let client = session.client()?;
+            let apart: ListView<SetApartView> =
+                block_on(async { Ok(client.get("/v1/quarantine").await?) })?;
+            return session.output.show(&apart);
+        }
         let filter = FilterView {
             kind: self.kind.map(|kind| kind.to_string()),
             origin: self.origin.map(|origin| origin.to_string()),
@@ -103,4 +113,29 @@ fn row(line: &RecordLine) -> [String; 10] {
         format!("{}/{}", line.open, line.sections),
         line.about.clone().unwrap_or_else(|| "withheld".to_owned()),
     ]
+}
+
+impl View for ListView<SetApartView> {
+    const SCHEMA: &'static str = "portcullis/quarantine/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        let mut table = Table::new(&[
+            Column::Text("RECORD"),
+            Column::Text("FROM"),
+            Column::Text("FIRST SEEN"),
+            Column::Text("WHY"),
+        ]);
+        for one in &self.items {
+            table.row([
+                one.record.chars().take(16).collect(),
+                one.from.clone().unwrap_or_else(|| "here".to_owned()),
+                seconds(&one.first_seen),
+                one.why.clone(),
+            ]);
+        }
+        if table.is_empty() {
+            return page.line("nothing is set apart");
+        }
+        page.table(&table)
+    }
 }

@@ -9,6 +9,7 @@ use portcullis_protocol::{
     body::SelectorKind,
     identifiers::NodeId,
     record::{Form, Kind},
+    rules::Rule,
     time::Timestamp,
     verify::VerifiedRecord,
 };
@@ -54,8 +55,12 @@ impl Holdings {
 
     /// What may count of a record held, verified again; `None` if nothing may.
     pub(super) fn countable(&self, held: &HeldRecord) -> Option<VerifiedRecord> {
-        let record = match self.decider.verify_held(&held.sealed, self.now) {
+        let record = match self.decider.verify_held(held, self.now) {
             Ok(record) => record,
+            Err(refusal) if refusal.rule == Rule::KeyCompromised => {
+                tracing::debug!(record = %held.sealed.id(), "a record is set apart; it does not count");
+                return None;
+            }
             Err(refusal) => {
                 let record = held.sealed.id();
                 tracing::error!(%record, %refusal, "a held record does not verify; it does not count");

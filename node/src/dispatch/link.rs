@@ -123,8 +123,8 @@ impl Link {
             self.since = Instant::now();
             let (core, peer) = (Arc::clone(&self.core), self.peer.clone());
             self.checking = Some(tokio::task::spawn_blocking(move || {
-                let decider = core.decider();
-                awaited.receipt(receipt, |key| decider.register().hop_key(&peer, key))
+                let (decider, now) = (core.decider(), core.now());
+                awaited.receipt(receipt, |key| decider.register().hop_key(&peer, key, now))
             }));
         }
         let Some(checking) = &mut self.checking else {

@@ -327,7 +327,7 @@ impl<'a> Planner<'a> {
         before: Option<&DisclosureRow>,
     ) -> Step {
         let id = held.sealed.id();
-        let record = match self.decider.verify_held(&held.sealed, self.now) {
+        let record = match self.decider.verify_held(held, self.now) {
             Ok(record) => record,
             Err(refusal) => return Step::Deny(damaged(sequence, id, &refusal)),
         };
@@ -419,7 +419,11 @@ fn is_denied_alike(row: &DisclosureRow, release: &Release) -> bool {
 
 /// A record whose bytes on disk do not verify never leaves; the ledger names the rule.
 fn damaged(sequence: Option<u64>, record: RecordId, refusal: &Refusal) -> LedgerEntry {
-    tracing::error!(%record, %refusal, "a held record does not verify; it is not sent");
+    if refusal.rule == Rule::KeyCompromised {
+        tracing::info!(%record, %refusal, "a record is set apart; it is not sent");
+    } else {
+        tracing::error!(%record, %refusal, "a held record does not verify; it is not sent");
+    }
     unfit(sequence, record, refusal.rule)
 }
 

@@ -337,7 +337,9 @@ impl Turn {
         if frame.records.len() > MAX_ITEMS {
             tracing::warn!(peer = %stream.peer, "a frame has too many items");
         }
-        let frame = match ReceivedFrame::verify(frame, hop, |key| register.hop_key(hop.peer, key)) {
+        let frame = match ReceivedFrame::verify(frame, hop, |key| {
+            register.hop_key(hop.peer, key, self.now)
+        }) {
             Ok(frame) => frame,
             Err(refused) => return self.unanswerable(&refused),
         };
@@ -368,6 +370,7 @@ impl Turn {
         }
         let intake = Judge {
             decider: &self.decider,
+            first_seen: &|record| stream.core.first_seen(record),
             gates: &gates,
             own: &stream.core.me().authority,
             peer: &stream.peer,

@@ -168,7 +168,7 @@ fn a_member_is_changed_only_if_that_is_asked_for() {
     // Four keys in force, and the four of before retired: what they sealed stays verifiable.
     let standing: Vec<_> = node.keys.iter().map(|key| key.standing()).collect();
     assert_eq!(standing[..4], [KeyStanding::InForce; 4]);
-    assert_eq!(standing[4..], [KeyStanding::EndedSince(NOW); 4]);
+    assert_eq!(standing[4..], [KeyStanding::RetiredSince(NOW); 4]);
 }
 
 #[test]

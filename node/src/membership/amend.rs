@@ -7,7 +7,7 @@
 use portcullis_protocol::{
     identifiers::AuthorityId,
     keys::KeyId,
-    register::{FreshnessKeys, RegisterError, RegisteredKey, SignedRegister},
+    register::{Authority, FreshnessKeys, Register, RegisterError, RegisteredKey, SignedRegister},
     rules::Rule,
     time::Timestamp,
 };
@@ -56,6 +56,16 @@ pub enum AmendError {
     /// There is no such key.
     #[error("no member's node has key `{0}`; `portcullis federation show` lists them")]
     NoKey(KeyId),
+    /// The key's owner leaves in the same epoch, which then would not list the end.
+    #[error(
+        "key `{key}` is of `{owner}`, which leaves: make one epoch with the end of the key, and the next without the member"
+    )]
+    LeavesWithKey {
+        /// The key.
+        key: KeyId,
+        /// Whose it is.
+        owner: AuthorityId,
+    },
     /// Nothing would change.
     #[error(
         "name what the next epoch has otherwise: a member that leaves, a key that ends, or freshness keys"
@@ -74,7 +84,11 @@ impl AmendError {
             Self::Content(RegisterError::Unreadable) => Some(Rule::RegisterUnreadable),
             Self::Content(_) => Some(Rule::RegisterContent),
             Self::Unsigned { .. } => Some(Rule::RegisterSignatures),
-            Self::NoMember(_) | Self::NoKey(_) | Self::Nothing | Self::LastEpoch(_) => None,
+            Self::NoMember(_)
+            | Self::NoKey(_)
+            | Self::LeavesWithKey { .. }
+            | Self::Nothing
+            | Self::LastEpoch(_) => None,
         }
     }
 }
@@ -106,14 +120,14 @@ pub fn amend(
         return Err(AmendError::Nothing);
     }
     for (id, end) in ended {
-        let key = register
-            .authorities
-            .values_mut()
-            .flat_map(|authority| &mut authority.nodes)
-            .flat_map(|node| &mut node.keys)
-            .find(|key| key.public.id() == id)
-            .ok_or(AmendError::NoKey(id))?;
-        mark(key, end, now);
+        let owner = owner_of(&mut register, id).ok_or(AmendError::NoKey(id))?;
+        if remove.contains(&owner.id) {
+            let owner = owner.id.clone();
+            return Err(AmendError::LeavesWithKey { key: id, owner });
+        }
+        let keys = owner.nodes.iter_mut().flat_map(|node| &mut node.keys);
+        keys.filter(|key| key.public.id() == id)
+            .for_each(|key| mark(key, end, now));
     }
     for id in remove {
         if register.authorities.remove(&id).is_none() {
@@ -130,10 +144,20 @@ pub fn amend(
     Ok(SignedRegister::unsigned(&register)?)
 }
 
-/// An end that was marked before stays, and a compromise is never taken back or made later.
+fn owner_of(register: &mut Register, id: KeyId) -> Option<&mut Authority> {
+    register.authorities.values_mut().find(|authority| {
+        let mut keys = authority.nodes.iter().flat_map(|node| &node.keys);
+        keys.any(|key| key.public.id() == id)
+    })
+}
+
+/// A retirement only comes nearer, and a compromise is never taken back or made later.
 fn mark(key: &mut RegisteredKey, end: KeyEnd, now: Timestamp) {
     match end {
-        KeyEnd::Retired => key.retired_at = key.retired_at.or(Some(now)),
+        KeyEnd::Retired => {
+            let before = key.retired_at;
+            key.retired_at = Some(before.map_or(now, |known| known.min(now)));
+        }
         KeyEnd::CompromisedSince(time) => {
             let before = key.compromised_since;
             key.compromised_since = Some(before.map_or(time, |known| known.min(time)));
@@ -184,10 +208,22 @@ mod tests {
         let (early, late) = (NOW.plus_millis(-9), NOW.plus_millis(-3));
         assert_eq!(
             end(vec![(id, KeyEnd::Retired)]),
-            KeyStanding::EndedSince(NOW.plus_millis(5))
+            KeyStanding::RetiredSince(NOW.plus_millis(5))
         );
         let twice = [early, late].map(|time| (id, KeyEnd::CompromisedSince(time)));
-        assert_eq!(end(twice.to_vec()), KeyStanding::EndedSince(early));
+        assert_eq!(end(twice.to_vec()), KeyStanding::CompromisedSince(early));
+    }
+
+    #[test]
+    fn a_key_does_not_end_in_the_epoch_in_which_its_owner_leaves() {
+        let key = key(4, KeyUse::Sealing).id();
+        let owner: AuthorityId = "terminal".parse().unwrap();
+        let refused = amended(Amendment {
+            remove: vec![owner.clone()],
+            ended: vec![(key, KeyEnd::CompromisedSince(NOW))],
+            ..Amendment::default()
+        });
+        assert_eq!(refused, Err(AmendError::LeavesWithKey { key, owner }));
     }
 
     #[test]

@@ -152,6 +152,8 @@ impl Reloader {
     /// Puts the last of these epochs in force; all of them are kept first.
     async fn put_in_force(&self, chain: Vec<VerifiedRegister>) -> Result<(), StartError> {
         let kept: Vec<SignedRegister> = chain.iter().map(|one| one.signed().clone()).collect();
+        let mut archive = self.core.decider().archive().clone();
+        chain.iter().for_each(|one| archive.add(one.register()));
         let Some(newest) = chain.into_iter().next_back() else {
             return Ok(());
         };
@@ -162,6 +164,7 @@ impl Reloader {
         let engine = self.core.decider().shared_engine();
         match Decider::new(newest, engine, self.config.authority.clone()) {
             Ok(decider) => {
+                let decider = decider.with_archive(archive);
                 self.core.trust().replace(trust);
                 self.core.replace_decider(Arc::new(decider));
                 self.core.move_gates();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use portcullis_policy::{Bundle, Engine};
-use portcullis_protocol::register::{Register, SignedRegister, VerifiedRegister};
+use portcullis_protocol::register::{Archive, Register, SignedRegister, VerifiedRegister};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
 
 use super::StartError;
@@ -50,11 +50,12 @@ impl Standing {
     ) -> Result<Self, StartError> {
         let chain = load_epochs(home, &config.register_pin)?;
         let epochs = chain.iter().map(|epoch| epoch.signed().clone()).collect();
+        let archive = Archive::of(chain.iter().map(VerifiedRegister::register));
         let register = newest(home, chain)?;
         let chain = crate::files::read(&home.certificate())?;
         let identity = own_identity(&chain, keyring, register.register())?;
         let trust = peer_trust(home, register.register())?;
-        let decider = decider(home, config, register)?;
+        let decider = decider(home, config, register)?.with_archive(archive);
         Ok(Self {
             decider,
             trust,

@@ -437,7 +437,9 @@ fn federation_keys(keys: Vec<wire::Key>, usage: KeyUse) -> Result<Vec<PublicKey>
             // Such a key ends by no longer being listed.
             match key.standing() {
                 KeyStanding::InForce => Ok(key.public),
-                KeyStanding::EndedSince(_) => Err(field(usage.name(), "key end")),
+                KeyStanding::RetiredSince(_) | KeyStanding::CompromisedSince(_) => {
+                    Err(field(usage.name(), "key end"))
+                }
             }
         })
         .collect()

@@ -5,12 +5,14 @@
 //! ever applied, so a register can neither be rolled back nor skipped nor forked unseen.
 //! Facts that widen what policy allows (communities, clients, kinds) come from here alone.
 
+mod archive;
 mod convert;
 mod request;
 mod signed;
 
 use std::collections::BTreeMap;
 
+pub use archive::Archive;
 pub use convert::RegisterError;
 pub use request::{MembershipRequest, SignedMembershipRequest};
 pub use signed::{SignedRegister, VerifiedRegister};
@@ -60,7 +62,7 @@ named! {
 pub struct RegisteredKey {
     /// The key and its use.
     pub public: PublicKey,
-    /// When it was retired.
+    /// When it is retired; a time ahead leaves what is on its way the time to arrive.
     pub retired_at: Option<Timestamp>,
     /// Since when it is compromised.
     pub compromised_since: Option<Timestamp>,
@@ -77,13 +79,23 @@ impl RegisteredKey {
         }
     }
 
-    /// How it stands.
+    /// Whether it signs at this time.
     #[must_use]
-    pub fn standing(&self) -> KeyStanding {
-        let ends = [self.compromised_since, self.retired_at];
-        match ends.into_iter().flatten().min() {
-            Some(time) => KeyStanding::EndedSince(time),
-            None => KeyStanding::InForce,
+    pub const fn signs_at(&self, now: Timestamp) -> bool {
+        match self.standing() {
+            KeyStanding::InForce => true,
+            KeyStanding::RetiredSince(time) => time.millis_since(now) > 0,
+            KeyStanding::CompromisedSince(_) => false,
+        }
+    }
+
+    /// How it stands: a compromise weighs more than a retirement.
+    #[must_use]
+    pub const fn standing(&self) -> KeyStanding {
+        match (self.compromised_since, self.retired_at) {
+            (Some(time), _) => KeyStanding::CompromisedSince(time),
+            (None, Some(time)) => KeyStanding::RetiredSince(time),
+            (None, None) => KeyStanding::InForce,
         }
     }
 }
@@ -188,13 +200,13 @@ impl Register {
             .flat_map(|authority| authority.nodes.iter().map(move |node| (authority, node)))
     }
 
-    /// The hop key in force of `node` with this id.
+    /// The hop key of `node` with this id, if it signs at this time.
     #[must_use]
-    pub fn hop_key(&self, node: &NodeId, key: &KeyId) -> Option<PublicKey> {
+    pub fn hop_key(&self, node: &NodeId, key: &KeyId, now: Timestamp) -> Option<PublicKey> {
         let (_, node) = self.node(node)?;
         node.keys
             .iter()
-            .filter(|registered| registered.standing() == KeyStanding::InForce)
+            .filter(|registered| registered.signs_at(now))
             .map(|registered| &registered.public)
             .find(|public| public.usage() == KeyUse::Hop && public.id() == *key)
             .cloned()

@@ -87,7 +87,7 @@ fn receive_as(
         peer,
     };
     let register = register();
-    ReceivedFrame::verify(frame, hop, |id| register.hop_key(peer, id))
+    ReceivedFrame::verify(frame, hop, |id| register.hop_key(peer, id, NOW))
 }
 
 pub(crate) fn receive(frame: wire::Frame) -> Result<ReceivedFrame, RefusedFrame> {

@@ -64,7 +64,7 @@ fn answered(frame: &SentFrame) -> wire::Receipt {
 /// Judges a receipt as the sender, by the receiver's keys.
 fn judge(frame: &SentFrame, receipt: wire::Receipt) -> Result<Receipt, Refusal> {
     let register = register();
-    frame.receipt(receipt, |id| register.hop_key(&receiver(), id))
+    frame.receipt(receipt, |id| register.hop_key(&receiver(), id, NOW))
 }
 
 #[track_caller]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use portcullis_protocol::{
     digest::Digest,
     keys::{KeyUse, SigningKey},
-    register::{RegisterError, RegisteredKey, SignedRegister, VerifiedRegister},
+    register::{Archive, RegisterError, RegisteredKey, SignedRegister, VerifiedRegister},
     rules::Rule,
     statement::{StatementType, sign_detached},
     time::Timestamp,
@@ -475,24 +475,26 @@ fn keys_count_for_their_owner_and_use_and_until_they_end() {
     );
     assert!(register.sealing_key(&customs, &hop.id()).is_none());
     let node = "customs-n1".parse().unwrap();
-    assert_eq!(register.hop_key(&node, &hop.id()), Some(hop.public()));
-    assert_eq!(register.hop_key(&node, &sealing.id()), None);
-    assert_eq!(register.hop_key(&node, &hop_key(20).id()), None);
+    let at = register.issued_at;
+    assert_eq!(register.hop_key(&node, &hop.id(), at), Some(hop.public()));
+    assert_eq!(register.hop_key(&node, &sealing.id(), at), None);
+    assert_eq!(register.hop_key(&node, &hop_key(20).id(), at), None);
     assert_eq!(
-        register.hop_key(&"police-n1".parse().unwrap(), &hop.id()),
+        register.hop_key(&"police-n1".parse().unwrap(), &hop.id(), at),
         None
     );
 }
 
 #[test]
-fn the_earlier_end_of_a_key_is_the_one_that_counts() {
+fn a_compromise_weighs_more_than_a_retirement_and_both_end_a_key() {
     let mut member = authority("customs", 10);
-    let end = |millis: i64| Some(Timestamp::from_millis(millis));
+    let at = Timestamp::from_millis;
+    let end = |millis: i64| Some(at(millis));
     for (retired_at, compromised_since, expected) in [
-        (end(5), None, 5),
-        (None, end(7), 7),
-        (end(5), end(3), 3),
-        (end(2), end(3), 2),
+        (end(5), None, KeyStanding::RetiredSince(at(5))),
+        (None, end(7), KeyStanding::CompromisedSince(at(7))),
+        (end(5), end(3), KeyStanding::CompromisedSince(at(3))),
+        (end(2), end(3), KeyStanding::CompromisedSince(at(3))),
     ] {
         let key = &mut member.nodes[0].keys[1];
         *key = RegisteredKey {
@@ -500,14 +502,48 @@ fn the_earlier_end_of_a_key_is_the_one_that_counts() {
             compromised_since,
             ..key.clone()
         };
-        let expected = KeyStanding::EndedSince(Timestamp::from_millis(expected));
         assert_eq!(key.standing(), expected);
     }
     let mut register = register();
     register.authorities.insert(member.id.clone(), member);
-    let ended = register.hop_key(&"customs-n1".parse().unwrap(), &hop_key(10).id());
+    let node = "customs-n1".parse().unwrap();
+    let signs = |at: Timestamp| register.hop_key(&node, &hop_key(10).id(), at).is_some();
+    assert!(!signs(at(1)), "a compromised hop key signs nothing");
+    let mut retired = register.clone();
+    let customs = retired.authorities.get_mut(&"customs".parse().unwrap());
+    let key = &mut customs.unwrap().nodes[0].keys[1];
+    key.compromised_since = None;
+    let signs = |at: Timestamp| retired.hop_key(&node, &hop_key(10).id(), at).is_some();
+    assert!(
+        signs(at(1)) && !signs(at(2)),
+        "a retired hop key signs until its end"
+    );
+}
+
+#[test]
+fn the_archive_keeps_the_keys_of_who_left_as_they_were_listed_last() {
+    let first = register();
+    let key = node_keys(20)[0].id();
+    let police = "police".parse().unwrap();
+    let mut second = first.clone();
+    let ended = Some(Timestamp::from_millis(9));
+    second.authorities.get_mut(&police).unwrap().nodes[0].keys[0].compromised_since = ended;
+    let mut third = second.clone();
+    third.authorities.remove(&police);
+    let archive = Archive::of([&first, &second, &third]);
+    let (public, standing) = archive.sealing_key(&police, &key).unwrap();
+    assert_eq!(public.id(), key);
     assert_eq!(
-        ended, None,
-        "an ended hop key signs no frame and no receipt"
+        standing,
+        KeyStanding::CompromisedSince(Timestamp::from_millis(9))
+    );
+    assert!(third.sealing_key(&police, &key).is_none());
+    assert_eq!(archive.compromised().collect::<Vec<_>>(), [key]);
+    // Neither another use's key nor another authority's.
+    assert!(archive.sealing_key(&police, &hop_key(20).id()).is_none());
+    assert!(
+        archive
+            .sealing_key(&"customs".parse().unwrap(), &key)
+            .is_none()
     );
 }

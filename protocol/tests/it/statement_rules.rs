@@ -29,6 +29,11 @@ fn with_statement(change: impl FnOnce(&mut wire::SignedStatement)) -> SealedReco
     SealedRecord::new(good.wire().clone(), Arc::new(statement))
 }
 
+/// Held for long.
+const HELD: Occasion = Occasion::Held {
+    first_seen: Timestamp::from_millis(0),
+};
+
 #[test]
 fn ex_07_unknown_sealing_key() {
     assert_refused(
@@ -46,7 +51,7 @@ fn ex_07_unknown_sealing_key() {
         Rule::SealingKey,
     );
     assert_refused(
-        verify_with(&indicator(), &Keys::default(), Occasion::Held),
+        verify_with(&indicator(), &Keys::default(), HELD),
         Rule::SealingKey,
     );
 }
@@ -59,7 +64,7 @@ fn ex_08_batch_signature_that_does_not_verify() {
     assert_refused(verify(&forged), Rule::BatchSignature);
     // Held is no excuse.
     assert_refused(
-        verify_with(&forged, &Keys::usual(), Occasion::Held),
+        verify_with(&forged, &Keys::usual(), HELD),
         Rule::BatchSignature,
     );
 }
@@ -123,14 +128,34 @@ fn a_hop_key_does_not_seal() {
 
 #[test]
 fn ex_09_sealing_key_that_has_ended() {
-    // Whenever it ended: a signature counts from when it was first seen, not from when it says.
-    for ended in [NOW.plus_millis(-1), NOW, NOW.plus_millis(86_400_000)] {
-        let standing = KeyStanding::EndedSince(ended);
+    // A signature counts from when it was first seen, not from when it says.
+    for ended in [NOW.plus_millis(-86_400_000), NOW.plus_millis(-1), NOW] {
+        let standing = KeyStanding::RetiredSince(ended);
         let keys = Keys::default().with(origin(), &sealing_key(), standing);
         let arriving = verify_with(&indicator(), &keys, Occasion::Arriving);
         assert_refused(arriving, Rule::KeyEnded);
-        assert!(verify_with(&indicator(), &keys, Occasion::Held).is_ok());
+        assert!(verify_with(&indicator(), &keys, HELD).is_ok());
     }
+    // An end that lies ahead leaves what is on its way the time to arrive.
+    let ahead = KeyStanding::RetiredSince(NOW.plus_millis(1));
+    let keys = Keys::default().with(origin(), &sealing_key(), ahead);
+    assert!(verify_with(&indicator(), &keys, Occasion::Arriving).is_ok());
+}
+
+#[test]
+fn ex_21_sealing_key_that_is_compromised() {
+    let since = NOW.plus_millis(-1_000);
+    let standing = KeyStanding::CompromisedSince(since);
+    let keys = Keys::default().with(origin(), &sealing_key(), standing);
+    let on = |occasion| verify_with(&indicator(), &keys, occasion);
+    assert_refused(on(Occasion::Arriving), Rule::KeyCompromised);
+    let seen = |millis: i64| Occasion::Held {
+        first_seen: since.plus_millis(millis),
+    };
+    // The record says that it was sealed at NOW; when it was seen is what counts.
+    assert!(on(seen(-1)).is_ok());
+    assert_refused(on(seen(0)), Rule::KeyCompromised);
+    assert_refused(on(seen(5_000)), Rule::KeyCompromised);
 }
 
 #[test]
@@ -147,7 +172,7 @@ fn ex_16_record_sealed_in_the_future() {
     let end_of_time = ahead(Timestamp::from_millis(i64::MAX).millis_since(NOW));
     assert_refused(verify(&end_of_time), Rule::FutureSeal);
     // What is held was judged when it arrived.
-    assert!(verify_with(&end_of_time, &Keys::usual(), Occasion::Held).is_ok());
+    assert!(verify_with(&end_of_time, &Keys::usual(), HELD).is_ok());
     assert!(verify(&ahead(i64::MIN / 2)).is_ok());
 }
 

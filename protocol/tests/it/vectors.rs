@@ -265,7 +265,7 @@ impl Records {
             assert_eq!(public.id().as_bytes(), &vector.id.array());
             let standing = match vector.ended_ms {
                 0 => KeyStanding::InForce,
-                ended => KeyStanding::EndedSince(Timestamp::from_millis(ended)),
+                ended => KeyStanding::RetiredSince(Timestamp::from_millis(ended)),
             };
             (public, standing)
         };

@@ -109,7 +109,7 @@ impl Stage {
         let decider = self.target.core.decider();
         sealed
             .iter()
-            .map(|sealed| decider.verify_held(sealed, self.now()).unwrap())
+            .map(|sealed| decider.verify_seen(sealed, self.now(), self.now()).unwrap())
             .collect()
     }
 

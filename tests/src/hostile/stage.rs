@@ -219,9 +219,7 @@ fn revoked(federation: &Federation) -> NodeCertificate {
 #[must_use]
 pub fn of(core: &Core, id: &RecordId) -> VerifiedRecord {
     let held = core.store().record(id).unwrap().unwrap();
-    core.decider()
-        .verify_held(&held.sealed, core.now())
-        .unwrap()
+    core.decider().verify_held(&held, core.now()).unwrap()
 }
 
 /// A draft with four sections that every member admits.

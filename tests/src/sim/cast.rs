@@ -473,7 +473,7 @@ fn seal(
         federation: &federation,
         keys: register,
         now: START,
-        occasion: Occasion::Held,
+        occasion: Occasion::Held { first_seen: START },
     };
     let sealed = sealer.seal(drafts, random).unwrap();
     sealed

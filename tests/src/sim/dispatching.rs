@@ -391,10 +391,11 @@ impl World {
             return;
         }
         driver.since = now;
-        let read = driver
-            .awaited
-            .pop_front()
-            .map(|frame| frame.receipt(receipt, |id| decider.register().hop_key(&peer, id)));
+        let read = driver.awaited.pop_front().map(|frame| {
+            frame.receipt(receipt, |id| {
+                decider.register().hop_key(&peer, id, self.now)
+            })
+        });
         match read {
             Some(Ok(read)) => self.receipted(member, key, read),
             Some(Err(_)) | None => self.link_failed(member, key),

@@ -50,7 +50,7 @@ impl World {
             receiver: cast.node(member),
             peer: cast.node(peer),
         };
-        let hop_key = |key: &_| register.hop_key(cast.node(peer), key);
+        let hop_key = |key: &_| register.hop_key(cast.node(peer), key, now);
         let frame = match ReceivedFrame::verify(frame, hop, hop_key) {
             Ok(frame) => frame,
             Err(refused) => {
@@ -64,6 +64,7 @@ impl World {
         };
         let intake = Judge {
             decider: &decider,
+            first_seen: &|_| None,
             own: cast.authority(member),
             peer: cast.node(peer),
             exercises: Exercises::Refused,

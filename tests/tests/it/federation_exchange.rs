@@ -60,7 +60,7 @@ fn draft(kind: Kind) -> Draft {
 /// The form in which a node holds a record.
 fn held(core: &Core, id: &RecordId) -> Option<Form> {
     let held = core.store().record(id).unwrap()?;
-    let verified = core.decider().verify_held(&held.sealed, core.now());
+    let verified = core.decider().verify_held(&held, core.now());
     Some(verified.unwrap().form())
 }
 
@@ -100,7 +100,7 @@ async fn each_member_gets_the_form_that_policy_lets_through() {
     let at_hub = core("hub").store().record(&id).unwrap().unwrap();
     let header = core("hub")
         .decider()
-        .verify_held(&at_hub.sealed, core("hub").now())
+        .verify_held(&at_hub, core("hub").now())
         .unwrap();
     assert_eq!(header.header().full_form(), Form::from_bits(0b1111));
     assert!(header.body(SectionTag::Source).is_none());

@@ -1,24 +1,26 @@
 //! Trust, live: what is signed once reaches every running node, by whichever member carries it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_node::{
     config::Config,
     core::Core,
     gate::state::{Switch, Whom},
+    quarantine,
     runtime::Node,
     store::DisclosureState,
 };
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject},
     evaluation::Evaluation,
-    frame::Lane,
+    frame::{Lane, Outcome},
     freshness::{Freshness, SignedFreshness},
     identifiers::AuthorityId,
     keys::{KeyUse, SigningKey},
     marking::{Marking, Purpose, Tlp},
     record::{Kind, RecordId},
     register::{AuthorityKind, FreshnessKeys},
+    rules::Rule,
     seal::Draft,
     suspension::{Suspension, encode},
 };
@@ -264,5 +266,66 @@ async fn a_block_and_a_stop_hold_through_a_restart_and_lose_nothing() {
     .unwrap();
     eventually(core, || delivered(core, &id, "terminal")).await;
     rotterdam.stop().await;
+    stop(nodes.into_values()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ex_21_what_was_seen_since_a_key_is_compromised_is_set_apart_everywhere() {
+    let mut federation = Federation::new(&MEMBERS[..3]);
+    let mut nodes = federation.start().await;
+    let terminal = nodes.remove(&"terminal".parse().unwrap()).unwrap();
+    let terminal = terminal.stop().await;
+    let core = |name: &str| Arc::clone(&nodes[&name.parse().unwrap()].core);
+    let (rotterdam, antwerp) = (core("rotterdam"), core("antwerp"));
+    let before = rotterdam.publish(vec![alert()]).await.unwrap()[0];
+    eventually(&rotterdam, || delivered(&rotterdam, &before, "antwerp")).await;
+    let since = rotterdam.now().plus_millis(1);
+    eventually(&rotterdam, || rotterdam.now() > since).await;
+    let after = rotterdam.publish(vec![alert()]).await.unwrap()[0];
+    eventually(&rotterdam, || delivered(&rotterdam, &after, "antwerp")).await;
+    assert_eq!(quarantine::list(&antwerp, 9).unwrap(), []);
+    federation.next_epoch("antwerp", |register| {
+        let rotterdam = register.authorities.get_mut(&"rotterdam".parse().unwrap());
+        rotterdam.unwrap().nodes[0].keys[0].compromised_since = Some(since);
+    });
+    nodes[&"antwerp".parse().unwrap()]
+        .reloader
+        .take_up()
+        .await
+        .unwrap();
+    all_have(&nodes, &["rotterdam"], 3).await;
+    for core in [&rotterdam, &antwerp] {
+        let apart = quarantine::list(core, 9).unwrap();
+        let ids: Vec<_> = apart.iter().map(|one| one.held.sealed.id()).collect();
+        assert_eq!(ids, [after]);
+        let held = |id: &RecordId| core.store().record(id).unwrap().unwrap();
+        assert!(
+            core.decider()
+                .verify_held(&held(&before), core.now())
+                .is_ok()
+        );
+        let refused = core.decider().verify_held(&held(&after), core.now());
+        assert_eq!(refused.unwrap_err().rule, Rule::KeyCompromised);
+    }
+    // Who comes later is sent neither: the one is set apart, and nobody takes the other under
+    // such a key for the first time.
+    let epoch = |home| portcullis_node::membership::epoch_path(home, 3);
+    std::fs::copy(epoch(&federation.home("antwerp")), epoch(&terminal)).unwrap();
+    let terminal = Running::start(terminal).await;
+    let peer = "terminal".parse().unwrap();
+    let row = |id: &RecordId| rotterdam.store().disclosure(id, &peer).unwrap();
+    let state = |id: &RecordId| row(id).map(|row| row.state);
+    eventually(&rotterdam, || {
+        state(&before) == Some(DisclosureState::Answered(Outcome::Refused))
+    })
+    .await;
+    eventually(&rotterdam, || {
+        state(&after) == Some(DisclosureState::Denied)
+    })
+    .await;
+    assert_eq!(row(&after).unwrap().note.policies, ["EX-21"]);
+    assert_eq!(row(&before).unwrap().reason.as_deref(), Some("EX-21"));
+    assert!(rotterdam.publish(vec![alert()]).await.is_err());
+    terminal.stop().await;
     stop(nodes.into_values()).await;
 }

@@ -14,6 +14,21 @@ use super::{
 };
 use crate::store::{ArrivalRow, DisclosureRow, DisclosureState, HeldRecord};
 
+/// A record that is set apart because its key is compromised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetApartView {
+    /// Its id.
+    pub record: String,
+    /// Who delivered it; nothing if it was made here.
+    pub from: Option<String>,
+    /// When it was first seen here.
+    pub first_seen: String,
+    /// The rule that sets it apart.
+    pub rule: String,
+    /// Which key, whose, and since when.
+    pub why: String,
+}
+
 /// Which records to list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,8 +6,9 @@
 use portcullis_policy::PolicyId;
 use portcullis_protocol::{
     record::{Form, SectionTag},
+    rules::Rule,
     time::Timestamp,
-    verify::VerifiedRecord,
+    verify::{Refusal, VerifiedRecord},
 };
 
 use crate::{
@@ -70,14 +71,9 @@ impl Consulted {
         held: &HeldRecord,
         now: Timestamp,
     ) -> Result<Self, Problem> {
-        let record = decider.verify_held(&held.sealed, now).map_err(|refusal| {
-            Problem::new(
-                ProblemKind::Failed,
-                format!("record `{}` does not verify: {refusal}", held.sealed.id()),
-            )
-            .rule(refusal.rule.id())
-            .remedy("it was changed on disk, or its key is gone from the register; keep the disk")
-        })?;
+        let record = decider
+            .verify_held(held, now)
+            .map_err(|refusal| unverified(held, &refusal))?;
         let holding = decider.holding(&record, held.source.as_ref(), now);
         let request = holding
             .consultation()
@@ -98,4 +94,19 @@ impl Consulted {
             .filter(|entry| entry.tag == tag)
             .any(|entry| self.shown.contains(entry.index))
     }
+}
+
+/// What is set apart is denied; anything else that does not verify is a failure of ours.
+fn unverified(held: &HeldRecord, refusal: &Refusal) -> Problem {
+    let id = held.sealed.id();
+    let problem = if refusal.rule == Rule::KeyCompromised {
+        let message = format!("record `{id}` is set apart: {}", refusal.detail);
+        Problem::new(ProblemKind::Denied, message)
+            .remedy("`portcullis list --quarantined` lists what is set apart")
+    } else {
+        let message = format!("record `{id}` does not verify: {refusal}");
+        Problem::new(ProblemKind::Failed, message)
+            .remedy("it was changed on disk, or its key is gone from the register; keep the disk")
+    };
+    problem.rule(refusal.rule.id())
 }

@@ -242,8 +242,9 @@ fn chain(decider: &Decider, consulted: &Consulted) -> ChainView {
     let register = decider.register();
     let standing = match register.sealing_key(&header.origin, &header.key_id) {
         Some((_, KeyStanding::InForce)) => "in force".to_owned(),
-        Some((_, KeyStanding::EndedSince(time))) => format!("ended since {time}"),
-        None => "not listed".to_owned(),
+        Some((_, KeyStanding::RetiredSince(time))) => format!("retired since {time}"),
+        Some((_, KeyStanding::CompromisedSince(time))) => format!("compromised since {time}"),
+        None => "not listed any more".to_owned(),
     };
     let wire = record.sealed().wire();
     let verified = decider.verified_register();

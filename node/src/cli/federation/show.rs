@@ -163,7 +163,9 @@ impl NodeView {
                     id: key.public.id().to_string(),
                     ended: match key.standing() {
                         KeyStanding::InForce => None,
-                        KeyStanding::EndedSince(time) => Some(time.to_string()),
+                        KeyStanding::RetiredSince(time) | KeyStanding::CompromisedSince(time) => {
+                            Some(time.to_string())
+                        }
                     },
                 })
                 .collect(),

@@ -94,7 +94,7 @@ impl Originator {
             federation: &self.federation,
             keys: self,
             now: at(0),
-            occasion: Occasion::Held,
+            occasion: Occasion::Held { first_seen: at(0) },
         };
         verifier.verify(sealed)
     }

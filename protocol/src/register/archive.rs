@@ -1,0 +1,53 @@
+//! The sealing keys that ever counted: what was admitted under one stays verifiable when its owner
+//! has left, or is listed without it.
+//!
+//! An archive admits nothing new: what arrives needs a key of the register in force.
+
+use std::collections::BTreeMap;
+
+use super::{Register, RegisteredKey};
+use crate::{
+    identifiers::AuthorityId,
+    keys::{KeyId, KeyUse, PublicKey},
+    verify::{KeyStanding, SealingKeys},
+};
+
+/// Every sealing key of every epoch, as it was listed last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Archive(BTreeMap<(AuthorityId, KeyId), RegisteredKey>);
+
+impl Archive {
+    /// The keys of these epochs, which ascend.
+    #[must_use]
+    pub fn of<'a>(epochs: impl IntoIterator<Item = &'a Register>) -> Self {
+        let mut archive = Self::default();
+        for register in epochs {
+            archive.add(register);
+        }
+        archive
+    }
+
+    /// The keys that somebody else may have used.
+    pub fn compromised(&self) -> impl Iterator<Item = KeyId> {
+        let ended = |key: &&RegisteredKey| key.compromised_since.is_some();
+        self.0.values().filter(ended).map(|key| key.public.id())
+    }
+
+    /// Adds the keys of a newer epoch.
+    pub fn add(&mut self, register: &Register) {
+        for (authority, node) in register.nodes() {
+            let sealing = |key: &&RegisteredKey| key.public.usage() == KeyUse::Sealing;
+            for key in node.keys.iter().filter(sealing) {
+                let name = (authority.id.clone(), key.public.id());
+                self.0.insert(name, key.clone());
+            }
+        }
+    }
+}
+
+impl SealingKeys for Archive {
+    fn sealing_key(&self, origin: &AuthorityId, key: &KeyId) -> Option<(&PublicKey, KeyStanding)> {
+        let found = self.0.get(&(origin.clone(), *key))?;
+        Some((&found.public, found.standing()))
+    }
+}
