@@ -1,6 +1,7 @@
 //! The running node of a Portcullis federation: store, exchange, administration and command line.
 
 pub mod admin;
+pub mod backup;
 pub mod bench;
 pub mod cli;
 pub mod clock;

@@ -15,7 +15,7 @@ mod standing;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use portcullis_policy::PolicyError;
-use portcullis_protocol::keys::KeyUse;
+use portcullis_protocol::{frame::Generation, keys::KeyUse, seal::Entropy as _, time::Timestamp};
 use tokio::{
     net::{TcpListener, UnixListener},
     task::JoinSet,
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::server::{self, Admin, SocketError},
-    clock::system_clock,
+    clock::{SystemEntropy, system_clock},
     config::Config,
     core::{Core, Me, Parts},
     decide::DeciderError,
@@ -50,7 +50,7 @@ use crate::{
     observe,
     secret::{Passphrase, SecretError},
     store::{
-        SqliteStore, Store, StoreError, Write,
+        NewGeneration, SqliteStore, Store, StoreError, Write,
         writer::{Writer, abort_on_disk_failure},
     },
 };
@@ -174,6 +174,7 @@ pub struct Node {
     desk: Arc<Desk>,
     renewal: Option<Renewal>,
     writer: Writer,
+    store: Arc<SqliteStore>,
 }
 
 impl Node {
@@ -183,7 +184,7 @@ impl Node {
     ///
     /// [`StartError`] says what is wrong and what to do.
     pub async fn prepare(home: Home, config: Config) -> Result<Self, StartError> {
-        let (core, writer) = load(&home, &config)?;
+        let (core, writer, store) = load(&home, &config)?;
         let renewal = config.freshness.as_ref().map(renewal).transpose()?;
         let core = Arc::new(core);
         let reloader = Arc::new(Reloader::new(Arc::clone(&core), home, config.clone()));
@@ -202,6 +203,7 @@ impl Node {
             desk,
             renewal,
             writer,
+            store,
         })
     }
 
@@ -242,6 +244,7 @@ impl Node {
             desk,
             renewal,
             writer,
+            store,
         } = self;
         let (listener, incoming) = Listener::new(
             exchange,
@@ -274,6 +277,7 @@ impl Node {
             Admin {
                 core: Arc::clone(&core),
                 desk,
+                store,
                 reloader,
                 shutdown: shutdown.clone(),
             },
@@ -328,10 +332,12 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> 
         })
 }
 
-fn load(home: &Home, config: &Config) -> Result<(Core, Writer), StartError> {
+fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>), StartError> {
     let keyring = Keyring::load(home, &config.key)?;
     let standing = Standing::load(home, config, &keyring)?;
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&home.data(), &keyring.store)?);
+    let files = Arc::new(SqliteStore::open(&home.data(), &keyring.store)?);
+    let store: Arc<dyn Store> = files.clone();
+    begin_anew(&files, system_clock()())?;
     let missing = missing_epochs(&standing.epochs, &store.registers()?)?;
     store.commit(missing.into_iter().map(Write::Register).collect())?;
     let (stopper, writer) = Writer::start(Arc::clone(&store), abort_on_disk_failure())?;
@@ -358,7 +364,25 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer), StartError> {
         metrics: Metrics::default(),
     });
     core.restore_gates()?;
-    Ok((core, stopper))
+    Ok((core, stopper, files))
+}
+
+/// A store that comes from a backup may have forgotten what it signed since: another generation
+/// begins before anything else is signed.
+fn begin_anew(store: &SqliteStore, now: Timestamp) -> Result<(), StoreError> {
+    let Some(backup) = store.restored_from()? else {
+        return Ok(());
+    };
+    let mut generation = [0; 16];
+    SystemEntropy::default().fill(&mut generation);
+    let new = NewGeneration {
+        instead_of: store.generation()?,
+        generation: Generation::from_bytes(generation),
+        at: now,
+        why: format!("this node was restored from a backup of {backup}"),
+    };
+    tracing::warn!(%backup, "this node was restored: it begins a new generation");
+    store.commit(vec![Write::StartGeneration(new)]).map(drop)
 }
 
 fn renewal(settings: &RenewalSettings) -> Result<Renewal, StartError> {

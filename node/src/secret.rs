@@ -191,6 +191,15 @@ impl KeySource {
         }
     }
 
+    /// The file that holds it, if it is one that the operator named.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::PassphraseFile(path) => Some(path.clone()),
+            Self::SystemdCredential(_) => None,
+        }
+    }
+
     /// The file that it is read from.
     fn path(&self) -> Result<PathBuf, SecretError> {
         match self {

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    marker::PhantomData,
     path::{Path, PathBuf},
 };
 
@@ -25,8 +26,8 @@ use super::{ACT_HEADER, api::ProblemView, api::notice::NoticeView};
 /// The most bytes of one answer that are read.
 const MOST_ANSWERED: u64 = 256 << 20;
 
-/// The most bytes of one notice.
-const LONGEST_NOTICE: usize = 64 << 10;
+/// The most bytes of one line of an answer: a manifest with 10,000 files.
+const LONGEST_LINE: usize = 4 << 20;
 
 /// Why the node's answer was not had.
 #[derive(Debug, thiserror::Error)]
@@ -112,14 +113,24 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] if the stream does not begin.
-    pub async fn watch(&self) -> Result<Notices, ClientError> {
-        let response = self
-            .send(request("GET", "/v1/watch", None, Bytes::new())?)
-            .await?;
-        Ok(Notices {
-            body: response.into_body(),
-            rest: Vec::new(),
-        })
+    pub async fn watch(&self) -> Result<Lines<NoticeView>, ClientError> {
+        let request = request("GET", "/v1/watch", None, Bytes::new())?;
+        Ok(Lines::of(self.send(request).await?))
+    }
+
+    /// Asks with a body for an answer that comes line by line.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if the answer does not begin.
+    pub async fn post_lines<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<Lines<T>, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| unreadable(&error))?;
+        let request = request("POST", path, None, body.into())?;
+        Ok(Lines::of(self.send(request).await?))
     }
 
     async fn answer<T: DeserializeOwned>(
@@ -204,28 +215,37 @@ fn problem(status: StatusCode, body: &[u8]) -> ProblemView {
     })
 }
 
-/// A stream of notices.
+/// An answer that comes line by line, each a JSON value.
 #[derive(Debug)]
-pub struct Notices {
+pub struct Lines<T> {
     body: Incoming,
     rest: Vec<u8>,
+    of: PhantomData<T>,
 }
 
-impl Notices {
-    /// The next notice; `None` when the node has stopped.
+impl<T: DeserializeOwned> Lines<T> {
+    fn of(response: Response<Incoming>) -> Self {
+        Self {
+            body: response.into_body(),
+            rest: Vec::new(),
+            of: PhantomData,
+        }
+    }
+
+    /// The next line; `None` when the answer has ended, or the node has stopped.
     ///
     /// # Errors
     ///
-    /// [`ClientError`] if the connection broke or a notice cannot be read.
-    pub async fn next(&mut self) -> Result<Option<NoticeView>, ClientError> {
+    /// [`ClientError`] if the connection broke or a line cannot be read.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
-                let notice = serde_json::from_slice(&line).map_err(|error| unreadable(&error))?;
-                return Ok(Some(notice));
+                let line = serde_json::from_slice(&line).map_err(|error| unreadable(&error))?;
+                return Ok(Some(line));
             }
-            if self.rest.len() > LONGEST_NOTICE {
-                return Err(ClientError::Unreadable("a notice is too long".to_owned()));
+            if self.rest.len() > LONGEST_LINE {
+                return Err(ClientError::Unreadable("a line is too long".to_owned()));
             }
             match self.body.frame().await {
                 None => return Ok(None),

@@ -24,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, evidence, preview, quarantine, records, register, scores, status, trust, watch,
+        acts, backup, evidence, preview, quarantine, records, register, scores, status, trust,
+        watch,
     },
 };
-use crate::{core::Core, desk::Desk, runtime::Reloader};
+use crate::{core::Core, desk::Desk, runtime::Reloader, store::SqliteStore};
 
 /// The most bytes of a request's body: a year of declarations packs into a tenth of it.
 const MOST_BODY: usize = 256 << 20;
@@ -113,6 +114,8 @@ pub struct Admin {
     pub core: Arc<Core>,
     /// The scoring desk.
     pub desk: Arc<Desk>,
+    /// Holds both files of the store for a backup.
+    pub store: Arc<SqliteStore>,
     /// Takes up a changed register or policy.
     pub reloader: Arc<Reloader>,
     /// Ends streams when the node stops.
@@ -181,6 +184,7 @@ fn router(admin: Admin) -> Router {
         .route("/v1/freshness", post(trust::freshness))
         .route("/v1/suspensions", post(trust::suspension))
         .route("/v1/acts", post(acts::act))
+        .route("/v1/backup", post(backup::take))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .with_state(admin)

@@ -14,6 +14,7 @@ pub mod exit;
 pub mod output;
 pub mod place;
 
+mod backup;
 mod bench;
 mod check;
 mod completions;
@@ -58,8 +59,8 @@ Portcullis exchanges signed records between customs, police and port authorities
 authority's own consignments against what it has lawfully received.
 
 Each authority runs a node of its own. Most commands speak to a running node through its socket; \
-`init`, `doctor`, `federation`, `tls`, `check`, `explain`, `policy check`, `completions` and `man` \
-need none.";
+`init`, `doctor`, `federation`, `tls`, `backup`, `restore`, `check`, `explain`, `policy check`, \
+`completions` and `man` need none.";
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 denied by policy, role or signature; 3 invalid input; \
@@ -111,6 +112,8 @@ enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Tls(tls::TlsCommand),
     Run(run::Run),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Demo(demo::Demo),
     /// Measure what an exchange costs on this machine
     #[command(subcommand, arg_required_else_help = true)]
@@ -214,6 +217,8 @@ impl Command {
             Self::Federation(command) => command.run(session),
             Self::Tls(command) => command.run(session),
             Self::Run(command) => command.run(session),
+            Self::Backup(command) => command.run(session),
+            Self::Restore(command) => command.run(session),
             Self::Demo(command) => command.run(session),
             Self::Bench(bench::BenchCommand::Exchange(command)) => command.run(session),
             Self::Bench(bench::BenchCommand::Worker(command)) => command.run(session),

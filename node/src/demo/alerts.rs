@@ -31,10 +31,10 @@ use crate::admin::{
     act::Action,
     api::{
         act::{DraftsView, PublishedView},
-        notice::WhatView,
+        notice::{NoticeView, WhatView},
         preview::PreviewView,
     },
-    client::Notices,
+    client::Lines,
 };
 
 /// How long one alert may take.
@@ -209,7 +209,7 @@ async fn listen(
     Ok((receiver, listeners))
 }
 
-async fn forward(node: String, mut notices: Notices, heard: Sender<Heard>) {
+async fn forward(node: String, mut notices: Lines<NoticeView>, heard: Sender<Heard>) {
     while let Ok(Some(notice)) = notices.next().await {
         let heard_now = Heard {
             node: node.clone(),

@@ -67,7 +67,7 @@ use crate::{
 };
 
 /// The file of a home that says what a consignment is.
-const SCHEMA_FILE: &str = "schema.toml";
+pub(crate) const SCHEMA_FILE: &str = "schema.toml";
 
 /// The schema of a node that has no file of its own.
 pub const SHIPPED_SCHEMA: &str = include_str!("../../../data/customs-kr/schema.toml");

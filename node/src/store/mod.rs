@@ -31,7 +31,10 @@ pub use rows::{
     HeldItem, HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage,
     UndeliveredRow,
 };
-pub use sqlite::SqliteStore;
+pub use sqlite::{
+    Contents, Copied, KEYS_FILE, MAIN_FILE, PositionRow, Snapshot, SqliteStore, examine, look,
+    mark_restored,
+};
 pub use write::{
     Act, DecisionNote, Event, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration,
     Part, Settle, Write, Written,

@@ -10,6 +10,7 @@ mod binary;
 mod certificates_openssl;
 mod cli;
 mod corpus;
+mod federation_backup;
 mod federation_bench;
 mod federation_cli;
 mod federation_delivery;

@@ -4,6 +4,7 @@
 //! `TryFrom`, once and here. Both sides of the socket use these, and `--json` prints them.
 
 pub mod act;
+pub mod backup;
 pub mod draft;
 pub mod marking;
 pub mod notice;

@@ -1,6 +1,7 @@
 //! What each request does. Handlers translate; the core, the desk and the store do the work.
 
 pub(super) mod acts;
+pub(super) mod backup;
 pub(super) mod consultation;
 pub(super) mod evidence;
 mod gates;

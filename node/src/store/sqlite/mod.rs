@@ -32,9 +32,10 @@ mod records;
 mod registry;
 mod schema;
 mod sent;
+mod snapshot;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -48,11 +49,13 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
+pub use self::snapshot::{Contents, Copied, PositionRow, Snapshot, examine, look, mark_restored};
 use self::{
     checkpoint::Checkpointer,
     group::{Group, WriteSide},
     index::Index,
     reader::{Pool, Reader},
+    snapshot::Turnstile,
 };
 use super::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactRow, ForkRow, HeldItem,
@@ -61,18 +64,21 @@ use super::{
 };
 
 /// The main database's file name.
-const MAIN_FILE: &str = "store.db";
+pub const MAIN_FILE: &str = "store.db";
 /// The key table's file name.
-const KEYS_FILE: &str = "keys.db";
+pub const KEYS_FILE: &str = "keys.db";
 
 /// A store in a folder.
 pub struct SqliteStore {
     vault: Vault,
     /// Guards the write connections: there is one writer.
     writer: Mutex<WriteSide>,
+    /// Lets whoever takes a snapshot in between two commits.
+    turnstile: Turnstile,
     readers: Pool,
     index: Index,
     checkpointer: Checkpointer,
+    dir: PathBuf,
 }
 
 impl SqliteStore {
@@ -100,7 +106,9 @@ impl SqliteStore {
             checkpointer: Checkpointer::start(dir)?,
             vault,
             writer: Mutex::new(WriteSide::new(main, keys)?),
+            turnstile: Turnstile::default(),
             readers: Pool::new(dir),
+            dir: dir.to_owned(),
         })
     }
 
@@ -111,7 +119,31 @@ impl SqliteStore {
     ///
     /// [`StoreError`] if they cannot be looked through.
     pub fn verify_files(&self) -> Result<Vec<String>, StoreError> {
-        self.read(schema::findings)
+        self.read(|reader| schema::findings(reader.connection))
+    }
+
+    /// Holds both files as they are between two commits, to be copied while commits go on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let snapshot = Snapshot::open(&self.dir)?;
+        self.turnstile.between(|| {
+            let _side = self.write_side();
+            snapshot.begin()
+        })?;
+        Ok(snapshot)
+    }
+
+    /// When the backup was made that this store was restored from, if it has not started a
+    /// generation of its own since.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn restored_from(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|reader| reader.restored_from())
     }
 
     fn write_side(&self) -> MutexGuard<'_, WriteSide> {
@@ -124,6 +156,7 @@ impl SqliteStore {
         next: &mut dyn FnMut() -> Option<Vec<Write>>,
         results: &mut Vec<Result<Vec<Written>, StoreError>>,
     ) -> Result<(), StoreError> {
+        self.turnstile.pass();
         let mut side = self.write_side();
         let mut group = Group::begin(&side, &self.vault, &self.index)?;
         while let Some(job) = next() {

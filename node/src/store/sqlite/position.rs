@@ -286,6 +286,10 @@ impl Group<'_> {
             "UPDATE meta SET value = ?1 WHERE name = 'generation'",
             [generation.as_bytes()],
         )?;
+        self.run(
+            "UPDATE OR REPLACE meta SET name = 'reconciling' WHERE name = 'restored'",
+            [],
+        )?;
         self.run("DELETE FROM sent_position", [])?;
         self.run("UPDATE witness SET whole = 0", [])?;
         self.event(&Event {

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Du
 use aws_lc_rs::rand;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
 
-use super::{KEYS_FILE, MAIN_FILE, reader::Reader};
+use super::{KEYS_FILE, MAIN_FILE};
 use crate::store::{StoreError, crypt::Vault};
 
 /// The steps from an empty file to the newest format; the format is their number.
@@ -91,55 +91,64 @@ pub(super) fn readable(dir: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// What is wrong with the files, in words.
-pub(super) fn findings(reader: &Reader<'_>) -> Result<Vec<String>, StoreError> {
+/// What is wrong with the files, in words; the key table is attached as `keys`.
+pub(super) fn findings(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let mut findings = Vec::new();
     for (schema, file) in [("main", MAIN_FILE), ("keys", KEYS_FILE)] {
-        let check = format!("PRAGMA {schema}.quick_check(20)");
-        for line in texts(reader, &check)?
-            .into_iter()
-            .filter(|line| line != "ok")
-        {
-            findings.push(format!("`{file}`: {line}"));
-        }
+        findings.extend(torn(connection, schema, file, "quick_check")?);
     }
-    for table in texts(
-        reader,
+    findings.extend(dangling(connection)?);
+    findings.extend(keyless(connection)?);
+    Ok(findings)
+}
+
+/// What SQLite finds wrong with a file by `check`, one of its own.
+pub(super) fn torn(
+    connection: &Connection,
+    schema: &str,
+    file: &str,
+    check: &str,
+) -> Result<Vec<String>, StoreError> {
+    let lines = texts(connection, &format!("PRAGMA {schema}.{check}(20)"))?;
+    let wrong = lines.into_iter().filter(|line| line != "ok");
+    Ok(wrong.map(|line| format!("`{file}`: {line}")).collect())
+}
+
+/// Rows of the main database that refer to nothing.
+pub(super) fn dangling(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let tables = texts(
+        connection,
         "SELECT DISTINCT \"table\" FROM pragma_foreign_key_check",
-    )? {
-        findings.push(format!(
-            "`{MAIN_FILE}`: a row of `{table}` refers to nothing"
-        ));
-    }
+    )?;
+    let named = |table| format!("`{MAIN_FILE}`: a row of `{table}` refers to nothing");
+    Ok(tables.into_iter().map(named).collect())
+}
+
+/// Things in the main database without a key.
+pub(super) fn keyless(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut findings = Vec::new();
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     for table in ["held", "consignment", "score"] {
-        let count: i64 = reader.connection.query_row(
-            &format!(
-                "SELECT count(*) FROM {table} WHERE key NOT IN (SELECT n FROM keys.wrapped_key)"
-            ),
-            [],
-            |row| row.get(0),
-        )?;
+        let count = count(&format!(
+            "SELECT count(*) FROM {table} WHERE key NOT IN (SELECT n FROM keys.wrapped_key)"
+        ))?;
         if count > 0 {
             findings.push(format!(
                 "`{KEYS_FILE}`: {count} rows of `{table}` have no key"
             ));
         }
     }
-    let keyless: i64 = reader.connection.query_row(
-        "SELECT count(*) FROM pack WHERE n NOT IN (SELECT n FROM keys.pack_key)",
-        [],
-        |row| row.get(0),
-    )?;
-    if keyless > 0 {
+    let packs = count("SELECT count(*) FROM pack WHERE n NOT IN (SELECT n FROM keys.pack_key)")?;
+    if packs > 0 {
         findings.push(format!(
-            "`{KEYS_FILE}`: {keyless} packs of records have no keys"
+            "`{KEYS_FILE}`: {packs} packs of records have no keys"
         ));
     }
     Ok(findings)
 }
 
-fn texts(reader: &Reader<'_>, sql: &str) -> Result<Vec<String>, StoreError> {
-    let mut statement = reader.connection.prepare(sql)?;
+fn texts(connection: &Connection, sql: &str) -> Result<Vec<String>, StoreError> {
+    let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -213,7 +222,7 @@ fn migrate(connection: &Connection, steps: &[&str]) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn meta(connection: &Connection, name: &str) -> Result<Vec<u8>, StoreError> {
+pub(super) fn meta(connection: &Connection, name: &str) -> Result<Vec<u8>, StoreError> {
     connection
         .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
             row.get(0)
@@ -237,7 +246,7 @@ fn sync_folder(dir: &Path) -> Result<(), StoreError> {
         .map_err(|source| file_error(dir, source))
 }
 
-fn file_error(path: &Path, source: std::io::Error) -> StoreError {
+pub(super) fn file_error(path: &Path, source: std::io::Error) -> StoreError {
     StoreError::File {
         path: path.display().to_string(),
         source: Arc::new(source),
@@ -245,7 +254,7 @@ fn file_error(path: &Path, source: std::io::Error) -> StoreError {
 }
 
 /// SQLite takes the path of an attached file as UTF-8.
-fn path_text(path: &Path) -> Result<&str, StoreError> {
+pub(super) fn path_text(path: &Path) -> Result<&str, StoreError> {
     let not_utf8 = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not UTF-8");
     path.to_str().ok_or_else(|| file_error(path, not_utf8()))
 }

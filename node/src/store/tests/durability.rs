@@ -9,7 +9,9 @@ use portcullis_protocol::{
 use rusqlite::Connection;
 
 use super::{fixture::*, key};
-use crate::store::{SqliteStore, Store, Write};
+use crate::store::{
+    KEYS_FILE, MAIN_FILE, RecordFilter, Snapshot, SqliteStore, Store, Write, examine,
+};
 
 fn reopened(folder: &Path) -> SqliteStore {
     SqliteStore::open(folder, &key()).unwrap()
@@ -149,4 +151,58 @@ fn readers_see_whole_commits_while_the_writer_replaces() {
         }
         reader.join().unwrap();
     });
+}
+
+/// The files as a snapshot holds them, opened as a store of their own.
+fn copied(snapshot: &Snapshot) -> (tempfile::TempDir, SqliteStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let (main, keys) = (folder.path().join(MAIN_FILE), folder.path().join(KEYS_FILE));
+    snapshot.copy_main(&main, &mut |_| {}).unwrap();
+    snapshot.copy_keys(&keys, &mut |_| {}).unwrap();
+    assert_eq!(examine(&main, Some(&keys)).unwrap(), Vec::<String>::new());
+    let store = reopened(folder.path());
+    (folder, store)
+}
+
+#[test]
+fn a_snapshot_is_of_one_commit_whatever_is_committed_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let records: Vec<_> = (0..60).map(|_| police.record(Kind::Indicator)).collect();
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for record in &records {
+                publish(&store, std::slice::from_ref(record));
+            }
+        });
+        while !writing.is_finished() {
+            let snapshot = store.snapshot().unwrap();
+            let (_folder, copy) = copied(&snapshot);
+            let held = copy.records(&RecordFilter::default()).unwrap();
+            // Each in a commit of its own: a prefix of them, and each opens.
+            assert_eq!(copy.log_end().unwrap(), held.len() as u64 * 32);
+            for (held, record) in held.iter().rev().zip(&records) {
+                assert_eq!(&police.verify(&held.sealed).unwrap(), record);
+            }
+        }
+    });
+    let before = store.snapshot().unwrap();
+    let late = police.record(Kind::Alert);
+    publish(&store, std::slice::from_ref(&late));
+    let (_folder, copy) = copied(&before);
+    assert_eq!(copy.records(&RecordFilter::default()).unwrap().len(), 60);
+    assert!(copy.record(&late.id()).unwrap().is_none());
+}
+
+#[test]
+fn a_folder_that_nobody_has_open_is_snapshot_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let record = Originator::new(1).record(Kind::Indicator);
+    publish(&store, std::slice::from_ref(&record));
+    drop(store);
+    let snapshot = Snapshot::of_folder(folder.path()).unwrap();
+    let (_folder, copy) = copied(&snapshot);
+    assert!(copy.record(&record.id()).unwrap().is_some());
 }
