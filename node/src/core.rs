@@ -446,10 +446,11 @@ impl Core {
         }
         let decider = self.decider();
         let mut entropy = SystemEntropy::default();
+        let mut verification = decider.verification(sealer.now);
         let mut verified = Vec::new();
         for batch in batches {
             for sealed in sealer.seal(batch, &mut entropy)? {
-                verified.push(decider.verify_arriving(&sealed, sealer.now)?);
+                verified.push(verification.arriving(&sealed)?);
             }
         }
         Ok(verified)

@@ -13,6 +13,7 @@ use lru::LruCache;
 use portcullis_policy::{Engine, Facts, FormDecision, Holding, Permit, Roster};
 use portcullis_protocol::{
     identifiers::{AuthorityId, NodeId},
+    merkle::KnownNodes,
     record::Form,
     register::{Archive, Register, VerifiedRegister},
     rules::Rule,
@@ -182,10 +183,10 @@ impl Decider {
 
     /// Decides what of a record that `peer` delivered is taken in.
     #[must_use]
-    pub fn admit(&self, record: &VerifiedRecord, peer: &NodeId, now: Timestamp) -> Admission {
-        let holding = self.holding(record, Some(peer), now);
-        match holding.admission() {
-            Ok(request) => admission(record, &self.engine.decide(&request)),
+    pub fn admit(&self, record: VerifiedRecord, peer: &NodeId, now: Timestamp) -> Admission {
+        let holding = self.holding(&record, Some(peer), now);
+        match holding.admission().map(|asked| self.engine.decide(&asked)) {
+            Ok(decision) => admission(record, &decision),
             Err(unknown) => {
                 tracing::warn!(%unknown, "a record is not admitted");
                 Admission::Denied {
@@ -193,6 +194,16 @@ impl Decider {
                     note: DecisionNote::default(),
                 }
             }
+        }
+    }
+
+    /// Verifies records one after the other.
+    #[must_use]
+    pub const fn verification(&self, now: Timestamp) -> Verification<'_> {
+        Verification {
+            decider: self,
+            now,
+            met: Vec::new(),
         }
     }
 
@@ -206,7 +217,7 @@ impl Decider {
         sealed: &SealedRecord,
         now: Timestamp,
     ) -> Result<VerifiedRecord, Refusal> {
-        self.verify(sealed, now, Occasion::Arriving)
+        self.verification(now).arriving(sealed)
     }
 
     /// Verifies a record that is held: its key may have ended since it was admitted, or its
@@ -234,28 +245,7 @@ impl Decider {
         first_seen: Timestamp,
         now: Timestamp,
     ) -> Result<VerifiedRecord, Refusal> {
-        self.verify(sealed, now, Occasion::Held { first_seen })
-    }
-
-    fn verify(
-        &self,
-        sealed: &SealedRecord,
-        now: Timestamp,
-        occasion: Occasion,
-    ) -> Result<VerifiedRecord, Refusal> {
-        // Only the register in force lets anything in; the archive holds what was let in before.
-        let keys: &dyn SealingKeys = match occasion {
-            Occasion::Arriving => self.register(),
-            Occasion::Held { .. } => &self.archive,
-        };
-        let verifier = Verifier {
-            federation: &self.register().federation,
-            keys,
-            now,
-            occasion,
-        };
-        let batch = self.batch(sealed.statement(), &verifier)?;
-        verifier.record(sealed, &batch)
+        self.verification(now).seen(sealed, first_seen)
     }
 
     /// What is remembered was verified on an occasion of either kind, so arrivals, which are
@@ -285,6 +275,119 @@ impl Decider {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 64], Remembered>> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Batches of which something is remembered while records are verified one after the other.
+const BATCHES_MET: usize = 8;
+
+/// Records that are verified one after the other, under one register and at one time: what one of
+/// them shows of their batch is not checked again for the next.
+pub struct Verification<'a> {
+    decider: &'a Decider,
+    now: Timestamp,
+    /// The batches met last, the newest at the end.
+    met: Vec<Met>,
+}
+
+/// A batch whose signature was checked, and what is known of its tree.
+struct Met {
+    statement: Arc<SignedStatement>,
+    batch: Arc<VerifiedBatch>,
+    nodes: KnownNodes,
+}
+
+impl<'a> Verification<'a> {
+    /// Verifies a record that arrives.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn arriving(&mut self, sealed: &SealedRecord) -> Result<VerifiedRecord, Refusal> {
+        self.record(sealed, Occasion::Arriving)
+    }
+
+    /// Verifies a record that was first seen at some time.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn seen(
+        &mut self,
+        sealed: &SealedRecord,
+        first_seen: Timestamp,
+    ) -> Result<VerifiedRecord, Refusal> {
+        self.record(sealed, Occasion::Held { first_seen })
+    }
+
+    /// Checks that a record verified before may still be taken: that its batch's key stands.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the rule it breaks now.
+    pub fn again(&mut self, record: &VerifiedRecord, first_seen: Timestamp) -> Result<(), Refusal> {
+        let verifier = self.verifier(Occasion::Held { first_seen });
+        self.met(record.statement(), &verifier).map(|_| ())
+    }
+
+    fn record(
+        &mut self,
+        sealed: &SealedRecord,
+        occasion: Occasion,
+    ) -> Result<VerifiedRecord, Refusal> {
+        let verifier = self.verifier(occasion);
+        let met = self.met(sealed.statement(), &verifier)?;
+        verifier.record_among(sealed, &met.batch, &mut met.nodes)
+    }
+
+    /// Only the register in force lets anything in; the archive holds what was let in before.
+    fn verifier(&self, occasion: Occasion) -> Verifier<'a> {
+        let keys: &dyn SealingKeys = match occasion {
+            Occasion::Arriving => self.decider.register(),
+            Occasion::Held { .. } => &self.decider.archive,
+        };
+        Verifier {
+            federation: &self.decider.register().federation,
+            keys,
+            now: self.now,
+            occasion,
+        }
+    }
+
+    fn met(
+        &mut self,
+        statement: &Arc<SignedStatement>,
+        verifier: &Verifier<'_>,
+    ) -> Result<&mut Met, Refusal> {
+        let is_it = |met: &Met| Arc::ptr_eq(&met.statement, statement);
+        let at = if let Some(at) = self.met.iter().rposition(is_it) {
+            at
+        } else {
+            let met = self.meet(statement, verifier)?;
+            if self.met.len() >= BATCHES_MET {
+                self.met.remove(0);
+            }
+            self.met.push(met);
+            self.met.len() - 1
+        };
+        // It was found or pushed just now.
+        let lost = || Refusal::new(Rule::BatchStatement, "it was lost while it was checked");
+        let met = self.met.get_mut(at).ok_or_else(lost)?;
+        verifier.check_again(&met.batch)?;
+        Ok(met)
+    }
+
+    fn meet(
+        &self,
+        statement: &Arc<SignedStatement>,
+        verifier: &Verifier<'_>,
+    ) -> Result<Met, Refusal> {
+        let batch = self.decider.batch(statement, verifier)?;
+        Ok(Met {
+            statement: Arc::clone(statement),
+            nodes: batch.nodes(),
+            batch,
+        })
     }
 }
 
@@ -325,8 +428,16 @@ impl Release {
     /// The record in the form that may be sent to `receiver`; `None` if nothing may. The permit
     /// is checked once more against what is about to leave.
     #[must_use]
-    pub fn apply(&self, record: &VerifiedRecord, receiver: &AuthorityId) -> Option<VerifiedRecord> {
-        let released = record.withhold(self.form()).ok()?;
+    pub fn apply(
+        &self,
+        record: &Arc<VerifiedRecord>,
+        receiver: &AuthorityId,
+    ) -> Option<Arc<VerifiedRecord>> {
+        let released = if self.form() == record.form() {
+            Arc::clone(record)
+        } else {
+            Arc::new(record.withhold(self.form()).ok()?)
+        };
         let covered = self
             .permit
             .as_ref()
@@ -354,21 +465,37 @@ pub enum Admission {
     },
     /// A person decides.
     Held {
+        /// The record as it was delivered.
+        record: Box<VerifiedRecord>,
         /// How the decision is noted.
         note: DecisionNote,
     },
 }
 
-fn admission(record: &VerifiedRecord, decision: &FormDecision) -> Admission {
+fn admission(record: VerifiedRecord, decision: &FormDecision) -> Admission {
     let note = note(decision);
-    match (decision.rule(), record.withhold(decision.opened())) {
-        (None, Ok(record)) => Admission::Admitted {
+    match decision.rule() {
+        None => admitted(record, decision.opened(), note),
+        Some(Rule::PolicyHeld) => Admission::Held {
             record: Box::new(record),
             note,
         },
-        (Some(Rule::PolicyHeld), _) => Admission::Held { note },
-        (Some(rule), _) => Admission::Denied { rule, note },
-        (None, Err(_)) => Admission::Denied {
+        Some(rule) => Admission::Denied { rule, note },
+    }
+}
+
+fn admitted(record: VerifiedRecord, form: Form, note: DecisionNote) -> Admission {
+    let admitted = if form == record.form() {
+        Ok(record)
+    } else {
+        record.withhold(form)
+    };
+    match admitted {
+        Ok(record) => Admission::Admitted {
+            record: Box::new(record),
+            note,
+        },
+        Err(_) => Admission::Denied {
             rule: Rule::PolicyError,
             note,
         },

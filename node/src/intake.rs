@@ -16,7 +16,7 @@ use portcullis_protocol::{
 
 use crate::{
     config::Exercises,
-    decide::{Admission, Decider},
+    decide::{Admission, Decider, Verification},
     gate::Gates,
     store::{DecisionNote, Intake, IntakeItem, Judgement, Part},
 };
@@ -43,13 +43,14 @@ impl Judge<'_> {
     /// Judges every item of a frame.
     #[must_use]
     pub fn judge(&self, frame: &ReceivedFrame) -> Intake {
+        let mut verification = self.decider.verification(self.now);
         let items = frame
             .records
             .iter()
             .map(|record| IntakeItem {
                 id: record.id(),
                 form: record.claimed_form(),
-                judgement: self.item(record),
+                judgement: self.item(record, &mut verification),
             })
             .collect();
         Intake {
@@ -63,8 +64,8 @@ impl Judge<'_> {
         }
     }
 
-    fn item(&self, sealed: &SealedRecord) -> Judgement {
-        match self.verified(sealed) {
+    fn item(&self, sealed: &SealedRecord, verification: &mut Verification<'_>) -> Judgement {
+        match self.verified(sealed, verification) {
             Ok(record) => self.admission(record),
             Err(refusal) if is_of_ended_key(&refusal) => self.late(sealed, &refusal),
             Err(refusal) => refused(&refusal),
@@ -101,8 +102,12 @@ impl Judge<'_> {
         }
     }
 
-    fn verified(&self, sealed: &SealedRecord) -> Result<VerifiedRecord, Refusal> {
-        let record = self.decider.verify_arriving(sealed, self.now)?;
+    fn verified(
+        &self,
+        sealed: &SealedRecord,
+        verification: &mut Verification<'_>,
+    ) -> Result<VerifiedRecord, Refusal> {
+        let record = verification.arriving(sealed)?;
         self.check(&record)?;
         Ok(record)
     }
@@ -128,7 +133,7 @@ impl Judge<'_> {
     }
 
     fn admission(&self, record: VerifiedRecord) -> Judgement {
-        match self.decider.admit(&record, self.peer, self.now) {
+        match self.decider.admit(record, self.peer, self.now) {
             Admission::Admitted { record, note } => Judgement::Admit {
                 record: *record,
                 note,
@@ -138,8 +143,8 @@ impl Judge<'_> {
                 note: _,
             } => Judgement::RefuseForNow { rule },
             Admission::Denied { rule, note } => Judgement::Refuse { rule, note },
-            Admission::Held { note } => Judgement::Hold {
-                record,
+            Admission::Held { record, note } => Judgement::Hold {
+                record: *record,
                 rule: Rule::PolicyHeld,
                 note,
             },
@@ -323,7 +328,7 @@ mod tests {
             exercises: Exercises::Refused,
             now: NOW,
         };
-        judge.item(record)
+        judge.item(record, &mut judge.decider.verification(NOW))
     }
 
     #[test]

@@ -104,13 +104,99 @@ fn parent(left: &Digest, right: &Digest) -> Digest {
 pub fn root_from_path(leaf: Digest, position: usize, path: &[Digest]) -> Digest {
     path.iter()
         .enumerate()
-        .fold(leaf, |node, (height, sibling)| {
-            if (position >> height) & 1 == 0 {
-                parent(&node, sibling)
-            } else {
-                parent(sibling, &node)
-            }
+        .fold(leaf, |node, (level, sibling)| {
+            step(node, *sibling, position, level)
         })
+}
+
+/// The node above `node`, which stands on this level above `position`.
+fn step(node: Digest, sibling: Digest, position: usize, level: usize) -> Digest {
+    if (position >> level) & 1 == 0 {
+        parent(&node, &sibling)
+    } else {
+        parent(&sibling, &node)
+    }
+}
+
+/// The nodes of one tree that are known to lead to its root, learned from the paths of its leaves.
+///
+/// A path that leads to the root proves every node on it and beside it. The leaves of a whole
+/// batch, one after the other, so cost one hash each instead of one for each level.
+#[derive(Debug, Clone)]
+pub struct KnownNodes {
+    root: Digest,
+    height: usize,
+    /// The root at 1, the two below it at 2 and 3, and so on; made when the first path is learned.
+    nodes: Vec<Option<Digest>>,
+}
+
+impl KnownNodes {
+    /// Nothing is known of the tree with this root and a power of two of leaves but its root.
+    #[must_use]
+    pub const fn new(root: Digest, size: usize) -> Self {
+        Self {
+            root,
+            height: size.trailing_zeros() as usize,
+            nodes: Vec::new(),
+        }
+    }
+
+    /// Whether `leaf` at `position` and its siblings lead to the root, as [`root_from_path`] says;
+    /// no sibling goes unchecked. The caller has checked that the path has as many siblings as
+    /// the tree has levels, and that `position` lies within it.
+    pub fn leads(&mut self, leaf: Digest, position: usize, path: &[Digest]) -> bool {
+        let mut node = leaf;
+        let mut climbed = Vec::with_capacity(path.len());
+        for (level, sibling) in path.iter().enumerate() {
+            if let Some(known) = self.known(position, level) {
+                return known == node && self.knows_beside(position, level, path) && {
+                    self.learn(position, &climbed);
+                    true
+                };
+            }
+            climbed.push((node, *sibling));
+            node = step(node, *sibling, position, level);
+        }
+        let leads = node == self.root;
+        if leads {
+            self.learn(position, &climbed);
+        }
+        leads
+    }
+
+    /// Where the node above `position` stands on this level.
+    const fn place(&self, position: usize, level: usize) -> usize {
+        (1 << (self.height - level)) + (position >> level)
+    }
+
+    fn known(&self, position: usize, level: usize) -> Option<Digest> {
+        let place = self.place(position, level);
+        self.nodes.get(place).copied().flatten()
+    }
+
+    /// Whether the siblings from this level on are those that are known: what leads to the root
+    /// has all of its way known.
+    fn knows_beside(&self, position: usize, level: usize, path: &[Digest]) -> bool {
+        let rest = path.iter().enumerate().skip(level);
+        rest.into_iter().all(|(level, sibling)| {
+            let place = self.place(position, level) ^ 1;
+            self.nodes.get(place) == Some(&Some(*sibling))
+        })
+    }
+
+    fn learn(&mut self, position: usize, climbed: &[(Digest, Digest)]) {
+        if self.nodes.is_empty() {
+            self.nodes.resize(2 << self.height, None);
+        }
+        for (level, (node, sibling)) in climbed.iter().enumerate() {
+            let place = self.place(position, level);
+            for (place, digest) in [(place, node), (place ^ 1, sibling)] {
+                if let Some(known) = self.nodes.get_mut(place) {
+                    *known = Some(*digest);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +223,42 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_known_says_of_every_path_what_hashing_says() {
+        for size in [1, 2, 8, 64] {
+            let leaves = leaves(size);
+            let tree = Tree::new(leaves.clone()).unwrap();
+            let mut known = KnownNodes::new(tree.root(), size);
+            // Backwards and then forwards, each leaf with every sibling changed once and as it is.
+            for position in (0..size).rev().chain(0..size) {
+                let path = tree.path(position);
+                for level in 0..path.len() {
+                    let mut changed = path.clone();
+                    changed[level] = Digest::labelled("other", &[]);
+                    assert!(!known.leads(leaves[position], position, &changed));
+                }
+                let other = Digest::labelled("no leaf", &[]);
+                assert!(!known.leads(other, position, &path));
+                if size > 1 {
+                    assert!(!known.leads(leaves[position], position ^ 1, &path));
+                }
+                assert!(known.leads(leaves[position], position, &path));
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_teaches_nothing() {
+        let leaves = leaves(4);
+        let tree = Tree::new(leaves.clone()).unwrap();
+        let mut known = KnownNodes::new(tree.root(), 4);
+        let forged = Digest::labelled("forged", &[]);
+        assert!(!known.leads(forged, 0, &tree.path(0)));
+        assert!(!known.leads(forged, 0, &tree.path(0)));
+        let beside = [forged, tree.path(1)[1]];
+        assert!(!known.leads(leaves[1], 1, &beside));
     }
 
     #[test]

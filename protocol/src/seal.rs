@@ -215,10 +215,23 @@ const fn sections_of(kind: Kind) -> (&'static [SectionTag], &'static [SectionTag
 }
 
 /// A record in some form as it travels and is kept: nothing about it has been checked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct SealedRecord {
     pub(crate) record: wire::Record,
     pub(crate) statement: Arc<SignedStatement>,
+    /// What the header's bytes say, if they were read already: when they were sealed here.
+    pub(crate) header: Option<Arc<Header>>,
+}
+
+impl PartialEq for SealedRecord {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            record,
+            statement,
+            header: _,
+        } = self;
+        *record == other.record && *statement == other.statement
+    }
 }
 
 impl SealedRecord {
@@ -226,7 +239,11 @@ impl SealedRecord {
     /// record's `batch` field says which of a frame's statements that is and is ignored here.
     #[must_use]
     pub const fn new(record: wire::Record, statement: Arc<SignedStatement>) -> Self {
-        Self { record, statement }
+        Self {
+            record,
+            statement,
+            header: None,
+        }
     }
 
     /// The id that the header has, whether or not anything else about it is right.
@@ -298,9 +315,11 @@ impl Sealer<'_> {
                 .iter()
                 .flat_map(|digest| *digest.as_bytes())
                 .collect::<Vec<u8>>();
+            let (record, header) = sheet.into_wire(place, path);
             SealedRecord {
-                record: sheet.into_wire(place, path),
+                record,
                 statement: Arc::clone(&statement),
+                header: Some(header),
             }
         });
         Ok(records.collect())
@@ -333,13 +352,18 @@ impl Sealer<'_> {
                 .unwrap_or_else(|| RootTag::from_bytes(random(entropy))),
             sections: table.entries,
         };
-        let sheet = Sheet {
-            header: wire::Header::from(&header).encode_to_vec().into(),
+        let bytes = Bytes::from(wire::Header::from(&header).encode_to_vec());
+        check_size(&bytes, &table.sections)?;
+        let read = read_header(&bytes)?;
+        if read != header {
+            return Err(SealError::Lossy);
+        }
+        Ok(Sheet {
+            header: bytes,
+            read: Arc::new(read),
             sections: table.sections,
             blind: random(entropy),
-        };
-        sheet.check(&header)?;
-        Ok(sheet)
+        })
     }
 
     fn statement(&self, tree: &Tree) -> Result<SignedStatement, SealError> {
@@ -361,35 +385,34 @@ impl Sealer<'_> {
 /// A record without its place in a batch.
 struct Sheet {
     header: Bytes,
+    /// What the header says, as it was read back.
+    read: Arc<Header>,
     sections: Vec<Section>,
     blind: [u8; 16],
 }
 
 impl Sheet {
-    /// Nothing is signed that a receiver would refuse or read as something else.
-    fn check(&self, header: &Header) -> Result<(), SealError> {
-        let bodies = self.sections.iter().map(|section| section.body.len());
-        let bytes = bodies.fold(self.header.len(), usize::saturating_add);
-        if bytes > MAX_RECORD_BYTES {
-            return Err(SealError::TooLarge(bytes));
-        }
-        if read_header(&self.header)? == *header {
-            Ok(())
-        } else {
-            Err(SealError::Lossy)
-        }
-    }
-
-    fn into_wire(self, leaf: usize, path: Vec<u8>) -> wire::Record {
-        wire::Record {
+    fn into_wire(self, leaf: usize, path: Vec<u8>) -> (wire::Record, Arc<Header>) {
+        let record = wire::Record {
             header: self.header,
             sections: self.sections.iter().map(wire::Section::from).collect(),
             batch: 0,
             blind: Bytes::copy_from_slice(&self.blind),
             leaf: u32::try_from(leaf).unwrap_or(u32::MAX),
             path: path.into(),
-        }
+        };
+        (record, self.read)
     }
+}
+
+/// A record that fits no frame is not signed.
+fn check_size(header: &Bytes, sections: &[Section]) -> Result<(), SealError> {
+    let bodies = sections.iter().map(|section| section.body.len());
+    let bytes = bodies.fold(header.len(), usize::saturating_add);
+    if bytes > MAX_RECORD_BYTES {
+        return Err(SealError::TooLarge(bytes));
+    }
+    Ok(())
 }
 
 /// The leaf of a record in its batch's tree.

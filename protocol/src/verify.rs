@@ -14,7 +14,7 @@ use crate::{
     digest::Digest,
     identifiers::{AuthorityId, FederationId},
     keys::{KeyId, PublicKey},
-    merkle::{MAX_LEAVES, root_from_path},
+    merkle::{KnownNodes, MAX_LEAVES},
     record::{Form, Header, RecordId, Section, SectionTag},
     rules::Rule,
     seal::{Batch, HEADER_VERSION, MAX_RECORD_BYTES, SealedRecord, batch_leaf, check_sections},
@@ -107,6 +107,14 @@ pub struct VerifiedBatch {
     root: Digest,
 }
 
+impl VerifiedBatch {
+    /// Nothing known yet of the tree over the batch's records.
+    #[must_use]
+    pub const fn nodes(&self) -> KnownNodes {
+        KnownNodes::new(self.root, self.tree_size)
+    }
+}
+
 impl Verifier<'_> {
     /// Checks the signature of a batch statement.
     ///
@@ -177,11 +185,29 @@ impl Verifier<'_> {
         sealed: &SealedRecord,
         batch: &VerifiedBatch,
     ) -> Result<VerifiedRecord, Refusal> {
+        self.record_among(sealed, batch, &mut batch.nodes())
+    }
+
+    /// Checks a record of a batch that was checked, one of several: `nodes` are those of
+    /// [`VerifiedBatch::nodes`], and what the others taught of the batch's tree.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] under the first rule the record breaks.
+    pub fn record_among(
+        &self,
+        sealed: &SealedRecord,
+        batch: &VerifiedBatch,
+        nodes: &mut KnownNodes,
+    ) -> Result<VerifiedRecord, Refusal> {
         check_size(sealed)?;
-        let header = read_header(&sealed.record.header)?;
+        let header = match &sealed.header {
+            Some(read) => Arc::clone(read),
+            None => Arc::new(read_header(&sealed.record.header)?),
+        };
         self.check_header(&header, sealed, batch)?;
         let id = RecordId::of_header(&sealed.record.header);
-        check_path(id, &sealed.record, batch)?;
+        check_path(id, &sealed.record, batch, nodes)?;
         let sections = open_sections(&sealed.record.sections, &header)?;
         let form: Form = sections.iter().map(|open| open.section.index).collect();
         if header.cuts_a_group(form) {
@@ -192,7 +218,7 @@ impl Verifier<'_> {
         }
         Ok(VerifiedRecord {
             id,
-            header: Arc::new(header),
+            header,
             sections,
             form,
             sealed: sealed.clone(),
@@ -345,7 +371,12 @@ fn check_size(sealed: &SealedRecord) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_path(id: RecordId, record: &wire::Record, batch: &VerifiedBatch) -> Result<(), Refusal> {
+fn check_path(
+    id: RecordId,
+    record: &wire::Record,
+    batch: &VerifiedBatch,
+    nodes: &mut KnownNodes,
+) -> Result<(), Refusal> {
     let shape = || Refusal::new(Rule::PathShape, format!("tree of {}", batch.tree_size));
     let blind: &[u8; 16] = record.blind.as_ref().try_into().map_err(|_| shape())?;
     let leaf = usize::try_from(record.leaf).map_err(|_| shape())?;
@@ -358,7 +389,7 @@ fn check_path(id: RecordId, record: &wire::Record, batch: &VerifiedBatch) -> Res
         .chunks_exact(32)
         .filter_map(Digest::from_slice)
         .collect();
-    if root_from_path(batch_leaf(blind, id), leaf, &path) == batch.root {
+    if nodes.leads(batch_leaf(blind, id), leaf, &path) {
         Ok(())
     } else {
         Err(Refusal::new(Rule::PathRoot, format!("leaf {leaf}")))

@@ -65,7 +65,7 @@ pub fn plan(
         let is_last = entries.len() < limit;
         let logged: Vec<_> = entries
             .iter()
-            .map(|entry| (entry.sequence, entry.held.sealed.id()))
+            .map(|entry| (entry.sequence, entry.logged.id()))
             .collect();
         let earlier = store.disclosures_to(peer, lane, &logged)?;
         draft.add(entries, earlier);

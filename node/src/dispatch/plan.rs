@@ -1,7 +1,7 @@
 //! What goes into the next frame for a peer: pure, from the record log and policy.
 //!
-//! Every record that comes up is verified again from its bytes, so that nothing leaves that was
-//! changed on disk, and decided on section by section. What policy denies is a ledger row; what
+//! Every record that comes from the disk is verified again from its bytes, so that nothing leaves
+//! that was changed there, and decided on section by section. What policy denies is a ledger row; what
 //! it releases is in the frame and in the ledger. Nothing goes back to where it came from.
 //!
 //! A [`Draft`] takes records in pages until its frame is full, so that no more of them are opened
@@ -27,10 +27,10 @@ use portcullis_protocol::{
 
 pub use super::outgoing::Outgoing;
 use crate::{
-    decide::{Decider, Release},
+    decide::{Decider, Release, Verification},
     store::{
         DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, HeldRecord, LedgerEntry,
-        LogEntry,
+        LogEntry, Logged,
     },
 };
 
@@ -130,16 +130,17 @@ enum Step {
     /// A ledger row says that it is denied.
     Deny(LedgerEntry),
     /// It goes into the frame.
-    Send(Box<VerifiedRecord>, LedgerEntry),
+    Send(Arc<VerifiedRecord>, LedgerEntry),
 }
 
 /// A plan in the making: it takes candidates until its frame is full.
 pub struct Draft<'a> {
     planner: Planner<'a>,
+    verification: Verification<'a>,
     footing: Footing,
     seen: BTreeSet<RecordId>,
     ledger: Vec<LedgerEntry>,
-    records: Vec<VerifiedRecord>,
+    records: Vec<Arc<VerifiedRecord>>,
     /// The log number of the last entry looked at.
     last: Option<u64>,
     bytes: usize,
@@ -151,7 +152,7 @@ impl Draft<'_> {
     /// Takes records whose delivery is tried again; they come before what is new.
     pub fn retry(&mut self, due: Vec<HeldRecord>) {
         for held in due {
-            if !self.consider(None, &held, None) {
+            if !self.consider(None, Logged::Stored(held), None) {
                 return;
             }
         }
@@ -161,9 +162,9 @@ impl Draft<'_> {
     /// of their records to this peer.
     pub fn add(&mut self, entries: Vec<LogEntry>, earlier: Vec<DisclosureRow>) {
         let earlier: BTreeMap<_, _> = earlier.into_iter().map(|row| (row.record, row)).collect();
-        for LogEntry { sequence, held } in entries {
-            let before = earlier.get(&held.sealed.id());
-            if !self.consider(Some(sequence), &held, before) {
+        for LogEntry { sequence, logged } in entries {
+            let before = earlier.get(&logged.id());
+            if !self.consider(Some(sequence), logged, before) {
                 return;
             }
         }
@@ -173,18 +174,18 @@ impl Draft<'_> {
     fn consider(
         &mut self,
         sequence: Option<u64>,
-        held: &HeldRecord,
+        logged: Logged,
         before: Option<&DisclosureRow>,
     ) -> bool {
         if self.is_full {
             return false;
         }
         self.looked_at += 1;
-        let id = held.sealed.id();
+        let id = logged.id();
         // Logged again while it waits for another try: both are the form held now.
         let is_new = !self.seen.contains(&id);
         let step = if is_new {
-            self.planner.step(sequence, held, before)
+            self.step(sequence, logged, before)
         } else {
             Step::Skip
         };
@@ -198,6 +199,57 @@ impl Draft<'_> {
         true
     }
 
+    fn step(
+        &mut self,
+        sequence: Option<u64>,
+        logged: Logged,
+        before: Option<&DisclosureRow>,
+    ) -> Step {
+        let id = logged.id();
+        let (record, source) = match self.verified(logged) {
+            Ok(verified) => verified,
+            Err(refusal) => return Step::Deny(damaged(sequence, id, &refusal)),
+        };
+        let Planner {
+            decider,
+            authority,
+            now,
+            ..
+        } = self.planner;
+        if self.planner.came_from_peer(&record, source.as_ref()) {
+            return Step::Skip;
+        }
+        let release = decider.release(&record, source.as_ref(), &authority.id, now);
+        let form = release.form();
+        let nothing_new = if form.is_empty() {
+            before.is_some_and(|row| is_denied_alike(row, &release))
+        } else {
+            before.is_some_and(|row| is_settled(row, form))
+        };
+        if nothing_new {
+            return Step::Skip;
+        }
+        self.planner.released(sequence, &record, &release)
+    }
+
+    /// The record, and who delivered it. What comes from the disk is verified from its bytes; of
+    /// what was verified and never left memory, only whether its key stands.
+    fn verified(
+        &mut self,
+        logged: Logged,
+    ) -> Result<(Arc<VerifiedRecord>, Option<NodeId>), Refusal> {
+        match logged {
+            Logged::Stored(held) => {
+                let record = self.verification.seen(&held.sealed, held.received_at)?;
+                Ok((Arc::new(record), held.source))
+            }
+            Logged::AtHand { record, since } => {
+                self.verification.again(&record, since)?;
+                Ok((record, None))
+            }
+        }
+    }
+
     fn take(&mut self, step: Step) -> bool {
         match step {
             Step::Skip => {}
@@ -208,7 +260,7 @@ impl Draft<'_> {
                     return false;
                 }
                 self.bytes = bytes;
-                self.records.push(*record);
+                self.records.push(record);
                 self.ledger.push(entry);
             }
         }
@@ -265,6 +317,7 @@ impl Draft<'_> {
     pub fn conclude(self, next_due: Option<Timestamp>) -> Result<Plan, FrameError> {
         let Self {
             planner,
+            verification: _,
             footing,
             seen: _,
             ledger,
@@ -308,6 +361,7 @@ impl<'a> Planner<'a> {
     #[must_use]
     pub fn draft(self, footing: Footing) -> Draft<'a> {
         Draft {
+            verification: self.decider.verification(self.now),
             planner: self,
             footing,
             seen: BTreeSet::new(),
@@ -320,42 +374,17 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn step(
+    /// Nothing goes back to its origin or to who delivered it.
+    fn came_from_peer(&self, record: &VerifiedRecord, source: Option<&NodeId>) -> bool {
+        record.header().origin == self.authority.id || source == Some(self.peer)
+    }
+
+    fn released(
         &self,
         sequence: Option<u64>,
-        held: &HeldRecord,
-        before: Option<&DisclosureRow>,
+        record: &Arc<VerifiedRecord>,
+        release: &Release,
     ) -> Step {
-        let id = held.sealed.id();
-        let record = match self.decider.verify_held(held, self.now) {
-            Ok(record) => record,
-            Err(refusal) => return Step::Deny(damaged(sequence, id, &refusal)),
-        };
-        if self.came_from_peer(held, &record) {
-            return Step::Skip;
-        }
-        let source = held.source.as_ref();
-        let release = self
-            .decider
-            .release(&record, source, &self.authority.id, self.now);
-        let form = release.form();
-        let nothing_new = if form.is_empty() {
-            before.is_some_and(|row| is_denied_alike(row, &release))
-        } else {
-            before.is_some_and(|row| is_settled(row, form))
-        };
-        if nothing_new {
-            return Step::Skip;
-        }
-        self.released(sequence, &record, &release)
-    }
-
-    /// Nothing goes back to its origin or to who delivered it.
-    fn came_from_peer(&self, held: &HeldRecord, record: &VerifiedRecord) -> bool {
-        record.header().origin == self.authority.id || held.source.as_ref() == Some(self.peer)
-    }
-
-    fn released(&self, sequence: Option<u64>, record: &VerifiedRecord, release: &Release) -> Step {
         let form = release.form();
         let entry = LedgerEntry {
             sequence,
@@ -368,7 +397,7 @@ impl<'a> Planner<'a> {
             Some(released) if weight(&released) > MOST_BYTES => {
                 Step::Deny(unfit(sequence, record.id(), Rule::Oversized))
             }
-            Some(released) => Step::Send(Box::new(released), entry),
+            Some(released) => Step::Send(released, entry),
             None => Step::Deny(LedgerEntry {
                 form: Form::EMPTY,
                 withheld: record.form().len(),

@@ -28,8 +28,8 @@ pub use facts::{Fact, FactKind, FactRow};
 pub use key::StoreKey;
 pub use rows::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition, ForkRow,
-    HeldItem, HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage,
-    UndeliveredRow,
+    HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow,
+    Stage, UndeliveredRow,
 };
 pub use sqlite::{
     Contents, Copied, KEYS_FILE, MAIN_FILE, PositionRow, Snapshot, SqliteStore, examine, look,

@@ -1,5 +1,7 @@
 //! What is read: rows in the domain's terms, and which of them are asked for.
 
+use std::sync::Arc;
+
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Answer, Chain, Generation, Lane, Outcome},
@@ -8,6 +10,7 @@ use portcullis_protocol::{
     seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
+    verify::VerifiedRecord,
 };
 
 use super::DecisionNote;
@@ -31,7 +34,41 @@ pub struct LogEntry {
     /// Its number, from 1, without an order across gaps that were rolled back.
     pub sequence: u64,
     /// The record as it is held now.
-    pub held: HeldRecord,
+    pub logged: Logged,
+}
+
+/// A record of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Logged {
+    /// As it was read from the disk: its reader verifies it again.
+    Stored(HeldRecord),
+    /// This authority's own, verified when it was published and in memory since then.
+    AtHand {
+        /// The record.
+        record: Arc<VerifiedRecord>,
+        /// When it was committed here.
+        since: Timestamp,
+    },
+}
+
+impl Logged {
+    /// The record's id.
+    #[must_use]
+    pub fn id(&self) -> RecordId {
+        match self {
+            Self::Stored(held) => held.sealed.id(),
+            Self::AtHand { record, since: _ } => record.id(),
+        }
+    }
+
+    /// The record as it is held.
+    #[must_use]
+    pub fn sealed(&self) -> &SealedRecord {
+        match self {
+            Self::Stored(held) => &held.sealed,
+            Self::AtHand { record, since: _ } => record.sealed(),
+        }
+    }
 }
 
 /// How far dispatch is with one peer in one lane.

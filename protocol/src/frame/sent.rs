@@ -1,6 +1,6 @@
 //! The sending end: records into a signed frame, and the receipt that answers it.
 
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -41,12 +41,13 @@ impl SentFrame {
     /// [`FrameError`] if there are none, too many or too large ones, or the key is no hop key.
     pub fn sign(
         head: FrameHead,
-        records: &[VerifiedRecord],
+        records: &[impl Borrow<VerifiedRecord>],
         key: &SigningKey,
     ) -> Result<Self, FrameError> {
         let items: Vec<_> = records
             .iter()
-            .map(|record| (record.id(), record.form()))
+            .map(Borrow::borrow)
+            .map(|record: &VerifiedRecord| (record.id(), record.form()))
             .collect();
         let root = items_root(&items).ok_or(FrameError::Items(items.len()))?;
         let payload = Bytes::from(frame_payload(&head, items.len(), root).encode_to_vec());
@@ -158,12 +159,15 @@ impl Awaited {
 }
 
 /// Records for the wire, and the distinct statements they belong to.
-fn with_statements(records: &[VerifiedRecord]) -> (Vec<wire::SignedStatement>, Vec<wire::Record>) {
+fn with_statements(
+    records: &[impl Borrow<VerifiedRecord>],
+) -> (Vec<wire::SignedStatement>, Vec<wire::Record>) {
     let mut statements: Vec<&Arc<SignedStatement>> = Vec::new();
     let mut positions = std::collections::HashMap::with_capacity(records.len());
     let records = records
         .iter()
-        .map(|record| {
+        .map(Borrow::borrow)
+        .map(|record: &VerifiedRecord| {
             let statement = record.statement();
             let position = *positions.entry(statement.signature()).or_insert_with(|| {
                 statements.push(statement);

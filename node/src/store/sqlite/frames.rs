@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::{
     dispatch::{Turn, state_name},
     group::Group,
-    pack::{id_at, pack_of, slot_of},
+    pack::{Directory, id_at, pack_of, slot_of},
     sent::{SentItem, SentRow, sent_at, sent_in, sent_rows, write_items},
 };
 use crate::store::{DisclosureState, LedgerEntry, StoreError};
@@ -54,10 +54,11 @@ impl Group<'_> {
     ) -> Result<(Split<'e>, Vec<SentRow>), StoreError> {
         let mut numbered = Vec::with_capacity(entries.len());
         let mut position = 0;
+        let mut at_hand = None;
         for entry in entries {
             numbered.push(Numbered {
                 entry,
-                number: self.number_of(entry)?,
+                number: self.number_of(entry, &mut at_hand)?,
                 position,
             });
             position += u32::from(!entry.form.is_empty());
@@ -81,12 +82,23 @@ impl Group<'_> {
         Ok((split, left))
     }
 
-    fn number_of(&self, entry: &LedgerEntry) -> Result<i64, StoreError> {
+    /// The number of an entry's record; neighbours in the log have their pack's directory in common.
+    fn number_of(
+        &self,
+        entry: &LedgerEntry,
+        at_hand: &mut Option<(i64, Directory)>,
+    ) -> Result<i64, StoreError> {
         let Some(place) = entry.sequence.map(u64::cast_signed) else {
             return self.known(&entry.record);
         };
         let pack = pack_of(place);
-        let number = self.directory_at(place, |all| Some(all.number(pack, slot_of(place))))?;
+        if at_hand.as_ref().is_none_or(|(n, _)| *n != pack) {
+            let directory = self.directory_at(place, |directory| Some(directory.clone()))?;
+            *at_hand = directory.map(|directory| (pack, directory));
+        }
+        let number = at_hand
+            .as_ref()
+            .map(|(n, directory)| directory.number(*n, slot_of(place)));
         number.ok_or(StoreError::Fault("an entry names no place in the log"))
     }
 

@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql, Transaction, Transacti
 
 use super::{
     frames::PackIds,
-    index::{Index, Slice, place_of},
+    index::{Additions, Index, Slice, place_of},
     pack::place,
+    recent::Placed,
     records::Log,
     schema::keys_error,
 };
@@ -80,14 +81,16 @@ pub(super) struct Committed {
     pub(super) retired: Vec<i64>,
     /// The newest ordinal of the disclosure ledger.
     pub(super) ordinal: i64,
-    log: Log,
+    /// Own records that are in the log now.
+    pub(super) published: Vec<Placed>,
+    additions: Additions,
     slice: Slice,
 }
 
 impl Committed {
     /// Lets the index know what is in the log now.
     pub(super) fn tell(&self, index: &Index) {
-        index.add(&self.log.additions);
+        index.add(&self.additions);
         index.written(&self.slice);
     }
 }
@@ -156,7 +159,8 @@ impl<'a> Group<'a> {
         Ok(Committed {
             retired: self.retiring,
             ordinal: self.ordinal,
-            log: self.log,
+            published: self.log.published,
+            additions: self.log.additions,
             slice,
         })
     }
@@ -178,7 +182,7 @@ impl<'a> Group<'a> {
     fn write(&mut self, write: Write) -> Result<Written, StoreError> {
         match write {
             Write::Publish { records, now } => {
-                self.publish(&records, now)?;
+                self.publish(records, now)?;
                 self.close_pack()?;
             }
             Write::Intake(intake) => {

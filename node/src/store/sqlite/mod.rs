@@ -28,6 +28,7 @@ mod packs;
 mod position;
 mod query;
 mod reader;
+mod recent;
 mod records;
 mod registry;
 mod schema;
@@ -55,6 +56,7 @@ use self::{
     group::{Group, WriteSide},
     index::Index,
     reader::{Pool, Reader},
+    recent::Recent,
     snapshot::Turnstile,
 };
 use super::{
@@ -77,6 +79,7 @@ pub struct SqliteStore {
     turnstile: Turnstile,
     readers: Pool,
     index: Index,
+    recent: Recent,
     checkpointer: Checkpointer,
     dir: PathBuf,
 }
@@ -103,6 +106,7 @@ impl SqliteStore {
         let (main, keys) = schema::open(dir, &vault)?;
         Ok(Self {
             index: Index::load(&main, index::FULL)?,
+            recent: Recent::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
             writer: Mutex::new(WriteSide::new(main, keys)?),
@@ -164,6 +168,7 @@ impl SqliteStore {
         }
         let committed = group.commit()?;
         committed.tell(&self.index);
+        self.recent.add(committed.published);
         self.checkpointer.committed();
         side.retired = committed.retired;
         side.ordinal = committed.ordinal;
@@ -213,7 +218,7 @@ impl Store for SqliteStore {
         cursor: u64,
         limit: u32,
     ) -> Result<Vec<LogEntry>, StoreError> {
-        self.read(|reader| reader.outbox(lane, relay, cursor, limit))
+        self.read(|reader| reader.outbox(&self.recent, (lane, relay), cursor, limit))
     }
 
     fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError> {

@@ -18,8 +18,9 @@ use super::{
     pack::{Directory, Opened, Pack, PackRow, SLOTS, pack_of, pack_rows, place, slot_of},
     query::{names, record_id, unsigned},
     reader::Reader,
+    recent::{Placed, Recent},
 };
-use crate::store::{HeldRecord, LogEntry, RecordFilter, Relay, StoreError};
+use crate::store::{HeldRecord, LogEntry, Logged, RecordFilter, Relay, StoreError};
 
 /// Packs kept while records are read one after the other.
 const PACKS_AT_HAND: usize = 4;
@@ -38,6 +39,24 @@ impl Desk {
         self.packs.insert(0, Rc::clone(pack));
         self.packs.truncate(PACKS_AT_HAND);
     }
+}
+
+/// Adds the entries after the cursor.
+fn add_at_hand(
+    records: Vec<Placed>,
+    cursor: i64,
+    limit: usize,
+    entries: &mut Vec<LogEntry>,
+) -> Result<(), StoreError> {
+    for Placed { at, since, record } in records {
+        if at > cursor && entries.len() < limit {
+            entries.push(LogEntry {
+                sequence: unsigned(at)?,
+                logged: Logged::AtHand { record, since },
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Reader<'_> {
@@ -254,16 +273,16 @@ impl Reader<'_> {
 
     pub(super) fn outbox(
         &self,
-        lane: Lane,
-        relay: Relay,
+        recent: &Recent,
+        (lane, relay): (Lane, Relay),
         cursor: u64,
         limit: u32,
     ) -> Result<Vec<LogEntry>, StoreError> {
         let sql = match relay {
             Relay::OwnOnly => {
-                pack_rows!("WHERE lane = ?1 AND own = 1 AND p.n >= ?2 ORDER BY p.n")
+                "SELECT n, count FROM pack WHERE lane = ?1 AND own = 1 AND n >= ?2 ORDER BY n"
             }
-            Relay::Others => pack_rows!("WHERE lane = ?1 AND p.n >= ?2 ORDER BY p.n"),
+            Relay::Others => "SELECT n, count FROM pack WHERE lane = ?1 AND n >= ?2 ORDER BY n",
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let cursor = cursor.cast_signed();
@@ -271,19 +290,54 @@ impl Reader<'_> {
         let mut entries = Vec::new();
         let mut select = self.connection.prepare_cached(sql)?;
         let mut rows = select.query((lane.name(), pack_of(cursor)))?;
-        while let Some(row) = rows.next()? {
-            match Pack::open(PackRow::read(row)?, self.vault) {
-                Ok(pack) => self.log_entries(&pack, cursor, limit, &mut entries, &mut desk)?,
-                Err(StoreError::Damaged(why)) => {
-                    tracing::error!(%why, "a pack of records is damaged; restore the store from a backup");
-                }
-                Err(error) => return Err(error),
-            }
-            if entries.len() >= limit {
+        while entries.len() < limit {
+            let Some(row) = rows.next()? else {
                 break;
+            };
+            let (n, count) = (row.get(0)?, row.get(1)?);
+            match self.at_hand(recent, n, count)? {
+                Some(records) => add_at_hand(records, cursor, limit, &mut entries)?,
+                None => self.add_stored(n, cursor, limit, &mut entries, &mut desk)?,
             }
         }
         Ok(entries)
+    }
+
+    /// The records of a pack if all of them are in memory, and nothing was added to one since.
+    fn at_hand(
+        &self,
+        recent: &Recent,
+        n: i64,
+        count: i64,
+    ) -> Result<Option<Vec<Placed>>, StoreError> {
+        let Some(records) = recent.pack(n, count) else {
+            return Ok(None);
+        };
+        let extended: Option<i64> = self.first(
+            "SELECT 1 FROM extension WHERE record BETWEEN ?1 AND ?2 LIMIT 1",
+            (place(n, 0), place(n, SLOTS - 1)),
+            |row| row.get(0),
+        )?;
+        Ok(extended.is_none().then_some(records))
+    }
+
+    fn add_stored(
+        &self,
+        n: i64,
+        cursor: i64,
+        limit: usize,
+        entries: &mut Vec<LogEntry>,
+        desk: &mut Desk,
+    ) -> Result<(), StoreError> {
+        match self.pack(n, desk) {
+            Ok(Some(pack)) => self.log_entries(&pack, cursor, limit, entries, desk),
+            Ok(None) => Ok(()),
+            Err(StoreError::Damaged(why)) => {
+                tracing::error!(%why, "a pack of records is damaged; restore the store from a backup");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn log_entries(
@@ -310,7 +364,7 @@ impl Reader<'_> {
             if let Some(held) = held {
                 entries.push(LogEntry {
                     sequence: unsigned(at)?,
-                    held,
+                    logged: Logged::Stored(held),
                 });
             }
         }

@@ -1,6 +1,6 @@
 //! Records on their way in: published here, or admitted from a peer, packed as they come.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use portcullis_protocol::{
     identifiers::NodeId,
@@ -13,6 +13,7 @@ use super::{
     group::Group,
     index::{Additions, entries},
     pack::{Directory, OpenPack, Packing, Run, pack_of, slot_of},
+    recent::Placed,
     schema::keys_error,
 };
 use crate::store::StoreError;
@@ -36,6 +37,8 @@ pub(super) struct Log {
     numbers: HashMap<RecordId, i64>,
     /// The records that the job at hand added.
     job: Vec<RecordId>,
+    /// Own records added.
+    pub(super) published: Vec<Placed>,
     /// What the index gets once the group is durable.
     pub(super) additions: Additions,
 }
@@ -44,6 +47,7 @@ pub(super) struct Log {
 pub(super) struct Mark {
     ids: usize,
     tokens: usize,
+    published: usize,
 }
 
 impl Log {
@@ -53,6 +57,7 @@ impl Log {
         Mark {
             ids: self.additions.ids.len(),
             tokens: self.additions.tokens.len(),
+            published: self.published.len(),
         }
     }
 
@@ -62,6 +67,7 @@ impl Log {
         self.next = None;
         self.additions.ids.truncate(mark.ids);
         self.additions.tokens.truncate(mark.tokens);
+        self.published.truncate(mark.published);
         for id in self.job.drain(..) {
             self.numbers.remove(&id);
         }
@@ -83,7 +89,7 @@ impl Group<'_> {
     /// Adds the authority's own records to the log; those held already are skipped.
     pub(super) fn publish(
         &mut self,
-        records: &[VerifiedRecord],
+        records: Vec<VerifiedRecord>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         for record in records {
@@ -92,8 +98,16 @@ impl Group<'_> {
                 Some(number) => self.held_form(number)?,
                 None => None,
             };
-            if held.is_none() {
-                self.insert_record(record, number, None, now)?;
+            if held.is_some() {
+                continue;
+            }
+            let place = self.insert_record(&record, number, None, now)?;
+            if number.is_none() {
+                self.log.published.push(Placed {
+                    at: place,
+                    since: now,
+                    record: Arc::new(record),
+                });
             }
         }
         Ok(())
@@ -148,14 +162,15 @@ impl Group<'_> {
         }
     }
 
-    /// Keeps a record of which nothing is held. One that was known has its number already.
+    /// Keeps a record of which nothing is held, and gives its place. One that was known has its
+    /// number already.
     pub(super) fn insert_record(
         &mut self,
         record: &VerifiedRecord,
         known: Option<i64>,
         delivery: Option<Delivery<'_>>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<i64, StoreError> {
         let run = Run {
             kind: record.header().kind,
             source: delivery.map(|delivery| delivery.peer.clone()),
@@ -176,7 +191,7 @@ impl Group<'_> {
         }
         self.log.numbers.insert(record.id(), known.unwrap_or(place));
         self.log.job.push(record.id());
-        Ok(())
+        Ok(place)
     }
 
     /// Adds the sections that are not held yet to a record, and so logs it again.

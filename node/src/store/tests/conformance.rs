@@ -10,7 +10,7 @@ use portcullis_protocol::{
 
 use super::fixture::*;
 use crate::store::{
-    DecisionNote, DisclosureState, DispatchPosition, Judgement, RecordFilter, Relay, Store,
+    DecisionNote, DisclosureState, DispatchPosition, Judgement, Logged, RecordFilter, Relay, Store,
     StoreError, Write, Written,
 };
 
@@ -18,6 +18,7 @@ use crate::store::{
 pub(super) fn conformance(make: impl Fn() -> Box<dyn Store>) {
     for (name, claim) in CLAIMS
         .iter()
+        .chain(super::frames::CLAIMS)
         .chain(super::office::CLAIMS)
         .chain(super::position::CLAIMS)
         .chain(super::retries::CLAIMS)
@@ -272,7 +273,7 @@ fn more_sections_extend_the_record_and_log_it_again(store: &dyn Store) {
     let log = store.outbox(Lane::Bulk, Relay::Others, before, 9).unwrap();
     assert_eq!(log.len(), 1);
     assert!(log[0].sequence > before);
-    assert_eq!(log[0].held, held);
+    assert_eq!(log[0].logged, Logged::Stored(held.clone()));
     // The selectors that came later are found as well.
     assert_eq!(
         store.records_about(SelectorKind::Imo, SHIP).unwrap(),
@@ -352,7 +353,7 @@ fn alerts_are_urgent_and_all_else_is_bulk(store: &dyn Store) {
     let in_lane = |lane| {
         let log = store.outbox(lane, Relay::OwnOnly, 0, 9).unwrap();
         log.iter()
-            .map(|entry| entry.held.sealed.id())
+            .map(|entry| entry.logged.id())
             .collect::<Vec<_>>()
     };
     assert_eq!(in_lane(Lane::Urgent), [records[1].id()]);
@@ -370,7 +371,7 @@ fn a_member_passes_on_its_own_records_only(store: &dyn Store) {
     let listed = |relay| {
         let log = store.outbox(Lane::Urgent, relay, 0, 9).unwrap();
         log.iter()
-            .map(|entry| entry.held.sealed.id())
+            .map(|entry| entry.logged.id())
             .collect::<Vec<_>>()
     };
     assert_eq!(listed(Relay::OwnOnly), [own.id()]);
@@ -385,7 +386,7 @@ fn the_outbox_begins_after_the_cursor_and_ends_at_the_limit(store: &dyn Store) {
     publish(store, &records[4..]);
     let all = store.outbox(Lane::Bulk, Relay::Others, 0, 9).unwrap();
     let expected: Vec<_> = records.iter().map(|record| record.id()).collect();
-    let found: Vec<_> = all.iter().map(|entry| entry.held.sealed.id()).collect();
+    let found: Vec<_> = all.iter().map(|entry| entry.logged.id()).collect();
     assert_eq!(found, expected);
     assert!(
         all.windows(2)

@@ -31,9 +31,11 @@ const NARROW: [u8; 2] = [0, 1];
 
 /// The log after `cursor`: each record with its place.
 fn logged(store: &dyn Store, cursor: u64) -> Vec<(u64, RecordId)> {
-    let log = store.outbox(Lane::Bulk, Relay::Others, cursor, 999).unwrap();
+    let log = store
+        .outbox(Lane::Bulk, Relay::Others, cursor, 999)
+        .unwrap();
     log.iter()
-        .map(|entry| (entry.sequence, entry.held.sealed.id()))
+        .map(|entry| (entry.sequence, entry.logged.id()))
         .collect()
 }
 
@@ -118,7 +120,12 @@ fn a_frame_accepted_whole_is_told_of_each_record(store: &dyn Store) {
         assert_eq!(store.disclosures(Some(id)).unwrap().len(), 1);
         let receipt = store.receipt(id, &peer("hub")).unwrap().unwrap();
         assert_eq!((receipt.answers, receipt.at), (answers.clone(), at(2)));
-        assert!(store.disclosure_history(id, &peer("port")).unwrap().is_empty());
+        assert!(
+            store
+                .disclosure_history(id, &peer("port"))
+                .unwrap()
+                .is_empty()
+        );
     }
     assert_eq!(store.disclosures(None).unwrap().len(), 70);
     let to = |name| store.disclosures_to(&peer(name), Lane::Bulk, &records);
@@ -156,7 +163,9 @@ fn answers_of_one_frame_that_differ_are_told_apart(store: &dyn Store) {
         assert!(store.receipt(id, &peer("hub")).unwrap().is_some());
         assert_eq!(history(store, *id).len(), 1);
     }
-    let due = store.due(&peer("hub"), Lane::Bulk, at(3_600_002), 9).unwrap();
+    let due = store
+        .due(&peer("hub"), Lane::Bulk, at(3_600_002), 9)
+        .unwrap();
     assert_eq!(ids(&due), [records[2].1, records[4].1]);
     // One that was held gets its final answer.
     send(store, 7, vec![entry(records[2].1, wide)], at(3));
@@ -253,7 +262,10 @@ fn what_was_denied_between_is_told_without_a_receipt(store: &dyn Store) {
         answer(records[2].1, wide, Outcome::Refused),
     ];
     receive(store, 1, answers, at(2)).unwrap();
-    let denied = store.disclosure(&records[1].1, &peer("hub")).unwrap().unwrap();
+    let denied = store
+        .disclosure(&records[1].1, &peer("hub"))
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (denied.form, denied.state, denied.answered_at),
         (Form::EMPTY, DisclosureState::Denied, None)
@@ -283,7 +295,10 @@ fn answers_that_are_not_those_of_the_frame_change_nothing(store: &dyn Store) {
         assert_eq!(history(store, id), [(wide, DisclosureState::Intended)]);
     }
     assert_eq!(
-        store.position(&peer("hub"), Lane::Bulk).unwrap().next_sequence,
+        store
+            .position(&peer("hub"), Lane::Bulk)
+            .unwrap()
+            .next_sequence,
         1
     );
 }
@@ -299,7 +314,9 @@ fn a_record_logged_again_is_disclosed_again(store: &dyn Store) {
     assert_eq!(accept(store, "port", &record), Outcome::Extended);
     let again = logged(store, first[0].0);
     assert_eq!(again.len(), 1);
-    let known = store.disclosures_to(&peer("hub"), Lane::Bulk, &again).unwrap();
+    let known = store
+        .disclosures_to(&peer("hub"), Lane::Bulk, &again)
+        .unwrap();
     assert_eq!((known[0].form, known[0].state), (thin.form(), ACCEPTED));
     send(store, 2, vec![fresh(again[0], record.form())], at(3));
     let extended = vec![answer(record.id(), record.form(), Outcome::Extended)];
@@ -355,10 +372,7 @@ fn a_record_that_was_refused_first_is_kept_and_disclosed_like_any(store: &dyn St
         assert_eq!(history(store, *id), [(form(&WIDE), ACCEPTED)]);
     }
     let again = vec![(second.id(), second.form(), admit(second))];
-    assert_eq!(
-        outcomes(&deliver(store, "liar", again)),
-        [Outcome::Refused]
-    );
+    assert_eq!(outcomes(&deliver(store, "liar", again)), [Outcome::Refused]);
 }
 
 fn what_is_sent_twice_keeps_its_first_answer(store: &dyn Store) {

@@ -3,8 +3,10 @@
 mod conformance;
 mod durability;
 pub(super) mod fixture;
+mod frames;
 mod office;
 mod position;
+mod recent;
 mod retries;
 mod tampering;
 

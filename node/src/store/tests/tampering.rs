@@ -148,7 +148,10 @@ fn outbox_after(at: i64) -> (Originator, [RecordId; 2], Vec<LogEntry>) {
     let mut police = Originator::new(1);
     let records = police.batch(vec![draft(Kind::Indicator); 2]);
     publish(&store, &records);
+    drop(store);
     flip(folder.path(), at);
+    // What is published a moment ago is in memory still, and sound.
+    let store = SqliteStore::open(folder.path(), &key()).unwrap();
     let log = store.outbox(Lane::Bulk, Relay::OwnOnly, 0, 9).unwrap();
     (police, [records[0].id(), records[1].id()], log)
 }
@@ -156,17 +159,17 @@ fn outbox_after(at: i64) -> (Originator, [RecordId; 2], Vec<LogEntry>) {
 #[test]
 fn a_damaged_record_is_refused_at_dispatch_and_keeps_no_other_back() {
     let (police, [sound, damaged], log) = outbox_after(-1);
-    let ids: Vec<_> = log.iter().map(|entry| entry.held.sealed.id()).collect();
+    let ids: Vec<_> = log.iter().map(|entry| entry.logged.id()).collect();
     assert_eq!(ids, [sound, damaged]);
-    assert!(police.verify(&log[0].held.sealed).is_ok());
-    let refusal = police.verify(&log[1].held.sealed).unwrap_err();
+    assert!(police.verify(log[0].logged.sealed()).is_ok());
+    let refusal = police.verify(log[1].logged.sealed()).unwrap_err();
     assert_eq!(refusal.rule, Rule::NothingOpened);
 }
 
 #[test]
 fn a_record_with_another_header_is_left_out_of_dispatch() {
     let (_, [_, sound], log) = outbox_after(20);
-    let ids: Vec<_> = log.iter().map(|entry| entry.held.sealed.id()).collect();
+    let ids: Vec<_> = log.iter().map(|entry| entry.logged.id()).collect();
     assert_eq!(ids, [sound]);
 }
 

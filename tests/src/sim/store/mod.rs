@@ -17,8 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_node::store::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactRow, ForkRow, HeldItem,
-    HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store,
-    StoreError, UndeliveredRow, Write, Written,
+    HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage,
+    Store, StoreError, UndeliveredRow, Write, Written,
 };
 use portcullis_protocol::{
     body::{Body, SelectorKind},
@@ -160,7 +160,7 @@ impl Store for ModelStore {
             let entries = lines.filter_map(|line| {
                 Some(LogEntry {
                     sequence: line.sequence,
-                    held: state.held_record(&line.record)?,
+                    logged: Logged::Stored(state.held_record(&line.record)?),
                 })
             });
             entries
