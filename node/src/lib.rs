@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod membership;
 pub mod metrics;
 pub mod observe;
+pub mod outlook;
 pub mod quarantine;
 pub mod runtime;
 pub mod secret;

@@ -1,18 +1,27 @@
 //! What the node counts, for `/metrics`. No label carries an identifier of cargo or persons.
 
-use portcullis_protocol::frame::{Answer, Outcome};
+use portcullis_protocol::{
+    frame::{Answer, Outcome},
+    time::Timestamp,
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use crate::exchange::counters::ExchangeCounters;
+use crate::{exchange::counters::ExchangeCounters, outlook::Dependency};
 
 /// The outcome of an item, as answered to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
     outcome: &'static str,
+}
+
+/// What comes to an end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EndLabel {
+    what: &'static str,
 }
 
 /// The node's counters; clones count together.
@@ -22,6 +31,7 @@ pub struct Metrics {
     pub connections: ExchangeCounters,
     /// Frames refused whole.
     pub frames_refused: Counter,
+    ends: Family<EndLabel, Gauge>,
     answers: Family<OutcomeLabel, Counter>,
     receipts: Family<OutcomeLabel, Counter>,
 }
@@ -36,6 +46,11 @@ impl Metrics {
             self.frames_refused.clone(),
         );
         registry.register(
+            "portcullis_ends_in_seconds",
+            "Seconds until the first of each kind of what the node depends on ends",
+            self.ends.clone(),
+        );
+        registry.register(
             "portcullis_items_answered",
             "Items of peers by what was answered",
             self.answers.clone(),
@@ -45,6 +60,18 @@ impl Metrics {
             "Items sent to peers by what they answered",
             self.receipts.clone(),
         );
+    }
+
+    /// Shows how long is left until each of these ends, of a kind the first. They come in order.
+    pub fn show_ends(&self, dependencies: &[Dependency], now: Timestamp) {
+        let label = |one: &Dependency| EndLabel {
+            what: one.subject.name(),
+        };
+        // The nearest comes first, so it is written last.
+        for one in dependencies.iter().rev() {
+            let seconds = one.ends.millis_since(now) / 1000;
+            self.ends.get_or_create(&label(one)).set(seconds);
+        }
     }
 
     /// How many items peers have answered, whatever they answered.

@@ -74,6 +74,17 @@ impl View for StatusView {
             ("record log", format!("up to {}", self.log_end)),
             ("software", self.software.clone()),
         ])?;
+        let ending: Vec<_> = self.ends.iter().filter(|one| one.is_warned_of()).collect();
+        if !ending.is_empty() {
+            page.heading("Ends soon")?;
+        }
+        for one in ending {
+            page.line(format!(
+                "  {}: {} left, until {}",
+                one.what, one.left, one.ends
+            ))?;
+            page.line(format!("           do: {}", one.r#do))?;
+        }
         if !self.peers.is_empty() {
             page.heading("Peers")?;
             page.table(&peers(&self.peers))?;

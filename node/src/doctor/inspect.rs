@@ -10,11 +10,11 @@ use std::{
 
 use portcullis_policy::{Bundle, Engine};
 use portcullis_protocol::{
+    freshness::{Stage, fresh_until},
     identifiers::AuthorityId,
-    register::{Register, node_uri},
+    register::Register,
     time::Timestamp,
 };
-use rustls_pki_types::UnixTime;
 
 use super::{
     CertificateFact, Exposed, Facts, KeysFact, Listed, NodeFacts, RegisterFact, RevocationFact,
@@ -22,14 +22,15 @@ use super::{
 };
 use crate::{
     config::Config,
-    exchange::certificate::{Marking, next_update},
+    exchange::certificate::{self, Marking, list_term},
     files,
     home::Home,
     keyring::{Keyring, KeyringError},
     membership::{ChainError, load_chain},
+    outlook::{Dependency, Subject, Term, ending_keys, freshness_ends, in_order},
     runtime::{issued_by, policy_files, revocation_lists},
     secret::SecretError,
-    setup::{self, CertificateFault, Own, PemError, check_certificate, read_certificates},
+    setup::{self, CertificateFault, Own, PemError, check_certificate, read_certificates, unix},
 };
 
 /// Reads what is known of the node in `home`.
@@ -68,11 +69,27 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         Ok(keyring) => certificate(home, config, keyring, listed, now),
         Err(_) => CertificateFact::Unchecked,
     };
+    let revocation = listed.map_or_else(|| Ok(Vec::new()), |register| revocation(home, register));
+    let own = register.as_ref().ok();
+    let freshness = Stage::at(own.and_then(|verified| fresh_until(verified, None)), now);
     NodeFacts {
+        dependencies: in_order(
+            own_certificate(&certificate)
+                .into_iter()
+                .chain(listed.into_iter().flat_map(|register| {
+                    let own = register.node(&config.node).map(|(_, node)| node);
+                    own.into_iter().flat_map(|node| ending_keys(node, now))
+                }))
+                .chain(listed.into_iter().flat_map(anchors))
+                .chain(lists(&revocation))
+                .chain(freshness_ends(freshness)),
+        ),
+        freshness,
+        closed: Vec::new(),
         key_place: config.key.place(home.folder()).ok(),
         store: store(home),
         certificate,
-        revocation: listed.map_or_else(|| Ok(Vec::new()), |register| revocation(home, register)),
+        revocation,
         policy: policy(home),
         socket: socket(home),
         register: match &register {
@@ -88,6 +105,30 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         },
         keys: keys(keyring),
     }
+}
+
+fn own_certificate(fact: &CertificateFact) -> Option<Dependency> {
+    match fact {
+        CertificateFact::Fit { term } => Some(Dependency::lasting(Subject::Certificate, *term)),
+        CertificateFact::Missing
+        | CertificateFact::Unchecked
+        | CertificateFact::Unfit(_)
+        | CertificateFact::Development => None,
+    }
+}
+
+fn anchors(register: &Register) -> impl Iterator<Item = Dependency> {
+    register.nodes().filter_map(|(_, node)| {
+        let term = certificate::term(&node.trust_anchor.as_slice().into()).ok()?;
+        Some(Dependency::lasting(Subject::Anchor(node.id.clone()), term))
+    })
+}
+
+fn lists(facts: &Result<Vec<RevocationFact>, String>) -> impl Iterator<Item = Dependency> {
+    facts.iter().flatten().filter_map(|fact| {
+        let subject = Subject::RevocationList(fact.authority.clone());
+        Some(Dependency::lasting(subject, fact.term?))
+    })
 }
 
 fn keys(keyring: Result<Keyring, KeyringError>) -> KeysFact {
@@ -139,11 +180,7 @@ fn certificate(
         Err(PemError::File(files::FileError::Missing { .. })) => return CertificateFact::Missing,
         Err(error) => return CertificateFact::Unfit(error.to_string()),
     };
-    let own = Own {
-        node: config.node.clone(),
-        dns_name: config.dns_name.clone(),
-        uri: node_uri(&config.federation, &config.node),
-    };
+    let own = Own::of(config);
     let listed = register.filter(|register| register.node(&config.node).is_some());
     match check_certificate(&chain, keyring.tls_key(), &own, listed, unix(now)) {
         Ok(certificate) => {
@@ -152,7 +189,7 @@ fn certificate(
                 return CertificateFact::Development;
             }
             CertificateFact::Fit {
-                ends: Timestamp::from_millis(certificate.not_after().as_millisecond()),
+                term: certificate.term(),
             }
         }
         Err(CertificateFault::Refused(crate::exchange::trust::Refusal::Development { .. })) => {
@@ -162,32 +199,26 @@ fn certificate(
     }
 }
 
-/// The time of certificates: whole seconds from 1970 on.
-fn unix(now: Timestamp) -> UnixTime {
-    let millis = u64::try_from(now.as_millis()).unwrap_or_default();
-    UnixTime::since_unix_epoch(std::time::Duration::from_millis(millis))
-}
-
 /// For each authority the earliest renewal of the lists of its nodes' anchors.
 fn revocation(home: &Home, register: &Register) -> Result<Vec<RevocationFact>, String> {
     let lists = revocation_lists(home).map_err(|error| error.to_string())?;
-    let mut due: BTreeMap<AuthorityId, Option<Timestamp>> = BTreeMap::new();
+    let mut terms: BTreeMap<AuthorityId, Option<Term>> = BTreeMap::new();
     for (authority, node) in register.nodes() {
         let earliest = lists
             .iter()
             .filter(|list| issued_by(list, &node.trust_anchor))
-            .filter_map(|list| next_update(list).ok())
-            .map(|time| Timestamp::from_millis(time.as_millisecond()))
-            .min();
-        let entry = due.entry(authority.id.clone()).or_insert(earliest);
+            .filter_map(|list| list_term(list).ok())
+            .min_by_key(|term| term.until);
+        let entry = terms.entry(authority.id.clone()).or_insert(earliest);
         *entry = match (*entry, earliest) {
-            (Some(known), Some(found)) => Some(known.min(found)),
+            (Some(known), Some(found)) if known.until <= found.until => Some(known),
+            (Some(_), Some(found)) => Some(found),
             (None, _) | (_, None) => None,
         };
     }
-    Ok(due
+    Ok(terms
         .into_iter()
-        .map(|(authority, due)| RevocationFact { authority, due })
+        .map(|(authority, term)| RevocationFact { authority, term })
         .collect())
 }
 

@@ -11,14 +11,14 @@ mod inspect;
 
 use std::path::PathBuf;
 
-use portcullis_protocol::{identifiers::AuthorityId, time::Timestamp};
+use portcullis_protocol::{freshness::Stage, identifiers::AuthorityId, time::Timestamp};
 
 pub use inspect::inspect;
 
-use crate::secret::KeyPlace;
-
-/// A certificate or list that ends within this time is to be renewed.
-const RENEW_WITHIN_MS: i64 = 30 * 24 * 3_600_000;
+use crate::{
+    outlook::{Dependency, Subject, Term, Urgency},
+    secret::KeyPlace,
+};
 
 /// How far the clock may lie behind what was signed before.
 const CLOCK_SLACK_MS: i64 = 5 * 60_000;
@@ -100,6 +100,12 @@ pub struct NodeFacts {
     pub policy: Result<(), String>,
     /// The socket.
     pub socket: SocketFact,
+    /// How fresh the register is, by its own issue or as the running node says.
+    pub freshness: Stage,
+    /// What comes to an end by itself, as far as it is seen from outside, the nearest end first.
+    pub dependencies: Vec<Dependency>,
+    /// What the running node has closed beside policy, in words.
+    pub closed: Vec<String>,
 }
 
 /// The node's sealed keys.
@@ -155,8 +161,8 @@ pub enum CertificateFact {
     Development,
     /// Peers believe it until then.
     Fit {
-        /// Its last second.
-        ends: Timestamp,
+        /// Its first and last second.
+        term: Term,
     },
 }
 
@@ -165,8 +171,8 @@ pub enum CertificateFact {
 pub struct RevocationFact {
     /// Which authority.
     pub authority: AuthorityId,
-    /// When its list must be renewed; `None` if there is no list.
-    pub due: Option<Timestamp>,
+    /// From when until when its list holds; `None` if there is no list.
+    pub term: Option<Term>,
 }
 
 /// The admin socket.
@@ -203,6 +209,9 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
             }
             findings.push(of_result("policy", &node.policy, "it holds", POLICY));
             findings.push(socket(&node.socket));
+            findings.extend(freshness(node.freshness));
+            findings.extend(ends(&node.dependencies, facts.now));
+            findings.extend(node.closed.iter().map(|what| closed(what)));
         }
     }
     findings.sort_by_key(|finding| finding.severity);
@@ -305,11 +314,17 @@ fn certificate(fact: &CertificateFact, now: Timestamp) -> Finding {
             "RG-09: it is a worthless development certificate, and the federation is not for development",
             RENEW,
         ),
-        CertificateFact::Fit { ends } if ends.millis_since(now) < RENEW_WITHIN_MS => {
-            warning(ABOUT, &format!("it ends at {ends}"), RENEW)
+        CertificateFact::Fit { term } if ends_soon(*term, now) => {
+            warning(ABOUT, &format!("it ends at {}", term.until), RENEW)
         }
-        CertificateFact::Fit { ends } => good(ABOUT, &format!("peers believe it until {ends}")),
+        CertificateFact::Fit { term } => {
+            good(ABOUT, &format!("peers believe it until {}", term.until))
+        }
     }
+}
+
+const fn ends_soon(term: Term, now: Timestamp) -> bool {
+    term.until.millis_since(now) <= term.warned_before()
 }
 
 fn list(fact: &RevocationFact, now: Timestamp) -> Finding {
@@ -317,7 +332,7 @@ fn list(fact: &RevocationFact, now: Timestamp) -> Finding {
     const FETCH: &str =
         "fetch it from that authority's CA into `crl/`, in PEM, with a name that ends in `.crl`";
     let authority = &fact.authority;
-    match fact.due {
+    match fact.term {
         None => warning(
             ABOUT,
             &format!(
@@ -325,19 +340,19 @@ fn list(fact: &RevocationFact, now: Timestamp) -> Finding {
             ),
             FETCH,
         ),
-        Some(due) if due < now => error(
+        Some(Term { since: _, until }) if until < now => error(
             ABOUT,
-            &format!("the list of `{authority}` ended at {due}: its nodes are refused"),
+            &format!("the list of `{authority}` ended at {until}: its nodes are refused"),
             FETCH,
         ),
-        Some(due) if due.millis_since(now) < RENEW_WITHIN_MS / 10 => warning(
+        Some(term) if ends_soon(term, now) => warning(
             ABOUT,
-            &format!("the list of `{authority}` ends at {due}"),
+            &format!("the list of `{authority}` ends at {}", term.until),
             FETCH,
         ),
-        Some(due) => good(
+        Some(Term { since: _, until }) => good(
             ABOUT,
-            &format!("the list of `{authority}` holds until {due}"),
+            &format!("the list of `{authority}` holds until {until}"),
         ),
     }
 }
@@ -357,6 +372,58 @@ fn socket(fact: &SocketFact) -> Finding {
             "look at its log, then start it again",
         ),
     }
+}
+
+fn freshness(stage: Stage) -> Option<Finding> {
+    const ABOUT: &str = "freshness";
+    const SEE: &str =
+        "see to a connection with any member, or run `portcullis federation freshness`";
+    match stage {
+        Stage::Unused => None,
+        Stage::Fresh(until) => Some(good(ABOUT, &format!("the register is fresh until {until}"))),
+        Stage::Ending(until) => Some(warning(
+            ABOUT,
+            &format!("no new statement came in the last day; the register is fresh until {until}"),
+            SEE,
+        )),
+        Stage::Stale(since) => Some(warning(
+            ABOUT,
+            &format!("nobody has said since {since} that the register is the newest"),
+            SEE,
+        )),
+        Stage::BulkStopped(since) => Some(error(
+            ABOUT,
+            &format!("the register is not fresh since {since}: bulk records are not released"),
+            SEE,
+        )),
+    }
+}
+
+/// What ends soon and is no finding of its own: keys, and what vouches for peers.
+fn ends(dependencies: &[Dependency], now: Timestamp) -> impl Iterator<Item = Finding> {
+    dependencies.iter().filter_map(move |one| {
+        let about = match one.subject {
+            Subject::Certificate
+            | Subject::RevocationList(_)
+            | Subject::Freshness
+            | Subject::BulkRelease => return None,
+            Subject::Key(_) => "key",
+            Subject::PeerCertificate(_) | Subject::Anchor(_) => "peer",
+        };
+        let what = format!("{} ends at {}: {}", one.subject, one.ends, one.stops());
+        match one.urgency(now) {
+            Urgency::Later => None,
+            Urgency::Soon | Urgency::Ended => Some(warning(about, &what, one.remedy())),
+        }
+    })
+}
+
+fn closed(what: &str) -> Finding {
+    warning(
+        "closed",
+        what,
+        "a suspension ends by itself; open a block with `portcullis peer unblock`, a stop with `portcullis release resume`",
+    )
 }
 
 fn of_result(

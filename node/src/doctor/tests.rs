@@ -24,15 +24,25 @@ fn sound() -> NodeFacts {
             listed: Listed::Yes,
         },
         certificate: CertificateFact::Fit {
-            ends: NOW.plus_millis(60 * DAY),
+            term: term(365, 60),
         },
         revocation: Ok(vec![RevocationFact {
             authority: "be-customs".parse().unwrap(),
-            due: Some(NOW.plus_millis(20 * DAY)),
+            term: Some(term(30, 20)),
         }]),
         policy: Ok(()),
         socket: SocketFact::Answers,
+        freshness: Stage::Unused,
+        dependencies: Vec::new(),
+        closed: Vec::new(),
     }
+}
+
+/// The term of so many days with so many left.
+fn term(lasts: i64, left: i64) -> Term {
+    let until = NOW.plus_millis(left * DAY);
+    let since = until.plus_millis(-lasts * DAY);
+    Term { since, until }
 }
 
 fn of(node: NodeFacts) -> Vec<Finding> {
@@ -164,7 +174,7 @@ fn a_certificate_that_is_missing_worthless_or_ends_soon_is_found() {
         ..sound()
     };
     let ends = |days: i64| CertificateFact::Fit {
-        ends: NOW.plus_millis(days * DAY),
+        term: term(365, days),
     };
     finds(
         with(CertificateFact::Missing),
@@ -193,14 +203,14 @@ fn a_certificate_that_is_missing_worthless_or_ends_soon_is_found() {
 
 #[test]
 fn revocation_lists_that_are_missing_or_ended_are_found() {
-    let with = |due| NodeFacts {
+    let with = |term| NodeFacts {
         revocation: Ok(vec![RevocationFact {
             authority: "be-customs".parse().unwrap(),
-            due,
+            term,
         }]),
         ..sound()
     };
-    let due = |days: i64| Some(NOW.plus_millis(days * DAY));
+    let due = |days: i64| Some(term(8, days));
     finds(
         with(None),
         Severity::Warning,
@@ -299,5 +309,46 @@ fn a_folder_that_is_no_home_says_to_run_init() {
     assert!(
         findings[0].advice.contains("portcullis init"),
         "{findings:?}"
+    );
+}
+
+#[test]
+fn a_register_that_is_not_fresh_is_warned_of_and_at_last_an_error() {
+    let with = |stage| NodeFacts {
+        freshness: stage,
+        ..sound()
+    };
+    for (stage, severity, says) in [
+        (Stage::Ending(NOW), Severity::Warning, "last day"),
+        (Stage::Stale(NOW), Severity::Warning, "nobody has said"),
+        (Stage::BulkStopped(NOW), Severity::Error, "bulk"),
+    ] {
+        finds(with(stage), severity, "freshness", says);
+    }
+    let fresh = of(with(Stage::Fresh(NOW)));
+    assert!(fresh.iter().all(|found| found.severity == Severity::Good));
+}
+
+#[test]
+fn what_is_closed_is_found() {
+    let node = NodeFacts {
+        closed: vec!["`hub`: blocked here".to_owned()],
+        ..sound()
+    };
+    finds(node, Severity::Warning, "closed", "blocked here");
+}
+
+#[test]
+fn what_vouches_for_a_peer_is_warned_of_before_it_ends() {
+    let anchor = || Subject::Anchor("hub".parse().unwrap());
+    let node = |left| NodeFacts {
+        dependencies: vec![Dependency::lasting(anchor(), term(3650, left))],
+        ..sound()
+    };
+    finds(node(29), Severity::Warning, "peer", "anchor of `hub`");
+    assert!(
+        of(node(31))
+            .iter()
+            .all(|found| found.severity == Severity::Good)
     );
 }

@@ -10,6 +10,8 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use x509_parser::time::ASN1Time;
 
+use crate::outlook::Term;
+
 /// What an end-entity certificate says of its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
@@ -17,6 +19,7 @@ pub struct PeerCertificate {
     uri: String,
     serial: Vec<u8>,
     not_after: Timestamp,
+    term: Term,
     marking: Marking,
 }
 
@@ -73,6 +76,7 @@ impl PeerCertificate {
             dns_name,
             uri,
             serial: certificate.raw_serial().to_vec(),
+            term: term_of(&certificate).ok_or(CertificateError::Malformed)?,
             not_after: time(certificate.validity().not_after).ok_or(CertificateError::Malformed)?,
             marking: marking_of(&certificate),
         })
@@ -102,6 +106,12 @@ impl PeerCertificate {
         self.not_after
     }
 
+    /// From when until when it holds.
+    #[must_use]
+    pub const fn term(&self) -> Term {
+        self.term
+    }
+
     /// Whether it calls itself worthless.
     #[must_use]
     pub fn marking(&self) -> Marking {
@@ -116,6 +126,36 @@ impl PeerCertificate {
 /// [`CertificateError::Malformed`] if it is not a certificate.
 pub fn marking(der: &CertificateDer<'_>) -> Result<Marking, CertificateError> {
     Ok(marking_of(&certificate(der)?))
+}
+
+/// Reads from when until when a certificate, of a node or of an authority, holds.
+///
+/// # Errors
+///
+/// [`CertificateError::Malformed`] if it is not a certificate.
+pub fn term(der: &CertificateDer<'_>) -> Result<Term, CertificateError> {
+    term_of(&certificate(der)?).ok_or(CertificateError::Malformed)
+}
+
+fn term_of(certificate: &X509Certificate<'_>) -> Option<Term> {
+    let validity = certificate.validity();
+    Some(Term::of(
+        time(validity.not_before)?,
+        time(validity.not_after)?,
+    ))
+}
+
+/// Reads from when until when a revocation list holds.
+///
+/// # Errors
+///
+/// [`CertificateError::MalformedList`] if it is not a revocation list or does not say.
+pub fn list_term(der: &CertificateRevocationListDer<'_>) -> Result<Term, CertificateError> {
+    let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
+        return Err(CertificateError::MalformedList);
+    };
+    let since = time(list.last_update()).ok_or(CertificateError::MalformedList)?;
+    Ok(Term::of(since, next_update(der)?))
 }
 
 /// Reads until when a revocation list holds.
@@ -285,6 +325,8 @@ mod tests {
         assert_eq!(certificate.uri(), "urn:portcullis:ports:antwerp");
         assert_eq!(certificate.serial(), issued.serial.octets());
         assert_eq!(certificate.not_after(), end);
+        assert_eq!(certificate.term(), Term::of(now(), end));
+        assert_eq!(term(&issued.certificate), Ok(Term::of(now(), end)));
         assert_eq!(certificate.marking(), Marking::Development);
     }
 
@@ -306,6 +348,7 @@ mod tests {
             .revocation_list_lasting(1, &[], Period::new(now(), end).unwrap())
             .unwrap();
         assert_eq!(next_update(&list), Ok(end));
+        assert_eq!(list_term(&list), Ok(Term::of(now(), end)));
         assert_eq!(
             next_update(&b"junk".as_slice().into()),
             Err(CertificateError::MalformedList)

@@ -11,7 +11,7 @@
 //! share a name.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use portcullis_protocol::identifiers::NodeId;
@@ -27,6 +27,7 @@ use tokio::sync::watch;
 
 use super::certificate::{self, CertificateError, Marking, PeerCertificate};
 use crate::gate::Cut;
+use crate::outlook::Term;
 
 /// What the register and the operator say of one node.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub struct JudgedPeer {
     pub node: NodeId,
     /// The last second at which its certificate holds.
     pub certificate_expiry: Timestamp,
+    /// From when until when its certificate holds.
+    pub certificate_term: Term,
     /// The last second at which this judgement can hold: the end of its certificate or of a revocation list.
     pub holds_until: Timestamp,
 }
@@ -234,8 +237,18 @@ struct TrustedPeer {
     server_name: ServerName<'static>,
     anchor_marking: Marking,
     lists_due: Option<Timestamp>,
+    terms: Terms,
     as_client: Arc<dyn ClientCertVerifier>,
     as_server: Arc<WebPkiServerVerifier>,
+}
+
+/// From when until when that holds which vouches for a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Its trust anchor.
+    pub anchor: Term,
+    /// Of its revocation lists the first to end; nothing if there are none.
+    pub list: Option<Term>,
 }
 
 impl PeerTrust {
@@ -317,6 +330,7 @@ impl PeerTrust {
         Ok(JudgedPeer {
             node: node.clone(),
             certificate_expiry,
+            certificate_term: certificate.term(),
             holds_until: peer
                 .lists_due
                 .map_or(certificate_expiry, |due| due.min(certificate_expiry)),
@@ -332,6 +346,11 @@ impl PeerTrust {
     /// Every peer in the order of its id, with the time by which its revocation lists must be renewed.
     pub fn peers(&self) -> impl Iterator<Item = (&NodeId, Option<Timestamp>)> {
         self.peers.iter().map(|(node, peer)| (node, peer.lists_due))
+    }
+
+    /// Every node in the order of its id, with the terms of what vouches for it.
+    pub fn terms(&self) -> impl Iterator<Item = (&NodeId, Terms)> {
+        self.peers.iter().map(|(node, peer)| (node, peer.terms))
     }
 
     fn named(&self, certificate: &PeerCertificate) -> Result<(&NodeId, &TrustedPeer), Refusal> {
@@ -392,6 +411,13 @@ impl TrustedPeer {
                 node: node.clone(),
                 source,
             })?;
+        let terms = Terms {
+            anchor: certificate::term(&trust_anchor).map_err(|_| anchor_error())?,
+            list: revocation_lists
+                .iter()
+                .filter_map(|list| certificate::list_term(list).ok())
+                .min_by_key(|term| term.until),
+        };
         let mut roots = RootCertStore::empty();
         roots.add(trust_anchor).map_err(|_| anchor_error())?;
         let (as_client, as_server) =
@@ -406,6 +432,7 @@ impl TrustedPeer {
             server_name,
             anchor_marking,
             lists_due,
+            terms,
             as_client,
             as_server,
         })
@@ -474,6 +501,8 @@ fn shown(name: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct Trust {
     current: watch::Sender<Arc<PeerTrust>>,
+    /// The terms of the certificates that peers showed last; guarded for a moment only.
+    seen: Arc<Mutex<BTreeMap<NodeId, Term>>>,
 }
 
 impl Trust {
@@ -482,6 +511,7 @@ impl Trust {
     pub fn new(snapshot: PeerTrust) -> Self {
         Self {
             current: watch::Sender::new(Arc::new(snapshot)),
+            seen: Arc::default(),
         }
     }
 
@@ -512,6 +542,21 @@ impl Trust {
     #[must_use]
     pub fn current(&self) -> Arc<PeerTrust> {
         self.current.borrow().clone()
+    }
+
+    /// Takes note of the certificate that a peer showed.
+    pub(super) fn saw(&self, judged: &JudgedPeer) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(judged.node.clone(), judged.certificate_term);
+    }
+
+    /// The terms of the certificates that nodes of the register showed last.
+    #[must_use]
+    pub fn seen(&self) -> BTreeMap<NodeId, Term> {
+        let current = self.current();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|node, _| current.peers.contains_key(node));
+        seen.clone()
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<PeerTrust>> {

@@ -42,10 +42,12 @@ impl ClientCertVerifier for AnyPeer {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.trust
+        let judged = self
+            .trust
             .current()
             .judge(Role::Client, end_entity, intermediates, now)
             .map_err(alert)?;
+        self.trust.saw(&judged);
         Ok(ClientCertVerified::assertion())
     }
 
@@ -114,7 +116,8 @@ impl ServerCertVerifier for OnePeer {
             .current()
             .judge(Role::Server, end_entity, intermediates, now)
             .map_err(alert)?;
-        refuse_other(&self.expected, judged).map_err(alert)?;
+        let judged = refuse_other(&self.expected, judged).map_err(alert)?;
+        self.trust.saw(&judged);
         Ok(ServerCertVerified::assertion())
     }
 

@@ -2,6 +2,7 @@
 //! node is trusted to.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -9,6 +10,7 @@ use std::{
 
 use portcullis_protocol::{
     freshness::{Freshness, SignedFreshness, Stage},
+    identifiers::AuthorityId,
     keys::SigningKey,
     verify::Refusal,
 };
@@ -22,6 +24,7 @@ use super::{
 };
 use crate::{
     core::Core,
+    outlook::{Dependency, Subject, Term, Urgency, ending_keys, freshness_ends, in_order},
     store::{StoreError, Write, writer::Priority},
 };
 
@@ -99,10 +102,16 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
     let mut deciders = core.deciders();
     // What is taken up meanwhile has an end of its own to wait for.
     let mut gates = core.watch_gates();
+    let mut reminder = Reminder::default();
     loop {
         let before = core.gates().stage;
         core.move_gates();
         tell(before, core.gates().stage);
+        let (dependencies, now) = (core.dependencies(), core.now());
+        core.metrics().show_ends(&dependencies, now);
+        for one in reminder.due(&dependencies, now) {
+            remind(one, now);
+        }
         let wait = core.next_gate_change().map_or(LONGEST_WAIT, |time| {
             let millis = time.millis_since(core.now()).max(1);
             Duration::from_millis(u64::try_from(millis).unwrap_or(1)).min(LONGEST_WAIT)
@@ -114,6 +123,41 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
             changed = deciders.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// What was warned of, and when: once a day each.
+#[derive(Debug, Default)]
+struct Reminder(BTreeMap<Subject, Timestamp>);
+
+impl Reminder {
+    const EVERY_MS: i64 = 24 * 3_600_000;
+
+    /// What is to be warned of now.
+    fn due<'a>(&mut self, all: &'a [Dependency], now: Timestamp) -> Vec<&'a Dependency> {
+        let soon = |one: &&Dependency| one.urgency(now) != Urgency::Later;
+        let ending: Vec<&Dependency> = all.iter().filter(soon).collect();
+        self.0
+            .retain(|subject, _| ending.iter().any(|one| one.subject == *subject));
+        let untold = |one: &&Dependency| {
+            let told = self.0.get(&one.subject);
+            told.is_none_or(|told| now.millis_since(*told) >= Self::EVERY_MS)
+        };
+        let due: Vec<&Dependency> = ending.into_iter().filter(untold).collect();
+        let told = due.iter().map(|one| (one.subject.clone(), now));
+        self.0.extend(told);
+        due
+    }
+}
+
+fn remind(one: &Dependency, now: Timestamp) {
+    tracing::warn!(
+        what = %one.subject,
+        ends = %one.ends,
+        left = one.left(now),
+        then = one.stops(),
+        advice = one.remedy(),
+        "something ends soon"
+    );
 }
 
 fn tell(before: Stage, after: Stage) {
@@ -179,6 +223,45 @@ impl Core {
         self.gatekeeper().replace(state);
         self.move_gates();
         Ok(())
+    }
+
+    /// What this node depends on that comes to an end by itself, the nearest first.
+    #[must_use]
+    pub fn dependencies(&self) -> Vec<Dependency> {
+        let (decider, now) = (self.decider(), self.now());
+        let (register, me) = (decider.register(), self.me());
+        let trust = self.trust().current();
+        let mut lists: BTreeMap<&AuthorityId, Term> = BTreeMap::new();
+        let mut all = vec![Dependency::lasting(
+            Subject::Certificate,
+            self.identity().certificate().term(),
+        )];
+        for (node, terms) in trust.terms() {
+            all.push(Dependency::lasting(
+                Subject::Anchor(node.clone()),
+                terms.anchor,
+            ));
+            if let (Some((authority, _)), Some(term)) = (register.node(node), terms.list) {
+                let first = lists.entry(&authority.id).or_insert(term);
+                if term.until < first.until {
+                    *first = term;
+                }
+            }
+        }
+        let lists = lists.into_iter();
+        all.extend(lists.map(|(authority, term)| {
+            Dependency::lasting(Subject::RevocationList(authority.clone()), term)
+        }));
+        let seen = self.trust().seen().into_iter();
+        let others = seen.filter(|(node, _)| *node != me.node);
+        all.extend(
+            others.map(|(node, term)| Dependency::lasting(Subject::PeerCertificate(node), term)),
+        );
+        if let Some((_, own)) = register.node(&me.node) {
+            all.extend(ending_keys(own, now));
+        }
+        all.extend(freshness_ends(self.gates().stage));
+        in_order(all)
     }
 
     /// Watches the gates.
@@ -275,5 +358,37 @@ impl Core {
         self.gatekeeper().replace(state);
         self.move_gates();
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_soon_is_said_once_a_day_and_no_more_once_it_is_renewed() {
+        const HOUR: i64 = 3_600_000;
+        let start = Timestamp::from_millis(1_772_366_400_000);
+        let ends = |hours: i64| {
+            let until = start.plus_millis(hours * HOUR);
+            let since = until.plus_millis(-365 * 24 * HOUR);
+            [Dependency::lasting(
+                Subject::Certificate,
+                Term { since, until },
+            )]
+        };
+        let mut reminder = Reminder::default();
+        let mut told = |left: i64, at: i64| {
+            let all = ends(left);
+            reminder.due(&all, start.plus_millis(at * HOUR)).len()
+        };
+        assert_eq!(told(24 * 31, 0), 0);
+        assert_eq!(told(24 * 30, 0), 1);
+        assert_eq!(told(24 * 30, 23), 0);
+        assert_eq!(told(24 * 30, 24), 1);
+        assert_eq!(told(24 * 30, 25), 0);
+        // Renewed, and much later near its end again.
+        assert_eq!(told(24 * 90, 26), 0);
+        assert_eq!(told(24, 27), 1);
     }
 }

@@ -6,12 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_protocol::{identifiers::NodeId, register::Register};
+use portcullis_protocol::{
+    identifiers::NodeId,
+    register::{Register, node_uri},
+    time::Timestamp,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
-    config::dns_name::DnsName,
+    config::{Config, dns_name::DnsName},
     exchange::{
         certificate::{CertificateError, PeerCertificate},
         identity::{IdentityError, OwnIdentity},
@@ -86,6 +90,24 @@ pub struct Own {
     pub dns_name: DnsName,
     /// Its one URI.
     pub uri: String,
+}
+
+impl Own {
+    /// The node of this configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            node: config.node.clone(),
+            dns_name: config.dns_name.clone(),
+            uri: node_uri(&config.federation, &config.node),
+        }
+    }
+}
+
+/// The time of certificates: whole seconds from 1970 on.
+pub(crate) fn unix(now: Timestamp) -> UnixTime {
+    let millis = u64::try_from(now.as_millis()).unwrap_or_default();
+    UnixTime::since_unix_epoch(std::time::Duration::from_millis(millis))
 }
 
 /// Reads certificates from a file in PEM, or one in DER.

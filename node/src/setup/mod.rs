@@ -26,6 +26,7 @@ use portcullis_protocol::{
 };
 use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
 
+pub(crate) use certificate::unix;
 pub use certificate::{
     CertificateFault, Own, PemError, certificate_authority, check_certificate, install_certificate,
     read_certificates,

@@ -3,7 +3,12 @@
 use portcullis_policy::PolicyText;
 use serde::{Deserialize, Serialize};
 
-use crate::store::PersonRow;
+use portcullis_protocol::time::Timestamp;
+
+use crate::{
+    outlook::{Dependency, Urgency},
+    store::PersonRow,
+};
 
 /// How it stands with the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +41,9 @@ pub struct StatusView {
     pub release_stopped: bool,
     /// When the node's certificate ends.
     pub certificate_ends: String,
+    /// What comes to an end by itself, the nearest first.
+    #[serde(default)]
+    pub ends: Vec<EndView>,
     /// What keeps the node from its work; empty: nothing.
     pub problems: Vec<StatusProblem>,
     /// The other nodes of the federation.
@@ -141,5 +149,46 @@ impl From<&PolicyText> for PolicyView {
             held: held.clone(),
             text: text.clone(),
         }
+    }
+}
+
+/// Something that comes to an end by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndView {
+    /// What.
+    pub what: String,
+    /// Its kind, as metrics name it.
+    pub kind: String,
+    /// Its end.
+    pub ends: String,
+    /// How long until then, as people say it.
+    pub left: String,
+    /// `later`, `soon` (it is warned of) or `ended`.
+    pub urgency: String,
+    /// What stops then.
+    pub stops: String,
+    /// What to do before.
+    pub r#do: String,
+}
+
+impl EndView {
+    /// What is shown of a dependency at this time.
+    #[must_use]
+    pub fn of(one: &Dependency, now: Timestamp) -> Self {
+        Self {
+            what: one.subject.to_string(),
+            kind: one.subject.name().to_owned(),
+            ends: one.ends.to_string(),
+            left: one.left(now),
+            urgency: one.urgency(now).name().to_owned(),
+            stops: one.stops(),
+            r#do: one.remedy().to_owned(),
+        }
+    }
+
+    /// Whether it is warned of, or has ended.
+    #[must_use]
+    pub fn is_warned_of(&self) -> bool {
+        self.urgency != Urgency::Later.name()
     }
 }

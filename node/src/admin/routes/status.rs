@@ -13,7 +13,7 @@ use crate::{
     admin::{
         api::{
             ListView,
-            status::{EnrolledView, PeerView, PolicyView, StatusProblem, StatusView},
+            status::{EndView, EnrolledView, PeerView, PolicyView, StatusProblem, StatusView},
         },
         problem::Problem,
         server::Admin,
@@ -60,6 +60,11 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
         fresh_until: gates.stage.until().map(|time| time.to_string()),
         release_stopped: gates.stops.all,
         certificate_ends: Timestamp::from_millis(certificate_ends).to_string(),
+        ends: core
+            .dependencies()
+            .iter()
+            .map(|one| EndView::of(one, core.now()))
+            .collect(),
         problems: health::problems(core)
             .into_iter()
             .map(|problem| StatusProblem {
