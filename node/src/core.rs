@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arc_swap::ArcSwap;
 use portcullis_protocol::{
     frame::{Answer, Lane},
     identifiers::{AuthorityId, FederationId, NodeId},
@@ -23,7 +24,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     clock::{Clock, SystemEntropy},
-    config::Exercises,
+    config::{Config, Exercises},
     decide::Decider,
     dispatch::machine::Backoff,
     exchange::{
@@ -175,12 +176,19 @@ pub struct Parts {
     pub metrics: Metrics,
 }
 
+/// What of the configuration can change while the node runs.
+struct Settings {
+    exercises: Exercises,
+    connector: ConnectorLimits,
+}
+
 /// The shared heart of a running node.
 pub struct Core {
     parts: Parts,
     decider: watch::Sender<Arc<Decider>>,
     notices: broadcast::Sender<Notice>,
     rumours: broadcast::Sender<Rumour>,
+    settings: ArcSwap<Settings>,
     gatekeeper: Gatekeeper,
     /// How it stands with each peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
@@ -194,6 +202,10 @@ impl Core {
             decider: watch::Sender::new(Arc::clone(&parts.decider)),
             notices: broadcast::Sender::new(NOTICES_WAITING),
             rumours: broadcast::Sender::new(RUMOURS_WAITING),
+            settings: ArcSwap::from_pointee(Settings {
+                exercises: parts.exercises,
+                connector: parts.connector.clone(),
+            }),
             gatekeeper: Gatekeeper::default(),
             peers: Mutex::new(BTreeMap::new()),
             parts,
@@ -335,8 +347,16 @@ impl Core {
 
     /// Whether exercises are admitted.
     #[must_use]
-    pub const fn exercises(&self) -> Exercises {
-        self.parts.exercises
+    pub fn exercises(&self) -> Exercises {
+        self.settings.load().exercises
+    }
+
+    /// Takes up what of another configuration needs no restart.
+    pub fn take_settings(&self, config: &Config) {
+        self.settings.store(Arc::new(Settings {
+            exercises: config.exercises,
+            connector: config.connector.clone(),
+        }));
     }
 
     /// Connects to a peer.
@@ -350,7 +370,7 @@ impl Core {
             Arc::clone(&self.parts.identity),
             self.parts.trust.clone(),
             tls::system_clock(),
-            self.parts.connector.clone(),
+            self.settings.load().connector.clone(),
         )
     }
 

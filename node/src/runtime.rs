@@ -5,7 +5,7 @@
 //!   → bind exchange, admin socket, metrics → serve until told to stop → stop in order
 //! ```
 //!
-//! `SIGHUP` (or the admin API) reloads register, policy, revocation lists and certificate, all
+//! `SIGHUP` (or the admin API) reloads configuration, register, policy, revocation lists and certificate, all
 //! or nothing: what does not load leaves the present state in force (`reload`). A new epoch of
 //! the register that a member brings, or `portcullis federation apply`, needs no reload.
 
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::server::{self, Admin, SocketError},
     clock::{SystemEntropy, system_clock},
-    config::Config,
+    config::{Config, ConfigError},
     core::{Core, Me, Parts},
     decide::DeciderError,
     desk::{self, Desk},
@@ -49,6 +49,7 @@ use crate::{
     metrics::Metrics,
     observe,
     secret::{Passphrase, SecretError},
+    setup::CertificateFault,
     store::{
         NewGeneration, SqliteStore, Store, StoreError, Write,
         writer::{Writer, abort_on_disk_failure},
@@ -129,6 +130,26 @@ pub enum StartError {
     Forked {
         /// The epoch.
         epoch: u64,
+    },
+    /// The configuration does not hold.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configuration changed in what is read at start only.
+    #[error("`{}`: {keys} changed, which needs a restart", path.display())]
+    NeedsRestart {
+        /// The file.
+        path: PathBuf,
+        /// The keys or sections that changed.
+        keys: String,
+    },
+    /// No peer would believe the certificate.
+    #[error("`{}`: {fault}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        fault: Box<CertificateFault>,
     },
     /// The work was cut short.
     #[error("the work was cut short; try again")]

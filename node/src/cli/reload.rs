@@ -11,13 +11,15 @@ use super::{
 };
 use crate::admin::{act::Action, api::act::ReloadedView};
 
-/// Have the running node load register, policy, certificate and revocation lists again
+/// Have the running node load configuration, register, policy, certificate and revocation lists again
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
-Have the running node load register, policy, certificate and revocation lists again, all or \
-nothing: what does not load leaves everything as it is, and exit code 3 says why. It is an act of \
-an administrator.",
+Have the running node load configuration, register, policy, certificate and revocation lists again, \
+all or nothing: a file that does not hold leaves everything as it is, and the error (exit code 3, \
+as in the log) names it and says why. Of the configuration, `exercises` and `exchange.connect_timeout` \
+can change while the node runs; a change of anything else needs a restart, and is refused. It is an \
+act of an administrator.",
     after_long_help = "\
 Example:
   portcullis reload --key admin.key"

@@ -215,6 +215,49 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The keys and sections in which `new` differs and that a running node does not take up.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let Self {
+            federation,
+            authority,
+            node,
+            dns_name,
+            listen,
+            register_pin,
+            exercises: _,
+            admin_access,
+            key,
+            metrics,
+            log,
+            freshness,
+            listener,
+            connector: _,
+            retry,
+        } = self;
+        let differs = [
+            ("federation", *federation != new.federation),
+            ("authority", *authority != new.authority),
+            ("node", *node != new.node),
+            ("dns_name", *dns_name != new.dns_name),
+            ("listen", *listen != new.listen),
+            ("register_pin", *register_pin != new.register_pin),
+            ("admin_access", *admin_access != new.admin_access),
+            ("key", *key != new.key),
+            ("metrics", *metrics != new.metrics),
+            ("log", *log != new.log),
+            ("freshness", *freshness != new.freshness),
+            ("exchange", *listener != new.listener),
+            ("dispatch", *retry != new.retry),
+        ];
+        differs
+            .into_iter()
+            .filter_map(|(key, differs)| differs.then_some(key))
+            .collect()
+    }
+}
+
 /// A file being read: what its errors name.
 pub(crate) struct Source<'a> {
     path: &'a Path,

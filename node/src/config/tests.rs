@@ -301,3 +301,37 @@ fn the_file_that_init_writes_is_a_configuration() {
         .join("\n");
     assert_eq!(parse(&uncommented).unwrap(), config);
 }
+
+#[test]
+fn a_change_that_a_running_node_does_not_take_up_is_named() {
+    let given = |name: &str| {
+        [
+            "federation",
+            "authority",
+            "node",
+            "dns_name",
+            "listen",
+            "register_pin",
+        ]
+        .contains(&name)
+            || name == "key.passphrase_file"
+    };
+    let values: Vec<_> = KEYS
+        .iter()
+        .filter(|key| given(key.name))
+        .map(|key| (key.name, key.example.to_owned()))
+        .collect();
+    let present = parse(&keys::render(&values)).unwrap();
+    assert!(present.needs_restart(&present).is_empty());
+    let live = Config {
+        exercises: Exercises::Admitted,
+        ..present.clone()
+    };
+    assert!(present.needs_restart(&live).is_empty());
+    let moved = Config {
+        node: "other".parse().unwrap(),
+        listen: "127.0.0.1:1".parse().unwrap(),
+        ..live
+    };
+    assert_eq!(present.needs_restart(&moved), ["node", "listen"]);
+}

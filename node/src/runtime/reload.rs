@@ -14,6 +14,7 @@ use bytes::Bytes;
 use portcullis_protocol::{
     gossip,
     register::{SignedRegister, VerifiedRegister},
+    time::Timestamp,
     verify::Refusal,
 };
 use tokio::sync::Mutex;
@@ -28,7 +29,9 @@ use crate::{
     decide::{Decider, DeciderError},
     exchange::trust::PeerTrust,
     home::Home,
+    keyring::Keyring,
     membership::{self, load_epochs},
+    setup::{CertificateFault, Own, check_certificate, read_certificates, unix},
     store::{Write, writer::Priority},
 };
 
@@ -68,8 +71,13 @@ impl Reloader {
     pub async fn reload(&self) -> Result<(), StartError> {
         let _turn = self.turn.lock().await;
         let (core, home, config) = self.parts();
-        let standing =
-            apart(move || Standing::load(&home, &config, core.keyring()).map(Box::new)).await?;
+        let (new, standing) = apart(move || {
+            let new = configuration(&home, &config)?;
+            let standing = Box::new(Standing::load(&home, &new, core.keyring())?);
+            fit(&home, &new, core.keyring(), &standing, core.now())?;
+            Ok((new, standing))
+        })
+        .await?;
         let found = standing.decider.register().epoch;
         let present = self.core.decider().register().epoch;
         if found < present {
@@ -80,10 +88,14 @@ impl Reloader {
         self.core
             .identity()
             .replace_from_pem(&standing.chain, key.as_bytes())?;
+        // From here on nothing can fail.
         self.core.trust().replace(standing.trust);
+        self.core.take_settings(&new);
         self.core.replace_decider(Arc::new(standing.decider));
         self.core.move_gates();
-        tracing::info!("register, policy, certificate and revocation lists were loaded again");
+        tracing::info!(
+            "configuration, register, policy, certificate and revocation lists were loaded again"
+        );
         Ok(())
     }
 
@@ -212,6 +224,42 @@ impl Reloader {
     pub const fn config(&self) -> &Config {
         &self.config
     }
+}
+
+/// The configuration as it is now, if a running node can take it up.
+fn configuration(home: &Home, present: &Config) -> Result<Config, StartError> {
+    let path = home.config();
+    let new = Config::load(&path)?;
+    let keys = present.needs_restart(&new);
+    if keys.is_empty() {
+        return Ok(new);
+    }
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let keys = keys.join(", ");
+    Err(StartError::NeedsRestart { path, keys })
+}
+
+/// Refuses a certificate that no peer would believe, which only a start puts up with.
+fn fit(
+    home: &Home,
+    config: &Config,
+    keyring: &Keyring,
+    standing: &Standing,
+    now: Timestamp,
+) -> Result<(), StartError> {
+    let path = home.certificate();
+    let own = Own::of(config);
+    let register = standing.decider.register();
+    read_certificates(&path)
+        .map_err(CertificateFault::from)
+        .and_then(|chain| {
+            check_certificate(&chain, keyring.tls_key(), &own, Some(register), unix(now))
+        })
+        .map(drop)
+        .map_err(|fault| StartError::Certificate {
+            path,
+            fault: Box::new(fault),
+        })
 }
 
 /// Runs work for processor and disk apart from the runtime's threads.

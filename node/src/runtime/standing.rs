@@ -53,7 +53,7 @@ impl Standing {
         let archive = Archive::of(chain.iter().map(VerifiedRegister::register));
         let register = newest(home, chain)?;
         let chain = crate::files::read(&home.certificate())?;
-        let identity = own_identity(&chain, keyring, register.register())?;
+        let identity = own_identity(home, &chain, keyring, register.register())?;
         let trust = peer_trust(home, register.register())?;
         let decider = decider(home, config, register)?.with_archive(archive);
         Ok(Self {
@@ -107,11 +107,18 @@ fn decider(
 }
 
 fn own_identity(
+    home: &Home,
     chain: &[u8],
     keyring: &Keyring,
     register: &Register,
 ) -> Result<OwnIdentity, StartError> {
-    let identity = OwnIdentity::from_pem(chain, keyring.tls_key_pem()?.as_bytes())?;
+    let identity =
+        OwnIdentity::from_pem(chain, keyring.tls_key_pem()?.as_bytes()).map_err(|error| {
+            StartError::Certificate {
+                path: home.certificate(),
+                fault: Box::new(error.into()),
+            }
+        })?;
     if identity.certificate().marking() == Marking::Development && !register.development {
         return Err(StartError::DevelopmentCertificate);
     }

@@ -265,6 +265,59 @@ fn an_authority_begins_with_the_command_line_alone() {
     imports_and_scores(&user);
     says_that_the_register_is_fresh(&user);
     closes_gates_and_opens_them(&user);
+    asks_the_doctor(&user);
+    reloads_all_or_nothing(&user);
+}
+
+/// While the terminal's authority is suspended and the register is fresh.
+fn asks_the_doctor(user: &User) {
+    let ask = |outage: &'static str| {
+        let asked = user.run(&joined(&[
+            CUSTOMS,
+            &["--json", "doctor", "--simulate-outage", outage],
+        ]));
+        json(&String::from_utf8_lossy(&asked.stdout))
+    };
+    let found = ask("72h");
+    let findings = found.pointer("/findings").unwrap().as_array().unwrap();
+    let about = |name: &str| findings.iter().find(|one| text(one, "/about") == name);
+    let closed = about("closed").unwrap();
+    assert!(text(closed, "/what").contains("`maasvlakte`: suspended until"));
+    assert_eq!(text(about("freshness").unwrap(), "/severity"), "good");
+    let ends = found.pointer("/ends").unwrap().as_array().unwrap();
+    let kinds: Vec<_> = ends.iter().map(|one| text(one, "/kind")).collect();
+    for kind in ["certificate", "trust-anchor", "freshness", "bulk-release"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+    let stops = |found: &Value| -> Vec<String> {
+        let stops = found.pointer("/outage/stops").unwrap().as_array().unwrap();
+        stops
+            .iter()
+            .map(|one| text(one, "/what").to_owned())
+            .collect()
+    };
+    assert_eq!(stops(&found), ["the freshness of the register"]);
+    assert_eq!(
+        found.pointer("/outage/stops/0/after_hours"),
+        Some(&Value::from(47))
+    );
+    assert!(stops(&ask("2h")).is_empty());
+}
+
+/// A broken policy changes nothing, and the command says which file it is.
+fn reloads_all_or_nothing(user: &User) {
+    let reload = || user.run(&joined(&[CUSTOMS, &["reload"], ADMIN]));
+    let policy = |user: &User| text(&status(user), "/policy").to_owned();
+    let before = policy(user);
+    let path = "customs/policy/own.cedar";
+    user.file(path, "permit (nonsense");
+    let refused = reload();
+    assert_eq!(refused.status.code(), Some(3));
+    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(complaint.contains("own.cedar"), "{complaint}");
+    assert_eq!(policy(user), before);
+    user.file(path, "");
+    assert!(reload().status.success());
 }
 
 fn status(user: &User) -> Value {

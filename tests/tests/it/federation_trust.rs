@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_node::{
-    config::Config,
+    config::{Config, Exercises},
     core::Core,
     gate::state::{Switch, Whom},
     quarantine,
@@ -327,5 +327,76 @@ async fn ex_21_what_was_seen_since_a_key_is_compromised_is_set_apart_everywhere(
     assert_eq!(row(&before).unwrap().reason.as_deref(), Some("EX-21"));
     assert!(rotterdam.publish(vec![alert()]).await.is_err());
     terminal.stop().await;
+    stop(nodes.into_values()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_with_a_broken_file_names_it_and_changes_nothing() {
+    let federation = Federation::new(&MEMBERS[..1]);
+    let node = Running::start(federation.home("rotterdam")).await;
+    let home = &node.home;
+    node.reloader.reload().await.unwrap();
+    let before = node.core.decider();
+    let serial = node.core.identity().certificate().serial().to_owned();
+    let own = std::fs::read_to_string(home.config()).unwrap();
+    let good = own.replace("# exercises = false", "exercises = true");
+    assert_ne!(good, own);
+    // Every time the configuration holds and would be taken up, had the other file held.
+    std::fs::write(home.config(), &good).unwrap();
+    let list = home.revocation_lists().join("rotterdam.crl");
+    let policy = home.policy().join("own.cedar");
+    let stranger = Federation::new(&[("antwerp", AuthorityKind::Customs)]);
+    let strange = std::fs::read_to_string(stranger.home("antwerp").certificate()).unwrap();
+    let elsewhere = good.replace("dns_name = \"rotterdam", "dns_name = \"other");
+    for (path, broken) in [
+        (home.config(), "federation = 7"),
+        (home.config(), elsewhere.as_str()),
+        (home.certificate(), "no certificate"),
+        (home.certificate(), strange.as_str()),
+        (list, "no list"),
+        (policy, "permit (nonsense"),
+    ] {
+        let good = std::fs::read(&path).ok();
+        std::fs::write(&path, broken).unwrap();
+        let error = node.reloader.reload().await.unwrap_err().to_string();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(error.contains(&name), "{name}: {error}");
+        assert!(Arc::ptr_eq(&before, &node.core.decider()));
+        assert_eq!(node.core.exercises(), Exercises::Refused);
+        assert_eq!(*node.core.identity().certificate().serial(), serial);
+        match good {
+            Some(good) => std::fs::write(&path, good).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+    }
+    node.reloader.reload().await.unwrap();
+    assert_eq!(node.core.exercises(), Exercises::Admitted);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_node_knows_what_it_depends_on_and_shows_it_in_its_metrics() {
+    let federation = Federation::new(&MEMBERS[..2]);
+    let nodes = federation.start().await;
+    let core = &nodes[&"rotterdam".parse().unwrap()].core;
+    let id = core.publish(vec![alert()]).await.unwrap()[0];
+    eventually(core, || delivered(core, &id, "antwerp")).await;
+    let subjects: Vec<String> = core
+        .dependencies()
+        .iter()
+        .map(|one| one.subject.to_string())
+        .collect();
+    for expected in [
+        "this node's certificate",
+        "the certificate of `antwerp`",
+        "the trust anchor of `antwerp`",
+        "the trust anchor of `rotterdam`",
+        "the revocation list of `antwerp`",
+    ] {
+        assert!(
+            subjects.iter().any(|found| found == expected),
+            "{subjects:?}"
+        );
+    }
     stop(nodes.into_values()).await;
 }
