@@ -189,6 +189,8 @@ pub struct Core {
     notices: broadcast::Sender<Notice>,
     rumours: broadcast::Sender<Rumour>,
     settings: ArcSwap<Settings>,
+    /// Calls to dispatch to look again, counted.
+    calls: watch::Sender<u64>,
     gatekeeper: Gatekeeper,
     /// How it stands with each peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
@@ -206,6 +208,7 @@ impl Core {
                 exercises: parts.exercises,
                 connector: parts.connector.clone(),
             }),
+            calls: watch::Sender::new(0),
             gatekeeper: Gatekeeper::default(),
             peers: Mutex::new(BTreeMap::new()),
             parts,
@@ -306,6 +309,18 @@ impl Core {
         if self.rumours.send(rumour).is_err() {
             tracing::trace!("nobody listens to rumours");
         }
+    }
+
+    /// Has dispatch look again at what is due, to every peer.
+    pub fn call_dispatch(&self) {
+        self.calls
+            .send_modify(|calls| *calls = calls.wrapping_add(1));
+    }
+
+    /// Watches for calls to look again.
+    #[must_use]
+    pub fn dispatch_calls(&self) -> watch::Receiver<u64> {
+        self.calls.subscribe()
     }
 
     /// Takes note of the epoch that a peer signed in a frame or receipt.
@@ -474,6 +489,21 @@ impl Core {
             }
         }
         Ok(verified)
+    }
+
+    /// A peer has decided on what it held: that is sent again at once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; it is sent again later then.
+    pub async fn ask_again(&self, peer: &NodeId) -> Result<(), StoreError> {
+        let again = Write::AskAgain {
+            peer: peer.clone(),
+            now: self.now(),
+        };
+        self.commit(Priority::Urgent, vec![again]).await?;
+        self.call_dispatch();
+        Ok(())
     }
 
     /// Tells the parts that wait for it that records of a peer are durable.

@@ -183,8 +183,15 @@ impl Decider {
 
     /// Decides what of a record that `peer` delivered is taken in.
     #[must_use]
-    pub fn admit(&self, record: VerifiedRecord, peer: &NodeId, now: Timestamp) -> Admission {
-        let holding = self.holding(&record, Some(peer), now);
+    pub fn admit(
+        &self,
+        record: VerifiedRecord,
+        peer: &NodeId,
+        now: Timestamp,
+        approval: Approval,
+    ) -> Admission {
+        let mut holding = self.holding(&record, Some(peer), now);
+        holding.facts.approved = approval == Approval::Given;
         match holding.admission().map(|asked| self.engine.decide(&asked)) {
             Ok(decision) => admission(record, &decision),
             Err(unknown) => {
@@ -444,6 +451,15 @@ impl Release {
             .is_some_and(|permit| permit.covers(&released.id(), receiver, released.form()));
         covered.then_some(released)
     }
+}
+
+/// Whether a person has read and approved what policy holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// Nobody was asked yet.
+    Open,
+    /// A person has.
+    Given,
 }
 
 /// What was decided on taking a record in.

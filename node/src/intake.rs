@@ -16,9 +16,9 @@ use portcullis_protocol::{
 
 use crate::{
     config::Exercises,
-    decide::{Admission, Decider, Verification},
+    decide::{Admission, Approval, Decider, Verification},
     gate::Gates,
-    store::{DecisionNote, Intake, IntakeItem, Judgement, Part},
+    store::{DecisionNote, HeldItem, Intake, IntakeItem, Judgement, Part},
 };
 
 /// Judges frames of one peer. Whether the peer may bring records of others is for policy to say.
@@ -64,9 +64,23 @@ impl Judge<'_> {
         }
     }
 
+    /// Judges an item anew that was held, and that a person has approved of: its key counts from
+    /// when it was first seen, and policy is asked about all but the approval.
+    #[must_use]
+    pub fn approved(&self, item: &HeldItem) -> Judgement {
+        let verified = self
+            .decider
+            .verify_seen(&item.sealed, item.at, self.now)
+            .and_then(|record| self.check(&record).map(|()| record));
+        match verified {
+            Ok(record) => self.admission(record, Approval::Given),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
     fn item(&self, sealed: &SealedRecord, verification: &mut Verification<'_>) -> Judgement {
         match self.verified(sealed, verification) {
-            Ok(record) => self.admission(record),
+            Ok(record) => self.admission(record, Approval::Open),
             Err(refusal) if is_of_ended_key(&refusal) => self.late(sealed, &refusal),
             Err(refusal) => refused(&refusal),
         }
@@ -83,7 +97,7 @@ impl Judge<'_> {
             .verify_seen(sealed, first_seen, self.now)
             .and_then(|record| self.check(&record).map(|()| record));
         let judgement = match verified {
-            Ok(record) => self.admission(record),
+            Ok(record) => self.admission(record, Approval::Open),
             Err(refusal) => return refused(&refusal),
         };
         if before.is_some() {
@@ -132,8 +146,8 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn admission(&self, record: VerifiedRecord) -> Judgement {
-        match self.decider.admit(record, self.peer, self.now) {
+    fn admission(&self, record: VerifiedRecord, approval: Approval) -> Judgement {
+        match self.decider.admit(record, self.peer, self.now, approval) {
             Admission::Admitted { record, note } => Judgement::Admit {
                 record: *record,
                 note,

@@ -17,6 +17,7 @@ pub mod files;
 pub mod gate;
 pub mod gossip;
 pub mod health;
+pub mod hold;
 pub mod home;
 pub mod intake;
 pub mod key_file;

@@ -41,7 +41,7 @@ use crate::{
         self,
         keep::{Renewal, RenewalSettings},
     },
-    gossip,
+    gossip, hold,
     home::Home,
     key_file::{self, KeyFileError},
     keyring::{Keyring, KeyringError},
@@ -281,6 +281,7 @@ impl Node {
         parts.spawn(serve_metrics(metrics, Arc::clone(&core), shutdown.clone()));
         parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
         parts.spawn(gate::keep::run(Arc::clone(&core), shutdown.clone()));
+        parts.spawn(hold::keep(Arc::clone(&core), shutdown.clone()));
         if let Some(renewal) = renewal {
             parts.spawn(gate::keep::renew(
                 Arc::clone(&core),

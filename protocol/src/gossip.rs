@@ -65,6 +65,7 @@ impl Standing {
             register: Bytes::copy_from_slice(self.register.as_bytes()),
             freshness_issued_ms: Timestamp::to_wire(self.freshness_issued),
             suspensions: Bytes::copy_from_slice(self.suspensions.as_bytes()),
+            answers_ready: false,
         }
     }
 
@@ -80,6 +81,7 @@ impl Standing {
             register,
             freshness_issued_ms,
             suspensions,
+            answers_ready: _,
         } = ask;
         if named != federation.as_str() {
             let detail = "it names another federation";

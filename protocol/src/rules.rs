@@ -127,6 +127,10 @@ rules! {
         "an error in a policy counts as a denial; run `portcullis policy check` at the receiver";
     PolicyHeld = "PO-03", "held for a person's decision",
         "the record carries H3 or another restriction that a person must read; a final answer follows";
+    HeldDropped = "PO-04", "declined by a person of the receiver",
+        "a person has read what was held and does not take it in; agree on it with the receiver";
+    HeldEnded = "PO-05", "held, and not decided on in time",
+        "nobody at the receiver decided on it within six days; agree on it with the receiver, then publish it again";
 
     // ---- the register ----
     RegisterUnreadable = "RG-01", "unreadable register",

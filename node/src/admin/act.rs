@@ -84,6 +84,10 @@ named! {
         ReleaseStop = "release-stop",
         /// Send again what was stopped.
         ReleaseResume = "release-resume",
+        /// Take in what is held, if nothing else is against it.
+        HoldRelease = "hold-release",
+        /// Refuse what is held.
+        HoldDrop = "hold-drop",
     }
 }
 
@@ -119,6 +123,7 @@ impl Action {
             Self::ReleaseStop | Self::ReleaseResume => {
                 &[Role::Administrator, Role::Supervisor, Role::DataProtection]
             }
+            Self::HoldRelease | Self::HoldDrop => &[Role::Supervisor, Role::DataProtection],
         }
     }
 }
@@ -454,10 +459,13 @@ mod tests {
                     Action::PeerUnblock,
                 ];
                 let stops = [Action::ReleaseStop, Action::ReleaseResume];
+                let decides = [Action::HoldRelease, Action::HoldDrop];
                 let expected = if runs_the_node.contains(&action) {
                     role == Role::Administrator
                 } else if stops.contains(&action) {
                     ![Role::Analyst, Role::Auditor].contains(&role)
+                } else if decides.contains(&action) {
+                    [Role::Supervisor, Role::DataProtection].contains(&role)
                 } else {
                     analysts
                 };

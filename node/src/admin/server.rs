@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, backup, evidence, preview, quarantine, records, register, scores, status, trust,
-        watch,
+        acts, backup, evidence, hold, preview, quarantine, records, register, scores, status,
+        trust, watch,
     },
 };
 use crate::{core::Core, desk::Desk, runtime::Reloader, store::SqliteStore};
@@ -172,6 +172,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/records", post(records::list))
         .route("/v1/records/{prefix}", get(records::show))
         .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/held", get(hold::list))
+        .route("/v1/held/{prefix}", get(hold::show))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/preview", post(preview::preview))
         .route("/v1/scores/top/{limit}", get(scores::top))

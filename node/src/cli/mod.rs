@@ -25,6 +25,7 @@ mod drafting;
 mod explain;
 mod faults;
 mod federation;
+mod hold;
 mod indicator_import;
 mod init;
 mod list;
@@ -125,6 +126,9 @@ enum Command {
     /// Stop at once what is sent, and send it again
     #[command(subcommand, arg_required_else_help = true)]
     Release(ReleaseCommand),
+    /// Decide on what arrived and waits for a person
+    #[command(subcommand, arg_required_else_help = true)]
+    Hold(HoldCommand),
     Status(status::Status),
     List(list::List),
     Show(show::Show),
@@ -203,6 +207,14 @@ enum ReleaseCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum HoldCommand {
+    List(hold::HoldList),
+    Show(hold::HoldShow),
+    Release(hold::HoldRelease),
+    Drop(hold::HoldDrop),
+}
+
+#[derive(Debug, Subcommand)]
 enum PersonCommand {
     Key(person_enrol::PersonKey),
     Enrol(person_enrol::PersonEnrol),
@@ -227,6 +239,10 @@ impl Command {
             Self::Peer(PeerCommand::Unblock(command)) => command.run(session),
             Self::Release(ReleaseCommand::Stop(command)) => command.run(session),
             Self::Release(ReleaseCommand::Resume(command)) => command.run(session),
+            Self::Hold(HoldCommand::List(command)) => command.run(session),
+            Self::Hold(HoldCommand::Show(command)) => command.run(session),
+            Self::Hold(HoldCommand::Release(command)) => command.run(session),
+            Self::Hold(HoldCommand::Drop(command)) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::Show(command) => command.run(session),

@@ -105,7 +105,7 @@ fn about(record: &RecordView) -> Vec<(&'static str, String)> {
     pairs
 }
 
-fn marking(header: &HeaderView) -> Vec<(&'static str, String)> {
+pub(super) fn marking(header: &HeaderView) -> Vec<(&'static str, String)> {
     let marking = &header.marking;
     let handling = match (&marking.handling_text, marking.handling.is_empty()) {
         (_, true) => "none".to_owned(),
@@ -150,7 +150,7 @@ fn marking(header: &HeaderView) -> Vec<(&'static str, String)> {
     pairs
 }
 
-fn label(section: &SectionView) -> String {
+pub(super) fn label(section: &SectionView) -> String {
     let tlp = section
         .tlp
         .as_ref()
@@ -168,7 +168,7 @@ fn said(record: &RecordView, section: &SectionView) -> String {
     }
 }
 
-fn content_text(content: &ContentView) -> String {
+pub(super) fn content_text(content: &ContentView) -> String {
     match content {
         ContentView::Subject(subject) => {
             let mut lines: Vec<String> = subject.selectors.iter().map(selector).collect();

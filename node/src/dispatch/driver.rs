@@ -59,6 +59,7 @@ pub async fn run(core: Arc<Core>, peer: NodeId, lane: Lane, shutdown: Cancellati
     let driver = Driver {
         machine: Machine::new(peer.clone(), lane, core.backoff()),
         log: core.log(),
+        calls: core.dispatch_calls(),
         core,
         peer,
         lane,
@@ -81,6 +82,7 @@ struct Driver {
     /// Plans and commits under way: at most one of each.
     work: JoinSet<Outcome>,
     log: watch::Receiver<u64>,
+    calls: watch::Receiver<u64>,
     wake_at: Option<Timestamp>,
 }
 
@@ -222,6 +224,10 @@ impl Driver {
                     return Event::Wake;
                 }
                 changed = self.log.changed() => match changed {
+                    Ok(()) => return Event::Wake,
+                    Err(_) => std::future::pending().await,
+                },
+                changed = self.calls.changed() => match changed {
                     Ok(()) => return Event::Wake,
                     Err(_) => std::future::pending().await,
                 },

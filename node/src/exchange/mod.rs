@@ -14,6 +14,7 @@ mod conduct;
 pub mod connector;
 pub mod counters;
 pub mod ending;
+mod hints;
 pub mod identity;
 pub mod listener;
 mod reception;

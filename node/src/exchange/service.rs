@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     conduct::Conduct,
+    hints::Hints,
     reception::Reception,
     rpc::exchange_server::{Exchange, ExchangeServer},
     stream::Peer,
@@ -55,6 +56,7 @@ pub fn server(core: Arc<Core>, stop: CancellationToken) -> ExchangeServer<Servic
         conduct: Arc::default(),
         streams: Tally::new(STREAMS_PER_PEER),
         questions: Tally::new(QUESTIONS_PER_PEER),
+        hints: Hints::default(),
         stop,
     };
     tokio::spawn(tell(
@@ -73,6 +75,7 @@ pub struct Service {
     conduct: Arc<Conduct>,
     streams: Tally<NodeId>,
     questions: Tally<NodeId>,
+    hints: Hints,
     stop: CancellationToken,
 }
 
@@ -109,6 +112,12 @@ impl Exchange for Service {
             Status::resource_exhausted("as many questions as a peer may ask are open")
         })?;
         let (core, ask) = (Arc::clone(&self.core), request.into_inner());
+        if ask.answers_ready {
+            self.hints.wait(&peer).await;
+            if let Err(error) = core.ask_again(&peer).await {
+                tracing::warn!(%peer, %error, "what a peer held is asked for later");
+            }
+        }
         let answered = tokio::task::spawn_blocking(move || standing::answer(&core, &peer, ask))
             .await
             .map_err(|error| internal(&error))?;

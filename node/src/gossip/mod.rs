@@ -25,6 +25,9 @@ use crate::{core::Core, runtime::Reloader};
 /// Rumours that may wait; one that is missed is made good by the rotation.
 pub const RUMOURS_WAITING: usize = 1024;
 
+/// Questions under way at which no peer is told any more that answers are ready.
+const MOST_QUESTIONS: usize = 64;
+
 /// What a peer let show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rumour {
@@ -32,15 +35,8 @@ pub enum Rumour {
     Ahead(NodeId),
     /// It has what this node has.
     Level(NodeId),
-}
-
-impl From<Rumour> for Event {
-    fn from(rumour: Rumour) -> Self {
-        match rumour {
-            Rumour::Ahead(peer) => Self::Ahead(peer),
-            Rumour::Level(peer) => Self::Level(peer),
-        }
-    }
+    /// It waits for answers that this node has decided on.
+    Waiting(NodeId),
 }
 
 /// Asks and tells until `shutdown`.
@@ -71,7 +67,15 @@ async fn go_round(core: Arc<Core>, reloader: Arc<Reloader>) {
         let wait = machine.wake_at().millis_since(core.now()).max(50);
         let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(50));
         tokio::select! {
-            rumour = rumours.recv() => events.extend(heard(rumour)),
+            rumour = rumours.recv() => match heard(rumour) {
+                Some(Rumour::Ahead(peer)) => events.push(Event::Ahead(peer)),
+                Some(Rumour::Level(peer)) => events.push(Event::Level(peer)),
+                Some(Rumour::Waiting(peer)) if questions.len() < MOST_QUESTIONS => {
+                    questions.spawn(question::tell_ready(Arc::clone(&core), peer));
+                }
+                // It asks again by itself, later.
+                Some(Rumour::Waiting(_)) | None => {}
+            },
             changed = deciders.changed() => {
                 if changed.is_err() {
                     return;
@@ -93,9 +97,9 @@ async fn go_round(core: Arc<Core>, reloader: Arc<Reloader>) {
     }
 }
 
-fn heard(rumour: Result<Rumour, broadcast::error::RecvError>) -> Option<Event> {
+fn heard(rumour: Result<Rumour, broadcast::error::RecvError>) -> Option<Rumour> {
     match rumour {
-        Ok(rumour) => Some(rumour.into()),
+        Ok(rumour) => Some(rumour),
         Err(error) => {
             tracing::debug!(%error, "rumours were missed; the rotation makes them good");
             None

@@ -6,6 +6,7 @@ use portcullis_protocol::{
     gossip::{Answer, MAX_ANSWER_BYTES},
     identifiers::NodeId,
     verify::Refusal,
+    wire,
 };
 use tonic::transport::Channel;
 
@@ -71,7 +72,27 @@ pub(super) async fn ask(core: Arc<Core>, reloader: Arc<Reloader>, peer: NodeId) 
     }
 }
 
+/// Tells a peer that what this node held of it is decided on. It is a hint, and what it answers is
+/// of no interest: a peer that does not hear it sends again later.
+pub(super) async fn tell_ready(core: Arc<Core>, peer: NodeId) -> Event {
+    let asked = compare(&core, &peer, true);
+    match tokio::time::timeout(TIMEOUT, asked).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a peer was not told of answers"),
+        Err(_) => tracing::debug!(%peer, "a peer was not told of answers in time"),
+    }
+    Event::Tick
+}
+
 async fn question(core: &Core, peer: &NodeId) -> Result<Answer, QuestionError> {
+    Ok(Answer::read(compare(core, peer, false).await?)?)
+}
+
+async fn compare(
+    core: &Core,
+    peer: &NodeId,
+    answers_ready: bool,
+) -> Result<wire::TrustAnswer, QuestionError> {
     let decider = core.decider();
     let (_, node) = decider
         .register()
@@ -80,12 +101,15 @@ async fn question(core: &Core, peer: &NodeId) -> Result<Answer, QuestionError> {
     let channel: Channel = connector::endpoint(&node.endpoint)?
         .connect_with_connector(core.connector(peer)?)
         .await?;
-    let answer = ExchangeClient::new(channel)
+    let ask = wire::TrustAsk {
+        answers_ready,
+        ..core.standing().to_wire()
+    };
+    Ok(ExchangeClient::new(channel)
         .max_decoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
-        .compare(core.standing().to_wire())
+        .compare(ask)
         .await?
-        .into_inner();
-    Ok(Answer::read(answer)?)
+        .into_inner())
 }
 
 async fn learn(

@@ -28,16 +28,16 @@ pub use facts::{Fact, FactKind, FactRow};
 pub use key::StoreKey;
 pub use rows::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition, ForkRow,
-    HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow,
-    Stage, UndeliveredRow,
+    HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, RecordFilter,
+    Relay, ScoreRow, Stage, UndeliveredRow,
 };
 pub use sqlite::{
     Contents, Copied, KEYS_FILE, MAIN_FILE, PositionRow, Snapshot, SqliteStore, examine, look,
     mark_restored,
 };
 pub use write::{
-    Act, DecisionNote, Event, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration,
-    Part, Settle, Write, Written,
+    Act, DecisionNote, Event, HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry,
+    NewGeneration, Part, Settle, Write, Written,
 };
 
 use portcullis_protocol::{
@@ -204,6 +204,13 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError>;
+
+    /// When the next item that waits for a person waits no longer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn next_held_end(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// What peers delivered and was answered: of one record, or of all.
     ///

@@ -174,6 +174,10 @@ pub struct ReceiptRow {
     pub answers: Vec<Answer>,
 }
 
+/// How long an item waits for a person: a day less than its sender asks for (exceptions), so that
+/// the sender is told the end as well.
+pub const HELD_LIFE_MS: i64 = 6 * 24 * 3_600_000;
+
 /// An item that arrived and waits for a person's decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldItem {
@@ -185,6 +189,8 @@ pub struct HeldItem {
     pub rule: String,
     /// When.
     pub at: Timestamp,
+    /// When it waits no longer: after [`HELD_LIFE_MS`], or when the record is to be deleted.
+    pub ends_at: Timestamp,
     /// The record: its reader verifies it again.
     pub sealed: SealedRecord,
 }

@@ -53,6 +53,15 @@ pub enum Write {
     Event(Event),
     /// Another generation of this node.
     StartGeneration(NewGeneration),
+    /// What became of items that were held.
+    Decide(HeldDecision),
+    /// A peer has decided on what it held: that is asked for again at once.
+    AskAgain {
+        /// The peer.
+        peer: NodeId,
+        /// The present.
+        now: Timestamp,
+    },
 }
 
 /// What a [`Write`] gave, in the order of the writes.
@@ -83,6 +92,18 @@ pub struct Act {
     pub concerns: String,
     /// The enrolment it makes, if it is one.
     pub enrols: Option<PersonRow>,
+}
+
+/// Final answers to items of one peer that were held. An item that is not held any more stays
+/// answered as it is.
+#[derive(Debug)]
+pub struct HeldDecision {
+    /// Who delivered them.
+    pub peer: NodeId,
+    /// The present.
+    pub now: Timestamp,
+    /// The items, admitted or refused.
+    pub items: Vec<IntakeItem>,
 }
 
 /// A frame that arrived, item by item.

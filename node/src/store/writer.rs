@@ -511,7 +511,9 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::Register(_)
         | Write::Act(_)
         | Write::Event(_)
-        | Write::StartGeneration(_)) => vec![whole],
+        | Write::StartGeneration(_)
+        | Write::Decide(_)
+        | Write::AskAgain { .. }) => vec![whole],
     }
 }
 

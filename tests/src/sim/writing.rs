@@ -291,7 +291,9 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::Scores(_)
         | Write::Event(_)
         | Write::Fact(_)
-        | Write::StartGeneration(_)) => VecDeque::from([vec![whole]]),
+        | Write::StartGeneration(_)
+        | Write::Decide(_)
+        | Write::AskAgain { .. }) => VecDeque::from([vec![whole]]),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod backup;
 pub mod draft;
+pub mod hold;
 pub mod marking;
 pub mod notice;
 pub mod preview;

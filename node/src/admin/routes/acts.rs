@@ -19,7 +19,7 @@ use portcullis_protocol::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{apart, gates::GateAct};
+use super::{apart, gates::GateAct, hold::HoldAct};
 use crate::{
     admin::{
         ACT_HEADER,
@@ -34,6 +34,7 @@ use crate::{
     core::Core,
     desk::{Import, generated::Seed},
     gate::state::TrustState,
+    hold::{Choice, Ruling},
     store::{Act, PersonRow, Stage, Write, writer::Priority},
 };
 
@@ -54,7 +55,7 @@ pub(in crate::admin) async fn act(
     let (core, read) = (admin.core.clone(), body.clone());
     let (act, deed) = apart(move || {
         let act = verified(&core, &statement, &read)?;
-        let deed = Deed::read(&act, read)?;
+        let deed = Deed::read(&core, &act, read)?;
         if let Deed::Gate(gate) = &deed {
             gate.check(&core)?;
         }
@@ -63,8 +64,8 @@ pub(in crate::admin) async fn act(
     .await?;
     // A task of its own: a caller that goes away does not stop halfway what it began.
     let done = tokio::spawn(async move {
-        log(&admin, caller, &act, &deed).await?;
-        deed.perform(&admin).await
+        let log = Write::Act(entry(&admin, caller, &act, &deed));
+        deed.perform(&admin, log).await
     });
     done.await
         .map_err(|_| Problem::new(ProblemKind::Failed, "the act was cut short"))?
@@ -105,10 +106,16 @@ enum Deed {
     Enrol(PersonRow),
     Reload,
     Gate(GateAct),
+    Hold(HoldAct, Ruling),
 }
 
 impl Deed {
-    fn read(act: &VerifiedAct, body: Bytes) -> Result<Self, Problem> {
+    fn read(core: &Core, act: &VerifiedAct, body: Bytes) -> Result<Self, Problem> {
+        let hold = |choice| {
+            let hold = HoldAct::read(choice, &body)?;
+            let ruling = hold.rule(core)?;
+            Ok(Self::Hold(hold, ruling))
+        };
         match act.action {
             Action::Publish => drafts(&body, &[Kind::Indicator, Kind::Outcome]),
             Action::Alert => drafts(&body, &[Kind::Alert]),
@@ -121,6 +128,8 @@ impl Deed {
             | Action::PeerUnblock
             | Action::ReleaseStop
             | Action::ReleaseResume => GateAct::read(act.action, &body).map(Self::Gate),
+            Action::HoldRelease => hold(Choice::Release),
+            Action::HoldDrop => hold(Choice::Drop),
         }
     }
 
@@ -133,32 +142,50 @@ impl Deed {
             Self::Enrol(person) => format!("person {}", person.id),
             Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
             Self::Gate(gate) => gate.concerns(),
+            Self::Hold(hold, _) => hold.concerns(),
         }
     }
 
-    async fn perform(self, admin: &Admin) -> Result<Response, Problem> {
+    /// Logs the act and does it; what only changes the store takes effect with its log.
+    async fn perform(self, admin: &Admin, log: Write) -> Result<Response, Problem> {
         match self {
+            Self::Gate(gate) => {
+                let change = |state: &TrustState| gate.change(state, &admin.core);
+                admin.core.change_gates(change, vec![log]).await?;
+                Ok(Json(gate.view()).into_response())
+            }
+            Self::Hold(_, ruling) => HoldAct::carry_out(admin, ruling, vec![log]).await,
             Self::Publish(drafts) => {
+                logged(admin, log).await?;
                 let records = admin.core.publish(drafts).await?;
                 let records = records.iter().map(RecordId::to_string).collect();
                 Ok(Json(PublishedView { records }).into_response())
             }
             Self::Import(import) => {
+                logged(admin, log).await?;
                 let imported = admin.desk.import(import, Box::new(|_| {})).await?;
                 Ok(Json(imported).into_response())
             }
             Self::PublishProfile => {
+                logged(admin, log).await?;
                 let items = admin.desk.publish_profile().await?;
                 Ok(Json(ListView { items }).into_response())
             }
             Self::Enrol(person) => {
+                logged(admin, log).await?;
                 Ok(Json(crate::admin::api::status::EnrolledView::from(&person)).into_response())
             }
-            Self::Reload => reload(admin).await,
-            // The gate was moved with the log of it.
-            Self::Gate(gate) => Ok(Json(gate.view()).into_response()),
+            Self::Reload => {
+                logged(admin, log).await?;
+                reload(admin).await
+            }
         }
     }
+}
+
+async fn logged(admin: &Admin, log: Write) -> Result<(), Problem> {
+    admin.core.commit(Priority::Urgent, vec![log]).await?;
+    Ok(())
 }
 
 async fn reload(admin: &Admin) -> Result<Response, Problem> {
@@ -174,17 +201,18 @@ async fn reload(admin: &Admin) -> Result<Response, Problem> {
     .into_response())
 }
 
-/// Logs the act; an enrolment and a gate take effect with their log.
-async fn log(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Result<(), Problem> {
+/// What is logged of the act; an enrolment takes effect with it.
+fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Act {
     let enrols = match deed {
         Deed::Enrol(person) => Some(person.clone()),
         Deed::Publish(_)
         | Deed::Import(_)
         | Deed::PublishProfile
         | Deed::Reload
-        | Deed::Gate(_) => None,
+        | Deed::Gate(_)
+        | Deed::Hold(..) => None,
     };
-    let act = Act {
+    Act {
         action: act.action.name().to_owned(),
         person: act.person.id.clone(),
         uid: caller.uid,
@@ -192,15 +220,7 @@ async fn log(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> R
         statement: Some(act.statement.clone()),
         concerns: deed.concerns(),
         enrols,
-    };
-    let write = vec![Write::Act(act)];
-    if let Deed::Gate(gate) = deed {
-        let change = |state: &TrustState| gate.change(state, &admin.core);
-        admin.core.change_gates(change, write).await?;
-    } else {
-        admin.core.commit(Priority::Urgent, write).await?;
     }
-    Ok(())
 }
 
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

@@ -44,7 +44,9 @@ impl GateAct {
             | Action::ImportConsignments
             | Action::PublishProfile
             | Action::Enrol
-            | Action::Reload => {
+            | Action::Reload
+            | Action::HoldRelease
+            | Action::HoldDrop => {
                 return Err(invalid(format!("`{}` moves no gate", action.name())));
             }
         };

@@ -5,6 +5,7 @@ pub(super) mod backup;
 pub(super) mod consultation;
 pub(super) mod evidence;
 mod gates;
+pub(super) mod hold;
 pub(super) mod preview;
 pub(super) mod quarantine;
 pub(super) mod records;

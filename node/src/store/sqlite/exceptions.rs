@@ -79,6 +79,19 @@ impl Group<'_> {
         Ok(())
     }
 
+    /// Has what a peer holds, or held, tried again at once.
+    pub(super) fn ask_again(&self, peer: &NodeId, now: Timestamp) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE exception SET next_attempt = ?2
+             WHERE peer = ?1 AND next_attempt > ?2 AND EXISTS
+                 (SELECT 1 FROM disclosure AS d
+                  WHERE d.peer = exception.peer AND d.record = exception.record
+                  AND d.state = 'held')",
+            (peer.as_str(), now.as_millis()),
+        )?;
+        Ok(())
+    }
+
     /// A record got its final answer, or is denied.
     pub(super) fn end_exception(&self, turn: Turn<'_>, record: i64) -> Result<(), StoreError> {
         let key = (turn.peer.as_str(), turn.lane.name(), record);

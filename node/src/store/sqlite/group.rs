@@ -199,6 +199,12 @@ impl<'a> Group<'a> {
             Write::Scores(rows) => self.scores(rows)?,
             Write::Event(event) => self.event(&event)?,
             Write::StartGeneration(new) => self.start_generation(&new)?,
+            Write::Decide(decision) => {
+                let answers = self.decide_held(decision)?;
+                self.close_pack()?;
+                return Ok(Written::Answers(answers));
+            }
+            Write::AskAgain { peer, now } => self.ask_again(&peer, now)?,
         }
         Ok(Written::Done)
     }

@@ -8,27 +8,23 @@ use portcullis_protocol::{
     time::Timestamp,
     verify::VerifiedRecord,
 };
-use prost::Message as _;
 
 use super::{
-    group::{Group, Kept},
+    group::Group,
     pack::slot_of,
     query::{named, reason},
     records::Delivery,
 };
-use crate::store::{DecisionNote, Intake, IntakeItem, Judgement, StoreError, crypt::Place};
-
-/// The most items of one peer that wait for a person.
-const MAX_HELD: i64 = 4096;
+use crate::store::{DecisionNote, Intake, IntakeItem, Judgement, StoreError};
 
 /// An item and who delivered it.
-struct Item<'a> {
+pub(super) struct Item<'a> {
     /// The record's number, if it was met before.
     number: Option<i64>,
-    id: RecordId,
-    form: Form,
-    peer: &'a NodeId,
-    now: Timestamp,
+    pub(super) id: RecordId,
+    pub(super) form: Form,
+    pub(super) peer: &'a NodeId,
+    pub(super) now: Timestamp,
 }
 
 /// An answer in the making.
@@ -74,7 +70,7 @@ impl Group<'_> {
             .collect()
     }
 
-    fn item(
+    pub(super) fn item(
         &mut self,
         item: IntakeItem,
         peer: &NodeId,
@@ -126,8 +122,9 @@ impl Group<'_> {
             return Ok(answer);
         }
         let verdict = self.judged(item, judgement)?;
-        if let Some(answer) = earlier {
-            if answer.outcome == Outcome::Held && verdict.outcome.is_final() {
+        if earlier.is_some() {
+            // It may have been refused for now since it was held.
+            if verdict.outcome.is_final() {
                 self.release_held(item, number)?;
             }
             if verdict.is_logged() {
@@ -190,63 +187,6 @@ impl Group<'_> {
                 Ok(Outcome::Extended)
             }
         }
-    }
-
-    /// Keeps an item for a person; one that waits already is kept as it is. `false`: as many items
-    /// of this peer wait as may.
-    fn hold(
-        &mut self,
-        item: &Item<'_>,
-        record: &VerifiedRecord,
-        rule: Rule,
-    ) -> Result<bool, StoreError> {
-        item.check(record)?;
-        let number = self.known(&item.id)?;
-        let waiting = self.first(
-            "SELECT n FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3",
-            item.key(number),
-            |row| row.get::<_, i64>(0),
-        )?;
-        if waiting.is_some() {
-            return Ok(true);
-        }
-        let held = self.column(
-            "SELECT count(*) FROM held WHERE peer = ?1",
-            &[&item.peer.as_str()],
-        )?;
-        if held.first().is_none_or(|held| *held >= MAX_HELD) {
-            return Ok(false);
-        }
-        let statement = self.statement(record.statement())?;
-        let place = Place::Held(&item.id, item.form, item.peer);
-        let Kept { key, sealed } = self.seal(place, record.to_wire(0).encode_to_vec())?;
-        self.run(
-            "INSERT INTO held (record, peer, form, rule, at, statement, key, sealed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            (
-                number,
-                item.peer.as_str(),
-                item.form.bits().cast_signed(),
-                rule.id(),
-                item.now.as_millis(),
-                statement,
-                key,
-                sealed,
-            ),
-        )?;
-        Ok(true)
-    }
-
-    fn release_held(&mut self, item: &Item<'_>, number: i64) -> Result<(), StoreError> {
-        let key = self.first(
-            "DELETE FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3 RETURNING key",
-            item.key(number),
-            |row| row.get(0),
-        )?;
-        if let Some(key) = key {
-            self.retire(key);
-        }
-        Ok(())
     }
 
     /// Forgets an answer that was not final: the log tells of the final one.
@@ -328,7 +268,7 @@ impl Group<'_> {
 }
 
 impl Item<'_> {
-    fn key(&self, number: i64) -> (i64, &str, i64) {
+    pub(super) fn key(&self, number: i64) -> (i64, &str, i64) {
         let form = self.form.bits().cast_signed();
         (number, self.peer.as_str(), form)
     }
@@ -343,7 +283,7 @@ impl Item<'_> {
     }
 
     /// The record must be the item, in its form or a thinner one: intake made both.
-    fn check(&self, record: &VerifiedRecord) -> Result<(), StoreError> {
+    pub(super) fn check(&self, record: &VerifiedRecord) -> Result<(), StoreError> {
         if record.id() == self.id && record.form().is_within(self.form) {
             Ok(())
         } else {

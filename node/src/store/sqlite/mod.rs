@@ -20,6 +20,7 @@ mod exceptions;
 mod facts;
 mod frames;
 mod group;
+mod held;
 mod index;
 mod intake;
 mod ledger;
@@ -291,6 +292,10 @@ impl Store for SqliteStore {
 
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
         self.read(|reader| reader.held_items())
+    }
+
+    fn next_held_end(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|reader| reader.next_held_end())
     }
 
     fn arrivals(&self, record: Option<&RecordId>) -> Result<Vec<ArrivalRow>, StoreError> {

@@ -5,22 +5,20 @@
 
 use std::{collections::HashMap, str::FromStr, sync::Arc};
 
-use bytes::Bytes;
 use portcullis_protocol::{
     body::{Body, SelectorKind},
     identifiers::NodeId,
-    record::{Form, Header, RecordId, SectionTag},
+    record::{Header, RecordId, SectionTag},
     rules::Rule,
     seal::SealedRecord,
     statement::SignedStatement,
-    time::Timestamp,
     wire,
 };
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row};
 
 use super::{group, reader::Reader};
-use crate::store::{HeldItem, StoreError, crypt::Place};
+use crate::store::{StoreError, crypt::Place};
 
 impl Reader<'_> {
     /// All rows that a query gives.
@@ -91,42 +89,6 @@ impl Reader<'_> {
         statements.insert(number, Arc::clone(&statement));
         Ok(statement)
     }
-
-    pub(super) fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
-        let rows = self.rows(
-            "SELECT record, peer, form, rule, at, statement, wrapped, held.sealed
-             FROM held LEFT JOIN keys.wrapped_key AS k ON k.n = held.key ORDER BY held.n",
-            [],
-            HeldRow::read,
-        )?;
-        let mut statements = HashMap::new();
-        rows.into_iter()
-            .map(|row| self.held_item(row, &mut statements))
-            .collect()
-    }
-
-    fn held_item(
-        &self,
-        row: HeldRow,
-        statements: &mut HashMap<i64, Arc<SignedStatement>>,
-    ) -> Result<HeldItem, StoreError> {
-        let id = self.id(row.record)?;
-        let id = id.ok_or_else(|| unreadable("the id of a held item"))?;
-        let peer = node(&row.peer)?;
-        let form = Form::from_bits(row.form.cast_unsigned());
-        let what = || format!("the held item `{id}`");
-        let place = Place::Held(&id, form, &peer);
-        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
-        let record = wire::Record::decode(Bytes::from(plain)).map_err(|_| unreadable(&what()))?;
-        let statement = self.statement(row.statement, statements)?;
-        Ok(HeldItem {
-            form,
-            rule: row.rule,
-            at: Timestamp::from_millis(row.at),
-            sealed: SealedRecord::new(record, statement),
-            peer,
-        })
-    }
 }
 
 /// Whether the subject of a record that was read names this selector. A subject that cannot be
@@ -157,32 +119,6 @@ pub(super) fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> b
         | Body::Attachments(_)
         | Body::Cells(_) => false,
     })
-}
-
-struct HeldRow {
-    record: i64,
-    peer: String,
-    form: i64,
-    rule: String,
-    at: i64,
-    statement: i64,
-    wrapped: Option<Vec<u8>>,
-    sealed: Vec<u8>,
-}
-
-impl HeldRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            record: row.get(0)?,
-            peer: row.get(1)?,
-            form: row.get(2)?,
-            rule: row.get(3)?,
-            at: row.get(4)?,
-            statement: row.get(5)?,
-            wrapped: row.get(6)?,
-            sealed: row.get(7)?,
-        })
-    }
 }
 
 pub(super) fn record_id(bytes: &[u8]) -> Result<RecordId, StoreError> {

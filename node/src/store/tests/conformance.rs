@@ -22,6 +22,7 @@ pub(super) fn conformance(make: impl Fn() -> Box<dyn Store>) {
         .chain(super::office::CLAIMS)
         .chain(super::position::CLAIMS)
         .chain(super::retries::CLAIMS)
+        .chain(super::decisions::CLAIMS)
     {
         println!("claim: {name}");
         claim(make().as_ref());

@@ -1,6 +1,7 @@
 //! What any engine behind [`Store`](super::Store) has to hold, and what SQLite's files have to.
 
 mod conformance;
+mod decisions;
 mod durability;
 pub(super) mod fixture;
 mod frames;

@@ -55,7 +55,9 @@ fn detail(write: &Write) -> String {
         | Write::Fact(_)
         | Write::Act(_)
         | Write::Scores(_)
-        | Write::StartGeneration(_) => panic!("not used here"),
+        | Write::StartGeneration(_)
+        | Write::Decide(_)
+        | Write::AskAgain { .. } => panic!("not used here"),
     }
 }
 

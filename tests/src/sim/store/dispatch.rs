@@ -7,7 +7,7 @@ use portcullis_node::store::{
     ReceiptRow, Settle, UndeliveredRow,
 };
 use portcullis_protocol::{
-    frame::{Answer, Lane},
+    frame::{Answer, Lane, Outcome},
     identifiers::NodeId,
     record::{Form, RecordId},
     time::Timestamp,
@@ -281,6 +281,24 @@ impl State {
         let cursors = Arc::make_mut(&mut self.cursors);
         let known = cursors.entry((peer.clone(), lane)).or_default();
         *known = cursor.max(*known);
+    }
+
+    /// Has what a peer holds, or held, tried again at once.
+    pub(super) fn ask_again(&mut self, peer: &NodeId, now: Timestamp) {
+        let held: Vec<RecordId> = self
+            .ledger
+            .iter()
+            .filter(|((_, of), lines)| {
+                let held = DisclosureState::Answered(Outcome::Held);
+                of == peer && lines.iter().any(|line| line.row.state == held)
+            })
+            .map(|((record, _), _)| *record)
+            .collect();
+        for ((of, _, record), exception) in Arc::make_mut(&mut self.exceptions) {
+            if of == peer && held.contains(record) {
+                exception.next_attempt = exception.next_attempt.min(now);
+            }
+        }
     }
 
     fn exceptions_of(

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_node::store::{
-    ArrivalRow, DecisionNote, HeldItem, Intake, IntakeItem, Judgement, StoreError,
+    ArrivalRow, DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, Intake, IntakeItem, Judgement,
+    StoreError, Written,
 };
 use portcullis_protocol::{
     frame::{Answer, Outcome},
@@ -77,6 +78,38 @@ impl State {
             .collect()
     }
 
+    /// Answers held items for good; what is not held any more is left as it is answered.
+    pub(super) fn decide_held(
+        &mut self,
+        decision: HeldDecision,
+        mutant: Option<Mutant>,
+    ) -> Result<Written, StoreError> {
+        let HeldDecision { peer, now, items } = decision;
+        let mut answers = Vec::new();
+        for IntakeItem {
+            id,
+            form,
+            judgement,
+        } in items
+        {
+            let waits = self
+                .held
+                .iter()
+                .any(|one| (one.sealed.id(), &one.peer, one.form) == (id, &peer, form));
+            if waits {
+                let peer = peer.clone();
+                let item = Item {
+                    id,
+                    form,
+                    peer,
+                    now,
+                };
+                answers.push(self.item(&item, judgement, mutant)?);
+            }
+        }
+        Ok(Written::Answers(answers))
+    }
+
     fn item(
         &mut self,
         item: &Item,
@@ -100,8 +133,7 @@ impl State {
             return Ok(answer);
         }
         let (answer, note) = self.judged(item, judgement, mutant)?;
-        let waited = earlier.is_some_and(|answer| answer.outcome == Outcome::Held);
-        if waited && answer.outcome.is_final() {
+        if answer.outcome.is_final() {
             Arc::make_mut(&mut self.held).retain(|waiting| {
                 (waiting.sealed.id(), &waiting.peer, waiting.form)
                     != (item.id, &item.peer, item.form)
@@ -177,11 +209,14 @@ impl State {
             return false;
         }
         let statement = Arc::clone(record.statement());
+        let life = item.now.plus_millis(HELD_LIFE_MS);
+        let delete_at = record.header().marking.delete_at;
         Arc::make_mut(&mut self.held).push(Arc::new(HeldItem {
             peer: item.peer.clone(),
             form: item.form,
             rule: rule.id().to_owned(),
             at: item.now,
+            ends_at: delete_at.map_or(life, |at| life.min(at)),
             sealed: portcullis_protocol::seal::SealedRecord::new(record.to_wire(0), statement),
         }));
         true

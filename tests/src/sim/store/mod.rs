@@ -128,6 +128,8 @@ impl State {
             Write::Event(event) => self.event(event),
             Write::StartGeneration(new) => self.start_generation(new),
             Write::Fact(fact) => self.keep_fact(fact),
+            Write::Decide(decision) => return self.decide_held(decision, mutant),
+            Write::AskAgain { peer, now } => self.ask_again(&peer, now),
         }
         Ok(Written::Done)
     }
@@ -273,6 +275,10 @@ impl Store for ModelStore {
 
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
         self.read(|state| state.held.iter().map(|item| (**item).clone()).collect())
+    }
+
+    fn next_held_end(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|state| state.held.iter().map(|item| item.ends_at).min())
     }
 
     fn arrivals(&self, record: Option<&RecordId>) -> Result<Vec<ArrivalRow>, StoreError> {
