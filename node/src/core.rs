@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use portcullis_protocol::{
     frame::{Answer, Lane},
     identifiers::{AuthorityId, FederationId, NodeId},
-    keys::SigningKey,
+    keys::{KeyUse, SigningKey},
     merkle::MAX_LEAVES,
     record::{Kind, RecordId},
     seal::{Draft, SealError, Sealer},
@@ -157,7 +157,7 @@ pub struct Parts {
     /// The one writer.
     pub writer: WriterHandle,
     /// Its keys.
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     /// The register and policy in force.
     pub decider: Arc<Decider>,
     /// The certificate it shows.
@@ -191,6 +191,7 @@ pub struct Core {
     settings: ArcSwap<Settings>,
     /// Calls to dispatch to look again, counted.
     calls: watch::Sender<u64>,
+    keyring: ArcSwap<Keyring>,
     gatekeeper: Gatekeeper,
     /// How it stands with each peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
@@ -209,6 +210,7 @@ impl Core {
                 connector: parts.connector.clone(),
             }),
             calls: watch::Sender::new(0),
+            keyring: ArcSwap::new(Arc::clone(&parts.keyring)),
             gatekeeper: Gatekeeper::default(),
             peers: Mutex::new(BTreeMap::new()),
             parts,
@@ -332,14 +334,33 @@ impl Core {
 
     /// This node's keys.
     #[must_use]
-    pub const fn keyring(&self) -> &Keyring {
-        &self.parts.keyring
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.load_full()
+    }
+
+    /// Puts other keys in their place: the same and those made since.
+    pub fn replace_keyring(&self, keyring: Keyring) {
+        self.keyring.store(Arc::new(keyring));
+    }
+
+    /// The key of this use with which this node signs under the register in force.
+    fn signing_key(&self, usage: KeyUse) -> Arc<SigningKey> {
+        let decider = self.decider();
+        let listed = decider.register().node(&self.parts.me.node);
+        let listed = listed.map(|(_, node)| node);
+        self.keyring().signing(usage, listed, self.now())
     }
 
     /// The hop key.
     #[must_use]
-    pub const fn hop_key(&self) -> &SigningKey {
-        &self.parts.keyring.hop
+    pub fn hop_key(&self) -> Arc<SigningKey> {
+        self.signing_key(KeyUse::Hop)
+    }
+
+    /// The sealing key.
+    #[must_use]
+    pub fn sealing_key(&self) -> Arc<SigningKey> {
+        self.signing_key(KeyUse::Sealing)
     }
 
     /// Whose certificates count; replaced on reload.
@@ -461,10 +482,11 @@ impl Core {
     /// [`PublishError`] as for publishing.
     pub fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<VerifiedRecord>, PublishError> {
         let me = &self.parts.me;
+        let key = self.sealing_key();
         let sealer = Sealer {
             federation: &me.federation,
             origin: &me.authority,
-            key: &self.parts.keyring.sealing,
+            key: &key,
             now: self.now(),
         };
         let (urgent, bulk): (Vec<_>, Vec<_>) = drafts

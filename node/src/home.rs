@@ -3,6 +3,7 @@
 //! ```text
 //! portcullis.toml          the configuration
 //! keys/node.keys           the node's keys, sealed under its key
+//! keys/rotated-*.keys      keys made beside them later, sealed under the same key
 //! tls/csr.pem, cert.pem    certificate request and certificate
 //! crl/*.crl                revocation lists of the members' authorities
 //! register/*.register      every epoch of the register, by number

@@ -375,7 +375,7 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>)
         },
         store,
         writer,
-        keyring,
+        keyring: Arc::new(keyring),
         decider: Arc::new(standing.decider),
         identity: Arc::new(standing.identity),
         trust: Trust::new(standing.trust),

@@ -34,7 +34,7 @@ use portcullis_protocol::{
     keys::{KeyUse, SigningKey},
     register::{
         Authority, AuthorityKind, FreshnessKeys, LegalRegime, Node as RegisteredNode, Register,
-        RegisteredKey, SignedRegister,
+        RegisteredKey, SignedMembershipRequest, SignedRegister,
     },
     time::Timestamp,
 };
@@ -202,6 +202,23 @@ impl Federation {
         let path = membership::epoch_path(&self.home(at), self.register.epoch);
         std::fs::write(path, signed.encode()).unwrap();
         self.signed = signed;
+    }
+
+    /// Admits a listed node's request to be listed with other keys, and lays the epoch into one home.
+    pub fn admit_change(&mut self, at: &str, request: &[u8], overlap_ms: i64) {
+        let request = SignedMembershipRequest::verify(request).unwrap();
+        let now = portcullis_node::clock::system_clock()();
+        let changes = membership::Admission::Changes { overlap_ms };
+        let (next, _) = membership::admit(&self.signed, vec![request], changes, now).unwrap();
+        let next = next.unverified().unwrap();
+        self.next_epoch(at, |register| {
+            let (epoch, previous) = (register.epoch, register.previous);
+            *register = Register {
+                epoch,
+                previous,
+                ..next
+            };
+        });
     }
 
     /// The home of a member.

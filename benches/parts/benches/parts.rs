@@ -85,12 +85,12 @@ impl Two {
         self.sender.seal(drafts).unwrap()
     }
 
-    fn sealer(&self) -> Sealer<'_> {
+    fn sealer<'a>(&'a self, key: &'a SigningKey) -> Sealer<'a> {
         let me = self.sender.me();
         Sealer {
             federation: &me.federation,
             origin: &me.authority,
-            key: &self.sender.keyring().sealing,
+            key,
             now: self.sender.now(),
         }
     }
@@ -112,7 +112,7 @@ impl Two {
             sent_at: self.sender.now(),
             register_epoch: 1,
         };
-        SentFrame::sign(head, records, self.sender.hop_key()).unwrap()
+        SentFrame::sign(head, records, &self.sender.hop_key()).unwrap()
     }
 
     fn received(&self, frame: wire::Frame) -> ReceivedFrame {
@@ -157,7 +157,7 @@ fn seal(criterion: &mut Criterion) {
         let drafts = two.drafts(count);
         group.throughput(Throughput::Elements(count));
         group.bench_function(format!("{count} in a batch"), |bencher| {
-            let sealer = two.sealer();
+            let sealer = two.sealer(&sealing);
             bencher.iter_batched(
                 || drafts.clone(),
                 |drafts| sealer.seal(drafts, &mut entropy()).unwrap(),
@@ -285,8 +285,9 @@ fn frame(criterion: &mut Criterion) {
         bencher.iter_batched(
             || answers.clone(),
             |answers| {
+                let key = two.receiver.hop_key();
                 let signing = Answering {
-                    key: two.receiver.hop_key(),
+                    key: &key,
                     now: two.receiver.now(),
                     register_epoch: 1,
                     credit: 1,
@@ -347,13 +348,14 @@ fn plan(criterion: &mut Criterion) {
     group.bench_function("read the outbox", |bencher| bencher.iter(outbox));
     let decider = two.sender.decider();
     let (authority, _) = decider.register().node(two.peer()).unwrap();
+    let key = two.sender.hop_key();
     let planner = Planner {
         decider: &decider,
         sender: &two.sender.me().node,
         authority,
         peer: two.peer(),
         lane: Lane::Bulk,
-        key: two.sender.hop_key(),
+        key: &key,
         now,
     };
     group.bench_function("verify, decide, sign", |bencher| {

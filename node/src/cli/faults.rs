@@ -128,7 +128,7 @@ impl From<RequestError> for CliError {
                     .remedy(refusal.rule.remedy())
             }
             RequestError::Content(refusal) => told(Exit::Invalid, &error).rule(refusal.rule.id()),
-            RequestError::Signature(_) => told(Exit::Failed, &error),
+            RequestError::Signature(_) | RequestError::NotListed(_) => told(Exit::Failed, &error),
         }
     }
 }

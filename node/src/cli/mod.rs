@@ -28,6 +28,7 @@ mod federation;
 mod hold;
 mod indicator_import;
 mod init;
+mod keys;
 mod list;
 mod live;
 mod man;
@@ -60,7 +61,7 @@ Portcullis exchanges signed records between customs, police and port authorities
 authority's own consignments against what it has lawfully received.
 
 Each authority runs a node of its own. Most commands speak to a running node through its socket; \
-`init`, `doctor`, `federation`, `tls`, `backup`, `restore`, `check`, `explain`, `policy check`, \
+`init`, `doctor`, `federation`, `tls`, `keys`, `backup`, `restore`, `check`, `explain`, `policy check`, \
 `completions` and `man` need none.";
 
 const AFTER_HELP: &str = "\
@@ -112,6 +113,9 @@ enum Command {
     /// Install the node's certificate
     #[command(subcommand, arg_required_else_help = true)]
     Tls(tls::TlsCommand),
+    /// Rotate the node's keys
+    #[command(subcommand, arg_required_else_help = true)]
+    Keys(KeysCommand),
     Run(run::Run),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -195,6 +199,11 @@ enum PolicyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum KeysCommand {
+    Rotate(keys::KeysRotate),
+}
+
+#[derive(Debug, Subcommand)]
 enum PeerCommand {
     Block(peer::PeerBlock),
     Unblock(peer::PeerUnblock),
@@ -228,6 +237,7 @@ impl Command {
             Self::Doctor(command) => command.run(session),
             Self::Federation(command) => command.run(session),
             Self::Tls(command) => command.run(session),
+            Self::Keys(KeysCommand::Rotate(command)) => command.run(session),
             Self::Run(command) => command.run(session),
             Self::Backup(command) => command.run(session),
             Self::Restore(command) => command.run(session),

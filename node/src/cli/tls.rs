@@ -1,12 +1,8 @@
 //! `portcullis tls install`: takes up the certificate that the authority's CA made.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
 
-use portcullis_protocol::{
-    register::{VerifiedRegister, node_uri},
-    time::Timestamp,
-};
-use rustls_pki_types::UnixTime;
+use portcullis_protocol::register::VerifiedRegister;
 use serde::Serialize;
 
 use super::{
@@ -20,7 +16,7 @@ use crate::{
     home::Home,
     keyring::Keyring,
     membership::{ChainError, load_chain},
-    setup::{Own, install_certificate, load_config},
+    setup::{Own, install_certificate, load_config, unix},
 };
 
 /// Install the node's certificate
@@ -61,11 +57,7 @@ impl Install {
         let home = Home::new(session.home()?);
         let config = load_config(&home)?;
         let keyring = Keyring::load(&home, &config.key)?;
-        let own = Own {
-            node: config.node.clone(),
-            dns_name: config.dns_name.clone(),
-            uri: node_uri(&config.federation, &config.node),
-        };
+        let own = Own::of(&config);
         let register = register_listing(&home, &config)?;
         let certificate = install_certificate(
             &home,
@@ -96,11 +88,6 @@ fn register_listing(home: &Home, config: &Config) -> Result<Option<VerifiedRegis
         Err(ChainError::None(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn unix(now: Timestamp) -> UnixTime {
-    let millis = u64::try_from(now.as_millis()).unwrap_or_default();
-    UnixTime::since_unix_epoch(Duration::from_millis(millis))
 }
 
 /// A certificate that was installed, version 1.

@@ -303,13 +303,14 @@ fn plan(
         .get(&me.authority)
         .map(|authority| authority.kind)
         .ok_or(PlanError::Unknown)?;
+    let key = core.hop_key();
     let planner = Planner {
         decider,
         sender: &me.node,
         authority,
         peer,
         lane,
-        key: core.hop_key(),
+        key: &key,
         now: core.now(),
     };
     Ok(load::plan(

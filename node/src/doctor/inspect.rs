@@ -12,6 +12,7 @@ use portcullis_policy::{Bundle, Engine};
 use portcullis_protocol::{
     freshness::{Stage, fresh_until},
     identifiers::AuthorityId,
+    keys::KeyUse,
     register::Register,
     time::Timestamp,
 };
@@ -96,7 +97,7 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
             Ok(verified) => RegisterFact::Held {
                 epoch: verified.register().epoch,
                 issued_at: verified.register().issued_at,
-                listed: listing(config, keyring.as_ref().ok(), verified.register()),
+                listed: listing(config, keyring.as_ref().ok(), verified.register(), now),
             },
             Err(ChainError::None(_)) => RegisterFact::Missing,
             Err(error @ (ChainError::File(_) | ChainError::Refused { .. })) => {
@@ -151,16 +152,28 @@ fn store(home: &Home) -> Result<(), String> {
     }
 }
 
-fn listing(config: &Config, keyring: Option<&Keyring>, register: &Register) -> Listed {
+fn listing(
+    config: &Config,
+    keyring: Option<&Keyring>,
+    register: &Register,
+    now: Timestamp,
+) -> Listed {
     let Some((authority, node)) = register.node(&config.node) else {
         return Listed::No;
     };
     let named = authority.id == config.authority
         && register.federation == config.federation
         && node.dns_name == config.dns_name.as_str();
-    let has = |public| node.keys.iter().any(|key| key.public == public);
-    // Keys that do not open are a finding of their own.
-    let keyed = keyring.is_none_or(|keyring| keyring.public_keys().into_iter().all(has));
+    // Keys that do not open are a finding of their own, and a key that is not listed yet is none.
+    let keyed = keyring.is_none_or(|keyring| {
+        let signs = |usage| {
+            let id = keyring.signing(usage, Some(node), now).id();
+            let mut listed = node.keys.iter().filter(|key| key.signs_at(now));
+            listed.any(|key| key.public.id() == id)
+        };
+        let uses = [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log];
+        keyring.has_all(node, now) && uses.into_iter().all(signs)
+    });
     if named && keyed {
         Listed::Yes
     } else {
@@ -182,7 +195,7 @@ fn certificate(
     };
     let own = Own::of(config);
     let listed = register.filter(|register| register.node(&config.node).is_some());
-    match check_certificate(&chain, keyring.tls_key(), &own, listed, unix(now)) {
+    match check_certificate(&chain, keyring.tls_key(&chain), &own, listed, unix(now)) {
         Ok(certificate) => {
             let real = register.is_some_and(|register| !register.development);
             if real && certificate.marking() == Marking::Development {

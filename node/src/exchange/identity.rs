@@ -84,6 +84,11 @@ impl OwnIdentity {
         Ok(())
     }
 
+    /// Shows what another identity shows, from the next handshake on.
+    pub fn replace(&self, other: &Self) {
+        self.shown.store(other.shown.load_full());
+    }
+
     /// What the certificate shown says.
     #[must_use]
     pub fn certificate(&self) -> PeerCertificate {

@@ -20,6 +20,7 @@ use portcullis_protocol::{
         Answer, Answering, FrameError, Hop, Lane, MAX_ITEMS, Outcome, ReceivedFrame, RefusedFrame,
     },
     identifiers::NodeId,
+    keys::SigningKey,
     rules::Rule,
     time::Timestamp,
     verify::Refusal,
@@ -162,6 +163,7 @@ impl Reception {
         Turn {
             stream: Arc::clone(self),
             decider: self.core.decider(),
+            key: self.core.hop_key(),
             now: self.core.now(),
         }
     }
@@ -322,6 +324,8 @@ fn admitted(intake: &Intake) -> Vec<Admitted> {
 struct Turn {
     stream: Arc<Reception>,
     decider: Arc<Decider>,
+    /// Signs the receipt.
+    key: Arc<SigningKey>,
     now: Timestamp,
 }
 
@@ -417,7 +421,7 @@ impl Turn {
 
     fn signing(&self, credit: u32) -> Answering<'_> {
         Answering {
-            key: self.stream.core.hop_key(),
+            key: &self.key,
             now: self.now,
             register_epoch: self.decider.register().epoch,
             credit,

@@ -5,17 +5,25 @@
 //!
 //! The sealed content: version octet 1; the 32-byte seeds of the sealing, hop and log keys
 //! (Ed25519) and the agreement key (X25519), and the 32-byte key of the store; the TLS key (ECDSA
-//! P-256) as PKCS #8, to the end.
+//! P-256) as PKCS #8, to the end. Keys that replace them later lie beside that file (`rotated`).
 
-use std::fmt;
+mod rotated;
+
+use std::{fmt, str::FromStr, sync::Arc};
 
 use aws_lc_rs::agreement;
-use portcullis_protocol::keys::{KeyError, KeyUse, PublicKey, SigningKey};
+use portcullis_protocol::{
+    keys::{KeyError, KeyId, KeyUse, PublicKey, SigningKey},
+    register::Node,
+    time::Timestamp,
+};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
+use self::rotated::Rotated;
 use crate::{
+    exchange::identity::OwnIdentity,
     files::{self, Access, FileError},
     home::Home,
     secret::{self, KeySource, Passphrase, SecretError},
@@ -54,19 +62,79 @@ pub enum KeyringError {
     System,
 }
 
+/// A use for which a node makes new keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotatable {
+    /// Records.
+    Sealing,
+    /// Deliveries and receipts.
+    Hop,
+    /// Checkpoints.
+    Log,
+    /// X25519.
+    Agreement,
+    /// The certificate's key.
+    Tls,
+}
+
+impl Rotatable {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Sealing,
+        Self::Hop,
+        Self::Log,
+        Self::Agreement,
+        Self::Tls,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.listed() {
+            Some(usage) => usage.name(),
+            None => "tls",
+        }
+    }
+
+    /// The use under which the register lists such a key; a TLS key is in the certificate alone.
+    #[must_use]
+    pub const fn listed(self) -> Option<KeyUse> {
+        match self {
+            Self::Sealing => Some(KeyUse::Sealing),
+            Self::Hop => Some(KeyUse::Hop),
+            Self::Log => Some(KeyUse::Log),
+            Self::Agreement => Some(KeyUse::Agreement),
+            Self::Tls => None,
+        }
+    }
+}
+
+impl FromStr for Rotatable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|usage| usage.name() == text)
+            .ok_or_else(|| "write `sealing`, `hop`, `log`, `agreement` or `tls`".to_owned())
+    }
+}
+
 /// The keys of a node. They are wiped from memory when dropped and never printed.
 pub struct Keyring {
-    /// Seals records.
-    pub sealing: SigningKey,
-    /// Signs deliveries and receipts.
-    pub hop: SigningKey,
-    /// Signs checkpoints of the audit log.
-    pub log: SigningKey,
+    /// Sealed records first; [`Self::signing`] says which key does now.
+    pub sealing: Arc<SigningKey>,
+    /// Signed deliveries and receipts first.
+    pub hop: Arc<SigningKey>,
+    /// Signed checkpoints of the audit log first.
+    pub log: Arc<SigningKey>,
     /// Opens the store.
     pub store: StoreKey,
     agreement: Zeroizing<[u8; SEED]>,
     agreement_public: PublicKey,
     tls: Zeroizing<Vec<u8>>,
+    /// Made later, the oldest first.
+    rotated: Vec<Rotated>,
 }
 
 impl Keyring {
@@ -111,45 +179,182 @@ impl Keyring {
             Err(error) => return Err(error.into()),
         };
         let text = String::from_utf8_lossy(&sealed);
-        Self::parse(&secret::open(passphrase, HOLDS, &text)?)
+        let mut keyring = Self::parse(&secret::open(passphrase, HOLDS, &text)?)?;
+        keyring.rotated = rotated::load(home, passphrase)?;
+        Ok(keyring)
     }
 
-    /// The public keys, as the register lists them.
+    /// Makes a key for this use beside the present one, and gives its public half; one that the
+    /// register does not list yet is found again instead.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`]; nothing is made then.
+    pub fn rotate(
+        &mut self,
+        home: &Home,
+        source: &KeySource,
+        usage: Rotatable,
+        listed: &Node,
+    ) -> Result<Option<PublicKey>, KeyringError> {
+        let Some(use_listed) = usage.listed() else {
+            return self.rotate_tls(home, source).map(|()| None);
+        };
+        let newest = self.newest(use_listed);
+        let known = |id: KeyId| listed.keys.iter().any(|key| key.public.id() == id);
+        if !known(newest.id()) {
+            return Ok(Some(newest));
+        }
+        let made = rotated::create(home, &source.read()?, usage)?;
+        self.rotated.push(made);
+        Ok(Some(self.newest(use_listed)))
+    }
+
+    /// A TLS key for which no certificate is installed is found again.
+    fn rotate_tls(&mut self, home: &Home, source: &KeySource) -> Result<(), KeyringError> {
+        let shown = match files::read(&home.certificate()) {
+            Ok(chain) => chain,
+            // Without a certificate the present key waits for its first one.
+            Err(FileError::Missing { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let pem = self.tls_key_pem()?;
+        if OwnIdentity::from_pem(&shown, pem.as_bytes()).is_ok() {
+            let made = rotated::create(home, &source.read()?, Rotatable::Tls)?;
+            self.rotated.push(made);
+        }
+        Ok(())
+    }
+
+    /// The key of this use that signs under this listing: the newest that it lists and that has
+    /// not ended, and if it lists none, the first.
+    #[must_use]
+    pub fn signing(&self, usage: KeyUse, listed: Option<&Node>, now: Timestamp) -> Arc<SigningKey> {
+        let signs = |key: &&Arc<SigningKey>| {
+            let mut listed = listed.into_iter().flat_map(|node| &node.keys);
+            listed.any(|listed| listed.public.id() == key.id() && listed.signs_at(now))
+        };
+        let newest = self.made_for(usage).find(signs);
+        Arc::clone(newest.unwrap_or_else(|| self.first(usage)))
+    }
+
+    /// The public keys as they are to be listed: the newest for each use.
     #[must_use]
     pub fn public_keys(&self) -> Vec<PublicKey> {
-        vec![
-            self.sealing.public(),
-            self.hop.public(),
-            self.log.public(),
-            self.agreement_public.clone(),
-        ]
+        [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log, KeyUse::Agreement]
+            .map(|usage| self.newest(usage))
+            .into()
     }
 
-    /// The keys that sign, for a membership request.
+    /// The newest keys that sign, for a membership request.
     #[must_use]
-    pub fn signing_keys(&self) -> [&SigningKey; 3] {
-        [&self.sealing, &self.hop, &self.log]
+    pub fn signing_keys(&self) -> [Arc<SigningKey>; 3] {
+        [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log].map(|usage| {
+            let newest = self.made_for(usage).next();
+            Arc::clone(newest.unwrap_or_else(|| self.first(usage)))
+        })
     }
 
-    /// The secret of the agreement key (X25519, RFC 7748).
+    /// Whether this keyring has every key of a listing that has not ended.
+    #[must_use]
+    pub fn has_all(&self, listed: &Node, now: Timestamp) -> bool {
+        let own: Vec<KeyId> = self.own_ids().collect();
+        let mut counting = listed.keys.iter().filter(|key| key.signs_at(now));
+        counting.all(|key| own.contains(&key.public.id()))
+    }
+
+    fn own_ids(&self) -> impl Iterator<Item = KeyId> {
+        let first = [&self.sealing, &self.hop, &self.log];
+        let first = first.into_iter().map(|key| key.id());
+        let rotated = self.rotated.iter().filter_map(|key| match key {
+            Rotated::Signing(key) => Some(key.id()),
+            Rotated::Agreement(_, public) => Some(public.id()),
+            Rotated::Tls(_) => None,
+        });
+        first.chain([self.agreement_public.id()]).chain(rotated)
+    }
+
+    fn newest(&self, usage: KeyUse) -> PublicKey {
+        match usage {
+            KeyUse::Agreement => self.agreement_public().clone(),
+            KeyUse::Sealing
+            | KeyUse::Hop
+            | KeyUse::Log
+            | KeyUse::Governance
+            | KeyUse::Person
+            | KeyUse::Freshness => {
+                let newest = self.made_for(usage).next();
+                newest.unwrap_or_else(|| self.first(usage)).public()
+            }
+        }
+    }
+
+    /// The keys made later for this use, the newest first.
+    fn made_for(&self, usage: KeyUse) -> impl Iterator<Item = &Arc<SigningKey>> {
+        let rotated = self.rotated.iter().rev();
+        rotated.filter_map(move |key| match key {
+            Rotated::Signing(key) => (key.usage() == usage).then_some(key),
+            Rotated::Agreement(..) | Rotated::Tls(_) => None,
+        })
+    }
+
+    const fn first(&self, usage: KeyUse) -> &Arc<SigningKey> {
+        match usage {
+            KeyUse::Hop => &self.hop,
+            KeyUse::Log => &self.log,
+            // A key of another use than is asked for signs nothing: the protocol refuses it.
+            KeyUse::Sealing
+            | KeyUse::Agreement
+            | KeyUse::Governance
+            | KeyUse::Person
+            | KeyUse::Freshness => &self.sealing,
+        }
+    }
+
+    fn newest_agreement(&self) -> (&[u8; SEED], &PublicKey) {
+        let mut rotated = self.rotated.iter().rev().filter_map(|key| match key {
+            Rotated::Agreement(secret, public) => Some((&**secret, &**public)),
+            Rotated::Signing(_) | Rotated::Tls(_) => None,
+        });
+        rotated
+            .next()
+            .unwrap_or((&self.agreement, &self.agreement_public))
+    }
+
+    /// The secret of the newest agreement key (X25519, RFC 7748).
     #[must_use]
     pub fn agreement_secret(&self) -> &[u8; SEED] {
-        &self.agreement
+        self.newest_agreement().0
     }
 
-    /// The public half of the agreement key.
+    /// The public half of the newest agreement key.
     #[must_use]
-    pub const fn agreement_public(&self) -> &PublicKey {
-        &self.agreement_public
+    pub fn agreement_public(&self) -> &PublicKey {
+        self.newest_agreement().1
     }
 
-    /// The TLS key, for rustls.
+    /// The TLS keys as PKCS #8, the newest first.
+    fn tls_secrets(&self) -> impl Iterator<Item = &Zeroizing<Vec<u8>>> {
+        let rotated = self.rotated.iter().rev().filter_map(|key| match key {
+            Rotated::Tls(secret) => Some(secret),
+            Rotated::Signing(_) | Rotated::Agreement(..) => None,
+        });
+        rotated.chain([&self.tls])
+    }
+
+    /// The TLS key of this certificate, for rustls; the newest if none is its key.
     #[must_use]
-    pub fn tls_key(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.tls.to_vec()).into()
+    pub fn tls_key(&self, chain: &[CertificateDer<'static>]) -> PrivateKeyDer<'static> {
+        let key = |secret: &Zeroizing<Vec<u8>>| -> PrivateKeyDer<'static> {
+            PrivatePkcs8KeyDer::from(secret.to_vec()).into()
+        };
+        let fits =
+            |secret: &&Zeroizing<Vec<u8>>| OwnIdentity::new(chain.to_vec(), key(secret)).is_ok();
+        let newest = self.tls_secrets().next().unwrap_or(&self.tls);
+        key(self.tls_secrets().find(fits).unwrap_or(newest))
     }
 
-    /// The TLS key in PEM, for a reload of the certificate.
+    /// The newest TLS key in PEM.
     ///
     /// # Errors
     ///
@@ -158,11 +363,9 @@ impl Keyring {
         Ok(Zeroizing::new(self.tls_pair()?.serialize_pem()))
     }
 
-    /// The TLS key, to sign a certificate request with.
+    /// The newest TLS key, to sign a certificate request with.
     pub(crate) fn tls_pair(&self) -> Result<KeyPair, KeyringError> {
-        let der = PrivatePkcs8KeyDer::from(self.tls.as_slice());
-        KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| KeyringError::System)
+        tls_pair(self.tls_secrets().next().unwrap_or(&self.tls))
     }
 
     fn parse(content: &[u8]) -> Result<Self, KeyringError> {
@@ -176,9 +379,10 @@ impl Keyring {
         let (store, tls) = seed(rest)?;
         let keyring = Self {
             store: StoreKey::from_bytes(*store),
-            sealing: SigningKey::from_seed(KeyUse::Sealing, *sealing),
-            hop: SigningKey::from_seed(KeyUse::Hop, *hop),
-            log: SigningKey::from_seed(KeyUse::Log, *log),
+            sealing: Arc::new(SigningKey::from_seed(KeyUse::Sealing, *sealing)),
+            hop: Arc::new(SigningKey::from_seed(KeyUse::Hop, *hop)),
+            log: Arc::new(SigningKey::from_seed(KeyUse::Log, *log)),
+            rotated: Vec::new(),
             agreement_public: agreement_public(&agreement)?,
             agreement,
             tls: Zeroizing::new(tls.to_vec()),
@@ -207,6 +411,12 @@ fn fresh() -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     content.extend_from_slice(seeds.as_ref());
     content.extend_from_slice(&pkcs8);
     Ok(content)
+}
+
+fn tls_pair(secret: &[u8]) -> Result<KeyPair, KeyringError> {
+    let der = PrivatePkcs8KeyDer::from(secret);
+    KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)
+        .map_err(|_| KeyringError::System)
 }
 
 fn seed(content: &[u8]) -> Result<(Zeroizing<[u8; SEED]>, &[u8]), KeyringError> {

@@ -121,3 +121,98 @@ fn no_secret_is_printed() {
     let secret = data_encoding::HEXLOWER.encode(keyring.agreement_secret());
     assert!(!shown.contains(&secret));
 }
+
+const NOW: Timestamp = Timestamp::from_millis(1_772_366_400_000);
+
+fn listed(keys: Vec<PublicKey>) -> Node {
+    Node {
+        id: "antwerp".parse().unwrap(),
+        dns_name: "antwerp.example".to_owned(),
+        endpoint: "antwerp.example:7443".to_owned(),
+        trust_anchor: vec![1],
+        keys: keys
+            .into_iter()
+            .map(portcullis_protocol::register::RegisteredKey::in_force)
+            .collect(),
+    }
+}
+
+#[test]
+fn a_rotated_key_signs_once_it_is_listed_and_the_one_before_until_then() {
+    let bed = bed();
+    let mut keyring = Keyring::create(&bed.home, &bed.source).unwrap();
+    let before = listed(keyring.public_keys());
+    let signs =
+        |keyring: &Keyring, usage, listed: &Node| keyring.signing(usage, Some(listed), NOW).id();
+    let old = signs(&keyring, KeyUse::Sealing, &before);
+    let rotate = |keyring: &mut Keyring, listed: &Node| {
+        let made = keyring.rotate(&bed.home, &bed.source, Rotatable::Sealing, listed);
+        made.unwrap().unwrap().id()
+    };
+    let new = rotate(&mut keyring, &before);
+    assert_ne!(new, old);
+    // Begun again before it is listed, it is the same key.
+    assert_eq!(rotate(&mut keyring, &before), new);
+    let mut loaded = Keyring::load(&bed.home, &bed.source).unwrap();
+    for keyring in [&keyring, &loaded] {
+        assert_eq!(signs(keyring, KeyUse::Sealing, &before), old);
+        let after = listed(keyring.public_keys());
+        assert!(keyring.has_all(&after, NOW));
+        assert_eq!(signs(keyring, KeyUse::Sealing, &after), new);
+        let hop = signs(keyring, KeyUse::Hop, &after);
+        assert_eq!(hop, before.keys[1].public.id());
+    }
+    let after = listed(loaded.public_keys());
+    let third = rotate(&mut loaded, &after);
+    assert!(third != new && third != old);
+    // A key that ended is not gone back to while another is in force; one that ends later is not
+    // used any more either once there is a newer one.
+    let mut ended = listed(loaded.public_keys());
+    ended.keys.push(after.keys[0].clone());
+    for (retired, expected) in [(None, third), (Some(1), third), (Some(0), new)] {
+        ended.keys[0].retired_at = retired.map(|millis| NOW.plus_millis(millis));
+        assert_eq!(signs(&loaded, KeyUse::Sealing, &ended), expected);
+    }
+}
+
+#[test]
+fn a_listing_with_a_key_of_somebody_else_is_noticed() {
+    let bed = bed();
+    let keyring = Keyring::create(&bed.home, &bed.source).unwrap();
+    let stranger = SigningKey::from_seed(KeyUse::Hop, [9; 32]).public();
+    let mut node = listed(keyring.public_keys());
+    assert!(keyring.has_all(&node, NOW));
+    node.keys[1].public = stranger;
+    assert!(!keyring.has_all(&node, NOW));
+    node.keys[1].retired_at = Some(NOW);
+    assert!(keyring.has_all(&node, NOW), "what has ended may be lost");
+}
+
+#[test]
+fn an_agreement_key_and_a_tls_key_are_made_anew_and_the_old_ones_stay() {
+    let bed = bed();
+    let mut keyring = Keyring::create(&bed.home, &bed.source).unwrap();
+    let node = listed(keyring.public_keys());
+    let secret = *keyring.agreement_secret();
+    let made = keyring.rotate(&bed.home, &bed.source, Rotatable::Agreement, &node);
+    let public = made.unwrap().unwrap();
+    assert_eq!(keyring.agreement_public(), &public);
+    assert_ne!(*keyring.agreement_secret(), secret);
+    let loaded = Keyring::load(&bed.home, &bed.source).unwrap();
+    assert_eq!(loaded.agreement_secret(), keyring.agreement_secret());
+    assert!(loaded.has_all(&node, NOW), "the old one is still at hand");
+    // Without a certificate the first TLS key is the one that waits for it.
+    let pem = keyring.tls_key_pem().unwrap();
+    keyring
+        .rotate(&bed.home, &bed.source, Rotatable::Tls, &node)
+        .unwrap();
+    assert_eq!(*keyring.tls_key_pem().unwrap(), *pem);
+}
+
+#[test]
+fn every_use_is_named_once() {
+    for usage in Rotatable::ALL {
+        assert_eq!(usage.name().parse(), Ok(usage));
+    }
+    assert!("governance".parse::<Rotatable>().is_err());
+}

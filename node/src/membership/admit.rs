@@ -3,7 +3,8 @@
 //! A request proves that its keys are held, not by whom: whoever admits compares the key ids with
 //! the authority by another way. Refuses to change a member that is listed unless that is asked
 //! for, and a present epoch that its own governance has not signed. Keys that a member no longer
-//! names are retired, never dropped: what they sealed stays verifiable.
+//! names are retired, never dropped: what they sealed stays verifiable, and what is on its way
+//! under them arrives if they are given some time.
 
 use portcullis_protocol::{
     identifiers::{AuthorityId, FederationId},
@@ -21,8 +22,11 @@ use super::governance::Signatures;
 pub enum Admission {
     /// New members only.
     NewOnly,
-    /// Changes of members as well.
-    Changes,
+    /// Changes of members as well. Keys that are named no more are retired after this time.
+    Changes {
+        /// In milliseconds.
+        overlap_ms: i64,
+    },
 }
 
 /// What became of a request.
@@ -142,13 +146,13 @@ fn enter(
         });
     }
     match (register.authorities.remove(&id), admission) {
-        (None, Admission::NewOnly | Admission::Changes) => {
+        (None, Admission::NewOnly | Admission::Changes { .. }) => {
             register.authorities.insert(id.clone(), authority);
             Ok(Admitted::New(id))
         }
         (Some(_), Admission::NewOnly) => Err(AdmitError::Listed(id)),
-        (Some(listed), Admission::Changes) => {
-            let changed = changed(listed, authority, now);
+        (Some(listed), Admission::Changes { overlap_ms }) => {
+            let changed = changed(listed, authority, now.plus_millis(overlap_ms));
             register.authorities.insert(id.clone(), changed);
             Ok(Admitted::Changed(id))
         }
@@ -156,12 +160,12 @@ fn enter(
 }
 
 /// The authority as it asks to be, with its other nodes and with the keys it no longer names.
-fn changed(listed: Authority, asked: Authority, now: Timestamp) -> Authority {
+fn changed(listed: Authority, asked: Authority, retire: Timestamp) -> Authority {
     let mut nodes = listed.nodes;
     for node in asked.nodes {
         match nodes.iter_mut().find(|present| present.id == node.id) {
             Some(present) => {
-                let keys = retired(&present.keys, &node.keys, now);
+                let keys = retired(&present.keys, &node.keys, retire);
                 *present = Node { keys, ..node };
             }
             None => nodes.push(node),
@@ -170,11 +174,11 @@ fn changed(listed: Authority, asked: Authority, now: Timestamp) -> Authority {
     Authority { nodes, ..asked }
 }
 
-/// The asked keys as they stand, then those that are no longer named, retired now.
+/// The asked keys as they stand, then those that are no longer named, retired at that time.
 fn retired(
     listed: &[RegisteredKey],
     asked: &[RegisteredKey],
-    now: Timestamp,
+    retire: Timestamp,
 ) -> Vec<RegisteredKey> {
     let find = |keys: &[RegisteredKey], key: &RegisteredKey| {
         keys.iter()
@@ -189,7 +193,7 @@ fn retired(
         .iter()
         .filter(|key| find(asked, key).is_none())
         .map(|key| RegisteredKey {
-            retired_at: key.retired_at.or(Some(now)),
+            retired_at: key.retired_at.or(Some(retire)),
             ..key.clone()
         });
     named.chain(unnamed).collect()

@@ -22,6 +22,8 @@ use crate::{
 
 const NOW: Timestamp = Timestamp::from_millis(1_772_366_400_000);
 
+const CHANGES: Admission = Admission::Changes { overlap_ms: 9 };
+
 pub(crate) struct Applicant {
     pub(crate) home: Home,
     pub(crate) keyring: Keyring,
@@ -162,13 +164,16 @@ fn a_member_is_changed_only_if_that_is_asked_for() {
     let request = asked(renewed.path(), "be-customs", "antwerp");
     let refused = admit_one(&governance, &second, request.clone(), Admission::NewOnly);
     assert!(matches!(refused, Err(AdmitError::Listed(_))));
-    let third = admit_one(&governance, &second, request, Admission::Changes).unwrap();
+    let third = admit_one(&governance, &second, request, CHANGES).unwrap();
     let register = third.unverified().unwrap();
     let (_, node) = register.node(&"antwerp".parse().unwrap()).unwrap();
     // Four keys in force, and the four of before retired: what they sealed stays verifiable.
     let standing: Vec<_> = node.keys.iter().map(|key| key.standing()).collect();
     assert_eq!(standing[..4], [KeyStanding::InForce; 4]);
-    assert_eq!(standing[4..], [KeyStanding::RetiredSince(NOW); 4]);
+    assert_eq!(
+        standing[4..],
+        [KeyStanding::RetiredSince(NOW.plus_millis(9)); 4]
+    );
 }
 
 #[test]
@@ -179,7 +184,7 @@ fn a_second_node_joins_the_first() {
     let request = asked(folder, "be-customs", "antwerp");
     let second = admit_one(&governance, &first, request, Admission::NewOnly).unwrap();
     let request = asked(folder, "be-customs", "ghent");
-    let third = admit_one(&governance, &second, request, Admission::Changes).unwrap();
+    let third = admit_one(&governance, &second, request, CHANGES).unwrap();
     let register = third.unverified().unwrap();
     assert!(register.node(&"antwerp".parse().unwrap()).is_some());
     assert!(register.node(&"ghent".parse().unwrap()).is_some());
@@ -193,7 +198,7 @@ fn a_node_of_another_member_cannot_be_taken_over() {
     let second = admit_one(&governance, &first, request, Admission::NewOnly).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let request = asked(elsewhere.path(), "nl-customs", "antwerp");
-    let refused = admit_one(&governance, &second, request, Admission::Changes).unwrap_err();
+    let refused = admit_one(&governance, &second, request, CHANGES).unwrap_err();
     assert_eq!(refused.rule(), Some(Rule::RegisterContent));
 }
 

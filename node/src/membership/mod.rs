@@ -21,7 +21,7 @@ pub use chain::{
     ChainError, append, epoch_path, install, load_chain, load_epochs, read_epoch, verify_files,
 };
 pub use governance::{FoundError, SignError, Signatures, found, sign};
-pub use request::{MemberFacts, RequestError, make_request, read_request};
+pub use request::{MemberFacts, RequestError, make_request, read_request, request_new_keys};
 
 #[cfg(test)]
 mod admit_tests;

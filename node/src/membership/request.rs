@@ -1,11 +1,16 @@
 //! A node's request to be listed: its authority's facts, its keys, and the proof that it has them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use portcullis_protocol::{
-    identifiers::{AuthorityId, CountryCode},
+    identifiers::{AuthorityId, CountryCode, NodeId},
+    keys::{KeyId, KeyUse, SigningKey},
     register::{
-        Authority, AuthorityKind, LegalRegime, MembershipRequest, Node, RegisteredKey,
+        Authority, AuthorityKind, LegalRegime, MembershipRequest, Node, Register, RegisteredKey,
         SignedMembershipRequest,
     },
     statement::SignatureError,
@@ -61,6 +66,11 @@ pub enum RequestError {
     /// What was given cannot stand in a register.
     #[error("the request would be refused: {}; correct what was given", .0.detail)]
     Content(Refusal),
+    /// The node is not listed.
+    #[error(
+        "the register does not list node `{0}`; ask to be listed with `portcullis federation request`"
+    )]
+    NotListed(NodeId),
     /// A key has another use.
     #[error(transparent)]
     Signature(#[from] SignatureError),
@@ -113,10 +123,54 @@ pub fn make_request(
         },
         made_at: now,
     };
-    let bytes = SignedMembershipRequest::sign(&request, &keyring.signing_keys())?.encode();
-    // What is refused by whoever reads it is not handed out.
+    let keys = keyring.signing_keys();
+    let keys: Vec<&SigningKey> = keys.iter().map(AsRef::as_ref).collect();
+    signed(&request, &keys)
+}
+
+/// Signs a request; what is refused by whoever reads it is not handed out.
+fn signed(request: &MembershipRequest, keys: &[&SigningKey]) -> Result<Vec<u8>, RequestError> {
+    let bytes = SignedMembershipRequest::sign(request, keys)?.encode();
     SignedMembershipRequest::verify(&bytes).map_err(RequestError::Content)?;
     Ok(bytes)
+}
+
+/// Makes the request of a node that is listed to be listed with its newest keys, and otherwise as
+/// it is. Those keys sign it, and the present ones as well, so that who admits it sees that it
+/// comes from who is listed.
+///
+/// # Errors
+///
+/// [`RequestError::NotListed`] if the register does not list the node.
+pub fn request_new_keys(
+    config: &Config,
+    keyring: &Keyring,
+    register: &Register,
+    now: Timestamp,
+) -> Result<Vec<u8>, RequestError> {
+    let (authority, node) = register
+        .node(&config.node)
+        .ok_or_else(|| RequestError::NotListed(config.node.clone()))?;
+    let keys = keyring.public_keys();
+    let request = MembershipRequest {
+        federation: config.federation.clone(),
+        authority: Authority {
+            nodes: vec![Node {
+                keys: keys.into_iter().map(RegisteredKey::in_force).collect(),
+                ..node.clone()
+            }],
+            ..authority.clone()
+        },
+        made_at: now,
+    };
+    let present = [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log]
+        .map(|usage| keyring.signing(usage, Some(node), now));
+    let mut signing: BTreeMap<KeyId, Arc<SigningKey>> = BTreeMap::new();
+    for key in keyring.signing_keys().into_iter().chain(present) {
+        signing.insert(key.id(), key);
+    }
+    let keys: Vec<&SigningKey> = signing.values().map(AsRef::as_ref).collect();
+    signed(&request, &keys)
 }
 
 /// Reads a request and checks that each of its keys has signed it.

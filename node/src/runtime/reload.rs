@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_protocol::{
     gossip,
-    register::{SignedRegister, VerifiedRegister},
+    register::{Register, SignedRegister, VerifiedRegister},
     time::Timestamp,
     verify::Refusal,
 };
@@ -71,11 +71,12 @@ impl Reloader {
     pub async fn reload(&self) -> Result<(), StartError> {
         let _turn = self.turn.lock().await;
         let (core, home, config) = self.parts();
-        let (new, standing) = apart(move || {
+        let (new, keyring, standing) = apart(move || {
             let new = configuration(&home, &config)?;
-            let standing = Box::new(Standing::load(&home, &new, core.keyring())?);
-            fit(&home, &new, core.keyring(), &standing, core.now())?;
-            Ok((new, standing))
+            let keyring = Keyring::load(&home, &new.key)?;
+            let standing = Box::new(Standing::load(&home, &new, &keyring)?);
+            fit(&home, &new, &keyring, &standing, core.now())?;
+            Ok((new, keyring, standing))
         })
         .await?;
         let found = standing.decider.register().epoch;
@@ -84,11 +85,9 @@ impl Reloader {
             return Err(StartError::Older { found, present });
         }
         self.keep(&standing.epochs).await?;
-        let key = self.core.keyring().tls_key_pem()?;
-        self.core
-            .identity()
-            .replace_from_pem(&standing.chain, key.as_bytes())?;
         // From here on nothing can fail.
+        self.core.identity().replace(&standing.identity);
+        self.core.replace_keyring(keyring);
         self.core.trust().replace(standing.trust);
         self.core.take_settings(&new);
         self.core.replace_decider(Arc::new(standing.decider));
@@ -171,6 +170,7 @@ impl Reloader {
         };
         let (home, register) = (self.home.clone(), newest.register().clone());
         let trust = apart(move || peer_trust(&home, &register)).await?;
+        self.find_keys(newest.register()).await?;
         self.commit(kept).await?;
         let epoch = newest.register().epoch;
         let engine = self.core.decider().shared_engine();
@@ -189,6 +189,18 @@ impl Reloader {
                 Err(error.into())
             }
         }
+    }
+
+    /// Opens the keys again if an epoch lists one for this node that was made since the start.
+    async fn find_keys(&self, register: &Register) -> Result<(), StartError> {
+        let listed = register.node(&self.config.node).map(|(_, node)| node);
+        let (core, home, config) = self.parts();
+        if listed.is_none_or(|node| core.keyring().has_all(node, core.now())) {
+            return Ok(());
+        }
+        let keyring = apart(move || Ok(Keyring::load(&home, &config.key)?)).await?;
+        core.replace_keyring(keyring);
+        Ok(())
     }
 
     /// Keeps in the store what it has not seen of the home's epochs.
@@ -253,7 +265,13 @@ fn fit(
     read_certificates(&path)
         .map_err(CertificateFault::from)
         .and_then(|chain| {
-            check_certificate(&chain, keyring.tls_key(), &own, Some(register), unix(now))
+            check_certificate(
+                &chain,
+                keyring.tls_key(&chain),
+                &own,
+                Some(register),
+                unix(now),
+            )
         })
         .map(drop)
         .map_err(|fault| StartError::Certificate {

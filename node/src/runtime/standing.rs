@@ -26,6 +26,7 @@ use crate::{
     home::Home,
     keyring::Keyring,
     membership::load_epochs,
+    setup::{CertificateFault, read_certificates},
 };
 
 /// Answers of policy that are remembered, about 1 KiB each.
@@ -36,8 +37,6 @@ pub(super) struct Standing {
     pub(super) decider: Decider,
     pub(super) trust: PeerTrust,
     pub(super) identity: OwnIdentity,
-    /// The certificate chain that `identity` shows, in PEM.
-    pub(super) chain: Vec<u8>,
     /// Every epoch in the home.
     pub(super) epochs: Vec<SignedRegister>,
 }
@@ -52,15 +51,13 @@ impl Standing {
         let epochs = chain.iter().map(|epoch| epoch.signed().clone()).collect();
         let archive = Archive::of(chain.iter().map(VerifiedRegister::register));
         let register = newest(home, chain)?;
-        let chain = crate::files::read(&home.certificate())?;
-        let identity = own_identity(home, &chain, keyring, register.register())?;
+        let identity = own_identity(home, keyring, register.register())?;
         let trust = peer_trust(home, register.register())?;
         let decider = decider(home, config, register)?.with_archive(archive);
         Ok(Self {
             decider,
             trust,
             identity,
-            chain,
             epochs,
         })
     }
@@ -108,17 +105,16 @@ fn decider(
 
 fn own_identity(
     home: &Home,
-    chain: &[u8],
     keyring: &Keyring,
     register: &Register,
 ) -> Result<OwnIdentity, StartError> {
-    let identity =
-        OwnIdentity::from_pem(chain, keyring.tls_key_pem()?.as_bytes()).map_err(|error| {
-            StartError::Certificate {
-                path: home.certificate(),
-                fault: Box::new(error.into()),
-            }
-        })?;
+    let unfit = |fault: CertificateFault| StartError::Certificate {
+        path: home.certificate(),
+        fault: Box::new(fault),
+    };
+    let chain = read_certificates(&home.certificate()).map_err(|error| unfit(error.into()))?;
+    let key = keyring.tls_key(&chain);
+    let identity = OwnIdentity::new(chain, key).map_err(|error| unfit(error.into()))?;
     if identity.certificate().marking() == Marking::Development && !register.development {
         return Err(StartError::DevelopmentCertificate);
     }

@@ -220,7 +220,7 @@ pub fn install_certificate(
     now: UnixTime,
 ) -> Result<PeerCertificate, CertificateFault> {
     let chain = read_certificates(path)?;
-    let certificate = check_certificate(&chain, keyring.tls_key(), own, register, now)?;
+    let certificate = check_certificate(&chain, keyring.tls_key(&chain), own, register, now)?;
     let pem: String = chain
         .iter()
         .map(portcullis_certs_dev::certificate_pem)

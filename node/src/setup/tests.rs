@@ -290,7 +290,13 @@ fn a_certificate_with_other_names_is_refused() {
         ..own()
     };
     let chain = read_certificates(&node.signed()).unwrap();
-    let fault = check_certificate(&chain, node.keyring.tls_key(), &other, None, unix_now());
+    let fault = check_certificate(
+        &chain,
+        node.keyring.tls_key(&chain),
+        &other,
+        None,
+        unix_now(),
+    );
     assert!(matches!(fault, Err(CertificateFault::Names { .. })));
     let defective = node
         .authority

@@ -251,9 +251,8 @@ fn clone_of(_: &SigningKey, stage: &Stage) -> SigningKey {
     let home = stage.federation.home("mallory");
     let passphrase = stage.federation.folder().join("mallory.passphrase");
     let source = portcullis_node::secret::KeySource::PassphraseFile(passphrase);
-    portcullis_node::keyring::Keyring::load(&home, &source)
-        .unwrap()
-        .hop
+    let keyring = portcullis_node::keyring::Keyring::load(&home, &source).unwrap();
+    Arc::into_inner(keyring.hop).unwrap()
 }
 
 /// How it stands with a record and a peer at the target.

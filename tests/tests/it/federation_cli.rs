@@ -267,6 +267,69 @@ fn an_authority_begins_with_the_command_line_alone() {
     closes_gates_and_opens_them(&user);
     asks_the_doctor(&user);
     reloads_all_or_nothing(&user);
+    rotates_a_key(&user);
+}
+
+/// The node goes on with its hop key until the fourth epoch lists the new one.
+fn rotates_a_key(user: &User) {
+    let rotate = [
+        "--json",
+        "keys",
+        "rotate",
+        "--use",
+        "hop",
+        "--out",
+        "hop.request",
+    ];
+    let made = json(&user.good(&joined(&[CUSTOMS, &rotate])));
+    let new = text(&made, "/new").to_owned();
+    assert_eq!(new.len(), 64);
+    let wrong = ["keys", "rotate", "--use", "governance", "--out", "x"];
+    assert_eq!(user.run(&joined(&[CUSTOMS, &wrong])).status.code(), Some(3));
+    // A key that waits is nothing that the doctor complains of.
+    let healthy = |user: &User| {
+        let found = user.run(&joined(&[CUSTOMS, &["--json", "doctor"]]));
+        let found = json(&String::from_utf8_lossy(&found.stdout));
+        let findings = found.pointer("/findings").unwrap().as_array().unwrap();
+        let register = findings
+            .iter()
+            .find(|one| text(one, "/about") == "register");
+        text(register.unwrap(), "/severity").to_owned()
+    };
+    assert_eq!(healthy(user), "good");
+    let admit = [
+        "federation",
+        "admit",
+        "hop.request",
+        "--register",
+        "3.register",
+        "--out",
+        "4.register",
+    ];
+    assert!(!user.run(&admit).status.success(), "a change is asked for");
+    user.good(&joined(&[&admit, &["--change", "--overlap", "2d"]]));
+    let sign = ["federation", "sign", "4.register", "--key", "gov.key"];
+    user.good(&joined(&[&sign, &["--passphrase-file", "pass"]]));
+    let applied = json(&user.good(&joined(&[
+        CUSTOMS,
+        &["--json", "federation", "apply", "4.register"],
+    ])));
+    assert_eq!(applied.pointer("/in_force"), Some(&Value::from(4)));
+    let now = status(user);
+    assert_eq!(now.pointer("/problems"), Some(&Value::Array(Vec::new())));
+    assert_eq!(healthy(user), "good");
+    // The next request would make another key, for this one is listed.
+    let again = [
+        "--json",
+        "keys",
+        "rotate",
+        "--use",
+        "hop",
+        "--out",
+        "next.request",
+    ];
+    let next = json(&user.good(&joined(&[CUSTOMS, &again])));
+    assert_ne!(text(&next, "/new"), new);
 }
 
 /// While the terminal's authority is suspended and the register is fresh.

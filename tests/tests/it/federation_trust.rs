@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use portcullis_certs_dev::{NodeNames, certificate_pem};
 use portcullis_node::{
     config::{Config, Exercises},
     core::Core,
     gate::state::{Switch, Whom},
-    quarantine,
+    home::Home,
+    keyring::{Keyring, Rotatable},
+    membership, quarantine,
     runtime::Node,
+    setup::{self, Own, install_certificate},
     store::DisclosureState,
 };
 use portcullis_protocol::{
@@ -25,6 +29,7 @@ use portcullis_protocol::{
     suspension::{Suspension, encode},
 };
 use portcullis_tests::federation::{Federation, Member, Running, eventually, governance_key};
+use rustls::pki_types::{CertificateSigningRequestDer, UnixTime, pem::PemObject as _};
 
 const MEMBERS: [Member; 4] = [
     ("rotterdam", AuthorityKind::Customs),
@@ -399,4 +404,113 @@ async fn a_running_node_knows_what_it_depends_on_and_shows_it_in_its_metrics() {
         );
     }
     stop(nodes.into_values()).await;
+}
+
+/// Makes a new TLS key and has the member's own CA make its certificate, as an operator does.
+fn renew_tls(federation: &Federation, member: &str, home: &Home, config: &Config) {
+    let mut keyring = Keyring::load(home, &config.key).unwrap();
+    let (_, listed) = federation.register.node(&config.node).unwrap();
+    let before = keyring.tls_key_pem().unwrap();
+    let mut rotate = || {
+        let made = keyring.rotate(home, &config.key, Rotatable::Tls, listed);
+        assert!(made.unwrap().is_none(), "the register lists no TLS key");
+        keyring.tls_key_pem().unwrap()
+    };
+    let new = rotate();
+    assert_ne!(*new, *before);
+    assert_eq!(*rotate(), *new, "begun again, it is the same key");
+    let csr =
+        setup::certificate_request(&keyring, &config.dns_name, &config.federation, &config.node)
+            .unwrap();
+    let names = NodeNames::new("test", member, &format!("{member}.example")).unwrap();
+    let der = CertificateSigningRequestDer::from_pem_slice(csr.as_bytes()).unwrap();
+    let ca = federation.ca(member);
+    let made = ca
+        .sign_request(&der, &names, jiff::Timestamp::now())
+        .unwrap();
+    let path = federation.folder().join("new.pem");
+    std::fs::write(&path, certificate_pem(&made)).unwrap();
+    let now = UnixTime::now();
+    let register = Some(&federation.register);
+    install_certificate(home, &path, &keyring, &Own::of(config), register, now).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
+    let mut federation = Federation::new(&MEMBERS[..2]);
+    let mut nodes = federation.start().await;
+    let rotterdam = nodes.remove(&"rotterdam".parse().unwrap()).unwrap();
+    let antwerp = nodes.remove(&"antwerp".parse().unwrap()).unwrap();
+    let config = Config::load(&rotterdam.home.config()).unwrap();
+    let (mut forth, mut back) = (Vec::new(), Vec::new());
+    async fn publish(at: &Running, to: &mut Vec<RecordId>) {
+        to.extend(at.core.publish(vec![alert()]).await.unwrap());
+    }
+    publish(&rotterdam, &mut forth).await;
+    publish(&antwerp, &mut back).await;
+    let old: Vec<_> = [rotterdam.core.sealing_key(), rotterdam.core.hop_key()]
+        .iter()
+        .map(|key| key.id())
+        .collect();
+    let listed = federation.register.node(&config.node).unwrap().1.clone();
+    let mut keyring = Keyring::load(&rotterdam.home, &config.key).unwrap();
+    for usage in [
+        Rotatable::Sealing,
+        Rotatable::Hop,
+        Rotatable::Log,
+        Rotatable::Agreement,
+    ] {
+        let made = keyring.rotate(&rotterdam.home, &config.key, usage, &listed);
+        assert!(made.unwrap().is_some());
+    }
+    let register = rotterdam.core.decider();
+    let now = rotterdam.core.now();
+    let request =
+        membership::request_new_keys(&config, &keyring, register.register(), now).unwrap();
+    federation.admit_change("antwerp", &request, 7 * 24 * 3_600_000);
+    antwerp.reloader.take_up().await.unwrap();
+    // Published before, while and after the node learns of it, at both ends.
+    let switched = async {
+        while rotterdam.core.hop_key().id() == old[1] {
+            publish(&rotterdam, &mut forth).await;
+            publish(&antwerp, &mut back).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, switched).await.unwrap();
+    publish(&rotterdam, &mut forth).await;
+    publish(&antwerp, &mut back).await;
+    assert_ne!(rotterdam.core.sealing_key().id(), old[0]);
+    let serial = rotterdam.core.identity().certificate().serial().to_vec();
+    renew_tls(&federation, "rotterdam", &rotterdam.home, &config);
+    rotterdam.reloader.reload().await.unwrap();
+    assert_ne!(rotterdam.core.identity().certificate().serial(), serial);
+    // Who comes again must be shown the new certificate, and believe it.
+    let antwerp = Running::start(antwerp.stop().await).await;
+    publish(&rotterdam, &mut forth).await;
+    publish(&antwerp, &mut back).await;
+    for (from, ids, to) in [
+        (&rotterdam, &forth, "antwerp"),
+        (&antwerp, &back, "rotterdam"),
+    ] {
+        for id in ids {
+            eventually(&from.core, || delivered(&from.core, id, to)).await;
+        }
+    }
+    // Each was sealed with the key of its time, and all verify where they are held.
+    let key_of = |id: &RecordId| {
+        let held = antwerp.core.store().record(id).unwrap().unwrap();
+        let verified = antwerp
+            .core
+            .decider()
+            .verify_held(&held, antwerp.core.now());
+        verified.unwrap().header().key_id
+    };
+    assert_eq!(key_of(&forth[0]), old[0]);
+    assert_eq!(
+        key_of(forth.last().unwrap()),
+        rotterdam.core.sealing_key().id()
+    );
+    rotterdam.stop().await;
+    antwerp.stop().await;
 }

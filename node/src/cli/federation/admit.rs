@@ -1,6 +1,6 @@
 //! `portcullis federation admit`: makes the next epoch.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use portcullis_protocol::register::{MembershipRequest, Register};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     clock::system_clock,
+    config::duration::parse_duration,
     membership::{Admission, Admitted, admit, read_epoch, read_request},
 };
 
@@ -27,7 +28,9 @@ request proves that its keys are held, and not by whom: compare the key ids that
 the authority by another way before anybody signs.
 
 The present epoch must have its signatures. A member that is listed already is changed only with \
-`--change`; keys that it no longer names are retired, so that what they sealed stays verifiable.",
+`--change`; keys that it no longer names are retired after `--overlap`, a week if it is not given: as \
+long as a delivery is tried. What they sealed stays verifiable. A key that is lost to somebody else \
+is ended at once with `federation amend --compromised`.",
     after_long_help = "\
 Example:
   portcullis federation admit antwerp.request rotterdam.request --register 1.register \\
@@ -43,9 +46,17 @@ pub(in crate::cli) struct Admit {
     /// Let members that are listed already change their entry
     #[arg(long)]
     change: bool,
+    /// For how long the keys that a changed member no longer names still count: what is on its
+    /// way under them arrives
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration, requires = "change")]
+    overlap: Duration,
     /// Where to write the next epoch
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
 }
 
 impl Admit {
@@ -57,7 +68,9 @@ impl Admit {
             .map(|path| read_request(path))
             .collect::<Result<Vec<_>, _>>()?;
         let admission = if self.change {
-            Admission::Changes
+            Admission::Changes {
+                overlap_ms: i64::try_from(self.overlap.as_millis()).unwrap_or(i64::MAX),
+            }
         } else {
             Admission::NewOnly
         };
