@@ -354,11 +354,11 @@ fn a_newer_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         with_record(folder.path());
         raw(folder.path(), file)
-            .execute_batch("PRAGMA user_version = 2")
+            .execute_batch("PRAGMA user_version = 99")
             .unwrap();
         let opened = SqliteStore::open(folder.path(), &key());
         assert!(
-            matches!(opened, Err(StoreError::Format { found: 2, known: 1 })),
+            matches!(opened, Err(StoreError::Format { found: 99, .. })),
             "{file}"
         );
     }
