@@ -60,7 +60,7 @@ pub use reload::{Followed, Reloader};
 pub use standing::policy_files;
 pub(crate) use standing::{issued_by, revocation_lists};
 
-use standing::{Standing, missing_epochs};
+use standing::{Standing, meeting, missing_epochs, read_register};
 
 /// How long frames under way may take to finish once the node is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -361,7 +361,10 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>)
     let store: Arc<dyn Store> = files.clone();
     begin_anew(&files, system_clock()())?;
     let missing = missing_epochs(&standing.epochs, &store.registers()?)?;
-    store.commit(missing.into_iter().map(Write::Register).collect())?;
+    let known = store.registers()?.last().and_then(read_register);
+    let mut writes: Vec<Write> = missing.into_iter().map(Write::Register).collect();
+    writes.extend(meeting(known.as_ref(), standing.decider.register()));
+    store.commit(writes)?;
     let (stopper, writer) = Writer::start(Arc::clone(&store), abort_on_disk_failure())?;
     let backoff = Backoff {
         first_ms: millis(config.retry.first),

@@ -88,6 +88,10 @@ named! {
         HoldRelease = "hold-release",
         /// Refuse what is held.
         HoldDrop = "hold-drop",
+        /// Try a record again that was given up.
+        DispatchRetry = "dispatch-retry",
+        /// Send a peer older records.
+        Backfill = "backfill",
     }
 }
 
@@ -123,7 +127,10 @@ impl Action {
             Self::ReleaseStop | Self::ReleaseResume => {
                 &[Role::Administrator, Role::Supervisor, Role::DataProtection]
             }
-            Self::HoldRelease | Self::HoldDrop => &[Role::Supervisor, Role::DataProtection],
+            Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
+            Self::HoldRelease | Self::HoldDrop | Self::Backfill => {
+                &[Role::Supervisor, Role::DataProtection]
+            }
         }
     }
 }
@@ -459,11 +466,13 @@ mod tests {
                     Action::PeerUnblock,
                 ];
                 let stops = [Action::ReleaseStop, Action::ReleaseResume];
-                let decides = [Action::HoldRelease, Action::HoldDrop];
+                let decides = [Action::HoldRelease, Action::HoldDrop, Action::Backfill];
                 let expected = if runs_the_node.contains(&action) {
                     role == Role::Administrator
                 } else if stops.contains(&action) {
                     ![Role::Analyst, Role::Auditor].contains(&role)
+                } else if action == Action::DispatchRetry {
+                    [Role::Administrator, Role::Supervisor].contains(&role)
                 } else if decides.contains(&action) {
                     [Role::Supervisor, Role::DataProtection].contains(&role)
                 } else {

@@ -114,7 +114,10 @@ impl From<StoreError> for Problem {
         if matches!(error, StoreError::Replayed) {
             return Self::new(ProblemKind::Denied, message);
         }
-        if matches!(error, StoreError::Enrolled(_)) {
+        if matches!(
+            error,
+            StoreError::Enrolled(_) | StoreError::NotOwed | StoreError::Crowded(_)
+        ) {
             return Self::new(ProblemKind::Invalid, message);
         }
         Self::new(ProblemKind::Failed, message).remedy("look at the node's log and disk")

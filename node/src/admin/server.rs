@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, backup, evidence, hold, preview, quarantine, records, register, scores, status,
-        trust, watch,
+        acts, backup, dispatch, evidence, forks, hold, preview, quarantine, records, register,
+        scores, status, trust, watch,
     },
 };
 use crate::{core::Core, desk::Desk, runtime::Reloader, store::SqliteStore};
@@ -174,6 +174,10 @@ fn router(admin: Admin) -> Router {
         .route("/v1/quarantine", get(quarantine::list))
         .route("/v1/held", get(hold::list))
         .route("/v1/held/{prefix}", get(hold::show))
+        .route("/v1/dispatch/status", get(dispatch::status))
+        .route("/v1/dispatch/undelivered", get(dispatch::undelivered))
+        .route("/v1/dispatch/forks", get(forks::list))
+        .route("/v1/dispatch/backfill", post(dispatch::preview))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/preview", post(preview::preview))
         .route("/v1/scores/top/{limit}", get(scores::top))

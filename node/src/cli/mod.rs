@@ -14,17 +14,20 @@ pub mod exit;
 pub mod output;
 pub mod place;
 
+mod backfill;
 mod backup;
 mod bench;
 mod check;
 mod completions;
 mod consignment;
 mod demo;
+mod dispatch;
 mod doctor;
 mod drafting;
 mod explain;
 mod faults;
 mod federation;
+mod forks;
 mod hold;
 mod indicator_import;
 mod init;
@@ -133,6 +136,9 @@ enum Command {
     /// Decide on what arrived and waits for a person
     #[command(subcommand, arg_required_else_help = true)]
     Hold(HoldCommand),
+    /// See what is sent, what was given up, and send older records
+    #[command(subcommand, arg_required_else_help = true)]
+    Dispatch(DispatchCommand),
     Status(status::Status),
     List(list::List),
     Show(show::Show),
@@ -224,6 +230,15 @@ enum HoldCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum DispatchCommand {
+    Status(dispatch::DispatchStatus),
+    Undelivered(dispatch::Undelivered),
+    Retry(dispatch::Retry),
+    Backfill(backfill::Backfill),
+    Forks(forks::Forks),
+}
+
+#[derive(Debug, Subcommand)]
 enum PersonCommand {
     Key(person_enrol::PersonKey),
     Enrol(person_enrol::PersonEnrol),
@@ -253,6 +268,11 @@ impl Command {
             Self::Hold(HoldCommand::Show(command)) => command.run(session),
             Self::Hold(HoldCommand::Release(command)) => command.run(session),
             Self::Hold(HoldCommand::Drop(command)) => command.run(session),
+            Self::Dispatch(DispatchCommand::Status(command)) => command.run(session),
+            Self::Dispatch(DispatchCommand::Undelivered(command)) => command.run(session),
+            Self::Dispatch(DispatchCommand::Retry(command)) => command.run(session),
+            Self::Dispatch(DispatchCommand::Backfill(command)) => command.run(session),
+            Self::Dispatch(DispatchCommand::Forks(command)) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::Show(command) => command.run(session),

@@ -4,9 +4,12 @@
 //! A page is small at first, for nobody knows how large the records are, and grows while they turn
 //! out to be small. What is due to be tried again is looked at only when nothing is on its way.
 
-use portcullis_protocol::frame::{FrameError, MAX_ITEMS};
+use portcullis_protocol::frame::{FrameError, Lane, MAX_ITEMS};
 
-use super::plan::{Draft, Footing, Plan, Planner};
+use super::{
+    backfill,
+    plan::{Draft, Footing, Plan, Planner},
+};
 use crate::store::{Relay, Store, StoreError};
 
 /// Records of the first page.
@@ -76,7 +79,13 @@ pub fn plan(
     }
     let next_due = match footing {
         Some(_) => None,
-        None => store.next_due(peer, lane, now)?,
+        None => {
+            // Older records come behind all that is new, and never in an urgent frame.
+            if lane == Lane::Bulk && draft.found_nothing_new() {
+                backfill::fill(&mut draft, planner, store, relay)?;
+            }
+            store.next_due(peer, lane, now)?
+        }
     };
     Ok(Loaded::Planned(Box::new(draft.conclude(next_due)?)))
 }
@@ -99,7 +108,7 @@ mod tests {
     use portcullis_policy::{Bundle, Engine};
     use portcullis_protocol::{
         body::{Attachment, Body},
-        frame::{Chain, Generation, Lane},
+        frame::{Chain, Generation},
         identifiers::NodeId,
         keys::{KeyUse, SigningKey},
         seal::{Draft as Sealing, DraftSection},

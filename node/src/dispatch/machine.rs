@@ -39,7 +39,7 @@ use portcullis_protocol::{
 };
 
 use super::plan::{Footing, Outgoing, Plan};
-use crate::store::{Intend, Settle};
+use crate::store::{BackfillMove, Intend, Settle};
 
 /// The most frames on their way without a receipt.
 pub const WINDOW: usize = 4;
@@ -170,6 +170,7 @@ struct Flight {
     next_sequence: u64,
     cursor: Option<u64>,
     expires: Vec<(RecordId, Timestamp)>,
+    filled: Option<BackfillMove>,
 }
 
 /// A frame whose answers are about to be durable.
@@ -416,10 +417,13 @@ impl Machine {
             settles,
             next_sequence,
             expires,
+            filled,
             next_due: _,
             now,
         } = plan;
         let first_sequence = frame.is_some().then_some(footing.next_sequence);
+        // With a frame a range of older records moves with its receipt.
+        let filled_now = filled.filter(|_| frame.is_none());
         let ready = frame.map(|outgoing| {
             let flight = Flight {
                 generation: footing.generation,
@@ -428,6 +432,7 @@ impl Machine {
                 next_sequence,
                 cursor: settles,
                 expires,
+                filled,
             };
             Box::new(Ready {
                 outgoing: *outgoing,
@@ -444,6 +449,7 @@ impl Machine {
             entries,
             // With frames on their way the cursor cannot pass them: it moves with the last one.
             cursor: passes.filter(|_| from == Start::Durable),
+            filled: filled_now,
         }))]
     }
 
@@ -616,6 +622,7 @@ impl Machine {
                 next_sequence: flight.next_sequence,
                 retry_at,
                 expires: flight.expires,
+                filled: flight.filled,
             });
         }
         vec![Effect::Settle(settles)]

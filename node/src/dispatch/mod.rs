@@ -19,6 +19,7 @@
 //! other machine finds out when it plans, or is refused for a frame of the generation before and
 //! asks in vain. What was on its way in that generation is receipted or dropped, never mixed.
 
+pub mod backfill;
 pub mod driver;
 mod link;
 pub mod load;

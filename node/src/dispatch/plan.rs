@@ -29,8 +29,8 @@ pub use super::outgoing::Outgoing;
 use crate::{
     decide::{Decider, Release, Verification},
     store::{
-        DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, HeldRecord, LedgerEntry,
-        LogEntry, Logged,
+        BackfillMove, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, HeldRecord,
+        LedgerEntry, LogEntry, Logged,
     },
 };
 
@@ -90,6 +90,8 @@ pub struct Plan {
     pub next_sequence: u64,
     /// Records of the frame that are to be deleted, and when.
     pub expires: Vec<(RecordId, Timestamp)>,
+    /// Where a range of older records moves: with the receipt, or without a frame at once.
+    pub filled: Option<BackfillMove>,
     /// When to look again if there is nothing to do.
     pub next_due: Option<Timestamp>,
     /// When it was planned.
@@ -100,7 +102,10 @@ impl Plan {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.frame.is_none() && self.passes.is_none()
+        self.entries.is_empty()
+            && self.frame.is_none()
+            && self.passes.is_none()
+            && self.filled.is_none()
     }
 }
 
@@ -146,6 +151,8 @@ pub struct Draft<'a> {
     bytes: usize,
     looked_at: usize,
     is_full: bool,
+    /// Where a range of older records moves with this plan.
+    filled: Option<BackfillMove>,
 }
 
 impl Draft<'_> {
@@ -168,6 +175,36 @@ impl Draft<'_> {
                 return;
             }
         }
+    }
+
+    /// Takes older entries of the log, as [`Draft::add`] takes new ones, and gives the last that
+    /// it took; the cursor stays where it is.
+    pub fn fill(&mut self, entries: Vec<LogEntry>, earlier: Vec<DisclosureRow>) -> Option<u64> {
+        let last = self.last.take();
+        self.add(entries, earlier);
+        std::mem::replace(&mut self.last, last)
+    }
+
+    /// Says where the range moves that older entries were of.
+    pub const fn moves(&mut self, filled: BackfillMove) {
+        self.filled = Some(filled);
+    }
+
+    /// Whether the log gave no entry.
+    #[must_use]
+    pub const fn found_nothing_new(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// The ledger's entries, in the order in which they were decided on.
+    #[must_use]
+    pub fn ledger(&self) -> &[LedgerEntry] {
+        &self.ledger
+    }
+
+    /// The records of the frame, in its order.
+    pub fn records(&self) -> impl Iterator<Item = &VerifiedRecord> {
+        self.records.iter().map(AsRef::as_ref)
     }
 
     /// Takes a candidate in; `false` if the frame is full without it.
@@ -326,6 +363,7 @@ impl Draft<'_> {
             bytes: _,
             looked_at: _,
             is_full: _,
+            filled,
         } = self;
         let next_sequence = footing.next_sequence + records.len() as u64;
         let frame = if records.is_empty() {
@@ -350,6 +388,7 @@ impl Draft<'_> {
             settles,
             next_sequence,
             expires,
+            filled,
             next_due,
             now: planner.now,
         })
@@ -371,6 +410,7 @@ impl<'a> Planner<'a> {
             bytes: 0,
             looked_at: 0,
             is_full: false,
+            filled: None,
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use super::{
     StartError,
-    standing::{Standing, missing_epochs, peer_trust},
+    standing::{Standing, meeting, missing_epochs, peer_trust},
 };
 use crate::{
     config::Config,
@@ -84,7 +84,8 @@ impl Reloader {
         if found < present {
             return Err(StartError::Older { found, present });
         }
-        self.keep(&standing.epochs).await?;
+        self.keep(&standing.epochs, standing.decider.register())
+            .await?;
         // From here on nothing can fail.
         self.core.identity().replace(&standing.identity);
         self.core.replace_keyring(keyring);
@@ -171,7 +172,7 @@ impl Reloader {
         let (home, register) = (self.home.clone(), newest.register().clone());
         let trust = apart(move || peer_trust(&home, &register)).await?;
         self.find_keys(newest.register()).await?;
-        self.commit(kept).await?;
+        self.commit(kept, newest.register()).await?;
         let epoch = newest.register().epoch;
         let engine = self.core.decider().shared_engine();
         match Decider::new(newest, engine, self.config.authority.clone()) {
@@ -204,14 +205,21 @@ impl Reloader {
     }
 
     /// Keeps in the store what it has not seen of the home's epochs.
-    async fn keep(&self, epochs: &[SignedRegister]) -> Result<(), StartError> {
+    async fn keep(&self, epochs: &[SignedRegister], newest: &Register) -> Result<(), StartError> {
         let missing = missing_epochs(epochs, &self.core.store().registers()?)?;
-        self.commit(missing).await
+        self.commit(missing, newest).await
     }
 
-    async fn commit(&self, epochs: Vec<SignedRegister>) -> Result<(), StartError> {
+    /// Keeps epochs; peers that are new with the newest are met in the same transaction.
+    async fn commit(
+        &self,
+        epochs: Vec<SignedRegister>,
+        newest: &Register,
+    ) -> Result<(), StartError> {
         if !epochs.is_empty() {
-            let writes = epochs.into_iter().map(Write::Register).collect();
+            let mut writes: Vec<Write> = epochs.into_iter().map(Write::Register).collect();
+            let present = self.core.decider();
+            writes.extend(meeting(Some(present.register()), newest));
             self.core.commit(Priority::Urgent, writes).await?;
         }
         Ok(())

@@ -11,7 +11,10 @@ use std::{
 };
 
 use portcullis_policy::{Bundle, Engine};
-use portcullis_protocol::register::{Archive, Register, SignedRegister, VerifiedRegister};
+use portcullis_protocol::{
+    identifiers::NodeId,
+    register::{Archive, Register, SignedRegister, VerifiedRegister},
+};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
 
 use super::StartError;
@@ -27,6 +30,7 @@ use crate::{
     keyring::Keyring,
     membership::load_epochs,
     setup::{CertificateFault, read_certificates},
+    store::Write,
 };
 
 /// Answers of policy that are remembered, about 1 KiB each.
@@ -91,6 +95,21 @@ pub(super) fn missing_epochs(
             seen: seen.len() as u64,
         }),
     }
+}
+
+/// An epoch that was verified before it was kept.
+pub(super) fn read_register(kept: &SignedRegister) -> Option<Register> {
+    kept.unverified().ok()
+}
+
+/// What is written when nodes are peers that were not: they begin with what comes from now on.
+/// What is older they are sent by a backfill alone.
+pub(super) fn meeting(before: Option<&Register>, next: &Register) -> Option<Write> {
+    let nodes = next.nodes().map(|(_, node)| node.id.clone());
+    let new: Vec<NodeId> = nodes
+        .filter(|id| before.is_none_or(|before| before.node(id).is_none()))
+        .collect();
+    (!new.is_empty()).then_some(Write::Meet(new))
 }
 
 fn decider(

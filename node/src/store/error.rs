@@ -55,6 +55,14 @@ pub enum StoreError {
         /// The newest epoch kept; 0 for none.
         newest: u64,
     },
+    /// Nothing of a record waits for a peer, and nothing was given up.
+    #[error(
+        "nothing of this record waits for that peer, and nothing was given up; `portcullis dispatch undelivered` lists what was"
+    )]
+    NotOwed,
+    /// As many of something as may be are there.
+    #[error("{0}; wait until one has ended")]
+    Crowded(&'static str),
     /// The caller asked for what makes no sense.
     #[error("{0}; this is a fault of portcullis, report it")]
     Fault(&'static str),
@@ -80,6 +88,8 @@ impl StoreError {
             | Self::Replayed
             | Self::Enrolled(_)
             | Self::Epoch { .. }
+            | Self::NotOwed
+            | Self::Crowded(_)
             | Self::Fault(_)
             | Self::Stopped => false,
         }

@@ -27,17 +27,17 @@ pub use error::StoreError;
 pub use facts::{Fact, FactKind, FactRow};
 pub use key::StoreKey;
 pub use rows::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition, ForkRow,
-    HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, RecordFilter,
-    Relay, ScoreRow, Stage, UndeliveredRow,
+    ArrivalRow, BackfillRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition,
+    ExceptionRow, ForkRow, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow,
+    ReceiptRow, RecordFilter, Relay, ScoreRow, Span, Stage, UndeliveredRow,
 };
 pub use sqlite::{
     Contents, Copied, KEYS_FILE, MAIN_FILE, PositionRow, Snapshot, SqliteStore, examine, look,
     mark_restored,
 };
 pub use write::{
-    Act, DecisionNote, Event, HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry,
-    NewGeneration, Part, Settle, Write, Written,
+    Act, Backfill, BackfillMove, DecisionNote, Event, HeldDecision, Intake, IntakeItem, Intend,
+    Judgement, LedgerEntry, NewGeneration, Part, Retry, Settle, Write, Written,
 };
 
 use portcullis_protocol::{
@@ -139,6 +139,34 @@ pub trait Store: Send + Sync {
         lane: Lane,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// What waits for another try, counted by peer, lane and what the peer said last.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, StoreError>;
+
+    /// The places in this lane of the log of what came at or after `since` and before `until`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn span(&self, lane: Lane, since: Timestamp, until: Timestamp) -> Result<Span, StoreError>;
+
+    /// The range of older records that a peer is sent next from.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn next_backfill(&self, peer: &NodeId) -> Result<Option<BackfillRow>, StoreError>;
+
+    /// The ranges of older records that are sent, and those that ended lately.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn backfills(&self) -> Result<Vec<BackfillRow>, StoreError>;
 
     /// Records that are not tried again, the newest end first; bounded.
     ///

@@ -99,6 +99,59 @@ pub struct UndeliveredRow {
     pub ended_at: Timestamp,
 }
 
+/// What of a peer and lane waits for another try, of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExceptionRow {
+    /// The peer.
+    pub peer: NodeId,
+    /// The lane.
+    pub lane: Lane,
+    /// The state of the newest disclosure of each: what the peer said last.
+    pub state: String,
+    /// How many records.
+    pub count: u64,
+    /// When the next of them is tried.
+    pub next_attempt: Timestamp,
+    /// When the first of them is given up.
+    pub ends_at: Timestamp,
+}
+
+/// Places of the record log: after the first and up to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The place before the first.
+    pub after: u64,
+    /// The last place.
+    pub last: u64,
+}
+
+/// A range of older records that a peer is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackfillRow {
+    /// Its number.
+    pub n: i64,
+    /// The peer.
+    pub peer: NodeId,
+    /// The lane of the log that is looked through; all of it travels in bulk.
+    pub log: Lane,
+    /// What came at or after this time …
+    pub since: Timestamp,
+    /// … and before this.
+    pub until: Timestamp,
+    /// Everything up to this number of the log is dealt with.
+    pub next: u64,
+    /// The last number.
+    pub last: u64,
+    /// How many records were looked at.
+    pub looked_at: u64,
+    /// How many of them were sent.
+    pub sent: u64,
+    /// When it was entered.
+    pub started_at: Timestamp,
+    /// When nothing was left of it.
+    pub ended_at: Option<Timestamp>,
+}
+
 /// The evidence that a peer's history has forked: two frames that it signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForkRow {

@@ -53,6 +53,12 @@ pub enum Write {
     Event(Event),
     /// Another generation of this node.
     StartGeneration(NewGeneration),
+    /// Peers that are new: they begin where the log ends.
+    Meet(Vec<NodeId>),
+    /// Older records that a peer is owed.
+    Backfill(Backfill),
+    /// A record that is tried again at once.
+    Retry(Retry),
     /// What became of items that were held.
     Decide(HeldDecision),
     /// A peer has decided on what it held: that is asked for again at once.
@@ -92,6 +98,48 @@ pub struct Act {
     pub concerns: String,
     /// The enrolment it makes, if it is one.
     pub enrols: Option<PersonRow>,
+}
+
+/// Older records that a peer is owed: what came at or after `since` and before `until`, as far as
+/// policy permits it when its turn comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backfill {
+    /// The peer.
+    pub peer: NodeId,
+    /// From when on.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// How far a range of older records is dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackfillMove {
+    /// Which range.
+    pub n: i64,
+    /// Everything up to this number of the log is dealt with.
+    pub next: u64,
+    /// How many records were looked at.
+    pub looked_at: u64,
+    /// How many of them are sent.
+    pub sent: u64,
+    /// Whether nothing is left of it.
+    pub ended: bool,
+}
+
+/// A record that is tried again at once, and for another seven days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// The peer.
+    pub peer: NodeId,
+    /// The record.
+    pub record: RecordId,
+    /// The present.
+    pub now: Timestamp,
+    /// When the record is to be deleted: it is not tried after.
+    pub delete_at: Option<Timestamp>,
 }
 
 /// Final answers to items of one peer that were held. An item that is not held any more stays
@@ -195,6 +243,8 @@ pub struct Intend {
     pub entries: Vec<LedgerEntry>,
     /// Where the cursor moves: everything up to it is receipted, denied or an exception.
     pub cursor: Option<u64>,
+    /// Where a range of older records moves, if nothing of it is sent.
+    pub filled: Option<BackfillMove>,
 }
 
 /// A decision of dispatch on one record for one peer.
@@ -240,6 +290,8 @@ pub struct Settle {
     pub retry_at: Timestamp,
     /// Records of the frame that are to be deleted, and when: they are not tried again after.
     pub expires: Vec<(RecordId, Timestamp)>,
+    /// Where a range of older records moves that the frame brought some of.
+    pub filled: Option<BackfillMove>,
 }
 
 /// Another generation of this node: sequence numbers and chains begin anew, cursors stay.

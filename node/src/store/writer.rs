@@ -512,6 +512,9 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::Act(_)
         | Write::Event(_)
         | Write::StartGeneration(_)
+        | Write::Meet(_)
+        | Write::Backfill(_)
+        | Write::Retry(_)
         | Write::Decide(_)
         | Write::AskAgain { .. }) => vec![whole],
     }

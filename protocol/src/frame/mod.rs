@@ -48,11 +48,14 @@ pub const MAX_ITEMS: usize = MAX_LEAVES;
 /// The most bytes of an encoded frame.
 pub const MAX_FRAME_BYTES: usize = 8 << 20;
 
+/// The payload type of a sender's statement over a frame.
+pub const FRAME_PAYLOAD_TYPE: &str = "application/vnd.portcullis.frame.v1";
+
 /// A sender's statement over a frame.
 enum FrameType {}
 
 impl StatementType for FrameType {
-    const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.frame.v1";
+    const PAYLOAD_TYPE: &'static str = FRAME_PAYLOAD_TYPE;
     const KEY_USE: KeyUse = KeyUse::Hop;
 }
 

@@ -292,6 +292,9 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::Event(_)
         | Write::Fact(_)
         | Write::StartGeneration(_)
+        | Write::Meet(_)
+        | Write::Backfill(_)
+        | Write::Retry(_)
         | Write::Decide(_)
         | Write::AskAgain { .. }) => VecDeque::from([vec![whole]]),
     }

@@ -6,6 +6,10 @@ use std::{
     sync::Arc,
 };
 
+use openssl::{
+    pkey::{Id, PKey},
+    sign::Verifier,
+};
 use portcullis_node::{
     core::Core,
     health,
@@ -22,6 +26,8 @@ use portcullis_protocol::{
     seal::Draft,
 };
 use portcullis_tests::federation::{Federation, Member, Running, eventually};
+
+use crate::office::Office;
 
 const MEMBERS: [Member; 2] = [
     ("rotterdam", AuthorityKind::Customs),
@@ -155,8 +161,45 @@ async fn ex_11_of_two_nodes_with_one_key_the_second_history_is_refused_and_kept_
     assert_ne!(fork.known, fork.forked);
     assert!(has_event(&antwerp.core, "fork"));
     assert!(!has_event(&rotterdam.core, "generation-started"));
+    evidence_is_exported(&Office::open(&antwerp));
     rotterdam.stop().await;
     antwerp.stop().await;
+}
+
+/// Both statements verify by OpenSSL, from the exported files alone.
+fn evidence_is_exported(office: &Office) {
+    let listed = office.json(&["dispatch", "forks", "--export", "evidence"]);
+    let fork = &listed["items"][0];
+    assert_eq!(fork["peer"], "rotterdam");
+    assert_ne!(fork["known"]["chain"], fork["forked"]["chain"]);
+    let hex = fork["known"]["public_key"].as_str().unwrap();
+    let public = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+    let key = PKey::public_key_from_raw_bytes(&public, Id::ED25519).unwrap();
+    let base64 = |value: &serde_json::Value| {
+        let text = value.as_str().unwrap();
+        data_encoding::BASE64.decode(text.as_bytes()).unwrap()
+    };
+    for name in ["known", "forked"] {
+        let file = office
+            .folder()
+            .join(format!("evidence/fork-1-{name}.dsse.json"));
+        let envelope: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let payload = base64(&envelope["payload"]);
+        let payload_type = envelope["payloadType"].as_str().unwrap();
+        // https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
+        let (type_length, length) = (payload_type.len(), payload.len());
+        let mut signed = format!("DSSEv1 {type_length} {payload_type} {length} ").into_bytes();
+        signed.extend(payload);
+        let signature = base64(&envelope["signatures"][0]["sig"]);
+        let mut verifier = Verifier::new_without_digest(&key).unwrap();
+        assert!(
+            verifier.verify_oneshot(&signature, &signed).unwrap(),
+            "{name}"
+        );
+    }
+    let again = office.run(&["dispatch", "forks", "--export", "evidence"]);
+    assert!(!again.status.success(), "nothing is overwritten");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

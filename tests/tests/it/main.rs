@@ -19,6 +19,7 @@ mod federation_exchange;
 mod federation_faults;
 mod federation_hold;
 mod federation_hostile;
+mod federation_owed;
 mod federation_readme;
 mod federation_trust;
 mod office;

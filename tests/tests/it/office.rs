@@ -56,6 +56,11 @@ impl Office {
         let output = self.run(&[&["--json"][..], command].concat());
         serde_json::from_str(&told(command, &output)).unwrap()
     }
+
+    /// The office's folder.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.user.folder()
+    }
 }
 
 #[track_caller]

@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod backup;
+pub mod dispatch;
 pub mod draft;
 pub mod hold;
 pub mod marking;

@@ -19,7 +19,7 @@ use portcullis_protocol::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{apart, gates::GateAct, hold::HoldAct};
+use super::{apart, dispatch::OwedAct, gates::GateAct, hold::HoldAct};
 use crate::{
     admin::{
         ACT_HEADER,
@@ -107,6 +107,7 @@ enum Deed {
     Reload,
     Gate(GateAct),
     Hold(HoldAct, Ruling),
+    Owed(OwedAct),
 }
 
 impl Deed {
@@ -130,6 +131,9 @@ impl Deed {
             | Action::ReleaseResume => GateAct::read(act.action, &body).map(Self::Gate),
             Action::HoldRelease => hold(Choice::Release),
             Action::HoldDrop => hold(Choice::Drop),
+            Action::DispatchRetry | Action::Backfill => {
+                OwedAct::read(core, act.action, &body).map(Self::Owed)
+            }
         }
     }
 
@@ -143,6 +147,7 @@ impl Deed {
             Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
             Self::Gate(gate) => gate.concerns(),
             Self::Hold(hold, _) => hold.concerns(),
+            Self::Owed(owed) => owed.concerns(),
         }
     }
 
@@ -154,6 +159,7 @@ impl Deed {
                 admin.core.change_gates(change, vec![log]).await?;
                 Ok(Json(gate.view()).into_response())
             }
+            Self::Owed(owed) => Ok(owed.carry_out(admin, log).await?.into_response()),
             Self::Hold(_, ruling) => HoldAct::carry_out(admin, ruling, vec![log]).await,
             Self::Publish(drafts) => {
                 logged(admin, log).await?;
@@ -210,7 +216,8 @@ fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Act {
         | Deed::PublishProfile
         | Deed::Reload
         | Deed::Gate(_)
-        | Deed::Hold(..) => None,
+        | Deed::Hold(..)
+        | Deed::Owed(_) => None,
     };
     Act {
         action: act.action.name().to_owned(),

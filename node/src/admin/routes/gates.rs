@@ -46,7 +46,9 @@ impl GateAct {
             | Action::Enrol
             | Action::Reload
             | Action::HoldRelease
-            | Action::HoldDrop => {
+            | Action::HoldDrop
+            | Action::DispatchRetry
+            | Action::Backfill => {
                 return Err(invalid(format!("`{}` moves no gate", action.name())));
             }
         };

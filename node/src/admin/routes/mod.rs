@@ -3,7 +3,9 @@
 pub(super) mod acts;
 pub(super) mod backup;
 pub(super) mod consultation;
+pub(super) mod dispatch;
 pub(super) mod evidence;
+pub(super) mod forks;
 mod gates;
 pub(super) mod hold;
 pub(super) mod preview;

@@ -95,6 +95,7 @@ impl Bench {
             settles: Some(footing.cursor + 1),
             next_sequence: footing.next_sequence + 1,
             expires: vec![(record().id(), NOW.plus_millis(5_000))],
+            filled: None,
             next_due: None,
             now: self.now,
         }
@@ -273,6 +274,7 @@ fn nothing(footing: Footing, passes: Option<u64>, next_due: Option<Timestamp>) -
         settles: None,
         next_sequence: footing.next_sequence,
         expires: Vec::new(),
+        filled: None,
         next_due,
         now: NOW,
     }

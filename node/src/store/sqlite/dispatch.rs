@@ -60,6 +60,7 @@ impl Group<'_> {
             first_sequence,
             entries,
             cursor,
+            filled,
         } = intend;
         let turn = Turn {
             peer,
@@ -71,6 +72,7 @@ impl Group<'_> {
         for single in self.write_sent(turn, *first_sequence, split)? {
             self.intend_one(turn, single.number, single.entry)?;
         }
+        self.move_backfill(filled.as_ref(), *now)?;
         match cursor {
             Some(cursor) => self.advance(turn, *cursor),
             None => Ok(()),
@@ -183,6 +185,7 @@ impl Group<'_> {
             next_sequence: _,
             retry_at: _,
             expires: _,
+            filled,
         } = settle;
         let turn = Turn {
             peer,
@@ -199,6 +202,7 @@ impl Group<'_> {
         }
         self.retry(turn, settle)?;
         self.end_overdue(turn)?;
+        self.move_backfill(filled.as_ref(), *now)?;
         self.settle_position(settle)?;
         self.advance(turn, cursor.unwrap_or(0))
     }

@@ -13,8 +13,14 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use super::{dispatch::Turn, group::Group, packs::Desk, query::unreadable, reader::Reader};
-use crate::store::{Event, HeldRecord, Settle, StoreError, UndeliveredRow};
+use super::{
+    dispatch::Turn,
+    group::Group,
+    packs::Desk,
+    query::{unreadable, unsigned},
+    reader::Reader,
+};
+use crate::store::{Event, ExceptionRow, HeldRecord, Retry, Settle, StoreError, UndeliveredRow};
 
 /// How long a record that was refused for now, or held, is tried again: 7 days.
 const LIFE_MS: i64 = 7 * 24 * 3_600_000;
@@ -76,6 +82,38 @@ impl Group<'_> {
                 ends.as_millis(),
             ),
         )?;
+        Ok(())
+    }
+
+    /// Has a record tried again at once that was given up, or that waits.
+    pub(super) fn retry_now(&self, retry: &Retry) -> Result<(), StoreError> {
+        let Retry {
+            peer,
+            record,
+            now,
+            delete_at,
+        } = retry;
+        let number = self.number(record)?.ok_or(StoreError::NotOwed)?;
+        let life = now.plus_millis(LIFE_MS);
+        let ends = delete_at.map_or(life, |at| life.min(at)).as_millis();
+        self.run(
+            "INSERT OR IGNORE INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
+             SELECT peer, lane, record, ?3, 0, ?4 FROM undelivered
+             WHERE peer = ?1 AND record = ?2",
+            (peer.as_str(), number, now.as_millis(), ends),
+        )?;
+        self.run(
+            "DELETE FROM undelivered WHERE peer = ?1 AND record = ?2",
+            (peer.as_str(), number),
+        )?;
+        let waiting = self.run(
+            "UPDATE exception SET next_attempt = ?3, attempts = 0, ends_at = ?4
+             WHERE peer = ?1 AND record = ?2",
+            (peer.as_str(), number, now.as_millis(), ends),
+        )?;
+        if waiting == 0 {
+            return Err(StoreError::NotOwed);
+        }
         Ok(())
     }
 
@@ -204,6 +242,37 @@ impl Reader<'_> {
             |row| row.get::<_, Option<i64>>(0),
         )?;
         Ok(next.flatten().map(Timestamp::from_millis))
+    }
+
+    pub(super) fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, StoreError> {
+        let rows = self.rows(
+            "SELECT e.peer, e.lane, coalesce(
+                 (SELECT d.state FROM disclosure AS d
+                  WHERE d.peer = e.peer AND d.record = e.record
+                  ORDER BY d.ordinal DESC LIMIT 1), 'intended'),
+                 count(*), min(e.next_attempt), min(e.ends_at)
+             FROM exception AS e WHERE e.ends_at > ?1 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+            [now.as_millis()],
+            |row| {
+                Ok((
+                    (row.get::<_, String>(0)?, row.get::<_, String>(1)?),
+                    (row.get::<_, String>(2)?, row.get::<_, i64>(3)?),
+                    (row.get(4)?, row.get(5)?),
+                ))
+            },
+        )?;
+        rows.into_iter()
+            .map(|((peer, lane), (state, count), (next_attempt, ends_at))| {
+                Ok(ExceptionRow {
+                    peer: peer.parse().map_err(|_| unreadable("a peer"))?,
+                    lane: lane.parse().map_err(|_| unreadable("a lane"))?,
+                    state,
+                    count: unsigned(count)?,
+                    next_attempt: Timestamp::from_millis(next_attempt),
+                    ends_at: Timestamp::from_millis(ends_at),
+                })
+            })
+            .collect()
     }
 
     /// What is not tried again, the newest end first: noted, or due to be noted.

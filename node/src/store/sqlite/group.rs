@@ -199,6 +199,9 @@ impl<'a> Group<'a> {
             Write::Scores(rows) => self.scores(rows)?,
             Write::Event(event) => self.event(&event)?,
             Write::StartGeneration(new) => self.start_generation(&new)?,
+            Write::Meet(peers) => self.meet(&peers)?,
+            Write::Backfill(backfill) => self.backfill(&backfill)?,
+            Write::Retry(retry) => self.retry_now(&retry)?,
             Write::Decide(decision) => {
                 let answers = self.decide_held(decision)?;
                 self.close_pack()?;

@@ -13,6 +13,7 @@
 //! Refuses to open what a newer version wrote, what another key sealed, and two files that do
 //! not belong together.
 
+mod backfill;
 mod checkpoint;
 mod consignments;
 mod dispatch;
@@ -61,9 +62,10 @@ use self::{
     snapshot::Turnstile,
 };
 use super::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactRow, ForkRow, HeldItem,
-    HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage, Store,
-    StoreError, StoreKey, UndeliveredRow, Write, Written, crypt::Vault,
+    ArrivalRow, BackfillRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ExceptionRow,
+    FactRow, ForkRow, HeldItem, HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay,
+    ScoreRow, Span, Stage, Store, StoreError, StoreKey, UndeliveredRow, Write, Written,
+    crypt::Vault,
 };
 
 /// The main database's file name.
@@ -251,6 +253,22 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         self.read(|reader| reader.next_due(peer, lane, now))
+    }
+
+    fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, StoreError> {
+        self.read(|reader| reader.exceptions(now))
+    }
+
+    fn span(&self, lane: Lane, since: Timestamp, until: Timestamp) -> Result<Span, StoreError> {
+        self.read(|reader| reader.span(lane, since, until))
+    }
+
+    fn next_backfill(&self, peer: &NodeId) -> Result<Option<BackfillRow>, StoreError> {
+        self.read(|reader| reader.next_backfill(peer))
+    }
+
+    fn backfills(&self) -> Result<Vec<BackfillRow>, StoreError> {
+        self.read(|reader| reader.backfills())
     }
 
     fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, StoreError> {

@@ -9,7 +9,11 @@ use super::{KEYS_FILE, MAIN_FILE};
 use crate::store::{StoreError, crypt::Vault};
 
 /// The steps from an empty file to the newest format; the format is their number.
-const MAIN_STEPS: &[&str] = &[include_str!("main_1.sql"), include_str!("main_2.sql")];
+const MAIN_STEPS: &[&str] = &[
+    include_str!("main_1.sql"),
+    include_str!("main_2.sql"),
+    include_str!("main_3.sql"),
+];
 const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 
 /// What the check value in keys.db holds, wrapped: it opens under the right key alone.

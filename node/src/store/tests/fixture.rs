@@ -285,6 +285,7 @@ pub(in crate::store) fn intend(
         first_sequence: None,
         entries,
         cursor,
+        filled: None,
     });
     store.commit(vec![intend]).unwrap();
 }
@@ -352,6 +353,7 @@ fn settling(
         cursor,
         retry_at: now.plus_millis(3_600_000),
         expires: Vec::new(),
+        filled: None,
     })
 }
 

@@ -63,6 +63,7 @@ fn send(store: &dyn Store, first_sequence: u64, entries: Vec<LedgerEntry>, now: 
         first_sequence: Some(first_sequence),
         entries,
         cursor: None,
+        filled: None,
     });
     store.commit(vec![intend]).unwrap();
 }
@@ -86,6 +87,7 @@ fn receive(
         cursor: None,
         retry_at: now.plus_millis(3_600_000),
         expires: Vec::new(),
+        filled: None,
     });
     store.commit(vec![settle]).map(|_| ())
 }

@@ -1,5 +1,6 @@
 //! What any engine behind [`Store`](super::Store) has to hold, and what SQLite's files have to.
 
+mod backfill;
 mod conformance;
 mod decisions;
 mod durability;

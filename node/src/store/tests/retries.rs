@@ -8,7 +8,7 @@ use portcullis_protocol::{
 };
 
 use super::{conformance::Claim, fixture::*};
-use crate::store::{Judgement, Settle, Store, Write};
+use crate::store::{Judgement, Retry, Settle, Store, StoreError, Write};
 
 const HOUR: i64 = 3_600_000;
 
@@ -24,6 +24,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     (
         "retries that ended without a word of the peer are listed",
         retries_that_ended_without_a_word_of_the_peer_are_listed,
+    ),
+    (
+        "what was given up is tried again for seven days more",
+        what_was_given_up_is_tried_again_for_seven_days_more,
     ),
     (
         "as many items of a peer wait for a person as may",
@@ -47,6 +51,7 @@ fn held_at(store: &dyn Store, record: RecordId, now: Timestamp, expires: Option<
         next_sequence: position.next_sequence + 1,
         retry_at: now.plus_millis(60_000),
         expires: expires.map(|end| (record, end)).into_iter().collect(),
+        filled: None,
     });
     store.commit(vec![settle]).unwrap();
 }
@@ -90,6 +95,37 @@ fn retries_end_when_the_record_is_to_be_deleted(store: &dyn Store) {
     held_at(store, id, end, Some(end));
     assert_eq!(store.events(1).unwrap()[0].kind, "exceptions-ended");
     assert_eq!(store.undelivered(end).unwrap()[0].record, id);
+}
+
+fn what_was_given_up_is_tried_again_for_seven_days_more(store: &dyn Store) {
+    let id = published(store);
+    let retry = |now, delete_at| {
+        store.commit(vec![Write::Retry(Retry {
+            peer: peer("hub"),
+            record: id,
+            now,
+            delete_at,
+        })])
+    };
+    assert!(matches!(retry(at(0), None), Err(StoreError::NotOwed)));
+    held_at(store, id, at(0), None);
+    // What waits still is tried at once.
+    retry(at(1), None).unwrap();
+    assert_eq!(next(store, at(1)), Some(at(1)));
+    let given_up = at(8 * 24 * HOUR);
+    assert_eq!(store.undelivered(given_up).unwrap().len(), 1);
+    retry(given_up, None).unwrap();
+    assert_eq!(store.undelivered(given_up).unwrap(), []);
+    assert_eq!(next(store, given_up), Some(given_up));
+    let waiting = store.exceptions(given_up).unwrap();
+    let [row] = &waiting[..] else {
+        panic!("{waiting:?}");
+    };
+    assert_eq!((row.count, row.state.as_str()), (1, "held"));
+    assert_eq!(row.ends_at, given_up.plus_millis(7 * 24 * HOUR));
+    let end = given_up.plus_millis(1);
+    retry(given_up, Some(end)).unwrap();
+    assert_eq!(store.exceptions(end).unwrap(), []);
 }
 
 fn retries_that_ended_without_a_word_of_the_peer_are_listed(store: &dyn Store) {

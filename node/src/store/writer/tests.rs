@@ -56,6 +56,9 @@ fn detail(write: &Write) -> String {
         | Write::Act(_)
         | Write::Scores(_)
         | Write::StartGeneration(_)
+        | Write::Meet(_)
+        | Write::Backfill(_)
+        | Write::Retry(_)
         | Write::Decide(_)
         | Write::AskAgain { .. } => panic!("not used here"),
     }

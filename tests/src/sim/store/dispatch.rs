@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_node::store::{
-    DecisionNote, DisclosureRow, DisclosureState, Event, HeldRecord, Intend, LedgerEntry,
-    ReceiptRow, Settle, UndeliveredRow,
+    DecisionNote, DisclosureRow, DisclosureState, Event, ExceptionRow, HeldRecord, Intend,
+    LedgerEntry, ReceiptRow, Settle, UndeliveredRow,
 };
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
@@ -50,6 +50,7 @@ impl State {
             first_sequence: _,
             entries,
             cursor,
+            filled: _,
         } = intend;
         for entry in entries {
             if entry.form.is_empty() {
@@ -138,6 +139,7 @@ impl State {
             next_sequence: _,
             retry_at,
             expires,
+            filled: _,
         } = settle;
         let receipt = Arc::new(ReceiptRow {
             peer: peer.clone(),
@@ -281,6 +283,40 @@ impl State {
         let cursors = Arc::make_mut(&mut self.cursors);
         let known = cursors.entry((peer.clone(), lane)).or_default();
         *known = cursor.max(*known);
+    }
+
+    pub(super) fn exceptions_by(&self, now: Timestamp) -> Vec<ExceptionRow> {
+        let mut rows: Vec<ExceptionRow> = Vec::new();
+        for ((peer, lane, record), exception) in self.exceptions.iter() {
+            if exception.ends_at <= now {
+                continue;
+            }
+            let newest = self.ledger(record, peer).last();
+            let state = match newest.map(|line| line.row.state) {
+                Some(DisclosureState::Answered(outcome)) => outcome.name(),
+                Some(DisclosureState::Denied) => "denied",
+                Some(DisclosureState::Intended) | None => "intended",
+            };
+            let alike = |row: &&mut ExceptionRow| {
+                (&row.peer, row.lane, row.state.as_str()) == (peer, *lane, state)
+            };
+            match rows.iter_mut().find(alike) {
+                Some(row) => {
+                    row.count += 1;
+                    row.next_attempt = row.next_attempt.min(exception.next_attempt);
+                    row.ends_at = row.ends_at.min(exception.ends_at);
+                }
+                None => rows.push(ExceptionRow {
+                    peer: peer.clone(),
+                    lane: *lane,
+                    state: state.to_owned(),
+                    count: 1,
+                    next_attempt: exception.next_attempt,
+                    ends_at: exception.ends_at,
+                }),
+            }
+        }
+        rows
     }
 
     /// Has what a peer holds, or held, tried again at once.

@@ -16,9 +16,9 @@ pub mod state;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_node::store::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactRow, ForkRow, HeldItem,
-    HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, RecordFilter, Relay, ScoreRow, Stage,
-    Store, StoreError, UndeliveredRow, Write, Written,
+    ArrivalRow, BackfillRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ExceptionRow,
+    FactRow, ForkRow, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, RecordFilter,
+    Relay, ScoreRow, Span, Stage, Store, StoreError, UndeliveredRow, Write, Written,
 };
 use portcullis_protocol::{
     body::{Body, SelectorKind},
@@ -128,6 +128,9 @@ impl State {
             Write::Event(event) => self.event(event),
             Write::StartGeneration(new) => self.start_generation(new),
             Write::Fact(fact) => self.keep_fact(fact),
+            Write::Meet(_) | Write::Backfill(_) | Write::Retry(_) => {
+                return Err(StoreError::Fault("no person acts in the model"));
+            }
             Write::Decide(decision) => return self.decide_held(decision, mutant),
             Write::AskAgain { peer, now } => self.ask_again(&peer, now),
         }
@@ -210,6 +213,23 @@ impl Store for ModelStore {
     ) -> Result<Option<Timestamp>, StoreError> {
         let mutant = self.mutant;
         self.read(|state| state.next_due(peer, lane, now, mutant))
+    }
+
+    fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, StoreError> {
+        self.read(|state| state.exceptions_by(now))
+    }
+
+    /// Nobody asks for older records in the model.
+    fn span(&self, _: Lane, _: Timestamp, _: Timestamp) -> Result<Span, StoreError> {
+        Ok(Span { after: 0, last: 0 })
+    }
+
+    fn next_backfill(&self, _: &NodeId) -> Result<Option<BackfillRow>, StoreError> {
+        Ok(None)
+    }
+
+    fn backfills(&self) -> Result<Vec<BackfillRow>, StoreError> {
+        Ok(Vec::new())
     }
 
     fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, StoreError> {

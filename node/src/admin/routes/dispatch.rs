@@ -1,0 +1,326 @@
+//! How it stands with what is sent: lanes, exceptions, what was given up, and what is owed.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use portcullis_protocol::{
+    frame::Lane, identifiers::NodeId, record::RecordId, time::Timestamp, verify::Refusal,
+};
+
+use super::apart;
+use crate::{
+    admin::{
+        act::Action,
+        api::{
+            ListView, Malformed,
+            dispatch::{
+                BackfillAsk, BackfillPreviewView, BackfillView, DispatchView, ExceptionView,
+                LaneView, OwedView, RetryView, UndeliveredView,
+            },
+        },
+        problem::{Problem, ProblemKind},
+        server::{Admin, Body},
+    },
+    core::Core,
+    dispatch::{backfill, load::LoadError, plan::Planner, plan::relays},
+    store::{Backfill, DisclosureState, Relay, Retry, Write},
+};
+
+/// The longest reason that is logged.
+const LONGEST_REASON: usize = 256;
+/// The most records that are listed as undelivered.
+const MOST_LISTED: usize = 10_000;
+
+pub(in crate::admin) async fn status(
+    State(admin): State<Admin>,
+) -> Result<Json<DispatchView>, Problem> {
+    let core = admin.core.clone();
+    apart(move || view(&core)).await.map(Json)
+}
+
+fn view(core: &Core) -> Result<DispatchView, Problem> {
+    let (decider, me, store) = (core.decider(), core.me(), core.store());
+    let relay = relay(core);
+    let mut lanes = Vec::new();
+    for (_, node) in decider.register().nodes() {
+        if node.id == me.node {
+            continue;
+        }
+        for lane in Lane::ALL {
+            let position = store.position(&node.id, *lane)?;
+            lanes.push(LaneView {
+                peer: node.id.to_string(),
+                lane: lane.name().to_owned(),
+                cursor: position.cursor,
+                behind: store.behind(*lane, relay, position.cursor)?,
+                next_sequence: position.next_sequence,
+                closed: core
+                    .closed(&node.id, *lane)
+                    .map(|closed| closed.to_string()),
+            });
+        }
+    }
+    Ok(DispatchView {
+        generation: data_encoding::HEXLOWER.encode(store.generation()?.as_bytes()),
+        log_end: store.log_end()?,
+        lanes,
+        exceptions: store
+            .exceptions(core.now())?
+            .iter()
+            .map(ExceptionView::from)
+            .collect(),
+        backfills: store.backfills()?.iter().map(BackfillView::from).collect(),
+    })
+}
+
+fn relay(core: &Core) -> Relay {
+    let decider = core.decider();
+    let own = decider.register().authorities.get(&core.me().authority);
+    own.map_or(Relay::OwnOnly, |own| relays(own.kind))
+}
+
+pub(in crate::admin) async fn undelivered(
+    State(admin): State<Admin>,
+) -> Result<Json<ListView<UndeliveredView>>, Problem> {
+    let core = admin.core.clone();
+    let items = apart(move || given_up(&core)).await?;
+    Ok(Json(ListView { items }))
+}
+
+fn given_up(core: &Core) -> Result<Vec<UndeliveredView>, Problem> {
+    let store = core.store();
+    let rows = store.undelivered(core.now())?;
+    rows.iter()
+        .take(MOST_LISTED)
+        .map(|row| {
+            let disclosure = store.disclosure(&row.record, &row.peer)?;
+            let (state, reason) = disclosure.map_or(("intended", None), |told| {
+                (state_name(told.state), told.reason)
+            });
+            Ok(UndeliveredView {
+                record: row.record.to_string(),
+                peer: row.peer.to_string(),
+                lane: row.lane.name().to_owned(),
+                attempts: row.attempts,
+                ended_at: row.ended_at.to_string(),
+                state: state.to_owned(),
+                reason,
+            })
+        })
+        .collect()
+}
+
+const fn state_name(state: DisclosureState) -> &'static str {
+    match state {
+        DisclosureState::Intended => "intended",
+        DisclosureState::Denied => "denied",
+        DisclosureState::Answered(outcome) => outcome.name(),
+    }
+}
+
+/// Says what a backfill would send. Nothing is written.
+pub(in crate::admin) async fn preview(
+    State(admin): State<Admin>,
+    Body(ask): Body<BackfillAsk>,
+) -> Result<Json<BackfillPreviewView>, Problem> {
+    let core = admin.core.clone();
+    apart(move || previewed(&core, ask)).await.map(Json)
+}
+
+fn previewed(core: &Core, ask: BackfillAsk) -> Result<BackfillPreviewView, Problem> {
+    let range = Range::read(core, ask)?;
+    let decider = core.decider();
+    let Some((authority, node)) = decider.register().node(&range.peer) else {
+        return Err(no_peer(&range.peer));
+    };
+    let key = core.hop_key();
+    let planner = Planner {
+        decider: &decider,
+        sender: &core.me().node,
+        authority,
+        peer: &node.id,
+        lane: Lane::Bulk,
+        key: &key,
+        now: core.now(),
+    };
+    let span = (range.since, range.until);
+    let preview = backfill::preview(planner, core.store().as_ref(), relay(core), span);
+    let preview = preview.map_err(|error| match error {
+        LoadError::Store(error) => Problem::from(error),
+        LoadError::Frame(error) => Problem::new(ProblemKind::Failed, error.to_string()),
+    })?;
+    Ok(BackfillPreviewView::of(range.peer.as_str(), &preview))
+}
+
+fn no_peer(peer: &NodeId) -> Problem {
+    let message = format!("`{peer}` is no other node of the register");
+    Problem::new(ProblemKind::Invalid, message).remedy("`portcullis status` lists the peers")
+}
+
+/// Older records of a time, for a peer.
+#[derive(Debug)]
+pub(super) struct Range {
+    peer: NodeId,
+    since: Timestamp,
+    until: Timestamp,
+    reason: String,
+}
+
+impl Range {
+    fn read(core: &Core, ask: BackfillAsk) -> Result<Self, Problem> {
+        let BackfillAsk {
+            peer,
+            since,
+            until,
+            reason,
+        } = ask;
+        // What comes from now on is sent anyway; what came in this moment is older.
+        let end = core.now().plus_millis(1);
+        let range = Self {
+            peer: Malformed::reading("peer", &peer)?,
+            since: Malformed::reading("since", &since)?,
+            until: Malformed::reading_any("until", until)?
+                .unwrap_or(end)
+                .min(end),
+            reason: one_line(reason)?,
+        };
+        let own = range.peer == core.me().node;
+        if own || core.decider().register().node(&range.peer).is_none() {
+            return Err(no_peer(&range.peer));
+        }
+        if range.since >= range.until {
+            let message = "the range is empty: it begins when it ends, or later, or ahead of now";
+            return Err(Problem::new(ProblemKind::Invalid, message));
+        }
+        Ok(range)
+    }
+}
+
+fn one_line(reason: String) -> Result<String, Problem> {
+    if reason.len() > LONGEST_REASON || reason.chars().any(char::is_control) {
+        let message = "the reason is not one short line";
+        return Err(Problem::new(ProblemKind::Invalid, message));
+    }
+    Ok(reason)
+}
+
+/// Something that a peer is owed from now on.
+#[derive(Debug)]
+pub(super) enum OwedAct {
+    /// A record that was given up, or waits for its next try.
+    Retry {
+        record: RecordId,
+        peer: NodeId,
+        reason: String,
+    },
+    /// Older records.
+    Backfill(Range),
+}
+
+impl OwedAct {
+    /// Reads what a person had signed.
+    pub(super) fn read(core: &Core, action: Action, body: &[u8]) -> Result<Self, Problem> {
+        let unreadable = |error: serde_json::Error| {
+            let message = format!("the request cannot be read: {error}");
+            Problem::new(ProblemKind::Invalid, message)
+        };
+        if action == Action::Backfill {
+            let ask = serde_json::from_slice(body).map_err(unreadable)?;
+            return Range::read(core, ask).map(Self::Backfill);
+        }
+        let RetryView {
+            record,
+            peer,
+            reason,
+        } = serde_json::from_slice(body).map_err(unreadable)?;
+        Ok(Self::Retry {
+            record: Malformed::reading("record", &record)?,
+            peer: Malformed::reading("peer", &peer)?,
+            reason: one_line(reason)?,
+        })
+    }
+
+    /// What the log says that it concerns.
+    pub(super) fn concerns(&self) -> String {
+        match self {
+            Self::Retry {
+                record,
+                peer,
+                reason,
+            } => format!("record {record} for {peer}: {reason}"),
+            Self::Backfill(range) => format!(
+                "records from {} to {} for {}: {}",
+                range.since, range.until, range.peer, range.reason
+            ),
+        }
+    }
+
+    /// Enters it with the act's log, and has dispatch look again.
+    pub(super) async fn carry_out(
+        self,
+        admin: &Admin,
+        log: Write,
+    ) -> Result<Json<OwedView>, Problem> {
+        let core = &admin.core;
+        let (write, view) = match self {
+            Self::Backfill(range) => entered(core, range),
+            Self::Retry { record, peer, .. } => {
+                let core = Arc::clone(core);
+                apart(move || due(&core, record, peer)).await?
+            }
+        };
+        core.commit(crate::store::writer::Priority::Urgent, vec![log, write])
+            .await?;
+        core.call_dispatch();
+        Ok(Json(view))
+    }
+}
+
+fn entered(core: &Core, range: Range) -> (Write, OwedView) {
+    let view = OwedView {
+        peer: range.peer.to_string(),
+        what: format!(
+            "what came from {} to {}, as policy permits; `portcullis dispatch status` shows how far it is",
+            range.since, range.until
+        ),
+    };
+    let write = Write::Backfill(Backfill {
+        peer: range.peer,
+        since: range.since,
+        until: range.until,
+        now: core.now(),
+    });
+    (write, view)
+}
+
+/// A record is tried again for seven days more, or until it is to be deleted.
+fn due(core: &Core, record: RecordId, peer: NodeId) -> Result<(Write, OwedView), Problem> {
+    let now = core.now();
+    let held = core.store().record(&record)?.ok_or_else(|| {
+        Problem::new(
+            ProblemKind::Unknown,
+            format!("record `{record}` is not held here"),
+        )
+        .remedy("`portcullis dispatch undelivered` lists what was given up")
+    })?;
+    let verified = core.decider().verify_held(&held, now);
+    let verified = verified.map_err(|refusal: Refusal| {
+        Problem::new(ProblemKind::Failed, refusal.to_string()).rule(refusal.rule.id())
+    })?;
+    let delete_at = verified.header().marking.delete_at;
+    if delete_at.is_some_and(|end| end <= now) {
+        let message = format!("record `{record}` was to be deleted; nobody takes it any more");
+        return Err(Problem::new(ProblemKind::Invalid, message));
+    }
+    let view = OwedView {
+        peer: peer.to_string(),
+        what: format!("record {record}, at once"),
+    };
+    let write = Write::Retry(Retry {
+        peer,
+        record,
+        now,
+        delete_at,
+    });
+    Ok((write, view))
+}
