@@ -24,6 +24,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     clock::{Clock, SystemEntropy},
+    clock_step::ClockWatch,
     config::{Config, Exercises},
     decide::Decider,
     dispatch::machine::Backoff,
@@ -37,8 +38,9 @@ use crate::{
     gossip::{RUMOURS_WAITING, Rumour},
     keyring::Keyring,
     metrics::Metrics,
+    skew::Skew,
     store::{
-        Event, Store, StoreError, Write, Written,
+        Event, RecordFilter, Store, StoreError, Write, Written,
         writer::{Priority, WriterHandle},
     },
 };
@@ -127,6 +129,8 @@ pub struct PeerHealth {
     pub last_receipt: Option<Timestamp>,
     /// Why the last delivery failed, if it did since then.
     pub failure: Option<String>,
+    /// How far its clock is from this one, as last measured.
+    pub skew: Option<Skew>,
     /// The rule under which it takes nothing from this node until something changes.
     pub stopped: Option<String>,
 }
@@ -143,6 +147,9 @@ pub enum PublishError {
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The clock was set by so many seconds, and nobody has confirmed it.
+    #[error("the clock was set by {0} seconds; nothing is sealed until it is confirmed")]
+    ClockStep(i64),
     /// The work was cut short.
     #[error("sealing was cut short; nothing was published")]
     CutShort,
@@ -192,6 +199,7 @@ pub struct Core {
     /// Calls to dispatch to look again, counted.
     calls: watch::Sender<u64>,
     keyring: ArcSwap<Keyring>,
+    clock_watch: ClockWatch,
     gatekeeper: Gatekeeper,
     /// How it stands with each peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
@@ -211,6 +219,7 @@ impl Core {
             }),
             calls: watch::Sender::new(0),
             keyring: ArcSwap::new(Arc::clone(&parts.keyring)),
+            clock_watch: ClockWatch::default(),
             gatekeeper: Gatekeeper::default(),
             peers: Mutex::new(BTreeMap::new()),
             parts,
@@ -226,7 +235,49 @@ impl Core {
     /// The present.
     #[must_use]
     pub fn now(&self) -> Timestamp {
+        self.clock_watch.now(self.wall())
+    }
+
+    /// What this machine's clock shows, believed or not.
+    #[must_use]
+    pub fn wall(&self) -> Timestamp {
         (self.parts.clock)()
+    }
+
+    /// Begins to watch this machine's clock for steps.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot be read when this node last wrote something down.
+    pub fn watch_clock(&self) -> Result<(), StoreError> {
+        let newest = self.store().records(&RecordFilter {
+            limit: Some(1),
+            ..RecordFilter::default()
+        })?;
+        let known = newest.first().map(|held| held.received_at);
+        self.clock_watch.begin(self.wall(), known);
+        Ok(())
+    }
+
+    /// The step of this machine's clock, in milliseconds, that waits for a person's confirmation.
+    #[must_use]
+    pub fn clock_step(&self) -> Option<i64> {
+        self.clock_watch.waiting(self.wall())
+    }
+
+    /// An administrator says that the clock is right.
+    pub fn confirm_clock(&self) {
+        self.clock_watch.confirm(self.wall());
+    }
+
+    /// Takes note of how far a peer's clock is from this one.
+    pub fn measured(&self, peer: &NodeId, sent: Timestamp, answered: Timestamp) {
+        if let Some(new) = Skew::measured(sent, answered, self.now()) {
+            self.with_peers(|peers| {
+                let health = peers.entry(peer.clone()).or_default();
+                health.skew = Some(Skew::or_better(health.skew, new));
+            });
+        }
     }
 
     /// What is kept.
@@ -481,6 +532,9 @@ impl Core {
     ///
     /// [`PublishError`] as for publishing.
     pub fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<VerifiedRecord>, PublishError> {
+        if let Some(step_ms) = self.clock_step() {
+            return Err(PublishError::ClockStep(step_ms / 1000));
+        }
         let me = &self.parts.me;
         let key = self.sealing_key();
         let sealer = Sealer {

@@ -38,6 +38,7 @@ pub fn problems(core: &Core) -> Vec<Problem> {
         Timestamp::from_millis(core.identity().certificate().not_after().as_millisecond()),
         core.now(),
     ));
+    problems.extend(core.clock_step().map(clock_problem));
     problems.extend(stopped_deliveries(&core.peer_health()));
     if let Err(error) = core.store().log_end() {
         problems.push(Problem {
@@ -46,6 +47,16 @@ pub fn problems(core: &Core) -> Vec<Problem> {
         });
     }
     problems
+}
+
+fn clock_problem(step_ms: i64) -> Problem {
+    Problem {
+        what: format!(
+            "the clock was set by {} seconds; nothing is sealed until it is confirmed",
+            step_ms / 1000
+        ),
+        remedy: "look at the clock, then have an administrator run `portcullis clock confirm`",
+    }
 }
 
 /// Peers that take nothing from this node.

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod bench;
 pub mod cli;
 pub mod clock;
+pub mod clock_step;
 pub mod config;
 pub mod core;
 pub mod decide;
@@ -31,6 +32,7 @@ pub mod quarantine;
 pub mod runtime;
 pub mod secret;
 pub mod setup;
+pub mod skew;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testbed;

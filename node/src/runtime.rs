@@ -389,6 +389,7 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>)
         metrics: Metrics::default(),
     });
     core.restore_gates()?;
+    core.watch_clock()?;
     Ok((core, stopper, files))
 }
 

@@ -92,6 +92,8 @@ named! {
         DispatchRetry = "dispatch-retry",
         /// Send a peer older records.
         Backfill = "backfill",
+        /// Say that the clock, which was set, is right.
+        ConfirmClock = "confirm-clock",
     }
 }
 
@@ -121,9 +123,11 @@ impl Action {
             | Self::Advisory
             | Self::ImportConsignments
             | Self::PublishProfile => &[Role::Analyst, Role::Supervisor],
-            Self::Enrol | Self::Reload | Self::PeerBlock | Self::PeerUnblock => {
-                &[Role::Administrator]
-            }
+            Self::Enrol
+            | Self::Reload
+            | Self::PeerBlock
+            | Self::PeerUnblock
+            | Self::ConfirmClock => &[Role::Administrator],
             Self::ReleaseStop | Self::ReleaseResume => {
                 &[Role::Administrator, Role::Supervisor, Role::DataProtection]
             }
@@ -464,6 +468,7 @@ mod tests {
                     Action::Reload,
                     Action::PeerBlock,
                     Action::PeerUnblock,
+                    Action::ConfirmClock,
                 ];
                 let stops = [Action::ReleaseStop, Action::ReleaseResume];
                 let decides = [Action::HoldRelease, Action::HoldDrop, Action::Backfill];

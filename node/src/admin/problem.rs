@@ -132,6 +132,8 @@ impl From<PublishError> for Problem {
                 Self::new(ProblemKind::Failed, refusal.to_string()).rule(refusal.rule.id())
             }
             PublishError::Store(error) => error.into(),
+            PublishError::ClockStep(_) => Self::new(ProblemKind::Failed, error.to_string())
+                .remedy("look at the clock, then confirm it with `portcullis clock confirm`"),
             PublishError::CutShort => Self::new(ProblemKind::Failed, error.to_string()),
         }
     }

@@ -18,6 +18,7 @@ mod backfill;
 mod backup;
 mod bench;
 mod check;
+mod clock;
 mod completions;
 mod consignment;
 mod demo;
@@ -127,6 +128,9 @@ enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Bench(bench::BenchCommand),
     Reload(reload::Reload),
+    /// Confirm the clock after it was set
+    #[command(subcommand, arg_required_else_help = true)]
+    Clock(ClockCommand),
     /// Cut a peer off at once, and let it in again
     #[command(subcommand, arg_required_else_help = true)]
     Peer(PeerCommand),
@@ -210,6 +214,11 @@ enum KeysCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum ClockCommand {
+    Confirm(clock::ClockConfirm),
+}
+
+#[derive(Debug, Subcommand)]
 enum PeerCommand {
     Block(peer::PeerBlock),
     Unblock(peer::PeerUnblock),
@@ -260,6 +269,7 @@ impl Command {
             Self::Bench(bench::BenchCommand::Exchange(command)) => command.run(session),
             Self::Bench(bench::BenchCommand::Worker(command)) => command.run(session),
             Self::Reload(command) => command.run(session),
+            Self::Clock(ClockCommand::Confirm(command)) => command.run(session),
             Self::Peer(PeerCommand::Block(command)) => command.run(session),
             Self::Peer(PeerCommand::Unblock(command)) => command.run(session),
             Self::Release(ReleaseCommand::Stop(command)) => command.run(session),

@@ -89,6 +89,9 @@ impl View for StatusView {
             page.heading("Peers")?;
             page.table(&peers(&self.peers))?;
         }
+        for line in self.peers.iter().filter_map(clock_apart) {
+            page.line(line)?;
+        }
         Ok(())
     }
 }
@@ -111,6 +114,16 @@ impl StatusView {
             "cannot do its work"
         }
     }
+}
+
+/// What is said of a peer's clock; less than a second apart is no news.
+fn clock_apart(peer: &PeerView) -> Option<String> {
+    let (ahead, error) = (peer.clock_ahead_ms?, peer.clock_error_ms?);
+    let apart = ahead.saturating_abs();
+    let (way, node) = (if ahead < 0 { "behind" } else { "ahead of" }, &peer.node);
+    (apart > error.saturating_add(1_000)).then(|| {
+        format!("  the clock of {node} is {apart} ms {way} this node's, within {error} ms")
+    })
 }
 
 fn peers(peers: &[PeerView]) -> Table {

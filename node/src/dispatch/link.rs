@@ -5,6 +5,7 @@ use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Dura
 use portcullis_protocol::{
     frame::{Awaited, MAX_FRAME_BYTES, MAX_WINDOW, Receipt, SentFrame},
     identifiers::NodeId,
+    time::Timestamp,
     verify::Refusal,
     wire,
 };
@@ -63,8 +64,9 @@ pub(super) struct Link {
     peer: NodeId,
     frames: mpsc::Sender<wire::Frame>,
     receipts: Streaming<wire::Receipt>,
-    /// Frames without a receipt, the oldest first, and since when its receipt is waited for.
-    awaited: VecDeque<Awaited>,
+    /// Frames without a receipt and when each was sent, the oldest first, and since when its
+    /// receipt is waited for.
+    awaited: VecDeque<(Awaited, Timestamp)>,
     since: Instant,
     /// The receipt that is being checked.
     checking: Option<JoinHandle<Result<Receipt, Refusal>>>,
@@ -110,7 +112,7 @@ impl Link {
         if self.awaited.is_empty() {
             self.since = Instant::now();
         }
-        self.awaited.push_back(awaited);
+        self.awaited.push_back((awaited, self.core.now()));
         self.frames.send(wire).await.map_err(|_| LinkError::Closed)
     }
 
@@ -119,12 +121,15 @@ impl Link {
     pub(super) async fn receipt(&mut self) -> Result<Receipt, LinkError> {
         if self.checking.is_none() {
             let receipt = self.next().await?.ok_or(LinkError::Closed)?;
-            let awaited = self.awaited.pop_front().ok_or(LinkError::Unasked)?;
+            let (awaited, sent) = self.awaited.pop_front().ok_or(LinkError::Unasked)?;
             self.since = Instant::now();
             let (core, peer) = (Arc::clone(&self.core), self.peer.clone());
             self.checking = Some(tokio::task::spawn_blocking(move || {
                 let (decider, now) = (core.decider(), core.now());
-                awaited.receipt(receipt, |key| decider.register().hop_key(&peer, key, now))
+                let receipt =
+                    awaited.receipt(receipt, |key| decider.register().hop_key(&peer, key, now))?;
+                core.measured(&peer, sent, receipt.answered_at);
+                Ok(receipt)
             }));
         }
         let Some(checking) = &mut self.checking else {

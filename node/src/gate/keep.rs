@@ -107,6 +107,7 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
         let before = core.gates().stage;
         core.move_gates();
         tell(before, core.gates().stage);
+        // The look at the time notices a step of the clock on an idle node as well.
         let (dependencies, now) = (core.dependencies(), core.now());
         core.metrics().show_ends(&dependencies, now);
         for one in reminder.due(&dependencies, now) {

@@ -10,18 +10,23 @@ const JUMP_MS: i64 = 600_000;
 /// Records published after each jump.
 const RECORDS: usize = 5;
 
-/// Jumps by ten minutes: what was on its way arrives, and what is published then as well.
+/// Jumps by ten minutes: nothing is published until somebody confirms the clock; what was on its
+/// way arrives, and what is published then as well.
 pub async fn jumps(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     let mut catch_up = Vec::new();
     for jump in [JUMP_MS, 0, -JUMP_MS, 0] {
         cast.sender.shim.write(Field::ClockMs, jump);
         cast.load.clock_ms = jump;
+        let refused = cast.load.publish(1).await.unwrap_err().to_string();
+        assert!(refused.contains("the clock was set"), "{refused}");
+        cast.load.confirm_clock().await;
         cast.load.publish(RECORDS).await.unwrap();
         catch_up.push(cast.arrived().await);
     }
     // A record of a clock that is behind is an old one, and one of a clock ahead waits at most
-    // for the tolerance: the receiver's clock jumps by less than that.
+    // for the tolerance: the receiver's clock jumps by less than that. Nobody confirms it there:
+    // receipt goes on.
     for jump in [JUMP_MS, 0, -JUMP_MS + 60_000, 0] {
         cast.receiver().shim.write(Field::ClockMs, jump);
         cast.load.publish(RECORDS).await.unwrap();
@@ -40,6 +45,7 @@ pub async fn put_right(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     cast.sender.shim.write(Field::ClockMs, JUMP_MS);
     cast.load.clock_ms = JUMP_MS;
+    cast.load.confirm_clock().await;
     let proxy = &cast.receiver().proxy;
     proxy.set(|rules| rules.open = false);
     proxy.cut();

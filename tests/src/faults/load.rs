@@ -7,7 +7,7 @@ use portcullis_node::{
     admin::{
         act::{self, Action, Request, Role},
         api::{
-            act::{DraftsView, EnrolView, PublishedView},
+            act::{ClockView, DraftsView, EnrolView, PublishedView},
             draft::{AssessmentView, DraftView, SelectorView, SubjectView},
             marking::{EvaluationView, MarkingView, WindowView},
             status::EnrolledView,
@@ -71,6 +71,13 @@ impl Load {
         }
     }
 
+    /// Has the administrator say that the node's clock is right.
+    pub async fn confirm_clock(&self) {
+        let administrator = SigningKey::from_seed(KeyUse::Person, [41; 32]);
+        let confirmed = self.act_by(&administrator, Action::ConfirmClock, Bytes::new());
+        let _: ClockView = confirmed.await.unwrap();
+    }
+
     /// Publishes so many indicators; with an answer they are acknowledged.
     ///
     /// # Errors
@@ -105,6 +112,15 @@ impl Load {
         action: Action,
         body: Bytes,
     ) -> Result<T, ClientError> {
+        self.act_by(&self.key, action, body).await
+    }
+
+    async fn act_by<T: DeserializeOwned>(
+        &self,
+        key: &SigningKey,
+        action: Action,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
         let mut nonce = [0; 16];
         SystemEntropy::default().fill(&mut nonce);
         let at: Timestamp = system_clock()();
@@ -117,7 +133,7 @@ impl Load {
             at: at.plus_millis(self.clock_ms),
             nonce,
         };
-        let statement = act::sign(&request, &self.key).unwrap();
+        let statement = act::sign(&request, key).unwrap();
         self.client.act(&statement, body).await
     }
 }

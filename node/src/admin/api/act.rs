@@ -51,3 +51,10 @@ pub struct ReloadedView {
     /// The digest of the policies.
     pub policy: String,
 }
+
+/// The time that an administrator confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockView {
+    /// The node's time.
+    pub now: String,
+}

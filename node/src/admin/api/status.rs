@@ -78,6 +78,12 @@ pub struct PeerView {
     pub failure: Option<String>,
     /// Why nothing is released to it beside policy, if so: it is blocked, suspended or stopped.
     pub closed: Option<String>,
+    /// How far its clock is ahead, in milliseconds; negative: behind; nothing if not measured.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
+    /// The most by which that is wrong, in milliseconds.
+    #[serde(default)]
+    pub clock_error_ms: Option<i64>,
     /// How many entries of the record log it is behind, in the urgent lane.
     pub behind_urgent: u64,
     /// How many entries of the record log it is behind, in the bulk lane.

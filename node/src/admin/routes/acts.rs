@@ -26,7 +26,7 @@ use crate::{
         act::{self, Action, Role, VerifiedAct},
         api::{
             ListView,
-            act::{DraftsView, EnrolView, PublishedView, ReloadedView},
+            act::{ClockView, DraftsView, EnrolView, PublishedView, ReloadedView},
         },
         problem::{Problem, ProblemKind},
         server::{Admin, Caller},
@@ -77,7 +77,9 @@ fn verified(core: &Core, statement: &str, body: &[u8]) -> Result<VerifiedAct, Pr
     let desk = act::Desk {
         federation: &me.federation,
         node: &me.node,
-        now: core.now(),
+        // The person's clock is this machine's: what it shows is what is compared, also while the
+        // node does not believe it. The log refuses an act that was done before.
+        now: core.wall(),
     };
     if !persons.is_empty() {
         return Ok(desk.verify(statement, body, &persons)?);
@@ -108,6 +110,7 @@ enum Deed {
     Gate(GateAct),
     Hold(HoldAct, Ruling),
     Owed(OwedAct),
+    ConfirmClock,
 }
 
 impl Deed {
@@ -125,6 +128,7 @@ impl Deed {
             Action::PublishProfile => Ok(Self::PublishProfile),
             Action::Enrol => enrolment(act, &body).map(Self::Enrol),
             Action::Reload => Ok(Self::Reload),
+            Action::ConfirmClock => Ok(Self::ConfirmClock),
             Action::PeerBlock
             | Action::PeerUnblock
             | Action::ReleaseStop
@@ -148,6 +152,7 @@ impl Deed {
             Self::Gate(gate) => gate.concerns(),
             Self::Hold(hold, _) => hold.concerns(),
             Self::Owed(owed) => owed.concerns(),
+            Self::ConfirmClock => "the clock".to_owned(),
         }
     }
 
@@ -185,6 +190,12 @@ impl Deed {
                 logged(admin, log).await?;
                 reload(admin).await
             }
+            Self::ConfirmClock => {
+                logged(admin, log).await?;
+                admin.core.confirm_clock();
+                let now = admin.core.now().to_string();
+                Ok(Json(ClockView { now }).into_response())
+            }
         }
     }
 }
@@ -215,6 +226,7 @@ fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Act {
         | Deed::Import(_)
         | Deed::PublishProfile
         | Deed::Reload
+        | Deed::ConfirmClock
         | Deed::Gate(_)
         | Deed::Hold(..)
         | Deed::Owed(_) => None,

@@ -44,6 +44,7 @@ impl GateAct {
             | Action::ImportConsignments
             | Action::PublishProfile
             | Action::Enrol
+            | Action::ConfirmClock
             | Action::Reload
             | Action::HoldRelease
             | Action::HoldDrop

@@ -99,6 +99,8 @@ fn peer(
         kind: authority.kind.to_string(),
         last_receipt: health.last_receipt.map(|time| time.to_string()),
         failure: health.failure,
+        clock_ahead_ms: health.skew.map(|skew| skew.ahead_ms),
+        clock_error_ms: health.skew.map(|skew| skew.error_ms),
         closed: core
             .closed(&node.id, Lane::Urgent)
             .or_else(|| core.closed(&node.id, Lane::Bulk))

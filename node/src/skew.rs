@@ -1,0 +1,121 @@
+//! How far a peer's clock is from this one's, measured from receipts: pure.
+//!
+//! A receipt says when the peer answered, by its clock. Its frame was sent before and its receipt
+//! read after, by this clock, so that the difference lies within two bounds; half their distance is
+//! the error. The best measurement of the last quarter of an hour counts. It is shown and nothing
+//! else: no rule believes a clock for being near.
+
+use std::fmt;
+
+use portcullis_protocol::time::Timestamp;
+
+/// A measurement gives way to a worse one after this time.
+const LASTS_MS: i64 = 15 * 60_000;
+
+/// How far a clock is ahead, and within what error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skew {
+    /// By how many milliseconds the peer's clock is ahead; negative: behind.
+    pub ahead_ms: i64,
+    /// The most by which that is wrong.
+    pub error_ms: i64,
+    /// When it was measured.
+    pub at: Timestamp,
+}
+
+impl Skew {
+    /// Measures by one exchange: sent, answered by the peer's clock, read. Nothing if this clock
+    /// was set back meanwhile.
+    #[must_use]
+    pub const fn measured(sent: Timestamp, answered: Timestamp, read: Timestamp) -> Option<Self> {
+        let took = read.millis_since(sent);
+        if took < 0 {
+            return None;
+        }
+        // Half of the way, rounded so that the bounds are within.
+        let error_ms = took / 2 + took % 2;
+        Some(Self {
+            ahead_ms: answered.millis_since(sent).saturating_sub(took / 2),
+            error_ms,
+            at: read,
+        })
+    }
+
+    /// The better of the measurement held and a new one.
+    #[must_use]
+    pub fn or_better(held: Option<Self>, new: Self) -> Self {
+        match held {
+            Some(held)
+                if held.error_ms < new.error_ms && new.at.millis_since(held.at) < LASTS_MS =>
+            {
+                held
+            }
+            Some(_) | None => new,
+        }
+    }
+}
+
+impl fmt::Display for Skew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (way, size) = if self.ahead_ms < 0 {
+            ("behind", self.ahead_ms.saturating_neg())
+        } else {
+            ("ahead", self.ahead_ms)
+        };
+        write!(f, "{size} ms {way}, within {} ms", self.error_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_772_366_400_000);
+
+    fn measured(sent: i64, answered: i64, read: i64) -> Option<Skew> {
+        let at = |millis| START.plus_millis(millis);
+        Skew::measured(at(sent), at(answered), at(read))
+    }
+
+    #[test]
+    fn the_true_difference_lies_within_the_error_wherever_the_time_went() {
+        for ahead in [-400_000, -3, 0, 7, 90_000] {
+            for (there, back) in [(0, 0), (0, 9), (9, 0), (4, 5), (60_000, 1)] {
+                let skew = measured(0, there + ahead, there + back).unwrap();
+                let wrong = (skew.ahead_ms - ahead).abs();
+                assert!(
+                    wrong <= skew.error_ms,
+                    "{skew} for {ahead} by {there}, {back}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_measures_nothing() {
+        assert_eq!(measured(5, 5, 4), None);
+    }
+
+    #[test]
+    fn the_better_measurement_counts_until_it_is_old() {
+        let good = measured(0, 1, 2).unwrap();
+        let worse = measured(1_000, 1_500, 2_000).unwrap();
+        assert_eq!(Skew::or_better(Some(good), worse), good);
+        assert_eq!(Skew::or_better(Some(worse), good), good);
+        let late = measured(LASTS_MS, LASTS_MS + 500, LASTS_MS + 1_000).unwrap();
+        assert_eq!(Skew::or_better(Some(good), late), late);
+        assert_eq!(Skew::or_better(None, worse), worse);
+    }
+
+    #[test]
+    fn it_is_said_which_way() {
+        assert_eq!(
+            measured(0, 5, 2).unwrap().to_string(),
+            "4 ms ahead, within 1 ms"
+        );
+        assert_eq!(
+            measured(0, -5, 0).unwrap().to_string(),
+            "5 ms behind, within 0 ms"
+        );
+    }
+}
