@@ -43,6 +43,7 @@ use crate::{
         Event, RecordFilter, Store, StoreError, Write, Written,
         writer::{Priority, WriterHandle},
     },
+    work::Work,
 };
 
 /// Notices that may wait for a slow listener before it misses some.
@@ -192,6 +193,7 @@ struct Settings {
 /// The shared heart of a running node.
 pub struct Core {
     parts: Parts,
+    work: Work,
     decider: watch::Sender<Arc<Decider>>,
     notices: broadcast::Sender<Notice>,
     rumours: broadcast::Sender<Rumour>,
@@ -222,6 +224,7 @@ impl Core {
             clock_watch: ClockWatch::default(),
             gatekeeper: Gatekeeper::default(),
             peers: Mutex::new(BTreeMap::new()),
+            work: Work::start(),
             parts,
         }
     }
@@ -467,6 +470,12 @@ impl Core {
         &self.parts.writer
     }
 
+    /// Runs what takes the processor for a while, off the runtime's threads.
+    #[must_use]
+    pub const fn work(&self) -> &Work {
+        &self.work
+    }
+
     /// Makes writes durable.
     ///
     /// # Errors
@@ -498,24 +507,19 @@ impl Core {
         drafts: Vec<Draft>,
     ) -> Result<Vec<RecordId>, PublishError> {
         let core = Arc::clone(self);
-        let records = tokio::task::spawn_blocking(move || core.seal(drafts))
-            .await
-            .map_err(|_| PublishError::CutShort)??;
+        let is_urgent = drafts
+            .iter()
+            .any(|draft| lane_of(draft.kind) == Lane::Urgent);
+        let lane = if is_urgent { Lane::Urgent } else { Lane::Bulk };
+        let sealing = self.work.run(lane, move || core.seal(drafts));
+        let records = sealing.await.map_err(|_| PublishError::CutShort)??;
         let now = self.now();
         let published: Vec<_> = records
             .iter()
             .map(|record| (record.id(), record.header().kind))
             .collect();
-        let urgent = published
-            .iter()
-            .any(|(_, kind)| lane_of(*kind) == Lane::Urgent);
-        let priority = if urgent {
-            Priority::Urgent
-        } else {
-            Priority::Bulk
-        };
         let write = Write::Publish { records, now };
-        self.commit(priority, vec![write]).await?;
+        self.commit(lane.into(), vec![write]).await?;
         for &(record, kind) in &published {
             self.tell(Notice::Published {
                 record,

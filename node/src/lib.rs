@@ -36,3 +36,4 @@ pub mod skew;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testbed;
+pub mod work;

@@ -133,17 +133,19 @@ impl BenchExchange {
         let target = PathBuf::from("target");
         let default = || {
             if target.is_dir() {
-                std::env::current_dir().map_or(target.clone(), |here| here.join(&target))
+                target
             } else {
                 std::env::temp_dir()
             }
         };
+        let folder = self.dir.unwrap_or_else(default);
         Options {
             records: self.records,
             alerts: self.alerts,
             catch_up: self.catch_up,
             seed: self.seed,
-            folder: self.dir.unwrap_or_else(default),
+            // The workers' homes name their files from the root on.
+            folder: std::path::absolute(&folder).unwrap_or(folder),
             memory: if self.allow_memory {
                 Memory::Accepted
             } else {

@@ -128,12 +128,12 @@ impl Driver {
 
     fn plan(&mut self, footing: Option<Footing>) {
         let (core, peer, lane) = (Arc::clone(&self.core), self.peer.clone(), self.lane);
+        let planning = self.core.work().run(lane, move || {
+            let decider = core.decider();
+            plan(&core, &decider, &peer, lane, footing)
+        });
         self.work.spawn(async move {
-            let planned = tokio::task::spawn_blocking(move || {
-                let decider = core.decider();
-                plan(&core, &decider, &peer, lane, footing)
-            });
-            Outcome::Planned(planned.await.unwrap_or(Err(PlanError::CutShort)))
+            Outcome::Planned(planning.await.unwrap_or(Err(PlanError::CutShort)))
         });
     }
 

@@ -9,7 +9,7 @@ use portcullis_protocol::{
     verify::Refusal,
     wire,
 };
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
@@ -20,6 +20,7 @@ use crate::{
         rpc::exchange_client::ExchangeClient,
         service,
     },
+    work::Running,
 };
 
 /// How long the oldest receipt may take: the peer has to verify, decide and sync its disk.
@@ -69,7 +70,7 @@ pub(super) struct Link {
     awaited: VecDeque<(Awaited, Timestamp)>,
     since: Instant,
     /// The receipt that is being checked.
-    checking: Option<JoinHandle<Result<Receipt, Refusal>>>,
+    checking: Option<Running<Result<Receipt, Refusal>>>,
 }
 
 impl Link {
@@ -124,7 +125,8 @@ impl Link {
             let (awaited, sent) = self.awaited.pop_front().ok_or(LinkError::Unasked)?;
             self.since = Instant::now();
             let (core, peer) = (Arc::clone(&self.core), self.peer.clone());
-            self.checking = Some(tokio::task::spawn_blocking(move || {
+            let lane = awaited.head().lane;
+            self.checking = Some(self.core.work().run(lane, move || {
                 let (decider, now) = (core.decider(), core.now());
                 let receipt =
                     awaited.receipt(receipt, |key| decider.register().hop_key(&peer, key, now))?;

@@ -1,7 +1,9 @@
 //! Keeps one driver per peer and lane: those of the register in force to whom no gate is closed,
-//! and no others. Where a gate closes, the driver ends and its cursor stays where it is.
+//! and no others. Where a gate closes, the driver ends and its cursor stays where it is. A driver
+//! that ends by itself, which is a fault of ours, is started again after a pause: what it had to
+//! deliver is in the store.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use portcullis_protocol::{frame::Lane, identifiers::NodeId};
 use tokio::task::JoinSet;
@@ -10,26 +12,38 @@ use tokio_util::sync::CancellationToken;
 use super::driver;
 use crate::core::Core;
 
+/// How long a driver that ended by itself stays away.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A driver at work.
+struct Running {
+    stop: CancellationToken,
+    task: tokio::task::Id,
+}
+
 /// Runs the drivers until `shutdown`, and waits for them to end.
 pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
     let mut deciders = core.deciders();
     let mut drivers = JoinSet::new();
     let mut gates = core.watch_gates();
-    let mut running: BTreeMap<(NodeId, Lane), CancellationToken> = BTreeMap::new();
+    let mut running: BTreeMap<(NodeId, Lane), Running> = BTreeMap::new();
+    let mut failed = BTreeMap::new();
     loop {
         let open = open(&core);
-        running.retain(|way, stop| {
+        running.retain(|way, driver| {
             let stays = open.contains(way);
             if !stays {
-                stop.cancel();
+                driver.stop.cancel();
             }
             stays
         });
-        for (peer, lane) in open {
-            running.entry((peer.clone(), lane)).or_insert_with(|| {
+        for way in open {
+            let pause = failed.remove(&way);
+            running.entry(way.clone()).or_insert_with(|| {
                 let stop = shutdown.child_token();
-                drivers.spawn(driver::run(Arc::clone(&core), peer, lane, stop.clone()));
-                stop
+                let driver = drive(Arc::clone(&core), way, pause, stop.clone());
+                let task = drivers.spawn(driver).id();
+                Running { stop, task }
             });
         }
         tokio::select! {
@@ -37,7 +51,8 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
             changed = deciders.changed() => if changed.is_err() { break },
             changed = gates.changed() => if changed.is_err() { break },
             Some(ended) = drivers.join_next() => if let Err(error) = ended {
-                tracing::error!(%error, "a driver ended by itself");
+                tracing::error!(%error, "a driver ended by itself; it is started again");
+                failed.extend(remove(&mut running, error.id()).map(|way| (way, PAUSE)));
             },
         }
     }
@@ -45,6 +60,35 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
         if let Err(error) = ended {
             tracing::error!(%error, "a driver did not end well");
         }
+    }
+}
+
+/// Takes out the driver with this task.
+fn remove(
+    running: &mut BTreeMap<(NodeId, Lane), Running>,
+    task: tokio::task::Id,
+) -> Option<(NodeId, Lane)> {
+    let is_it =
+        |(way, driver): (&(NodeId, Lane), &Running)| (driver.task == task).then(|| way.clone());
+    let way = running.iter().find_map(is_it)?;
+    running.remove(&way);
+    Some(way)
+}
+
+async fn drive(
+    core: Arc<Core>,
+    (peer, lane): (NodeId, Lane),
+    pause: Option<Duration>,
+    stop: CancellationToken,
+) {
+    let rest = async {
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = rest => driver::run(core, peer, lane, stop.clone()).await,
     }
 }
 

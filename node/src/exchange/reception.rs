@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use portcullis_protocol::{
     frame::{
         Answer, Answering, FrameError, Hop, Lane, MAX_ITEMS, Outcome, ReceivedFrame, RefusedFrame,
+        claimed_lane,
     },
     identifiers::NodeId,
     keys::SigningKey,
@@ -26,7 +27,7 @@ use portcullis_protocol::{
     verify::Refusal,
     wire,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -40,6 +41,7 @@ use crate::{
     dispatch::machine::WINDOW,
     intake::Judge,
     store::{Intake, Judgement, StoreError, Write, Written, writer::Pending},
+    work::Running,
 };
 
 /// Frames that wait between two stages.
@@ -59,7 +61,7 @@ pub(super) struct Reception {
 
 /// A frame that is being judged, or the end of the stream.
 enum Read {
-    Frame(JoinHandle<Result<Judged, FrameError>>),
+    Frame(Running<Result<Judged, FrameError>>),
     Ended(Status),
 }
 
@@ -142,9 +144,9 @@ impl Reception {
                 Ok(Some(frame)) => {
                     let turn = self.turn();
                     let grant = self.allowance().take();
-                    Read::Frame(tokio::task::spawn_blocking(move || {
-                        turn.judge(frame, grant)
-                    }))
+                    let lane = claimed_lane(&frame);
+                    let judging = move || turn.judge(frame, grant);
+                    Read::Frame(self.core.work().run(lane, judging))
                 }
                 Ok(None) => return,
                 Err(status) => {
@@ -431,22 +433,31 @@ impl Turn {
     async fn refuse(self, frame: ReceivedFrame, rule: Rule) -> Result<Granted, Status> {
         // What cannot be stored now is not asked for again at once.
         let credit = if rule == Rule::Busy { 0 } else { 1 };
-        self.signed(credit, move |signing| frame.refuse(rule, signing))
-            .await
+        self.signed(frame.head.lane, credit, move |signing| {
+            frame.refuse(rule, signing)
+        })
+        .await
     }
 
     async fn answer(self, frame: ReceivedFrame, answers: Vec<Answer>) -> Result<Granted, Status> {
         let credit = self.stream.credit(frame.head.lane, self.now);
-        self.signed(credit, move |signing| frame.answer(answers, signing))
-            .await
+        self.signed(frame.head.lane, credit, move |signing| {
+            frame.answer(answers, signing)
+        })
+        .await
     }
 
     async fn signed(
         self,
+        lane: Lane,
         credit: u32,
         sign: impl FnOnce(Answering<'_>) -> Result<wire::Receipt, FrameError> + Send + 'static,
     ) -> Result<Granted, Status> {
-        tokio::task::spawn_blocking(move || sign(self.signing(credit)))
+        let work = Arc::clone(&self.stream);
+        let signing = move || sign(self.signing(credit));
+        work.core
+            .work()
+            .run(lane, signing)
             .await
             .map_err(|error| internal(&error))?
             .map(|receipt| (receipt, credit))

@@ -33,6 +33,10 @@ const QUEUE: usize = 256;
 const SLICE: Duration = Duration::from_millis(5);
 /// How long at least: what is urgent waits for a slice and its commit.
 const SHORT_SLICE: Duration = Duration::from_millis(2);
+/// How long while urgent jobs come: most of what an alert waits for is the transaction before it.
+const SHORTEST_SLICE: Duration = Duration::from_millis(1);
+/// For how long an urgent job says that others will come.
+const URGENT_LATELY: Duration = Duration::from_secs(1);
 /// A slice is so much longer than its commit takes, where the disk is slow.
 const SLICE_PER_COMMIT: u32 = 3;
 /// Items in one piece of a long write.
@@ -210,6 +214,7 @@ impl Writer {
             grown,
             slice,
             last_commit: Duration::ZERO,
+            last_urgent: None,
             pieces: VecDeque::new(),
         };
         let queues = Queues {
@@ -312,6 +317,8 @@ struct Desk<S: ?Sized> {
     slice: Duration,
     /// How long the last commit of a slice took.
     last_commit: Duration,
+    /// When an urgent job was taken last.
+    last_urgent: Option<Instant>,
     /// Bulk jobs taken, the oldest first.
     pieces: VecDeque<Cut>,
 }
@@ -323,7 +330,7 @@ impl<S: Sink + ?Sized> Desk<S> {
             if !urgent.is_empty() {
                 self.commit_urgent(urgent);
             } else if !self.pieces.is_empty() {
-                self.commit_slice(&mut queues.bulk);
+                self.commit_slice(&mut queues);
             } else {
                 match runtime.block_on(queues.next()) {
                     Taken::Urgent(job) => self.commit_urgent(vec![job]),
@@ -342,7 +349,8 @@ impl<S: Sink + ?Sized> Desk<S> {
             .collect()
     }
 
-    fn commit_urgent(&self, jobs: Vec<Job>) {
+    fn commit_urgent(&mut self, jobs: Vec<Job>) {
+        self.last_urgent = Some(Instant::now());
         let (writes, replies): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.writes, job.reply)).unzip();
         let mut writes = writes.into_iter();
@@ -359,38 +367,46 @@ impl<S: Sink + ?Sized> Desk<S> {
         }
     }
 
-    /// Commits bulk pieces until the slice is over.
-    fn commit_slice(&mut self, bulk: &mut mpsc::Receiver<Job>) {
+    /// Commits bulk pieces until the slice is over. An urgent job that comes meanwhile joins the
+    /// transaction, which then ends: it waits for one piece and one commit at most.
+    fn commit_slice(&mut self, queues: &mut Queues) {
         let began = Instant::now();
-        let mut open = std::mem::take(&mut self.pieces);
-        // Which of the open jobs each piece of the transaction belongs to.
-        let mut owners = Vec::new();
-        let mut at = 0;
-        let slice = SHORT_SLICE
-            .max(self.last_commit * SLICE_PER_COMMIT)
-            .min(self.slice);
+        let slice = self.slice(began);
+        let mut open = OpenJobs {
+            cuts: std::mem::take(&mut self.pieces),
+            at: 0,
+            urgent: Vec::new(),
+            owners: Vec::new(),
+        };
         let mut closed = None;
         let results = self.commit(&mut || {
-            if !owners.is_empty() && began.elapsed() >= slice {
-                closed = Some(Instant::now());
-                return None;
+            if let Ok(job) = queues.urgent.try_recv() {
+                return Some(open.join(job));
             }
-            while open.get(at).is_some_and(|job| job.pieces.is_empty()) {
-                at += 1;
-            }
-            if at == open.len() {
-                open.push_back(Cut::new(bulk.try_recv().ok()?));
-            }
-            owners.push(at);
-            open.get_mut(at)?.pieces.pop_front()
+            let is_over = !open.owners.is_empty() && began.elapsed() >= slice;
+            let next = if is_over || !open.urgent.is_empty() {
+                None
+            } else {
+                open.next_piece(&mut queues.bulk)
+            };
+            closed = next.is_none().then(Instant::now);
+            next
         });
         self.last_commit = closed.map_or(self.last_commit, |closed| closed.elapsed());
-        for (owner, result) in owners.into_iter().zip(results) {
-            if let Some(job) = open.get_mut(owner) {
-                job.take(result);
-            }
+        if !open.urgent.is_empty() {
+            self.last_urgent = Some(began);
         }
-        self.pieces = open.into_iter().filter_map(Cut::finished).collect();
+        self.pieces = open.settle(results);
+    }
+
+    /// How long bulk pieces are added to a transaction that begins now.
+    fn slice(&self, now: Instant) -> Duration {
+        let is_lately = |last: Instant| now.duration_since(last) < URGENT_LATELY;
+        if self.last_urgent.is_some_and(is_lately) {
+            return SHORTEST_SLICE.min(self.slice);
+        }
+        let commits = self.last_commit * SLICE_PER_COMMIT;
+        SHORT_SLICE.max(commits).min(self.slice)
     }
 
     /// Commits a group; if the disk has failed, this is the end.
@@ -414,6 +430,69 @@ impl<S: Sink + ?Sized> Desk<S> {
             Err(error) => tracing::warn!(%error, "the log's end cannot be read"),
         }
         results
+    }
+}
+
+/// Who a part of a transaction belongs to.
+#[derive(Clone, Copy)]
+enum Owner {
+    /// The bulk job with this number.
+    Bulk(usize),
+    Urgent,
+}
+
+/// The jobs that one transaction takes from.
+struct OpenJobs {
+    /// Bulk jobs, the oldest first.
+    cuts: VecDeque<Cut>,
+    /// The bulk job whose pieces are taken.
+    at: usize,
+    /// Who waits for the urgent jobs that joined.
+    urgent: Vec<oneshot::Sender<Reply>>,
+    /// Whose each part of the transaction is.
+    owners: Vec<Owner>,
+}
+
+impl OpenJobs {
+    fn join(&mut self, job: Job) -> Vec<Write> {
+        self.owners.push(Owner::Urgent);
+        self.urgent.push(job.reply);
+        job.writes
+    }
+
+    /// The next piece of the jobs that are open, or of one that waits.
+    fn next_piece(&mut self, bulk: &mut mpsc::Receiver<Job>) -> Option<Vec<Write>> {
+        let is_done = |job: &Cut| job.pieces.is_empty();
+        while self.cuts.get(self.at).is_some_and(is_done) {
+            self.at += 1;
+        }
+        if self.at == self.cuts.len() {
+            self.cuts.push_back(Cut::new(bulk.try_recv().ok()?));
+        }
+        let piece = self.cuts.get_mut(self.at)?.pieces.pop_front()?;
+        self.owners.push(Owner::Bulk(self.at));
+        Some(piece)
+    }
+
+    /// Gives everyone their results, and the jobs that are not done. A transaction that could not
+    /// begin took one part only: who has no result hears of its failure.
+    fn settle(mut self, results: Vec<Reply>) -> VecDeque<Cut> {
+        let mut urgent = self.urgent.into_iter();
+        for (owner, result) in self.owners.into_iter().zip(results) {
+            match owner {
+                Owner::Bulk(number) => {
+                    if let Some(job) = self.cuts.get_mut(number) {
+                        job.take(result);
+                    }
+                }
+                Owner::Urgent => {
+                    if let Some(reply) = urgent.next() {
+                        answer(reply, result);
+                    }
+                }
+            }
+        }
+        self.cuts.into_iter().filter_map(Cut::finished).collect()
     }
 }
 

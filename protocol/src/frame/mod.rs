@@ -25,7 +25,7 @@ pub use position::{
     AnsweredFrame, Chain, MAX_AHEAD, MAX_ANSWERED, MAX_WINDOW, Memory, Place, Witness,
 };
 pub use receipt::{Answer, Outcome, Receipt, Verdict};
-pub use received::{ReceivedFrame, RefusedFrame};
+pub use received::{ReceivedFrame, RefusedFrame, claimed_lane};
 pub use sent::{Awaited, SentFrame};
 pub use size::{check_frame_size, check_receipt_size};
 

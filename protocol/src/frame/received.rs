@@ -184,6 +184,17 @@ impl RefusedFrame {
     }
 }
 
+/// The lane that a frame says to be of, before anything about it is checked: how soon to look at
+/// it, and nothing else.
+#[must_use]
+pub fn claimed_lane(frame: &wire::Frame) -> Lane {
+    let payload = frame.payload.as_ref();
+    payload
+        .and_then(|signed| wire::FramePayload::decode(signed.payload.clone()).ok())
+        .and_then(|payload| Lane::from_wire(payload.lane))
+        .unwrap_or(Lane::Bulk)
+}
+
 fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
     let field = |name: &str| Refusal::new(Rule::FrameUnreadable, format!("field `{name}`"));
     let wire::FramePayload {

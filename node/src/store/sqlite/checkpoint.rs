@@ -104,6 +104,7 @@ impl Shared {
 }
 
 fn work(shared: &Shared, files: &[Connection]) {
+    crate::work::give_way();
     while shared.wait() {
         for file in files {
             // What a reader or the writer keeps from being written back now is so later.

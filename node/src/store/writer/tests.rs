@@ -152,9 +152,10 @@ fn urgent_jobs_get_in_between_the_pieces_of_a_bulk_job() {
     for answer in [long, later, alert] {
         assert_eq!(answer.blocking_recv().unwrap().unwrap(), [Written::Done]);
     }
+    // It came after the transaction began: it joins it, and ends it.
     let expected = [
-        "64 consignments",
         "alert",
+        "64 consignments",
         "64 consignments",
         "22 consignments",
         "later",
