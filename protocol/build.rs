@@ -5,6 +5,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "portcullis/v1/record.proto",
         "portcullis/v1/register.proto",
         "portcullis/v1/gossip.proto",
+        "portcullis/v1/reconcile.proto",
         "portcullis/v1/exchange.proto",
     ];
     println!("cargo::rerun-if-changed=proto");

@@ -19,6 +19,7 @@ use portcullis_protocol::{
     identifiers::{AuthorityId, FederationId, NodeId, identify},
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     marking::{Marking, Purpose, Tlp},
+    reconcile::{Answer, Ask, check_answer_size, check_ask_size},
     record::{Kind, RecordId, SectionTag},
     register::{SignedMembershipRequest, SignedRegister, VerifiedRegister},
     seal::{Batch, Draft, Entropy, SealedRecord, Sealer},
@@ -290,5 +291,26 @@ pub fn register(data: &[u8]) {
 pub fn request(data: &[u8]) {
     if let Ok(request) = SignedMembershipRequest::verify(data) {
         assert!(!request.authority.nodes.is_empty());
+    }
+}
+
+/// A question about a channel, or an answer: what is read is written as it was, and fits.
+pub fn reconcile(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    if check_ask_size(data).is_ok()
+        && let Ok(wire) = wire::ReconcileAsk::decode(bytes.clone())
+        && let Ok(ask) = Ask::read(wire, &FEDERATION)
+    {
+        let again = ask.to_wire(&FEDERATION);
+        check_ask_size(&again.encode_to_vec()).unwrap();
+        assert_eq!(Ask::read(again, &FEDERATION).unwrap(), ask);
+    }
+    if check_answer_size(data).is_ok()
+        && let Ok(wire) = wire::ReconcileAnswer::decode(bytes)
+        && let Ok(answer) = Answer::read(wire)
+    {
+        let again = Answer::read(answer.to_wire()).unwrap();
+        assert_eq!(again.entries, answer.entries);
+        assert_eq!(again.ranges, answer.ranges);
     }
 }

@@ -38,6 +38,7 @@ use crate::{
     gossip::{RUMOURS_WAITING, Rumour},
     keyring::Keyring,
     metrics::Metrics,
+    reconcile::{CALLS_WAITING, Call},
     skew::Skew,
     store::{
         Event, RecordFilter, Store, StoreError, Write, Written,
@@ -202,6 +203,7 @@ pub struct Core {
     calls: watch::Sender<u64>,
     keyring: ArcSwap<Keyring>,
     clock_watch: ClockWatch,
+    comparisons: broadcast::Sender<Call>,
     gatekeeper: Gatekeeper,
     /// How it stands with each peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
@@ -222,6 +224,7 @@ impl Core {
             calls: watch::Sender::new(0),
             keyring: ArcSwap::new(Arc::clone(&parts.keyring)),
             clock_watch: ClockWatch::default(),
+            comparisons: broadcast::Sender::new(CALLS_WAITING),
             gatekeeper: Gatekeeper::default(),
             peers: Mutex::new(BTreeMap::new()),
             work: Work::start(),
@@ -384,6 +387,19 @@ impl Core {
         if epoch > self.decider.borrow().register().epoch {
             self.spread(Rumour::Ahead(peer.clone()));
         }
+    }
+
+    /// Has channels compared soon; nobody listening is fine.
+    pub fn call_to_compare(&self, call: Call) {
+        if self.comparisons.send(call).is_err() {
+            tracing::trace!("nobody compares channels");
+        }
+    }
+
+    /// Listens to calls to compare channels.
+    #[must_use]
+    pub fn calls_to_compare(&self) -> broadcast::Receiver<Call> {
+        self.comparisons.subscribe()
     }
 
     /// This node's keys.

@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod observe;
 pub mod outlook;
 pub mod quarantine;
+pub mod reconcile;
 pub mod runtime;
 pub mod secret;
 pub mod setup;

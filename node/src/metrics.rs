@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{exchange::counters::ExchangeCounters, outlook::Dependency};
+use crate::{exchange::counters::ExchangeCounters, outlook::Dependency, store::Found};
 
 /// The outcome of an item, as answered to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,6 +32,8 @@ pub struct Metrics {
     /// Frames refused whole.
     pub frames_refused: Counter,
     ends: Family<EndLabel, Gauge>,
+    /// Records found lost or unknown at one end of a channel, and put right.
+    repairs: Counter,
     answers: Family<OutcomeLabel, Counter>,
     receipts: Family<OutcomeLabel, Counter>,
 }
@@ -49,6 +51,11 @@ impl Metrics {
             "portcullis_ends_in_seconds",
             "Seconds until the first of each kind of what the node depends on ends",
             self.ends.clone(),
+        );
+        registry.register(
+            "portcullis_records_reconciled",
+            "Records that one end of a channel had lost or did not know of, put right",
+            self.repairs.clone(),
         );
         registry.register(
             "portcullis_items_answered",
@@ -84,6 +91,17 @@ impl Metrics {
             self.receipts.get(&label).map_or(0, |counter| counter.get())
         };
         Outcome::ALL.iter().map(of).sum()
+    }
+
+    /// Counts what comparing a channel put right.
+    pub fn count_repairs(&self, found: &Found) {
+        let Found {
+            owed,
+            learned,
+            withdrawn,
+            recovered,
+        } = *found;
+        self.repairs.inc_by(owed + learned + withdrawn + recovered);
     }
 
     /// Counts what was answered to a peer.

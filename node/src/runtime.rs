@@ -47,7 +47,7 @@ use crate::{
     keyring::{Keyring, KeyringError},
     membership::ChainError,
     metrics::Metrics,
-    observe,
+    observe, reconcile,
     secret::{Passphrase, SecretError},
     setup::CertificateFault,
     store::{
@@ -289,6 +289,7 @@ impl Node {
                 shutdown.clone(),
             ));
         }
+        parts.spawn(reconcile::run(Arc::clone(&core), shutdown.clone()));
         parts.spawn(gossip::run(
             Arc::clone(&core),
             Arc::clone(&reloader),

@@ -6,7 +6,8 @@
 //!
 //! Top-down: [`record`] says what an originator signs, [`seal`] makes it, [`verify`] checks it;
 //! [`register`] says whose keys count, [`freshness`] that it is the newest, [`suspension`] who is
-//! out for a while, and [`gossip`] carries them; [`frame`] carries records over one hop. The wire format
+//! out for a while, and [`gossip`] carries them; [`frame`] carries records over one hop,
+//! [`reconcile`] finds out what of a channel was lost. The wire format
 //! is `proto/portcullis/v1`; [`wire`] holds its generated types and nothing else does.
 
 pub mod body;
@@ -20,6 +21,7 @@ pub mod keys;
 pub mod marking;
 pub mod merkle;
 pub mod named;
+pub mod reconcile;
 pub mod record;
 pub mod register;
 pub mod rules;

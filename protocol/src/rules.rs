@@ -160,6 +160,12 @@ rules! {
         "it cannot be read; update the older side";
     TrustFederation = "TR-02", "question about trust in another federation",
         "check that both nodes name the same federation in their configuration";
+    ReconcileUnreadable = "RC-01", "unreadable question or answer about a channel",
+        "it cannot be read; update the older side";
+    ReconcileFederation = "RC-02", "question about a channel in another federation",
+        "check that both nodes name the same federation in their configuration";
+    ReconcileRecord = "RC-03", "record given back that was not asked for or is not one's own",
+        "the peer gave back what this authority did not make or did not ask for; look at who answered";
     FreshnessUnreadable = "FR-01", "unreadable freshness statement",
         "the statement is damaged; make it again with `portcullis federation freshness`";
     FreshnessFederation = "FR-02", "freshness statement of another federation",

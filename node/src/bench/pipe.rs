@@ -151,6 +151,13 @@ impl Exchange for End {
     ) -> Result<Response<wire::TrustAnswer>, Status> {
         Err(Status::unimplemented("the pipe compares nothing"))
     }
+
+    async fn reconcile(
+        &self,
+        _: Request<wire::ReconcileAsk>,
+    ) -> Result<Response<wire::ReconcileAnswer>, Status> {
+        Err(Status::unimplemented("the pipe compares nothing"))
+    }
 }
 
 async fn store_all(

@@ -73,6 +73,7 @@ impl View for StatusView {
             ("persons", self.persons.to_string()),
             ("record log", format!("up to {}", self.log_end)),
             ("software", self.software.clone()),
+            ("channels", self.channels()),
         ])?;
         let ending: Vec<_> = self.ends.iter().filter(|one| one.is_warned_of()).collect();
         if !ending.is_empty() {
@@ -103,6 +104,30 @@ impl StatusView {
             (Some(until), stage @ ("fresh" | "ending")) => format!("{stage}, until {until}"),
             (Some(since), stage) => format!("{stage}, since {since}"),
         }
+    }
+
+    /// How it stands with what was sent and might be lost.
+    fn channels(&self) -> String {
+        let open: Vec<&str> = self
+            .peers
+            .iter()
+            .filter(|peer| peer.reconciled.is_none())
+            .map(|peer| peer.node.as_str())
+            .collect();
+        let repaired = self.peers.iter().filter_map(|peer| {
+            let repaired = peer.repaired.as_ref()?;
+            Some(format!("{}: {repaired}", peer.node))
+        });
+        let mut lines = vec![match (&self.restored_from, open.is_empty()) {
+            (Some(backup), _) => format!(
+                "restored from a backup of {backup}; reconciling with {}",
+                open.join(", ")
+            ),
+            (None, true) => "compared with every peer".to_owned(),
+            (None, false) => format!("to be compared with {}", open.join(", ")),
+        }];
+        lines.extend(repaired);
+        lines.join("\n")
     }
 
     fn state(&self) -> &'static str {

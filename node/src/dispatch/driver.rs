@@ -29,6 +29,7 @@ use crate::{
     clock::SystemEntropy,
     core::Core,
     decide::Decider,
+    reconcile::Call,
     store::{NewGeneration, Settle, StoreError, Write},
 };
 
@@ -216,6 +217,7 @@ impl Driver {
                     Err(error) if self.machine.in_flight() == 0 => {
                         tracing::debug!(peer = %self.peer, %error, "the connection ended");
                         self.link = None;
+                        return Event::Parted;
                     }
                     Err(error) => return self.link_failed(&error),
                 },
@@ -258,7 +260,10 @@ impl Driver {
                 Event::Settled
             }
             Outcome::Settled(Err(error), _) => self.not_stored(&error, Stage::Settle),
-            Outcome::Started(Ok(())) => Event::GenerationStarted,
+            Outcome::Started(Ok(())) => {
+                self.core.call_to_compare(Call::All);
+                Event::GenerationStarted
+            }
             Outcome::Started(Err(error)) => self.not_stored(&error, Stage::Generation),
         }
     }

@@ -92,6 +92,8 @@ pub enum Event {
     Settled,
     /// A new generation is in force.
     GenerationStarted,
+    /// The connection ended with nothing on its way: the next one begins with its own credit.
+    Parted,
     /// Something failed.
     Failed(Stage),
 }
@@ -296,6 +298,11 @@ impl Machine {
             Event::Answered(receipt) => self.answered(*receipt, now),
             Event::Settled => self.settled(now),
             Event::GenerationStarted => self.generation_started(now),
+            Event::Parted => {
+                self.credit = FIRST_CREDIT;
+                self.proven = false;
+                Vec::new()
+            }
             Event::Failed(stage) => self.failed(stage, now),
         }
     }

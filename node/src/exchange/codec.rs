@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use portcullis_protocol::{
     frame::{check_frame_size, check_receipt_size},
     gossip::{check_answer_size, check_ask_size},
+    reconcile,
     rules::Rule,
     verify::Refusal,
     wire,
@@ -50,6 +51,18 @@ impl Limited for wire::TrustAsk {
 impl Limited for wire::TrustAnswer {
     fn check_size(encoded: &[u8]) -> Result<(), Refusal> {
         check_answer_size(encoded)
+    }
+}
+
+impl Limited for wire::ReconcileAsk {
+    fn check_size(encoded: &[u8]) -> Result<(), Refusal> {
+        reconcile::check_ask_size(encoded)
+    }
+}
+
+impl Limited for wire::ReconcileAnswer {
+    fn check_size(encoded: &[u8]) -> Result<(), Refusal> {
+        reconcile::check_answer_size(encoded)
     }
 }
 

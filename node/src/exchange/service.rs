@@ -11,7 +11,7 @@ use portcullis_protocol::{
     identifiers::NodeId,
     wire,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -27,6 +27,7 @@ use super::{
 use crate::{
     core::Core,
     gossip::standing::{self, AnswerError},
+    reconcile::standing::{self as channels, Answers},
 };
 
 /// What protobuf adds to a frame of the largest size: keys and lengths of its parts.
@@ -57,6 +58,9 @@ pub fn server(core: Arc<Core>, stop: CancellationToken) -> ExchangeServer<Servic
         streams: Tally::new(STREAMS_PER_PEER),
         questions: Tally::new(QUESTIONS_PER_PEER),
         hints: Hints::default(),
+        comparisons: Tally::new(1),
+        comparing: Arc::new(Semaphore::new(1)),
+        channels: Arc::default(),
         stop,
     };
     tokio::spawn(tell(
@@ -76,6 +80,10 @@ pub struct Service {
     streams: Tally<NodeId>,
     questions: Tally<NodeId>,
     hints: Hints,
+    /// Questions about channels: one of each peer waits, and one of all is answered.
+    comparisons: Tally<NodeId>,
+    comparing: Arc<Semaphore>,
+    channels: Arc<Answers>,
     stop: CancellationToken,
 }
 
@@ -127,6 +135,39 @@ impl Exchange for Service {
             Err(AnswerError::Refused(refusal)) => {
                 Err(Status::invalid_argument(refusal.to_string()))
             }
+            Err(AnswerError::Store(error)) => Err(internal(&error)),
+        }
+    }
+
+    async fn reconcile(
+        &self,
+        request: Request<wire::ReconcileAsk>,
+    ) -> Result<Response<wire::ReconcileAnswer>, Status> {
+        use channels::AnswerError;
+        let peer = peer_of(&request)?;
+        let place = self.comparisons.take(peer.clone()).ok_or_else(|| {
+            Status::resource_exhausted("another question of this peer about a channel is open")
+        })?;
+        let permit = Arc::clone(&self.comparing)
+            .acquire_owned()
+            .await
+            .map_err(|error| internal(&error))?;
+        let (core, answers) = (Arc::clone(&self.core), Arc::clone(&self.channels));
+        let ask = request.into_inner();
+        let answered = tokio::task::spawn_blocking(move || {
+            let answered = answers.answer(&core, &peer, ask);
+            drop((permit, place));
+            answered
+        })
+        .await
+        .map_err(|error| internal(&error))?;
+        match answered {
+            Ok(answer) => Ok(Response::new(answer.to_wire())),
+            Err(AnswerError::Refused(refusal)) => {
+                Err(Status::invalid_argument(refusal.to_string()))
+            }
+            Err(error @ AnswerError::Busy) => Err(Status::resource_exhausted(error.to_string())),
+            Err(error @ AnswerError::Cut) => Err(Status::permission_denied(error.to_string())),
             Err(AnswerError::Store(error)) => Err(internal(&error)),
         }
     }

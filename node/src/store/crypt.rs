@@ -116,6 +116,14 @@ impl SectionKeys {
         bytes.first_chunk().filter(|key| **key != [0; KEY_LEN])
     }
 
+    /// Erases the key with this number.
+    pub(super) fn erase(&mut self, number: usize) {
+        let begin = number.saturating_mul(KEY_LEN);
+        if let Some(key) = self.0.get_mut(begin..begin.saturating_add(KEY_LEN)) {
+            key.fill(0);
+        }
+    }
+
     /// The first `count` keys, to be sealed.
     fn bytes(&self, count: usize) -> Vec<u8> {
         self.0

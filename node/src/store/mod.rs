@@ -27,9 +27,10 @@ pub use error::StoreError;
 pub use facts::{Fact, FactKind, FactRow};
 pub use key::StoreKey;
 pub use rows::{
-    ArrivalRow, BackfillRow, ConsignmentRow, DisclosureRow, DisclosureState, DispatchPosition,
-    ExceptionRow, ForkRow, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow,
-    ReceiptRow, RecordFilter, Relay, ScoreRow, Span, Stage, UndeliveredRow,
+    ArrivalRow, BackfillRow, ChannelPage, ChannelSide, ConsignmentRow, DisclosureRow,
+    DisclosureState, DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS, HeldItem,
+    HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
+    ScoreRow, Span, Stage, UndeliveredRow,
 };
 pub use sqlite::{
     Contents, Copied, KEYS_FILE, MAIN_FILE, PositionRow, Snapshot, SqliteStore, examine, look,
@@ -37,13 +38,14 @@ pub use sqlite::{
 };
 pub use write::{
     Act, Backfill, BackfillMove, DecisionNote, Event, HeldDecision, Intake, IntakeItem, Intend,
-    Judgement, LedgerEntry, NewGeneration, Part, Retry, Settle, Write, Written,
+    Judgement, LedgerEntry, NewGeneration, Part, Repair, Retry, Settle, Write, Written,
 };
 
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Generation, Lane},
     identifiers::NodeId,
+    reconcile::Entry,
     record::RecordId,
     register::SignedRegister,
     statement::SignedStatement,
@@ -358,6 +360,42 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError>;
+
+    /// What is known of the channel to or from a peer, ascending by record: each record once,
+    /// with all of its forms that were admitted. A record that either side withdrew has no form;
+    /// one that was answered and is held no more is not listed, and neither is one that the peer
+    /// is known to have lost.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn channel(
+        &self,
+        peer: &NodeId,
+        side: ChannelSide,
+        page: &ChannelPage,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// How many records this peer lost that are being sent again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn owed(&self, peer: &NodeId) -> Result<u64, StoreError>;
+
+    /// When the channel to each peer was compared last, by peer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, StoreError>;
+
+    /// When the backup was made that this node was restored from last; `None`: never.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn backup_restored(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Events, the newest first, at most `limit`.
     ///

@@ -1,11 +1,12 @@
 //! What is read: rows in the domain's terms, and which of them are asked for.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Answer, Chain, Generation, Lane, Outcome},
     identifiers::{AuthorityId, NodeId},
+    reconcile::Buckets,
     record::{Form, Kind, RecordId},
     seal::SealedRecord,
     statement::SignedStatement,
@@ -165,6 +166,80 @@ pub struct ForkRow {
     pub known: SignedStatement,
     /// The frame whose claim does not follow from it.
     pub forked: SignedStatement,
+}
+
+/// Which end of a channel is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelSide {
+    /// What this node delivered to the peer and the peer confirmed.
+    Sent,
+    /// What the peer delivered to this node and this node admitted.
+    Received,
+}
+
+/// Which entries of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelPage {
+    /// Of these buckets.
+    pub of: Buckets,
+    /// After this record; `None`: from the beginning.
+    pub after: Option<RecordId>,
+    /// At most so many, the first ones.
+    pub most: usize,
+}
+
+/// What comparing a channel found, in records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Found {
+    /// The peer had lost them: they are sent again.
+    pub owed: u64,
+    /// The ledger had forgotten that they were disclosed.
+    pub learned: u64,
+    /// One side had withdrawn them, and the other did not know.
+    pub withdrawn: u64,
+    /// This authority had lost them, and the peer gave them back.
+    pub recovered: u64,
+}
+
+impl Found {
+    /// Whether both sides agreed.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        let Self {
+            owed,
+            learned,
+            withdrawn,
+            recovered,
+        } = *self;
+        owed == 0 && learned == 0 && withdrawn == 0 && recovered == 0
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} records that the peer had lost are sent again, {} disclosures that were forgotten \
+             here are in the ledger again, {} records that were lost here were given back, {} \
+             were withdrawn at one side",
+            self.owed, self.learned, self.recovered, self.withdrawn
+        )
+    }
+}
+
+/// When the channel to a peer was compared last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReconciliationRow {
+    /// The peer.
+    pub peer: NodeId,
+    /// This node's generation then.
+    pub own: Generation,
+    /// The peer's generation then.
+    pub theirs: Generation,
+    /// When.
+    pub at: Timestamp,
+    /// What was found.
+    pub found: Found,
 }
 
 /// The state of a disclosure.

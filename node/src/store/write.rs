@@ -4,6 +4,7 @@ use portcullis_protocol::{
     digest::Digest,
     frame::{Answer, Generation, Lane, Place},
     identifiers::NodeId,
+    reconcile::Entry,
     record::{Form, RecordId},
     register::SignedRegister,
     rules::Rule,
@@ -12,7 +13,7 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 
-use super::{ConsignmentRow, Fact, PersonRow, ScoreRow};
+use super::{ConsignmentRow, Fact, PersonRow, ReconciliationRow, ScoreRow};
 
 /// How a decision is noted in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -65,6 +66,26 @@ pub enum Write {
     AskAgain {
         /// The peer.
         peer: NodeId,
+        /// The present.
+        now: Timestamp,
+    },
+    /// What comparing the channel to a peer found.
+    Repair(Repair),
+    /// The channel to a peer was compared.
+    Reconciled(ReconciliationRow),
+    /// Records are withdrawn: tombstones stay, the keys of their sections are destroyed.
+    Withdraw {
+        /// The records, held or not.
+        records: Vec<RecordId>,
+        /// Why, in a word: `recalled`, `expired`, `erased`.
+        outcome: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Records of this authority that it had lost and a peer gave back.
+    Recover {
+        /// The records.
+        records: Vec<VerifiedRecord>,
         /// The present.
         now: Timestamp,
     },
@@ -305,6 +326,21 @@ pub struct NewGeneration {
     pub at: Timestamp,
     /// Why, in words.
     pub why: String,
+}
+
+/// What comparing the channel to a peer found, to be put right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// The peer.
+    pub peer: NodeId,
+    /// When.
+    pub at: Timestamp,
+    /// Records that the peer had confirmed and lost: they are sent again, as policy decides.
+    pub owed: Vec<RecordId>,
+    /// What the peer has and the ledger does not tell of.
+    pub learned: Vec<Entry>,
+    /// Records that the peer says it has withdrawn: they are not sent to it.
+    pub withdrawn: Vec<RecordId>,
 }
 
 /// Something to remember.

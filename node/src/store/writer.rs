@@ -595,7 +595,11 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::Backfill(_)
         | Write::Retry(_)
         | Write::Decide(_)
-        | Write::AskAgain { .. }) => vec![whole],
+        | Write::AskAgain { .. }
+        | Write::Repair(_)
+        | Write::Withdraw { .. }
+        | Write::Reconciled(_)
+        | Write::Recover { .. }) => vec![whole],
     }
 }
 

@@ -10,11 +10,12 @@ mod targets;
 type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus folder.
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("body", targets::body),
     ("frame", targets::frame),
     ("identifiers", targets::identifiers),
     ("receipt", targets::receipt),
+    ("reconcile", targets::reconcile),
     ("record", targets::record),
     ("register", targets::register),
     ("request", targets::request),

@@ -16,6 +16,7 @@ mod gossip_rules;
 mod members;
 mod position_rules;
 mod receipt_rules;
+mod reconcile_rules;
 mod record_rules;
 mod register_rules;
 mod request_rules;

@@ -190,6 +190,13 @@ impl Exchange for Service {
     ) -> Result<Response<wire::TrustAnswer>, Status> {
         Err(Status::unavailable("nothing is compared"))
     }
+
+    async fn reconcile(
+        &self,
+        _: Request<wire::ReconcileAsk>,
+    ) -> Result<Response<wire::ReconcileAnswer>, Status> {
+        Err(Status::unavailable("nothing is compared"))
+    }
 }
 
 impl Receiver {

@@ -296,7 +296,11 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::Backfill(_)
         | Write::Retry(_)
         | Write::Decide(_)
-        | Write::AskAgain { .. }) => VecDeque::from([vec![whole]]),
+        | Write::AskAgain { .. }
+        | Write::Repair(_)
+        | Write::Withdraw { .. }
+        | Write::Reconciled(_)
+        | Write::Recover { .. }) => VecDeque::from([vec![whole]]),
     }
 }
 

@@ -7,11 +7,17 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_node::{core::Core, home::Home, store::DisclosureState};
+use portcullis_node::{
+    core::Core,
+    home::Home,
+    reconcile::{self, Call},
+    store::{ChannelSide, DisclosureState, Found, Write, writer::Priority},
+};
 use portcullis_protocol::{
     body::{Assessment, Body},
     evaluation::Evaluation,
     marking::{Marking, Purpose, Tlp},
+    reconcile::Summary,
     record::{Kind, RecordId},
     register::AuthorityKind,
     seal::Draft,
@@ -62,6 +68,34 @@ async fn exchange(rotterdam: &Running, antwerp: &Running, threat: &str) -> [Reco
     ]
 }
 
+fn holds(core: &Core, ids: &[RecordId]) -> bool {
+    let held = |id: &RecordId| core.store().record(id).unwrap().is_some();
+    ids.iter().all(held)
+}
+
+fn summaries(sender: &Core, receiver: &Core) -> [Summary; 2] {
+    let of = |core: &Core, other: &Core, side| {
+        reconcile::summary(core.store().as_ref(), &other.me().node, side).unwrap()
+    };
+    [
+        of(sender, receiver, ChannelSide::Sent),
+        of(receiver, sender, ChannelSide::Received),
+    ]
+}
+
+/// Waits until both ends of both channels between two nodes know the same.
+async fn level(one: &Arc<Core>, other: &Arc<Core>) {
+    eventually(one, || {
+        [(one, other), (other, one)]
+            .iter()
+            .all(|(sender, receiver)| {
+                let [sent, received] = summaries(sender, receiver);
+                sent == received
+            })
+    })
+    .await;
+}
+
 /// Runs the command line beside nodes that run in this process.
 async fn command(home: &Home, arguments: &[&str]) -> Output {
     let mut command = Command::new(portcullis());
@@ -86,6 +120,13 @@ fn has_event(core: &Core, kind: &str) -> bool {
     events.iter().any(|event| event.kind == kind)
 }
 
+/// What events of a kind say.
+fn details(core: &Core, kind: &str) -> Vec<String> {
+    let events = core.store().events(1_000).unwrap().into_iter();
+    let of_kind = events.filter(|event| event.kind == kind);
+    of_kind.map(|event| event.detail).collect()
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -100,7 +141,7 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     let (data, keys) = (text(&data), text(&keys));
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
-    exchange(&rotterdam, &antwerp, "before").await;
+    let mut all = exchange(&rotterdam, &antwerp, "before").await.to_vec();
     let home = rotterdam.home.clone();
     let taken = good(&home, &["backup", "--to", data, "--keys-to", keys]).await;
     assert_eq!(taken["manifest"]["node"], "rotterdam");
@@ -110,7 +151,8 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     let checked = good(&home, &["backup", "verify", data, "--keys", keys]).await;
     assert_eq!(checked["keys_checked"], true);
     // What follows is lost with the disk.
-    exchange(&rotterdam, &antwerp, "after").await;
+    let forgotten = exchange(&rotterdam, &antwerp, "after").await;
+    all.extend(forgotten);
     let lost = rotterdam.core.store().generation().unwrap();
     std::fs::remove_dir_all(rotterdam.stop().await.folder()).unwrap();
 
@@ -119,10 +161,29 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     let rotterdam = Running::start(new).await;
     assert_ne!(rotterdam.core.store().generation().unwrap(), lost);
     assert!(has_event(&rotterdam.core, "generation-started"));
-    exchange(&rotterdam, &antwerp, "again").await;
+    all.extend(exchange(&rotterdam, &antwerp, "again").await);
+    // What was forgotten comes back, both what it made itself and what it was given.
+    eventually(&rotterdam.core, || holds(&rotterdam.core, &all)).await;
+    assert!(holds(&antwerp.core, &all));
+    let [own, given] = forgotten;
+    eventually(&rotterdam.core, || {
+        is_accepted(&rotterdam.core, "antwerp", &own)
+            && is_accepted(&antwerp.core, "rotterdam", &given)
+    })
+    .await;
+    let row = rotterdam
+        .core
+        .store()
+        .disclosure(&own, &"antwerp".parse().unwrap());
+    assert_eq!(row.unwrap().unwrap().note.policies, ["reconciled"]);
+    // Nothing was admitted twice: each record once, in one pack's place.
+    for core in [&rotterdam.core, &antwerp.core] {
+        assert_eq!(core.store().log_end().unwrap() / 32, all.len() as u64);
+    }
+    level(&rotterdam.core, &antwerp.core).await;
     for core in [&rotterdam.core, &antwerp.core] {
         assert_eq!(core.store().forks().unwrap(), []);
-        assert!(!has_event(core, "frame-refused"));
+        assert_eq!(details(core, "frame-refused"), [""; 0]);
     }
     assert!(has_event(&antwerp.core, "peer-generation"));
     // A second start is one like any other.
@@ -158,4 +219,58 @@ async fn a_node_that_does_not_run_is_backed_up_by_the_command_line() {
     let refused = command(&new, &["restore", "--from", data, "--keys", keys]).await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(!new.folder().exists());
+}
+
+/// Changes a stopped node's store behind its back.
+fn behind_its_back(home: &Home, sql: &str) {
+    let main = rusqlite::Connection::open(home.data().join("store.db")).unwrap();
+    main.execute_batch(sql).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_a_receiver_lost_is_found_and_sent_again_but_not_one_that_was_withdrawn() {
+    let federation = Federation::new(&MEMBERS);
+    let antwerp = Running::start(federation.home("antwerp")).await;
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    let mut ids = Vec::new();
+    // A frame each, and so a pack each: at 32, 64 and 96.
+    for threat in ["one", "two", "three"] {
+        ids.push(deliver(&rotterdam.core, "antwerp", threat).await);
+    }
+    let home = antwerp.stop().await;
+    behind_its_back(&home, "DELETE FROM pack WHERE n IN (1, 3)");
+    let withdraw = Write::Withdraw {
+        records: ids[2..].to_vec(),
+        outcome: "recalled".to_owned(),
+        at: rotterdam.core.now(),
+    };
+    rotterdam
+        .core
+        .commit(Priority::Bulk, vec![withdraw])
+        .await
+        .unwrap();
+    assert!(!holds(&rotterdam.core, &ids[2..]));
+    let sender = rotterdam.stop().await;
+    let antwerp = Running::start(home).await;
+    let rotterdam = Running::start(sender).await;
+    assert!(!holds(&antwerp.core, &ids[..1]));
+    let peer = antwerp.core.me().node.clone();
+    eventually(&antwerp.core, || {
+        // Nobody listens to a call before the node is up.
+        rotterdam.core.call_to_compare(Call::With(peer.clone()));
+        holds(&antwerp.core, &ids[..2])
+    })
+    .await;
+    level(&rotterdam.core, &antwerp.core).await;
+    assert!(!holds(&antwerp.core, &ids[2..]), "it was withdrawn");
+    eventually(&rotterdam.core, || has_event(&rotterdam.core, "reconciled")).await;
+    let expected = Found {
+        owed: 1,
+        withdrawn: 1,
+        ..Found::default()
+    };
+    let told = details(&rotterdam.core, "reconciled");
+    assert_eq!(told, [expected.to_string()]);
+    rotterdam.stop().await;
+    antwerp.stop().await;
 }

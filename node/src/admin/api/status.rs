@@ -48,6 +48,9 @@ pub struct StatusView {
     pub problems: Vec<StatusProblem>,
     /// The other nodes of the federation.
     pub peers: Vec<PeerView>,
+    /// When the backup was made that this node was restored from, while it is not reconciled
+    /// with every peer.
+    pub restored_from: Option<String>,
     /// The number of the newest entry of the record log.
     pub log_end: u64,
     /// How many persons are enrolled.
@@ -84,6 +87,10 @@ pub struct PeerView {
     /// The most by which that is wrong, in milliseconds.
     #[serde(default)]
     pub clock_error_ms: Option<i64>,
+    /// When the channel to it was compared last in the present generation of this node.
+    pub reconciled: Option<String>,
+    /// What that repaired, in words; nothing if both sides agreed.
+    pub repaired: Option<String>,
     /// How many entries of the record log it is behind, in the urgent lane.
     pub behind_urgent: u64,
     /// How many entries of the record log it is behind, in the bulk lane.

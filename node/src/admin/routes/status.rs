@@ -21,7 +21,7 @@ use crate::{
     core::Core,
     dispatch::plan::relays,
     health,
-    store::Relay,
+    store::{ReconciliationRow, Relay},
 };
 
 pub(in crate::admin) async fn status(
@@ -41,6 +41,19 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
         .authorities
         .get(&me.authority)
         .map_or(Relay::OwnOnly, |own| relays(own.kind));
+    let generation = core.store().generation()?;
+    let mut compared = core.store().reconciliations()?;
+    compared.retain(|row| row.own == generation);
+    let peers = register
+        .nodes()
+        .filter(|(_, node)| node.id != me.node)
+        .map(|(authority, node)| peer(core, authority, node, relay, &compared))
+        .collect::<Result<Vec<_>, Problem>>()?;
+    let restored_from = core
+        .store()
+        .backup_restored()?
+        .filter(|_| peers.iter().any(|peer| peer.reconciled.is_none()))
+        .map(|at| at.to_string());
     Ok(StatusView {
         software: env!("CARGO_PKG_VERSION").to_owned(),
         federation: me.federation.to_string(),
@@ -72,11 +85,8 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
                 r#do: problem.remedy.to_owned(),
             })
             .collect(),
-        peers: register
-            .nodes()
-            .filter(|(_, node)| node.id != me.node)
-            .map(|(authority, node)| peer(core, authority, node, relay))
-            .collect::<Result<_, Problem>>()?,
+        peers,
+        restored_from,
         log_end,
         persons: core.store().persons()?.len(),
     })
@@ -87,7 +97,9 @@ fn peer(
     authority: &Authority,
     node: &Node,
     relay: Relay,
+    compared: &[ReconciliationRow],
 ) -> Result<PeerView, Problem> {
+    let compared = compared.iter().find(|row| row.peer == node.id);
     let health = core.peer_health().remove(&node.id).unwrap_or_default();
     let behind = |lane| -> Result<u64, Problem> {
         let position = core.store().position(&node.id, lane)?;
@@ -105,6 +117,10 @@ fn peer(
             .closed(&node.id, Lane::Urgent)
             .or_else(|| core.closed(&node.id, Lane::Bulk))
             .map(|closed| closed.to_string()),
+        reconciled: compared.map(|row| row.at.to_string()),
+        repaired: compared
+            .filter(|row| !row.found.is_nothing())
+            .map(|row| row.found.to_string()),
         behind_urgent: behind(Lane::Urgent)?,
         behind_bulk: behind(Lane::Bulk)?,
     })

@@ -739,3 +739,26 @@ fn the_wait_doubles_up_to_its_limit() {
     assert_eq!(waits, [100, 200, 400, 800, 1_000, 1_000]);
     assert_eq!(BACKOFF.after(u32::MAX), 1_000);
 }
+
+#[test]
+fn a_connection_that_ended_idle_is_followed_by_one_that_begins_with_its_own_credit() {
+    for (parted, sent) in [(false, WINDOW), (true, 1)] {
+        let mut bench = Bench::new();
+        assert_eq!(bench.fill(), 1);
+        let effects = bench.answer(Said::Each(Outcome::Accepted), 4);
+        bench.planned(nothing(tip(&effects), None, None));
+        let mut effects = bench.handle(Event::Settled);
+        while let [Effect::Plan(_)] = effects[..] {
+            effects = bench.planned(nothing(start(GENERATION), None, None));
+        }
+        assert!(bench.machine.is_idle(), "{effects:?}");
+        if parted {
+            assert!(bench.handle(Event::Parted).is_empty());
+        }
+        assert_eq!(
+            bench.fill(),
+            sent,
+            "the receiver counts from the first frame"
+        );
+    }
+}

@@ -87,6 +87,7 @@ impl Group<'_> {
     ) -> Result<(), StoreError> {
         if entry.form.is_empty() {
             self.end_exception(turn, number)?;
+            self.deny_owed(turn, number)?;
             return self.decide(turn, number, entry, DisclosureState::Denied);
         }
         let standings = self.standings(number, turn.peer)?;
@@ -126,8 +127,22 @@ impl Group<'_> {
         Ok(standings)
     }
 
+    /// Whether the ledger tells of this form, or of a fuller one, as on its way or answered.
+    pub(super) fn tells_of(
+        &self,
+        record: i64,
+        peer: &NodeId,
+        form: Form,
+    ) -> Result<bool, StoreError> {
+        let standings = self.standings(record, peer)?;
+        Ok(standings.iter().any(|standing| {
+            let is_intended = standing.state == DisclosureState::Intended;
+            standing.covers(form) || (is_intended && form.is_within(standing.form))
+        }))
+    }
+
     /// Makes the row of this form the newest decision.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         turn: Turn<'_>,
         record: i64,
@@ -200,6 +215,7 @@ impl Group<'_> {
                 self.end_exception(turn, number)?;
             }
         }
+        self.pay(turn, answers)?;
         self.retry(turn, settle)?;
         self.end_overdue(turn)?;
         self.move_backfill(filled.as_ref(), *now)?;

@@ -23,7 +23,7 @@ use super::{
 use crate::store::{Event, ExceptionRow, HeldRecord, Retry, Settle, StoreError, UndeliveredRow};
 
 /// How long a record that was refused for now, or held, is tried again: 7 days.
-const LIFE_MS: i64 = 7 * 24 * 3_600_000;
+pub(super) const LIFE_MS: i64 = 7 * 24 * 3_600_000;
 /// The longest wait between two attempts.
 const LONGEST_WAIT_MS: i64 = 3_600_000;
 /// The most exceptions of one peer and lane, and the most that are listed once they have ended.

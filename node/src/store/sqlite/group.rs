@@ -24,6 +24,8 @@ pub(super) struct WriteSide {
     keys: Connection,
     /// Keys whose things are gone for good: destroyed with the next group.
     pub(super) retired: Vec<i64>,
+    /// Places whose keys are destroyed with the next group.
+    pub(super) erasing: Vec<i64>,
     /// The newest ordinal of the disclosure ledger.
     pub(super) ordinal: i64,
 }
@@ -32,6 +34,10 @@ impl WriteSide {
     pub(super) fn new(main: Connection, keys: Connection) -> Result<Self, StoreError> {
         let retired = main
             .prepare("SELECT key FROM retired_key")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let erasing = main
+            .prepare("SELECT place FROM erasure")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         let ordinal = main.query_row(
@@ -44,6 +50,7 @@ impl WriteSide {
             main,
             keys,
             retired,
+            erasing,
             ordinal,
         })
     }
@@ -66,6 +73,8 @@ pub(super) struct Group<'a> {
     vault: &'a Vault,
     index: &'a Index,
     retiring: Vec<i64>,
+    /// Places of what the group withdraws.
+    pub(super) erasing: Vec<i64>,
     numbers: Numbers,
     /// What is added to the record log.
     pub(super) log: Log,
@@ -79,6 +88,8 @@ pub(super) struct Group<'a> {
 pub(super) struct Committed {
     /// Keys that are of no use from now on.
     pub(super) retired: Vec<i64>,
+    /// Places whose keys are of no use from now on.
+    pub(super) erasing: Vec<i64>,
     /// The newest ordinal of the disclosure ledger.
     pub(super) ordinal: i64,
     /// Own records that are in the log now.
@@ -116,6 +127,7 @@ impl<'a> Group<'a> {
             vault,
             index,
             retiring: Vec::new(),
+            erasing: Vec::new(),
             numbers: Numbers::default(),
             log: Log::default(),
             log_ids: PackIds::default(),
@@ -126,11 +138,12 @@ impl<'a> Group<'a> {
     /// Adds a job; if it fails, nothing of it stays.
     pub(super) fn job(&mut self, writes: Vec<Write>) -> Result<Vec<Written>, StoreError> {
         self.main.execute_batch("SAVEPOINT job")?;
-        let retiring = self.retiring.len();
+        let (retiring, erasing) = (self.retiring.len(), self.erasing.len());
         let mark = self.log.mark();
         let result: Result<_, _> = writes.into_iter().map(|write| self.write(write)).collect();
         if result.is_err() {
             self.retiring.truncate(retiring);
+            self.erasing.truncate(erasing);
             self.log.rewind(&mark);
             self.log_ids = PackIds::default();
             self.numbers = Numbers::default();
@@ -145,6 +158,10 @@ impl<'a> Group<'a> {
         if !self.side.retired.is_empty() {
             self.destroy_retired()?;
         }
+        if !self.side.erasing.is_empty() {
+            let side = self.side;
+            self.erase(&side.erasing)?;
+        }
         for key in &self.retiring {
             self.main
                 .prepare_cached("INSERT INTO retired_key (key) VALUES (?1)")?
@@ -158,6 +175,7 @@ impl<'a> Group<'a> {
         self.main.commit()?;
         Ok(Committed {
             retired: self.retiring,
+            erasing: self.erasing,
             ordinal: self.ordinal,
             published: self.log.published,
             additions: self.log.additions,
@@ -208,6 +226,18 @@ impl<'a> Group<'a> {
                 return Ok(Written::Answers(answers));
             }
             Write::AskAgain { peer, now } => self.ask_again(&peer, now)?,
+            Write::Repair(repair) => self.repair(&repair)?,
+            Write::Reconciled(row) => self.reconciled(&row)?,
+            Write::Withdraw {
+                records,
+                outcome,
+                at,
+            } => {
+                for id in &records {
+                    self.withdraw(id, &outcome, at)?;
+                }
+            }
+            Write::Recover { records, now } => self.recover(&records, now)?,
         }
         Ok(Written::Done)
     }

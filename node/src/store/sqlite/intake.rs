@@ -183,7 +183,7 @@ impl Group<'_> {
             }
             Some((_, held)) if record.form().is_within(held) => Ok(Outcome::Duplicate),
             Some((number, held)) => {
-                self.extend_record(number, record, held, delivery, item.now)?;
+                self.extend_record(number, record, held, Some(delivery), item.now)?;
                 Ok(Outcome::Extended)
             }
         }
@@ -198,7 +198,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn is_withdrawn(&self, number: i64) -> Result<bool, StoreError> {
+    pub(super) fn is_withdrawn(&self, number: i64) -> Result<bool, StoreError> {
         let found = self.first(
             "SELECT record FROM tombstone WHERE record = ?1",
             [number],

@@ -14,6 +14,7 @@
 //! not belong together.
 
 mod backfill;
+mod channel;
 mod checkpoint;
 mod consignments;
 mod dispatch;
@@ -31,11 +32,13 @@ mod position;
 mod query;
 mod reader;
 mod recent;
+mod reconcile;
 mod records;
 mod registry;
 mod schema;
 mod sent;
 mod snapshot;
+mod withdraw;
 
 use std::{
     path::{Path, PathBuf},
@@ -46,6 +49,7 @@ use portcullis_protocol::{
     body::SelectorKind,
     frame::{Generation, Lane},
     identifiers::NodeId,
+    reconcile::Entry,
     record::RecordId,
     register::SignedRegister,
     statement::SignedStatement,
@@ -62,10 +66,10 @@ use self::{
     snapshot::Turnstile,
 };
 use super::{
-    ArrivalRow, BackfillRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ExceptionRow,
-    FactRow, ForkRow, HeldItem, HeldRecord, LogEntry, PersonRow, ReceiptRow, RecordFilter, Relay,
-    ScoreRow, Span, Stage, Store, StoreError, StoreKey, UndeliveredRow, Write, Written,
-    crypt::Vault,
+    ArrivalRow, BackfillRow, ChannelPage, ChannelSide, ConsignmentRow, DisclosureRow,
+    DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord, LogEntry,
+    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Stage, Store,
+    StoreError, StoreKey, UndeliveredRow, Write, Written, crypt::Vault,
 };
 
 /// The main database's file name.
@@ -174,6 +178,7 @@ impl SqliteStore {
         self.recent.add(committed.published);
         self.checkpointer.committed();
         side.retired = committed.retired;
+        side.erasing = committed.erasing;
         side.ordinal = committed.ordinal;
         Ok(())
     }
@@ -386,6 +391,27 @@ impl Store for SqliteStore {
 
     fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError> {
         self.read(|reader| reader.scores(limit))
+    }
+
+    fn channel(
+        &self,
+        peer: &NodeId,
+        side: ChannelSide,
+        page: &ChannelPage,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.read(|reader| reader.channel(peer, side, page))
+    }
+
+    fn owed(&self, peer: &NodeId) -> Result<u64, StoreError> {
+        self.read(|reader| reader.owed(peer))
+    }
+
+    fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, StoreError> {
+        self.read(|reader| reader.reconciliations())
+    }
+
+    fn backup_restored(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|reader| reader.reconciling_since())
     }
 
     fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {

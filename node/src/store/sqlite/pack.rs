@@ -100,6 +100,21 @@ impl Directory {
         Some((form, self.decisions.get(slot).copied()?))
     }
 
+    /// How many sections the pack has.
+    pub(super) fn section_count(&self) -> usize {
+        self.sections_before(self.sections.len())
+    }
+
+    /// The numbers of the sections of the entry in this slot.
+    pub(super) fn section_numbers(&self, slot: usize) -> std::ops::Range<usize> {
+        self.sections_before(slot)..self.sections_before(slot.saturating_add(1))
+    }
+
+    fn sections_before(&self, slot: usize) -> usize {
+        let before = slot.checked_sub(1).and_then(|slot| self.sections.get(slot));
+        before.map_or(0, |count| usize::try_from(*count).unwrap_or(usize::MAX))
+    }
+
     /// The tokens of the entry in this slot.
     pub(super) fn tokens_of(&self, slot: usize) -> impl Iterator<Item = i64> {
         let at = self.tokens.iter().zip(&self.token_slots);
@@ -241,7 +256,7 @@ impl OpenPack {
         slot: usize,
     ) -> Result<Vec<Sealed>, StoreError> {
         let id = packing.record.id();
-        let mut count = self.section_count();
+        let mut count = self.directory.section_count();
         let mut sealed = Vec::with_capacity(packing.record.sections().len());
         let kept = |open: &&OpenSection| packing.form.contains(open.section.index);
         for open in packing.record.sections().iter().filter(kept) {
@@ -304,16 +319,11 @@ impl OpenPack {
         Ok(())
     }
 
-    fn section_count(&self) -> usize {
-        let count = self.directory.sections.last().copied().unwrap_or(0);
-        usize::try_from(count).unwrap_or(usize::MAX)
-    }
-
     /// The directory's bytes, and the keys sealed.
     pub(super) fn closed(&self, vault: &Vault) -> Result<Closed, StoreError> {
         let directory = self.directory.encode_to_vec();
         let bound = bound(&self.ids, &directory);
-        let keys = vault.seal_keys(self.n, &bound, &self.keys, self.section_count())?;
+        let keys = vault.seal_keys(self.n, &bound, &self.keys, self.directory.section_count())?;
         Ok(Closed {
             directory,
             wrapped: keys.wrapped.to_vec(),
@@ -330,7 +340,7 @@ pub(super) struct Closed {
 }
 
 /// What a pack's keys are bound to.
-fn bound(ids: &[u8], directory: &[u8]) -> [u8; 32] {
+pub(super) fn bound(ids: &[u8], directory: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"portcullis store directory v1\0");
     hash.update(u64::try_from(ids.len()).unwrap_or(u64::MAX).to_be_bytes());

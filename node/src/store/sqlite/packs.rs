@@ -1,6 +1,10 @@
 //! Reading records out of their packs, each as it is held now.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    sync::Arc,
+};
 
 use portcullis_protocol::{
     body::SelectorKind,
@@ -130,6 +134,9 @@ impl Reader<'_> {
         number: i64,
         desk: &mut Desk,
     ) -> Result<Option<HeldRecord>, StoreError> {
+        if self.is_withdrawn(number)? {
+            return Ok(None);
+        }
         let places = self.places(number)?;
         let Some((first, extensions)) = places.split_first() else {
             return Ok(None);
@@ -238,6 +245,9 @@ impl Reader<'_> {
         number: i64,
         desk: &mut Desk,
     ) -> Result<Option<HeldRecord>, StoreError> {
+        if self.is_withdrawn(number)? {
+            return Ok(None);
+        }
         let places = self.places(number)?;
         let Some((first, extensions)) = places.split_first() else {
             return Ok(None);
@@ -251,6 +261,32 @@ impl Reader<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the record with this number was withdrawn.
+    fn is_withdrawn(&self, number: i64) -> Result<bool, StoreError> {
+        let found = self.first(
+            "SELECT 1 FROM tombstone WHERE record = ?1",
+            [number],
+            |row| row.get::<_, i64>(0),
+        )?;
+        Ok(found.is_some())
+    }
+
+    /// Which records of a pack were withdrawn.
+    fn withdrawn_in(&self, pack: &Pack) -> Result<HashSet<i64>, StoreError> {
+        let found = self.rows(
+            "SELECT record FROM tombstone WHERE record BETWEEN ?1 AND ?2",
+            (place(pack.n, 0), place(pack.n, SLOTS - 1)),
+            |row| row.get(0),
+        )?;
+        let mut found: HashSet<i64> = found.into_iter().collect();
+        for number in pack.directory.numbers.iter().filter(|number| **number < 0) {
+            if self.is_withdrawn(*number)? {
+                found.insert(*number);
+            }
+        }
+        Ok(found)
     }
 
     /// What extends the records of a pack, by their numbers.
@@ -314,7 +350,8 @@ impl Reader<'_> {
             return Ok(None);
         };
         let extended: Option<i64> = self.first(
-            "SELECT 1 FROM extension WHERE record BETWEEN ?1 AND ?2 LIMIT 1",
+            "SELECT 1 FROM extension WHERE record BETWEEN ?1 AND ?2
+             UNION ALL SELECT 1 FROM tombstone WHERE record BETWEEN ?1 AND ?2 LIMIT 1",
             (place(n, 0), place(n, SLOTS - 1)),
             |row| row.get(0),
         )?;
@@ -349,12 +386,13 @@ impl Reader<'_> {
         desk: &mut Desk,
     ) -> Result<(), StoreError> {
         let extensions = self.extensions(pack)?;
+        let withdrawn = self.withdrawn_in(pack)?;
         for slot in 0..pack.len() {
             let at = pack.place(slot);
-            if at <= cursor || entries.len() >= limit {
+            let number = pack.directory.number(pack.n, slot);
+            if at <= cursor || entries.len() >= limit || withdrawn.contains(&number) {
                 continue;
             }
-            let number = pack.directory.number(pack.n, slot);
             let held = if pack.extends {
                 self.dispatched_number(number, desk)?
             } else {
@@ -434,11 +472,15 @@ impl Reader<'_> {
             };
             let pack = Pack::open(PackRow::read(row)?, self.vault)?;
             let extensions = self.extensions(&pack)?;
+            let withdrawn = self.withdrawn_in(&pack)?;
             for slot in (0..pack.len()).rev() {
                 if records.len() >= limit {
                     break;
                 }
                 let number = pack.directory.number(pack.n, slot);
+                if withdrawn.contains(&number) {
+                    continue;
+                }
                 let extensions = extensions.get(&number).map(Vec::as_slice);
                 let extensions = extensions.unwrap_or_default();
                 let held = self.assembled(&pack, slot, extensions, &mut desk)?;

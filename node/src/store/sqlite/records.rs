@@ -200,12 +200,12 @@ impl Group<'_> {
         number: i64,
         record: &VerifiedRecord,
         held: Form,
-        delivery: Delivery<'_>,
+        delivery: Option<Delivery<'_>>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let run = Run {
             kind: record.header().kind,
-            source: Some(delivery.peer.clone()),
+            source: delivery.map(|delivery| delivery.peer.clone()),
             own: self.is_own(number)?,
             extends: true,
             received_at: now,
@@ -215,7 +215,7 @@ impl Group<'_> {
             form: record.form().without(held),
             statement: 0,
             number: Some(number),
-            delivered: Some((delivery.form, delivery.decision)),
+            delivered: delivery.map(|delivery| (delivery.form, delivery.decision)),
         };
         let place = self.append(run, &packing)?;
         self.run(

@@ -13,6 +13,7 @@ const MAIN_STEPS: &[&str] = &[
     include_str!("main_1.sql"),
     include_str!("main_2.sql"),
     include_str!("main_3.sql"),
+    include_str!("main_4.sql"),
 ];
 const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 

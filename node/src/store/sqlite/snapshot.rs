@@ -325,11 +325,13 @@ pub fn mark_restored(dir: &Path, made_at: Timestamp) -> Result<(), StoreError> {
 
 impl Reader<'_> {
     pub(super) fn restored_from(&self) -> Result<Option<Timestamp>, StoreError> {
-        let found = self.first(
-            "SELECT value FROM meta WHERE name = ?1",
-            [RESTORED],
-            |row| row.get::<_, Vec<u8>>(0),
-        )?;
+        self.time_in_meta(RESTORED)
+    }
+
+    pub(super) fn time_in_meta(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        let found = self.first("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+            row.get::<_, Vec<u8>>(0)
+        })?;
         let damaged = || StoreError::Damaged("the time of its backup cannot be read".to_owned());
         found
             .map(|bytes| {

@@ -1,6 +1,7 @@
 //! What any engine behind [`Store`](super::Store) has to hold, and what SQLite's files have to.
 
 mod backfill;
+mod channel;
 mod conformance;
 mod decisions;
 mod durability;
@@ -11,6 +12,7 @@ mod position;
 mod recent;
 mod retries;
 mod tampering;
+mod withdraw;
 
 use std::cell::RefCell;
 

@@ -60,7 +60,11 @@ fn detail(write: &Write) -> String {
         | Write::Backfill(_)
         | Write::Retry(_)
         | Write::Decide(_)
-        | Write::AskAgain { .. } => panic!("not used here"),
+        | Write::AskAgain { .. }
+        | Write::Repair(_)
+        | Write::Withdraw { .. }
+        | Write::Reconciled(_)
+        | Write::Recover { .. } => panic!("not used here"),
     }
 }
 

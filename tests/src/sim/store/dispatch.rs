@@ -55,6 +55,7 @@ impl State {
         for entry in entries {
             if entry.form.is_empty() {
                 self.end_exception(&peer, lane, entry.record);
+                self.deny_owed(&peer, entry.record);
                 self.decide(&peer, now, entry, DisclosureState::Denied);
                 continue;
             }
@@ -77,7 +78,7 @@ impl State {
         }
     }
 
-    fn lines(&mut self, peer: &NodeId, record: RecordId) -> &mut Vec<LedgerLine> {
+    pub(super) fn lines(&mut self, peer: &NodeId, record: RecordId) -> &mut Vec<LedgerLine> {
         let lines = Arc::make_mut(&mut self.ledger)
             .entry((record, peer.clone()))
             .or_default();
@@ -85,7 +86,7 @@ impl State {
     }
 
     /// Makes the line of this form the newest decision.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         peer: &NodeId,
         now: Timestamp,
@@ -147,6 +148,7 @@ impl State {
             statement: receipt,
             answers: answers.clone(),
         });
+        self.pay(&peer, &answers);
         for answer in &answers {
             self.answered(&peer, now, answer, &receipt);
             if answer.outcome.is_final() {
@@ -219,7 +221,7 @@ impl State {
         exception.attempts += 1;
     }
 
-    fn end_exception(&mut self, peer: &NodeId, lane: Lane, record: RecordId) {
+    pub(super) fn end_exception(&mut self, peer: &NodeId, lane: Lane, record: RecordId) {
         let key = (peer.clone(), lane, record);
         if self.exceptions.contains_key(&key) {
             Arc::make_mut(&mut self.exceptions).remove(&key);

@@ -7,6 +7,7 @@
 //!
 //! It encrypts nothing and checks no bytes: that is the SQLite store's own part.
 
+mod channel;
 mod dispatch;
 mod intake;
 mod office;
@@ -16,20 +17,23 @@ pub mod state;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_node::store::{
-    ArrivalRow, BackfillRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, ExceptionRow,
-    FactRow, ForkRow, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, RecordFilter,
-    Relay, ScoreRow, Span, Stage, Store, StoreError, UndeliveredRow, Write, Written,
+    ArrivalRow, BackfillRow, ChannelPage, ChannelSide, ConsignmentRow, DisclosureRow,
+    DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord, LogEntry,
+    Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Stage,
+    Store, StoreError, UndeliveredRow, Write, Written,
 };
 use portcullis_protocol::{
     body::{Body, SelectorKind},
     frame::{Generation, Lane},
     identifiers::NodeId,
+    reconcile::Entry,
     record::{RecordId, SectionTag},
     register::SignedRegister,
     statement::SignedStatement,
     time::Timestamp,
 };
 
+pub use channel::Note;
 pub use dispatch::EXCEPTION_LIFE_MS;
 pub use state::{Kept, LogLine, State, lane_of};
 
@@ -133,6 +137,19 @@ impl State {
             }
             Write::Decide(decision) => return self.decide_held(decision, mutant),
             Write::AskAgain { peer, now } => self.ask_again(&peer, now),
+            Write::Repair(repair) => self.repair(repair),
+            Write::Withdraw {
+                records,
+                outcome: _,
+                at: _,
+            } => {
+                for record in records {
+                    self.withdraw(record);
+                    self.end_everywhere(record);
+                }
+            }
+            Write::Reconciled(row) => self.reconciled(row),
+            Write::Recover { records, now } => self.recover(records, now),
         }
         Ok(Written::Done)
     }
@@ -416,6 +433,27 @@ impl Store for ModelStore {
 
     fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError> {
         self.read(|state| state.highest_scores(limit))
+    }
+
+    fn channel(
+        &self,
+        peer: &NodeId,
+        side: ChannelSide,
+        page: &ChannelPage,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.read(|state| state.channel(peer, side, page))
+    }
+
+    fn owed(&self, peer: &NodeId) -> Result<u64, StoreError> {
+        self.read(|state| state.owed(peer))
+    }
+
+    fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, StoreError> {
+        self.read(|state| state.reconciliations.values().cloned().collect())
+    }
+
+    fn backup_restored(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {

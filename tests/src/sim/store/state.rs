@@ -8,7 +8,7 @@ use std::{
 
 use portcullis_node::store::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactKind, FactRow, ForkRow,
-    HeldItem, HeldRecord, PersonRow, ReceiptRow, ScoreRow,
+    HeldItem, HeldRecord, PersonRow, ReceiptRow, ReconciliationRow, ScoreRow,
 };
 use portcullis_protocol::{
     frame::{Chain, Generation, Lane, Memory, Witness},
@@ -20,6 +20,8 @@ use portcullis_protocol::{
     time::Timestamp,
     verify::VerifiedRecord,
 };
+
+use super::channel::Note;
 
 /// A record in the form held.
 #[derive(Debug, Clone)]
@@ -129,6 +131,10 @@ pub struct State {
     pub scores: Table<String, ScoreRow>,
     /// Events, the oldest first.
     pub events: Arc<Vec<Event>>,
+    /// What comparing channels brought to light.
+    pub notes: Table<(NodeId, RecordId), Note>,
+    /// When channels were compared last.
+    pub reconciliations: Table<NodeId, ReconciliationRow>,
 }
 
 impl State {
@@ -157,6 +163,8 @@ impl State {
             consignments: Arc::default(),
             scores: Arc::default(),
             events: Arc::default(),
+            notes: Arc::default(),
+            reconciliations: Arc::default(),
         }
     }
 

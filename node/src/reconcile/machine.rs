@@ -1,0 +1,321 @@
+//! With whom to compare channels, and when: pure.
+//!
+//! A peer comes up at the first chance after a new generation on either side, a while after
+//! something was repaired, to see that it is well now, and once a day besides. One that does not
+//! answer is tried later and later. Nobody can make a node compare without end: a call counts once
+//! in a while.
+
+use std::collections::BTreeMap;
+
+use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
+
+/// How long a channel that was found well is left alone.
+pub const DAY_MS: i64 = 24 * 3_600_000;
+/// How long after a repair it is looked at again; doubled as long as there is something to repair.
+pub const AGAIN_MS: i64 = 60_000;
+/// The least time between two comparisons that were called for; doubled with each.
+pub const PAUSE_MS: i64 = 2_000;
+/// Peers that channels are compared with at the same time.
+pub const AT_ONCE: usize = 2;
+const FIRST_RETRY_MS: i64 = 1_000;
+const LONGEST_RETRY_MS: i64 = 15 * 60_000;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// These are the other nodes of the federation.
+    Peers(BTreeMap<NodeId, Last>),
+    /// This node started a new generation.
+    Anew,
+    /// The channel to this peer is to be compared.
+    Called(NodeId),
+    /// It was compared.
+    Compared {
+        /// The peer.
+        peer: NodeId,
+        /// What came of it.
+        end: End,
+    },
+    /// It could not be compared.
+    Failed(NodeId),
+    /// Time passed.
+    Tick,
+}
+
+/// When a channel was compared last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Last {
+    /// In the present generation; `None`: not yet.
+    pub at: Option<Timestamp>,
+    /// How much later than a day it is compared again.
+    pub spread_ms: i64,
+}
+
+/// What came of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Both sides agree.
+    Level,
+    /// Something was repaired.
+    Repaired,
+}
+
+#[derive(Debug, Clone)]
+struct Peer {
+    due: Timestamp,
+    spread_ms: i64,
+    running: bool,
+    /// A call came while it ran.
+    again: bool,
+    ended: Option<Timestamp>,
+    /// Whether the next comparison was called for, and how many before it were, in a row.
+    called: bool,
+    calls: u32,
+    failures: u32,
+    repairs: u32,
+}
+
+impl Peer {
+    fn new(last: Last, now: Timestamp) -> Self {
+        let due = last
+            .at
+            .map_or(now, |at| at.plus_millis(DAY_MS + last.spread_ms));
+        Self {
+            due,
+            spread_ms: last.spread_ms,
+            running: false,
+            again: false,
+            ended: None,
+            called: false,
+            calls: 0,
+            failures: 0,
+            repairs: 0,
+        }
+    }
+
+    fn call(&mut self, now: Timestamp) {
+        if self.running {
+            self.again = true;
+            return;
+        }
+        let pause = doubled(PAUSE_MS, self.calls, LONGEST_RETRY_MS);
+        let soonest = self.ended.map_or(now, |at| at.plus_millis(pause));
+        let at = now.max(soonest);
+        if at < self.due {
+            self.due = at;
+            self.called = true;
+        }
+    }
+
+    fn begin(&mut self) {
+        self.running = true;
+        self.calls = if std::mem::take(&mut self.called) {
+            self.calls.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
+    fn end(&mut self, wait_ms: i64, now: Timestamp) {
+        if !self.running {
+            return;
+        }
+        self.running = false;
+        self.ended = Some(now);
+        self.due = now.plus_millis(wait_ms);
+        if std::mem::take(&mut self.again) {
+            self.call(now);
+        }
+    }
+}
+
+/// Doubles `first` so many times, up to `most`.
+fn doubled(first: i64, times: u32, most: i64) -> i64 {
+    let factor = 1_i64.checked_shl(times.min(40)).unwrap_or(i64::MAX);
+    first.saturating_mul(factor).min(most)
+}
+
+/// Decides with whom to compare.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    peers: BTreeMap<NodeId, Peer>,
+}
+
+impl Machine {
+    /// Takes an event in, and gives the peers to compare with now.
+    pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<NodeId> {
+        match event {
+            Event::Peers(peers) => {
+                self.peers.retain(|peer, _| peers.contains_key(peer));
+                for (peer, last) in peers {
+                    let new = || Peer::new(last, now);
+                    self.peers.entry(peer).or_insert_with(new);
+                }
+            }
+            Event::Anew => self.peers.values_mut().for_each(|peer| peer.call(now)),
+            Event::Called(peer) => self.with(&peer, |peer| peer.call(now)),
+            Event::Compared { peer, end } => self.with(&peer, |peer| {
+                peer.failures = 0;
+                let wait = match end {
+                    End::Level => {
+                        peer.repairs = 0;
+                        DAY_MS + peer.spread_ms
+                    }
+                    End::Repaired => {
+                        let wait = doubled(AGAIN_MS, peer.repairs, DAY_MS);
+                        peer.repairs = peer.repairs.saturating_add(1);
+                        wait
+                    }
+                };
+                peer.end(wait, now);
+            }),
+            Event::Failed(peer) => self.with(&peer, |peer| {
+                let wait = doubled(FIRST_RETRY_MS, peer.failures, LONGEST_RETRY_MS);
+                peer.failures = peer.failures.saturating_add(1);
+                peer.end(wait, now);
+            }),
+            Event::Tick => {}
+        }
+        self.due(now)
+    }
+
+    /// When something is due without an event.
+    #[must_use]
+    pub fn wake_at(&self, now: Timestamp) -> Timestamp {
+        let latest = now.plus_millis(LONGEST_RETRY_MS);
+        let running = self.peers.values().filter(|peer| peer.running).count();
+        if running >= AT_ONCE {
+            return latest;
+        }
+        let waiting = self.peers.values().filter(|peer| !peer.running);
+        let first = waiting.map(|peer| peer.due).min();
+        first.map_or(latest, |due| due.min(latest))
+    }
+
+    fn with(&mut self, peer: &NodeId, change: impl FnOnce(&mut Peer)) {
+        if let Some(found) = self.peers.get_mut(peer) {
+            change(found);
+        }
+    }
+
+    fn due(&mut self, now: Timestamp) -> Vec<NodeId> {
+        let running = self.peers.values().filter(|peer| peer.running).count();
+        let mut due: Vec<_> = self
+            .peers
+            .iter_mut()
+            .filter(|(_, peer)| !peer.running && peer.due <= now)
+            .collect();
+        due.sort_by_key(|(_, peer)| peer.due);
+        due.into_iter()
+            .take(AT_ONCE.saturating_sub(running))
+            .map(|(id, peer)| {
+                peer.begin();
+                id.clone()
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_617_235_200_000);
+
+    fn node(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        START.plus_millis(millis)
+    }
+
+    fn peers(names: &[(&str, Option<Timestamp>)]) -> Event {
+        let last = |at| Last { at, spread_ms: 7 };
+        let peers = names.iter().map(|(name, at)| (node(name), last(*at)));
+        Event::Peers(peers.collect())
+    }
+
+    fn compared(peer: &str, end: End) -> Event {
+        let peer = node(peer);
+        Event::Compared { peer, end }
+    }
+
+    #[test]
+    fn a_peer_of_another_generation_is_compared_with_at_once_and_then_once_a_day() {
+        let mut machine = Machine::default();
+        let first = machine.handle(peers(&[("a", None), ("b", Some(START))]), START);
+        assert_eq!(first, [node("a")]);
+        assert_eq!(machine.handle(compared("a", End::Level), at(5)), []);
+        assert_eq!(machine.handle(Event::Tick, at(DAY_MS + 6)), []);
+        assert_eq!(machine.handle(Event::Tick, at(DAY_MS + 7)), [node("b")]);
+        assert_eq!(machine.handle(Event::Tick, at(DAY_MS + 11)), []);
+        assert_eq!(machine.handle(Event::Tick, at(DAY_MS + 12)), [node("a")]);
+    }
+
+    #[test]
+    fn after_a_repair_it_is_looked_at_again_soon_and_then_ever_later() {
+        let mut machine = Machine::default();
+        machine.handle(peers(&[("a", None)]), START);
+        let mut now = START;
+        let mut waits = Vec::new();
+        for _ in 0..14 {
+            machine.handle(compared("a", End::Repaired), now);
+            let since = now;
+            while machine.handle(Event::Tick, now).is_empty() {
+                now = machine.wake_at(now).max(now.plus_millis(1));
+            }
+            waits.push(now.millis_since(since));
+        }
+        assert_eq!(waits[..3], [60_000, 120_000, 240_000]);
+        assert_eq!(waits[13], DAY_MS);
+    }
+
+    #[test]
+    fn calls_without_end_do_not_make_it_compare_without_end() {
+        let mut machine = Machine::default();
+        machine.handle(peers(&[("a", None)]), START);
+        let mut count = 0;
+        for second in 0..60_i64 {
+            let now = at(second * 1_000);
+            for _ in 0..100 {
+                if !machine.handle(Event::Called(node("a")), now).is_empty() {
+                    count += 1;
+                }
+                machine.handle(compared("a", End::Level), now);
+            }
+        }
+        // After 2, 4, 8, 16 and 32 seconds more.
+        assert_eq!(count, 4);
+    }
+
+    #[test]
+    fn a_call_while_it_runs_is_not_forgotten() {
+        let mut machine = Machine::default();
+        machine.handle(peers(&[("a", None)]), START);
+        assert_eq!(machine.handle(Event::Anew, at(1)), []);
+        assert_eq!(machine.handle(compared("a", End::Level), at(2)), []);
+        assert_eq!(machine.handle(Event::Tick, at(2 + PAUSE_MS)), [node("a")]);
+    }
+
+    #[test]
+    fn a_dead_peer_is_tried_ever_later_and_keeps_no_other_waiting() {
+        let mut machine = Machine::default();
+        let all = [("a", None), ("b", None), ("c", None)];
+        let first = machine.handle(peers(&all), START);
+        assert_eq!(first.len(), AT_ONCE);
+        assert_eq!(machine.handle(Event::Failed(node("a")), at(1)), [node("c")]);
+        for peer in ["b", "c"] {
+            assert_eq!(machine.handle(compared(peer, End::Level), at(1)), []);
+        }
+        let (mut now, mut tries) = (at(1), 0);
+        while now < at(DAY_MS) {
+            for peer in machine.handle(Event::Tick, now) {
+                tries += 1;
+                assert_eq!(machine.handle(Event::Failed(peer), now), []);
+            }
+            now = machine.wake_at(now).max(now.plus_millis(1));
+        }
+        assert!((90..120).contains(&tries), "{tries}");
+    }
+}

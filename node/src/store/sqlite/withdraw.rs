@@ -1,0 +1,113 @@
+//! Withdrawing records: a tombstone stays, and the keys of their sections are destroyed.
+//!
+//! ```text
+//! commit      tombstone; the places to erase; what was to be sent or decided of it is not any more
+//! the next    the keys of each pack sealed again under a fresh key, zero where one is erased
+//! ```
+//!
+//! As with every key, destroying follows one commit behind what made it useless: a crash in between
+//! leaves keys without a use, and they are destroyed with the first commit after. The directory of
+//! a pack and the headers in it stay, as evidence; its other records open as before.
+
+use std::collections::BTreeMap;
+
+use portcullis_protocol::{record::RecordId, time::Timestamp};
+use rusqlite::OptionalExtension as _;
+
+use super::{
+    group::Group,
+    pack::{Directory, bound, pack_of, slot_of},
+    schema::keys_error,
+};
+use crate::store::StoreError;
+
+impl Group<'_> {
+    /// Withdraws a record, held or not; one that is withdrawn already stays as it was.
+    pub(super) fn withdraw(
+        &mut self,
+        id: &RecordId,
+        outcome: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let number = self.known(id)?;
+        if self.is_withdrawn(number)? {
+            return Ok(());
+        }
+        self.run(
+            "INSERT INTO tombstone (record, outcome, at) VALUES (?1, ?2, ?3)",
+            (number, outcome, at.as_millis()),
+        )?;
+        for place in self.places(number)? {
+            self.run("INSERT OR IGNORE INTO erasure (place) VALUES (?1)", [place])?;
+            self.erasing.push(place);
+        }
+        for key in self.rows(
+            "DELETE FROM held WHERE record = ?1 RETURNING key",
+            [number],
+            |row| row.get(0),
+        )? {
+            self.retire(key);
+        }
+        self.run("DELETE FROM exception WHERE record = ?1", [number])?;
+        self.run("DELETE FROM undelivered WHERE record = ?1", [number])?;
+        Ok(())
+    }
+
+    /// Destroys the keys of what was withdrawn with the commit before.
+    pub(super) fn erase(&mut self, places: &[i64]) -> Result<(), StoreError> {
+        let mut packs: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for place in places {
+            let slots = packs.entry(pack_of(*place)).or_default();
+            slots.push(slot_of(*place));
+        }
+        for (n, slots) in packs {
+            self.erase_in(n, &slots)?;
+        }
+        for place in places {
+            self.run("DELETE FROM erasure WHERE place = ?1", [place])?;
+        }
+        Ok(())
+    }
+
+    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<(), StoreError> {
+        let row = self.first("SELECT ids, directory FROM pack WHERE n = ?1", [n], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })?;
+        let kept = self
+            .keys()?
+            .query_row(
+                "SELECT wrapped, sealed FROM pack_key WHERE n = ?1",
+                [n],
+                |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)),
+            )
+            .optional()
+            .map_err(keys_error)?;
+        let (Some((ids, bytes)), Some((wrapped, sealed))) = (row, kept) else {
+            return Ok(());
+        };
+        let bound = bound(&ids, &bytes);
+        let Some(mut keys) = self.vault().open_keys(n, &bound, &wrapped, sealed) else {
+            tracing::error!(
+                pack = n,
+                "a damaged pack of records is not erased; it does not open"
+            );
+            return Ok(());
+        };
+        let directory = Directory::read(&bytes)?;
+        for slot in slots {
+            for number in directory.section_numbers(*slot) {
+                keys.erase(number);
+            }
+        }
+        let again = self
+            .vault()
+            .seal_keys(n, &bound, &keys, directory.section_count())?;
+        self.keys()?
+            .execute(
+                "INSERT OR REPLACE INTO pack_key (n, wrapped, sealed) VALUES (?1, ?2, ?3)",
+                (n, again.wrapped, again.bytes),
+            )
+            .map_err(keys_error)?;
+        Ok(())
+    }
+}

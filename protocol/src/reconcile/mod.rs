@@ -1,0 +1,201 @@
+//! Comparing what a sender has as confirmed with what a receiver answered, record by record where
+//! they differ and by digests where they do not.
+//!
+//! ```text
+//! channel     all records that one node delivered to another and that were admitted there
+//! entry       (record id, form): the union of the forms; no section: withdrawn
+//! bucket      entries whose ids begin with the same 12 bits; its digest is over them in order
+//! range       neighbouring buckets; its digest is over their counts and digests
+//! ```
+//!
+//! The sender asks and compares; the receiver answers from what it holds and keeps nothing of the
+//! question. So a divergence that neither side noticed (a lost file, a restored backup) costs a
+//! few questions to find, and nothing but one if there is none.
+//!
+//! Refuses more ranges, entries and bytes than a question or answer may have, before decoding.
+
+mod message;
+
+pub use message::{
+    Answer, Ask, MAX_ANSWER_BYTES, MAX_ASK_BYTES, MAX_ENTRIES, MAX_RANGES, MAX_WANTED,
+    MAX_WITHDRAWN, Page, Question, check_answer_size, check_ask_size,
+};
+
+use crate::{
+    digest::Digest,
+    record::{Form, RecordId},
+};
+
+/// How many buckets there are: 12 bits of an id.
+pub const BUCKETS: u16 = 4096;
+
+/// What a channel knows of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The record.
+    pub id: RecordId,
+    /// The sections that arrived; none if it was withdrawn.
+    pub form: Form,
+}
+
+impl Entry {
+    /// Whether the record was withdrawn.
+    #[must_use]
+    pub const fn is_withdrawn(&self) -> bool {
+        self.form.is_empty()
+    }
+}
+
+/// The bucket of a record.
+#[must_use]
+pub const fn bucket_of(id: &RecordId) -> u16 {
+    let [first, second, ..] = *id.as_bytes();
+    u16::from_be_bytes([first, second]) >> 4
+}
+
+/// Neighbouring buckets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buckets {
+    first: u16,
+    last: u16,
+}
+
+impl Buckets {
+    /// All of them.
+    pub const ALL: Self = Self {
+        first: 0,
+        last: BUCKETS - 1,
+    };
+
+    /// From one to another, both included; `None` if there are none such.
+    #[must_use]
+    pub const fn new(first: u16, last: u16) -> Option<Self> {
+        if first <= last && last < BUCKETS {
+            Some(Self { first, last })
+        } else {
+            None
+        }
+    }
+
+    /// The first.
+    #[must_use]
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The last.
+    #[must_use]
+    pub const fn last(self) -> u16 {
+        self.last
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn width(self) -> u16 {
+        self.last - self.first + 1
+    }
+
+    /// Whether a record is in one of them.
+    #[must_use]
+    pub const fn contains(self, id: &RecordId) -> bool {
+        let bucket = bucket_of(id);
+        self.first <= bucket && bucket <= self.last
+    }
+
+    /// So many parts of about one width; fewer if there are fewer buckets.
+    #[must_use]
+    pub fn parts(self, count: u16) -> Vec<Self> {
+        let step = self.width().div_ceil(count.max(1)).max(1);
+        (self.first..=self.last)
+            .step_by(usize::from(step))
+            .map(|first| Self {
+                first,
+                last: first.saturating_add(step - 1).min(self.last),
+            })
+            .collect()
+    }
+}
+
+/// How many entries a range has, and their digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RangeDigest {
+    /// How many.
+    pub count: u64,
+    /// Over all of them.
+    pub digest: Digest,
+}
+
+/// The counts and digests of a channel, bucket by bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary(Vec<RangeDigest>);
+
+impl Summary {
+    /// What a range comes to.
+    #[must_use]
+    pub fn of(&self, range: Buckets) -> RangeDigest {
+        let (first, last) = (usize::from(range.first), usize::from(range.last));
+        let buckets = self.0.get(first..=last).unwrap_or_default();
+        if let [one] = buckets {
+            return *one;
+        }
+        let mut bytes = Vec::with_capacity(buckets.len() * 40);
+        for bucket in buckets {
+            bytes.extend(bucket.count.to_be_bytes());
+            bytes.extend(bucket.digest.as_bytes());
+        }
+        RangeDigest {
+            count: buckets.iter().map(|bucket| bucket.count).sum(),
+            digest: Digest::labelled("portcullis channel range v1", &[&bytes]),
+        }
+    }
+}
+
+/// Makes a [`Summary`] of entries that come in the order of their ids.
+#[derive(Debug, Default)]
+pub struct Summarizing {
+    done: Vec<RangeDigest>,
+    count: u64,
+    bytes: Vec<u8>,
+}
+
+impl Summarizing {
+    /// Takes the next entry; its id is above the one before.
+    pub fn add(&mut self, entry: &Entry) {
+        while self.done.len() < usize::from(bucket_of(&entry.id)) {
+            self.close();
+        }
+        self.count += 1;
+        self.bytes.extend(entry.id.as_bytes());
+        self.bytes.extend(entry.form.bits().to_be_bytes());
+    }
+
+    fn close(&mut self) {
+        let digest = Digest::labelled("portcullis channel bucket v1", &[&self.bytes]);
+        self.done.push(RangeDigest {
+            count: self.count,
+            digest,
+        });
+        self.count = 0;
+        self.bytes.clear();
+    }
+
+    /// The summary, once all are taken.
+    #[must_use]
+    pub fn finish(mut self) -> Summary {
+        while self.done.len() < usize::from(BUCKETS) {
+            self.close();
+        }
+        Summary(self.done)
+    }
+}
+
+impl<'a> FromIterator<&'a Entry> for Summary {
+    /// Summarizes entries in the order of their ids.
+    fn from_iter<I: IntoIterator<Item = &'a Entry>>(entries: I) -> Self {
+        let mut summarizing = Summarizing::default();
+        for entry in entries {
+            summarizing.add(entry);
+        }
+        summarizing.finish()
+    }
+}

@@ -1,0 +1,243 @@
+//! What a channel knows, and what comparing channels found.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use portcullis_node::store::{
+    ChannelPage, ChannelSide, DecisionNote, DisclosureState, Event, LedgerEntry, ReconciliationRow,
+    Repair,
+};
+use portcullis_protocol::{
+    frame::{Answer, Lane, Outcome},
+    identifiers::NodeId,
+    reconcile::Entry,
+    record::{Form, RecordId},
+    time::Timestamp,
+    verify::VerifiedRecord,
+};
+
+use super::{
+    State,
+    dispatch::EXCEPTION_LIFE_MS,
+    state::{Exception, lane_of},
+};
+
+/// What comparing channels brought to light of a record and a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// The peer lost it, and it is sent again.
+    Owed,
+    /// The peer lost it for good.
+    Gone,
+    /// The peer says that it withdrew it.
+    Withdrawn,
+}
+
+impl State {
+    fn noted(&self, peer: &NodeId, record: &RecordId) -> Option<Note> {
+        self.notes.get(&(peer.clone(), *record)).copied()
+    }
+
+    fn set_note(&mut self, peer: &NodeId, record: RecordId, note: Option<Note>) {
+        let notes = Arc::make_mut(&mut self.notes);
+        match note {
+            Some(note) => drop(notes.insert((peer.clone(), record), note)),
+            None => drop(notes.remove(&(peer.clone(), record))),
+        }
+    }
+
+    /// What is known of the channel to or from a peer.
+    #[must_use]
+    pub fn channel(&self, peer: &NodeId, side: ChannelSide, page: &ChannelPage) -> Vec<Entry> {
+        let mut found: BTreeMap<RecordId, Form> = BTreeMap::new();
+        let mut add = |id: RecordId, form: Form| {
+            let known = found.entry(id).or_insert(Form::EMPTY);
+            *known = known.union(form);
+        };
+        match side {
+            ChannelSide::Sent => self.confirmed(peer, &mut add),
+            ChannelSide::Received => self.admitted(peer, &mut add),
+        }
+        for ((_, id), note) in self.notes.iter().filter(|((of, _), _)| of == peer) {
+            if *note == Note::Withdrawn {
+                add(*id, Form::EMPTY);
+            }
+        }
+        let withdrawn = |id: &RecordId| {
+            self.tombstones.contains(id) || self.noted(peer, id) == Some(Note::Withdrawn)
+        };
+        found
+            .into_iter()
+            .filter(|(id, _)| page.of.contains(id) && page.after.is_none_or(|after| *id > after))
+            .take(page.most)
+            .map(|(id, form)| Entry {
+                id,
+                form: if withdrawn(&id) { Form::EMPTY } else { form },
+            })
+            .collect()
+    }
+
+    fn confirmed(&self, peer: &NodeId, add: &mut dyn FnMut(RecordId, Form)) {
+        for ((id, _), lines) in self.ledger.iter().filter(|((_, to), _)| to == peer) {
+            let lost = matches!(self.noted(peer, id), Some(Note::Owed | Note::Gone));
+            for line in lines.iter().filter(|_| !lost) {
+                if let DisclosureState::Answered(outcome) = line.row.state
+                    && outcome.is_admitted()
+                {
+                    add(*id, line.row.form);
+                }
+            }
+        }
+    }
+
+    fn admitted(&self, peer: &NodeId, add: &mut dyn FnMut(RecordId, Form)) {
+        for ((id, from, form), row) in self.arrivals.iter() {
+            if from != peer {
+                continue;
+            }
+            let outcome = row.answer.outcome;
+            let held = outcome.is_admitted() && self.records.contains_key(id);
+            if held || (self.tombstones.contains(id) && outcome.is_final()) {
+                add(*id, *form);
+            }
+        }
+    }
+
+    pub(super) fn repair(&mut self, repair: Repair) {
+        let Repair {
+            peer,
+            at,
+            owed,
+            learned,
+            withdrawn,
+        } = repair;
+        for id in owed {
+            self.owe(&peer, id, at);
+        }
+        for entry in learned {
+            self.learn(&peer, entry, at);
+        }
+        for id in withdrawn {
+            self.set_note(&peer, id, Some(Note::Withdrawn));
+            for lane in Lane::ALL {
+                self.end_exception(&peer, *lane, id);
+            }
+        }
+    }
+
+    fn owe(&mut self, peer: &NodeId, id: RecordId, at: Timestamp) {
+        if self.tombstones.contains(&id) || self.noted(peer, &id).is_some() {
+            return;
+        }
+        let Some(kept) = self.records.get(&id) else {
+            return self.set_note(peer, id, Some(Note::Gone));
+        };
+        let lane = lane_of(kept.record.header().kind);
+        self.set_note(peer, id, Some(Note::Owed));
+        let exception = Exception {
+            next_attempt: at,
+            ends_at: at.plus_millis(EXCEPTION_LIFE_MS),
+            attempts: 0,
+        };
+        Arc::make_mut(&mut self.exceptions).insert((peer.clone(), lane, id), exception);
+    }
+
+    fn learn(&mut self, peer: &NodeId, entry: Entry, at: Timestamp) {
+        let Entry { id, form } = entry;
+        match self.noted(peer, &id) {
+            Some(Note::Withdrawn) => return,
+            Some(Note::Owed | Note::Gone) => self.set_note(peer, id, None),
+            None => {}
+        }
+        let told = self
+            .ledger(&id, peer)
+            .iter()
+            .any(|line| match line.row.state {
+                DisclosureState::Intended => form.is_within(line.row.form),
+                DisclosureState::Answered(outcome) => {
+                    outcome.is_admitted() && form.is_within(line.row.form)
+                }
+                DisclosureState::Denied => false,
+            });
+        if form.is_empty() || told {
+            return;
+        }
+        let said = LedgerEntry {
+            sequence: None,
+            record: id,
+            form,
+            withheld: 0,
+            note: DecisionNote {
+                policies: vec!["reconciled".to_owned()],
+                bundle: None,
+            },
+        };
+        self.decide(peer, at, said, DisclosureState::Answered(Outcome::Accepted));
+        for line in self.lines(peer, id) {
+            if line.row.form == form {
+                line.row.answered_at = Some(at);
+            }
+        }
+    }
+
+    /// What was owed again and is answered is so no more.
+    pub(super) fn pay(&mut self, peer: &NodeId, answers: &[Answer]) {
+        if self.notes.is_empty() {
+            return;
+        }
+        for answer in answers.iter().filter(|answer| answer.outcome.is_final()) {
+            if self.noted(peer, &answer.record) == Some(Note::Owed) {
+                let lost = (!answer.outcome.is_admitted()).then_some(Note::Gone);
+                self.set_note(peer, answer.record, lost);
+            }
+        }
+    }
+
+    /// What was owed again and is denied now stays lost.
+    pub(super) fn deny_owed(&mut self, peer: &NodeId, id: RecordId) {
+        if self.noted(peer, &id) == Some(Note::Owed) {
+            self.set_note(peer, id, Some(Note::Gone));
+        }
+    }
+
+    pub(super) fn reconciled(&mut self, row: ReconciliationRow) {
+        if !row.found.is_nothing() {
+            self.event(Event {
+                at: row.at,
+                kind: "reconciled".to_owned(),
+                peer: Some(row.peer.clone()),
+                detail: row.found.to_string(),
+            });
+        }
+        Arc::make_mut(&mut self.reconciliations).insert(row.peer.clone(), row);
+    }
+
+    pub(super) fn recover(&mut self, records: Vec<VerifiedRecord>, now: Timestamp) {
+        let new: BTreeSet<RecordId> = records
+            .iter()
+            .map(VerifiedRecord::id)
+            .filter(|id| !self.tombstones.contains(id) && !self.records.contains_key(id))
+            .collect();
+        for record in records {
+            if new.contains(&record.id()) {
+                self.insert(record, None, now);
+            }
+        }
+    }
+
+    /// Nothing of a record that was withdrawn is tried again.
+    pub(super) fn end_everywhere(&mut self, id: RecordId) {
+        Arc::make_mut(&mut self.exceptions).retain(|(_, _, of), _| *of != id);
+        Arc::make_mut(&mut self.undelivered).retain(|(_, _, of), _| *of != id);
+    }
+
+    /// How many records a peer lost that are being sent again.
+    #[must_use]
+    pub fn owed(&self, peer: &NodeId) -> u64 {
+        let owed = self.notes.iter();
+        owed.filter(|((of, _), note)| of == peer && **note == Note::Owed)
+            .count() as u64
+    }
+}
