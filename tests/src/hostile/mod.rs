@@ -15,6 +15,7 @@ pub mod caller;
 pub mod connections;
 pub mod forge;
 pub mod frames;
+pub mod gossip;
 pub mod http2;
 pub mod raw;
 pub mod receipts;
@@ -63,6 +64,7 @@ pub const LAYERS: &[(&str, &[Behaviour])] = &[
     ("frame", frames::BEHAVIOURS),
     ("record", records::BEHAVIOURS),
     ("receipt", receipts::BEHAVIOURS),
+    ("gossip", gossip::BEHAVIOURS),
 ];
 
 /// Tries everything on one layer. After each behaviour the node serves an honest peer and holds

@@ -54,6 +54,7 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
 ];
 
 type Said = Vec<Result<wire::Receipt, Status>>;
+type Compares = Box<dyn FnMut(&wire::TrustAsk) -> wire::TrustAnswer + Send>;
 type Answers = Box<dyn FnMut(wire::Frame, &Honest) -> Said + Send>;
 
 /// What the hostile receiver says at present.
@@ -63,6 +64,10 @@ struct State {
     first: Said,
     /// Streams opened and frames sent since it was told what to say.
     asked: usize,
+    /// What it says about trust, if anything.
+    compares: Option<Compares>,
+    /// Questions about trust since it was told what to say to them.
+    compared: usize,
 }
 
 /// How an honest receiver would answer with mallory's keys.
@@ -186,9 +191,18 @@ impl Exchange for Service {
 
     async fn compare(
         &self,
-        _: Request<wire::TrustAsk>,
+        request: Request<wire::TrustAsk>,
     ) -> Result<Response<wire::TrustAnswer>, Status> {
-        Err(Status::unavailable("nothing is compared"))
+        let nobody = || Status::unavailable("nothing is compared");
+        let caller = request.extensions().get::<Peer>().unwrap();
+        if caller.node.as_str() != "antwerp" {
+            return Err(nobody());
+        }
+        let mut state = self.state.lock().unwrap();
+        let says = state.compares.as_mut().ok_or_else(nobody)?;
+        let answer = says(request.get_ref());
+        state.compared += 1;
+        Ok(Response::new(answer))
     }
 
     async fn reconcile(
@@ -201,7 +215,7 @@ impl Exchange for Service {
 
 impl Receiver {
     /// Listens where the register says that mallory is.
-    async fn start(stage: &Stage) -> Self {
+    pub(super) async fn start(stage: &Stage) -> Self {
         let tcp = tokio::net::TcpListener::bind(stage.listens_at.listen)
             .await
             .unwrap();
@@ -220,6 +234,8 @@ impl Receiver {
             says: Box::new(|frame, honest| vec![Ok(honest.accept(&frame))]),
             first: Vec::new(),
             asked: 0,
+            compares: None,
+            compared: 0,
         }));
         let service = Service {
             state: Arc::clone(&state),
@@ -246,6 +262,21 @@ impl Receiver {
     fn set(&self, first: Said, says: impl FnMut(wire::Frame, &Honest) -> Said + Send + 'static) {
         let mut state = self.state.lock().unwrap();
         (state.first, state.says, state.asked) = (first, Box::new(says), 0);
+    }
+
+    /// Says this from now on when it is asked about trust.
+    pub(super) fn compare_with(
+        &self,
+        says: impl FnMut(&wire::TrustAsk) -> wire::TrustAnswer + Send + 'static,
+    ) {
+        let mut state = self.state.lock().unwrap();
+        state.compares = Some(Box::new(says));
+        state.compared = 0;
+    }
+
+    /// How often it was asked since.
+    pub(super) fn compared(&self) -> usize {
+        self.state.lock().unwrap().compared
     }
 
     fn asked(&self) -> usize {

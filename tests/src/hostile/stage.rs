@@ -17,7 +17,7 @@ use portcullis_protocol::{
     keys::{KeyUse, SigningKey},
     marking::{Marking, Purpose, Tlp},
     record::{Kind, RecordId},
-    register::{AuthorityKind, RegisteredKey},
+    register::{AuthorityKind, FreshnessKeys, RegisteredKey},
     seal::Draft,
     time::Timestamp,
     verify::VerifiedRecord,
@@ -100,6 +100,12 @@ pub fn retired_key() -> SigningKey {
     SigningKey::from_seed(KeyUse::Sealing, [91; 32])
 }
 
+/// The federation's one freshness key.
+#[must_use]
+pub fn online_key() -> SigningKey {
+    SigningKey::from_seed(KeyUse::Freshness, [92; 32])
+}
+
 impl Stage {
     /// Makes everybody and starts the target and its honest peer.
     pub async fn start() -> Self {
@@ -114,6 +120,10 @@ impl Stage {
                 }
             },
             |register| {
+                register.freshness = FreshnessKeys {
+                    threshold: 1,
+                    keys: vec![online_key().public()],
+                };
                 let mallory = register.authorities.get_mut(&"mallory".parse().unwrap());
                 let node = mallory.unwrap().nodes.first_mut().unwrap();
                 node.keys.push(RegisteredKey {

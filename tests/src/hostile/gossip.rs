@@ -1,0 +1,310 @@
+//! What a member tries with what it says about trust: it asks the target, and is asked by it.
+//!
+//! Whoever claims to know more is asked for it; the answers are the attack. After each the target
+//! goes by the register, the freshness and the suspensions that it had, and its honest peer is
+//! served as before.
+
+use portcullis_node::{exchange::rpc::exchange_client::ExchangeClient, store::Event};
+use portcullis_protocol::{
+    digest::Digest,
+    freshness::{Freshness, MAX_VALIDITY_MS, SignedFreshness},
+    gossip::MAX_EPOCHS,
+    keys::{KeyUse, SigningKey},
+    register::{Register, SignedRegister},
+    suspension::{Suspension, encode},
+    wire,
+};
+use prost::bytes::Bytes;
+
+use super::{
+    Behaviour,
+    caller::channel,
+    receipts::Receiver,
+    stage::{Stage, online_key},
+};
+use crate::{
+    behaviours,
+    federation::{FEDERATION, eventually, governance_key},
+};
+
+/// What is tried.
+pub const BEHAVIOURS: &[Behaviour] = behaviours![
+    hp_140_an_epoch_that_a_stranger_signed,
+    hp_141_an_epoch_that_is_skipped_or_old,
+    hp_142_a_fork_of_the_epoch_in_force,
+    hp_143_a_freshness_statement_that_does_not_hold,
+    hp_144_an_older_freshness_statement,
+    hp_145_a_forged_suspension_of_an_honest_member,
+    hp_146_more_epochs_than_an_answer_holds,
+    hp_147_a_member_that_always_claims_to_know_more,
+];
+
+/// What the target goes by: what no answer may move.
+fn trust(stage: &Stage) -> (u64, Digest, Option<i64>, Digest) {
+    let standing = stage.target.core.standing();
+    let freshness = standing.freshness_issued.map(|time| time.as_millis());
+    (
+        standing.epoch,
+        standing.register,
+        freshness,
+        standing.suspensions,
+    )
+}
+
+/// An answer of somebody who has what the asker has.
+fn level(ask: &wire::TrustAsk) -> wire::TrustAnswer {
+    wire::TrustAnswer {
+        epoch: ask.epoch,
+        register: ask.register.clone(),
+        ..wire::TrustAnswer::default()
+    }
+}
+
+/// Tells the target that mallory knows more, over a connection of its own.
+async fn claim(stage: &Stage) {
+    let own = stage.target.core.standing().to_wire();
+    let ask = wire::TrustAsk {
+        epoch: own.epoch + 5,
+        register: vec![7; 32].into(),
+        ..own
+    };
+    let line = channel(stage.connection(&stage.mallory).await).await;
+    ExchangeClient::new(line).compare(ask).await.unwrap();
+}
+
+async fn receiver(stage: &mut Stage) -> Receiver {
+    match stage.receiver.take() {
+        Some(receiver) => receiver,
+        None => Receiver::start(stage).await,
+    }
+}
+
+/// Says this to the target's questions until it asked; nothing may come of it but an event that
+/// begins so, if one is expected.
+async fn told(
+    stage: &mut Stage,
+    expected: Option<(&str, &str)>,
+    says: impl FnMut(&wire::TrustAsk) -> wire::TrustAnswer + Send + 'static,
+) {
+    let receiver = receiver(stage).await;
+    let core = std::sync::Arc::clone(&stage.target.core);
+    let noted = || -> Vec<Event> {
+        let events = core.store().events(u32::MAX).unwrap();
+        let fits = |event: &Event| {
+            expected.is_some_and(|(kind, rule)| {
+                event.kind == kind
+                    && event.detail.contains(rule)
+                    && event.peer == Some("mallory".parse().unwrap())
+            })
+        };
+        events.into_iter().filter(fits).collect()
+    };
+    let (had, before) = (noted().len(), trust(stage));
+    receiver.compare_with(says);
+    claim(stage).await;
+    eventually(&core, || receiver.compared() >= 1).await;
+    if expected.is_some() {
+        eventually(&core, || noted().len() > had).await;
+    }
+    // Once it answers well, it is asked again as anybody.
+    receiver.compare_with(level);
+    claim(stage).await;
+    eventually(&core, || receiver.compared() >= 1).await;
+    assert_eq!(trust(stage), before);
+    stage.receiver = Some(receiver);
+}
+
+/// An answer that claims the epoch after the asked one and brings these bytes for it.
+fn epochs(ask: &wire::TrustAsk, epochs: Vec<Bytes>) -> wire::TrustAnswer {
+    wire::TrustAnswer {
+        epoch: ask.epoch + 1,
+        register: vec![7; 32].into(),
+        epochs,
+        ..wire::TrustAnswer::default()
+    }
+}
+
+/// An epoch on top of the target's, without the honest peer, signed by this key.
+fn next(stage: &Stage, change: impl FnOnce(&mut Register), key: &SigningKey) -> Bytes {
+    let decider = stage.target.core.decider();
+    let present = decider.verified_register();
+    let mut register = present.register().clone();
+    register.epoch += 1;
+    register.previous = Some(present.digest());
+    register
+        .authorities
+        .remove(&"rotterdam".parse().unwrap())
+        .unwrap();
+    change(&mut register);
+    let mut signed = SignedRegister::unsigned(&register).unwrap();
+    signed.sign(key).unwrap();
+    signed.encode().into()
+}
+
+async fn hp_140_an_epoch_that_a_stranger_signed(stage: &mut Stage) {
+    let stranger = SigningKey::from_seed(KeyUse::Governance, [31; 32]);
+    let forged = next(stage, |_| (), &stranger);
+    told(stage, Some(("trust-refused", "RG-03")), move |ask| {
+        epochs(ask, vec![forged.clone()])
+    })
+    .await;
+    // Its own governance signs it, whom the epoch before does not know.
+    let usurped = next(
+        stage,
+        |register| register.governance = vec![stranger.public()],
+        &stranger,
+    );
+    told(stage, Some(("trust-refused", "RG-03")), move |ask| {
+        epochs(ask, vec![usurped.clone()])
+    })
+    .await;
+}
+
+/// Even what the governance signed counts in its place alone.
+async fn hp_141_an_epoch_that_is_skipped_or_old(stage: &mut Stage) {
+    let skipping = next(stage, |register| register.epoch += 1, &governance_key());
+    let old: Vec<Bytes> = stage
+        .target
+        .core
+        .store()
+        .registers()
+        .unwrap()
+        .iter()
+        .map(|epoch| epoch.encode().into())
+        .collect();
+    for brought in [vec![skipping], old] {
+        told(stage, Some(("trust-refused", "RG-04")), move |ask| {
+            epochs(ask, brought.clone())
+        })
+        .await;
+    }
+}
+
+async fn hp_142_a_fork_of_the_epoch_in_force(stage: &mut Stage) {
+    told(stage, Some(("register-fork", "RG-05")), |ask| {
+        wire::TrustAnswer {
+            register: vec![9; 32].into(),
+            ..level(ask)
+        }
+    })
+    .await;
+    let other = Digest::labelled("another epoch", &[]);
+    let forked = next(
+        stage,
+        |register| register.previous = Some(other),
+        &governance_key(),
+    );
+    told(stage, Some(("trust-refused", "RG-05")), move |ask| {
+        epochs(ask, vec![forked.clone()])
+    })
+    .await;
+}
+
+fn freshness(stage: &Stage, change: impl FnOnce(&mut Freshness), key: &SigningKey) -> Bytes {
+    let decider = stage.target.core.decider();
+    let mut freshness = Freshness::of(decider.verified_register(), stage.now());
+    change(&mut freshness);
+    let mut signed = SignedFreshness::unsigned(&freshness);
+    signed.sign(key).unwrap();
+    signed.encode().into()
+}
+
+fn brings_freshness(ask: &wire::TrustAsk, freshness: &Bytes) -> wire::TrustAnswer {
+    wire::TrustAnswer {
+        freshness: freshness.clone(),
+        ..level(ask)
+    }
+}
+
+async fn hp_143_a_freshness_statement_that_does_not_hold(stage: &mut Stage) {
+    let stranger = SigningKey::from_seed(KeyUse::Freshness, [32; 32]);
+    let unsigned = freshness(stage, |_| (), &stranger);
+    let longer = |freshness: &mut Freshness| {
+        freshness.valid_until = freshness.valid_until.plus_millis(MAX_VALIDITY_MS);
+    };
+    let long = freshness(stage, longer, &online_key());
+    let elsewhere = freshness(
+        stage,
+        |freshness| freshness.register = Digest::labelled("another epoch", &[]),
+        &online_key(),
+    );
+    for (statement, rule) in [(unsigned, "FR-03"), (elsewhere, "FR-04"), (long, "FR-05")] {
+        told(stage, Some(("trust-refused", rule)), move |ask| {
+            brings_freshness(ask, &statement)
+        })
+        .await;
+    }
+}
+
+/// What was true once moves no end back.
+async fn hp_144_an_older_freshness_statement(stage: &mut Stage) {
+    let older = freshness(
+        stage,
+        |freshness| {
+            freshness.issued_at = freshness.issued_at.plus_millis(-3_600_000);
+            freshness.valid_until = freshness.valid_until.plus_millis(-3_600_000);
+        },
+        &online_key(),
+    );
+    let newer = freshness(stage, |_| (), &online_key());
+    let core = &stage.target.core;
+    assert!(core.offer_freshness(&newer).await.unwrap());
+    let until = core.gates().stage.until();
+    told(stage, None, move |ask| brings_freshness(ask, &older)).await;
+    assert_eq!(stage.target.core.gates().stage.until(), until);
+}
+
+async fn hp_145_a_forged_suspension_of_an_honest_member(stage: &mut Stage) {
+    let suspension = Suspension {
+        federation: FEDERATION.parse().unwrap(),
+        authority: "rotterdam".parse().unwrap(),
+        epoch: stage.target.core.decider().register().epoch,
+        from: stage.now(),
+        until: stage.now().plus_millis(3_600_000),
+        reason: "mallory says so".to_owned(),
+    };
+    let stranger = SigningKey::from_seed(KeyUse::Governance, [33; 32]);
+    let by_stranger: Bytes = encode(&suspension.sign(&stranger).unwrap()).into();
+    let too_long = Suspension {
+        until: suspension.from.plus_millis(73 * 3_600_000),
+        ..suspension
+    };
+    let too_long: Bytes = encode(&too_long.sign(&governance_key()).unwrap()).into();
+    for (statement, rule) in [(by_stranger, "SU-03"), (too_long, "SU-04")] {
+        told(stage, Some(("trust-refused", rule)), move |ask| {
+            wire::TrustAnswer {
+                suspensions: vec![statement.clone()],
+                ..level(ask)
+            }
+        })
+        .await;
+        assert!(stage.target.core.gates().suspended.is_empty());
+    }
+}
+
+/// Counted before anything is decoded.
+async fn hp_146_more_epochs_than_an_answer_holds(stage: &mut Stage) {
+    told(stage, None, |ask| {
+        epochs(ask, vec![Bytes::from_static(b"epoch"); MAX_EPOCHS + 1])
+    })
+    .await;
+    told(stage, Some(("trust-refused", "RG-01")), |ask| {
+        epochs(ask, vec![Bytes::from_static(b"epoch"); MAX_EPOCHS])
+    })
+    .await;
+}
+
+/// It is asked later and later, however often it claims.
+async fn hp_147_a_member_that_always_claims_to_know_more(stage: &mut Stage) {
+    const CLAIMS: usize = 40;
+    let receiver = receiver(stage).await;
+    receiver.compare_with(|ask| epochs(ask, Vec::new()));
+    let core = std::sync::Arc::clone(&stage.target.core);
+    for _ in 0..CLAIMS {
+        claim(stage).await;
+    }
+    eventually(&core, || receiver.compared() >= 1).await;
+    let asked = receiver.compared();
+    assert!(asked < CLAIMS / 4, "asked {asked} times");
+    stage.receiver = Some(receiver);
+}
