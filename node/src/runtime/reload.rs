@@ -171,7 +171,10 @@ impl Reloader {
         };
         let (home, register) = (self.home.clone(), newest.register().clone());
         let trust = apart(move || peer_trust(&home, &register)).await?;
-        self.find_keys(newest.register()).await?;
+        if let Err(error) = self.find_keys(newest.register()).await {
+            // Whom to trust does not wait for keys: the node goes on with those that it has.
+            tracing::error!(%error, "the keys that the new epoch lists cannot be opened; see to them, then reload");
+        }
         self.commit(kept, newest.register()).await?;
         let epoch = newest.register().epoch;
         let engine = self.core.decider().shared_engine();

@@ -514,3 +514,38 @@ async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
     rotterdam.stop().await;
     antwerp.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_is_in_force_although_the_key_that_it_lists_cannot_be_opened() {
+    let mut federation = Federation::new(&MEMBERS[..2]);
+    let nodes = federation.start().await;
+    let node = |name: &str| &nodes[&name.parse().unwrap()];
+    let (rotterdam, antwerp) = (node("rotterdam"), node("antwerp"));
+    let config = Config::load(&rotterdam.home.config()).unwrap();
+    let listed = federation.register.node(&config.node).unwrap().1.clone();
+    let mut keyring = Keyring::load(&rotterdam.home, &config.key).unwrap();
+    keyring
+        .rotate(&rotterdam.home, &config.key, Rotatable::Hop, &listed)
+        .unwrap();
+    let now = rotterdam.core.now();
+    let request =
+        membership::request_new_keys(&config, &keyring, &federation.register, now).unwrap();
+    let old = rotterdam.core.hop_key().id();
+    let passphrase = federation.folder().join("rotterdam.passphrase");
+    let away = federation.folder().join("away");
+    std::fs::rename(&passphrase, &away).unwrap();
+    federation.admit_change("antwerp", &request, 3_600_000);
+    antwerp.reloader.take_up().await.unwrap();
+    all_have(&nodes, &["rotterdam"], 3).await;
+    // The key of before counts for an hour more, so that nothing stands still.
+    assert_eq!(rotterdam.core.hop_key().id(), old);
+    let id = rotterdam.core.publish(vec![alert()]).await.unwrap()[0];
+    eventually(&rotterdam.core, || {
+        delivered(&rotterdam.core, &id, "antwerp")
+    })
+    .await;
+    std::fs::rename(&away, &passphrase).unwrap();
+    rotterdam.reloader.reload().await.unwrap();
+    assert_ne!(rotterdam.core.hop_key().id(), old);
+    stop(nodes.into_values()).await;
+}
