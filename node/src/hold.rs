@@ -292,7 +292,9 @@ mod tests {
         let found = ruling.decisions.values().flatten().next();
         let rule = found.map(|item| match &item.judgement {
             Judgement::Refuse { rule, .. } => *rule,
-            other => panic!("{other:?}"),
+            other @ (Judgement::Admit { .. }
+            | Judgement::RefuseForNow { .. }
+            | Judgement::Hold { .. }) => panic!("{other:?}"),
         });
         assert_eq!(rule, expected);
     }

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub connections: ExchangeCounters,
     /// Frames refused whole.
     pub frames_refused: Counter,
+    /// Items that failed verification and were set apart.
+    pub items_quarantined: Counter,
     ends: Family<EndLabel, Gauge>,
     /// Records found lost or unknown at one end of a channel, and put right.
     repairs: Counter,
@@ -56,6 +58,11 @@ impl Metrics {
             "portcullis_records_reconciled",
             "Records that one end of a channel had lost or did not know of, put right",
             self.repairs.clone(),
+        );
+        registry.register(
+            "portcullis_items_quarantined",
+            "Items of peers that failed verification and were set apart",
+            self.items_quarantined.clone(),
         );
         registry.register(
             "portcullis_items_answered",

@@ -1,16 +1,25 @@
-//! What is set apart: records that were first seen since their key is compromised (EX-21).
+//! What is set apart: records that were first seen since their key is compromised (EX-21), and
+//! items that failed verification when they came.
 //!
-//! Nothing marks them in the store. Whoever reads a record verifies it again, so that from the
-//! moment the register says so they are not shown, not passed on and not scored; this lists them.
+//! Nothing marks such a record in the store. Whoever reads a record verifies it again, so that from
+//! the moment the register says so it is not shown, not passed on and not scored; this lists them.
+//! A bad item is no record: it is refused, and kept as it came, bounded, for whoever looks into it.
 
 use std::collections::BTreeSet;
 
-use portcullis_protocol::{keys::KeyId, rules::Rule};
+use portcullis_protocol::{
+    frame::ReceivedFrame, identifiers::NodeId, keys::KeyId, rules::Rule, seal::SealedRecord,
+    time::Timestamp,
+};
 
 use crate::{
     core::Core,
-    store::{HeldRecord, StoreError},
+    decide::Decider,
+    store::{BadItem, HeldRecord, Intake, Judgement, StoreError},
 };
+
+/// Items of one frame that are kept: enough to see what is wrong with it.
+const MOST_OF_FRAME: usize = 64;
 
 /// A record that is set apart.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,4 +66,44 @@ pub fn list(core: &Core, limit: usize) -> Result<Vec<SetApart>, StoreError> {
         }
     }
     Ok(apart)
+}
+
+/// The items of a frame that failed verification, the first of them.
+#[must_use]
+pub fn bad_items(
+    decider: &Decider,
+    peer: &NodeId,
+    frame: &ReceivedFrame,
+    intake: &Intake,
+) -> Vec<BadItem> {
+    let judged = intake.items.iter().zip(&frame.records);
+    let bad = judged.filter_map(|(item, sealed)| match item.judgement {
+        Judgement::Refuse { rule, .. } if is_bad(rule) => Some((rule, sealed)),
+        Judgement::Refuse { .. }
+        | Judgement::Admit { .. }
+        | Judgement::RefuseForNow { .. }
+        | Judgement::Hold { .. } => None,
+    });
+    bad.take(MOST_OF_FRAME)
+        .map(|(rule, sealed)| BadItem {
+            peer: peer.clone(),
+            sealed: sealed.clone(),
+            rule,
+            detail: how(decider, sealed, rule, intake.now),
+            at: intake.now,
+        })
+        .collect()
+}
+
+/// Whether what breaks this rule was changed on the way, or forged.
+fn is_bad(rule: Rule) -> bool {
+    rule.id().starts_with("RE-") || [Rule::BatchSignature, Rule::KeyCompromised].contains(&rule)
+}
+
+/// How the rule is broken, as verification says.
+fn how(decider: &Decider, sealed: &SealedRecord, rule: Rule, now: Timestamp) -> String {
+    match decider.verify_arriving(sealed, now) {
+        Err(refusal) if refusal.rule == rule => refusal.detail,
+        Ok(_) | Err(_) => String::new(),
+    }
 }

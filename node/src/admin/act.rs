@@ -94,6 +94,8 @@ named! {
         Backfill = "backfill",
         /// Say that the clock, which was set, is right.
         ConfirmClock = "confirm-clock",
+        /// Destroy items that failed verification.
+        QuarantineDrop = "quarantine-drop",
     }
 }
 
@@ -128,7 +130,7 @@ impl Action {
             | Self::PeerBlock
             | Self::PeerUnblock
             | Self::ConfirmClock => &[Role::Administrator],
-            Self::ReleaseStop | Self::ReleaseResume => {
+            Self::ReleaseStop | Self::ReleaseResume | Self::QuarantineDrop => {
                 &[Role::Administrator, Role::Supervisor, Role::DataProtection]
             }
             Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
@@ -470,7 +472,11 @@ mod tests {
                     Action::PeerUnblock,
                     Action::ConfirmClock,
                 ];
-                let stops = [Action::ReleaseStop, Action::ReleaseResume];
+                let stops = [
+                    Action::ReleaseStop,
+                    Action::ReleaseResume,
+                    Action::QuarantineDrop,
+                ];
                 let decides = [Action::HoldRelease, Action::HoldDrop, Action::Backfill];
                 let expected = if runs_the_node.contains(&action) {
                     role == Role::Administrator

@@ -116,7 +116,10 @@ impl From<StoreError> for Problem {
         }
         if matches!(
             error,
-            StoreError::Enrolled(_) | StoreError::NotOwed | StoreError::Crowded(_)
+            StoreError::Enrolled(_)
+                | StoreError::NotOwed
+                | StoreError::NotThere
+                | StoreError::Crowded(_)
         ) {
             return Self::new(ProblemKind::Invalid, message);
         }

@@ -172,6 +172,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/records", post(records::list))
         .route("/v1/records/{prefix}", get(records::show))
         .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/items", get(quarantine::items))
+        .route("/v1/quarantine/items/{number}", get(quarantine::item))
         .route("/v1/held", get(hold::list))
         .route("/v1/held/{prefix}", get(hold::show))
         .route("/v1/dispatch/status", get(dispatch::status))

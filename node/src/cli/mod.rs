@@ -42,6 +42,7 @@ mod person_enrol;
 mod policy;
 mod profile;
 mod publish;
+mod quarantine;
 mod reload;
 mod run;
 mod score;
@@ -143,6 +144,9 @@ enum Command {
     /// See what is sent, what was given up, and send older records
     #[command(subcommand, arg_required_else_help = true)]
     Dispatch(DispatchCommand),
+    /// See what failed verification, and destroy it
+    #[command(subcommand, arg_required_else_help = true)]
+    Quarantine(QuarantineCommand),
     Status(status::Status),
     List(list::List),
     Show(show::Show),
@@ -248,6 +252,13 @@ enum DispatchCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum QuarantineCommand {
+    List(quarantine::QuarantineList),
+    Show(quarantine::QuarantineShow),
+    Drop(quarantine::QuarantineDrop),
+}
+
+#[derive(Debug, Subcommand)]
 enum PersonCommand {
     Key(person_enrol::PersonKey),
     Enrol(person_enrol::PersonEnrol),
@@ -278,6 +289,9 @@ impl Command {
             Self::Hold(HoldCommand::Show(command)) => command.run(session),
             Self::Hold(HoldCommand::Release(command)) => command.run(session),
             Self::Hold(HoldCommand::Drop(command)) => command.run(session),
+            Self::Quarantine(QuarantineCommand::List(command)) => command.run(session),
+            Self::Quarantine(QuarantineCommand::Show(command)) => command.run(session),
+            Self::Quarantine(QuarantineCommand::Drop(command)) => command.run(session),
             Self::Dispatch(DispatchCommand::Status(command)) => command.run(session),
             Self::Dispatch(DispatchCommand::Undelivered(command)) => command.run(session),
             Self::Dispatch(DispatchCommand::Retry(command)) => command.run(session),

@@ -75,6 +75,17 @@ impl View for StatusView {
             ("software", self.software.clone()),
             ("channels", self.channels()),
         ])?;
+        if self.held > 0 {
+            let waiting = format!("{} for a person: `portcullis hold list`", self.held);
+            page.pairs(&[("waits", waiting)])?;
+        }
+        if self.quarantined > 0 {
+            let apart = format!(
+                "{} items failed verification: `portcullis quarantine list`",
+                self.quarantined
+            );
+            page.pairs(&[("set apart", apart)])?;
+        }
         let ending: Vec<_> = self.ends.iter().filter(|one| one.is_warned_of()).collect();
         if !ending.is_empty() {
             page.heading("Ends soon")?;

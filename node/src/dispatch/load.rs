@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::{
         decide::Decider,
-        store::{NewGeneration, SqliteStore, StoreKey, Write},
+        store::{Backfill, Intend, NewGeneration, SqliteStore, StoreKey, Write},
         testbed::{self, NOW},
     };
 
@@ -227,8 +227,8 @@ mod tests {
         assert_eq!(frame.frame().items().len(), 2);
     }
 
-    #[test]
-    fn records_that_fill_a_frame_leave_the_rest_to_the_next() {
+    /// A record of which a frame takes two.
+    fn large() -> Sealing {
         let mut large = testbed::indicator();
         large.sections.push(DraftSection {
             body: Body::Attachments(vec![Attachment {
@@ -238,10 +238,66 @@ mod tests {
             }]),
             stricter: None,
         });
-        let office = Office::new(several(5, &large));
+        large
+    }
+
+    #[test]
+    fn records_that_fill_a_frame_leave_the_rest_to_the_next() {
+        let office = Office::new(several(5, &large()));
         let plan = office.plan(None);
         assert_eq!(plan.frame.unwrap().frame().items().len(), 2);
         assert_eq!(plan.settles, Some(office.place(2)));
+    }
+
+    #[test]
+    fn older_records_come_behind_all_that_is_new_and_slice_by_slice() {
+        let office = Office::new(several(5, &large()));
+        let meet = Write::Meet(vec![office.peer.clone()]);
+        office.store.commit(vec![meet]).unwrap();
+        assert!(office.plan(None).is_empty(), "a new peer begins at the end");
+        let backfill = Write::Backfill(Backfill {
+            peer: office.peer.clone(),
+            since: NOW,
+            until: NOW.plus_millis(1),
+            now: NOW,
+        });
+        office.store.commit(vec![backfill]).unwrap();
+        let plan = office.plan(None);
+        let frame = plan.frame.as_ref().unwrap().frame();
+        let filled = plan.filled.unwrap();
+        assert_eq!(frame.items().len() as u64, filled.sent);
+        assert_eq!((filled.sent, filled.ended), (2, false));
+        assert_eq!(
+            (plan.passes, plan.settles),
+            (None, None),
+            "the cursor stays"
+        );
+        assert_eq!(
+            filled.next,
+            office.place(u32::try_from(filled.sent).unwrap())
+        );
+        // As the receipt of that frame would: the next slice goes on behind it.
+        let moves = |filled| {
+            let intend = Write::Intend(Intend {
+                peer: office.peer.clone(),
+                lane: Lane::Bulk,
+                now: NOW,
+                generation: plan.footing.generation,
+                first_sequence: None,
+                entries: Vec::new(),
+                cursor: None,
+                filled: Some(filled),
+            });
+            office.store.commit(vec![intend]).unwrap();
+        };
+        moves(filled);
+        let mut sent = filled.sent;
+        while let Some(filled) = office.plan(None).filled {
+            sent += filled.sent;
+            moves(filled);
+        }
+        assert_eq!(sent, 5);
+        assert!(office.plan(None).is_empty());
     }
 
     #[test]

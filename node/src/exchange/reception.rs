@@ -40,7 +40,11 @@ use crate::{
     decide::Decider,
     dispatch::machine::WINDOW,
     intake::Judge,
-    store::{Intake, Judgement, StoreError, Write, Written, writer::Pending},
+    quarantine,
+    store::{
+        BadItem, Intake, Judgement, StoreError, Write, Written,
+        writer::{Pending, Priority},
+    },
     work::Running,
 };
 
@@ -81,6 +85,7 @@ struct Refused {
 struct Items {
     frame: ReceivedFrame,
     intake: Intake,
+    bad: Vec<BadItem>,
     turn: Turn,
 }
 
@@ -95,6 +100,7 @@ struct Committing {
     frame: ReceivedFrame,
     turn: Turn,
     admitted: Vec<Admitted>,
+    bad: Vec<BadItem>,
     pending: Result<Pending, StoreError>,
 }
 
@@ -198,6 +204,7 @@ impl Reception {
         let Items {
             frame,
             intake,
+            bad,
             turn,
         } = items;
         let (lane, admitted) = (frame.head.lane, admitted(&intake));
@@ -206,6 +213,7 @@ impl Reception {
             frame,
             turn,
             admitted,
+            bad,
             pending: self.core.writer().submit(lane.into(), writes).await,
         }))
     }
@@ -243,6 +251,7 @@ impl Reception {
             frame,
             turn,
             admitted,
+            bad,
             pending,
         } = committing;
         let written = match pending {
@@ -262,11 +271,30 @@ impl Reception {
             }
         };
         self.core.received(&self.peer, &answers, admitted);
+        self.set_apart(bad).await;
         let refused = answers.iter().filter(|one| is_refused(one)).count();
         if let Some(event) = self.conduct.records_refused(&self.peer, refused, turn.now) {
             self.core.note(event).await;
         }
         turn.answer(frame, answers).await
+    }
+
+    /// Keeps what failed verification. Its refusal stands without it, so that nobody waits.
+    async fn set_apart(&self, bad: Vec<BadItem>) {
+        if bad.is_empty() {
+            return;
+        }
+        let count = bad.len() as u64;
+        match self
+            .core
+            .commit(Priority::Bulk, vec![Write::Quarantine(bad)])
+            .await
+        {
+            Ok(_) => {
+                self.core.metrics().items_quarantined.inc_by(count);
+            }
+            Err(error) => tracing::error!(%error, "bad items were not set apart"),
+        }
     }
 
     async fn tell_refused(&self, rule: Rule, detail: &str) {
@@ -384,9 +412,11 @@ impl Turn {
             now: self.now,
         }
         .judge(&frame);
+        let bad = quarantine::bad_items(&self.decider, &stream.peer, &frame, &intake);
         Ok(Judged::Items(Box::new(Items {
             frame,
             intake,
+            bad,
             turn: self,
         })))
     }

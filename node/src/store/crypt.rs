@@ -43,6 +43,8 @@ pub(super) enum Place<'a> {
     Section(&'a RecordId, u8),
     /// An item that waits for a person.
     Held(&'a RecordId, Form, &'a NodeId),
+    /// An item that failed verification.
+    BadItem(&'a RecordId, &'a NodeId),
     /// A consignment, by its reference.
     Consignment(&'a str),
     /// A score, by its consignment's reference.
@@ -59,6 +61,9 @@ impl Place<'_> {
             Self::Held(id, form, peer) => {
                 let form = form.bits().to_be_bytes();
                 labelled("held", &[id.as_bytes(), &form, peer.as_str().as_bytes()])
+            }
+            Self::BadItem(id, peer) => {
+                labelled("bad item", &[id.as_bytes(), peer.as_str().as_bytes()])
             }
             Self::Consignment(reference) => labelled("consignment", &[reference.as_bytes()]),
             Self::Score(reference) => labelled("score", &[reference.as_bytes()]),

@@ -60,6 +60,9 @@ pub enum StoreError {
         "nothing of this record waits for that peer, and nothing was given up; `portcullis dispatch undelivered` lists what was"
     )]
     NotOwed,
+    /// Nothing of what was named is there.
+    #[error("nothing of what was named is there any more; list it again")]
+    NotThere,
     /// As many of something as may be are there.
     #[error("{0}; wait until one has ended")]
     Crowded(&'static str),
@@ -89,6 +92,7 @@ impl StoreError {
             | Self::Enrolled(_)
             | Self::Epoch { .. }
             | Self::NotOwed
+            | Self::NotThere
             | Self::Crowded(_)
             | Self::Fault(_)
             | Self::Stopped => false,

@@ -27,18 +27,18 @@ pub use error::StoreError;
 pub use facts::{Fact, FactKind, FactRow};
 pub use key::StoreKey;
 pub use rows::{
-    ArrivalRow, BackfillRow, ChannelPage, ChannelSide, ConsignmentRow, DisclosureRow,
-    DisclosureState, DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS, HeldItem,
-    HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
-    ScoreRow, Span, Stage, UndeliveredRow,
+    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS,
+    HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter,
+    Relay, ScoreRow, Span, Stage, UndeliveredRow,
 };
 pub use sqlite::{
     Contents, Copied, KEYS_FILE, MAIN_FILE, PositionRow, Snapshot, SqliteStore, examine, look,
     mark_restored,
 };
 pub use write::{
-    Act, Backfill, BackfillMove, DecisionNote, Event, HeldDecision, Intake, IntakeItem, Intend,
-    Judgement, LedgerEntry, NewGeneration, Part, Repair, Retry, Settle, Write, Written,
+    Act, Backfill, BackfillMove, BadItem, DecisionNote, Event, HeldDecision, Intake, IntakeItem,
+    Intend, Judgement, LedgerEntry, NewGeneration, Part, Repair, Retry, Settle, Write, Written,
 };
 
 use portcullis_protocol::{
@@ -48,6 +48,7 @@ use portcullis_protocol::{
     reconcile::Entry,
     record::RecordId,
     register::SignedRegister,
+    seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
 };
@@ -234,6 +235,27 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError>;
+
+    /// Items that failed verification, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn bad_items(&self) -> Result<Vec<BadItemRow>, StoreError>;
+
+    /// An item that failed verification, as it came.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn bad_item(&self, n: i64) -> Result<Option<SealedRecord>, StoreError>;
+
+    /// How much is kept beside the records.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn aside(&self) -> Result<Aside, StoreError>;
 
     /// When the next item that waits for a person waits no longer.
     ///

@@ -100,6 +100,34 @@ pub struct UndeliveredRow {
     pub ended_at: Timestamp,
 }
 
+/// An item that failed verification, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadItemRow {
+    /// Its number here.
+    pub n: i64,
+    /// Who delivered it.
+    pub peer: NodeId,
+    /// The id of the record that it says it is.
+    pub record: RecordId,
+    /// The id of the rule that it broke.
+    pub rule: String,
+    /// How, without secrets.
+    pub detail: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// What is kept beside the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aside {
+    /// Items that wait for a person.
+    pub held: u64,
+    /// Items that failed verification.
+    pub quarantined: u64,
+}
+
 /// What of a peer and lane waits for another try, of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExceptionRow {

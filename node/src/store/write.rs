@@ -8,6 +8,7 @@ use portcullis_protocol::{
     record::{Form, RecordId},
     register::SignedRegister,
     rules::Rule,
+    seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
     verify::VerifiedRecord,
@@ -60,6 +61,10 @@ pub enum Write {
     Backfill(Backfill),
     /// A record that is tried again at once.
     Retry(Retry),
+    /// Items that failed verification, set apart.
+    Quarantine(Vec<BadItem>),
+    /// Items of the quarantine, by number, to be destroyed.
+    DropBad(Vec<i64>),
     /// What became of items that were held.
     Decide(HeldDecision),
     /// A peer has decided on what it held: that is asked for again at once.
@@ -119,6 +124,21 @@ pub struct Act {
     pub concerns: String,
     /// The enrolment it makes, if it is one.
     pub enrols: Option<PersonRow>,
+}
+
+/// An item that failed verification.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BadItem {
+    /// Who delivered it.
+    pub peer: NodeId,
+    /// It as it came.
+    pub sealed: SealedRecord,
+    /// The rule that it broke.
+    pub rule: Rule,
+    /// How, without secrets.
+    pub detail: String,
+    /// When it came.
+    pub at: Timestamp,
 }
 
 /// Older records that a peer is owed: what came at or after `since` and before `until`, as far as

@@ -591,6 +591,8 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::Act(_)
         | Write::Event(_)
         | Write::StartGeneration(_)
+        | Write::Quarantine(_)
+        | Write::DropBad(_)
         | Write::Meet(_)
         | Write::Backfill(_)
         | Write::Retry(_)

@@ -292,6 +292,8 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::Event(_)
         | Write::Fact(_)
         | Write::StartGeneration(_)
+        | Write::Quarantine(_)
+        | Write::DropBad(_)
         | Write::Meet(_)
         | Write::Backfill(_)
         | Write::Retry(_)

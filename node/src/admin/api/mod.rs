@@ -11,6 +11,7 @@ pub mod hold;
 pub mod marking;
 pub mod notice;
 pub mod preview;
+pub mod quarantine;
 pub mod record;
 pub mod register;
 pub mod status;

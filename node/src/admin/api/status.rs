@@ -55,6 +55,12 @@ pub struct StatusView {
     pub log_end: u64,
     /// How many persons are enrolled.
     pub persons: usize,
+    /// How many items wait for a person.
+    #[serde(default)]
+    pub held: u64,
+    /// How many items that failed verification are set apart.
+    #[serde(default)]
+    pub quarantined: u64,
 }
 
 /// Something that keeps the node from its work.

@@ -19,7 +19,7 @@ use portcullis_protocol::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{apart, dispatch::OwedAct, gates::GateAct, hold::HoldAct};
+use super::{apart, dispatch::OwedAct, gates::GateAct, hold::HoldAct, quarantine::DropAct};
 use crate::{
     admin::{
         ACT_HEADER,
@@ -111,6 +111,7 @@ enum Deed {
     Hold(HoldAct, Ruling),
     Owed(OwedAct),
     ConfirmClock,
+    Drop(DropAct),
 }
 
 impl Deed {
@@ -135,6 +136,7 @@ impl Deed {
             | Action::ReleaseResume => GateAct::read(act.action, &body).map(Self::Gate),
             Action::HoldRelease => hold(Choice::Release),
             Action::HoldDrop => hold(Choice::Drop),
+            Action::QuarantineDrop => DropAct::read(&body).map(Self::Drop),
             Action::DispatchRetry | Action::Backfill => {
                 OwedAct::read(core, act.action, &body).map(Self::Owed)
             }
@@ -153,6 +155,7 @@ impl Deed {
             Self::Hold(hold, _) => hold.concerns(),
             Self::Owed(owed) => owed.concerns(),
             Self::ConfirmClock => "the clock".to_owned(),
+            Self::Drop(drop) => drop.concerns(),
         }
     }
 
@@ -164,6 +167,7 @@ impl Deed {
                 admin.core.change_gates(change, vec![log]).await?;
                 Ok(Json(gate.view()).into_response())
             }
+            Self::Drop(drop) => Ok(drop.carry_out(admin, log).await?.into_response()),
             Self::Owed(owed) => Ok(owed.carry_out(admin, log).await?.into_response()),
             Self::Hold(_, ruling) => HoldAct::carry_out(admin, ruling, vec![log]).await,
             Self::Publish(drafts) => {
@@ -229,7 +233,8 @@ fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Act {
         | Deed::ConfirmClock
         | Deed::Gate(_)
         | Deed::Hold(..)
-        | Deed::Owed(_) => None,
+        | Deed::Owed(_)
+        | Deed::Drop(_) => None,
     };
     Act {
         action: act.action.name().to_owned(),

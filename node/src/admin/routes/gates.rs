@@ -49,7 +49,8 @@ impl GateAct {
             | Action::HoldRelease
             | Action::HoldDrop
             | Action::DispatchRetry
-            | Action::Backfill => {
+            | Action::Backfill
+            | Action::QuarantineDrop => {
                 return Err(invalid(format!("`{}` moves no gate", action.name())));
             }
         };

@@ -36,6 +36,7 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
     let (register, me) = (decider.register(), core.me());
     let certificate_ends = core.identity().certificate().not_after().as_millisecond();
     let log_end = core.store().log_end()?;
+    let aside = core.store().aside()?;
     let gates = core.gates();
     let relay = register
         .authorities
@@ -89,6 +90,8 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
         restored_from,
         log_end,
         persons: core.store().persons()?.len(),
+        held: aside.held,
+        quarantined: aside.quarantined,
     })
 }
 

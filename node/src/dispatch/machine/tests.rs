@@ -318,6 +318,48 @@ fn the_cursor_moves_with_the_receipt_and_not_before() {
     assert_eq!(settle.expires, [(record().id(), NOW.plus_millis(5_000))]);
 }
 
+const FILLED: BackfillMove = BackfillMove {
+    n: 1,
+    next: 40,
+    looked_at: 3,
+    sent: 1,
+    ended: false,
+};
+
+#[test]
+fn a_range_of_older_records_moves_with_the_receipt_of_what_was_sent() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Wake);
+    let mut plan = bench.plan(start(GENERATION));
+    (plan.filled, plan.settles) = (Some(FILLED), None);
+    let effects = bench.planned(plan);
+    assert_eq!(intended(&effects).filled, None);
+    let mut effects = bench.handle(Event::Intended);
+    let Effect::Send(outgoing) = effects.remove(0) else {
+        panic!("{effects:?}");
+    };
+    bench
+        .sent
+        .push_back(outgoing.release(&bench.decider).unwrap());
+    let effects = bench.answer(Said::Each(Outcome::Accepted), 1);
+    let [settle] = settled(&effects) else {
+        panic!("{effects:?}");
+    };
+    assert_eq!((settle.filled, settle.cursor), (Some(FILLED), None));
+}
+
+#[test]
+fn a_range_in_which_nothing_is_sent_moves_at_once_and_more_of_it_is_planned() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Wake);
+    let mut plan = nothing(start(GENERATION), None, None);
+    plan.filled = Some(FILLED);
+    let effects = bench.planned(plan);
+    assert_eq!(intended(&effects).filled, Some(FILLED));
+    let effects = bench.handle(Event::Intended);
+    assert!(matches!(effects[..], [Effect::Plan(None)]), "{effects:?}");
+}
+
 #[test]
 fn what_was_denied_moves_the_cursor_without_a_frame() {
     let mut bench = Bench::new();

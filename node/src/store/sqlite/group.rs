@@ -217,6 +217,12 @@ impl<'a> Group<'a> {
             Write::Scores(rows) => self.scores(rows)?,
             Write::Event(event) => self.event(&event)?,
             Write::StartGeneration(new) => self.start_generation(&new)?,
+            Write::Quarantine(items) => self.quarantine(&items)?,
+            Write::DropBad(numbers) => {
+                if self.drop_bad(&numbers)? == 0 {
+                    return Err(StoreError::NotThere);
+                }
+            }
             Write::Meet(peers) => self.meet(&peers)?,
             Write::Backfill(backfill) => self.backfill(&backfill)?,
             Write::Retry(retry) => self.retry_now(&retry)?,

@@ -29,6 +29,7 @@ mod ledger;
 mod pack;
 mod packs;
 mod position;
+mod quarantine;
 mod query;
 mod reader;
 mod recent;
@@ -52,6 +53,7 @@ use portcullis_protocol::{
     reconcile::Entry,
     record::RecordId,
     register::SignedRegister,
+    seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
 };
@@ -66,10 +68,10 @@ use self::{
     snapshot::Turnstile,
 };
 use super::{
-    ArrivalRow, BackfillRow, ChannelPage, ChannelSide, ConsignmentRow, DisclosureRow,
-    DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord, LogEntry,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Stage, Store,
-    StoreError, StoreKey, UndeliveredRow, Write, Written, crypt::Vault,
+    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    DisclosureRow, DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord,
+    LogEntry, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Stage,
+    Store, StoreError, StoreKey, UndeliveredRow, Write, Written, crypt::Vault,
 };
 
 /// The main database's file name.
@@ -315,6 +317,18 @@ impl Store for SqliteStore {
 
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
         self.read(|reader| reader.held_items())
+    }
+
+    fn bad_items(&self) -> Result<Vec<BadItemRow>, StoreError> {
+        self.read(|reader| reader.bad_items())
+    }
+
+    fn bad_item(&self, n: i64) -> Result<Option<SealedRecord>, StoreError> {
+        self.read(|reader| reader.bad_item(n))
+    }
+
+    fn aside(&self) -> Result<Aside, StoreError> {
+        self.read(|reader| reader.aside())
     }
 
     fn next_held_end(&self) -> Result<Option<Timestamp>, StoreError> {

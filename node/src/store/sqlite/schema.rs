@@ -14,6 +14,7 @@ const MAIN_STEPS: &[&str] = &[
     include_str!("main_2.sql"),
     include_str!("main_3.sql"),
     include_str!("main_4.sql"),
+    include_str!("main_5.sql"),
 ];
 const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 
@@ -133,7 +134,7 @@ pub(super) fn dangling(connection: &Connection) -> Result<Vec<String>, StoreErro
 pub(super) fn keyless(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let mut findings = Vec::new();
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    for table in ["held", "consignment", "score"] {
+    for table in ["held", "bad_item", "consignment", "score"] {
         let count = count(&format!(
             "SELECT count(*) FROM {table} WHERE key NOT IN (SELECT n FROM keys.wrapped_key)"
         ))?;

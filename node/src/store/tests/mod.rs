@@ -9,6 +9,7 @@ pub(super) mod fixture;
 mod frames;
 mod office;
 mod position;
+mod quarantine;
 mod recent;
 mod retries;
 mod tampering;

@@ -56,6 +56,8 @@ fn detail(write: &Write) -> String {
         | Write::Act(_)
         | Write::Scores(_)
         | Write::StartGeneration(_)
+        | Write::Quarantine(_)
+        | Write::DropBad(_)
         | Write::Meet(_)
         | Write::Backfill(_)
         | Write::Retry(_)

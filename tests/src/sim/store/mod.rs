@@ -17,10 +17,10 @@ pub mod state;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_node::store::{
-    ArrivalRow, BackfillRow, ChannelPage, ChannelSide, ConsignmentRow, DisclosureRow,
-    DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord, LogEntry,
-    Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Stage,
-    Store, StoreError, UndeliveredRow, Write, Written,
+    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    DisclosureRow, DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord,
+    LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, Stage, Store, StoreError, UndeliveredRow, Write, Written,
 };
 use portcullis_protocol::{
     body::{Body, SelectorKind},
@@ -29,6 +29,7 @@ use portcullis_protocol::{
     reconcile::Entry,
     record::{RecordId, SectionTag},
     register::SignedRegister,
+    seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
 };
@@ -132,7 +133,9 @@ impl State {
             Write::Event(event) => self.event(event),
             Write::StartGeneration(new) => self.start_generation(new),
             Write::Fact(fact) => self.keep_fact(fact),
-            Write::Meet(_) | Write::Backfill(_) | Write::Retry(_) => {
+            // What failed verification is of no further interest in the model.
+            Write::Quarantine(_) => {}
+            Write::Meet(_) | Write::Backfill(_) | Write::Retry(_) | Write::DropBad(_) => {
                 return Err(StoreError::Fault("no person acts in the model"));
             }
             Write::Decide(decision) => return self.decide_held(decision, mutant),
@@ -312,6 +315,21 @@ impl Store for ModelStore {
 
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
         self.read(|state| state.held.iter().map(|item| (**item).clone()).collect())
+    }
+
+    fn bad_items(&self) -> Result<Vec<BadItemRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn bad_item(&self, _: i64) -> Result<Option<SealedRecord>, StoreError> {
+        Ok(None)
+    }
+
+    fn aside(&self) -> Result<Aside, StoreError> {
+        self.read(|state| Aside {
+            held: state.held.len() as u64,
+            quarantined: 0,
+        })
     }
 
     fn next_held_end(&self) -> Result<Option<Timestamp>, StoreError> {
