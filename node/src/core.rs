@@ -4,26 +4,28 @@
 //! so that no decision is taken under half of each. Whoever writes goes through the one writer;
 //! whoever waits for news watches the end of the record log or listens to notices.
 
+mod notice;
+mod publish;
+
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use arc_swap::ArcSwap;
+pub use notice::{Admitted, Notice, PeerHealth};
 use portcullis_protocol::{
-    frame::{Answer, Lane},
+    frame::Lane,
     identifiers::{AuthorityId, FederationId, NodeId},
     keys::{KeyUse, SigningKey},
-    merkle::MAX_LEAVES,
-    record::{Kind, RecordId},
-    seal::{Draft, SealError, Sealer},
+    record::RecordId,
     time::Timestamp,
-    verify::{Refusal, VerifiedRecord},
 };
+pub use publish::{PublishError, lane_of};
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    clock::{Clock, SystemEntropy},
+    clock::Clock,
     clock_step::ClockWatch,
     config::{Config, Exercises},
     decide::Decider,
@@ -39,7 +41,6 @@ use crate::{
     keyring::Keyring,
     metrics::Metrics,
     reconcile::{CALLS_WAITING, Call},
-    skew::Skew,
     store::{
         Event, RecordFilter, Store, StoreError, Write, Written,
         writer::{Priority, WriterHandle},
@@ -59,102 +60,6 @@ pub struct Me {
     pub authority: AuthorityId,
     /// Its id.
     pub node: NodeId,
-}
-
-/// Something that just happened, for whoever watches. It names records, never their content.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Notice {
-    /// This authority's record is in the log.
-    Published {
-        /// The record.
-        record: RecordId,
-        /// Its kind.
-        kind: Kind,
-        /// When.
-        at: Timestamp,
-    },
-    /// A peer's record, or more of its sections, was admitted.
-    Received {
-        /// The record.
-        record: RecordId,
-        /// Its kind.
-        kind: Kind,
-        /// Its origin.
-        origin: AuthorityId,
-        /// Who delivered it.
-        peer: NodeId,
-        /// When.
-        at: Timestamp,
-    },
-    /// What a peer delivered was refused or held.
-    Declined {
-        /// The peer.
-        peer: NodeId,
-        /// The answer it got.
-        answer: Answer,
-        /// When.
-        at: Timestamp,
-    },
-    /// A peer answered.
-    Answered {
-        /// The peer.
-        peer: NodeId,
-        /// Its answer.
-        answer: Answer,
-        /// When.
-        at: Timestamp,
-    },
-    /// A delivery failed and will be tried again.
-    DeliveryFailed {
-        /// The peer.
-        peer: NodeId,
-        /// Why.
-        why: String,
-        /// When.
-        at: Timestamp,
-    },
-    /// A consignment has a new score.
-    Scored {
-        /// The consignment's reference.
-        reference: String,
-        /// 0 to 100.
-        points: f64,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// How it stands with one peer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PeerHealth {
-    /// When its last receipt came.
-    pub last_receipt: Option<Timestamp>,
-    /// Why the last delivery failed, if it did since then.
-    pub failure: Option<String>,
-    /// How far its clock is from this one, as last measured.
-    pub skew: Option<Skew>,
-    /// The rule under which it takes nothing from this node until something changes.
-    pub stopped: Option<String>,
-}
-
-/// Why records are not published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// They break a rule of sealing: the caller's to mend.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The register does not list this node's sealing key, or the record breaks a rule of the protocol.
-    #[error("the sealed record would be refused by every member: {0}")]
-    Refused(#[from] Refusal),
-    /// It could not be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The clock was set by so many seconds, and nobody has confirmed it.
-    #[error("the clock was set by {0} seconds; nothing is sealed until it is confirmed")]
-    ClockStep(i64),
-    /// The work was cut short.
-    #[error("sealing was cut short; nothing was published")]
-    CutShort,
 }
 
 /// What a core is made of.
@@ -276,16 +181,6 @@ impl Core {
         self.clock_watch.confirm(self.wall());
     }
 
-    /// Takes note of how far a peer's clock is from this one.
-    pub fn measured(&self, peer: &NodeId, sent: Timestamp, answered: Timestamp) {
-        if let Some(new) = Skew::measured(sent, answered, self.now()) {
-            self.with_peers(|peers| {
-                let health = peers.entry(peer.clone()).or_default();
-                health.skew = Some(Skew::or_better(health.skew, new));
-            });
-        }
-    }
-
     /// What is kept.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -349,12 +244,6 @@ impl Core {
     #[must_use]
     pub fn log(&self) -> watch::Receiver<u64> {
         self.parts.writer.log_end()
-    }
-
-    /// Listens to what happens.
-    #[must_use]
-    pub fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.notices.subscribe()
     }
 
     /// Listens to what peers let show of the register that they hold.
@@ -512,81 +401,6 @@ impl Core {
         }
     }
 
-    /// Seals drafts in batches, verifies them as any member would, and puts them in the log.
-    /// Urgent kinds are sealed one by one.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`]; what it names is not published.
-    pub async fn publish(
-        self: &Arc<Self>,
-        drafts: Vec<Draft>,
-    ) -> Result<Vec<RecordId>, PublishError> {
-        let core = Arc::clone(self);
-        let is_urgent = drafts
-            .iter()
-            .any(|draft| lane_of(draft.kind) == Lane::Urgent);
-        let lane = if is_urgent { Lane::Urgent } else { Lane::Bulk };
-        let sealing = self.work.run(lane, move || core.seal(drafts));
-        let records = sealing.await.map_err(|_| PublishError::CutShort)??;
-        let now = self.now();
-        let published: Vec<_> = records
-            .iter()
-            .map(|record| (record.id(), record.header().kind))
-            .collect();
-        let write = Write::Publish { records, now };
-        self.commit(lane.into(), vec![write]).await?;
-        for &(record, kind) in &published {
-            self.tell(Notice::Published {
-                record,
-                kind,
-                at: now,
-            });
-        }
-        Ok(published.into_iter().map(|(record, _)| record).collect())
-    }
-
-    /// Seals drafts and verifies them as any member would; nothing is stored.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`] as for publishing.
-    pub fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<VerifiedRecord>, PublishError> {
-        if let Some(step_ms) = self.clock_step() {
-            return Err(PublishError::ClockStep(step_ms / 1000));
-        }
-        let me = &self.parts.me;
-        let key = self.sealing_key();
-        let sealer = Sealer {
-            federation: &me.federation,
-            origin: &me.authority,
-            key: &key,
-            now: self.now(),
-        };
-        let (urgent, bulk): (Vec<_>, Vec<_>) = drafts
-            .into_iter()
-            .partition(|draft| lane_of(draft.kind) == Lane::Urgent);
-        let mut batches: Vec<Vec<Draft>> = urgent.into_iter().map(|draft| vec![draft]).collect();
-        let mut bulk = bulk.into_iter();
-        loop {
-            let batch: Vec<Draft> = bulk.by_ref().take(MAX_LEAVES).collect();
-            if batch.is_empty() {
-                break;
-            }
-            batches.push(batch);
-        }
-        let decider = self.decider();
-        let mut entropy = SystemEntropy::default();
-        let mut verification = decider.verification(sealer.now);
-        let mut verified = Vec::new();
-        for batch in batches {
-            for sealed in sealer.seal(batch, &mut entropy)? {
-                verified.push(verification.arriving(&sealed)?);
-            }
-        }
-        Ok(verified)
-    }
-
     /// A peer has decided on what it held: that is sent again at once.
     ///
     /// # Errors
@@ -600,119 +414,5 @@ impl Core {
         self.commit(Priority::Urgent, vec![again]).await?;
         self.call_dispatch();
         Ok(())
-    }
-
-    /// Tells the parts that wait for it that records of a peer are durable.
-    pub fn received(&self, peer: &NodeId, answers: &[Answer], records: Vec<Admitted>) {
-        let at = self.now();
-        let admitted: BTreeMap<RecordId, &Answer> = answers
-            .iter()
-            .filter(|answer| answer.outcome.is_admitted())
-            .map(|answer| (answer.record, answer))
-            .collect();
-        self.metrics().count_answers(answers);
-        for answer in answers.iter().filter(|one| !one.outcome.is_admitted()) {
-            self.tell(Notice::Declined {
-                peer: peer.clone(),
-                answer: answer.clone(),
-                at,
-            });
-        }
-        for record in records {
-            if admitted.contains_key(&record.id) {
-                self.tell(Notice::Received {
-                    record: record.id,
-                    kind: record.kind,
-                    origin: record.origin,
-                    peer: peer.clone(),
-                    at,
-                });
-            }
-        }
-    }
-
-    /// Tells that a peer answered frames.
-    pub fn settled(&self, peer: &NodeId, answers: &[Answer]) {
-        let at = self.now();
-        self.with_peers(|peers| {
-            let health = peers.entry(peer.clone()).or_default();
-            health.last_receipt = Some(at);
-            health.failure = None;
-            health.stopped = None;
-        });
-        self.metrics().count_receipts(answers);
-        for answer in answers {
-            self.tell(Notice::Answered {
-                peer: peer.clone(),
-                answer: answer.clone(),
-                at,
-            });
-        }
-    }
-
-    /// Tells that a peer takes nothing from this node, under the rule with this id.
-    pub fn delivery_stopped(&self, peer: &NodeId, rule: String) {
-        tracing::error!(%peer, rule, "nothing is delivered to this peer");
-        self.with_peers(|peers| {
-            peers.entry(peer.clone()).or_default().stopped = Some(rule);
-        });
-    }
-
-    /// Tells that a delivery failed.
-    pub fn delivery_failed(&self, peer: &NodeId, why: &str) {
-        self.with_peers(|peers| {
-            peers.entry(peer.clone()).or_default().failure = Some(why.to_owned());
-        });
-        self.tell(Notice::DeliveryFailed {
-            peer: peer.clone(),
-            why: why.to_owned(),
-            at: self.now(),
-        });
-    }
-
-    /// How it stands with the peers that were spoken to.
-    #[must_use]
-    pub fn peer_health(&self) -> BTreeMap<NodeId, PeerHealth> {
-        self.with_peers(|peers| peers.clone())
-    }
-
-    /// Tells whoever listens; nobody listening is fine.
-    pub fn tell(&self, notice: Notice) {
-        if self.notices.send(notice).is_err() {
-            tracing::trace!("nobody listens to notices");
-        }
-    }
-
-    fn with_peers<T>(&self, act: impl FnOnce(&mut BTreeMap<NodeId, PeerHealth>) -> T) -> T {
-        act(&mut self.peers.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// What is told of a record that policy admits.
-#[derive(Debug, Clone)]
-pub struct Admitted {
-    /// The record.
-    pub id: RecordId,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its origin.
-    pub origin: AuthorityId,
-}
-
-/// The lane in which records of this kind travel.
-#[must_use]
-pub const fn lane_of(kind: Kind) -> Lane {
-    match kind {
-        Kind::Alert => Lane::Urgent,
-        Kind::Indicator | Kind::Advisory | Kind::Outcome | Kind::RiskProfile => Lane::Bulk,
-    }
-}
-
-impl From<Lane> for Priority {
-    fn from(lane: Lane) -> Self {
-        match lane {
-            Lane::Urgent => Self::Urgent,
-            Lane::Bulk => Self::Bulk,
-        }
     }
 }
