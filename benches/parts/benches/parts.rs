@@ -357,7 +357,8 @@ fn plan(criterion: &mut Criterion) {
         lane: Lane::Bulk,
         key: &key,
         now,
-    };
+        most: portcullis_protocol::frame::MAX_ITEMS,
+};
     group.bench_function("verify, decide, sign", |bencher| {
         bencher.iter_batched(
             || Candidates {

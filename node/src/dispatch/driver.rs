@@ -10,7 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use portcullis_protocol::{
-    frame::{Answer, Generation, Lane, Receipt, Verdict},
+    frame::{Answer, Generation, Lane, MAX_ITEMS, Receipt, Verdict},
     identifiers::NodeId,
     rules::Rule,
     seal::Entropy as _,
@@ -35,6 +35,9 @@ use crate::{
 
 /// How long a machine rests when nothing wakes it; then it looks again.
 const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Items of a bulk frame while something urgent goes on.
+const SMALL_FRAME: usize = 256;
 
 /// Why nothing could be planned.
 #[derive(Debug, thiserror::Error)]
@@ -293,6 +296,14 @@ async fn received(link: &mut Option<Link>) -> Result<Receipt, LinkError> {
     }
 }
 
+/// How many items a frame gets: while alerts come, bulk comes in portions that hold nobody up.
+fn portion(core: &Core, lane: Lane) -> usize {
+    match lane {
+        Lane::Bulk if core.writer().is_urgent_lately() => SMALL_FRAME,
+        Lane::Bulk | Lane::Urgent => MAX_ITEMS,
+    }
+}
+
 fn plan(
     core: &Core,
     decider: &Arc<Decider>,
@@ -317,6 +328,7 @@ fn plan(
         lane,
         key: &key,
         now: core.now(),
+        most: portion(core, lane),
     };
     Ok(load::plan(
         planner,

@@ -4,7 +4,7 @@
 //! A page is small at first, for nobody knows how large the records are, and grows while they turn
 //! out to be small. What is due to be tried again is looked at only when nothing is on its way.
 
-use portcullis_protocol::frame::{FrameError, Lane, MAX_ITEMS};
+use portcullis_protocol::frame::{FrameError, Lane};
 
 use super::{
     backfill,
@@ -62,8 +62,8 @@ pub fn plan(
         }
     };
     let mut page = FIRST_PAGE;
-    while !draft.is_full() && draft.looked_at() < MAX_ITEMS {
-        let limit = page.min(MAX_ITEMS - draft.looked_at());
+    while !draft.is_full() && draft.looked_at() < planner.most {
+        let limit = page.min(planner.most - draft.looked_at());
         let entries = store.outbox(lane, relay, draft.cursor(), count(limit))?;
         let is_last = entries.len() < limit;
         let logged: Vec<_> = entries
@@ -174,6 +174,7 @@ mod tests {
                 lane: Lane::Bulk,
                 key: &self.key,
                 now: NOW,
+                most: portcullis_protocol::frame::MAX_ITEMS,
             };
             plan(planner, &self.store, Relay::OwnOnly, footing).unwrap()
         }

@@ -126,6 +126,8 @@ pub struct Planner<'a> {
     pub key: &'a SigningKey,
     /// The present.
     pub now: Timestamp,
+    /// The most items of the frame, and the most entries looked at for it.
+    pub most: usize,
 }
 
 /// What became of one candidate.
@@ -232,7 +234,7 @@ impl Draft<'_> {
         }
         self.seen.insert(id);
         self.last = sequence.or(self.last);
-        self.is_full = self.records.len() >= MAX_ITEMS;
+        self.is_full = self.records.len() >= self.planner.most.min(MAX_ITEMS);
         true
     }
 

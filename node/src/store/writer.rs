@@ -67,6 +67,7 @@ pub struct WriterHandle {
     urgent: mpsc::Sender<Job>,
     bulk: mpsc::Sender<Job>,
     log_end: watch::Receiver<u64>,
+    last_urgent: watch::Receiver<Option<Instant>>,
 }
 
 impl WriterHandle {
@@ -123,6 +124,12 @@ impl WriterHandle {
     #[must_use]
     pub fn log_end(&self) -> watch::Receiver<u64> {
         self.log_end.clone()
+    }
+
+    /// Whether something urgent was written a moment ago: what is bulk comes in small portions then.
+    #[must_use]
+    pub fn is_urgent_lately(&self) -> bool {
+        is_lately(*self.last_urgent.borrow(), Instant::now())
     }
 
     const fn queue(&self, priority: Priority) -> &mpsc::Sender<Job> {
@@ -206,6 +213,7 @@ impl Writer {
         let (bulk, bulk_jobs) = mpsc::channel(QUEUE);
         let (stop, stopping) = oneshot::channel();
         let (grown, log_end) = watch::channel(store.log_end()?);
+        let (urgent_taken, last_urgent) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(no_thread)?;
@@ -215,7 +223,7 @@ impl Writer {
             grown,
             slice,
             last_commit: Duration::ZERO,
-            last_urgent: None,
+            last_urgent: urgent_taken,
             pieces: VecDeque::new(),
         };
         let queues = Queues {
@@ -232,6 +240,7 @@ impl Writer {
             urgent,
             bulk,
             log_end,
+            last_urgent,
         };
         Ok((Self { stop, thread }, handle))
     }
@@ -243,6 +252,10 @@ impl Writer {
             tracing::error!("the store's writer had panicked");
         }
     }
+}
+
+fn is_lately(last: Option<Instant>, now: Instant) -> bool {
+    last.is_some_and(|last| now.saturating_duration_since(last) < URGENT_LATELY)
 }
 
 fn no_thread(source: std::io::Error) -> StoreError {
@@ -310,7 +323,7 @@ struct Desk<S: ?Sized> {
     /// How long the last commit of a slice took.
     last_commit: Duration,
     /// When an urgent job was taken last.
-    last_urgent: Option<Instant>,
+    last_urgent: watch::Sender<Option<Instant>>,
     /// Bulk jobs taken, the oldest first.
     pieces: VecDeque<Cut>,
 }
@@ -341,8 +354,8 @@ impl<S: Sink + ?Sized> Desk<S> {
             .collect()
     }
 
-    fn commit_urgent(&mut self, jobs: Vec<Job>) {
-        self.last_urgent = Some(Instant::now());
+    fn commit_urgent(&self, jobs: Vec<Job>) {
+        self.last_urgent.send_replace(Some(Instant::now()));
         let (writes, replies): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.writes, job.reply)).unzip();
         let mut writes = writes.into_iter();
@@ -381,15 +394,14 @@ impl<S: Sink + ?Sized> Desk<S> {
         });
         self.last_commit = closed.map_or(self.last_commit, |closed| closed.elapsed());
         if open.has_urgent() {
-            self.last_urgent = Some(began);
+            self.last_urgent.send_replace(Some(began));
         }
         self.pieces = open.settle(results);
     }
 
     /// How long bulk pieces are added to a transaction that begins now.
     fn slice(&self, now: Instant) -> Duration {
-        let is_lately = |last: Instant| now.duration_since(last) < URGENT_LATELY;
-        if self.last_urgent.is_some_and(is_lately) {
+        if is_lately(*self.last_urgent.borrow(), now) {
             return SHORTEST_SLICE.min(self.slice);
         }
         let commits = self.last_commit * SLICE_PER_COMMIT;

@@ -150,6 +150,7 @@ impl World {
             lane,
             key: cast.hop_key(member),
             now,
+            most: portcullis_protocol::frame::MAX_ITEMS,
         };
         let store = &self.node(member).store;
         load::plan(planner, store, relays(MEMBERS[member].1), footing).unwrap()

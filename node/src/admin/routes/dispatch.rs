@@ -142,6 +142,7 @@ fn previewed(core: &Core, ask: BackfillAsk) -> Result<BackfillPreviewView, Probl
         lane: Lane::Bulk,
         key: &key,
         now: core.now(),
+        most: portcullis_protocol::frame::MAX_ITEMS,
     };
     let span = (range.since, range.until);
     let preview = backfill::preview(planner, core.store().as_ref(), relay(core), span);
