@@ -37,7 +37,7 @@ use crate::{
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// Items of a bulk frame while something urgent goes on.
-const SMALL_FRAME: usize = 128;
+const SMALL_FRAME: usize = 256;
 
 /// Why nothing could be planned.
 #[derive(Debug, thiserror::Error)]

@@ -16,9 +16,9 @@ use portcullis_protocol::{time::Timestamp, verify::VerifiedRecord};
 use super::pack::place;
 
 /// The most records kept.
-const MOST: usize = 8 << 10;
+const MOST: usize = 6 << 10;
 /// The most bytes kept, as [`weight`] counts them.
-const MOST_BYTES: usize = 24 << 20;
+const MOST_BYTES: usize = 12 << 20;
 /// What a record takes beside its own bytes: its header and bodies as they were read.
 const BESIDE: usize = 2 << 10;
 
