@@ -16,17 +16,22 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use portcullis_node::{
     bench::{self, drafts::Generator},
     core::Core,
-    decide::Decider,
-    dispatch::plan::{Candidates, Planner},
+    decide::{Approval, Decider},
+    dispatch::{
+        load,
+        plan::{Footing, Planner},
+    },
+    gate::Gates,
     intake::Judge,
     runtime::Node,
     setup,
-    store::{DispatchPosition, Intake, Relay, Write, Written},
+    store::{Intake, Relay, Write, Written},
 };
 use portcullis_policy::{Bundle, Engine};
 use portcullis_protocol::{
     frame::{Answering, Chain, FrameHead, Hop, Lane, ReceivedFrame, SentFrame},
     identifiers::NodeId,
+    keys::SigningKey,
     marking::Tlp,
     record::{Form, Kind},
     seal::{Draft, Entropy, Sealer},
@@ -104,7 +109,7 @@ impl Two {
             federation: self.sender.me().federation.clone(),
             sender: self.sender.me().node.clone(),
             receiver: self.peer().clone(),
-            generation: self.sender.store().generation(),
+            generation: self.sender.store().generation().unwrap(),
             lane: Lane::Bulk,
             first_sequence: self.position.0,
             settled_sequence: self.position.0,
@@ -123,7 +128,12 @@ impl Two {
             receiver: self.peer(),
             peer,
         };
-        ReceivedFrame::verify(frame, hop, |key| decider.register().hop_key(peer, key, decider.register().issued_at)).unwrap()
+        ReceivedFrame::verify(frame, hop, |key| {
+            decider
+                .register()
+                .hop_key(peer, key, decider.register().issued_at)
+        })
+        .unwrap()
     }
 
     /// Takes a frame for settled.
@@ -135,6 +145,7 @@ impl Two {
     fn judged(&self, frame: &ReceivedFrame) -> Intake {
         Judge {
             first_seen: &|_| None,
+            gates: &Gates::default(),
             decider: &self.receiver.decider(),
             own: &self.receiver.me().authority,
             peer: &self.sender.me().node,
@@ -157,7 +168,8 @@ fn seal(criterion: &mut Criterion) {
         let drafts = two.drafts(count);
         group.throughput(Throughput::Elements(count));
         group.bench_function(format!("{count} in a batch"), |bencher| {
-            let sealer = two.sealer(&sealing);
+            let key = two.sender.sealing_key();
+            let sealer = two.sealer(&key);
             bencher.iter_batched(
                 || drafts.clone(),
                 |drafts| sealer.seal(drafts, &mut entropy()).unwrap(),
@@ -204,7 +216,11 @@ fn decide(criterion: &mut Criterion) {
     let records = two.records(BATCH);
     let (sender, receiver) = (two.sender.decider(), two.receiver.decider());
     let now = two.sender.now();
-    let (to, from) = (&two.receiver.me().authority, &two.sender.me().node);
+    let (to, from) = (
+        two.receiver.me().authority.clone(),
+        two.sender.me().node.clone(),
+    );
+    let (to, from) = (&to, &from);
     group.throughput(Throughput::Elements(BATCH));
     group.bench_function("release, remembered", |bencher| {
         bencher.iter(|| {
@@ -214,11 +230,15 @@ fn decide(criterion: &mut Criterion) {
         });
     });
     group.bench_function("admit, remembered", |bencher| {
-        bencher.iter(|| {
-            for record in &records {
-                black_box(receiver.admit(record, from, now));
-            }
-        });
+        bencher.iter_batched(
+            || records.clone(),
+            |records| {
+                for record in records {
+                    black_box(receiver.admit(record, from, now, Approval::Open));
+                }
+            },
+            BatchSize::LargeInput,
+        );
     });
     // Two records that are asked about in turn, and a memory for one answer.
     let engine = Engine::new(Bundle::empty(), NonZeroUsize::MIN).unwrap();
@@ -303,7 +323,7 @@ fn answers(two: &Two, intake: Intake) -> Vec<portcullis_protocol::frame::Answer>
     let written = two.receiver.store().commit(vec![Write::Intake(intake)]);
     match written.unwrap().pop() {
         Some(Written::Answers(answers)) => answers,
-        Some(Written::Done) | None => Vec::new(),
+        Some(Written::Done | Written::Refused(_)) | None => Vec::new(),
     }
 }
 
@@ -358,24 +378,19 @@ fn plan(criterion: &mut Criterion) {
         key: &key,
         now,
         most: portcullis_protocol::frame::MAX_ITEMS,
-};
-    group.bench_function("verify, decide, sign", |bencher| {
-        bencher.iter_batched(
-            || Candidates {
-                entries: outbox(),
-                ..Candidates::default()
-            },
-            |candidates| {
-                let position = DispatchPosition {
-                    generation: store.generation(),
-                    cursor: 0,
-                    next_sequence: 1,
-                    chain: Chain::START,
-                };
-                planner.plan(position, candidates).unwrap()
-            },
-            BatchSize::LargeInput,
-        );
+    };
+    // What is at hand was verified when it was published: nothing is read from the disk.
+    group.bench_function("load, decide, sign", |bencher| {
+        bencher.iter(|| {
+            let footing = Footing {
+                generation: store.generation().unwrap(),
+                cursor: 0,
+                next_sequence: 1,
+                settled_sequence: 1,
+                chain: Chain::START,
+            };
+            load::plan(planner, store.as_ref(), Relay::OwnOnly, Some(footing)).unwrap()
+        });
     });
 }
 
