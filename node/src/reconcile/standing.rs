@@ -10,6 +10,7 @@ use std::{
 };
 
 use portcullis_protocol::{
+    frame::Lane,
     identifiers::NodeId,
     reconcile::{Answer, Ask, Buckets, MAX_ENTRIES, Page, Question, Summary},
     record::RecordId,
@@ -129,6 +130,10 @@ impl Answers {
             }
             Question::Wanted(ids) => {
                 self.spend(peer, DEAR, core.now())?;
+                // What is stopped is stopped here as well, though it is the peer's own.
+                if core.closed(peer, Lane::Bulk).is_some() {
+                    return Err(AnswerError::Cut);
+                }
                 let mut records = Vec::new();
                 for id in ids {
                     let held = core.store().record(&id)?;
