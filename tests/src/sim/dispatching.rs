@@ -22,11 +22,12 @@ use portcullis_protocol::{
 use super::{
     cast::{MEMBERS, MemberNumber},
     coverage::Seen,
+    happening::{Happening, Message, Passage, Task},
     mutant::Mutant,
     network::{Fate, LinkId, Way, latency},
     node::{Asked, Asker, Driver, DriverKey},
     store::Reply,
-    world::{Happening, Message, Passage, Task, World},
+    world::World,
 };
 
 /// How long a receipt may take.

@@ -11,15 +11,19 @@
     reason = "a panic here is a failed test"
 )]
 
+mod acting;
 pub mod cast;
 pub mod coverage;
 mod dispatching;
 pub mod expect;
+pub mod happening;
 pub mod invariants;
 mod judgement;
+mod living;
 pub mod mutant;
 pub mod network;
 pub mod node;
+mod preparing;
 pub mod profile;
 pub mod random;
 mod receiving;

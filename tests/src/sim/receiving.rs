@@ -19,10 +19,11 @@ use portcullis_protocol::{
 
 use super::{
     cast::{FEDERATION, MemberNumber},
+    happening::{Message, Passage, Task},
     network::{LinkId, Way},
     node::Asker,
     store::Reply,
-    world::{Message, Passage, Task, World},
+    world::World,
 };
 
 impl World {

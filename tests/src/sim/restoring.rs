@@ -2,11 +2,7 @@
 //!
 //! Nobody tells the node: its peers do, who know more of it than it does itself.
 
-use super::{
-    cast::MemberNumber,
-    coverage::Seen,
-    world::{Happening, World},
-};
+use super::{cast::MemberNumber, coverage::Seen, happening::Happening, world::World};
 
 impl World {
     /// Takes a backup of a member, and has it come back later.

@@ -10,10 +10,11 @@ use portcullis_protocol::{record::Kind, verify::VerifiedRecord};
 use super::{
     cast::MemberNumber,
     coverage::Seen,
+    happening::{Passage, Task},
     mutant::Mutant,
     node::{Asked, Asker, Committing, Job},
     store::{Reply, State},
-    world::{Passage, Task, World},
+    world::World,
 };
 
 impl World {

@@ -1,0 +1,162 @@
+//! What is answered and receipted: once, for good, and only what is on disk.
+
+use portcullis_protocol::{
+    frame::{Answer, Outcome, Receipt, Verdict},
+    record::{Form, RecordId},
+    rules::Rule,
+};
+
+use super::Invariant;
+use crate::sim::{
+    cast::{MemberNumber, START},
+    coverage::Seen,
+    expect::{self, Taken, WHOLE},
+    network::LinkId,
+    world::World,
+};
+
+impl World {
+    /// Receipts are signed for these answers.
+    pub(in crate::sim) fn check_answers(
+        &mut self,
+        receiver: MemberNumber,
+        sender: MemberNumber,
+        answers: &[Answer],
+    ) {
+        for answer in answers {
+            self.count_answer(answer);
+            let withdrawn = answer.reason.as_deref() == Some(Rule::Withdrawn.id());
+            let key = (receiver, sender, answer.record, answer.form);
+            let earlier = self.watch.finals.get(&key).cloned();
+            if let Some(earlier) = &earlier
+                && earlier != answer
+                && !withdrawn
+            {
+                let name = self.name(&answer.record);
+                let detail = format!(
+                    "{receiver} answered {sender} on {name} {:?} and now {:?}",
+                    earlier.outcome, answer.outcome
+                );
+                self.violated(Invariant::OneFinalAnswer, detail);
+            }
+            let waited = self
+                .watch
+                .waits
+                .contains_key(&(sender, receiver, answer.record));
+            if answer.outcome.is_final() && !withdrawn && earlier.is_none() {
+                if waited {
+                    self.coverage.count(Seen::FinalLater);
+                }
+                self.watch.finals.insert(key, answer.clone());
+            }
+        }
+        let said: Vec<String> = answers
+            .iter()
+            .filter(|_| self.is_traced())
+            .map(|answer| format!("{} {}", self.name(&answer.record), answer.outcome))
+            .collect();
+        self.say(|| format!("{receiver} answers {sender}: {said:?}"));
+    }
+
+    /// A frame is refused whole.
+    pub(in crate::sim) fn check_refusal(
+        &mut self,
+        receiver: MemberNumber,
+        sender: MemberNumber,
+        link: LinkId,
+        rule: Rule,
+    ) {
+        let repeated = self.network.link(link).is_none_or(|link| link.repeats);
+        // A node that does not know yet that it was restored believes nobody.
+        let excused = self.watch.restored.contains(&receiver);
+        if rule == Rule::Fork && !excused {
+            let detail = format!("{receiver} takes {sender} for forked");
+            self.violated(Invariant::HonestIsNoFork, detail);
+        }
+        if rule != Rule::Sequence || self.watch.restored.contains(&sender) {
+            return;
+        }
+        if repeated {
+            self.coverage.count(Seen::ReplayRefused);
+        } else {
+            let detail = format!("{receiver} takes {sender} for rolled back");
+            self.violated(Invariant::HonestIsNoFork, detail);
+        }
+    }
+
+    fn count_answer(&mut self, answer: &Answer) {
+        let seen = match answer.outcome {
+            Outcome::Accepted => return,
+            Outcome::Extended => Seen::Extended,
+            Outcome::Duplicate => Seen::Repeated,
+            Outcome::Refused => Seen::Refused,
+            Outcome::RefusedForNow => Seen::RefusedForNow,
+            Outcome::Held => Seen::Held,
+        };
+        self.coverage.count(seen);
+        match answer.reason.as_deref() {
+            Some(rule) if rule == Rule::Withdrawn.id() => self.coverage.count(Seen::WithdrawnAgain),
+            Some(rule) if rule == Rule::Expired.id() => self.coverage.count(Seen::Expired),
+            Some(_) | None => {}
+        }
+    }
+
+    /// A sender holds a receipt.
+    pub(in crate::sim) fn check_receipt(
+        &mut self,
+        sender: MemberNumber,
+        receiver: MemberNumber,
+        receipt: &Receipt,
+    ) {
+        let Verdict::Answered(answers) = &receipt.verdict else {
+            return;
+        };
+        let now = self.now;
+        for answer in answers {
+            let key = (sender, receiver, answer.record);
+            if answer.outcome.is_admitted() {
+                self.check_held(sender, receiver, answer.record, answer.form);
+            } else if !answer.outcome.is_final() {
+                self.watch.waits.entry(key).or_insert(now);
+            }
+        }
+    }
+
+    /// What a receiver has said that it has must be on its disk.
+    pub(super) fn check_held(
+        &mut self,
+        sender: MemberNumber,
+        receiver: MemberNumber,
+        record: RecordId,
+        form: Form,
+    ) {
+        let restored = self.watch.restored.contains(&receiver);
+        if restored || self.watch.withdrawn.contains(&(receiver, record)) {
+            return;
+        }
+        let (made, cast) = (self.made(&record), self.cast);
+        let node = self.node(receiver);
+        let state = node.store.durable();
+        let held = state.form(&record);
+        let answered = state
+            .arrivals
+            .get(&(record, cast.node(sender).clone(), form))
+            .is_some_and(|row| row.answer.outcome.is_admitted());
+        // Whatever was in force when it came: at least what all of it lets in.
+        let least = node
+            .in_force_since(START)
+            .into_iter()
+            .map(|in_force| expect::takes(made, receiver, sender, form, in_force, START))
+            .fold(WHOLE, |least, taken| match taken {
+                Taken::In(form) => least.intersection(form),
+                Taken::Held => Form::EMPTY,
+            });
+        if held.is_empty() || !answered || !least.is_within(held) {
+            let name = self.name(&record);
+            let detail = format!(
+                "{sender} holds an acceptance of {name} in {form:?} by {receiver}, which holds {held:?}"
+            );
+            self.violated(Invariant::NothingAcknowledgedIsLost, detail);
+        }
+    }
+}

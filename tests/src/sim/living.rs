@@ -1,0 +1,117 @@
+//! Processes end and start again: what is on disk stays, all else is lost.
+
+use std::sync::Arc;
+
+use super::{
+    cast::MemberNumber,
+    coverage::Seen,
+    happening::{Happening, Passage, Task},
+    mutant::Mutant,
+    network::LinkId,
+    node::DriverKey,
+    world::World,
+};
+
+impl World {
+    /// A passage at which the process may end; `None` if it does.
+    pub(super) fn pass(&mut self, member: MemberNumber, passage: Passage) -> Option<()> {
+        if self.healed || !self.random.chance(self.profile.crash) {
+            return Some(());
+        }
+        self.coverage.count(passage.seen());
+        self.say(|| format!("{member} ends at the passage {passage:?}"));
+        self.crash(member);
+        None
+    }
+
+    /// Ends a process: what is not on disk is gone, its connections break.
+    pub(super) fn crash(&mut self, member: MemberNumber) {
+        self.say(|| format!("{member} ends"));
+        let committing = self.node(member).forget();
+        if let Some(committing) = committing {
+            self.coverage.count(Seen::CrashUnsynced);
+            if self.random.chance(500) {
+                self.coverage.count(Seen::UnsyncedKept);
+                self.install(member, committing.state);
+            } else {
+                self.coverage.count(Seen::UnsyncedLost);
+            }
+        }
+        self.damage(member);
+        for id in self.network.links_of(member) {
+            self.break_link(id, member);
+        }
+        let down = self.random.between(50, 20_000);
+        let at = self.now.plus_millis(down);
+        self.at(at, Happening::Restart(member));
+    }
+
+    /// What some mutants lose with a crash although it was on disk.
+    pub(super) fn damage(&mut self, member: MemberNumber) {
+        let mutant = self.mutant;
+        let store = &self.node(member).store;
+        let mut state = store.durable();
+        match mutant {
+            Some(Mutant::ExceptionsForgotten) => state.exceptions = Arc::default(),
+            Some(Mutant::SourceForgotten) => {
+                for kept in Arc::make_mut(&mut state.records).values_mut() {
+                    Arc::make_mut(kept).source = None;
+                }
+            }
+            Some(_) | None => return,
+        }
+        store.install(state);
+    }
+
+    /// The end of a process ends a connection; the other side notices at once or late.
+    pub(super) fn break_link(&mut self, id: LinkId, ended: MemberNumber) {
+        let Some(link) = self.network.close(id) else {
+            return;
+        };
+        let (other, life) = if link.from == ended {
+            (link.to, link.lives.1)
+        } else {
+            (link.from, link.lives.0)
+        };
+        let late = if self.random.chance(300) { 30_000 } else { 0 };
+        let notices = self.now.plus_millis(self.profile.latency_ms + late);
+        self.at(notices, Happening::To(other, life, Task::Closed(id)));
+    }
+
+    pub(super) fn restart(&mut self, member: MemberNumber) {
+        let cast = self.cast;
+        let node = self.node(member);
+        if node.up {
+            return;
+        }
+        node.up = true;
+        node.life += 1;
+        node.decider = cast.decider(member, node.in_force);
+        node.first_decider = Arc::clone(&node.decider);
+        self.say(|| format!("{member} starts again"));
+        self.start_drivers(member);
+        self.check_restart(member);
+    }
+
+    pub(super) fn start_drivers(&mut self, member: MemberNumber) {
+        let (cast, members, backoff) = (
+            self.cast,
+            self.profile.members.clone(),
+            self.profile.backoff,
+        );
+        self.node(member).make_drivers(cast, &members, backoff);
+        let keys: Vec<DriverKey> = self.node(member).drivers.keys().copied().collect();
+        for key in keys {
+            self.after(member, 0, Task::Timer(key, 0));
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.say(|| "from now on nothing goes wrong".to_owned());
+        self.healed = true;
+        self.network.heal();
+        for member in self.profile.members.clone() {
+            self.restart(member);
+        }
+    }
+}
