@@ -4,6 +4,7 @@
 //! so that no decision is taken under half of each. Whoever writes goes through the one writer;
 //! whoever waits for news watches the end of the record log or listens to notices.
 
+pub mod connected;
 mod notice;
 mod publish;
 
@@ -13,6 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use connected::Streams;
 pub use notice::{Admitted, Notice, PeerHealth};
 use portcullis_protocol::{
     frame::Lane,
@@ -110,6 +112,7 @@ pub struct Core {
     clock_watch: ClockWatch,
     comparisons: broadcast::Sender<Call>,
     gatekeeper: Gatekeeper,
+    streams: Streams,
     /// How it stands with each peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
 }
@@ -131,6 +134,7 @@ impl Core {
             clock_watch: ClockWatch::default(),
             comparisons: broadcast::Sender::new(CALLS_WAITING),
             gatekeeper: Gatekeeper::default(),
+            streams: Streams::default(),
             peers: Mutex::new(BTreeMap::new()),
             work: Work::start(),
             parts,

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, backup, dispatch, evidence, forks, hold, preview, quarantine, records, register,
-        scores, status, trust, watch,
+        acts, backup, dispatch, evidence, forks, hold, peers, preview, quarantine, records,
+        register, scores, status, trust, watch,
     },
 };
 use crate::{core::Core, desk::Desk, runtime::Reloader, store::SqliteStore};
@@ -167,6 +167,7 @@ pub async fn serve(listener: UnixListener, admin: Admin) -> io::Result<()> {
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
+        .route("/v1/peers", get(peers::list))
         .route("/v1/persons", get(status::persons))
         .route("/v1/policies", get(status::policies))
         .route("/v1/records", post(records::list))

@@ -37,6 +37,7 @@ mod list;
 mod live;
 mod man;
 mod peer;
+mod peer_list;
 mod person;
 mod person_enrol;
 mod policy;
@@ -132,7 +133,7 @@ enum Command {
     /// Confirm the clock after it was set
     #[command(subcommand, arg_required_else_help = true)]
     Clock(ClockCommand),
-    /// Cut a peer off at once, and let it in again
+    /// See how it stands with each peer, cut one off at once, and let it in again
     #[command(subcommand, arg_required_else_help = true)]
     Peer(PeerCommand),
     /// Stop at once what is sent, and send it again
@@ -224,6 +225,7 @@ enum ClockCommand {
 
 #[derive(Debug, Subcommand)]
 enum PeerCommand {
+    List(peer_list::PeerList),
     Block(peer::PeerBlock),
     Unblock(peer::PeerUnblock),
 }
@@ -281,6 +283,7 @@ impl Command {
             Self::Bench(bench::BenchCommand::Worker(command)) => command.run(session),
             Self::Reload(command) => command.run(session),
             Self::Clock(ClockCommand::Confirm(command)) => command.run(session),
+            Self::Peer(PeerCommand::List(command)) => command.run(session),
             Self::Peer(PeerCommand::Block(command)) => command.run(session),
             Self::Peer(PeerCommand::Unblock(command)) => command.run(session),
             Self::Release(ReleaseCommand::Stop(command)) => command.run(session),

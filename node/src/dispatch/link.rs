@@ -14,7 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
 use crate::{
-    core::Core,
+    core::{
+        Core,
+        connected::{Connected, Way},
+    },
     exchange::{
         connector::{self, ConnectError},
         rpc::exchange_client::ExchangeClient,
@@ -71,6 +74,8 @@ pub(super) struct Link {
     since: Instant,
     /// The receipt that is being checked.
     checking: Option<Running<Result<Receipt, Refusal>>>,
+    /// The peer counts as connected as long as this is kept.
+    _connected: Connected,
 }
 
 impl Link {
@@ -104,6 +109,7 @@ impl Link {
             awaited: VecDeque::new(),
             since: Instant::now(),
             checking: None,
+            _connected: core.connected(peer, Way::ToPeer),
         })
     }
 

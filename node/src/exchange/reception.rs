@@ -36,7 +36,7 @@ use super::{
     conduct::Conduct,
 };
 use crate::{
-    core::{Admitted, Core},
+    core::{Admitted, Core, connected::Way},
     decide::Decider,
     dispatch::machine::WINDOW,
     intake::Judge,
@@ -124,6 +124,7 @@ impl Reception {
         receipts: Receipts,
         stop: CancellationToken,
     ) {
+        let _connected = self.core.connected(&self.peer, Way::FromPeer);
         let (judging, judged) = mpsc::channel(WAITING);
         let (committing, committed) = mpsc::channel(WAITING);
         tokio::join!(

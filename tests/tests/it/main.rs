@@ -20,6 +20,7 @@ mod federation_faults;
 mod federation_hold;
 mod federation_hostile;
 mod federation_owed;
+mod federation_peers;
 mod federation_quarantine;
 mod federation_readme;
 mod federation_trust;

@@ -103,6 +103,32 @@ pub struct PeerView {
     pub behind_bulk: u64,
 }
 
+/// How it stands with a peer, at one look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStandingView {
+    /// What `status` shows of it.
+    #[serde(flatten)]
+    pub peer: PeerView,
+    /// In a word or two: `connected`, `away`, why it is closed, or what it refuses.
+    pub state: String,
+    /// Since when this node has a delivery stream to it.
+    pub connected_since: Option<String>,
+    /// Since when it has a delivery stream to this node.
+    pub delivers_since: Option<String>,
+    /// The rule under which it takes nothing from this node, if so.
+    pub refuses: Option<String>,
+    /// How many records wait for another try, in the urgent lane.
+    pub exceptions_urgent: u64,
+    /// How many records wait for another try, in the bulk lane.
+    pub exceptions_bulk: u64,
+    /// How many records were given up.
+    pub undelivered: u64,
+    /// How many proofs are kept that its history forked.
+    pub forks: u64,
+    /// The end of the certificate that it showed last; nothing if it was not seen since the start.
+    pub certificate_ends: Option<String>,
+}
+
 /// A person of the authority.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrolledView {

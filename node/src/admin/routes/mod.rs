@@ -8,6 +8,7 @@ pub(super) mod evidence;
 pub(super) mod forks;
 mod gates;
 pub(super) mod hold;
+pub(super) mod peers;
 pub(super) mod preview;
 pub(super) mod quarantine;
 pub(super) mod records;

@@ -4,6 +4,7 @@ use axum::{Json, extract::State};
 use portcullis_policy::PolicyText;
 use portcullis_protocol::{
     frame::Lane,
+    identifiers::NodeId,
     register::{Authority, Node},
     time::Timestamp,
 };
@@ -38,18 +39,7 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
     let log_end = core.store().log_end()?;
     let aside = core.store().aside()?;
     let gates = core.gates();
-    let relay = register
-        .authorities
-        .get(&me.authority)
-        .map_or(Relay::OwnOnly, |own| relays(own.kind));
-    let generation = core.store().generation()?;
-    let mut compared = core.store().reconciliations()?;
-    compared.retain(|row| row.own == generation);
-    let peers = register
-        .nodes()
-        .filter(|(_, node)| node.id != me.node)
-        .map(|(authority, node)| peer(core, authority, node, relay, &compared))
-        .collect::<Result<Vec<_>, Problem>>()?;
+    let peers: Vec<_> = peers(core)?.into_iter().map(|(_, peer)| peer).collect();
     let restored_from = core
         .store()
         .backup_restored()?
@@ -93,6 +83,27 @@ fn view(core: &Core) -> Result<StatusView, Problem> {
         held: aside.held,
         quarantined: aside.quarantined,
     })
+}
+
+/// The other nodes of the federation.
+pub(super) fn peers(core: &Core) -> Result<Vec<(NodeId, PeerView)>, Problem> {
+    let (decider, me) = (core.decider(), core.me());
+    let register = decider.register();
+    let relay = register
+        .authorities
+        .get(&me.authority)
+        .map_or(Relay::OwnOnly, |own| relays(own.kind));
+    let generation = core.store().generation()?;
+    let mut compared = core.store().reconciliations()?;
+    compared.retain(|row| row.own == generation);
+    register
+        .nodes()
+        .filter(|(_, node)| node.id != me.node)
+        .map(|(authority, node)| {
+            let view = peer(core, authority, node, relay, &compared)?;
+            Ok((node.id.clone(), view))
+        })
+        .collect()
 }
 
 fn peer(

@@ -1,0 +1,88 @@
+//! `portcullis peer list`: how it stands with each peer, at one look.
+
+use portcullis_protocol::{
+    body::{Assessment, Body},
+    evaluation::Evaluation,
+    marking::{Marking, Purpose, Tlp},
+    record::Kind,
+    register::AuthorityKind,
+    seal::Draft,
+};
+use portcullis_tests::federation::{Federation, Member, Running, eventually};
+use serde_json::Value;
+
+use crate::office::Office;
+
+const MEMBERS: [Member; 3] = [
+    ("rotterdam", AuthorityKind::Customs),
+    ("antwerp", AuthorityKind::Customs),
+    ("hamburg", AuthorityKind::Customs),
+];
+
+fn advisory(threat: &str) -> Draft {
+    let assessment = Assessment {
+        threat: threat.to_owned(),
+        finding: None,
+        text: String::new(),
+    };
+    Draft::new(
+        Kind::Advisory,
+        Marking::new(Tlp::Green, [Purpose::CustomsControl]),
+        Evaluation::default(),
+        vec![Body::Assessment(assessment)],
+    )
+}
+
+fn line(office: &Office, peer: &str) -> Value {
+    let listed = office.json(&["peer", "list"]);
+    assert_eq!(listed["schema"], "portcullis/peers/v1");
+    let items = listed["items"].as_array().unwrap();
+    let line = items.iter().find(|one| one["node"] == peer);
+    line.unwrap_or_else(|| panic!("no `{peer}` in {listed}"))
+        .clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_peer_is_listed_with_what_an_administrator_asks_first() {
+    let federation = Federation::new(&MEMBERS);
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    let antwerp = Running::start(federation.home("antwerp")).await;
+    let office = Office::open(&rotterdam);
+    rotterdam.core.publish(vec![advisory("one")]).await.unwrap();
+    eventually(&rotterdam.core, || {
+        let line = line(&office, "antwerp");
+        line["behind_bulk"] == 0
+            && line["last_receipt"].is_string()
+            && !line["delivers_since"].is_null()
+    })
+    .await;
+    let there = line(&office, "antwerp");
+    assert_eq!(there["state"], "connected");
+    for known in ["connected_since", "certificate_ends", "clock_ahead_ms"] {
+        assert!(!there[known].is_null(), "{known} of {there}");
+    }
+    // Nobody has ever been at hamburg.
+    eventually(&rotterdam.core, || {
+        line(&office, "hamburg")["failure"].is_string()
+    })
+    .await;
+    let away = line(&office, "hamburg");
+    assert_eq!(
+        (&away["state"], &away["behind_bulk"]),
+        (&"away".into(), &1.into())
+    );
+    assert!(away["connected_since"].is_null() && away["certificate_ends"].is_null());
+    antwerp.stop().await;
+    eventually(&rotterdam.core, || {
+        line(&office, "antwerp")["state"] == "away"
+    })
+    .await;
+    office.good("admin", &["peer", "block", "antwerp"]);
+    assert_eq!(line(&office, "antwerp")["state"], "blocked here");
+    office.good("anna", &["release", "stop", "hamburg"]);
+    let page = String::from_utf8(office.run(&["peer", "list"]).stdout).unwrap();
+    let of = |node: &str| page.lines().find(|line| line.starts_with(node)).unwrap();
+    assert!(of("hamburg").contains("release stopped here"), "{page}");
+    assert!(page.contains("hamburg: the last delivery failed"), "{page}");
+    rotterdam.stop().await;
+}
