@@ -9,8 +9,10 @@
 )]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
+    io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -273,16 +275,27 @@ fn first_epoch(governance: &SigningKey, now: Timestamp) -> SignedRegister {
     first
 }
 
-/// An address of this machine at which nobody listens, and which is given once.
+/// The ports that are given: below those that systems give out by themselves, so that no
+/// connection and no listener of somebody else comes upon one before it is used.
+const PORTS: Range<u16> = 10_000..32_000;
+
+/// An address of this machine at which nobody listens, and which is given once. Processes begin
+/// at ports of their own.
 #[must_use]
 pub fn free_address(ip: Ipv4Addr) -> SocketAddr {
-    /// Guards the addresses that were given: the system may name a free port again.
-    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    /// Guards how many ports were looked at.
+    static LOOKED_AT: Mutex<u32> = Mutex::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    let first = std::process::id().wrapping_mul(64);
+    let mut looked_at = LOOKED_AT.lock().unwrap();
     loop {
-        let listener = TcpListener::bind((ip, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        if GIVEN.lock().unwrap().insert(address) {
-            return address;
+        assert!(*looked_at < count, "no port of {PORTS:?} is free");
+        let offset = first.wrapping_add(*looked_at) % count;
+        *looked_at += 1;
+        let port = PORTS.start + u16::try_from(offset).unwrap();
+        match TcpListener::bind((ip, port)) {
+            Ok(_) => return (ip, port).into(),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse, "{ip}: {error}"),
         }
     }
 }
