@@ -10,7 +10,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{exchange::counters::ExchangeCounters, outlook::Dependency, store::Found};
+use crate::{
+    exchange::counters::ExchangeCounters,
+    outlook::{Dependency, Subject},
+    store::Found,
+};
 
 /// The outcome of an item, as answered to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,11 +80,17 @@ impl Metrics {
         );
     }
 
-    /// Shows how long is left until each of these ends, of a kind the first. They come in order.
+    /// Shows how long is left until each of these ends, of a kind the first, and nothing of a kind
+    /// of which there is none. They come in order.
     pub fn show_ends(&self, dependencies: &[Dependency], now: Timestamp) {
         let label = |one: &Dependency| EndLabel {
             what: one.subject.name(),
         };
+        for name in Subject::NAMES {
+            if !dependencies.iter().any(|one| one.subject.name() == *name) {
+                self.ends.remove(&EndLabel { what: name });
+            }
+        }
         // The nearest comes first, so it is written last.
         for one in dependencies.iter().rev() {
             let seconds = one.ends.millis_since(now) / 1000;
@@ -126,5 +136,46 @@ fn count(family: &Family<OutcomeLabel, Counter>, answers: &[Answer]) {
     for answer in answers {
         let outcome = answer.outcome.name();
         family.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+
+    use super::*;
+    use crate::{outlook::Term, testbed::NOW};
+
+    #[test]
+    fn the_end_of_what_is_gone_is_shown_no_more() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let lasting = |subject, seconds: i64| {
+            let until = NOW.plus_millis(seconds * 1_000);
+            Dependency::lasting(subject, Term { since: NOW, until })
+        };
+        let shown = |dependencies: &[Dependency]| {
+            metrics.show_ends(dependencies, NOW);
+            let mut page = String::new();
+            text::encode(&mut page, &registry).unwrap();
+            let lines = page
+                .lines()
+                .filter(|line| line.starts_with("portcullis_ends_in"));
+            lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        let line = |what: &str, seconds: i64| {
+            format!("portcullis_ends_in_seconds{{what=\"{what}\"}} {seconds}")
+        };
+        let anchor = |node: &str, seconds| lasting(Subject::Anchor(node.parse().unwrap()), seconds);
+        let both = [
+            anchor("antwerp-1", 7),
+            anchor("hub-1", 9),
+            lasting(Subject::Freshness, 11),
+        ];
+        let mut all = shown(&both);
+        all.sort_unstable();
+        assert_eq!(all, [line("freshness", 11), line("trust-anchor", 7)]);
+        assert_eq!(shown(&both[1..2]), [line("trust-anchor", 9)]);
     }
 }

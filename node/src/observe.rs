@@ -2,14 +2,23 @@
 //!
 //! Both pages are for this machine alone and show neither cargo nor persons.
 
-use std::{io::IsTerminal as _, sync::Arc};
+use std::{
+    io::IsTerminal as _,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use prometheus_client::{encoding::text, registry::Registry};
+use prometheus_client::{encoding::text, registry};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    reload,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     config::{LogFormat, LogSettings},
@@ -17,22 +26,63 @@ use crate::{
     health,
 };
 
+/// Moves the level of the log that this process started; unset: the environment names a filter.
+static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
+
+type LevelHandle = reload::Handle<EnvFilter, Registry>;
+
 /// Starts the log on standard error. The environment's `PORTCULLIS_LOG`, a filter such as
-/// `portcullis_node=debug`, overrides the configured level.
+/// `portcullis_node=debug`, overrides the configured level, also that of a reload.
 pub fn start_log(settings: LogSettings) {
-    let configured = || EnvFilter::new(settings.level.to_string());
-    let filter = EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| configured());
-    let builder = fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let started = match settings.format {
-        LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-    if let Err(error) = started {
-        tracing::debug!(error, "the log was started before");
+    let named = EnvFilter::try_from_env("PORTCULLIS_LOG").ok();
+    let is_named = named.is_some();
+    let filter = named.unwrap_or_else(|| of_level(settings.level));
+    let (log, level) = log(filter, settings.format, std::io::stderr);
+    match log.try_init() {
+        Ok(()) if is_named => {}
+        Ok(()) => {
+            if LEVEL.set(level).is_err() {
+                tracing::debug!("the level of the log could be moved before");
+            }
+        }
+        Err(error) => tracing::debug!(%error, "the log was started before"),
     }
+}
+
+/// Writes lines of this level and above from now on, unless the environment names a filter.
+pub fn move_level(level: tracing::Level) {
+    if let Some(handle) = LEVEL.get()
+        && let Err(error) = handle.reload(of_level(level))
+    {
+        tracing::error!(%error, "the level of the log stays what it was");
+    }
+}
+
+fn of_level(level: tracing::Level) -> EnvFilter {
+    EnvFilter::new(level.to_string())
+}
+
+/// A log, and what moves its level.
+fn log<W>(
+    filter: EnvFilter,
+    format: LogFormat,
+    writer: W,
+) -> (impl tracing::Subscriber + Send + Sync, LevelHandle)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(writer);
+    let lines = match format {
+        LogFormat::Human => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    (
+        tracing_subscriber::registry().with(filter).with(lines),
+        handle,
+    )
 }
 
 /// Serves `/metrics` and `/health` until `shutdown`.
@@ -45,7 +95,7 @@ pub async fn serve(
     core: Arc<Core>,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let mut registry = Registry::default();
+    let mut registry = registry::Registry::default();
     core.metrics().register(&mut registry);
     let pages = Pages {
         core,
@@ -63,7 +113,7 @@ pub async fn serve(
 #[derive(Clone)]
 struct Pages {
     core: Arc<Core>,
-    registry: Arc<Registry>,
+    registry: Arc<registry::Registry>,
 }
 
 async fn metrics(State(pages): State<Pages>) -> Result<String, StatusCode> {
@@ -102,4 +152,30 @@ async fn health_page(State(pages): State<Pages>) -> (StatusCode, Json<HealthPage
         problems,
     };
     (status, Json(page))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_level_of_a_log_moves_while_it_is_written() {
+        for format in [LogFormat::Human, LogFormat::Json] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let written = Arc::new(file.reopen().unwrap());
+            let (log, level) = log(of_level(Level::INFO), format, written);
+            tracing::subscriber::with_default(log, || {
+                tracing::debug!("before");
+                level.reload(of_level(Level::DEBUG)).unwrap();
+                tracing::debug!("between");
+                level.reload(of_level(Level::ERROR)).unwrap();
+                tracing::info!("after");
+            });
+            let written = std::fs::read_to_string(file.path()).unwrap();
+            let said = ["before", "between", "after"].map(|word| written.contains(word));
+            assert_eq!(said, [false, true, false], "{written}");
+        }
+    }
 }

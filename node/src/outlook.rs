@@ -82,6 +82,17 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Every name that there is.
+    pub const NAMES: &'static [&'static str] = &[
+        "certificate",
+        "key",
+        "peer-certificate",
+        "trust-anchor",
+        "revocation-list",
+        "freshness",
+        "bulk-release",
+    ];
+
     /// Its name in metrics: nothing that tells members apart.
     #[must_use]
     pub const fn name(&self) -> &'static str {

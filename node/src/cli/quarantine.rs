@@ -229,7 +229,12 @@ impl View for BadItemDetailView {
             ("claimed key", self.claimed_key.clone()),
         ])?;
         match &self.claims {
-            None => page.line("  its header cannot be read")?,
+            None => page.line(format!(
+                "  its header cannot be read: {}",
+                self.unreadable
+                    .as_deref()
+                    .unwrap_or("the node does not say why")
+            ))?,
             Some(header) => {
                 page.heading("What it claims; nothing of it was verified")?;
                 page.pairs(&[

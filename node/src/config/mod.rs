@@ -246,7 +246,7 @@ impl Config {
             ("admin_access", *admin_access != new.admin_access),
             ("key", *key != new.key),
             ("metrics", *metrics != new.metrics),
-            ("log", *log != new.log),
+            ("log.format", log.format != new.log.format),
             ("freshness", *freshness != new.freshness),
             ("exchange", *listener != new.listener),
             ("dispatch", *retry != new.retry),

@@ -325,6 +325,10 @@ fn a_change_that_a_running_node_does_not_take_up_is_named() {
     assert!(present.needs_restart(&present).is_empty());
     let live = Config {
         exercises: Exercises::Admitted,
+        log: LogSettings {
+            level: tracing::Level::TRACE,
+            ..present.log
+        },
         ..present.clone()
     };
     assert!(present.needs_restart(&live).is_empty());

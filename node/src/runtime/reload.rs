@@ -31,6 +31,7 @@ use crate::{
     home::Home,
     keyring::Keyring,
     membership::{self, load_epochs},
+    observe,
     setup::{CertificateFault, Own, check_certificate, read_certificates, unix},
     store::{Write, writer::Priority},
 };
@@ -91,6 +92,7 @@ impl Reloader {
         self.core.replace_keyring(keyring);
         self.core.trust().replace(standing.trust);
         self.core.take_settings(&new);
+        observe::move_level(new.log.level);
         self.core.replace_decider(Arc::new(standing.decider));
         self.core.move_gates();
         tracing::info!(

@@ -56,6 +56,9 @@ pub struct BadItemDetailView {
     pub item: BadItemView,
     /// What its header claims; absent: it cannot be read.
     pub claims: Option<HeaderView>,
+    /// Why it cannot be read.
+    #[serde(default)]
+    pub unreadable: Option<String>,
     /// The id of the key that is said to have signed its batch.
     pub claimed_key: String,
     /// Each section that came: its number, and how many bytes.

@@ -5,6 +5,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use bytes::Bytes;
 use portcullis_protocol::{record::Header, wire};
 use prost::Message as _;
 
@@ -72,17 +73,26 @@ fn detail(core: &Core, number: i64) -> Result<BadItemDetailView, Problem> {
             .remedy("`portcullis quarantine list` shows what is"));
     };
     let record = sealed.wire();
-    let header = wire::Header::decode(record.header.clone()).ok();
-    let header = header.and_then(|wire| Header::try_from(wire).ok());
+    let (claims, unreadable) = match header(record.header.clone()) {
+        Ok(header) => (Some(HeaderView::from(&header)), None),
+        Err(why) => (None, Some(why)),
+    };
     let sections = record.sections.iter();
     Ok(BadItemDetailView {
         item: BadItemView::of(row),
-        claims: header.as_ref().map(HeaderView::from),
+        claims,
+        unreadable,
         claimed_key: sealed.statement().key_id().to_string(),
         sections: sections
             .map(|section| (section.index, section.body.len()))
             .collect(),
     })
+}
+
+/// What a header claims, or why it cannot be read.
+fn header(bytes: Bytes) -> Result<Header, String> {
+    let wire = wire::Header::decode(bytes).map_err(|error| error.to_string())?;
+    Header::try_from(wire).map_err(|error| error.to_string())
 }
 
 /// Items that a person has destroyed.
@@ -129,5 +139,23 @@ impl DropAct {
         let writes = vec![log, Write::DropBad(self.numbers)];
         admin.core.commit(Priority::Urgent, writes).await?;
         Ok(Json(DroppedView { dropped }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testbed;
+
+    #[test]
+    fn a_header_that_cannot_be_read_says_why() {
+        let sealed = testbed::seal(1, vec![testbed::indicator()], 1).remove(0);
+        let good = sealed.wire().header.clone();
+        assert_eq!(header(good.clone()).unwrap().origin.as_str(), "rotterdam");
+        // Cut in the middle of a field, it is no message; empty, it names no federation.
+        let cut = header(good.slice(..good.len() - 1)).unwrap_err();
+        let empty = header(Bytes::new()).unwrap_err();
+        assert!(!cut.is_empty() && !empty.is_empty());
+        assert_ne!(cut, empty);
     }
 }
