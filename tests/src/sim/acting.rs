@@ -3,7 +3,7 @@
 use portcullis_protocol::record::RecordId;
 
 use super::{
-    cast::{InForce, MemberNumber, Policy},
+    cast::{InForce, MemberNumber, Policy, who},
     coverage::Seen,
     happening::Happening,
     world::World,
@@ -12,6 +12,8 @@ use super::{
 impl World {
     pub(super) fn publish(&mut self, member: MemberNumber, batch: usize) {
         let batch = &self.cast.batches(member)[batch];
+        // Of two copies, either is worked with.
+        let member = self.reached(member);
         let node = self.node(member);
         if !node.up || node.in_force.epoch < batch.epoch {
             // Whoever publishes tries again later.
@@ -22,7 +24,7 @@ impl World {
                     .batches(member)
                     .iter()
                     .position(|one| std::ptr::eq(one, batch));
-                self.at(later, Happening::Publish(member, at.unwrap()));
+                self.at(later, Happening::Publish(who(member), at.unwrap()));
             }
             return;
         }
@@ -36,6 +38,12 @@ impl World {
     }
 
     pub(super) fn reload(&mut self, member: MemberNumber, in_force: InForce) {
+        for process in self.processes(member) {
+            self.reload_process(process, in_force);
+        }
+    }
+
+    fn reload_process(&mut self, member: MemberNumber, in_force: InForce) {
         let (cast, now) = (self.cast, self.now);
         let node = self.node(member);
         let before = node.in_force;

@@ -35,8 +35,21 @@ pub const START: Timestamp = Timestamp::from_millis(1_617_235_200_000);
 /// The federation's id.
 pub const FEDERATION: &str = "sim";
 
-/// A member by its place in [`MEMBERS`].
+/// A member by its place in [`MEMBERS`]; where a process is meant, a copy of a member's node is
+/// as far beyond.
 pub type MemberNumber = usize;
+
+/// The number of the process that is a copy of a member's node.
+#[must_use]
+pub const fn copy_of(member: MemberNumber) -> MemberNumber {
+    who(member) + MEMBERS.len()
+}
+
+/// Whose node a process is.
+#[must_use]
+pub const fn who(process: MemberNumber) -> MemberNumber {
+    process % MEMBERS.len()
+}
 
 /// Every member of the register: name, kind, regime.
 pub const MEMBERS: [(&str, AuthorityKind, LegalRegime); 6] = [
@@ -287,19 +300,19 @@ impl Cast {
     /// The id of a member's node.
     #[must_use]
     pub fn node(&self, member: MemberNumber) -> &NodeId {
-        &self.nodes[member]
+        &self.nodes[who(member)]
     }
 
     /// The hop key of a member's node.
     #[must_use]
     pub fn hop_key(&self, member: MemberNumber) -> &SigningKey {
-        &self.hop_keys[member]
+        &self.hop_keys[who(member)]
     }
 
     /// The id of a member.
     #[must_use]
     pub fn authority(&self, member: MemberNumber) -> &AuthorityId {
-        &self.authorities[member]
+        &self.authorities[who(member)]
     }
 
     /// The member with this node.
@@ -317,12 +330,13 @@ impl Cast {
     /// The batches that a member has to publish.
     #[must_use]
     pub fn batches(&self, member: MemberNumber) -> &[Batch] {
-        self.batches.get(&member).map_or(&[], Vec::as_slice)
+        self.batches.get(&who(member)).map_or(&[], Vec::as_slice)
     }
 
     /// What decides at a member's node.
     #[must_use]
     pub fn decider(&self, member: MemberNumber, in_force: InForce) -> Arc<Decider> {
+        let member = who(member);
         let mut deciders = self.deciders.lock().unwrap_or_else(PoisonError::into_inner);
         let made = deciders
             .entry((member, in_force))

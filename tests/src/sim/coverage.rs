@@ -66,6 +66,14 @@ seen! {
     RolledBack = "sender told that it was rolled back",
     /// A node was restored from a backup.
     Restored = "node restored from a backup",
+    /// A node's disk was copied while it ran, and both copies went on.
+    Copied = "node copied while it runs",
+    /// A fork within a generation was refused and kept as evidence.
+    ForkRefused = "fork within a generation refused",
+    /// A sender was told so and stopped.
+    ForkHeeded = "delivery stopped after a fork",
+    /// A copy that was behind the other was told that it was rolled back.
+    CopyBehind = "copy told that it is behind",
     /// A receipt did not come in time.
     TimedOut = "receipt timed out",
     /// Another epoch came in force.

@@ -20,7 +20,7 @@ use portcullis_protocol::{
 };
 
 use super::{
-    cast::{MEMBERS, MemberNumber},
+    cast::{MEMBERS, MemberNumber, who},
     coverage::Seen,
     happening::{Happening, Message, Passage, Task},
     mutant::Mutant,
@@ -154,7 +154,7 @@ impl World {
             most: portcullis_protocol::frame::MAX_ITEMS,
         };
         let store = &self.node(member).store;
-        load::plan(planner, store, relays(MEMBERS[member].1), footing).unwrap()
+        load::plan(planner, store, relays(MEMBERS[who(member)].1), footing).unwrap()
     }
 
     /// What decides: one mutant asks what decided when its process started.
@@ -247,7 +247,9 @@ impl World {
     fn open(&mut self, member: MemberNumber, key: DriverKey, attempt: u64) {
         let (peer, lane) = key;
         let there_and_back = 2 * latency(&self.profile, &mut self.random);
-        let reaches = self.network.reaches(member, peer) && self.network.reaches(peer, member);
+        let reaches =
+            self.network.reaches(who(member), peer) && self.network.reaches(peer, who(member));
+        let peer = self.reached(peer);
         let up = self.node(peer).up;
         let crowded = self.network.count(member, peer) >= STREAMS_PER_PEER;
         let (after, link) = if !reaches {
@@ -320,18 +322,19 @@ impl World {
         self.post(link, Way::Out, || {
             Message::Frame(Box::new(frame.wire().clone()))
         });
-        self.repeat(key.0, link, &frame);
+        self.repeat(link, &frame);
         self.pass(member, Passage::Sent);
     }
 
     /// The network repeats a frame now and then, on a connection that answers nobody.
-    fn repeat(&mut self, peer: MemberNumber, link: LinkId, frame: &SentFrame) {
+    fn repeat(&mut self, link: LinkId, frame: &SentFrame) {
         if self.healed || !self.random.chance(self.profile.duplicate) {
             return;
         }
         let Some(original) = self.network.link(link).cloned() else {
             return;
         };
+        let peer = original.to;
         if !self.node(peer).up || self.node(peer).life != original.lives.1 {
             return;
         }
@@ -417,6 +420,12 @@ impl World {
         }
         if let Verdict::RefusedWhole(rule) = &receipt.verdict {
             let rule = rule.clone();
+            if rule == Rule::Fork.id() {
+                self.note_stop(member, key);
+                if self.mutant == Some(Mutant::ForkNotHeeded) {
+                    return self.link_failed(member, key);
+                }
+            }
             self.say(|| format!("{member} hears from {}: refused whole under {rule}", key.0));
             if rule == Rule::Sequence.id() {
                 self.coverage.count(Seen::RolledBack);

@@ -161,6 +161,8 @@ pub struct Journey<'a> {
     /// Those whose backup came back: what they received before is lost, and what is sent to them
     /// may wait for an hour.
     pub restored: &'a std::collections::BTreeSet<MemberNumber>,
+    /// Those whose node there is twice, or that lie: nothing is sure to come from or to them.
+    pub faulty: &'a std::collections::BTreeSet<MemberNumber>,
     /// When all is over.
     pub end: Timestamp,
 }
@@ -245,7 +247,9 @@ impl Journey<'_> {
                 most = most.union(pass(held.most, super::cast::START));
             }
         }
-        if self.restored.contains(&receiver)
+        let faulty = self.faulty.contains(&sender) || self.faulty.contains(&receiver);
+        if faulty
+            || self.restored.contains(&receiver)
             || self.withdrew.contains(&sender)
             || self.withdrew.contains(&receiver)
         {

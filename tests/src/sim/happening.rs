@@ -67,6 +67,8 @@ pub enum Happening {
     Backup(MemberNumber),
     /// It comes back.
     Restore(MemberNumber),
+    /// A member's disk is copied while it runs, and both go on.
+    Copy(MemberNumber),
     /// A process ends.
     Crash(MemberNumber),
     /// It starts again.

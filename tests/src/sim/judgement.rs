@@ -28,8 +28,9 @@ impl World {
         for (record, at) in published {
             self.judge_record(record, at);
         }
-        for member in self.profile.members.clone() {
-            self.check_restart(member);
+        let processes: Vec<MemberNumber> = self.nodes.keys().copied().collect();
+        for process in processes {
+            self.check_restart(process);
         }
     }
 
@@ -46,28 +47,32 @@ impl World {
             .filter(|member| self.watch.withdrawn.contains(&(*member, record)))
             .collect();
         let restored = self.watch.restored.clone();
+        let faulty = self.watch.faulty.clone();
         let journey = Journey {
             made,
             members: &members,
             in_force: &in_force,
             withdrew: &withdrew,
             restored: &restored,
+            faulty: &faulty,
             end: self.now,
         };
         let receivers = members.iter().filter(|member| **member != made.origin);
         for receiver in receivers {
             let bounds = journey.bounds(*receiver);
             self.judge_haste(record, published, *receiver, bounds.least);
-            let held = self.nodes[receiver].store.durable().form(&record);
-            if !bounds.least.is_within(held) || !held.is_within(bounds.most) {
-                let detail = format!(
-                    "{receiver} holds {held:?} of {} made by {}: at least {:?}, at most {:?}",
-                    self.name(&record),
-                    made.origin,
-                    bounds.least,
-                    bounds.most
-                );
-                self.violated(Invariant::AllArrives, detail);
+            for process in self.processes(*receiver) {
+                let held = self.nodes[&process].store.durable().form(&record);
+                if !bounds.least.is_within(held) || !held.is_within(bounds.most) {
+                    let detail = format!(
+                        "{receiver} holds {held:?} of {} made by {}: at least {:?}, at most {:?}",
+                        self.name(&record),
+                        made.origin,
+                        bounds.least,
+                        bounds.most
+                    );
+                    self.violated(Invariant::AllArrives, detail);
+                }
             }
         }
     }

@@ -110,7 +110,8 @@ impl World {
         self.say(|| "from now on nothing goes wrong".to_owned());
         self.healed = true;
         self.network.heal();
-        for member in self.profile.members.clone() {
+        let processes: Vec<MemberNumber> = self.nodes.keys().copied().collect();
+        for member in processes {
             self.restart(member);
         }
     }

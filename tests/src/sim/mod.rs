@@ -13,6 +13,7 @@
 
 mod acting;
 pub mod cast;
+mod copying;
 pub mod coverage;
 mod dispatching;
 pub mod expect;

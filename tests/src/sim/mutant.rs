@@ -84,6 +84,12 @@ mutants! {
     SourceForgotten = "source-forgotten", for NothingGoesBack,
         also PermittedAndIntended because "whoever forgot it takes the record for its own and \
             releases what it may at most pass on";
+    /// What a sender claims to have settled is not held against what it was answered.
+    ForkAnswered = "chain-not-compared", for ForkIsSeen;
+    /// A fork is refused, and neither of its frames kept.
+    ForkNotKept = "fork-not-kept", for ForkIsSeen;
+    /// Who is told of a fork goes on delivering.
+    ForkNotHeeded = "fork-not-heeded", for ForkIsSeen;
     /// The writer takes bulk jobs before urgent ones, as long as there are any.
     BulkFirst = "bulk-before-urgent", for UrgentIsFirst;
 }

@@ -8,7 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{frame::Lane, time::Timestamp};
 
-use super::{cast::MemberNumber, profile::Profile, random::Random};
+use super::{
+    cast::{MemberNumber, who},
+    profile::Profile,
+    random::Random,
+};
 
 /// Names a connection.
 pub type LinkId = u64;
@@ -160,7 +164,7 @@ impl Network {
             Way::Out => (link.from, link.to, 0),
             Way::Back => (link.to, link.from, 1),
         };
-        if self.cut.contains(&(from, to)) {
+        if self.cut.contains(&(who(from), who(to))) {
             link.open = false;
             return Fate::Lost(random.between(1_000, 40_000), random.between(1_000, 40_000));
         }

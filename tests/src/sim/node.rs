@@ -20,7 +20,7 @@ use portcullis_protocol::{
 };
 
 use super::{
-    cast::{Cast, InForce, MemberNumber},
+    cast::{Cast, InForce, MemberNumber, who},
     network::LinkId,
     store::{ModelStore, Reply, State},
 };
@@ -214,7 +214,7 @@ impl Node {
     pub fn make_drivers(&mut self, cast: &Cast, peers: &[MemberNumber], backoff: Backoff) {
         self.drivers = peers
             .iter()
-            .filter(|peer| **peer != self.member)
+            .filter(|peer| **peer != who(self.member))
             .flat_map(|peer| Lane::ALL.iter().map(move |lane| (*peer, *lane)))
             .map(|(peer, lane)| ((peer, lane), Driver::new(cast, peer, lane, backoff)))
             .collect();

@@ -27,7 +27,8 @@ impl World {
             self.prepare_changes();
             self.prepare_cuts();
             self.prepare_crashes();
-            self.prepare_restore();
+            let restored = self.prepare_restore();
+            self.prepare_copy(restored);
         }
     }
 

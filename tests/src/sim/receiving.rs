@@ -131,12 +131,14 @@ impl World {
         let peer = self.cast.member(&frame.head.sender);
         let receipt = match written(reply) {
             Said::Answers(answers) => {
+                self.check_claim(member, frame);
                 self.check_answers(member, peer, &answers);
                 frame.answer(answers, signing).unwrap()
             }
             Said::Refused(rule) => {
                 let receipt = frame.refuse(rule, signing).unwrap();
                 self.check_refusal(member, peer, link, rule);
+                self.check_evidence(member, rule, frame);
                 self.remember_refusal(member, peer, rule.to_string());
                 receipt
             }

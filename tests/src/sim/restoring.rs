@@ -6,9 +6,9 @@ use super::{cast::MemberNumber, coverage::Seen, happening::Happening, world::Wor
 
 impl World {
     /// Takes a backup of a member, and has it come back later.
-    pub(super) fn prepare_restore(&mut self) {
+    pub(super) fn prepare_restore(&mut self) -> Option<MemberNumber> {
         if !self.random.chance(200) {
-            return;
+            return None;
         }
         let member = *self.random.pick(&self.profile.members);
         let mut times = [self.some_time(), self.some_time()];
@@ -16,6 +16,7 @@ impl World {
         let [backup, restore] = times;
         self.at(backup, Happening::Backup(member));
         self.at(restore, Happening::Restore(member));
+        Some(member)
     }
 
     pub(super) fn back_up(&mut self, member: MemberNumber) {

@@ -136,6 +136,7 @@ impl World {
             }
             Happening::Backup(member) => self.back_up(member),
             Happening::Restore(member) => self.restore(member),
+            Happening::Copy(member) => self.copy(member),
             Happening::Restart(member) => self.restart(member),
             Happening::Cut(from, to) => {
                 if !self.healed {

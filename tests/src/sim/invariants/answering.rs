@@ -8,7 +8,7 @@ use portcullis_protocol::{
 
 use super::Invariant;
 use crate::sim::{
-    cast::{MemberNumber, START},
+    cast::{MemberNumber, START, who},
     coverage::Seen,
     expect::{self, Taken, WHOLE},
     network::LinkId,
@@ -66,6 +66,9 @@ impl World {
         link: LinkId,
         rule: Rule,
     ) {
+        if self.watch.faulty.contains(&sender) || self.watch.faulty.contains(&who(receiver)) {
+            return;
+        }
         let repeated = self.network.link(link).is_none_or(|link| link.repeats);
         // A node that does not know yet that it was restored believes nobody.
         let excused = self.watch.restored.contains(&receiver);
@@ -130,8 +133,9 @@ impl World {
         record: RecordId,
         form: Form,
     ) {
-        let restored = self.watch.restored.contains(&receiver);
-        if restored || self.watch.withdrawn.contains(&(receiver, record)) {
+        let excused =
+            self.watch.restored.contains(&receiver) || self.watch.faulty.contains(&who(receiver));
+        if excused || self.watch.withdrawn.contains(&(receiver, record)) {
             return;
         }
         let (made, cast) = (self.made(&record), self.cast);
@@ -146,7 +150,7 @@ impl World {
         let least = node
             .in_force_since(START)
             .into_iter()
-            .map(|in_force| expect::takes(made, receiver, sender, form, in_force, START))
+            .map(|in_force| expect::takes(made, receiver, who(sender), form, in_force, START))
             .fold(WHOLE, |least, taken| match taken {
                 Taken::In(form) => least.intersection(form),
                 Taken::Held => Form::EMPTY,

@@ -34,6 +34,12 @@ impl World {
         if !Arc::ptr_eq(&before.ledger, &after.ledger) {
             self.check_ledger(member, before, &after);
         }
+        if !Arc::ptr_eq(&before.sent, &after.sent) {
+            self.remember_settled(member, &after);
+        }
+        if before.generation != after.generation {
+            self.watch.believes_anew(member);
+        }
         if !Arc::ptr_eq(&before.cursors, &after.cursors) {
             self.check_cursors(member, before, &after);
         }

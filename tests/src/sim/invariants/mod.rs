@@ -3,19 +3,20 @@
 
 mod answering;
 mod disk;
+mod forking;
 mod sending;
 mod starting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{
-    frame::{Answer, Lane},
+    frame::{Answer, Chain, Lane},
     record::{Form, RecordId},
     time::Timestamp,
 };
 
 use super::{
-    cast::{Cast, MEMBERS, MemberNumber, START},
+    cast::{Cast, MEMBERS, MemberNumber, START, who},
     expect::Made,
     store::State,
     world::World,
@@ -44,6 +45,9 @@ pub enum Invariant {
     Bounded,
     /// An honest node is never taken for one that forked.
     HonestIsNoFork,
+    /// Of two histories within a generation each peer answers one; the other is refused, kept as
+    /// evidence, and delivered no further.
+    ForkIsSeen,
 }
 
 /// What was violated, when and how.
@@ -80,6 +84,15 @@ pub struct Watch {
     pub(super) published: BTreeMap<RecordId, Timestamp>,
     /// Members whose backup came back.
     pub restored: BTreeSet<MemberNumber>,
+    /// Members that break the rules themselves, by two copies of their node: what others
+    /// have of them, and they of others, is not warranted.
+    pub faulty: BTreeSet<MemberNumber>,
+    /// What was settled where, in each process's own eyes.
+    histories: BTreeMap<forking::Line, BTreeMap<u64, Chain>>,
+    /// What a receiver last answered of a sender's claims.
+    claims: BTreeMap<(MemberNumber, MemberNumber, Lane), forking::Claim>,
+    /// Since when a process, in one of its lives, does not deliver to a peer that told of a fork.
+    stopped: BTreeMap<(MemberNumber, MemberNumber, Lane), (u32, Timestamp)>,
     /// Who delivered a record first, whatever the node remembers.
     sources: BTreeMap<(MemberNumber, RecordId), MemberNumber>,
     /// When an alert was everywhere.
@@ -100,6 +113,7 @@ impl Watch {
         self.withdrawn.retain(|(by, _)| *by != member);
         self.sources.retain(|(at, _), _| *at != member);
         self.finals.retain(|(receiver, ..), _| *receiver != member);
+        self.claims.retain(|(receiver, ..), _| *receiver != member);
         self.published.retain(|record, _| {
             let own = cast.made(record).is_some_and(|made| made.origin == member);
             !own || backup.records.contains_key(record)
@@ -143,5 +157,5 @@ fn lane_of(kept: &super::store::Kept) -> Lane {
 }
 
 fn is_hub(member: MemberNumber) -> bool {
-    MEMBERS[member].1 == portcullis_protocol::register::AuthorityKind::Hub
+    MEMBERS[who(member)].1 == portcullis_protocol::register::AuthorityKind::Hub
 }

@@ -8,7 +8,7 @@ use portcullis_protocol::{
 
 use super::{Invariant, RETRY_SLACK_MS};
 use crate::sim::{
-    cast::MemberNumber,
+    cast::{MemberNumber, who},
     coverage::Seen,
     dispatching::{OPEN_TIMEOUT_MS, RECEIPT_TIMEOUT_MS},
     expect,
@@ -32,6 +32,7 @@ impl World {
             .map(|(id, form)| format!("{} {form:?}", self.name(id)))
             .collect();
         let lane = frame.head().lane;
+        self.check_stopped(sender, (receiver, lane));
         self.say(|| format!("{sender} sends {names:?} to {receiver} in {lane}"));
         for (record, form) in items {
             self.check_item(sender, receiver, record, form);
@@ -52,6 +53,7 @@ impl World {
         form: Form,
     ) {
         let made = self.made(&record);
+        let identity = who(sender);
         let (cast, now) = (self.cast, self.now);
         let node = self.node(sender);
         let state = node.store.durable();
@@ -62,9 +64,9 @@ impl World {
         // Its date may pass between the plan and the last attempt to send it.
         let planned = now.plus_millis(-RECEIPT_TIMEOUT_MS - OPEN_TIMEOUT_MS);
         let in_force = node.in_force;
-        let permitted = form.is_within(expect::sends(made, sender, receiver, in_force, planned));
+        let permitted = form.is_within(expect::sends(made, identity, receiver, in_force, planned));
         let waits_since = self.watch.waits.get(&(sender, receiver, record)).copied();
-        if sender != made.origin {
+        if identity != made.origin {
             self.coverage.count(Seen::Relay);
         }
         if !intended || !permitted {

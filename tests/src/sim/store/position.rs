@@ -10,6 +10,7 @@ use portcullis_protocol::{
 };
 
 use super::{State, state::KnownPlace};
+use crate::sim::mutant::Mutant;
 
 /// Generations of a peer that are known again.
 const MAX_LEFT: usize = 64;
@@ -20,7 +21,7 @@ const GENERATION_EVENT_MS: i64 = 60_000;
 
 impl State {
     /// Judges where a frame stands; the rule under which it is refused whole, if it is.
-    pub(super) fn place(&mut self, intake: &Intake) -> Option<Rule> {
+    pub(super) fn place(&mut self, intake: &Intake, mutant: Option<Mutant>) -> Option<Rule> {
         let key = (intake.peer.clone(), intake.lane);
         let known = self.places.get(&key).cloned();
         let place = &intake.place;
@@ -41,13 +42,17 @@ impl State {
         if known.witness.generation != place.generation {
             return self.other_generation(intake, &known);
         }
-        match known.witness.next(place, known.memory) {
+        let memory = match mutant {
+            Some(Mutant::ForkAnswered) => Memory::RolledBack,
+            Some(_) | None => known.memory,
+        };
+        match known.witness.next(place, memory) {
             Ok(next) => {
                 self.believe(intake, next, known.since);
                 None
             }
             Err(rule) => {
-                if rule == Rule::Fork {
+                if rule == Rule::Fork && mutant != Some(Mutant::ForkNotKept) {
                     self.keep_fork(intake, &known);
                 }
                 Some(rule)
@@ -138,9 +143,9 @@ impl State {
     pub(super) fn arrive(
         &mut self,
         intake: Intake,
-        mutant: Option<crate::sim::mutant::Mutant>,
+        mutant: Option<Mutant>,
     ) -> Result<Written, portcullis_node::store::StoreError> {
-        match self.place(&intake) {
+        match self.place(&intake, mutant) {
             Some(rule) => Ok(Written::Refused(rule)),
             None => self.intake(intake, mutant).map(Written::Answers),
         }
