@@ -278,7 +278,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError>;
 
-    /// The ids that begin with these hexadecimal characters, at most `limit`.
+    /// The ids in the log that begin with these hexadecimal characters, ascending, at most `limit`;
+    /// those of withdrawn records as well, for what was said of them can be asked for.
     ///
     /// # Errors
     ///

@@ -197,10 +197,7 @@ impl Reader<'_> {
         }
         let mut last: Option<(i64, Directory)> = None;
         for id in records {
-            for place in self
-                .number(id)?
-                .map_or(Ok(Vec::new()), |number| self.places(number))?
-            {
+            for place in self.places_of(id)? {
                 let pack = pack_of(place);
                 if last.as_ref().is_none_or(|(n, _)| *n != pack) {
                     last = self.directory(pack)?.map(|directory| (pack, directory));
@@ -213,6 +210,14 @@ impl Reader<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Where a record stands in the log; nowhere if it was withdrawn.
+    fn places_of(&self, id: &RecordId) -> Result<Vec<i64>, StoreError> {
+        match self.number(id)? {
+            Some(number) if !self.is_withdrawn(number)? => self.places(number),
+            Some(_) | None => Ok(Vec::new()),
+        }
     }
 
     fn directory(&self, pack: i64) -> Result<Option<Directory>, StoreError> {

@@ -67,8 +67,8 @@ impl Group<'_> {
             lane: *lane,
             now: *now,
         };
-        let (split, left) = self.split(turn, *first_sequence, entries)?;
-        self.dissolve(turn, left, &split)?;
+        let (mut split, left) = self.split(turn, *first_sequence, entries)?;
+        self.dissolve(turn, left, &mut split)?;
         for single in self.write_sent(turn, *first_sequence, split)? {
             self.intend_one(turn, single.number, single.entry)?;
         }

@@ -57,6 +57,9 @@ impl Group<'_> {
         expires: Option<&Timestamp>,
     ) -> Result<(), StoreError> {
         let number = self.known(&answer.record)?;
+        if self.is_withdrawn(number)? {
+            return Ok(());
+        }
         let attempts = self
             .first(
                 "SELECT attempts FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
@@ -245,11 +248,15 @@ impl Reader<'_> {
     }
 
     pub(super) fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, StoreError> {
+        // What is owed again was accepted once; the row of its frame says so for all of them.
         let rows = self.rows(
             "SELECT e.peer, e.lane, coalesce(
                  (SELECT d.state FROM disclosure AS d
                   WHERE d.peer = e.peer AND d.record = e.record
-                  ORDER BY d.ordinal DESC LIMIT 1), 'intended'),
+                  ORDER BY d.ordinal DESC LIMIT 1),
+                 (SELECT 'accepted' FROM channel_note AS c
+                  WHERE c.peer = e.peer AND c.record = e.record AND c.what = 'owed'),
+                 'intended'),
                  count(*), min(e.next_attempt), min(e.ends_at)
              FROM exception AS e WHERE e.ends_at > ?1 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
             [now.as_millis()],

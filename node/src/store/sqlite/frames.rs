@@ -176,12 +176,13 @@ impl Group<'_> {
     }
 
     /// Keeps what rows of frames that were given up say, one by one, unless the plan that takes
-    /// their place says the same.
+    /// their place says the same. What is kept was decided on before, so that the newest decision
+    /// on a record with a row of its own has one as well.
     pub(super) fn dissolve(
         &mut self,
         turn: Turn<'_>,
         left: Vec<SentRow>,
-        split: &Split<'_>,
+        split: &mut Split<'_>,
     ) -> Result<(), StoreError> {
         if left.is_empty() {
             return Ok(());
@@ -195,6 +196,7 @@ impl Group<'_> {
             for item in &row.items {
                 if !again.contains(&(item.number, item.form)) {
                     self.single(turn, &row, item, Said::of(row.state(item)))?;
+                    split.met.insert(item.number);
                 }
             }
             self.run("DELETE FROM sent WHERE n = ?1", [row.n])?;

@@ -98,8 +98,10 @@ impl Reader<'_> {
 
     fn arrivals_of(&self, number: i64, notes: &mut Notes) -> Result<Vec<ArrivalRow>, StoreError> {
         let mut found = self.single_arrivals(arrival_rows!("WHERE record = ?1"), number, notes)?;
-        for place in self.places(number)? {
-            let mut of_pack = self.admissions("AND n = ?1", pack_of(place), notes)?;
+        // Two of its places can be in one pack.
+        let packs: BTreeSet<i64> = self.places(number)?.into_iter().map(pack_of).collect();
+        for pack in packs {
+            let mut of_pack = self.admissions("AND n = ?1", pack, notes)?;
             let id = self.ledger_id(number)?;
             of_pack.retain(|row| row.answer.record == id);
             found.extend(of_pack);

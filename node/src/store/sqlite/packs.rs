@@ -264,7 +264,7 @@ impl Reader<'_> {
     }
 
     /// Whether the record with this number was withdrawn.
-    fn is_withdrawn(&self, number: i64) -> Result<bool, StoreError> {
+    pub(super) fn is_withdrawn(&self, number: i64) -> Result<bool, StoreError> {
         let found = self.first(
             "SELECT 1 FROM tombstone WHERE record = ?1",
             [number],
@@ -416,13 +416,14 @@ impl Reader<'_> {
         };
         let cursor = cursor.cast_signed();
         let slot = i64::try_from(slot_of(cursor)).unwrap_or_default();
-        let count = self.first(
+        let count: Option<i64> = self.first(
             "SELECT coalesce(sum(iif(n = ?3, max(count - ?4, 0), count)), 0) FROM pack
              WHERE lane = ?1 AND own IN (?2, 1) AND n >= ?3",
             (lane.name(), least_own, pack_of(cursor), slot + 1),
             |row| row.get(0),
         )?;
-        unsigned(count.unwrap_or(0))
+        let withdrawn = self.withdrawn_after(lane, least_own, cursor)?;
+        unsigned(count.unwrap_or(0).saturating_sub(withdrawn))
     }
 
     pub(super) fn ids_with_prefix(

@@ -86,7 +86,7 @@ impl Log {
 }
 
 impl Group<'_> {
-    /// Adds the authority's own records to the log; those held already are skipped.
+    /// Adds the authority's own records to the log; those held already or withdrawn are skipped.
     pub(super) fn publish(
         &mut self,
         records: Vec<VerifiedRecord>,
@@ -94,11 +94,11 @@ impl Group<'_> {
     ) -> Result<(), StoreError> {
         for record in records {
             let number = self.number(&record.id())?;
-            let held = match number {
-                Some(number) => self.held_form(number)?,
-                None => None,
+            let is_settled = match number {
+                Some(number) => self.is_withdrawn(number)? || self.held_form(number)?.is_some(),
+                None => false,
             };
-            if held.is_some() {
+            if is_settled {
                 continue;
             }
             let place = self.insert_record(&record, number, None, now)?;

@@ -11,12 +11,13 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_protocol::{record::RecordId, time::Timestamp};
+use portcullis_protocol::{frame::Lane, record::RecordId, time::Timestamp};
 use rusqlite::OptionalExtension as _;
 
 use super::{
     group::Group,
-    pack::{Directory, bound, pack_of, slot_of},
+    pack::{Directory, SLOTS, bound, pack_of, slot_of},
+    reader::Reader,
     schema::keys_error,
 };
 use crate::store::StoreError;
@@ -109,5 +110,30 @@ impl Group<'_> {
             )
             .map_err(keys_error)?;
         Ok(())
+    }
+}
+
+impl Reader<'_> {
+    /// How many places of the log after the cursor are of withdrawn records, in packs of this lane
+    /// whose `own` is at least so much.
+    pub(super) fn withdrawn_after(
+        &self,
+        lane: Lane,
+        least_own: i64,
+        cursor: i64,
+    ) -> Result<i64, StoreError> {
+        let count = self.first(
+            "WITH gone (place) AS (
+                 SELECT record FROM tombstone WHERE record > ?3
+                 UNION ALL SELECT k.place FROM known AS k JOIN tombstone AS t ON t.record = k.n
+                 WHERE k.place > ?3
+                 UNION ALL SELECT e.place FROM extension AS e
+                 JOIN tombstone AS t ON t.record = e.record WHERE e.place > ?3)
+             SELECT count(*) FROM gone JOIN pack ON pack.n = gone.place / ?4
+             WHERE lane = ?1 AND own >= ?2",
+            (lane.name(), least_own, cursor, SLOTS),
+            |row| row.get(0),
+        )?;
+        Ok(count.unwrap_or(0))
     }
 }

@@ -1,9 +1,6 @@
 //! What a channel knows, and what comparing channels found.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_node::store::{
     ChannelPage, ChannelSide, DecisionNote, DisclosureState, Event, LedgerEntry, ReconciliationRow,
@@ -215,14 +212,15 @@ impl State {
     }
 
     pub(super) fn recover(&mut self, records: Vec<VerifiedRecord>, now: Timestamp) {
-        let new: BTreeSet<RecordId> = records
-            .iter()
-            .map(VerifiedRecord::id)
-            .filter(|id| !self.tombstones.contains(id) && !self.records.contains_key(id))
-            .collect();
         for record in records {
-            if new.contains(&record.id()) {
-                self.insert(record, None, now);
+            let id = record.id();
+            if self.tombstones.contains(&id) {
+                continue;
+            }
+            match self.records.get(&id).cloned() {
+                None => self.insert(record, None, now),
+                Some(kept) if record.form().is_within(kept.record.form()) => {}
+                Some(kept) => self.extend(&kept, &record, None),
             }
         }
     }

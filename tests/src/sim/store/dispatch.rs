@@ -153,7 +153,7 @@ impl State {
             self.answered(&peer, now, answer, &receipt);
             if answer.outcome.is_final() {
                 self.end_exception(&peer, lane, answer.record);
-            } else {
+            } else if !self.tombstones.contains(&answer.record) {
                 let expires = expires.iter().find(|(id, _)| *id == answer.record);
                 let life = now.plus_millis(EXCEPTION_LIFE_MS);
                 let ends_at = expires.map_or(life, |(_, end)| life.min(*end));

@@ -15,7 +15,7 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 
-use super::State;
+use super::{Kept, State};
 use crate::sim::mutant::Mutant;
 
 /// The most items of one peer that wait for a person.
@@ -185,15 +185,20 @@ impl State {
         if nothing_new || mutant == Some(Mutant::DuplicateById) {
             return Outcome::Duplicate;
         }
-        let mut extended = (*kept).clone();
-        if let Ok(merged) = kept.record.extended(&record) {
+        self.extend(&kept, &record, mutant);
+        Outcome::Extended
+    }
+
+    /// Adds what another form of a record opens, and logs it again.
+    pub(super) fn extend(&mut self, kept: &Kept, record: &VerifiedRecord, mutant: Option<Mutant>) {
+        let mut extended = kept.clone();
+        if let Ok(merged) = kept.record.extended(record) {
             extended.record = merged;
         }
         if mutant != Some(Mutant::ExtensionNotLogged) {
             self.append(&extended.record, extended.source.is_none());
         }
-        Arc::make_mut(&mut self.records).insert(item.id, Arc::new(extended));
-        Outcome::Extended
+        Arc::make_mut(&mut self.records).insert(record.id(), Arc::new(extended));
     }
 
     /// Keeps an item for a person; `false`: as many items of this peer wait as may.

@@ -14,7 +14,10 @@ mod office;
 mod position;
 pub mod state;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use portcullis_node::store::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
@@ -351,11 +354,13 @@ impl Store for ModelStore {
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError> {
         let prefix = prefix.to_ascii_lowercase();
         self.read(|state| {
-            let ids = state.records.keys();
-            let found = ids.filter(|id| id.to_string().starts_with(&prefix));
+            // Whatever was withdrawn since was in the log as well.
+            let logged: BTreeSet<RecordId> = state.log.iter().map(|line| line.record).collect();
+            let found = logged
+                .into_iter()
+                .filter(|id| id.to_string().starts_with(&prefix));
             found
                 .take(usize::try_from(limit).unwrap_or(usize::MAX))
-                .copied()
                 .collect()
         })
     }

@@ -256,7 +256,8 @@ impl State {
 
     pub(super) fn publish(&mut self, records: Vec<VerifiedRecord>, now: Timestamp) {
         for record in records {
-            if !self.records.contains_key(&record.id()) {
+            let id = record.id();
+            if !self.records.contains_key(&id) && !self.tombstones.contains(&id) {
                 self.insert(record, None, now);
             }
         }
