@@ -1,7 +1,7 @@
 # Two commands do all: `make demo` and `make test`. Each does its own set-up. `make bench` measures.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults simulate
+.PHONY: help demo test bench faults simulate stores
 
 help:
 	@echo "make demo   build Portcullis and run its main job: a federation of ten nodes on this machine"
@@ -10,6 +10,7 @@ help:
 	@echo "make bench  measure an exchange between two processes, then its parts one by one; docs/performance.md"
 	@echo "            arguments go in ARGS:  make bench ARGS=\"--report bench.json --catch-up 1000000\""
 	@echo "make simulate SEEDS=100000  a federation on a virtual clock under faults; SEED=17 replays one run and prints it"
+	@echo "make stores SEEDS=10000     random writes and crashes, SQLite against a model of the store; SEED=17 replays one sequence"
 	@echo "make faults the long run of whole-process faults: 200 kills, disks, clocks, networks; writes target/faults-report.json"
 
 demo:
@@ -26,3 +27,6 @@ faults:
 
 simulate:
 	@scripts/simulate "$(SEEDS)" "$(SEED)"
+
+stores:
+	@scripts/stores "$(SEEDS)" "$(SEED)"

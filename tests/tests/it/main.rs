@@ -27,4 +27,5 @@ mod federation_trust;
 mod office;
 mod signatures_openssl;
 mod sim;
+mod store_model;
 mod tls_openssl;

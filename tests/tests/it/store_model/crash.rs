@@ -1,0 +1,68 @@
+//! Ends of the process: closed in order, killed, and killed before the last commit was durable.
+//!
+//! A killed process leaves its files as they are at that moment. They are copied from under the
+//! store: the write-ahead log first, for what is written back to a file meanwhile is in it still.
+//! What a commit had not synced yet can be lost: the log of the main database is cut within the
+//! last commit, while the key table, which is committed first, has all of it.
+
+use std::{fs, path::Path};
+
+use portcullis_node::store::{KEYS_FILE, MAIN_FILE};
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The store is closed.
+    Closed,
+    /// The process is killed.
+    Killed,
+    /// It is killed while its last group is committed: the keys are durable, the rest is not.
+    Torn,
+}
+
+/// What is known of the main database before the group that may be torn.
+pub(super) struct Before {
+    main: Vec<u8>,
+    log: Vec<u8>,
+}
+
+impl Before {
+    /// Looks at the files of a store between two commits.
+    pub(super) fn of(folder: &Path) -> Self {
+        let log = fs::read(folder.join(log_of(MAIN_FILE))).unwrap();
+        let main = fs::read(folder.join(MAIN_FILE)).unwrap();
+        Self { main, log }
+    }
+}
+
+/// Copies the files of a store that is open to another folder, as if the process were killed.
+pub(super) fn copy_killed(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in [KEYS_FILE, MAIN_FILE] {
+        for name in [log_of(file), file.to_owned()] {
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
+}
+
+/// The same with the last commit of the main database cut short by a part of it; `false` if the
+/// log was begun anew meanwhile, so that there is nothing to cut.
+pub(super) fn copy_torn(from: &Path, before: &Before, part: u64, to: &Path) -> bool {
+    copy_killed(from, to);
+    let log = fs::read(to.join(log_of(MAIN_FILE))).unwrap();
+    let grown = log.len().saturating_sub(before.log.len());
+    // The header holds the salts, which change when the log begins anew.
+    let same_log = log.get(..32) == before.log.get(..32);
+    if !same_log || grown == 0 {
+        return false;
+    }
+    let kept = before.log.len() + usize::try_from(part).unwrap() % grown;
+    fs::write(to.join(log_of(MAIN_FILE)), &log[..kept]).unwrap();
+    // Nothing of the last commit was written back.
+    fs::write(to.join(MAIN_FILE), &before.main).unwrap();
+    true
+}
+
+fn log_of(file: &str) -> String {
+    format!("{file}-wal")
+}
