@@ -166,6 +166,8 @@ rules! {
         "check that both nodes name the same federation in their configuration";
     ReconcileRecord = "RC-03", "record given back that was not asked for or is not one's own",
         "the peer gave back what this authority did not make or did not ask for; look at who answered";
+    ReconcileClaims = "RC-04", "more disclosures claimed than a peer may teach",
+        "the peer claims records that the ledger does not tell of, a million by now; look at who operates it, and cut it off with `portcullis peer block` if nothing was restored here";
     FreshnessUnreadable = "FR-01", "unreadable freshness statement",
         "the statement is damaged; make it again with `portcullis federation freshness`";
     FreshnessFederation = "FR-02", "freshness statement of another federation",

@@ -108,7 +108,8 @@ impl<U: Limited> Decoder for LimitedDecoder<U> {
 
 fn status(refusal: &Refusal) -> Status {
     if refusal.rule == Rule::Oversized {
-        Status::resource_exhausted(refusal.to_string())
+        // As tonic says of its own limit; who is told to ask later would ask the same again.
+        Status::out_of_range(refusal.to_string())
     } else {
         Status::invalid_argument(refusal.to_string())
     }
@@ -144,7 +145,7 @@ mod tests {
         let found = received(&good.encode_to_vec()).await.unwrap();
         assert_eq!(found, Some(good));
         let status = received(&frame(1025).encode_to_vec()).await.unwrap_err();
-        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.code(), Code::OutOfRange);
         assert!(status.message().starts_with("EX-12"), "{status}");
         let status = received(&[0xff]).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);

@@ -12,8 +12,12 @@
 //! other learns of it. Both ends of a link do this for what they send, so both directions are
 //! compared. The answering side keeps nothing and is asked within a budget ([`standing`]).
 //!
+//! What the ledger forgot it learns from the peer's word alone, and so within a bound ([`claims`]).
+//! A peer that answers without end is left after half an hour, for others wait.
+//!
 //! An idle channel costs one question a day.
 
+pub mod claims;
 pub mod machine;
 mod question;
 pub mod recovery;

@@ -12,6 +12,7 @@ use portcullis_protocol::{
 use tonic::{Code, transport::Channel};
 
 use super::{
+    claims::Claims,
     machine::{End, Event},
     recovery, summary,
     walk::{Findings, Next, Walk},
@@ -42,6 +43,9 @@ const MOST_OWED: u64 = 8_192;
 /// How long it is waited for what is owed to be delivered.
 const OWED_PAUSE: Duration = Duration::from_secs(2);
 const OWED_TRIES: u32 = 300;
+/// How long a comparison may take: it holds a place that other peers wait for. What it repaired
+/// stays, and the next one finds the rest.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// How many questions for lost records in a row may give nothing.
 const MOST_MISSES: u32 = 4;
 
@@ -66,6 +70,8 @@ enum CompareError {
     Store(#[from] StoreError),
     #[error("what is owed to the peer is not delivered")]
     Undelivered,
+    #[error("it was not compared to its end within {LONGEST:?}")]
+    TooLong,
     #[error("the work was cut short")]
     CutShort,
 }
@@ -85,7 +91,7 @@ pub(super) async fn compare(core: Arc<Core>, peer: NodeId) -> Event {
                 end: End::Repaired,
             }
         }
-        Err(error @ (CompareError::Answer(_) | CompareError::Store(_))) => {
+        Err(error @ (CompareError::Answer(_) | CompareError::Store(_) | CompareError::TooLong)) => {
             tracing::warn!(%peer, %error, "the channel to a peer was not compared");
             Event::Failed(peer)
         }
@@ -104,6 +110,7 @@ struct Comparison {
     theirs: Option<Generation>,
     found: Found,
     misses: u32,
+    claims: Claims,
 }
 
 impl Comparison {
@@ -120,8 +127,15 @@ impl Comparison {
             theirs: None,
             found: Found::default(),
             misses: 0,
+            claims: Claims::default(),
         };
-        comparison.walk().await?;
+        let learned = comparison
+            .reading(|core, peer| core.store().learned(peer))
+            .await?;
+        comparison.claims = Claims::after(learned);
+        let walked = tokio::time::timeout(LONGEST, comparison.walk()).await;
+        comparison.tell_of_claims().await;
+        walked.map_err(|_| CompareError::TooLong)??;
         comparison.note().await?;
         Ok(comparison.found)
     }
@@ -202,9 +216,10 @@ impl Comparison {
             withdrawn_there,
             withdrawn_here,
         } = findings;
-        let learned = self
+        let mut learned = self
             .reading(move |core, peer| forgotten(core, peer, unknown))
             .await?;
+        self.claims.admit(&mut learned);
         self.await_room(&missing).await?;
         self.found.owed += missing.len() as u64;
         self.found.learned += learned.len() as u64;
@@ -297,6 +312,21 @@ impl Comparison {
             }
         }
         records
+    }
+
+    /// Raises the alarm if the peer claimed more than it may teach.
+    async fn tell_of_claims(&self) {
+        let Some(refusal) = self.claims.refusal() else {
+            return;
+        };
+        tracing::error!(peer = %self.peer, %refusal, "a peer claims disclosures without end");
+        let event = store::Event {
+            at: self.core.now(),
+            kind: "claims-refused".to_owned(),
+            peer: Some(self.peer.clone()),
+            detail: refusal.to_string(),
+        };
+        self.core.note(event).await;
     }
 
     async fn note(&self) -> Result<(), CompareError> {

@@ -11,9 +11,10 @@ use std::{
 
 use portcullis_protocol::{
     frame::Lane,
-    identifiers::NodeId,
-    reconcile::{Answer, Ask, Buckets, MAX_ENTRIES, Page, Question, Summary},
+    identifiers::{AuthorityId, NodeId},
+    reconcile::{Answer, Ask, Buckets, Entry, MAX_ENTRIES, Page, Question, Summary},
     record::RecordId,
+    seal::SealedRecord,
     time::Timestamp,
     verify::Refusal,
     wire,
@@ -22,7 +23,7 @@ use portcullis_protocol::{
 use super::{Call, summary};
 use crate::{
     core::Core,
-    store::{ChannelPage, ChannelSide, Repair, StoreError, Write, writer::Priority},
+    store::{ChannelPage, ChannelSide, GiveBack, Repair, StoreError, Write, writer::Priority},
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -134,17 +135,8 @@ impl Answers {
                 if core.closed(peer, Lane::Bulk).is_some() {
                     return Err(AnswerError::Cut);
                 }
-                let mut records = Vec::new();
-                for id in ids {
-                    let held = core.store().record(&id)?;
-                    let verified =
-                        held.and_then(|held| decider.verify_held(&held, core.now()).ok());
-                    records.extend(
-                        verified
-                            .filter(|record| record.header().origin == authority.id)
-                            .map(|record| record.sealed().clone()),
-                    );
-                }
+                let records = own_records(core, &authority.id, ids)?;
+                give_back(core, peer, &records)?;
                 Ok(Answer { records, ..empty })
             }
         }
@@ -228,6 +220,44 @@ fn page_of(core: &Core, peer: &NodeId, page: Page, empty: Answer) -> Result<Answ
         more,
         ..empty
     })
+}
+
+/// Those of these records that are held here and that the authority made, as many as an answer
+/// carries.
+fn own_records(
+    core: &Core,
+    authority: &AuthorityId,
+    ids: Vec<RecordId>,
+) -> Result<Vec<SealedRecord>, StoreError> {
+    let (decider, now) = (core.decider(), core.now());
+    let mut records = Vec::new();
+    for id in ids {
+        let held = core.store().record(&id)?;
+        let verified = held.and_then(|held| decider.verify_held(&held, now).ok());
+        let own = verified.filter(|record| record.header().origin == *authority);
+        records.extend(own.map(|record| record.sealed().clone()));
+    }
+    records.truncate(Answer::carries(&records));
+    Ok(records)
+}
+
+/// Has the ledger tell of records that are given back, before they leave.
+fn give_back(core: &Core, peer: &NodeId, records: &[SealedRecord]) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let given = records.iter().map(|record| Entry {
+        id: record.id(),
+        form: record.claimed_form(),
+    });
+    let back = GiveBack {
+        peer: peer.clone(),
+        at: core.now(),
+        given: given.collect(),
+    };
+    core.writer()
+        .commit_blocking(Priority::Bulk, vec![Write::GiveBack(back)])
+        .map(drop)
 }
 
 /// Remembers that the peer withdrew records: they are not sent to it. What is held here stays: only

@@ -37,8 +37,9 @@ pub use sqlite::{
     mark_restored,
 };
 pub use write::{
-    Act, Backfill, BackfillMove, BadItem, DecisionNote, Event, HeldDecision, Intake, IntakeItem,
-    Intend, Judgement, LedgerEntry, NewGeneration, Part, Repair, Retry, Settle, Write, Written,
+    Act, Backfill, BackfillMove, BadItem, DecisionNote, Event, GiveBack, HeldDecision, Intake,
+    IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, Part, Repair, Retry, Settle, Write,
+    Written,
 };
 
 use portcullis_protocol::{
@@ -405,6 +406,13 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn owed(&self, peer: &NodeId) -> Result<u64, StoreError>;
+
+    /// How many disclosures the ledger tells of because this peer said so.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn learned(&self, peer: &NodeId) -> Result<u64, StoreError>;
 
     /// When the channel to each peer was compared last, by peer.
     ///

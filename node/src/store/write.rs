@@ -76,6 +76,8 @@ pub enum Write {
     },
     /// What comparing the channel to a peer found.
     Repair(Repair),
+    /// Records go back to the authority that made them, which lost them and asked.
+    GiveBack(GiveBack),
     /// The channel to a peer was compared.
     Reconciled(ReconciliationRow),
     /// Records are withdrawn: tombstones stay, the keys of their sections are destroyed.
@@ -361,6 +363,17 @@ pub struct Repair {
     pub learned: Vec<Entry>,
     /// Records that the peer says it has withdrawn: they are not sent to it.
     pub withdrawn: Vec<RecordId>,
+}
+
+/// Records that are given back to the authority that made them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GiveBack {
+    /// The authority's node.
+    pub peer: NodeId,
+    /// When.
+    pub at: Timestamp,
+    /// The records, in the form that is held.
+    pub given: Vec<Entry>,
 }
 
 /// Something to remember.

@@ -238,20 +238,30 @@ impl Answer {
         }
     }
 
-    fn records(&self) -> (Vec<wire::SignedStatement>, Vec<wire::Record>) {
-        let (mut batches, mut records) = (Vec::new(), Vec::new());
-        let mut bytes = 0;
-        for (number, sealed) in (0_u32..).zip(self.records.iter().take(MAX_WANTED)) {
-            bytes += sealed.wire().header.len();
-            bytes += sealed
-                .wire()
+    /// How many of these records one answer carries.
+    #[must_use]
+    pub fn carries(records: &[SealedRecord]) -> usize {
+        let (mut count, mut bytes) = (0, 0);
+        for sealed in records.iter().take(MAX_WANTED) {
+            let wire = sealed.wire();
+            bytes += wire.header.len();
+            bytes += wire
                 .sections
                 .iter()
-                .map(|section| section.body.len())
+                .map(|one| one.body.len())
                 .sum::<usize>();
-            if bytes > FULL_BYTES && !records.is_empty() {
+            if bytes > FULL_BYTES && count > 0 {
                 break;
             }
+            count += 1;
+        }
+        count
+    }
+
+    fn records(&self) -> (Vec<wire::SignedStatement>, Vec<wire::Record>) {
+        let (mut batches, mut records) = (Vec::new(), Vec::new());
+        let carried = Self::carries(&self.records);
+        for (number, sealed) in (0_u32..).zip(self.records.iter().take(carried)) {
             batches.push(sealed.statement().as_ref().into());
             records.push(wire::Record {
                 batch: number,

@@ -141,7 +141,7 @@ async fn hp_50_a_frame_of_nothing(stage: &mut Stage) {
 async fn hp_51_more_items_than_a_frame_may_have(stage: &mut Stage) {
     let mut frame = stage.frame(&stage.mallory, &items(stage));
     frame.records = vec![wire::Record::default(); 1025];
-    assert_eq!(say(stage, &frame).await, ["ended ResourceExhausted"]);
+    assert_eq!(say(stage, &frame).await, ["ended OutOfRange"]);
 }
 
 async fn hp_52_sequence_numbers_that_overflow(stage: &mut Stage) {

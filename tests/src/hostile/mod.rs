@@ -12,6 +12,7 @@
 )]
 
 pub mod caller;
+pub mod channels;
 pub mod connections;
 pub mod forge;
 pub mod frames;
@@ -65,6 +66,7 @@ pub const LAYERS: &[(&str, &[Behaviour])] = &[
     ("record", records::BEHAVIOURS),
     ("receipt", receipts::BEHAVIOURS),
     ("gossip", gossip::BEHAVIOURS),
+    ("channel", channels::BEHAVIOURS),
 ];
 
 /// Tries everything on one layer. After each behaviour the node serves an honest peer and holds

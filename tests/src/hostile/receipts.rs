@@ -55,6 +55,9 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
 
 type Said = Vec<Result<wire::Receipt, Status>>;
 type Compares = Box<dyn FnMut(&wire::TrustAsk) -> wire::TrustAnswer + Send>;
+type Reconciles = Box<dyn FnMut(&wire::ReconcileAsk) -> Reconciled + Send>;
+/// What is answered to a question about a channel.
+pub(super) type Reconciled = Result<wire::ReconcileAnswer, Status>;
 type Answers = Box<dyn FnMut(wire::Frame, &Honest) -> Said + Send>;
 
 /// What the hostile receiver says at present.
@@ -68,6 +71,10 @@ struct State {
     compares: Option<Compares>,
     /// Questions about trust since it was told what to say to them.
     compared: usize,
+    /// What it says about channels, if anything.
+    reconciles: Option<Reconciles>,
+    /// Questions about channels since it was told what to say to them.
+    reconciled: usize,
 }
 
 /// How an honest receiver would answer with mallory's keys.
@@ -207,9 +214,18 @@ impl Exchange for Service {
 
     async fn reconcile(
         &self,
-        _: Request<wire::ReconcileAsk>,
+        request: Request<wire::ReconcileAsk>,
     ) -> Result<Response<wire::ReconcileAnswer>, Status> {
-        Err(Status::unavailable("nothing is compared"))
+        let nobody = || Status::unavailable("nothing is compared");
+        let caller = request.extensions().get::<Peer>().unwrap();
+        if caller.node.as_str() != "antwerp" {
+            return Err(nobody());
+        }
+        let mut state = self.state.lock().unwrap();
+        let says = state.reconciles.as_mut().ok_or_else(nobody)?;
+        let answer = says(request.get_ref());
+        state.reconciled += 1;
+        answer.map(Response::new)
     }
 }
 
@@ -236,6 +252,8 @@ impl Receiver {
             asked: 0,
             compares: None,
             compared: 0,
+            reconciles: None,
+            reconciled: 0,
         }));
         let service = Service {
             state: Arc::clone(&state),
@@ -272,6 +290,21 @@ impl Receiver {
         let mut state = self.state.lock().unwrap();
         state.compares = Some(Box::new(says));
         state.compared = 0;
+    }
+
+    /// Says this from now on when it is asked about a channel.
+    pub(super) fn reconcile_with(
+        &self,
+        says: impl FnMut(&wire::ReconcileAsk) -> Reconciled + Send + 'static,
+    ) {
+        let mut state = self.state.lock().unwrap();
+        state.reconciles = Some(Box::new(says));
+        state.reconciled = 0;
+    }
+
+    /// How often it was asked about a channel since.
+    pub(super) fn reconciled(&self) -> usize {
+        self.state.lock().unwrap().reconciled
     }
 
     /// How often it was asked since.

@@ -301,6 +301,7 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::Decide(_)
         | Write::AskAgain { .. }
         | Write::Repair(_)
+        | Write::GiveBack(_)
         | Write::Withdraw { .. }
         | Write::Reconciled(_)
         | Write::Recover { .. }) => VecDeque::from([vec![whole]]),

@@ -176,6 +176,14 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
         .store()
         .disclosure(&own, &"antwerp".parse().unwrap());
     assert_eq!(row.unwrap().unwrap().note.policies, ["reconciled"]);
+    // Who gave it back has it in its ledger.
+    let row = antwerp
+        .core
+        .store()
+        .disclosure(&own, &"rotterdam".parse().unwrap());
+    let row = row.unwrap().unwrap();
+    assert_eq!(row.note.policies, ["given-back"]);
+    assert_eq!(row.state, DisclosureState::Intended);
     // Nothing was admitted twice: each record once, in one pack's place.
     for core in [&rotterdam.core, &antwerp.core] {
         assert_eq!(core.store().log_end().unwrap() / 32, all.len() as u64);

@@ -37,6 +37,11 @@ async fn what_is_tried_with_gossip_is_met() {
     try_all("gossip").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_tried_with_channels_is_met() {
+    try_all("channel").await;
+}
+
 /// A line of the table: id, layer, what meets it, test.
 struct Line {
     id: &'static str,

@@ -20,6 +20,7 @@ use super::{
     pack::{Directory, id_at, pack_of, slot_of},
     query::{named, node, record_id, unreadable, unsigned},
     reader::Reader,
+    reconcile::LEARNED,
     sent::{SentRow, sent_rows},
 };
 use crate::store::{
@@ -307,6 +308,20 @@ impl Reader<'_> {
         let count = self.first(
             "SELECT count(*) FROM channel_note WHERE peer = ?1 AND what = 'owed'",
             [peer.as_str()],
+            |row| row.get(0),
+        )?;
+        unsigned(count.unwrap_or(0))
+    }
+
+    /// How many rows of the ledger this peer taught. Such rows never stand in `sent`.
+    pub(super) fn learned(&self, peer: &NodeId) -> Result<u64, StoreError> {
+        let count = self.first(
+            "SELECT count(*) FROM disclosure WHERE peer = ?1 AND decision IN
+                 (SELECT n FROM decision WHERE policies = ?2)",
+            (
+                peer.as_str(),
+                serde_json::Value::from([LEARNED]).to_string(),
+            ),
             |row| row.get(0),
         )?;
         unsigned(count.unwrap_or(0))

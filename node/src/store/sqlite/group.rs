@@ -233,6 +233,7 @@ impl<'a> Group<'a> {
             }
             Write::AskAgain { peer, now } => self.ask_again(&peer, now)?,
             Write::Repair(repair) => self.repair(&repair)?,
+            Write::GiveBack(back) => self.give_back(&back)?,
             Write::Reconciled(row) => self.reconciled(&row)?,
             Write::Withdraw {
                 records,

@@ -420,6 +420,10 @@ impl Store for SqliteStore {
         self.read(|reader| reader.owed(peer))
     }
 
+    fn learned(&self, peer: &NodeId) -> Result<u64, StoreError> {
+        self.read(|reader| reader.learned(peer))
+    }
+
     fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, StoreError> {
         self.read(|reader| reader.reconciliations())
     }

@@ -17,15 +17,32 @@ use super::{
     channel::Note, dispatch::Turn, exceptions::LIFE_MS, group::Group, pack::pack_of, query::named,
 };
 use crate::store::{
-    DecisionNote, DisclosureState, Event, LedgerEntry, ReconciliationRow, Repair, StoreError,
+    DecisionNote, DisclosureState, Event, GiveBack, LedgerEntry, ReconciliationRow, Repair,
+    StoreError,
 };
 
 /// How a row of the ledger says that the peer told of the disclosure.
 pub(super) const LEARNED: &str = "reconciled";
+/// How a row of the ledger says that a record was given back to the authority that made it.
+const GIVEN_BACK: &str = "given-back";
 /// The most records that a peer may say it withdrew.
 const MAX_WITHDRAWN: i64 = 65_536;
 /// The kind of event that tells what comparing channels found.
 const RECONCILED: &str = "reconciled";
+
+/// A row of the ledger that no policy decided.
+fn said(why: &str, entry: &Entry) -> LedgerEntry {
+    LedgerEntry {
+        sequence: None,
+        record: entry.id,
+        form: entry.form,
+        withheld: 0,
+        note: DecisionNote {
+            policies: vec![why.to_owned()],
+            bundle: None,
+        },
+    }
+}
 
 impl Group<'_> {
     /// Carries a repair out.
@@ -106,16 +123,7 @@ impl Group<'_> {
             lane: Lane::Bulk,
             now: at,
         };
-        let said = LedgerEntry {
-            sequence: None,
-            record: entry.id,
-            form: entry.form,
-            withheld: 0,
-            note: DecisionNote {
-                policies: vec![LEARNED.to_owned()],
-                bundle: None,
-            },
-        };
+        let said = said(LEARNED, entry);
         let accepted = DisclosureState::Answered(Outcome::Accepted);
         self.decide(turn, number, &said, accepted)?;
         self.run(
@@ -127,6 +135,27 @@ impl Group<'_> {
                 at.as_millis(),
             ),
         )?;
+        Ok(())
+    }
+
+    /// Tells of records that go back to the authority that made them, before they do. No receipt
+    /// follows, so that they stay as intended; what is told of already is not told again.
+    pub(super) fn give_back(&mut self, back: &GiveBack) -> Result<(), StoreError> {
+        let GiveBack { peer, at, given } = back;
+        let turn = Turn {
+            peer,
+            lane: Lane::Bulk,
+            now: *at,
+        };
+        for entry in given {
+            let Some(number) = self.number(&entry.id)? else {
+                continue;
+            };
+            if !self.tells_of(number, peer, entry.form)? {
+                let said = said(GIVEN_BACK, entry);
+                self.decide(turn, number, &said, DisclosureState::Intended)?;
+            }
+        }
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use rusqlite::Connection;
 
 use super::{fixture::*, key};
 use crate::store::{
-    ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow, Repair, SqliteStore,
-    Store, Write,
+    ChannelPage, ChannelSide, DisclosureState, Found, GiveBack, ReconciliationRow, Repair,
+    SqliteStore, Store, Write,
 };
 
 struct Bed {
@@ -321,6 +321,50 @@ fn a_disclosure_that_was_forgotten_is_in_the_ledger_again_and_says_how() {
     let told = bed.store.disclosure_history(&known.id(), &peer("hub"));
     assert_eq!(told.unwrap().len(), 1, "the ledger told of it already");
     assert_eq!(bed.sent().len(), 3);
+}
+
+#[test]
+fn what_a_peer_taught_is_counted_and_nothing_else() {
+    let mut bed = bed();
+    let records = bed.records(3);
+    publish(&bed.store, &records);
+    bed.confirmed(2);
+    let learned = |to: &str| bed.store.learned(&peer(to)).unwrap();
+    assert_eq!(learned("hub"), 0);
+    let taught: Vec<_> = records.iter().map(|one| of(one, one.form())).collect();
+    bed.repair(|repair| repair.learned = taught.clone());
+    bed.repair(|repair| repair.learned = taught);
+    assert_eq!((learned("hub"), learned("port")), (3, 0));
+}
+
+#[test]
+fn what_is_given_back_is_in_the_ledger_once_and_is_no_part_of_the_channel() {
+    let mut bed = bed();
+    let records = bed.records(2);
+    assert_eq!(accept(&bed.store, "hub", &records[0]), Outcome::Accepted);
+    let given: Vec<_> = records.iter().map(|one| of(one, one.form())).collect();
+    for second in [5, 6] {
+        let back = GiveBack {
+            peer: peer("hub"),
+            at: at(second),
+            given: given.clone(),
+        };
+        bed.store.commit(vec![Write::GiveBack(back)]).unwrap();
+    }
+    let told = |id: &RecordId| bed.store.disclosure_history(id, &peer("hub")).unwrap();
+    let rows = told(&records[0].id());
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (rows[0].state, rows[0].form),
+        (DisclosureState::Intended, records[0].form())
+    );
+    assert_eq!(
+        (&rows[0].note, rows[0].decided_at),
+        (&note("given-back"), at(5))
+    );
+    assert_eq!(told(&records[1].id()), [], "it is not held here");
+    assert_eq!(bed.sent(), []);
+    assert_eq!(bed.received().len(), 1);
 }
 
 #[test]

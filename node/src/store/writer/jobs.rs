@@ -204,6 +204,7 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::Decide(_)
         | Write::AskAgain { .. }
         | Write::Repair(_)
+        | Write::GiveBack(_)
         | Write::Withdraw { .. }
         | Write::Reconciled(_)
         | Write::Recover { .. }) => vec![whole],

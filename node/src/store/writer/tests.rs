@@ -64,6 +64,7 @@ fn detail(write: &Write) -> String {
         | Write::Decide(_)
         | Write::AskAgain { .. }
         | Write::Repair(_)
+        | Write::GiveBack(_)
         | Write::Withdraw { .. }
         | Write::Reconciled(_)
         | Write::Recover { .. } => panic!("not used here"),

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_node::store::{
-    ChannelPage, ChannelSide, DecisionNote, DisclosureState, Event, LedgerEntry, ReconciliationRow,
-    Repair,
+    ChannelPage, ChannelSide, DecisionNote, DisclosureState, Event, GiveBack, LedgerEntry,
+    ReconciliationRow, Repair,
 };
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
@@ -30,6 +30,20 @@ pub enum Note {
     Gone,
     /// The peer says that it withdrew it.
     Withdrawn,
+}
+
+/// A line of the ledger that no policy decided.
+fn said(why: &str, record: RecordId, form: Form) -> LedgerEntry {
+    LedgerEntry {
+        sequence: None,
+        record,
+        form,
+        withheld: 0,
+        note: DecisionNote {
+            policies: vec![why.to_owned()],
+            bundle: None,
+        },
+    }
 }
 
 impl State {
@@ -148,8 +162,33 @@ impl State {
             Some(Note::Owed | Note::Gone) => self.set_note(peer, id, None),
             None => {}
         }
-        let told = self
-            .ledger(&id, peer)
+        let told = self.tells_of(&id, peer, form);
+        if form.is_empty() || told {
+            return;
+        }
+        let said = said("reconciled", id, form);
+        self.decide(peer, at, said, DisclosureState::Answered(Outcome::Accepted));
+        for line in self.lines(peer, id) {
+            if line.row.form == form {
+                line.row.answered_at = Some(at);
+            }
+        }
+    }
+
+    /// What goes back to who made it is told of before it does.
+    pub(super) fn give_back(&mut self, back: GiveBack) {
+        let GiveBack { peer, at, given } = back;
+        for Entry { id, form } in given {
+            if self.records.contains_key(&id) && !self.tells_of(&id, &peer, form) {
+                let said = said("given-back", id, form);
+                self.decide(&peer, at, said, DisclosureState::Intended);
+            }
+        }
+    }
+
+    /// Whether the ledger tells of this form, or of a fuller one, as on its way or answered.
+    fn tells_of(&self, id: &RecordId, peer: &NodeId, form: Form) -> bool {
+        self.ledger(id, peer)
             .iter()
             .any(|line| match line.row.state {
                 DisclosureState::Intended => form.is_within(line.row.form),
@@ -157,26 +196,17 @@ impl State {
                     outcome.is_admitted() && form.is_within(line.row.form)
                 }
                 DisclosureState::Denied => false,
-            });
-        if form.is_empty() || told {
-            return;
-        }
-        let said = LedgerEntry {
-            sequence: None,
-            record: id,
-            form,
-            withheld: 0,
-            note: DecisionNote {
-                policies: vec!["reconciled".to_owned()],
-                bundle: None,
-            },
-        };
-        self.decide(peer, at, said, DisclosureState::Answered(Outcome::Accepted));
-        for line in self.lines(peer, id) {
-            if line.row.form == form {
-                line.row.answered_at = Some(at);
-            }
-        }
+            })
+    }
+
+    /// How many disclosures are told of because this peer said so.
+    #[must_use]
+    pub fn learned(&self, peer: &NodeId) -> u64 {
+        let of_it = self.ledger.iter().filter(|((_, to), _)| to == peer);
+        of_it
+            .flat_map(|(_, lines)| lines.iter())
+            .filter(|line| line.row.note.policies == ["reconciled"])
+            .count() as u64
     }
 
     /// What was owed again and is answered is so no more.

@@ -144,6 +144,7 @@ impl State {
             Write::Decide(decision) => return self.decide_held(decision, mutant),
             Write::AskAgain { peer, now } => self.ask_again(&peer, now),
             Write::Repair(repair) => self.repair(repair),
+            Write::GiveBack(back) => self.give_back(back),
             Write::Withdraw {
                 records,
                 outcome: _,
@@ -469,6 +470,10 @@ impl Store for ModelStore {
 
     fn owed(&self, peer: &NodeId) -> Result<u64, StoreError> {
         self.read(|state| state.owed(peer))
+    }
+
+    fn learned(&self, peer: &NodeId) -> Result<u64, StoreError> {
+        self.read(|state| state.learned(peer))
     }
 
     fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, StoreError> {
