@@ -320,6 +320,12 @@ impl Core {
         self.signing_key(KeyUse::Hop)
     }
 
+    /// The log key, which signs what this node says of its own state.
+    #[must_use]
+    pub fn log_key(&self) -> Arc<SigningKey> {
+        self.signing_key(KeyUse::Log)
+    }
+
     /// The sealing key.
     #[must_use]
     pub fn sealing_key(&self) -> Arc<SigningKey> {

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     BackupError, Phase, Progress, Told,
     manifest::{FileEntry, Manifest, Part},
+    signature::{Check, Signed},
     staging,
 };
 use crate::{
@@ -22,16 +23,30 @@ pub struct Checked {
     pub data: Manifest,
     /// That of the keys, if they were looked at.
     pub keys: Option<Manifest>,
+    /// Who signed it.
+    pub signed: Signed,
 }
 
-/// Checks the data of a backup, and its keys if they are named: every digest, the integrity of the
-/// databases, and that both are of one backup.
+/// Which backup is looked at, and what is known of it from elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Which<'a> {
+    /// The folder of the data.
+    pub from: &'a Path,
+    /// The folder of the keys.
+    pub keys: Option<&'a Path>,
+    /// The digest of the first epoch of the federation's register.
+    pub pin: Option<&'a Digest>,
+}
+
+/// Checks the data of a backup, and its keys if they are named: the signature, every digest, the
+/// integrity of the databases, and that both are of one backup.
 ///
 /// # Errors
 ///
 /// [`BackupError`] says what is wrong.
-pub fn verify(from: &Path, keys: Option<&Path>, told: Told<'_>) -> Result<Checked, BackupError> {
-    let checked = manifests(from, keys)?;
+pub fn verify(which: Which<'_>, told: Told<'_>) -> Result<Checked, BackupError> {
+    let checked = manifests(which)?;
+    let Which { from, keys, pin: _ } = which;
     digests(from, &checked.data, told)?;
     if let (Some(folder), Some(manifest)) = (keys, &checked.keys) {
         digests(folder, manifest, told)?;
@@ -51,22 +66,34 @@ pub fn verify(from: &Path, keys: Option<&Path>, told: Told<'_>) -> Result<Checke
     }
 }
 
-/// Reads both manifests; those of two backups are refused.
-pub(super) fn manifests(from: &Path, keys: Option<&Path>) -> Result<Checked, BackupError> {
-    let (data, _) = Manifest::read(from, Part::Data)?;
-    let Some(folder) = keys else {
-        return Ok(Checked { data, keys: None });
+/// Reads both manifests and checks the signature; those of two backups are refused.
+pub(super) fn manifests(which: Which<'_>) -> Result<Checked, BackupError> {
+    let Which { from, keys, pin } = which;
+    let (data, text) = Manifest::read(from, Part::Data)?;
+    let keys = match keys {
+        Some(folder) => Some(bound(&data, from, folder)?),
+        None => None,
     };
-    let (keys, bytes) = Manifest::read(folder, Part::Keys)?;
-    let digest = Digest::from_bytes(Sha256::digest(&bytes).into()).to_string();
-    if keys.backup != data.backup || data.keys_manifest.as_ref() != Some(&digest) {
-        let (from, folder) = (from.to_owned(), folder.to_owned());
-        return Err(BackupError::Mismatch(from, folder));
+    let signed = Check {
+        from,
+        manifest: (&data, &text),
+        keys: keys.as_ref(),
+        pin,
     }
-    Ok(Checked {
-        data,
-        keys: Some(keys),
-    })
+    .run()?;
+    Ok(Checked { data, keys, signed })
+}
+
+/// The manifest of the keys, if it is the one that the data's names.
+fn bound(data: &Manifest, from: &Path, folder: &Path) -> Result<Manifest, BackupError> {
+    let (keys, text) = Manifest::read(folder, Part::Keys)?;
+    let digest = Digest::from_bytes(Sha256::digest(&text).into()).to_string();
+    if keys.backup == data.backup && data.keys_manifest.as_ref() == Some(&digest) {
+        Ok(keys)
+    } else {
+        let (from, folder) = (from.to_owned(), folder.to_owned());
+        Err(BackupError::Mismatch(from, folder))
+    }
 }
 
 /// Compares every file of a folder with its manifest.

@@ -1,4 +1,4 @@
-//! The manifest of a backup: what it holds, of which node and moment. JSON, version 1.
+//! The manifest of a backup: what it holds, of which node and moment. JSON, version 2.
 
 use std::path::{Component, Path};
 
@@ -6,6 +6,7 @@ use portcullis_protocol::{
     digest::Digest,
     frame::Generation,
     identifiers::{AuthorityId, FederationId, NodeId},
+    keys::PublicKey,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use crate::{files, store::Contents};
 
 /// The manifest's name in either folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
-const SCHEMA: &str = "portcullis/backup/v1";
+const SCHEMA: &str = "portcullis/backup/v2";
 
 /// Which of the two folders a manifest is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,10 @@ pub struct Manifest {
     /// The SHA-256 of the keys' manifest; in the data's manifest alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_manifest: Option<String>,
+    /// The public log key of the node, in hexadecimal, whose secret signs the data's manifest; in
+    /// the keys' manifest alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_key: Option<String>,
     /// The files, by path.
     pub files: Vec<FileEntry>,
 }
@@ -114,8 +119,11 @@ pub struct Of {
 impl Manifest {
     /// The manifest of the keys.
     #[must_use]
-    pub fn of_keys(of: &Of, files: Vec<FileEntry>) -> Self {
-        Self::new(Part::Keys, of, files)
+    pub fn of_keys(of: &Of, files: Vec<FileEntry>, log_key: &PublicKey) -> Self {
+        Self {
+            log_key: Some(data_encoding::HEXLOWER.encode(&log_key.to_bytes())),
+            ..Self::new(Part::Keys, of, files)
+        }
     }
 
     /// The manifest of the data, bound to that of the keys by its digest.
@@ -140,16 +148,21 @@ impl Manifest {
             node: of.node.to_string(),
             store: None,
             keys_manifest: None,
+            log_key: None,
             files,
         }
     }
 
     /// The text of the file.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Unwritable`].
+    pub fn to_json(&self) -> Result<Vec<u8>, BackupError> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| BackupError::Unwritable(error.to_string()))?;
         text.push(b'\n');
-        text
+        Ok(text)
     }
 
     /// Reads the manifest of `part` in a folder, and gives its bytes as well.

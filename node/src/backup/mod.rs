@@ -12,8 +12,9 @@
 //! has the table of wrapped keys and the node's sealed keys. DATA alone opens nothing, KEYS alone
 //! tells nothing, and both need the passphrase, which is in neither. Each has a manifest
 //! ([`manifest`]); that of DATA names the digest of the other, so that two that do not belong
-//! together are told from a pair. Manifests are not signed: they find damage, not a forger, whom
-//! the records' own signatures and the keys find.
+//! together are told from a pair, and is signed by the node's log key ([`signature`]), so that who
+//! writes to the folder can change nothing of it. An older backup is one as well: which is the
+//! newest, nobody but its owner knows.
 //!
 //! A folder is written beside its place and renamed, so that what has its name is whole. Refuses
 //! to overwrite, to write into the node's home, and to put keys and data into one folder.
@@ -21,6 +22,7 @@
 mod check;
 pub mod manifest;
 mod restore;
+pub mod signature;
 mod staging;
 mod take;
 #[cfg(test)]
@@ -28,11 +30,11 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use check::{Checked, verify};
+pub use check::{Checked, Which, verify};
 pub use restore::{Restoring, restore};
-pub use take::{Order, Taken, take};
+pub use take::{Order, Taken, log_key, take};
 
-use crate::{config::ConfigError, files::FileError, store::StoreError};
+use crate::{config::ConfigError, files::FileError, keyring::KeyringError, store::StoreError};
 
 /// How far a backup or a restore is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,20 @@ pub enum BackupError {
         /// Why not.
         why: String,
     },
+    /// A manifest is not the node's.
+    #[error("`{}` cannot be trusted: {why}; use a backup that nobody else could write to", path.display())]
+    Forged {
+        /// The manifest.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A manifest cannot be written.
+    #[error("the manifest cannot be written: {0}")]
+    Unwritable(String),
+    /// A target without a name of its own.
+    #[error("`{}` names no folder that can be made; write its path without `..` at the end", .0.display())]
+    Nameless(PathBuf),
     /// The two folders are not of one backup.
     #[error("`{}` and `{}` are not of one backup; name the keys that were made with the data", .0.display(), .1.display())]
     Mismatch(PathBuf, PathBuf),
@@ -112,6 +128,9 @@ pub enum BackupError {
     /// The store cannot be copied.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The node's keys, of which one signs, cannot be opened.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// The home has no configuration that can be read.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -123,13 +142,20 @@ impl BackupError {
     pub const fn is_invalid(&self) -> bool {
         match self {
             Self::Exists(_)
+            | Self::Nameless(_)
             | Self::Together(..)
             | Self::InHome(_)
             | Self::Manifest { .. }
             | Self::Mismatch(..)
             | Self::Config(_)
             | Self::File(FileError::Missing { .. }) => true,
-            Self::UnderWay(_) | Self::Damaged(_) | Self::File(_) | Self::Store(_) => false,
+            Self::UnderWay(_)
+            | Self::Damaged(_)
+            | Self::Forged { .. }
+            | Self::Unwritable(_)
+            | Self::Keyring(_)
+            | Self::File(_)
+            | Self::Store(_) => false,
         }
     }
 }

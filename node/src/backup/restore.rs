@@ -5,9 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
+use portcullis_protocol::digest::Digest;
+
 use super::{
     BackupError, Phase, Progress, Told,
-    check::{Checked, differs, digests, manifests},
+    check::{Checked, Which, differs, digests, manifests},
     manifest::Manifest,
     staging::{self, Staging},
 };
@@ -20,6 +22,8 @@ pub struct Restoring {
     pub from: PathBuf,
     /// The folder of the keys.
     pub keys: PathBuf,
+    /// The digest of the first epoch of the federation's register, if it is known from elsewhere.
+    pub pin: Option<Digest>,
     /// The home, which is not there.
     pub home: Home,
 }
@@ -30,11 +34,20 @@ pub struct Restoring {
 ///
 /// [`BackupError`]; the home is not there then.
 pub fn restore(order: &Restoring, told: Told<'_>) -> Result<Checked, BackupError> {
-    let Restoring { from, keys, home } = order;
+    let Restoring {
+        from,
+        keys,
+        pin,
+        home,
+    } = order;
     let target = std::path::absolute(home.folder())
         .map_err(|source| files::FileError::system("find", home.folder(), source))?;
     let staging = Staging::begin(&target)?;
-    let checked = manifests(from, Some(keys))?;
+    let checked = manifests(Which {
+        from,
+        keys: Some(keys),
+        pin: pin.as_ref(),
+    })?;
     let key_manifest = checked
         .keys
         .as_ref()

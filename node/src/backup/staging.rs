@@ -28,8 +28,11 @@ pub(super) struct Staging {
 impl Staging {
     /// Begins a folder that is to be `target`. What one that was killed left is removed.
     pub(super) fn begin(target: &Path) -> Result<Self, BackupError> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| BackupError::Nameless(target.to_owned()))?
+            .to_string_lossy();
         refuse_present(target)?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
         let folder = target.with_file_name(format!(".{name}.unfinished"));
         files::create_folder(&folder)?;
         let path = folder.join(LOCK_FILE);

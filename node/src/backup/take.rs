@@ -3,14 +3,21 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use portcullis_protocol::{digest::Digest, seal::Entropy as _, time::Timestamp};
+use portcullis_protocol::{
+    digest::Digest,
+    keys::{KeyUse, SigningKey},
+    seal::Entropy as _,
+    time::Timestamp,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     BackupError, Phase, Progress, Told,
     manifest::{FileEntry, MANIFEST_FILE, Manifest, Of},
+    signature::{self, SIGNATURE_FILE},
     staging::{self, Staging},
 };
 use crate::{
@@ -18,6 +25,8 @@ use crate::{
     config::Config,
     files::{self, Access, FileError},
     home::Home,
+    keyring::Keyring,
+    membership::load_chain,
     store::{self, KEYS_FILE, MAIN_FILE, Snapshot, StoreError},
 };
 
@@ -30,8 +39,31 @@ pub struct Order {
     pub to: PathBuf,
     /// The folder of the keys, which is not there.
     pub keys_to: PathBuf,
+    /// The node's log key, which signs.
+    pub key: Arc<SigningKey>,
     /// The present.
     pub now: Timestamp,
+}
+
+/// The log key of a node that does not run: the one that signs under its newest register.
+///
+/// # Errors
+///
+/// [`BackupError`] if its keys cannot be opened.
+pub fn log_key(home: &Home, now: Timestamp) -> Result<Arc<SigningKey>, BackupError> {
+    let config = Config::load(&home.config())?;
+    let keyring = Keyring::load(home, &config.key)?;
+    let newest = match load_chain(home, &config.register_pin) {
+        Ok(newest) => Some(newest),
+        Err(error) => {
+            tracing::warn!(%error, "there is no register to tell which key signs; the first one does");
+            None
+        }
+    };
+    let listed = newest
+        .as_ref()
+        .and_then(|one| one.register().node(&config.node));
+    Ok(keyring.signing(KeyUse::Log, listed.map(|(_, node)| node), now))
 }
 
 /// A backup that was taken.
@@ -75,12 +107,15 @@ pub fn take(
         backup,
     };
     let key_files = entries(&keys, told)?;
-    let keys_manifest = Manifest::of_keys(&of, key_files);
-    let bound = Digest::from_bytes(Sha256::digest(keys_manifest.to_json()).into());
+    let keys_manifest = Manifest::of_keys(&of, key_files, &order.key.public());
+    let keys_text = keys_manifest.to_json()?;
+    let bound = Digest::from_bytes(Sha256::digest(&keys_text).into());
     let data_files = entries(&data, told)?;
     let manifest = Manifest::of_data(&of, data_files, &store::look(&main)?, &bound);
-    write(&keys, &keys_manifest)?;
-    write(&data, &manifest)?;
+    let text = manifest.to_json()?;
+    write(&keys, MANIFEST_FILE, &keys_text)?;
+    write(&data, MANIFEST_FILE, &text)?;
+    write(&data, SIGNATURE_FILE, &signature::sign(&text, &order.key)?)?;
     // The data last: a backup whose data has its name is whole.
     keys.finish()?;
     data.finish()?;
@@ -99,12 +134,17 @@ impl Order {
             home: Home::new(absolute(self.home.folder())?),
             to: absolute(&self.to)?,
             keys_to: absolute(&self.keys_to)?,
+            key: Arc::clone(&self.key),
             now: self.now,
         })
     }
 
     /// Refuses targets that do not go together, or with the home.
     fn refuse(&self) -> Result<(), BackupError> {
+        let targets = [&self.to, &self.keys_to];
+        if let Some(nameless) = targets.into_iter().find(|path| path.file_name().is_none()) {
+            return Err(BackupError::Nameless(nameless.clone()));
+        }
         let (to, keys_to) = (resolved(&self.to), resolved(&self.keys_to));
         if to.starts_with(&keys_to) || keys_to.starts_with(&to) {
             return Err(BackupError::Together(self.to.clone(), self.keys_to.clone()));
@@ -256,9 +296,8 @@ fn below(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), FileError> {
     Ok(())
 }
 
-fn write(staging: &Staging, manifest: &Manifest) -> Result<(), FileError> {
-    let path = staging.place(MANIFEST_FILE)?;
-    files::create(&path, &manifest.to_json(), Access::Owner)
+fn write(staging: &Staging, name: &str, text: &[u8]) -> Result<(), FileError> {
+    files::create(&staging.place(name)?, text, Access::Owner)
 }
 
 const fn phase(phase: Phase) -> Progress {

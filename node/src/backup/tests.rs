@@ -1,8 +1,17 @@
 //! A backup is whole or not there, is found damaged when it is, and makes a node again.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
-use super::{manifest::MANIFEST_FILE, *};
+use portcullis_protocol::{
+    digest::Digest,
+    keys::{KeyUse, SigningKey},
+};
+
+use super::{
+    manifest::MANIFEST_FILE,
+    signature::{SIGNATURE_FILE, Vouched},
+    *,
+};
 use crate::{
     files::{self, Access},
     home::Home,
@@ -12,6 +21,10 @@ use crate::{
     store::{Snapshot, SqliteStore, Store as _},
     testbed::NOW,
 };
+
+fn pin() -> Digest {
+    Digest::labelled("pin", &[])
+}
 
 struct Bed {
     folder: tempfile::TempDir,
@@ -32,7 +45,7 @@ fn bed() -> Bed {
         node: "antwerp".parse().unwrap(),
         dns_name: "antwerp.example".parse().unwrap(),
         listen: "127.0.0.1:7443".parse().unwrap(),
-        register_pin: portcullis_protocol::digest::Digest::labelled("pin", &[]),
+        register_pin: pin(),
         key: KeySource::PassphraseFile(passphrase),
         metrics: None,
     };
@@ -55,6 +68,7 @@ impl Bed {
             home: self.home.clone(),
             to: self.path(to),
             keys_to: self.path(keys_to),
+            key: Arc::clone(&self.keyring.log),
             now: NOW,
         };
         let data = self.home.data();
@@ -62,13 +76,28 @@ impl Bed {
     }
 
     fn verify(&self, from: &str, keys: &str) -> Result<Checked, BackupError> {
-        verify(&self.path(from), Some(&self.path(keys)), &mut |_| {})
+        self.verify_pinned(from, keys, None)
+    }
+
+    fn verify_pinned(
+        &self,
+        from: &str,
+        keys: &str,
+        pin: Option<&Digest>,
+    ) -> Result<Checked, BackupError> {
+        let which = Which {
+            from: &self.path(from),
+            keys: Some(&self.path(keys)),
+            pin,
+        };
+        verify(which, &mut |_| {})
     }
 
     fn restore(&self, from: &str, keys: &str, home: &Home) -> Result<Checked, BackupError> {
         let order = Restoring {
             from: self.path(from),
             keys: self.path(keys),
+            pin: None,
             home: home.clone(),
         };
         restore(&order, &mut |_| {})
@@ -230,4 +259,137 @@ fn a_manifest_that_leads_out_of_its_folder_is_refused() {
             "{elsewhere}"
         );
     }
+}
+
+#[track_caller]
+fn forged(bed: &Bed, from: &str, keys: &str, why: &str) {
+    let home = Home::new(bed.path("again"));
+    for found in [bed.verify(from, keys), bed.restore(from, keys, &home)] {
+        let Err(error @ BackupError::Forged { .. }) = found else {
+            panic!("{found:?}");
+        };
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    assert!(!home.folder().exists());
+}
+
+#[test]
+fn a_backup_is_signed_by_the_nodes_log_key_which_the_keys_bear_out() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    let signed = bed.verify("data", "keys").unwrap().signed;
+    assert_eq!(signed.key, bed.keyring.log.id().to_string());
+    assert_eq!(
+        (signed.vouched, signed.pin),
+        (Vouched::Keys, pin().to_string())
+    );
+    let data = bed.path("data");
+    let alone = Which {
+        from: &data,
+        keys: None,
+        pin: Some(&pin()),
+    };
+    let alone = verify(alone, &mut |_| {}).unwrap();
+    assert_eq!(alone.signed.vouched, Vouched::Nobody);
+}
+
+#[test]
+fn a_manifest_that_was_changed_is_not_what_the_node_signed() {
+    let bed = bed();
+    let taken = bed.back_up("data", "keys").unwrap();
+    let path = bed.path("data").join(MANIFEST_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    let policy = taken
+        .data
+        .files
+        .iter()
+        .find(|one| one.path.contains("policy"));
+    for (word, other) in [
+        (taken.data.made_at.as_str(), "2031-01-01T00:00:00Z"),
+        ("\"register_epoch\": 0", "\"register_epoch\": 7"),
+        (policy.unwrap().sha256.as_str(), &"0".repeat(64)),
+        ("}\n", "}\n\n"),
+    ] {
+        let changed = text.replace(word, other);
+        assert_ne!(changed, text, "{word}");
+        fs::write(&path, changed).unwrap();
+        forged(&bed, "data", "keys", "not what the node signed");
+    }
+    fs::write(&path, text).unwrap();
+    bed.verify("data", "keys").unwrap();
+}
+
+#[test]
+fn what_nobody_or_another_key_signed_is_refused() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    let folder = bed.path("data");
+    let manifest = fs::read(folder.join(MANIFEST_FILE)).unwrap();
+    let stranger = SigningKey::from_seed(KeyUse::Log, [9; 32]);
+    let signature = signature::sign(&manifest, &stranger).unwrap();
+    fs::write(folder.join(SIGNATURE_FILE), signature).unwrap();
+    forged(&bed, "data", "keys", "another key");
+    fs::write(folder.join(SIGNATURE_FILE), "{}").unwrap();
+    forged(&bed, "data", "keys", "cannot be read");
+    fs::remove_file(folder.join(SIGNATURE_FILE)).unwrap();
+    forged(&bed, "data", "keys", "not signed");
+    // A key of another use signs no backup.
+    let hop = SigningKey::from_seed(KeyUse::Hop, [9; 32]);
+    let unsigned = signature::sign(&manifest, &hop);
+    assert!(matches!(unsigned, Err(BackupError::Unwritable(_))));
+}
+
+#[test]
+fn files_and_manifests_of_two_backups_do_not_go_together() {
+    let bed = bed();
+    bed.back_up("monday", "monday-keys").unwrap();
+    fs::write(bed.home.policy().join("own.cedar"), "// another day\n").unwrap();
+    bed.back_up("tuesday", "tuesday-keys").unwrap();
+    let copy = |file: &str, from: &str, to: &str| {
+        fs::copy(bed.path(from).join(file), bed.path(to).join(file)).unwrap();
+    };
+    let damaged = |from: &str, keys: &str| {
+        let found = bed.verify(from, keys);
+        assert!(matches!(found, Err(BackupError::Damaged(_))), "{found:?}");
+    };
+    copy("policy/own.cedar", "monday", "tuesday");
+    damaged("tuesday", "tuesday-keys");
+    // The older manifest, with its signature or without, and newer files.
+    copy(MANIFEST_FILE, "tuesday", "monday");
+    forged(&bed, "monday", "tuesday-keys", "not what the node signed");
+    copy(SIGNATURE_FILE, "tuesday", "monday");
+    fs::write(
+        bed.path("monday").join("policy/own.cedar"),
+        "// nothing yet\n",
+    )
+    .unwrap();
+    damaged("monday", "tuesday-keys");
+    let found = bed.verify("monday", "monday-keys");
+    assert!(matches!(found, Err(BackupError::Mismatch(..))), "{found:?}");
+}
+
+#[test]
+fn the_register_must_begin_where_the_operator_says() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    bed.verify_pinned("data", "keys", Some(&pin())).unwrap();
+    let other = Digest::labelled("another federation", &[]);
+    let found = bed.verify_pinned("data", "keys", Some(&other));
+    assert!(
+        matches!(found, Err(BackupError::Forged { .. })),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_target_that_ends_in_the_folder_above_is_refused_with_its_name() {
+    let bed = bed();
+    for (to, keys) in [("x/..", "keys"), ("data", "x/.."), ("data", "..")] {
+        let found = bed.back_up(to, keys);
+        assert!(matches!(found, Err(BackupError::Nameless(_))), "{found:?}");
+    }
+    bed.back_up("data", "keys").unwrap();
+    let home = Home::new(bed.path("x/.."));
+    let found = bed.restore("data", "keys", &home);
+    assert!(matches!(found, Err(BackupError::Nameless(_))), "{found:?}");
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use portcullis_protocol::digest::Digest;
 use serde::Serialize;
 
 use super::{
@@ -21,8 +22,9 @@ use crate::{
         client::{Client, ClientError},
     },
     backup::{
-        self, BackupError, Checked, Order, Progress, Restoring, Taken,
+        self, BackupError, Checked, Order, Progress, Restoring, Taken, Which,
         manifest::{Manifest, StoreSummary},
+        signature::{Signed, Vouched},
     },
     clock::system_clock,
     home::Home,
@@ -72,14 +74,19 @@ enum BackupCommand {
     Verify(BackupVerify),
 }
 
-/// Check a backup: every digest, and the databases themselves
+/// Check a backup: its signature, every digest, and the databases themselves
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
-Check a backup: every file against the digest in its manifest, the databases for damage, and, with \
-`--keys`, that data and keys are of one backup and no record lacks its key. Needs no passphrase.
+Check a backup: the node's signature on its manifest, every file against the digest there, the \
+databases for damage, and, with `--keys`, that data and keys are of one backup and no record lacks its \
+key. Needs no passphrase.
 
-Exit code 1 if the backup is damaged, 3 if it is none.",
+The signature is checked with the node's log key as the register in the backup lists it, and with the \
+key that the manifest of the keys names. With `--pin` that register must begin with the epoch of this \
+digest, so that nobody can have replaced it all.
+
+Exit code 1 if the backup is damaged or not what the node signed, 3 if it is none.",
     after_long_help = "\
 Examples:
   portcullis backup verify /backup/data/monday
@@ -92,13 +99,16 @@ struct BackupVerify {
     /// The folder of the keys
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
+    /// The digest of the first epoch of the federation's register, as it is known from elsewhere
+    #[arg(long, value_name = "DIGEST")]
+    pin: Option<Digest>,
 }
 
 /// Make a node's home from a backup
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
-Make a node's home from a backup. Every digest is compared before anything is put in place; a home \
+Make a node's home from a backup. Signature and digests are checked before anything is put in place; a home \
 that is there, and data and keys that are not of one backup, are refused.
 
 The node knows that it was restored: at its first start it begins a new generation before it signs \
@@ -115,6 +125,9 @@ pub(super) struct Restore {
     /// The folder of the keys
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
+    /// The digest of the first epoch of the federation's register, as it is known from elsewhere
+    #[arg(long, value_name = "DIGEST")]
+    pin: Option<Digest>,
 }
 
 impl Backup {
@@ -187,11 +200,13 @@ async fn ask(
 }
 
 fn of_stopped(home: Home, order: &BackupOrder, bar: &mut Bar) -> Result<Taken, CliError> {
+    let now = system_clock()();
     let order = Order {
+        key: backup::log_key(&home, now).map_err(|error| refused(&error))?,
         home,
         to: order.to.clone(),
         keys_to: order.keys_to.clone(),
-        now: system_clock()(),
+        now,
     };
     let data = order.home.data();
     backup::take(&order, || Snapshot::of_folder(&data), &mut |progress| {
@@ -203,15 +218,18 @@ fn of_stopped(home: Home, order: &BackupOrder, bar: &mut Bar) -> Result<Taken, C
 impl BackupVerify {
     fn run(self, session: &Session) -> Result<(), CliError> {
         let mut bar = Bar::new(session);
-        let Checked { data, keys } =
-            backup::verify(&self.dir, self.keys.as_deref(), &mut |progress| {
-                bar.told(progress);
-            })
-            .map_err(|error| refused(&error))?;
+        let which = Which {
+            from: &self.dir,
+            keys: self.keys.as_deref(),
+            pin: self.pin.as_ref(),
+        };
+        let checked = backup::verify(which, &mut |progress| bar.told(progress));
+        let Checked { data, keys, signed } = checked.map_err(|error| refused(&error))?;
         bar.end();
         session.output.show(&CheckedView {
             dir: self.dir,
             keys_checked: keys.is_some(),
+            signed,
             manifest: data,
         })
     }
@@ -222,14 +240,20 @@ impl Restore {
         let order = Restoring {
             from: self.from,
             keys: self.keys,
+            pin: self.pin,
             home: Home::new(session.home()?),
         };
         let mut bar = Bar::new(session);
-        let Checked { data, keys: _ } = backup::restore(&order, &mut |progress| bar.told(progress))
+        let Checked {
+            data,
+            keys: _,
+            signed,
+        } = backup::restore(&order, &mut |progress| bar.told(progress))
             .map_err(|error| refused(&error))?;
         bar.end();
         session.output.show(&RestoredView {
             home: order.home.folder().to_owned(),
+            signed,
             manifest: data,
         })
     }
@@ -303,6 +327,7 @@ impl View for TakenView {
 struct CheckedView {
     dir: PathBuf,
     keys_checked: bool,
+    signed: Signed,
     manifest: Manifest,
 }
 
@@ -322,6 +347,7 @@ impl View for CheckedView {
             "not looked at; name them with `--keys`"
         };
         pairs.push(("keys", keys.to_owned()));
+        pairs.extend(vouched(&self.signed));
         page.pairs(&pairs)
     }
 }
@@ -330,6 +356,7 @@ impl View for CheckedView {
 #[derive(Debug, Serialize)]
 struct RestoredView {
     home: PathBuf,
+    signed: Signed,
     manifest: Manifest,
 }
 
@@ -342,9 +369,27 @@ impl View for RestoredView {
             self.manifest.node,
             self.home.display()
         ))?;
-        page.pairs(&summary(&self.manifest))?;
+        let mut pairs = summary(&self.manifest);
+        pairs.extend(vouched(&self.signed));
+        page.pairs(&pairs)?;
         page.line("start it with `portcullis run`; its old home must not run any more")
     }
+}
+
+/// Who signed a backup, and what that stands on.
+fn vouched(signed: &Signed) -> [(&'static str, String); 2] {
+    let by = match &signed.vouched {
+        Vouched::Register(epoch) => format!("which the register lists since epoch {epoch}"),
+        Vouched::Keys => "which the manifest of the keys names".to_owned(),
+        Vouched::Nobody => {
+            "which nobody vouches for, so that it was not checked; name the keys with `--keys`"
+                .to_owned()
+        }
+    };
+    [
+        ("signed", format!("by the log key {:.16}, {by}", signed.key)),
+        ("register pin", signed.pin.clone()),
+    ]
 }
 
 fn summary(manifest: &Manifest) -> Vec<(&'static str, String)> {

@@ -150,6 +150,16 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     assert_eq!(again.status.code(), Some(3));
     let checked = good(&home, &["backup", "verify", data, "--keys", keys]).await;
     assert_eq!(checked["keys_checked"], true);
+    let log = rotterdam.core.log_key().id().to_string();
+    assert_eq!(checked["signed"]["key"], log.as_str());
+    assert_eq!(checked["signed"]["vouched"]["register"], 2);
+    // Without the keys the register alone bears the signature out; another one does not.
+    let alone = ["backup", "verify", data];
+    let pin = checked["signed"]["pin"].as_str().unwrap();
+    good(&home, &[&alone[..], &["--pin", pin]].concat()).await;
+    let elsewhere = ["--pin", &"ab".repeat(32)];
+    let refused = command(&home, &[&alone[..], &elsewhere].concat()).await;
+    assert_eq!(refused.status.code(), Some(1));
     // What follows is lost with the disk.
     let forgotten = exchange(&rotterdam, &antwerp, "after").await;
     all.extend(forgotten);

@@ -41,6 +41,7 @@ pub(in crate::admin) async fn take(
         home: admin.reloader.home().clone(),
         to,
         keys_to,
+        key: admin.core.log_key(),
         now: admin.core.now(),
     };
     let (lines, told) = mpsc::channel(LINES_WAITING);
