@@ -7,8 +7,8 @@
 //!
 //! The sections of a pack have a key each as well. These keys are kept together, sealed under a
 //! fresh key of the pack which alone is wrapped: erasing a section seals the other keys under
-//! another one and destroys this one. The pack's directory is bound to them, so that it cannot
-//! be changed either.
+//! another one and destroys this one. The pack's directory but for its tokens is bound to them, so
+//! that it cannot be changed either.
 //!
 //! Tokens of the blind index are HMAC-SHA-256, a key per kind of selector, cut to 64 bits: what
 //! is found by one is compared with what was looked for.

@@ -3,6 +3,9 @@
 //! A write-ahead log has to be written back to its file now and then, which takes as long as what
 //! has gathered. The writer does so when the log is large; this thread does it more often and on
 //! connections of its own, so that the writer finds little left and nobody waits for it.
+//!
+//! What was overwritten because its record was withdrawn stands in the log until that is begun
+//! anew. After such a commit the log is emptied, as soon as no reader looks at it.
 
 use std::{
     path::Path,
@@ -36,6 +39,8 @@ struct Shared {
 struct State {
     /// Whether there were commits since the log was written back.
     committed: bool,
+    /// Whether something was erased that the log holds still.
+    erased: bool,
     stopping: bool,
 }
 
@@ -61,9 +66,10 @@ impl Checkpointer {
         })
     }
 
-    /// Notes a commit.
-    pub(super) fn committed(&self) {
+    /// Notes a commit, and whether something was erased with it.
+    pub(super) fn committed(&self, erased: bool) {
         let mut state = self.shared.lock();
+        state.erased |= erased;
         if !state.committed {
             state.committed = true;
             self.shared.changed.notify_one();
@@ -90,28 +96,71 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there were commits and a while has passed; `false`: it is time to stop.
-    fn wait(&self) -> bool {
-        let idle = |state: &mut State| !state.committed && !state.stopping;
+    /// Waits until there were commits and a while has passed.
+    fn wait(&self) -> Task {
+        let idle = |state: &mut State| !state.committed && !state.erased && !state.stopping;
         let state = self.changed.wait_while(self.lock(), idle);
         let state = state.unwrap_or_else(PoisonError::into_inner);
         let running = |state: &mut State| !state.stopping;
         let waited = self.changed.wait_timeout_while(state, PERIOD, running);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.committed = false;
-        !state.stopping
+        match (state.stopping, std::mem::take(&mut state.erased)) {
+            (true, _) => Task::Stop,
+            (false, true) => Task::Empty,
+            (false, false) => Task::WriteBack,
+        }
     }
+}
+
+/// What the thread is to do.
+enum Task {
+    /// Write back what it may.
+    WriteBack,
+    /// Leave nothing in the logs.
+    Empty,
+    Stop,
 }
 
 fn work(shared: &Shared, files: &[Connection]) {
     crate::work::give_way();
-    while shared.wait() {
-        for file in files {
-            // What a reader or the writer keeps from being written back now is so later.
-            let done = file.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-            if let Err(error) = done {
-                tracing::warn!(%error, "the write-ahead log was not written back");
+    loop {
+        match shared.wait() {
+            Task::Stop => return,
+            Task::WriteBack => write_back(files),
+            Task::Empty => {
+                // The passive way first: emptying keeps the writer waiting, and has less to do then.
+                write_back(files);
+                // Each of them is tried, whatever becomes of the other.
+                let left = files.iter().filter(|file| !is_emptied(file)).count();
+                shared.lock().erased |= left > 0;
             }
+        }
+    }
+}
+
+fn write_back(files: &[Connection]) {
+    for file in files {
+        // What a reader or the writer keeps from being written back now is so later.
+        let done = file.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = done {
+            tracing::warn!(%error, "the write-ahead log was not written back");
+        }
+    }
+}
+
+/// Empties the log of a file; `false` if somebody looks at it.
+fn is_emptied(file: &Connection) -> bool {
+    let emptied = file.busy_timeout(Duration::ZERO).and_then(|()| {
+        file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+            row.get::<_, bool>(0)
+        })
+    });
+    match emptied {
+        Ok(busy) => !busy,
+        Err(error) => {
+            tracing::debug!(%error, "the write-ahead log was not emptied yet");
+            false
         }
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql, Transaction, Transacti
 
 use super::{
     frames::PackIds,
-    index::{Additions, Index, Slice, place_of},
+    index::{Additions, Entry, Index, Slice, place_of},
     pack::place,
     recent::Placed,
     records::Log,
@@ -96,6 +96,10 @@ pub(super) struct Committed {
     pub(super) published: Vec<Placed>,
     additions: Additions,
     slice: Slice,
+    /// What is found by no selector any more.
+    unindexed: Vec<Entry>,
+    /// Whether something of a withdrawn record was erased that the write-ahead logs still hold.
+    pub(super) has_erased: bool,
 }
 
 impl Committed {
@@ -103,6 +107,7 @@ impl Committed {
     pub(super) fn tell(&self, index: &Index) {
         index.add(&self.additions);
         index.written(&self.slice);
+        index.forget(&self.unindexed);
     }
 }
 
@@ -158,10 +163,6 @@ impl<'a> Group<'a> {
         if !self.side.retired.is_empty() {
             self.destroy_retired()?;
         }
-        if !self.side.erasing.is_empty() {
-            let side = self.side;
-            self.erase(&side.erasing)?;
-        }
         for key in &self.retiring {
             self.main
                 .prepare_cached("INSERT INTO retired_key (key) VALUES (?1)")?
@@ -169,6 +170,9 @@ impl<'a> Group<'a> {
         }
         let records = self.log.additions.ids.len();
         let slice = self.index.write_slice(&self.main, records)?;
+        // After the slice, which may have brought what is to go.
+        let side = self.side;
+        let unindexed = self.erase(&side.erasing)?;
         if let Some(keys) = self.keys {
             keys.commit().map_err(keys_error)?;
         }
@@ -180,6 +184,8 @@ impl<'a> Group<'a> {
             published: self.log.published,
             additions: self.log.additions,
             slice,
+            unindexed,
+            has_erased: !side.erasing.is_empty(),
         })
     }
 

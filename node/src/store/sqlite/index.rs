@@ -30,7 +30,7 @@ pub(super) const FULL: usize = 1 << 16;
 const PER_RECORD: usize = 4;
 
 /// A key and a place.
-type Entry = (i64, i64);
+pub(super) type Entry = (i64, i64);
 
 /// The first 8 bytes of an id, in the order of ids.
 pub(super) fn id_key(id: &RecordId) -> i64 {
@@ -62,6 +62,8 @@ struct Gathered {
     /// The newest pack whose entries were gathered.
     newest: i64,
     older: Older,
+    /// Tokens of withdrawn records among what is being written.
+    gone: BTreeSet<Entry>,
 }
 
 /// What is being written to the tables, or was.
@@ -119,6 +121,20 @@ impl Index {
         self.write().add(additions);
     }
 
+    /// Forgets tokens of withdrawn records; they are gone from the tables.
+    pub(super) fn forget(&self, tokens: &[Entry]) {
+        if tokens.is_empty() {
+            return;
+        }
+        let mut gathered = self.write();
+        for entry in tokens {
+            gathered.fresh_tokens.remove(entry);
+            if gathered.older.tokens.binary_search(entry).is_ok() {
+                gathered.gone.insert(*entry);
+            }
+        }
+    }
+
     /// The places of ids that begin with these 8 bytes.
     pub(super) fn ids(&self, main: &Connection, key: i64) -> Result<Vec<i64>, StoreError> {
         let mut places = {
@@ -158,7 +174,9 @@ impl Index {
     pub(super) fn tokens(&self, main: &Connection, token: i64) -> Result<Vec<i64>, StoreError> {
         let mut places = {
             let gathered = self.read();
-            found(&gathered.fresh_tokens, &gathered.older.tokens, token, token)
+            let mut places = found(&gathered.fresh_tokens, &gathered.older.tokens, token, token);
+            places.retain(|place| !gathered.gone.contains(&(token, *place)));
+            places
         };
         let mut select = main.prepare_cached("SELECT place FROM token_index WHERE token = ?1")?;
         merge(&mut places, select.query_map([token], |row| row.get(0))?)
@@ -186,7 +204,7 @@ impl Index {
         }
         let mut insert = main
             .prepare_cached("INSERT OR IGNORE INTO token_index (token, place) VALUES (?1, ?2)")?;
-        for entry in tokens {
+        for entry in tokens.iter().filter(|one| !gathered.gone.contains(one)) {
             insert.execute(*entry)?;
         }
         let taken = Slice {
@@ -225,6 +243,7 @@ impl Index {
         let mut gathered = self.write();
         let ids = std::mem::take(&mut gathered.fresh_ids);
         let tokens = std::mem::take(&mut gathered.fresh_tokens);
+        gathered.gone.clear();
         gathered.older = Older {
             ids: ids.into_iter().collect(),
             tokens: tokens.into_iter().collect(),

@@ -111,10 +111,19 @@ impl SqliteStore {
     ///
     /// [`StoreError`] if it is of a newer version, sealed with another key, or damaged.
     pub fn open(dir: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+        Self::open_gathering(dir, key, index::FULL)
+    }
+
+    /// Opens the store; so many entries are gathered before they are written to the index.
+    pub(in crate::store) fn open_gathering(
+        dir: &Path,
+        key: &StoreKey,
+        full: usize,
+    ) -> Result<Self, StoreError> {
         let vault = Vault::new(key)?;
         let (main, keys) = schema::open(dir, &vault)?;
         Ok(Self {
-            index: Index::load(&main, index::FULL)?,
+            index: Index::load(&main, full)?,
             recent: Recent::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
@@ -178,7 +187,7 @@ impl SqliteStore {
         let committed = group.commit()?;
         committed.tell(&self.index);
         self.recent.add(committed.published);
-        self.checkpointer.committed();
+        self.checkpointer.committed(committed.has_erased);
         side.retired = committed.retired;
         side.erasing = committed.erasing;
         side.ordinal = committed.ordinal;

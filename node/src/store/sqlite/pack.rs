@@ -5,7 +5,8 @@
 //! directory  for each entry: the sections it brings, the form delivered and the decision on it,
 //!            where its bytes end, how many sections came before, its tokens
 //! body       the entries' bytes, one after the other: header, place in its batch, sealed sections
-//! keys.db    the key of each section, in order, sealed together and bound to ids and directory
+//! keys.db    the key of each section, in order, sealed together and bound to ids and directory,
+//!            but for the tokens: they go when a record is withdrawn, and the other keys stay
 //! ```
 //!
 //! A row costs about as much as ten records' worth of bytes, whatever is in it; what is done once
@@ -126,6 +127,30 @@ impl Directory {
     pub(super) fn is_common(&self, slot: usize) -> bool {
         let is = |of: &u32| usize::try_from(*of) == Ok(slot);
         self.common_slots.iter().any(is)
+    }
+
+    /// Forgets by which selectors the entry in this slot is found; gives the tokens.
+    pub(super) fn forget_selectors(&mut self, slot: usize) -> Vec<i64> {
+        let gone = self.tokens_of(slot).collect();
+        let stays = |of: &u32| usize::try_from(*of) != Ok(slot);
+        let tokens = self.tokens.iter().zip(&self.token_slots);
+        let (tokens, token_slots) = tokens.filter(|(_, of)| stays(of)).unzip();
+        (self.tokens, self.token_slots) = (tokens, token_slots);
+        self.common_slots.retain(stays);
+        gone
+    }
+
+    /// The directory without what selectors are found by.
+    fn without_selectors(&self) -> Self {
+        Self {
+            forms: self.forms.clone(),
+            delivered: self.delivered.clone(),
+            decisions: self.decisions.clone(),
+            ends: self.ends.clone(),
+            sections: self.sections.clone(),
+            numbers: self.numbers.clone(),
+            ..Self::default()
+        }
     }
 
     /// The number of the record in this slot of this pack.
@@ -322,7 +347,7 @@ impl OpenPack {
     /// The directory's bytes, and the keys sealed.
     pub(super) fn closed(&self, vault: &Vault) -> Result<Closed, StoreError> {
         let directory = self.directory.encode_to_vec();
-        let bound = bound(&self.ids, &directory);
+        let bound = bound(&self.ids, &self.directory);
         let keys = vault.seal_keys(self.n, &bound, &self.keys, self.directory.section_count())?;
         Ok(Closed {
             directory,
@@ -340,13 +365,35 @@ pub(super) struct Closed {
 }
 
 /// What a pack's keys are bound to.
-pub(super) fn bound(ids: &[u8], directory: &[u8]) -> [u8; 32] {
+pub(super) fn bound(ids: &[u8], directory: &Directory) -> [u8; 32] {
+    let directory = directory.without_selectors().encode_to_vec();
+    hashed(b"portcullis store directory v2\0", ids, &directory)
+}
+
+/// What the keys of a pack are bound to that was written before format 6.
+fn formerly_bound(ids: &[u8], directory: &[u8]) -> [u8; 32] {
+    hashed(b"portcullis store directory v1\0", ids, directory)
+}
+
+fn hashed(label: &[u8], ids: &[u8], directory: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update(b"portcullis store directory v1\0");
+    hash.update(label);
     hash.update(u64::try_from(ids.len()).unwrap_or(u64::MAX).to_be_bytes());
     hash.update(ids);
     hash.update(directory);
     hash.finalize().into()
+}
+
+/// Opens the keys of a pack; `None` if they, its ids or its directory were changed.
+pub(super) fn open_keys(
+    vault: &Vault,
+    n: i64,
+    (ids, bytes, directory): (&[u8], &[u8], &Directory),
+    (wrapped, sealed): (&[u8], Vec<u8>),
+) -> Option<SectionKeys> {
+    vault
+        .open_keys(n, &bound(ids, directory), wrapped, sealed.clone())
+        .or_else(|| vault.open_keys(n, &formerly_bound(ids, bytes), wrapped, sealed))
 }
 
 /// The row of a pack, and the row of its keys.
@@ -424,9 +471,9 @@ impl Pack {
         let damaged = |what: &str| StoreError::Damaged(format!("pack {} {what}", row.n));
         let wrapped = row.wrapped.ok_or_else(|| damaged("has no key"))?;
         let keys = row.keys.ok_or_else(|| damaged("has no key"))?;
-        let bound = bound(&row.ids, &row.directory);
-        let keys = vault
-            .open_keys(row.n, &bound, &wrapped, keys)
+        let directory = Directory::read(&row.directory)?;
+        let said = (row.ids.as_slice(), row.directory.as_slice(), &directory);
+        let keys = open_keys(vault, row.n, said, (&wrapped, keys))
             .ok_or_else(|| damaged("does not open: it or its key was changed"))?;
         Ok(Self {
             n: row.n,
@@ -434,7 +481,7 @@ impl Pack {
             source: row.source.as_deref().map(super::query::node).transpose()?,
             received_at: Timestamp::from_millis(row.received_at),
             ids: row.ids,
-            directory: Directory::read(&row.directory)?,
+            directory,
             body: row.body.into(),
             keys,
         })

@@ -15,6 +15,7 @@ const MAIN_STEPS: &[&str] = &[
     include_str!("main_3.sql"),
     include_str!("main_4.sql"),
     include_str!("main_5.sql"),
+    include_str!("main_6.sql"),
 ];
 const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 

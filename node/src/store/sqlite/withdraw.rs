@@ -2,21 +2,25 @@
 //!
 //! ```text
 //! commit      tombstone; the places to erase; what was to be sent or decided of it is not any more
-//! the next    the keys of each pack sealed again under a fresh key, zero where one is erased
+//! the next    the keys of each pack sealed again under a fresh key, zero where one is erased; the
+//!             tokens of its selectors gone from the pack's directory and from the index
 //! ```
 //!
 //! As with every key, destroying follows one commit behind what made it useless: a crash in between
-//! leaves keys without a use, and they are destroyed with the first commit after. The directory of
-//! a pack and the headers in it stay, as evidence; its other records open as before.
+//! leaves keys without a use, and they are destroyed with the first commit after. The write-ahead
+//! logs are emptied then, for they hold what was overwritten. What else a pack's directory says and
+//! the headers in it stay, as evidence; its other records open as before.
 
 use std::collections::BTreeMap;
 
 use portcullis_protocol::{frame::Lane, record::RecordId, time::Timestamp};
+use prost::Message as _;
 use rusqlite::OptionalExtension as _;
 
 use super::{
     group::Group,
-    pack::{Directory, SLOTS, bound, pack_of, slot_of},
+    index::Entry,
+    pack::{Directory, SLOTS, bound, open_keys, pack_of, place, slot_of},
     reader::Reader,
     schema::keys_error,
 };
@@ -54,26 +58,59 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Destroys the keys of what was withdrawn with the commit before.
-    pub(super) fn erase(&mut self, places: &[i64]) -> Result<(), StoreError> {
+    /// Destroys the keys and tokens of what was withdrawn with the commit before; gives what is
+    /// gone from the index.
+    pub(super) fn erase(&mut self, places: &[i64]) -> Result<Vec<Entry>, StoreError> {
         let mut packs: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for place in places {
             let slots = packs.entry(pack_of(*place)).or_default();
             slots.push(slot_of(*place));
         }
+        let mut gone = Vec::new();
         for (n, slots) in packs {
-            self.erase_in(n, &slots)?;
+            gone.extend(self.erase_in(n, &slots)?);
+        }
+        for entry in &gone {
+            self.run(
+                "DELETE FROM token_index WHERE token = ?1 AND place = ?2",
+                *entry,
+            )?;
         }
         for place in places {
             self.run("DELETE FROM erasure WHERE place = ?1", [place])?;
         }
-        Ok(())
+        Ok(gone)
     }
 
-    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<(), StoreError> {
+    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<Vec<Entry>, StoreError> {
         let row = self.first("SELECT ids, directory FROM pack WHERE n = ?1", [n], |row| {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
         })?;
+        let Some((ids, bytes)) = row else {
+            return Ok(Vec::new());
+        };
+        let mut directory = Directory::read(&bytes)?;
+        self.erase_keys(n, (&ids, &bytes, &directory), slots)?;
+        let mut gone = Vec::new();
+        for slot in slots {
+            let at = place(n, i64::try_from(*slot).unwrap_or_default());
+            let tokens = directory.forget_selectors(*slot);
+            gone.extend(tokens.into_iter().map(|token| (token, at)));
+        }
+        self.run(
+            "UPDATE pack SET directory = ?2 WHERE n = ?1",
+            (n, directory.encode_to_vec()),
+        )?;
+        Ok(gone)
+    }
+
+    /// Seals the keys of a pack again without those of these slots.
+    fn erase_keys(
+        &mut self,
+        n: i64,
+        said: (&[u8], &[u8], &Directory),
+        slots: &[usize],
+    ) -> Result<(), StoreError> {
         let kept = self
             .keys()?
             .query_row(
@@ -83,23 +120,23 @@ impl Group<'_> {
             )
             .optional()
             .map_err(keys_error)?;
-        let (Some((ids, bytes)), Some((wrapped, sealed))) = (row, kept) else {
+        let Some((wrapped, sealed)) = kept else {
             return Ok(());
         };
-        let bound = bound(&ids, &bytes);
-        let Some(mut keys) = self.vault().open_keys(n, &bound, &wrapped, sealed) else {
+        let Some(mut keys) = open_keys(self.vault(), n, said, (&wrapped, sealed)) else {
             tracing::error!(
                 pack = n,
                 "a damaged pack of records is not erased; it does not open"
             );
             return Ok(());
         };
-        let directory = Directory::read(&bytes)?;
+        let (ids, _, directory) = said;
         for slot in slots {
             for number in directory.section_numbers(*slot) {
                 keys.erase(number);
             }
         }
+        let bound = bound(ids, directory);
         let again = self
             .vault()
             .seal_keys(n, &bound, &keys, directory.section_count())?;

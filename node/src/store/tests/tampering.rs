@@ -33,6 +33,18 @@ fn with_record(folder: &Path) -> (SqliteStore, Originator, VerifiedRecord) {
 /// Flips every 13th bit of a column, one after the other, and reads the record each time.
 #[track_caller]
 fn every_flip_is_found(file: &str, table: &str, column: &str, order: &str) {
+    every_flip(file, table, column, order, |_, _| false);
+}
+
+/// The same, where what is read may also be `harmless`.
+#[track_caller]
+fn every_flip(
+    file: &str,
+    table: &str,
+    column: &str,
+    order: &str,
+    harmless: impl Fn(&VerifiedRecord, &VerifiedRecord) -> bool,
+) {
     let folder = tempfile::tempdir().unwrap();
     let (store, police, record) = with_record(folder.path());
     let database = raw(folder.path(), file);
@@ -57,7 +69,8 @@ fn every_flip_is_found(file: &str, table: &str, column: &str, order: &str) {
             let verified = read.map(|held| police.verify(&held[0].sealed));
             let found = match verified {
                 Err(StoreError::Damaged(_)) => true,
-                Ok(verified) => verified.is_err(),
+                Ok(Ok(verified)) => harmless(&verified, &record),
+                Ok(Err(_)) => true,
                 Err(error) => panic!("{error}"),
             };
             assert!(found, "{table}.{column} row {row} bit {bit}");
@@ -76,7 +89,8 @@ fn a_flipped_bit_in_header_path_or_section_is_found() {
 #[test]
 fn a_flipped_bit_in_what_a_pack_says_of_its_records_is_found() {
     every_flip_is_found("store.db", "pack", "ids", "n");
-    every_flip_is_found("store.db", "pack", "directory", "n");
+    // Tokens are not covered: they lead to a record, and what it says is compared then.
+    every_flip("store.db", "pack", "directory", "n", PartialEq::eq);
 }
 
 #[test]

@@ -1,0 +1,3 @@
+-- Format 6: the keys of a pack are bound to its directory without the tokens, so that these can go
+-- when a record is withdrawn (pack.rs). Packs of format 5 open as before; their keys are bound anew
+-- when one of their records is withdrawn.
