@@ -21,12 +21,26 @@ struct Running {
     task: tokio::task::Id,
 }
 
+/// A peer and a lane.
+pub type Way = (NodeId, Lane);
+
 /// Runs the drivers until `shutdown`, and waits for them to end.
 pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
+    let drive = |core, (peer, lane), stop| driver::run(core, peer, lane, stop);
+    keep(core, drive, PAUSE, shutdown).await;
+}
+
+/// As [`run`], with what drives each way until it is told to stop, and how long it stays away when
+/// it ends by itself.
+pub async fn keep<D, F>(core: Arc<Core>, drive: D, pause: Duration, shutdown: CancellationToken)
+where
+    D: Fn(Arc<Core>, Way, CancellationToken) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut deciders = core.deciders();
     let mut drivers = JoinSet::new();
     let mut gates = core.watch_gates();
-    let mut running: BTreeMap<(NodeId, Lane), Running> = BTreeMap::new();
+    let mut running: BTreeMap<Way, Running> = BTreeMap::new();
     let mut failed = BTreeMap::new();
     loop {
         let open = open(&core);
@@ -38,11 +52,11 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
             stays
         });
         for way in open {
-            let pause = failed.remove(&way);
+            let rest = failed.remove(&way);
             running.entry(way.clone()).or_insert_with(|| {
                 let stop = shutdown.child_token();
-                let driver = drive(Arc::clone(&core), way, pause, stop.clone());
-                let task = drivers.spawn(driver).id();
+                let driver = drive(Arc::clone(&core), way, stop.clone());
+                let task = drivers.spawn(after(rest, driver, stop.clone())).id();
                 Running { stop, task }
             });
         }
@@ -52,7 +66,7 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
             changed = gates.changed() => if changed.is_err() { break },
             Some(ended) = drivers.join_next() => if let Err(error) = ended {
                 tracing::error!(%error, "a driver ended by itself; it is started again");
-                failed.extend(remove(&mut running, error.id()).map(|way| (way, PAUSE)));
+                failed.extend(remove(&mut running, error.id()).map(|way| (way, pause)));
             },
         }
     }
@@ -64,36 +78,28 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
 }
 
 /// Takes out the driver with this task.
-fn remove(
-    running: &mut BTreeMap<(NodeId, Lane), Running>,
-    task: tokio::task::Id,
-) -> Option<(NodeId, Lane)> {
-    let is_it =
-        |(way, driver): (&(NodeId, Lane), &Running)| (driver.task == task).then(|| way.clone());
+fn remove(running: &mut BTreeMap<Way, Running>, task: tokio::task::Id) -> Option<Way> {
+    let is_it = |(way, driver): (&Way, &Running)| (driver.task == task).then(|| way.clone());
     let way = running.iter().find_map(is_it)?;
     running.remove(&way);
     Some(way)
 }
 
-async fn drive(
-    core: Arc<Core>,
-    (peer, lane): (NodeId, Lane),
-    pause: Option<Duration>,
-    stop: CancellationToken,
-) {
-    let rest = async {
-        if let Some(pause) = pause {
-            tokio::time::sleep(pause).await;
+/// Drives after a rest, if there is to be one.
+async fn after(rest: Option<Duration>, driver: impl Future<Output = ()>, stop: CancellationToken) {
+    let resting = async {
+        if let Some(rest) = rest {
+            tokio::time::sleep(rest).await;
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = rest => driver::run(core, peer, lane, stop.clone()).await,
+        () = resting => driver.await,
     }
 }
 
 /// Each peer and lane in which something may be released.
-fn open(core: &Core) -> Vec<(NodeId, Lane)> {
+fn open(core: &Core) -> Vec<Way> {
     let me = core.me();
     let (decider, gates) = (core.decider(), core.gates());
     decider

@@ -15,6 +15,7 @@ mod federation_bench;
 mod federation_cli;
 mod federation_delivery;
 mod federation_demo;
+mod federation_drivers;
 mod federation_exchange;
 mod federation_faults;
 mod federation_hold;

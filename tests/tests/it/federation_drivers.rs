@@ -1,0 +1,123 @@
+//! A driver that panics is started again, and nobody else learns of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use portcullis_node::{
+    config::Config,
+    core::Core,
+    dispatch::{driver, supervisor},
+    runtime::Node,
+    store::DisclosureState,
+};
+use portcullis_protocol::{
+    body::{Assessment, Body},
+    evaluation::Evaluation,
+    frame::Lane,
+    marking::{Marking, Purpose, Tlp},
+    record::{Kind, RecordId},
+    register::AuthorityKind,
+    seal::Draft,
+};
+use portcullis_tests::federation::{Federation, Member, Running, eventually};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+const MEMBERS: [Member; 3] = [
+    ("antwerp", AuthorityKind::Customs),
+    ("rotterdam", AuthorityKind::Customs),
+    ("hamburg", AuthorityKind::Customs),
+];
+
+async fn published(core: &Arc<Core>, threat: &str) -> RecordId {
+    let assessment = Assessment {
+        threat: threat.to_owned(),
+        finding: None,
+        text: String::new(),
+    };
+    let draft = Draft::new(
+        Kind::Advisory,
+        Marking::new(Tlp::Green, [Purpose::CustomsControl]),
+        Evaluation::default(),
+        vec![Body::Assessment(assessment)],
+    );
+    core.publish(vec![draft]).await.unwrap()[0]
+}
+
+async fn accepted(core: &Arc<Core>, id: &RecordId, peer: &str) {
+    eventually(core, || {
+        let row = core.store().disclosure(id, &peer.parse().unwrap()).unwrap();
+        matches!(
+            row.map(|row| row.state),
+            Some(DisclosureState::Answered(outcome)) if outcome.is_admitted()
+        )
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_panic_deliveries_to_that_peer_go_on_and_others_were_never_touched() {
+    let federation = Federation::new(&MEMBERS);
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    let hamburg = Running::start(federation.home("hamburg")).await;
+    // The sender listens to nobody: all that runs of it are its drivers.
+    let home = federation.home("antwerp");
+    let config = Config::load(&home.config()).unwrap();
+    let node = Node::prepare(home, config).await.unwrap();
+    let core = Arc::clone(node.core());
+    let starts: Arc<Mutex<BTreeMap<supervisor::Way, u32>>> = Arc::default();
+    let panic = Arc::new(Notify::new());
+    let drive = {
+        let (starts, panic) = (Arc::clone(&starts), Arc::clone(&panic));
+        move |core: Arc<Core>, way: supervisor::Way, stop: CancellationToken| {
+            *starts.lock().unwrap().entry(way.clone()).or_default() += 1;
+            let panic = Arc::clone(&panic);
+            async move {
+                let (peer, lane) = way;
+                let is_struck = peer.as_str() == "rotterdam" && lane == Lane::Bulk;
+                tokio::select! {
+                    () = driver::run(core, peer, lane, stop) => {}
+                    () = panic.notified(), if is_struck => panic!("injected"),
+                }
+            }
+        }
+    };
+    let shutdown = CancellationToken::new();
+    let pause = Duration::from_millis(20);
+    let supervising = supervisor::keep(Arc::clone(&core), drive, pause, shutdown.clone());
+    let supervising = tokio::spawn(supervising);
+    let before = published(&core, "before").await;
+    for peer in ["rotterdam", "hamburg"] {
+        accepted(&core, &before, peer).await;
+    }
+    panic.notify_one();
+    let after = published(&core, "after").await;
+    for peer in ["hamburg", "rotterdam"] {
+        accepted(&core, &after, peer).await;
+    }
+    // The record that woke it may have left before the blow: it is waited for.
+    eventually(&core, || {
+        let starts = starts.lock().unwrap();
+        starts.values().sum::<u32>() == 5
+    })
+    .await;
+    for ((peer, lane), count) in starts.lock().unwrap().iter() {
+        let expected = if peer.as_str() == "rotterdam" && *lane == Lane::Bulk {
+            2
+        } else {
+            1
+        };
+        assert_eq!(*count, expected, "{peer} {lane}");
+    }
+    let last = published(&core, "last").await;
+    for peer in ["rotterdam", "hamburg"] {
+        accepted(&core, &last, peer).await;
+    }
+    shutdown.cancel();
+    supervising.await.unwrap();
+    rotterdam.stop().await;
+    hamburg.stop().await;
+}
