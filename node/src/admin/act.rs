@@ -92,6 +92,8 @@ named! {
         DispatchRetry = "dispatch-retry",
         /// Send a peer older records.
         Backfill = "backfill",
+        /// Send no more of the older records that a peer is owed.
+        BackfillCancel = "backfill-cancel",
         /// Say that the clock, which was set, is right.
         ConfirmClock = "confirm-clock",
         /// Destroy items that failed verification.
@@ -130,7 +132,10 @@ impl Action {
             | Self::PeerBlock
             | Self::PeerUnblock
             | Self::ConfirmClock => &[Role::Administrator],
-            Self::ReleaseStop | Self::ReleaseResume | Self::QuarantineDrop => {
+            Self::ReleaseStop
+            | Self::ReleaseResume
+            | Self::BackfillCancel
+            | Self::QuarantineDrop => {
                 &[Role::Administrator, Role::Supervisor, Role::DataProtection]
             }
             Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
@@ -475,6 +480,7 @@ mod tests {
                 let stops = [
                     Action::ReleaseStop,
                     Action::ReleaseResume,
+                    Action::BackfillCancel,
                     Action::QuarantineDrop,
                 ];
                 let decides = [Action::HoldRelease, Action::HoldDrop, Action::Backfill];

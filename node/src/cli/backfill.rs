@@ -3,6 +3,7 @@
 use std::io;
 
 use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
+use serde::Serialize;
 
 use super::{
     Session,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::admin::{
     act::Action,
-    api::dispatch::{BackfillAsk, BackfillPreviewView, OwedView},
+    api::dispatch::{BackfillAsk, BackfillPreviewView, CancelView, OwedView},
 };
 
 /// Send a peer older records that policy permits now
@@ -27,22 +28,29 @@ Without `--yes` it only shows what would be sent, in which form, and which polic
 node asks the code that sends. With `--yes` the time is entered: the records are decided on once \
 more when their turn comes, behind everything new, and alerts never wait for them. What the peer \
 has confirmed in that form is passed over. `portcullis dispatch status` shows how far it is. It is \
-an act of a supervisor or an officer for data protection.",
+an act of a supervisor or an officer for data protection.
+
+With `--cancel` nothing more is sent of all that was entered for this peer; what was sent, and the frame \
+that is on its way, stays sent. That is an act of an administrator as well.",
     after_long_help = "\
 Examples:
   portcullis dispatch backfill antwerp --since 2021-03-01T00:00:00Z
-  portcullis dispatch backfill antwerp --since 2021-03-01T00:00:00Z --yes --reason 'joined in May' --key anna.key"
+  portcullis dispatch backfill antwerp --since 2021-03-01T00:00:00Z --yes --reason 'joined in May' --key anna.key
+  portcullis dispatch backfill antwerp --cancel --reason 'wrong year' --key anna.key"
 )]
 pub(super) struct Backfill {
     /// The peer's node
     #[arg(value_name = "PEER")]
     peer: NodeId,
     /// What came here at or after this time
-    #[arg(long, value_name = "TIME")]
-    since: Timestamp,
+    #[arg(long, value_name = "TIME", required_unless_present = "cancel")]
+    since: Option<Timestamp>,
     /// What came here before this time [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
+    /// Send no more of what was entered before
+    #[arg(long, conflicts_with_all = ["since", "until", "dry_run", "yes"])]
+    cancel: bool,
     /// Only show what would be sent
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -59,9 +67,12 @@ pub(super) struct Backfill {
 impl Backfill {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let client = session.client()?;
+        let Some(since) = self.since else {
+            return self.cancel(session);
+        };
         let ask = BackfillAsk {
             peer: self.peer.to_string(),
-            since: self.since.to_string(),
+            since: since.to_string(),
             until: self.until.map(|time| time.to_string()),
             reason: self.reason,
         };
@@ -76,13 +87,32 @@ impl Backfill {
             }
             return Ok(());
         }
-        let body = serde_json::to_vec(&ask)
-            .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
-        let key = self.signing.open()?;
-        let deed = Deed::new(Action::Backfill, body);
-        let owed: OwedView = block_on(async { have_done(&client, &key, deed).await })?;
-        session.output.show(&owed)
+        act(session, &self.signing, Action::Backfill, &ask)
     }
+
+    fn cancel(self, session: &Session) -> Result<(), CliError> {
+        let view = CancelView {
+            peer: self.peer.to_string(),
+            reason: self.reason,
+        };
+        act(session, &self.signing, Action::BackfillCancel, &view)
+    }
+}
+
+/// Signs an act, has it done and shows what the peer is owed now.
+fn act(
+    session: &Session,
+    signing: &SigningArgs,
+    action: Action,
+    body: &impl Serialize,
+) -> Result<(), CliError> {
+    let client = session.client()?;
+    let body = serde_json::to_vec(body)
+        .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
+    let key = signing.open()?;
+    let deed = Deed::new(action, body);
+    let owed: OwedView = block_on(async { have_done(&client, &key, deed).await })?;
+    session.output.show(&owed)
 }
 
 impl View for BackfillPreviewView {

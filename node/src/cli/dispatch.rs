@@ -224,6 +224,7 @@ fn backfills(rows: &[BackfillView]) -> Table {
             row.looked_at.to_string(),
             row.sent.to_string(),
             match &row.ended_at {
+                Some(at) if row.cancelled => format!("cancelled {}", seconds(at)),
                 Some(at) => format!("done {}", seconds(at)),
                 None => format!("at {} of {}", row.next, row.last),
             },

@@ -37,9 +37,9 @@ pub use sqlite::{
     mark_restored,
 };
 pub use write::{
-    Act, Backfill, BackfillMove, BadItem, DecisionNote, Event, GiveBack, HeldDecision, Intake,
-    IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, Part, Repair, Retry, Settle, Write,
-    Written,
+    Act, Backfill, BackfillMove, BadItem, CancelBackfills, DecisionNote, Event, GiveBack,
+    HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, Part, Repair,
+    Retry, Settle, Write, Written,
 };
 
 use portcullis_protocol::{

@@ -177,8 +177,10 @@ pub struct BackfillRow {
     pub sent: u64,
     /// When it was entered.
     pub started_at: Timestamp,
-    /// When nothing was left of it.
+    /// When nothing was left of it, or a person ended it.
     pub ended_at: Option<Timestamp>,
+    /// Whether a person ended it.
+    pub cancelled: bool,
 }
 
 /// The evidence that a peer's history has forked: two frames that it signed.

@@ -59,6 +59,8 @@ pub enum Write {
     Meet(Vec<NodeId>),
     /// Older records that a peer is owed.
     Backfill(Backfill),
+    /// A person ends the ranges of older records of a peer.
+    CancelBackfills(CancelBackfills),
     /// A record that is tried again at once.
     Retry(Retry),
     /// Items that failed verification, set apart.
@@ -153,6 +155,15 @@ pub struct Backfill {
     pub since: Timestamp,
     /// Until when.
     pub until: Timestamp,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// Ranges of older records that a person ends, all of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelBackfills {
+    /// The peer.
+    pub peer: NodeId,
     /// The present.
     pub now: Timestamp,
 }

@@ -297,6 +297,7 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::DropBad(_)
         | Write::Meet(_)
         | Write::Backfill(_)
+        | Write::CancelBackfills(_)
         | Write::Retry(_)
         | Write::Decide(_)
         | Write::AskAgain { .. }

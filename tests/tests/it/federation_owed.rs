@@ -248,3 +248,38 @@ async fn what_was_given_up_is_listed_and_tried_again_by_a_signed_act() {
     assert!(!refused.status.success());
     rotterdam.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backfill_that_is_cancelled_sends_no_more_and_says_so() {
+    let federation = Federation::new(&MEMBERS);
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    let office = Office::open(&rotterdam);
+    published(&rotterdam.core, &["one", "two"]).await;
+    // Nobody is at antwerp, so that the range waits.
+    let cancel = ["dispatch", "backfill", "antwerp", "--cancel"];
+    let nothing = office.signed("admin", &cancel);
+    assert_eq!(nothing.status.code(), Some(3), "nothing was entered yet");
+    let enter = [
+        "dispatch", "backfill", "antwerp", "--since", LONG_AGO, "--yes",
+    ];
+    office.good("anna", &enter);
+    let bulk = || {
+        let status = office.json(&["dispatch", "status"]);
+        let rows = status["backfills"].as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["log"] == "bulk").unwrap()
+    };
+    assert_eq!(bulk()["cancelled"], false);
+    assert!(bulk()["ended_at"].is_null());
+    let both = office.signed("anna", &[&cancel[..], &["--yes"]].concat());
+    assert_eq!(both.status.code(), Some(64));
+    let told = office.good(
+        "admin",
+        &[&cancel[..], &["--reason", "wrong year"]].concat(),
+    );
+    assert!(told.contains("what was sent stays sent"), "{told}");
+    assert_eq!(bulk()["cancelled"], true);
+    assert!(bulk()["ended_at"].is_string());
+    let page = String::from_utf8(office.run(&["dispatch", "status"]).stdout).unwrap();
+    assert!(page.contains("cancelled"), "{page}");
+    rotterdam.stop().await;
+}

@@ -100,6 +100,9 @@ pub struct BackfillView {
     pub started_at: String,
     /// When it ended; absent: it goes on.
     pub ended_at: Option<String>,
+    /// Whether a person ended it.
+    #[serde(default)]
+    pub cancelled: bool,
 }
 
 impl From<&BackfillRow> for BackfillView {
@@ -116,6 +119,7 @@ impl From<&BackfillRow> for BackfillView {
             sent,
             started_at,
             ended_at,
+            cancelled,
         } = row;
         Self {
             peer: peer.to_string(),
@@ -128,6 +132,7 @@ impl From<&BackfillRow> for BackfillView {
             sent: *sent,
             started_at: started_at.to_string(),
             ended_at: ended_at.map(|time| time.to_string()),
+            cancelled: *cancelled,
         }
     }
 }
@@ -173,6 +178,16 @@ pub struct BackfillAsk {
     pub since: String,
     /// Until when; absent: until now.
     pub until: Option<String>,
+    /// Why, for the log.
+    pub reason: String,
+}
+
+/// Older records of which a peer is sent no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelView {
+    /// The peer's node.
+    pub peer: String,
     /// Why, for the log.
     pub reason: String,
 }

@@ -137,7 +137,7 @@ impl Deed {
             Action::HoldRelease => hold(Choice::Release),
             Action::HoldDrop => hold(Choice::Drop),
             Action::QuarantineDrop => DropAct::read(&body).map(Self::Drop),
-            Action::DispatchRetry | Action::Backfill => {
+            Action::DispatchRetry | Action::Backfill | Action::BackfillCancel => {
                 OwedAct::read(core, act.action, &body).map(Self::Owed)
             }
         }

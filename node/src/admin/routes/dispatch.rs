@@ -14,8 +14,8 @@ use crate::{
         api::{
             ListView, Malformed,
             dispatch::{
-                BackfillAsk, BackfillPreviewView, BackfillView, DispatchView, ExceptionView,
-                LaneView, OwedView, RetryView, UndeliveredView,
+                BackfillAsk, BackfillPreviewView, BackfillView, CancelView, DispatchView,
+                ExceptionView, LaneView, OwedView, RetryView, UndeliveredView,
             },
         },
         problem::{Problem, ProblemKind},
@@ -23,7 +23,7 @@ use crate::{
     },
     core::Core,
     dispatch::{backfill, load::LoadError, plan::Planner, plan::relays},
-    store::{Backfill, DisclosureState, Relay, Retry, Write},
+    store::{Backfill, BackfillRow, CancelBackfills, DisclosureState, Relay, Retry, Write},
 };
 
 /// The longest reason that is logged.
@@ -216,6 +216,8 @@ pub(super) enum OwedAct {
     },
     /// Older records.
     Backfill(Range),
+    /// No more of the older records that go to it.
+    Cancel { peer: NodeId, reason: String },
 }
 
 impl OwedAct {
@@ -228,6 +230,12 @@ impl OwedAct {
         if action == Action::Backfill {
             let ask = serde_json::from_slice(body).map_err(unreadable)?;
             return Range::read(core, ask).map(Self::Backfill);
+        }
+        if action == Action::BackfillCancel {
+            let CancelView { peer, reason } = serde_json::from_slice(body).map_err(unreadable)?;
+            let peer = Malformed::reading("peer", &peer)?;
+            let reason = one_line(reason)?;
+            return Ok(Self::Cancel { peer, reason });
         }
         let RetryView {
             record,
@@ -253,6 +261,7 @@ impl OwedAct {
                 "records from {} to {} for {}: {}",
                 range.since, range.until, range.peer, range.reason
             ),
+            Self::Cancel { peer, reason } => format!("older records for {peer}: {reason}"),
         }
     }
 
@@ -265,6 +274,10 @@ impl OwedAct {
         let core = &admin.core;
         let (write, view) = match self {
             Self::Backfill(range) => entered(core, range),
+            Self::Cancel { peer, .. } => {
+                let core = Arc::clone(core);
+                apart(move || cancelled(&core, peer)).await?
+            }
             Self::Retry { record, peer, .. } => {
                 let core = Arc::clone(core);
                 apart(move || due(&core, record, peer)).await?
@@ -292,6 +305,27 @@ fn entered(core: &Core, range: Range) -> (Write, OwedView) {
         now: core.now(),
     });
     (write, view)
+}
+
+/// The ranges of a peer end; what was sent of them stays sent.
+fn cancelled(core: &Core, peer: NodeId) -> Result<(Write, OwedView), Problem> {
+    let rows = core.store().backfills()?;
+    let open = |row: &&BackfillRow| row.peer == peer && row.ended_at.is_none();
+    let open = rows.iter().filter(open).count();
+    if open == 0 {
+        let message = format!("no older records are being sent to `{peer}`");
+        return Err(Problem::new(ProblemKind::Invalid, message)
+            .remedy("`portcullis dispatch status` shows what is"));
+    }
+    let view = OwedView {
+        peer: peer.to_string(),
+        what: format!(
+            "no more of the older records that it was owed ({open} ranges ended); what was sent stays sent"
+        ),
+    };
+    let now = core.now();
+    let write = Write::CancelBackfills(CancelBackfills { peer, now });
+    Ok((write, view))
 }
 
 /// A record is tried again for seven days more, or until it is to be deleted.

@@ -50,6 +50,7 @@ impl GateAct {
             | Action::HoldDrop
             | Action::DispatchRetry
             | Action::Backfill
+            | Action::BackfillCancel
             | Action::QuarantineDrop => {
                 return Err(invalid(format!("`{}` moves no gate", action.name())));
             }

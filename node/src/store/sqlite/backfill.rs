@@ -11,7 +11,7 @@ use super::{
     query::{named, node, unsigned},
     reader::Reader,
 };
-use crate::store::{Backfill, BackfillMove, BackfillRow, Span, StoreError};
+use crate::store::{Backfill, BackfillMove, BackfillRow, CancelBackfills, Span, StoreError};
 
 /// The most ranges of one peer that are looked through or waited for.
 const MOST_OPEN: i64 = 16;
@@ -61,7 +61,22 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Moves a range forward; it never moves back.
+    /// Ends every range of a peer that goes on. What was sent of it stays sent.
+    pub(super) fn cancel_backfills(&self, cancel: &CancelBackfills) -> Result<(), StoreError> {
+        let CancelBackfills { peer, now } = cancel;
+        let ended = self.run(
+            "UPDATE backfill SET ended_at = ?2, cancelled = 1
+             WHERE peer = ?1 AND ended_at IS NULL",
+            (peer.as_str(), now.as_millis()),
+        )?;
+        if ended == 0 {
+            return Err(StoreError::NotOwed);
+        }
+        Ok(())
+    }
+
+    /// Moves a range forward; it never moves back. One that was cancelled counts what was on its
+    /// way still, and stays ended.
     pub(super) fn move_backfill(
         &self,
         filled: Option<&BackfillMove>,
@@ -80,8 +95,8 @@ impl Group<'_> {
         self.run(
             "UPDATE backfill
              SET next = ?2, looked_at = looked_at + ?3, sent = sent + ?4,
-                 ended_at = iif(?5, ?6, NULL)
-             WHERE n = ?1 AND ended_at IS NULL AND next <= ?2",
+                 ended_at = coalesce(ended_at, iif(?5, ?6, NULL))
+             WHERE n = ?1 AND (ended_at IS NULL OR cancelled) AND next <= ?2",
             (
                 n,
                 next.cast_signed(),
@@ -146,7 +161,8 @@ impl Reader<'_> {
     /// The range that is looked through next for a peer.
     pub(super) fn next_backfill(&self, peer: &NodeId) -> Result<Option<BackfillRow>, StoreError> {
         let found = self.backfill_rows(
-            "SELECT n, peer, log, since, until, next, last, looked_at, sent, started_at, ended_at
+            "SELECT n, peer, log, since, until, next, last, looked_at, sent, started_at, ended_at,
+                 cancelled
              FROM backfill WHERE peer = ?1 AND ended_at IS NULL ORDER BY n LIMIT 1",
             peer.as_str(),
         )?;
@@ -155,7 +171,8 @@ impl Reader<'_> {
 
     pub(super) fn backfills(&self) -> Result<Vec<BackfillRow>, StoreError> {
         self.backfill_rows(
-            "SELECT n, peer, log, since, until, next, last, looked_at, sent, started_at, ended_at
+            "SELECT n, peer, log, since, until, next, last, looked_at, sent, started_at, ended_at,
+                 cancelled
              FROM backfill WHERE ?1 = '' ORDER BY n",
             "",
         )
@@ -172,13 +189,13 @@ impl Reader<'_> {
                 (row.get(3)?, row.get(4)?),
                 (row.get::<_, i64>(5)?, row.get::<_, i64>(6)?),
                 (row.get::<_, i64>(7)?, row.get::<_, i64>(8)?),
-                (row.get(9)?, row.get::<_, Option<i64>>(10)?),
+                (row.get(9)?, row.get::<_, Option<i64>>(10)?, row.get(11)?),
             ))
         })?;
         rows.into_iter()
             .map(
                 |((n, peer, log), (since, until), (next, last), (looked_at, sent), times)| {
-                    let (started_at, ended_at) = times;
+                    let (started_at, ended_at, cancelled) = times;
                     Ok(BackfillRow {
                         n,
                         peer: node(&peer)?,
@@ -191,6 +208,7 @@ impl Reader<'_> {
                         sent: unsigned(sent)?,
                         started_at: Timestamp::from_millis(started_at),
                         ended_at: ended_at.map(Timestamp::from_millis),
+                        cancelled,
                     })
                 },
             )

@@ -231,6 +231,7 @@ impl<'a> Group<'a> {
             }
             Write::Meet(peers) => self.meet(&peers)?,
             Write::Backfill(backfill) => self.backfill(&backfill)?,
+            Write::CancelBackfills(cancel) => self.cancel_backfills(&cancel)?,
             Write::Retry(retry) => self.retry_now(&retry)?,
             Write::Decide(decision) => {
                 let answers = self.decide_held(decision)?;

@@ -16,6 +16,7 @@ const MAIN_STEPS: &[&str] = &[
     include_str!("main_4.sql"),
     include_str!("main_5.sql"),
     include_str!("main_6.sql"),
+    include_str!("main_7.sql"),
 ];
 const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 

@@ -3,7 +3,9 @@
 use portcullis_protocol::{frame::Lane, record::Kind};
 
 use super::{fixture::*, key};
-use crate::store::{Backfill, BackfillMove, BackfillRow, Intend, Relay, SqliteStore, Store, Write};
+use crate::store::{
+    Backfill, BackfillMove, BackfillRow, CancelBackfills, Intend, Relay, SqliteStore, Store, Write,
+};
 
 fn store() -> (tempfile::TempDir, SqliteStore) {
     let folder = tempfile::tempdir().unwrap();
@@ -115,4 +117,30 @@ fn a_new_peer_begins_where_the_log_ends_and_a_known_one_stays_ahead() {
     intend(&store, "hub", Vec::new(), Some(ahead), at(3));
     store.commit(vec![Write::Meet(vec![peer("hub")])]).unwrap();
     assert_eq!(cursor(), ahead);
+}
+
+#[test]
+fn a_range_that_was_cancelled_counts_what_was_on_its_way_and_sends_no_more() {
+    let (_folder, store) = store();
+    let end = published(&store, 40, 1);
+    enter(&store, 1, 2);
+    let row = next(&store).unwrap();
+    moved(&store, row.n, end - 30, false);
+    let cancel = |now| {
+        let peer = peer("hub");
+        let cancel = CancelBackfills { peer, now: at(now) };
+        store.commit(vec![Write::CancelBackfills(cancel)])
+    };
+    cancel(150).unwrap();
+    assert_eq!(next(&store), None);
+    assert!(cancel(151).is_err(), "nothing goes on");
+    // The frame that was planned before is settled after.
+    moved(&store, row.n, row.last, true);
+    let rows = store.backfills().unwrap();
+    let told = rows.iter().find(|one| one.n == row.n).unwrap();
+    assert_eq!((told.sent, told.looked_at), (8, 20));
+    assert_eq!((told.cancelled, told.ended_at), (true, Some(at(150))));
+    // Another range of the same time is one of its own.
+    enter(&store, 1, 2);
+    assert!(!next(&store).unwrap().cancelled);
 }

@@ -200,6 +200,7 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::DropBad(_)
         | Write::Meet(_)
         | Write::Backfill(_)
+        | Write::CancelBackfills(_)
         | Write::Retry(_)
         | Write::Decide(_)
         | Write::AskAgain { .. }

@@ -60,6 +60,7 @@ fn detail(write: &Write) -> String {
         | Write::DropBad(_)
         | Write::Meet(_)
         | Write::Backfill(_)
+        | Write::CancelBackfills(_)
         | Write::Retry(_)
         | Write::Decide(_)
         | Write::AskAgain { .. }

@@ -138,7 +138,11 @@ impl State {
             Write::Fact(fact) => self.keep_fact(fact),
             // What failed verification is of no further interest in the model.
             Write::Quarantine(_) => {}
-            Write::Meet(_) | Write::Backfill(_) | Write::Retry(_) | Write::DropBad(_) => {
+            Write::Meet(_)
+            | Write::Backfill(_)
+            | Write::CancelBackfills(_)
+            | Write::Retry(_)
+            | Write::DropBad(_) => {
                 return Err(StoreError::Fault("no person acts in the model"));
             }
             Write::Decide(decision) => return self.decide_held(decision, mutant),

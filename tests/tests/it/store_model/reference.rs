@@ -188,6 +188,7 @@ impl Beside {
                 sent: 0,
                 started_at: *now,
                 ended_at: (span.after >= span.last).then_some(*now),
+                cancelled: false,
             });
         }
         let of_peer = |ended: bool| {
