@@ -36,7 +36,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum LinkError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("no connection: {0}")]
+    #[error("no connection: {}", innermost(.0))]
     Transport(#[from] tonic::transport::Error),
     #[error("the peer ended the stream: {0}")]
     Status(#[from] tonic::Status),
@@ -60,6 +60,15 @@ pub(super) enum LinkError {
     Tls(#[from] rustls::Error),
     #[error("the register lists the peer no more")]
     Unknown,
+}
+
+/// What is at the bottom of an error: that a transport failed says nothing.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 /// An open delivery stream.

@@ -24,6 +24,7 @@ mod federation_owed;
 mod federation_peers;
 mod federation_quarantine;
 mod federation_readme;
+mod federation_snapshots;
 mod federation_trust;
 mod office;
 mod signatures_openssl;

@@ -57,6 +57,11 @@ impl Office {
         serde_json::from_str(&told(command, &output)).unwrap()
     }
 
+    /// Who sits there, with no node in mind.
+    pub(crate) fn user(&self) -> &User {
+        &self.user
+    }
+
     /// The office's folder.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.user.folder()

@@ -320,7 +320,7 @@ fn cancelled(core: &Core, peer: NodeId) -> Result<(Write, OwedView), Problem> {
     let view = OwedView {
         peer: peer.to_string(),
         what: format!(
-            "no more of the older records that it was owed ({open} ranges ended); what was sent stays sent"
+            "no more of the older records that it was owed (ranges ended: {open}); what was sent stays sent"
         ),
     };
     let now = core.now();

@@ -4,6 +4,7 @@
 //! Hermetic: an environment of its own, a home that is a temporary folder, no network.
 
 mod offline;
+mod operations;
 
 use std::{
     fmt::Write as _,
@@ -76,7 +77,8 @@ impl User {
     }
 }
 
-fn transcript(arguments: &[&str], output: &Output) -> String {
+/// What a command said, with its exit status.
+pub(crate) fn transcript(arguments: &[&str], output: &Output) -> String {
     let mut told = format!("$ portcullis {}\n", arguments.join(" "));
     let status = output.status.code();
     writeln!(told, "[status {}]", status.unwrap_or(-1)).unwrap();
