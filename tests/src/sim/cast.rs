@@ -249,6 +249,8 @@ pub struct Cast {
     deciders: Mutex<BTreeMap<(MemberNumber, InForce), Arc<Decider>>>,
     batches: BTreeMap<MemberNumber, Vec<Batch>>,
     made: BTreeMap<RecordId, Made>,
+    /// Every record as it was sealed, by its id.
+    sealed: BTreeMap<RecordId, VerifiedRecord>,
 }
 
 impl Cast {
@@ -264,6 +266,7 @@ impl Cast {
         let mut random = Random::new(1);
         let mut all = BTreeMap::new();
         let mut batches = BTreeMap::new();
+        let mut sealed = BTreeMap::new();
         for (member, (name, kind, _)) in MEMBERS.iter().enumerate() {
             if *kind == AuthorityKind::Hub {
                 continue;
@@ -278,6 +281,7 @@ impl Cast {
                         epoch: batch.epoch,
                     };
                     all.insert(record.id(), made);
+                    sealed.insert(record.id(), record.clone());
                 }
             }
             batches.insert(member, made.into_iter().map(|(_, batch)| batch).collect());
@@ -294,6 +298,7 @@ impl Cast {
             deciders: Mutex::default(),
             batches,
             made: all,
+            sealed,
         }
     }
 
@@ -325,6 +330,12 @@ impl Cast {
     #[must_use]
     pub fn made(&self, record: &RecordId) -> Option<Made> {
         self.made.get(record).copied()
+    }
+
+    /// A record as it was sealed.
+    #[must_use]
+    pub fn sealed(&self, record: &RecordId) -> Option<&VerifiedRecord> {
+        self.sealed.get(record)
     }
 
     /// The batches that a member has to publish.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::lying::LIES;
+
 macro_rules! seen {
     ($( $(#[$meta:meta])* $variant:ident = $name:literal, )+) => {
         /// Something that happened.
@@ -66,6 +68,8 @@ seen! {
     RolledBack = "sender told that it was rolled back",
     /// A node was restored from a backup.
     Restored = "node restored from a backup",
+    /// A member lied.
+    Liar = "member that lies",
     /// A node's disk was copied while it ran, and both copies went on.
     Copied = "node copied while it runs",
     /// A fork within a generation was refused and kept as evidence.
@@ -112,24 +116,36 @@ seen! {
 
 /// Counters of everything in [`Seen`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Coverage(BTreeMap<Seen, u64>);
+pub struct Coverage {
+    seen: BTreeMap<Seen, u64>,
+    /// By the id of the behaviour.
+    lies: BTreeMap<&'static str, u64>,
+}
 
 impl Coverage {
     /// Counts one.
     pub fn count(&mut self, seen: Seen) {
-        *self.0.entry(seen).or_default() += 1;
+        *self.seen.entry(seen).or_default() += 1;
+    }
+
+    /// Counts a lie by its id.
+    pub fn count_lie(&mut self, hp: &'static str) {
+        *self.lies.entry(hp).or_default() += 1;
     }
 
     /// How often something happened.
     #[must_use]
     pub fn of(&self, seen: Seen) -> u64 {
-        self.0.get(&seen).copied().unwrap_or(0)
+        self.seen.get(&seen).copied().unwrap_or(0)
     }
 
     /// Adds another run's.
     pub fn add(&mut self, other: &Self) {
-        for (seen, count) in &other.0 {
-            *self.0.entry(*seen).or_default() += count;
+        for (seen, count) in &other.seen {
+            *self.seen.entry(*seen).or_default() += count;
+        }
+        for (hp, count) in &other.lies {
+            *self.lies.entry(hp).or_default() += count;
         }
     }
 
@@ -137,8 +153,10 @@ impl Coverage {
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         let all = Seen::ALL.iter();
+        let lies = LIES.iter().filter(|lie| !self.lies.contains_key(lie.hp));
         all.filter(|seen| self.of(**seen) == 0)
             .map(|seen| seen.name())
+            .chain(lies.map(|lie| lie.hp))
             .collect()
     }
 }
@@ -147,6 +165,10 @@ impl std::fmt::Display for Coverage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         Seen::ALL
             .iter()
-            .try_for_each(|seen| writeln!(f, "{:>9}  {}", self.of(*seen), seen.name()))
+            .try_for_each(|seen| writeln!(f, "{:>9}  {}", self.of(*seen), seen.name()))?;
+        LIES.iter().try_for_each(|lie| {
+            let count = self.lies.get(lie.hp).copied().unwrap_or(0);
+            writeln!(f, "{count:>9}  {}: {}", lie.hp, lie.name)
+        })
     }
 }

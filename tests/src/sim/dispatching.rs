@@ -23,6 +23,7 @@ use super::{
     cast::{MEMBERS, MemberNumber, who},
     coverage::Seen,
     happening::{Happening, Message, Passage, Task},
+    lying::stranger,
     mutant::Mutant,
     network::{Fate, LinkId, Way, latency},
     node::{Asked, Asker, Driver, DriverKey},
@@ -309,6 +310,7 @@ impl World {
             return;
         }
         self.check_sending(member, key.0, &frame);
+        self.overhear_sent(member, key.0, &frame);
         let now = self.now;
         let driver = self.driver(member, key);
         let Some(link) = driver.link else {
@@ -398,6 +400,10 @@ impl World {
         driver.since = now;
         let read = driver.awaited.pop_front().map(|frame| {
             frame.receipt(receipt, |id| {
+                let stranger = stranger().public();
+                if self.mutant == Some(Mutant::AnyoneSignsReceipts) && *id == stranger.id() {
+                    return Some(stranger);
+                }
                 decider.register().hop_key(&peer, id, self.now)
             })
         });

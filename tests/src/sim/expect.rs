@@ -3,6 +3,8 @@
 //! Written from docs/policy.md and the comments of the policies, not from Cedar's answers, and
 //! asked by the invariants alone: what the nodes do is decided by the engine.
 
+use std::collections::BTreeMap;
+
 use portcullis_protocol::{record::Form, register::AuthorityKind, time::Timestamp};
 
 use super::cast::{
@@ -145,6 +147,14 @@ pub struct Bounds {
     pub most: Form,
 }
 
+/// Held, neither more nor less.
+const fn exactly(form: Form) -> Bounds {
+    Bounds {
+        least: form,
+        most: form,
+    }
+}
+
 /// What a member had in force since a record was published: each once.
 pub type History = Vec<InForce>;
 
@@ -168,57 +178,48 @@ pub struct Journey<'a> {
 }
 
 impl Journey<'_> {
-    /// What `receiver` holds at the end, at least and at most: whatever was in force at any time
-    /// may have decided, and what is refused once is refused for good.
+    /// What each member may come to hold, by whatever way: of a hub or of one that lies, what
+    /// reached it may go on.
     #[must_use]
-    pub fn bounds(&self, receiver: MemberNumber) -> Bounds {
-        let direct = self.hop(
-            self.made.origin,
-            receiver,
-            Bounds {
-                least: WHOLE,
-                most: WHOLE,
-            },
-        );
+    pub fn reach(&self) -> BTreeMap<MemberNumber, Form> {
+        let passes_on = |member: &MemberNumber| is_hub(*member) || self.faulty.contains(member);
+        let mut reached = BTreeMap::from([(self.made.origin, WHOLE)]);
+        loop {
+            let mut further = reached.clone();
+            for receiver in self.members {
+                for (sender, held) in &reached {
+                    if sender == receiver || !(passes_on(sender) || *sender == self.made.origin) {
+                        continue;
+                    }
+                    let most = self.hop(*sender, *receiver, exactly(*held)).most;
+                    let known = further.entry(*receiver).or_insert(Form::EMPTY);
+                    *known = known.union(most);
+                }
+            }
+            if further == reached {
+                return reached;
+            }
+            reached = further;
+        }
+    }
+
+    /// What `receiver` holds at the end, at least: whatever was in force at any time may have
+    /// decided, and what is refused once is refused for good.
+    #[must_use]
+    pub fn least(&self, receiver: MemberNumber) -> Form {
+        let direct = self.hop(self.made.origin, receiver, exactly(WHOLE)).least;
+        // A hub sends nothing back to the hub that it has a record from.
+        if is_hub(receiver) {
+            return direct;
+        }
         let hubs = self
             .members
             .iter()
-            .filter(|hub| is_hub(**hub) && **hub != receiver && **hub != self.made.origin);
+            .filter(|hub| is_hub(**hub) && **hub != self.made.origin);
         hubs.fold(direct, |so_far, hub| {
-            let at_hub = self.at_hub(*hub);
-            let by_hub = self.hop(*hub, receiver, at_hub);
-            // A hub sends nothing back to the hub that it has a record from.
-            let least = if is_hub(receiver) {
-                Form::EMPTY
-            } else {
-                by_hub.least
-            };
-            Bounds {
-                least: so_far.least.union(least),
-                most: so_far.most.union(by_hub.most),
-            }
+            let there = self.hop(self.made.origin, *hub, exactly(WHOLE)).least;
+            so_far.union(self.hop(*hub, receiver, exactly(there)).least)
         })
-    }
-
-    /// What a hub holds, by itself or by another hub.
-    fn at_hub(&self, hub: MemberNumber) -> Bounds {
-        let whole = Bounds {
-            least: WHOLE,
-            most: WHOLE,
-        };
-        let direct = self.hop(self.made.origin, hub, whole);
-        let others = self
-            .members
-            .iter()
-            .filter(|other| is_hub(**other) && **other != hub);
-        let most = others.fold(direct.most, |most, other| {
-            let there = self.hop(self.made.origin, *other, whole);
-            most.union(self.hop(*other, hub, there).most)
-        });
-        Bounds {
-            least: direct.least,
-            most,
-        }
     }
 
     /// What passes one hop, if `held` is what the sender holds.
@@ -237,7 +238,11 @@ impl Journey<'_> {
             for taking in self.history(receiver).iter().filter(knows) {
                 // Whether it was sent before it expired is not known: `least` takes the end.
                 let pass = |held: Form, now: Timestamp| {
-                    let sent = sends(self.made, sender, receiver, *sending, now).intersection(held);
+                    let sent = if self.faulty.contains(&sender) {
+                        held
+                    } else {
+                        sends(self.made, sender, receiver, *sending, now).intersection(held)
+                    };
                     match takes(self.made, receiver, sender, sent, *taking, now) {
                         Taken::In(form) => form,
                         Taken::Held => Form::EMPTY,

@@ -69,6 +69,8 @@ pub enum Happening {
     Restore(MemberNumber),
     /// A member's disk is copied while it runs, and both go on.
     Copy(MemberNumber),
+    /// A member tells a lie.
+    Lie(MemberNumber),
     /// A process ends.
     Crash(MemberNumber),
     /// It starts again.

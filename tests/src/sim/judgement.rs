@@ -6,8 +6,8 @@ use portcullis_protocol::{
 };
 
 use super::{
-    cast::{Likeness, MemberNumber},
-    expect::Journey,
+    cast::{Likeness, MemberNumber, START},
+    expect::{Bounds, Journey},
     invariants::Invariant,
     profile::Weather,
     world::World,
@@ -37,9 +37,15 @@ impl World {
     fn judge_record(&mut self, record: RecordId, published: Timestamp) {
         let made = self.made(&record);
         let members = self.profile.members.clone();
+        // Who lies brings it before its node publishes it.
+        let since = if self.watch.faulty.contains(&made.origin) {
+            START
+        } else {
+            published
+        };
         let in_force: Vec<_> = members
             .iter()
-            .map(|member| self.nodes[member].in_force_since(published))
+            .map(|member| self.nodes[member].in_force_since(since))
             .collect();
         let withdrew: Vec<MemberNumber> = members
             .iter()
@@ -57,9 +63,13 @@ impl World {
             faulty: &faulty,
             end: self.now,
         };
+        let reach = journey.reach();
         let receivers = members.iter().filter(|member| **member != made.origin);
         for receiver in receivers {
-            let bounds = journey.bounds(*receiver);
+            let bounds = Bounds {
+                least: journey.least(*receiver),
+                most: reach.get(receiver).copied().unwrap_or(Form::EMPTY),
+            };
             self.judge_haste(record, published, *receiver, bounds.least);
             for process in self.processes(*receiver) {
                 let held = self.nodes[&process].store.durable().form(&record);

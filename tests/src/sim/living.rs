@@ -6,6 +6,7 @@ use super::{
     cast::MemberNumber,
     coverage::Seen,
     happening::{Happening, Passage, Task},
+    invariants::is_hub,
     mutant::Mutant,
     network::LinkId,
     node::DriverKey,
@@ -46,14 +47,14 @@ impl World {
         self.at(at, Happening::Restart(member));
     }
 
-    /// What some mutants lose with a crash although it was on disk.
+    /// What some mutants lose although it was on disk: with a crash, or a hub at once.
     pub(super) fn damage(&mut self, member: MemberNumber) {
         let mutant = self.mutant;
         let store = &self.node(member).store;
         let mut state = store.durable();
         match mutant {
             Some(Mutant::ExceptionsForgotten) => state.exceptions = Arc::default(),
-            Some(Mutant::SourceForgotten) => {
+            Some(Mutant::SourceForgotten) if is_hub(member) => {
                 for kept in Arc::make_mut(&mut state.records).values_mut() {
                     Arc::make_mut(kept).source = None;
                 }

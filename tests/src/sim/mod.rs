@@ -21,6 +21,7 @@ pub mod happening;
 pub mod invariants;
 mod judgement;
 mod living;
+pub mod lying;
 pub mod mutant;
 pub mod network;
 pub mod node;

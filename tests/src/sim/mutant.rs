@@ -80,16 +80,21 @@ mutants! {
         also HonestIsNoFork because "or of the place of one";
     /// Sections that came later are not logged, so nobody passes them on.
     ExtensionNotLogged = "extension-not-logged", for NothingIsPassedOver;
-    /// Who delivered a record is forgotten, so that it goes back there.
-    SourceForgotten = "source-forgotten", for NothingGoesBack,
-        also PermittedAndIntended because "whoever forgot it takes the record for its own and \
-            releases what it may at most pass on";
+    /// A hub forgets who delivered a record, so that it goes back there.
+    SourceForgotten = "source-forgotten", for NothingGoesBack;
     /// What a sender claims to have settled is not held against what it was answered.
     ForkAnswered = "chain-not-compared", for ForkIsSeen;
     /// A fork is refused, and neither of its frames kept.
     ForkNotKept = "fork-not-kept", for ForkIsSeen;
     /// Who is told of a fork goes on delivering.
     ForkNotHeeded = "fork-not-heeded", for ForkIsSeen;
+    /// Whoever signs a receipt is believed.
+    AnyoneSignsReceipts = "receipt-signed-by-anyone", for AnswersAreGiven;
+    /// A frame is taken for what it says of itself, whoever brings it to whom.
+    AnyoneBringsFrames = "frame-of-anyone-answered", for AnswersAreGiven,
+        also HonestIsNoFork because "its place is held against what its sender has answered itself";
+    /// What a peer passes on is taken in without asking whether it may be.
+    RelayedUnasked = "relayed-and-not-decided-on", for AllArrives;
     /// The writer takes bulk jobs before urgent ones, as long as there are any.
     BulkFirst = "bulk-before-urgent", for UrgentIsFirst;
 }

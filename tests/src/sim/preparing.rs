@@ -28,7 +28,10 @@ impl World {
             self.prepare_cuts();
             self.prepare_crashes();
             let restored = self.prepare_restore();
-            self.prepare_copy(restored);
+            self.prepare_lies();
+            if self.liar.is_none() {
+                self.prepare_copy(restored);
+            }
         }
     }
 

@@ -8,18 +8,23 @@ use portcullis_node::{
     dispatch::machine::WINDOW,
     gate::Gates,
     intake::Judge,
-    store::{Event, Intake, Write, Written},
+    store::{DecisionNote, Event, Intake, Judgement, Write, Written},
 };
 use portcullis_protocol::{
     frame::{Answer, Answering, Hop, ReceivedFrame},
+    identifiers::NodeId,
     keys::SigningKey,
     rules::Rule,
+    time::Timestamp,
     wire,
 };
+
+use crate::hostile::forge::payload;
 
 use super::{
     cast::{FEDERATION, MemberNumber},
     happening::{Message, Passage, Task},
+    mutant::Mutant,
     network::{LinkId, Way},
     node::Asker,
     store::Reply,
@@ -43,15 +48,17 @@ impl World {
         let Some(peer) = self.network.link(link).map(|link| link.from) else {
             return;
         };
+        self.overhear_heard(member, &frame);
         let (cast, now) = (self.cast, self.now);
         let decider = self.deciding(member);
         let register = decider.register();
+        let (receiver, sender) = self.believed(member, peer, &frame);
         let hop = Hop {
             federation: &FEDERATION.parse().unwrap(),
-            receiver: cast.node(member),
-            peer: cast.node(peer),
+            receiver: &receiver,
+            peer: &sender,
         };
-        let hop_key = |key: &_| register.hop_key(cast.node(peer), key, now);
+        let hop_key = |key: &_| register.hop_key(&sender, key, now);
         let frame = match ReceivedFrame::verify(frame, hop, hop_key) {
             Ok(frame) => frame,
             Err(refused) => {
@@ -63,19 +70,39 @@ impl World {
                 return;
             }
         };
-        let intake = Judge {
+        let mut intake = Judge {
             decider: &decider,
             first_seen: &|_| None,
             own: cast.authority(member),
-            peer: cast.node(peer),
+            peer: &sender,
             exercises: Exercises::Refused,
             gates: &Gates::default(),
             now,
         }
         .judge(&frame);
+        if self.mutant == Some(Mutant::RelayedUnasked) {
+            admit_relayed(&mut intake, &frame, &decider, now);
+        }
         let takes = self.random.between(0, 6);
         let judged = Task::Judged(link, Box::new((frame, intake)), decider);
         self.after(member, takes, judged);
+    }
+
+    /// For whom a frame is, and whose: this node and the peer of the connection; one mutant
+    /// believes what the frame says.
+    fn believed(
+        &self,
+        member: MemberNumber,
+        peer: MemberNumber,
+        frame: &wire::Frame,
+    ) -> (NodeId, NodeId) {
+        let is = (self.cast.node(member).clone(), self.cast.node(peer).clone());
+        if self.mutant != Some(Mutant::AnyoneBringsFrames) || frame.payload.is_none() {
+            return is;
+        }
+        let says = payload(frame);
+        let named = says.receiver.parse().ok().zip(says.sender.parse().ok());
+        named.unwrap_or(is)
     }
 
     fn signing<'a>(&self, key: &'a SigningKey, decider: &Decider) -> Answering<'a> {
@@ -131,6 +158,7 @@ impl World {
         let peer = self.cast.member(&frame.head.sender);
         let receipt = match written(reply) {
             Said::Answers(answers) => {
+                self.check_addressed(member, link, frame);
                 self.check_claim(member, frame);
                 self.check_answers(member, peer, &answers);
                 frame.answer(answers, signing).unwrap()
@@ -143,7 +171,10 @@ impl World {
                 receipt
             }
         };
-        self.send_receipt(member, link, receipt);
+        match self.said_instead(member, frame, receipt) {
+            Some(receipt) => self.send_receipt(member, link, receipt),
+            None => self.stream_goes_on(member, link),
+        }
     }
 
     pub(super) fn send_receipt(
@@ -156,12 +187,42 @@ impl World {
         if self.pass(member, Passage::AfterReceipt).is_none() {
             return;
         }
+        self.stream_goes_on(member, link);
+    }
+
+    /// Takes the next frame of a stream, if one waits.
+    fn stream_goes_on(&mut self, member: MemberNumber, link: LinkId) {
         let Some(stream) = self.node(member).streams.get_mut(&link) else {
             return;
         };
         match stream.waiting.pop_front() {
             Some(next) => self.take_frame(member, link, next),
             None => stream.busy = false,
+        }
+    }
+}
+
+/// What a mutant makes of what policy refuses: what others made is taken in.
+fn admit_relayed(intake: &mut Intake, frame: &ReceivedFrame, decider: &Decider, now: Timestamp) {
+    for (item, sealed) in intake.items.iter_mut().zip(&frame.records) {
+        let refused = matches!(
+            &item.judgement,
+            Judgement::Refuse {
+                rule: Rule::PolicyDenied,
+                ..
+            }
+        );
+        let verified = decider.verify_seen(sealed, now, now);
+        if let (true, Ok(record)) = (refused, verified)
+            && decider
+                .register()
+                .node(&intake.peer)
+                .is_some_and(|(bearer, _)| bearer.id != record.header().origin)
+        {
+            item.judgement = Judgement::Admit {
+                record,
+                note: DecisionNote::default(),
+            };
         }
     }
 }

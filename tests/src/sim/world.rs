@@ -10,6 +10,7 @@ use super::{
     coverage::{Coverage, Seen},
     happening::{Happening, Message, Task},
     invariants::{Violation, Watch},
+    lying::Memory,
     mutant::Mutant,
     network::Network,
     node::Node,
@@ -30,6 +31,9 @@ pub struct World {
     pub(super) watch: Watch,
     pub(super) coverage: Coverage,
     pub(super) healed: bool,
+    /// The member that lies, if one does.
+    pub(super) liar: Option<MemberNumber>,
+    pub(super) lies: Memory,
     queue: BTreeMap<(Timestamp, u64), Happening>,
     happened: u64,
     trace: Option<Vec<String>>,
@@ -94,6 +98,8 @@ impl World {
             watch: Watch::default(),
             coverage: Coverage::default(),
             healed: false,
+            liar: None,
+            lies: Memory::default(),
             queue: BTreeMap::new(),
             happened: 0,
             trace: traced.then(Vec::new),
@@ -137,6 +143,7 @@ impl World {
             Happening::Backup(member) => self.back_up(member),
             Happening::Restore(member) => self.restore(member),
             Happening::Copy(member) => self.copy(member),
+            Happening::Lie(member) => self.lie(member),
             Happening::Restart(member) => self.restart(member),
             Happening::Cut(from, to) => {
                 if !self.healed {

@@ -180,6 +180,9 @@ impl World {
         };
         let end = self.node(member).store.log_end().unwrap();
         self.install(member, state);
+        if self.mutant == Some(Mutant::SourceForgotten) {
+            self.damage(member);
+        }
         if self.pass(member, Passage::Durable).is_none() {
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use portcullis_tests::sim::{Coverage, Mutant, Outcome, run};
+use portcullis_tests::sim::{Coverage, Mutant, Outcome, lying::LIES, run};
 
 /// Seeds of the ordinary run.
 const SEEDS: u64 = 1_000;
@@ -85,6 +85,15 @@ fn one_seed(seed: u64) {
         "seed {seed}: {:?}",
         outcome.violation
     );
+}
+
+#[test]
+fn what_a_liar_tries_is_in_the_table_of_behaviours() {
+    let table = include_str!("../../../docs/validation.md");
+    for lie in LIES {
+        let row = format!("| {} |", lie.hp);
+        assert!(table.contains(&row), "`{}` is no behaviour", lie.hp);
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ impl World {
     ) {
         for answer in answers {
             self.count_answer(answer);
+            self.remember_given(receiver, sender, answer);
             let withdrawn = answer.reason.as_deref() == Some(Rule::Withdrawn.id());
             let key = (receiver, sender, answer.record, answer.form);
             let earlier = self.watch.finals.get(&key).cloned();

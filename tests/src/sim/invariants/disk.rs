@@ -24,6 +24,7 @@ impl World {
             self.check_log(member, before, &after);
         }
         if !Arc::ptr_eq(&before.records, &after.records) {
+            self.check_genuine(member, before, &after);
             self.check_tombstones(member, &after);
             self.check_logged(member, &after);
             self.remember_sources(member, &after);
@@ -33,6 +34,10 @@ impl World {
         }
         if !Arc::ptr_eq(&before.ledger, &after.ledger) {
             self.check_ledger(member, before, &after);
+            self.check_given(member, before, &after);
+        }
+        if !Arc::ptr_eq(&before.places, &after.places) || before.forks.len() < after.forks.len() {
+            self.check_kept(member, &after);
         }
         if !Arc::ptr_eq(&before.sent, &after.sent) {
             self.remember_settled(member, &after);
@@ -196,7 +201,7 @@ impl World {
                 .filter(|line| line.sequence > earlier && line.sequence <= *cursor);
             let lost = passed
                 .filter(|line| line.own || is_hub(member))
-                .find(|line| !self.is_dealt_with(line.record, after, (peer, *lane)))
+                .find(|line| !self.is_dealt_with(line.record, after, (peer, *lane, *cursor)))
                 .copied();
             if let Some(line) = lost {
                 let detail = format!(
@@ -213,7 +218,7 @@ impl World {
         &self,
         record: RecordId,
         state: &State,
-        (peer, lane): (&portcullis_protocol::identifiers::NodeId, Lane),
+        (peer, lane, cursor): (&portcullis_protocol::identifiers::NodeId, Lane, u64),
     ) -> bool {
         let Some(kept) = state.records.get(&record) else {
             return true;
@@ -221,10 +226,19 @@ impl World {
         let receiver = self.cast.member(peer);
         let goes_back = self.made(&record).origin == receiver || kept.source.as_ref() == Some(peer);
         let waits = state.exceptions.contains_key(&(peer.clone(), lane, record));
-        let said = state
-            .ledger(&record, peer)
-            .last()
-            .map(|line| line.row.state);
-        goes_back || waits || said.is_some_and(|state| state != DisclosureState::Intended)
+        // More of it may be logged after the cursor, and be on its way already.
+        let grows = |line: &LogLine| line.record == record && line.sequence > cursor;
+        let newest = if state.log.iter().any(grows) {
+            usize::MAX
+        } else {
+            1
+        };
+        let lines = state.ledger(&record, peer).iter().rev().take(newest);
+        let said = lines.map(|line| line.row.state);
+        goes_back
+            || waits
+            || said
+                .into_iter()
+                .any(|state| state != DisclosureState::Intended)
     }
 }

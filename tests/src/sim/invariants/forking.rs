@@ -39,6 +39,7 @@ impl Watch {
     /// A node is copied: the copy has what the original has, and a past in common.
     pub(in crate::sim) fn double(&mut self, member: MemberNumber, copy: MemberNumber) {
         self.faulty.insert(member);
+        self.doubled.insert(member);
         let known = self.histories.clone();
         let past = known.into_iter().filter(|((of, ..), _)| *of == member);
         self.histories
@@ -94,6 +95,9 @@ impl World {
     pub(in crate::sim) fn check_claim(&mut self, receiver: MemberNumber, frame: &ReceivedFrame) {
         let head = &frame.head;
         let sender = self.cast.member(&head.sender);
+        if self.liar == Some(sender) {
+            return;
+        }
         let key = (receiver, sender, head.lane);
         let claim = (head.generation, head.settled_sequence, head.chain);
         let last = self.watch.claims.insert(key, claim);
@@ -118,7 +122,7 @@ impl World {
         // Who was restored and does not know it yet takes anyone for forked.
         let excused =
             self.watch.faulty.contains(&who(receiver)) || self.watch.restored.contains(&receiver);
-        let judge = self.watch.faulty.contains(&sender) && !excused;
+        let judge = self.watch.doubled.contains(&sender) && !excused;
         if !judge {
             return;
         }

@@ -4,6 +4,7 @@
 mod answering;
 mod disk;
 mod forking;
+mod lying;
 mod sending;
 mod starting;
 
@@ -45,6 +46,11 @@ pub enum Invariant {
     Bounded,
     /// An honest node is never taken for one that forked.
     HonestIsNoFork,
+    /// What is held is, byte for byte, what its originator sealed.
+    OnlyGenuineIsHeld,
+    /// What counts as answered, that peer answered; and only frames made for oneself by who brings
+    /// them are.
+    AnswersAreGiven,
     /// Of two histories within a generation each peer answers one; the other is refused, kept as
     /// evidence, and delivered no further.
     ForkIsSeen,
@@ -87,6 +93,10 @@ pub struct Watch {
     /// Members that break the rules themselves, by two copies of their node: what others
     /// have of them, and they of others, is not warranted.
     pub faulty: BTreeSet<MemberNumber>,
+    /// Members of whose node there are two.
+    doubled: BTreeSet<MemberNumber>,
+    /// What a receiver answered a sender on a record in a form.
+    given: BTreeSet<(MemberNumber, MemberNumber, RecordId, Form, &'static str)>,
     /// What was settled where, in each process's own eyes.
     histories: BTreeMap<forking::Line, BTreeMap<u64, Chain>>,
     /// What a receiver last answered of a sender's claims.
@@ -156,6 +166,6 @@ fn lane_of(kept: &super::store::Kept) -> Lane {
     super::store::lane_of(kept.record.header().kind)
 }
 
-fn is_hub(member: MemberNumber) -> bool {
+pub(super) fn is_hub(member: MemberNumber) -> bool {
     MEMBERS[who(member)].1 == portcullis_protocol::register::AuthorityKind::Hub
 }

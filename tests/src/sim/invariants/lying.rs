@@ -1,0 +1,125 @@
+//! What a member that lies cannot bring about between honest ones.
+
+use std::sync::Arc;
+
+use portcullis_node::store::DisclosureState;
+use portcullis_protocol::{
+    frame::{Answer, MAX_ANSWERED, ReceivedFrame},
+    verify::VerifiedRecord,
+};
+
+use super::Invariant;
+use crate::sim::{
+    cast::{MemberNumber, who},
+    network::LinkId,
+    store::State,
+    world::World,
+};
+
+/// Forks of a peer that are kept at most.
+const MOST_FORKS: usize = 16;
+/// Generations of a peer that are known again at most.
+const MOST_LEFT: usize = 64;
+
+impl World {
+    /// A frame is answered: it was made for who answers, by who brings it.
+    pub(in crate::sim) fn check_addressed(
+        &mut self,
+        receiver: MemberNumber,
+        link: LinkId,
+        frame: &ReceivedFrame,
+    ) {
+        let head = &frame.head;
+        let bearer = self.network.link(link).map(|link| link.from);
+        let brought = bearer.is_none_or(|bearer| *self.cast.node(bearer) == head.sender);
+        if !brought || head.receiver != *self.cast.node(receiver) {
+            let detail = format!(
+                "{receiver} answers a frame of {} to {}",
+                head.sender, head.receiver
+            );
+            self.violated(Invariant::AnswersAreGiven, detail);
+        }
+    }
+
+    /// A receipt is signed for these answers.
+    pub(super) fn remember_given(
+        &mut self,
+        receiver: MemberNumber,
+        sender: MemberNumber,
+        answer: &Answer,
+    ) {
+        let outcome = answer.outcome.name();
+        let given = (who(receiver), sender, answer.record, answer.form, outcome);
+        self.watch.given.insert(given);
+    }
+
+    /// What the ledger calls answered was answered by that peer.
+    pub(super) fn check_given(&mut self, sender: MemberNumber, before: &State, after: &State) {
+        let changed = after.ledger.iter().filter(|(key, lines)| {
+            let known = before.ledger.get(*key);
+            known.is_none_or(|known| !Arc::ptr_eq(known, lines))
+        });
+        let invented = changed
+            .flat_map(|(_, lines)| lines.iter())
+            .find(|line| match line.row.state {
+                DisclosureState::Answered(outcome) => {
+                    let peer = self.cast.member(&line.row.peer);
+                    let (record, form) = (line.row.record, line.row.form);
+                    let said = (peer, who(sender), record, form, outcome.name());
+                    !self.watch.given.contains(&said)
+                }
+                DisclosureState::Intended | DisclosureState::Denied => false,
+            })
+            .map(|line| (line.row.record, line.row.peer.clone()));
+        if let Some((record, peer)) = invented {
+            let name = self.name(&record);
+            let detail = format!("{sender} counts {name} as answered by {peer}, which never did");
+            self.violated(Invariant::AnswersAreGiven, detail);
+        }
+    }
+
+    /// What came to be held is what its originator sealed, and nothing else.
+    pub(super) fn check_genuine(&mut self, member: MemberNumber, before: &State, after: &State) {
+        let forged = after.records.iter().find(|(id, kept)| {
+            let known = before.records.get(*id);
+            let changed = known.is_none_or(|known| !Arc::ptr_eq(known, kept));
+            changed && !self.is_genuine(&kept.record)
+        });
+        if let Some((record, _)) = forged {
+            let detail = format!(
+                "{member} holds {}, which nobody sealed so",
+                self.name(record)
+            );
+            self.violated(Invariant::OnlyGenuineIsHeld, detail);
+        }
+    }
+
+    fn is_genuine(&self, record: &VerifiedRecord) -> bool {
+        let Some(whole) = self.cast.sealed(&record.id()) else {
+            return false;
+        };
+        let (whole, held) = (whole.to_wire(0), record.to_wire(0));
+        let sections = held
+            .sections
+            .iter()
+            .all(|section| whole.sections.contains(section));
+        sections && whole.header == held.header && whole.path == held.path
+    }
+
+    /// What is kept because of a peer is bounded, whatever it does.
+    pub(super) fn check_kept(&mut self, member: MemberNumber, after: &State) {
+        let forks = after.forks.iter().any(|fork| {
+            let of_peer = after.forks.iter().filter(|other| other.peer == fork.peer);
+            of_peer.count() > MOST_FORKS
+        });
+        let left = after.left.values().any(|left| left.len() > MOST_LEFT);
+        let answered = after
+            .places
+            .values()
+            .any(|known| known.witness.answered.len() > MAX_ANSWERED);
+        if forks || left || answered {
+            let detail = format!("{member} keeps more of a peer than it may");
+            self.violated(Invariant::Bounded, detail);
+        }
+    }
+}

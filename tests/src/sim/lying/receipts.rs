@@ -1,0 +1,117 @@
+//! Lies that are told in place of receipts.
+
+use portcullis_protocol::{
+    frame::{Answer, Answering, Outcome, ReceivedFrame},
+    keys::SigningKey,
+    record::RecordId,
+    rules::Rule,
+    wire,
+};
+use prost::Message as _;
+
+use super::stranger;
+use crate::{
+    hostile::forge::{Framed, sign},
+    sim::{cast::MemberNumber, world::World},
+};
+
+type Said = Option<wire::Receipt>;
+
+fn signing<'a>(world: &World, key: &'a SigningKey) -> Answering<'a> {
+    Answering {
+        key,
+        now: world.now,
+        register_epoch: 1,
+        credit: 4,
+    }
+}
+
+/// All of it accepted, under a key of nobody.
+pub(super) fn of_a_stranger(
+    world: &mut World,
+    _: MemberNumber,
+    frame: &ReceivedFrame,
+    _: wire::Receipt,
+) -> Said {
+    let answers = frame.records.iter().map(|record| Answer {
+        record: record.id(),
+        form: record.claimed_form(),
+        outcome: Outcome::Accepted,
+        reason: None,
+    });
+    frame
+        .answer(answers.collect(), signing(world, &stranger()))
+        .ok()
+}
+
+/// What the receipt says, signed as a frame.
+pub(super) fn frame_as_receipt(
+    world: &mut World,
+    liar: MemberNumber,
+    _: &ReceivedFrame,
+    receipt: wire::Receipt,
+) -> Said {
+    let signed = receipt.payload.as_ref()?;
+    let says = wire::ReceiptPayload::decode(signed.payload.clone()).ok()?;
+    let signed = sign::<Framed>(&says, world.cast.hop_key(liar));
+    Some(wire::Receipt {
+        payload: Some((&signed).into()),
+        ..receipt
+    })
+}
+
+/// One that was true of another frame; the last one remembered is that of this frame.
+pub(super) fn of_an_earlier_frame(
+    world: &mut World,
+    _: MemberNumber,
+    _: &ReceivedFrame,
+    receipt: wire::Receipt,
+) -> Said {
+    let earlier = world.lies.answered.len().saturating_sub(1);
+    if earlier == 0 {
+        return Some(receipt);
+    }
+    let at = world.random.index(earlier);
+    world.lies.answered.get(at).cloned()
+}
+
+/// Well signed, for this frame, about a record that was not in it.
+pub(super) fn of_other_items(
+    world: &mut World,
+    liar: MemberNumber,
+    frame: &ReceivedFrame,
+    _: wire::Receipt,
+) -> Said {
+    let other = RecordId::from_slice(&[7; 32])?;
+    let answers = frame.records.iter().map(|record| Answer {
+        record: other,
+        form: record.claimed_form(),
+        outcome: Outcome::Accepted,
+        reason: None,
+    });
+    let key = world.cast.hop_key(liar);
+    frame.answer(answers.collect(), signing(world, key)).ok()
+}
+
+/// Under a rule that has the sender wait, renew its generation, or stop.
+pub(super) fn refusing_all(
+    world: &mut World,
+    liar: MemberNumber,
+    frame: &ReceivedFrame,
+    _: wire::Receipt,
+) -> Said {
+    let rules = [Rule::Busy, Rule::Sequence, Rule::Fork, Rule::FrameSignature];
+    let rule = *world.random.pick(&rules);
+    let key = world.cast.hop_key(liar);
+    frame.refuse(rule, signing(world, key)).ok()
+}
+
+/// Nothing is said.
+pub(super) fn withheld(
+    _: &mut World,
+    _: MemberNumber,
+    _: &ReceivedFrame,
+    _: wire::Receipt,
+) -> Said {
+    None
+}
