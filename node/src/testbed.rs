@@ -93,6 +93,7 @@ pub(crate) fn register() -> VerifiedRegister {
         freshness: FreshnessKeys::default(),
         authorities,
         issued_at: NOW,
+        former: BTreeMap::new(),
     };
     let mut signed = SignedRegister::unsigned(&register).unwrap();
     signed.sign(&key(9, KeyUse::Governance)).unwrap();

@@ -73,6 +73,7 @@ fn register() -> Result<Register, Box<dyn Error>> {
         freshness: FreshnessKeys::default(),
         authorities: members.into_iter().map(|it| (it.id.clone(), it)).collect(),
         issued_at: Timestamp::from_millis(0),
+        former: std::collections::BTreeMap::new(),
     })
 }
 

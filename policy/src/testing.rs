@@ -70,6 +70,7 @@ pub(crate) fn register() -> Register {
             .map(|authority| (authority.id.clone(), authority))
             .collect(),
         issued_at: Timestamp::from_millis(0),
+        former: BTreeMap::new(),
     }
 }
 

@@ -269,6 +269,7 @@ fn first_epoch(governance: &SigningKey, now: Timestamp) -> SignedRegister {
         freshness: FreshnessKeys::default(),
         authorities: BTreeMap::new(),
         issued_at: now,
+        former: BTreeMap::new(),
     })
     .unwrap();
     first.sign(governance).unwrap();

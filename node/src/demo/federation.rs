@@ -206,6 +206,7 @@ fn signed_register(made: &[Made], now: Timestamp) -> Result<SignedRegister, Demo
             .map(|made| Ok((made.member.authority.clone(), authority(made)?)))
             .collect::<Result<_, DemoError>>()?,
         issued_at: now,
+        former: std::collections::BTreeMap::new(),
     };
     let mut signed = SignedRegister::unsigned(&register)?;
     let needed = usize::try_from(threshold).unwrap_or(count);

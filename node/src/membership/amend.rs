@@ -24,7 +24,7 @@ pub enum KeyEnd {
 }
 
 /// What the next epoch has otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Amendment {
     /// Members that leave.
     pub remove: Vec<AuthorityId>,
@@ -32,6 +32,8 @@ pub struct Amendment {
     pub ended: Vec<(KeyId, KeyEnd)>,
     /// Other freshness keys.
     pub freshness: Option<FreshnessKeys>,
+    /// Earlier epochs, in which keys of members that left are looked for.
+    pub earlier: Vec<SignedRegister>,
 }
 
 /// Why no next epoch is made. The governance's to mend.
@@ -54,11 +56,13 @@ pub enum AmendError {
     #[error("`{0}` is no member; `portcullis federation show` lists them")]
     NoMember(AuthorityId),
     /// There is no such key.
-    #[error("no member's node has key `{0}`; `portcullis federation show` lists them")]
-    NoKey(KeyId),
-    /// The key's owner leaves in the same epoch, which then would not list the end.
     #[error(
-        "key `{key}` is of `{owner}`, which leaves: make one epoch with the end of the key, and the next without the member"
+        "no member's node has key `{0}`; `portcullis federation show` lists them. If its member left, name an epoch that lists it with `--earlier FILE` and say since when it is compromised"
+    )]
+    NoKey(KeyId),
+    /// The key's owner leaves in the same epoch, and its keys with it.
+    #[error(
+        "key `{key}` is of `{owner}`, which leaves and retires its keys with it; name it as compromised, or not at all"
     )]
     LeavesWithKey {
         /// The key.
@@ -107,6 +111,7 @@ pub fn amend(
         remove,
         ended,
         freshness,
+        earlier,
     } = amendment;
     let mut register = present.unverified()?;
     let signatures = Signatures::of(&register, present);
@@ -120,14 +125,21 @@ pub fn amend(
         return Err(AmendError::Nothing);
     }
     for (id, end) in ended {
-        let owner = owner_of(&mut register, id).ok_or(AmendError::NoKey(id))?;
-        if remove.contains(&owner.id) {
-            let owner = owner.id.clone();
-            return Err(AmendError::LeavesWithKey { key: id, owner });
+        let owner = owner_of(&mut register, id);
+        let stays = owner.filter(|owner| !remove.contains(&owner.id));
+        match (stays, end) {
+            (Some(owner), _) => {
+                let keys = owner.nodes.iter_mut().flat_map(|node| &mut node.keys);
+                keys.filter(|key| key.public.id() == id)
+                    .for_each(|key| mark(key, end, now));
+            }
+            (None, KeyEnd::CompromisedSince(since)) => {
+                require_listed(&mut register, &earlier, id)?;
+                let known = register.former.entry(id).or_insert(since);
+                *known = since.min(*known);
+            }
+            (None, KeyEnd::Retired) => return Err(ended_with_owner(&mut register, id)),
         }
-        let keys = owner.nodes.iter_mut().flat_map(|node| &mut node.keys);
-        keys.filter(|key| key.public.id() == id)
-            .for_each(|key| mark(key, end, now));
     }
     for id in remove {
         if register.authorities.remove(&id).is_none() {
@@ -151,6 +163,35 @@ fn owner_of(register: &mut Register, id: KeyId) -> Option<&mut Authority> {
     })
 }
 
+/// Refuses a key that neither the present epoch nor an earlier one lists: a typing error would go
+/// unseen.
+fn require_listed(
+    present: &mut Register,
+    earlier: &[SignedRegister],
+    id: KeyId,
+) -> Result<(), AmendError> {
+    if owner_of(present, id).is_some() {
+        return Ok(());
+    }
+    for epoch in earlier {
+        if owner_of(&mut epoch.unverified()?, id).is_some() {
+            return Ok(());
+        }
+    }
+    Err(AmendError::NoKey(id))
+}
+
+/// A key without a member that stays cannot be retired.
+fn ended_with_owner(register: &mut Register, key: KeyId) -> AmendError {
+    match owner_of(register, key) {
+        Some(owner) => AmendError::LeavesWithKey {
+            key,
+            owner: owner.id.clone(),
+        },
+        None => AmendError::NoKey(key),
+    }
+}
+
 /// A retirement only comes nearer, and a compromise is never taken back or made later.
 fn mark(key: &mut RegisteredKey, end: KeyEnd, now: Timestamp) {
     match end {
@@ -169,7 +210,11 @@ fn mark(key: &mut RegisteredKey, end: KeyEnd, now: Timestamp) {
 mod tests {
     use super::*;
     use crate::testbed::{self, NOW, key};
-    use portcullis_protocol::{keys::KeyUse, register::VerifiedRegister, verify::KeyStanding};
+    use portcullis_protocol::{
+        keys::KeyUse,
+        register::{Archive, VerifiedRegister},
+        verify::{KeyStanding, SealingKeys as _},
+    };
 
     fn amended(amendment: Amendment) -> Result<VerifiedRegister, AmendError> {
         let present = testbed::register();
@@ -215,15 +260,70 @@ mod tests {
     }
 
     #[test]
-    fn a_key_does_not_end_in_the_epoch_in_which_its_owner_leaves() {
+    fn a_key_of_who_leaves_is_retired_by_that_and_compromised_in_the_same_epoch() {
         let key = key(4, KeyUse::Sealing).id();
         let owner: AuthorityId = "terminal".parse().unwrap();
-        let refused = amended(Amendment {
-            remove: vec![owner.clone()],
-            ended: vec![(key, KeyEnd::CompromisedSince(NOW))],
+        let leaves = |end| {
+            amended(Amendment {
+                remove: vec![owner.clone()],
+                ended: vec![(key, end)],
+                ..Amendment::default()
+            })
+        };
+        let since = NOW.plus_millis(-7);
+        let next = leaves(KeyEnd::CompromisedSince(since)).unwrap();
+        assert_eq!(next.register().former, [(key, since)].into());
+        let archive = Archive::of([testbed::register().register(), next.register()]);
+        let (_, standing) = archive.sealing_key(&owner, &key).unwrap();
+        assert_eq!(standing, KeyStanding::CompromisedSince(since));
+        let retired = leaves(KeyEnd::Retired);
+        let owner = owner.clone();
+        assert_eq!(retired, Err(AmendError::LeavesWithKey { key, owner }));
+    }
+
+    #[test]
+    fn a_key_of_who_left_long_ago_is_called_compromised_by_its_id() {
+        let (id, owner) = (key(4, KeyUse::Sealing).id(), "terminal".parse().unwrap());
+        let first = testbed::register();
+        let second = amended(Amendment {
+            remove: vec!["terminal".parse().unwrap()],
             ..Amendment::default()
-        });
-        assert_eq!(refused, Err(AmendError::LeavesWithKey { key, owner }));
+        })
+        .unwrap();
+        let third = |since: Timestamp, earlier: Vec<SignedRegister>, of: &VerifiedRegister| {
+            let amendment = Amendment {
+                ended: vec![(id, KeyEnd::CompromisedSince(since))],
+                earlier,
+                ..Amendment::default()
+            };
+            let mut next = amend(of.signed(), amendment, NOW.plus_millis(9))?;
+            next.sign(&key(9, KeyUse::Governance)).unwrap();
+            Ok(of.next(next).unwrap())
+        };
+        let (early, late) = (NOW.plus_millis(-9), NOW.plus_millis(-3));
+        let unseen = third(early, Vec::new(), &second);
+        assert_eq!(
+            unseen,
+            Err(AmendError::NoKey(id)),
+            "no epoch at hand lists it"
+        );
+        let marked = third(late, vec![first.signed().clone()], &second).unwrap();
+        let again = third(early, vec![first.signed().clone()], &marked).unwrap();
+        let later = third(late, vec![first.signed().clone()], &again).unwrap();
+        assert_eq!(
+            later.register().former,
+            [(id, early)].into(),
+            "never made later"
+        );
+        let epochs = [&first, &second, &marked, &again];
+        let archive = Archive::of(epochs.map(VerifiedRegister::register));
+        assert_eq!(archive.compromised().collect::<Vec<_>>(), [id]);
+        let (_, standing) = archive.sealing_key(&owner, &id).unwrap();
+        assert_eq!(standing, KeyStanding::CompromisedSince(early));
+        // It comes back under no register.
+        let mut back = later.register().clone();
+        back.authorities.clone_from(&first.register().authorities);
+        assert!(SignedRegister::unsigned(&back).is_err());
     }
 
     #[test]

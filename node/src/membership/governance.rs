@@ -45,6 +45,7 @@ pub fn found(
         freshness: FreshnessKeys::default(),
         authorities: BTreeMap::new(),
         issued_at: now,
+        former: BTreeMap::new(),
     })?)
 }
 

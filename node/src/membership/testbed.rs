@@ -41,6 +41,7 @@ impl Governance {
             freshness: FreshnessKeys::default(),
             authorities: BTreeMap::new(),
             issued_at: Timestamp::from_millis(issued_at),
+            former: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The sealing keys that ever counted: what was admitted under one stays verifiable when its owner
 //! has left, or is listed without it.
 //!
+//! A key whose owner has left is called compromised by its id alone (`Register::former`).
+//!
 //! An archive admits nothing new: what arrives needs a key of the register in force.
 
 use std::collections::BTreeMap;
@@ -40,6 +42,12 @@ impl Archive {
             for key in node.keys.iter().filter(sealing) {
                 let name = (authority.id.clone(), key.public.id());
                 self.0.insert(name, key.clone());
+            }
+        }
+        for ((_, id), key) in &mut self.0 {
+            if let Some(since) = register.former.get(id) {
+                let before = key.compromised_since;
+                key.compromised_since = Some(before.map_or(*since, |known| known.min(*since)));
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     digest::Digest,
     identifiers::{AuthorityId, FederationId, NodeId},
-    keys::{KeyUse, PublicKey},
+    keys::{KeyId, KeyUse, PublicKey},
     rules::Rule,
     time::Timestamp,
     verify::{KeyStanding, Refusal},
@@ -25,6 +25,8 @@ const MAX_AUTHORITIES: usize = 10_000;
 const MAX_NODES: usize = 64;
 pub(super) const MAX_KEYS: usize = 64;
 const MAX_COMMUNITIES: usize = 256;
+/// The most keys of former members that a register calls compromised.
+const MAX_FORMER: usize = 10_000;
 
 /// Why a register or a request is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -369,6 +371,14 @@ impl From<&Register> for wire::Register {
             issued_at_ms: register.issued_at.as_millis(),
             freshness_threshold: register.freshness.threshold,
             freshness: register.freshness.keys.iter().map(wire_key).collect(),
+            former: register
+                .former
+                .iter()
+                .map(|(key, since)| wire::FormerKey {
+                    key_id: Bytes::copy_from_slice(key.as_bytes()),
+                    compromised_since_ms: since.as_millis(),
+                })
+                .collect(),
         }
     }
 }
@@ -388,6 +398,7 @@ impl TryFrom<wire::Register> for Register {
             issued_at_ms,
             freshness_threshold,
             freshness,
+            former,
         } = wire;
         const OF: &str = "register";
         let federation: FederationId = federation.parse().map_err(|_| field(OF, "federation"))?;
@@ -412,6 +423,7 @@ impl TryFrom<wire::Register> for Register {
                 keys: federation_keys(freshness, KeyUse::Freshness)?,
             },
             authorities: members(authorities, &federation)?,
+            former: former_keys(former)?,
             federation,
             epoch,
             previous,
@@ -421,6 +433,7 @@ impl TryFrom<wire::Register> for Register {
         };
         check_threshold(&register)?;
         check_unique(&register)?;
+        check_former(&register)?;
         check_anchors(&register)?;
         Ok(register)
     }
@@ -509,6 +522,42 @@ fn check_unique(register: &Register) -> Result<(), RegisterError> {
         once("key", data_encoding::HEXLOWER.encode(&key.to_bytes()))?;
     }
     Ok(())
+}
+
+fn former_keys(keys: Vec<wire::FormerKey>) -> Result<BTreeMap<KeyId, Timestamp>, RegisterError> {
+    const OF: &str = "former keys";
+    if keys.len() > MAX_FORMER {
+        return Err(field(OF, "number"));
+    }
+    let mut former = BTreeMap::new();
+    for key in keys {
+        let wire::FormerKey {
+            key_id,
+            compromised_since_ms,
+        } = key;
+        let id = KeyId::from_slice(&key_id).ok_or_else(|| field(OF, "key id"))?;
+        let since = Timestamp::from_wire(compromised_since_ms).ok_or_else(|| field(OF, "time"))?;
+        if former.insert(id, since).is_some() {
+            let value = id.to_string();
+            return Err(RegisterError::Twice {
+                what: "former key",
+                value,
+            });
+        }
+    }
+    Ok(former)
+}
+
+/// A key of a present member says itself how it ended.
+fn check_former(register: &Register) -> Result<(), RegisterError> {
+    let mut present = register.nodes().flat_map(|(_, node)| &node.keys);
+    match present.find(|key| register.former.contains_key(&key.public.id())) {
+        None => Ok(()),
+        Some(key) => Err(RegisterError::Twice {
+            what: "key of a node and former key",
+            value: key.public.id().to_string(),
+        }),
+    }
 }
 
 /// An authority's own CA vouches for no other authority.

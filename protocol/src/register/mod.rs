@@ -182,6 +182,9 @@ pub struct Register {
     pub freshness: FreshnessKeys,
     /// The members.
     pub authorities: BTreeMap<AuthorityId, Authority>,
+    /// Keys that earlier epochs list and this one does not, and since when somebody else may have
+    /// used each.
+    pub former: BTreeMap<KeyId, Timestamp>,
     /// When it was issued.
     pub issued_at: Timestamp,
 }

@@ -71,6 +71,7 @@ pub(crate) fn register() -> Register {
         freshness: FreshnessKeys::default(),
         authorities: members.map(|member| (member.id.clone(), member)).into(),
         issued_at: NOW,
+        former: std::collections::BTreeMap::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use portcullis_protocol::{
     digest::Digest,
-    keys::{KeyUse, SigningKey},
+    keys::{KeyUse, PublicKey, SigningKey},
     register::{Archive, RegisterError, RegisteredKey, SignedRegister, VerifiedRegister},
     rules::Rule,
     statement::{StatementType, sign_detached},
@@ -375,6 +375,32 @@ fn rg_07_register_whose_content_contradicts_itself_by_its_keys() {
     // A governance key ends by no longer being listed: an end beside it would go unseen.
     governance(|key| key.compromised_since_ms = 1);
     governance(|key| key.retired_at_ms = 1);
+}
+
+#[test]
+fn rg_07_register_whose_content_contradicts_itself_by_former_keys() {
+    let former = |key_id: &[u8], compromised_since_ms| wire::FormerKey {
+        key_id: Bytes::copy_from_slice(key_id),
+        compromised_since_ms,
+    };
+    let contradicts = |keys: Vec<wire::FormerKey>| {
+        check(Rule::RegisterContent, |register| register.former = keys);
+    };
+    contradicts(vec![former(&[1; 31], 5)]);
+    contradicts(vec![former(&[1; 32], 0)]);
+    contradicts(vec![former(&[1; 32], 5), former(&[1; 32], 6)]);
+    // A key of a node says itself how it ended.
+    check(Rule::RegisterContent, |register| {
+        let key = two(register).0.keys[0].public.clone();
+        let key = PublicKey::from_slice(KeyUse::Sealing, &key).unwrap();
+        register.former = vec![former(key.id().as_bytes(), 5)];
+    });
+    let many = (0..10_001_u32).map(|number| {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        former(&id, 5)
+    });
+    contradicts(many.collect());
 }
 
 /// The nodes of the two members.

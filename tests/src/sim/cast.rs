@@ -440,6 +440,7 @@ fn registers() -> Vec<VerifiedRegister> {
             freshness: FreshnessKeys::default(),
             authorities: members.map(|member| (member.id.clone(), member)).collect(),
             issued_at: START,
+            former: BTreeMap::new(),
         };
         let mut signed = SignedRegister::unsigned(&register).unwrap();
         signed.sign(&governance).unwrap();

@@ -33,12 +33,15 @@ Make the next epoch of the register from the present one, with members that leav
 and freshness keys. It is signed as any other epoch, and applied at one node.
 
 What arrives late under a retired key is held for a person; what was first seen under a \
-compromised key since the time given is set apart everywhere.",
+compromised key since the time given is set apart everywhere, also if its member has left: in the \
+epoch that removes the member, or in any later one, with `--earlier` for an epoch that lists the key.",
     after_long_help = "\
 Examples:
   portcullis federation amend --register 2.register --out 3.register --remove nl-terminal
   portcullis federation amend --register 2.register --out 3.register \\
       --compromised 5f0c…=2026-11-20T08:00:00Z
+  portcullis federation amend --register 7.register --out 8.register \
+      --compromised 5f0c…=2026-11-20T08:00:00Z --earlier 2.register
   portcullis federation amend --register 2.register --out 3.register \\
       --freshness-key online.key.pub --freshness-threshold 1"
 )]
@@ -58,6 +61,9 @@ pub(in crate::cli) struct Amend {
     /// The id of a key that somebody else may have used, and since when; may be given again
     #[arg(long, value_name = "KEY=TIME", value_parser = compromised)]
     compromised: Vec<(KeyId, Timestamp)>,
+    /// An earlier epoch, which lists a compromised key of a member that left; may be given again
+    #[arg(long, value_name = "FILE", requires = "compromised")]
+    earlier: Vec<PathBuf>,
     /// The public half of a freshness key; may be given again; replaces those listed
     #[arg(long, value_name = "FILE", requires = "freshness_threshold")]
     freshness_key: Vec<PathBuf>,
@@ -95,6 +101,8 @@ impl Amend {
                 Ok(FreshnessKeys { threshold, keys })
             })
             .transpose()?;
+        let earlier = self.earlier.iter().map(|path| read_epoch(path));
+        let earlier = earlier.collect::<Result<Vec<_>, _>>()?;
         let retired = self.retired.into_iter().map(|key| (key, KeyEnd::Retired));
         let compromised = self
             .compromised
@@ -104,6 +112,7 @@ impl Amend {
             remove: self.remove,
             ended: retired.chain(compromised).collect(),
             freshness,
+            earlier,
         };
         let next = amend(&present, amendment, system_clock()())?;
         let register = unverified(&self.out, &next)?;

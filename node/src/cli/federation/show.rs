@@ -75,6 +75,8 @@ struct RegisterView {
     issued_at: String,
     signatures: SignaturesView,
     authorities: Vec<AuthorityView>,
+    /// Keys of members that left, and since when each is compromised.
+    former_keys: Vec<(String, String)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,6 +119,11 @@ impl RegisterView {
             previous: register.previous.map(|digest| digest.to_string()),
             development: register.development,
             issued_at: register.issued_at.to_string(),
+            former_keys: register
+                .former
+                .iter()
+                .map(|(key, since)| (key.to_string(), since.to_string()))
+                .collect(),
             signatures: (&Signatures::of(register, epoch)).into(),
             authorities: register
                 .authorities
@@ -197,6 +204,11 @@ impl View for RegisterView {
             ("signed", lines_or_none(&self.signatures.signed)),
             ("missing", lines_or_none(&self.signatures.missing)),
         ])?;
+        for (key, since) in &self.former_keys {
+            page.line(format!(
+                "  key {key} of a former member is compromised since {since}"
+            ))?;
+        }
         if self.authorities.is_empty() {
             return page.line("  no members yet");
         }
