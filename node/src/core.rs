@@ -23,7 +23,7 @@ use portcullis_protocol::{
     record::RecordId,
     time::Timestamp,
 };
-pub use publish::{PublishError, lane_of};
+pub use publish::PublishError;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
@@ -244,10 +244,10 @@ impl Core {
         }
     }
 
-    /// Watches the end of the record log.
+    /// Watches the end of the record log, as it grows in this lane.
     #[must_use]
-    pub fn log(&self) -> watch::Receiver<u64> {
-        self.parts.writer.log_end()
+    pub fn logged(&self, lane: Lane) -> watch::Receiver<u64> {
+        self.parts.writer.logged(lane)
     }
 
     /// Listens to what peers let show of the register that they hold.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_protocol::{
     frame::Lane,
     merkle::MAX_LEAVES,
-    record::{Kind, RecordId},
+    record::RecordId,
     seal::{Draft, SealError, Sealer},
     verify::{Refusal, VerifiedRecord},
 };
@@ -50,7 +50,7 @@ impl Core {
         let core = Arc::clone(self);
         let is_urgent = drafts
             .iter()
-            .any(|draft| lane_of(draft.kind) == Lane::Urgent);
+            .any(|draft| Lane::of(draft.kind) == Lane::Urgent);
         let lane = if is_urgent { Lane::Urgent } else { Lane::Bulk };
         let sealing = self.work.run(lane, move || core.seal(drafts));
         let records = sealing.await.map_err(|_| PublishError::CutShort)??;
@@ -90,7 +90,7 @@ impl Core {
         };
         let (urgent, bulk): (Vec<_>, Vec<_>) = drafts
             .into_iter()
-            .partition(|draft| lane_of(draft.kind) == Lane::Urgent);
+            .partition(|draft| Lane::of(draft.kind) == Lane::Urgent);
         let mut batches: Vec<Vec<Draft>> = urgent.into_iter().map(|draft| vec![draft]).collect();
         let mut bulk = bulk.into_iter();
         loop {
@@ -110,15 +110,6 @@ impl Core {
             }
         }
         Ok(verified)
-    }
-}
-
-/// The lane in which records of this kind travel.
-#[must_use]
-pub const fn lane_of(kind: Kind) -> Lane {
-    match kind {
-        Kind::Alert => Lane::Urgent,
-        Kind::Indicator | Kind::Advisory | Kind::Outcome | Kind::RiskProfile => Lane::Bulk,
     }
 }
 

@@ -62,7 +62,7 @@ enum Outcome {
 pub async fn run(core: Arc<Core>, peer: NodeId, lane: Lane, shutdown: CancellationToken) {
     let driver = Driver {
         machine: Machine::new(peer.clone(), lane, core.backoff()),
-        log: core.log(),
+        log: core.logged(lane),
         calls: core.dispatch_calls(),
         core,
         peer,
@@ -205,8 +205,11 @@ impl Driver {
         Event::Failed(Stage::Link)
     }
 
-    /// Waits for what happens next.
+    /// Waits for what happens next. An idle urgent lane plans at once what is published, so that
+    /// the writer may wait for what it intends.
     async fn next(&mut self) -> Event {
+        let follows = self.lane == Lane::Urgent && self.link.is_some() && self.machine.is_idle();
+        let _follower = follows.then(|| self.core.writer().follow());
         loop {
             let rest = self.rest();
             tokio::select! {

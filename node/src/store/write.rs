@@ -100,6 +100,52 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// How many records of the urgent lane it logs at most.
+    #[must_use]
+    pub fn urgent_logged(&self) -> usize {
+        match self {
+            Self::Publish { records, .. } | Self::Recover { records, .. } => {
+                records.iter().filter(|record| is_urgent(record)).count()
+            }
+            Self::Intake(intake) => urgent_admitted(&intake.items),
+            Self::Decide(decision) => urgent_admitted(&decision.items),
+            Self::Intend(_)
+            | Self::Settle(_)
+            | Self::Register(_)
+            | Self::Fact(_)
+            | Self::Act(_)
+            | Self::Consignments(_)
+            | Self::Scores(_)
+            | Self::Event(_)
+            | Self::StartGeneration(_)
+            | Self::Meet(_)
+            | Self::Backfill(_)
+            | Self::CancelBackfills(_)
+            | Self::GiveBack(_)
+            | Self::Retry(_)
+            | Self::Quarantine(_)
+            | Self::DropBad(_)
+            | Self::AskAgain { .. }
+            | Self::Repair(_)
+            | Self::Reconciled(_)
+            | Self::Withdraw { .. } => 0,
+        }
+    }
+}
+
+fn urgent_admitted(items: &[IntakeItem]) -> usize {
+    let admitted = items.iter().filter(|item| match &item.judgement {
+        Judgement::Admit { record, .. } => is_urgent(record),
+        Judgement::Refuse { .. } | Judgement::RefuseForNow { .. } | Judgement::Hold { .. } => false,
+    });
+    admitted.count()
+}
+
+fn is_urgent(record: &VerifiedRecord) -> bool {
+    Lane::of(record.header().kind) == Lane::Urgent
+}
+
 /// What a [`Write`] gave, in the order of the writes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Written {

@@ -11,6 +11,10 @@
 //! ones get in between; it is answered when its last piece is durable, and may be durable in
 //! part if the process ends before: delivered again, the answers that were given stand.
 //!
+//! A transaction that publishes an alert is kept open for a millisecond at most: the store
+//! announces the alert, idle urgent lanes plan it, and what they intend becomes durable with it
+//! rather than a commit later. While alerts come, transactions of bulk are short.
+//!
 //! The abort path: if a commit fails because the disk failed (`SQLITE_IOERR`, so also a failed
 //! fsync), nobody knows what is on disk, and nothing that was read since can be trusted. The
 //! jobs of the group get no answer and the process ends at once with `std::process::abort`
@@ -19,12 +23,17 @@
 mod jobs;
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use portcullis_protocol::frame::Lane;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::jobs::{Cut, OpenJobs, answer};
@@ -37,11 +46,16 @@ const SLICE: Duration = Duration::from_millis(5);
 /// How long at least: what is urgent waits for a slice and its commit.
 const SHORT_SLICE: Duration = Duration::from_millis(2);
 /// How long while urgent jobs come: most of what an alert waits for is the transaction before it.
-const SHORTEST_SLICE: Duration = Duration::from_millis(1);
+const SHORTEST_SLICE: Duration = Duration::from_micros(500);
 /// For how long an urgent job says that others will come.
 const URGENT_LATELY: Duration = Duration::from_secs(1);
 /// A slice is so much longer than its commit takes, where the disk is slow.
 const SLICE_PER_COMMIT: u32 = 3;
+/// For how long a transaction that publishes an alert is kept open: it is planned meanwhile, and
+/// what is intended for its peers joins.
+const FOLLOW_UP: Duration = Duration::from_millis(1);
+/// Between two looks for what is intended.
+const GLANCE: Duration = Duration::from_micros(50);
 /// Urgent jobs in one transaction.
 const MAX_URGENT: usize = 1024;
 
@@ -61,13 +75,23 @@ struct Job {
     reply: oneshot::Sender<Reply>,
 }
 
+impl Job {
+    /// Whether it will be followed by what is intended for peers.
+    fn publishes(&self) -> bool {
+        let publishes = |write: &Write| matches!(write, Write::Publish { .. });
+        self.writes.iter().any(publishes)
+    }
+}
+
 /// Gives jobs to the writer; clones give to the same one.
 #[derive(Debug, Clone)]
 pub struct WriterHandle {
     urgent: mpsc::Sender<Job>,
     bulk: mpsc::Sender<Job>,
     log_end: watch::Receiver<u64>,
+    urgent_end: watch::Receiver<u64>,
     last_urgent: watch::Receiver<Option<Instant>>,
+    followers: Arc<AtomicUsize>,
 }
 
 impl WriterHandle {
@@ -126,6 +150,24 @@ impl WriterHandle {
         self.log_end.clone()
     }
 
+    /// The newest number of the record log, as it grows by what travels in this lane. For bulk, and
+    /// where a write does not show what it logs, any growth is told.
+    #[must_use]
+    pub fn logged(&self, lane: Lane) -> watch::Receiver<u64> {
+        match lane {
+            Lane::Urgent => self.urgent_end.clone(),
+            Lane::Bulk => self.log_end(),
+        }
+    }
+
+    /// Says that what is urgent will be planned for a peer as soon as it is told of: a transaction
+    /// that publishes is kept open a moment for what is then intended, until the guard is dropped.
+    #[must_use]
+    pub fn follow(&self) -> Follower {
+        self.followers.fetch_add(1, Ordering::Relaxed);
+        Follower(Arc::clone(&self.followers))
+    }
+
     /// Whether something urgent was written a moment ago: what is bulk comes in small portions then.
     #[must_use]
     pub fn is_urgent_lately(&self) -> bool {
@@ -137,6 +179,16 @@ impl WriterHandle {
             Priority::Urgent => &self.urgent,
             Priority::Bulk => &self.bulk,
         }
+    }
+}
+
+/// Someone who plans what is urgent as soon as it is told of.
+#[derive(Debug)]
+pub struct Follower(Arc<AtomicUsize>);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -183,6 +235,14 @@ impl Sink for dyn Store {
     }
 }
 
+/// How long a transaction is kept open.
+struct Pace {
+    /// At most, for bulk pieces.
+    slice: Duration,
+    /// For what follows something urgent that is published.
+    follow_up: Duration,
+}
+
 /// The writer's thread.
 #[derive(Debug)]
 pub struct Writer {
@@ -201,18 +261,25 @@ impl Writer {
         store: Arc<dyn Store>,
         on_disk_failure: OnDiskFailure,
     ) -> Result<(Self, WriterHandle), StoreError> {
-        Self::start_with(store, on_disk_failure, SLICE)
+        let pace = Pace {
+            slice: SLICE,
+            follow_up: FOLLOW_UP,
+        };
+        Self::start_with(store, on_disk_failure, pace)
     }
 
     fn start_with<S: Sink + ?Sized + 'static>(
         store: Arc<S>,
         on_disk_failure: OnDiskFailure,
-        slice: Duration,
+        pace: Pace,
     ) -> Result<(Self, WriterHandle), StoreError> {
         let (urgent, urgent_jobs) = mpsc::channel(QUEUE);
         let (bulk, bulk_jobs) = mpsc::channel(QUEUE);
         let (stop, stopping) = oneshot::channel();
-        let (grown, log_end) = watch::channel(store.log_end()?);
+        let end = store.log_end()?;
+        let (grown, log_end) = watch::channel(end);
+        let (urgent_grown, urgent_end) = watch::channel(end);
+        let followers = Arc::default();
         let (urgent_taken, last_urgent) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -221,10 +288,13 @@ impl Writer {
             store,
             on_disk_failure,
             grown,
-            slice,
+            urgent_grown,
+            untold: Cell::new(false),
+            pace,
             last_commit: Duration::ZERO,
             last_urgent: urgent_taken,
             pieces: VecDeque::new(),
+            followers: Arc::clone(&followers),
         };
         let queues = Queues {
             urgent: urgent_jobs,
@@ -240,7 +310,9 @@ impl Writer {
             urgent,
             bulk,
             log_end,
+            urgent_end,
             last_urgent,
+            followers,
         };
         Ok((Self { stop, thread }, handle))
     }
@@ -313,19 +385,73 @@ impl Queues {
     }
 }
 
+/// What follows in a transaction that publishes something urgent.
+struct Following<'a> {
+    /// Tells who plans of what the store announces.
+    grown: &'a watch::Sender<u64>,
+    /// How long each is waited for.
+    patience: Duration,
+    followers: &'a AtomicUsize,
+    /// How many jobs will follow, if all are quick.
+    expected: usize,
+    /// Since when they are waited for.
+    since: Option<Instant>,
+    joined: usize,
+    /// How many jobs the transaction has taken.
+    taken: usize,
+}
+
+impl Following<'_> {
+    /// The next urgent job: one that waits, or one that is waited for.
+    fn next(&mut self, queues: &mut Queues) -> Option<Job> {
+        if self.joined == 0 && self.since.is_some() {
+            // The store has taken what was published.
+            self.grown.send_modify(|_| {});
+        }
+        loop {
+            if self.taken >= MAX_URGENT {
+                return None;
+            }
+            if let Ok(job) = queues.urgent.try_recv() {
+                return Some(job);
+            }
+            let lasts = |since: Instant| since.elapsed() < self.patience;
+            if self.joined >= self.expected || !self.since.is_some_and(lasts) {
+                return None;
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+
+    fn took(&mut self, job: &Job) {
+        self.taken += 1;
+        if job.publishes() {
+            self.since = Some(Instant::now());
+            self.expected = self.followers.load(Ordering::Relaxed);
+            self.joined = 0;
+        } else if self.since.is_some() {
+            self.joined += 1;
+        }
+    }
+}
+
 /// The thread's own state.
 struct Desk<S: ?Sized> {
     store: Arc<S>,
     on_disk_failure: OnDiskFailure,
     grown: watch::Sender<u64>,
-    /// How long bulk pieces are added to one transaction at most.
-    slice: Duration,
+    urgent_grown: watch::Sender<u64>,
+    /// Whether something urgent was logged and could not be told.
+    untold: Cell<bool>,
+    pace: Pace,
     /// How long the last commit of a slice took.
     last_commit: Duration,
     /// When an urgent job was taken last.
     last_urgent: watch::Sender<Option<Instant>>,
     /// Bulk jobs taken, the oldest first.
     pieces: VecDeque<Cut>,
+    /// How many lanes are served at once when something urgent is published.
+    followers: Arc<AtomicUsize>,
 }
 
 impl<S: Sink + ?Sized> Desk<S> {
@@ -333,12 +459,12 @@ impl<S: Sink + ?Sized> Desk<S> {
         loop {
             let urgent = self.waiting(&mut queues);
             if !urgent.is_empty() {
-                self.commit_urgent(urgent);
+                self.commit_urgent(urgent, &mut queues);
             } else if !self.pieces.is_empty() {
                 self.commit_slice(&mut queues);
             } else {
                 match runtime.block_on(queues.next()) {
-                    Taken::Urgent(job) => self.commit_urgent(vec![job]),
+                    Taken::Urgent(job) => self.commit_urgent(vec![job], &mut queues),
                     Taken::Bulk(job) => self.pieces.push_back(Cut::new(job)),
                     Taken::Nothing => return,
                 }
@@ -354,12 +480,18 @@ impl<S: Sink + ?Sized> Desk<S> {
             .collect()
     }
 
-    fn commit_urgent(&self, jobs: Vec<Job>) {
+    fn commit_urgent(&self, jobs: Vec<Job>, queues: &mut Queues) {
         self.last_urgent.send_replace(Some(Instant::now()));
-        let (writes, replies): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|job| (job.writes, job.reply)).unzip();
-        let mut writes = writes.into_iter();
-        let results = self.commit(&mut || writes.next());
+        let mut jobs = jobs.into_iter();
+        let mut replies = Vec::new();
+        let mut following = self.following();
+        let results = self.commit(&mut || {
+            let job = jobs.next().or_else(|| following.next(queues))?;
+            following.took(&job);
+            replies.push(job.reply);
+            Some(job.writes)
+        });
+        replies.extend(jobs.map(|job| job.reply));
         // A transaction that could not begin took one job: the others fail for the same reason.
         let failure = results
             .last()
@@ -379,8 +511,10 @@ impl<S: Sink + ?Sized> Desk<S> {
         let slice = self.slice(began);
         let mut open = OpenJobs::new(std::mem::take(&mut self.pieces));
         let mut closed = None;
+        let mut following = self.following();
         let results = self.commit(&mut || {
-            if let Ok(job) = queues.urgent.try_recv() {
+            if let Some(job) = following.next(queues) {
+                following.took(&job);
                 return Some(open.join(job));
             }
             let is_over = !open.is_empty() && began.elapsed() >= slice;
@@ -399,18 +533,35 @@ impl<S: Sink + ?Sized> Desk<S> {
         self.pieces = open.settle(results);
     }
 
+    fn following(&self) -> Following<'_> {
+        Following {
+            grown: &self.urgent_grown,
+            patience: self.pace.follow_up,
+            followers: &self.followers,
+            expected: 0,
+            since: None,
+            joined: 0,
+            taken: 0,
+        }
+    }
+
     /// How long bulk pieces are added to a transaction that begins now.
     fn slice(&self, now: Instant) -> Duration {
         if is_lately(*self.last_urgent.borrow(), now) {
-            return SHORTEST_SLICE.min(self.slice);
+            return SHORTEST_SLICE.min(self.pace.slice);
         }
         let commits = self.last_commit * SLICE_PER_COMMIT;
-        SHORT_SLICE.max(commits).min(self.slice)
+        SHORT_SLICE.max(commits).min(self.pace.slice)
     }
 
     /// Commits a group; if the disk has failed, this is the end.
     fn commit(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
-        let results = self.store.commit_group(next);
+        let mut is_urgent = self.untold.get();
+        let results = self.store.commit_group(&mut || {
+            let writes = next()?;
+            is_urgent |= writes.iter().any(|write| write.urgent_logged() > 0);
+            Some(writes)
+        });
         let failure = results
             .iter()
             .filter_map(|result| result.as_ref().err())
@@ -420,16 +571,24 @@ impl<S: Sink + ?Sized> Desk<S> {
         }
         match self.store.log_end() {
             Ok(end) => {
-                self.grown.send_if_modified(|known| {
-                    let grown = *known != end;
-                    *known = end;
-                    grown
-                });
+                tell(&self.grown, end);
+                if is_urgent {
+                    tell(&self.urgent_grown, end);
+                }
+                self.untold.set(false);
             }
-            Err(error) => tracing::warn!(%error, "the log's end cannot be read"),
+            Err(error) => {
+                self.untold.set(is_urgent);
+                tracing::warn!(%error, "the log's end cannot be read");
+            }
         }
         results
     }
+}
+
+/// Tells of another end.
+fn tell(watched: &watch::Sender<u64>, end: u64) {
+    watched.send_if_modified(|known| std::mem::replace(known, end) != end);
 }
 
 #[cfg(test)]

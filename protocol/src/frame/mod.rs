@@ -38,7 +38,7 @@ use crate::{
     keys::{KeyUse, SigningKey},
     merkle::{MAX_LEAVES, Tree},
     named::named,
-    record::{Form, RecordId},
+    record::{Form, Kind, RecordId},
     statement::{SignatureError, StatementType},
     time::Timestamp,
 };
@@ -74,6 +74,17 @@ named! {
         Urgent = "urgent",
         /// Everything else.
         Bulk = "bulk",
+    }
+}
+
+impl Lane {
+    /// The lane in which records of a kind travel: alerts are urgent.
+    #[must_use]
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Alert => Self::Urgent,
+            Kind::Indicator | Kind::Advisory | Kind::Outcome | Kind::RiskProfile => Self::Bulk,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -21,6 +21,10 @@ use crate::store::StoreError;
 
 /// How long commits gather.
 const PERIOD: Duration = Duration::from_millis(250);
+/// How long while alerts come: a commit may have to wait until all that gathered is on disk.
+const SHORT_PERIOD: Duration = Duration::from_millis(60);
+/// For how long something urgent says that more will come.
+const URGENT_LATELY: Duration = Duration::from_secs(1);
 
 /// The thread; it ends with this.
 pub(super) struct Checkpointer {
@@ -41,6 +45,8 @@ struct State {
     committed: bool,
     /// Whether something was erased that the log holds still.
     erased: bool,
+    /// When something urgent was logged last.
+    last_urgent: Option<Instant>,
     stopping: bool,
 }
 
@@ -66,15 +72,26 @@ impl Checkpointer {
         })
     }
 
-    /// Notes a commit, and whether something was erased with it.
-    pub(super) fn committed(&self, erased: bool) {
+    /// Notes a commit.
+    pub(super) fn committed(&self, commit: &Commit) {
         let mut state = self.shared.lock();
-        state.erased |= erased;
+        state.erased |= commit.has_erased;
+        if commit.is_urgent {
+            state.last_urgent = Some(Instant::now());
+        }
         if !state.committed {
             state.committed = true;
             self.shared.changed.notify_one();
         }
     }
+}
+
+/// What a commit was, as far as it matters here.
+pub(super) struct Commit {
+    /// Whether something was erased that the log holds still.
+    pub(super) has_erased: bool,
+    /// Whether it logged something urgent.
+    pub(super) is_urgent: bool,
 }
 
 impl Drop for Checkpointer {
@@ -102,13 +119,23 @@ impl Shared {
         let state = self.changed.wait_while(self.lock(), idle);
         let state = state.unwrap_or_else(PoisonError::into_inner);
         let running = |state: &mut State| !state.stopping;
-        let waited = self.changed.wait_timeout_while(state, PERIOD, running);
+        let period = state.period();
+        let waited = self.changed.wait_timeout_while(state, period, running);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.committed = false;
         match (state.stopping, std::mem::take(&mut state.erased)) {
             (true, _) => Task::Stop,
             (false, true) => Task::Empty,
             (false, false) => Task::WriteBack,
+        }
+    }
+}
+
+impl State {
+    fn period(&self) -> Duration {
+        match self.last_urgent {
+            Some(last) if last.elapsed() < URGENT_LATELY => SHORT_PERIOD,
+            Some(_) | None => PERIOD,
         }
     }
 }

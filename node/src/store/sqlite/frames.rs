@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use portcullis_protocol::{
-    frame::{Answer, Outcome},
+    frame::{Answer, Lane, Outcome},
     record::{Form, RecordId},
 };
 use rusqlite::Connection;
@@ -56,9 +56,14 @@ impl Group<'_> {
         let mut position = 0;
         let mut at_hand = None;
         for entry in entries {
+            let number = self.number_of(entry, &mut at_hand)?;
+            if turn.lane == Lane::Urgent && self.number(&entry.record)? != Some(number) {
+                // It was announced, and its transaction failed.
+                return Err(StoreError::Fault("an entry names another record's place"));
+            }
             numbered.push(Numbered {
                 entry,
-                number: self.number_of(entry, &mut at_hand)?,
+                number,
                 position,
             });
             position += u32::from(!entry.form.is_empty());

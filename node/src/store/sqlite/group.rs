@@ -256,6 +256,11 @@ impl<'a> Group<'a> {
         Ok(Written::Done)
     }
 
+    /// The newest place of the log.
+    pub(super) fn log_end(&self) -> Result<i64, StoreError> {
+        log_end(&self.main)
+    }
+
     pub(super) fn keys(&mut self) -> Result<&Transaction<'a>, StoreError> {
         if self.keys.is_none() {
             let keys = Transaction::new_unchecked(&self.side.keys, TransactionBehavior::Immediate)

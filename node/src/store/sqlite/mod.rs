@@ -60,7 +60,7 @@ use portcullis_protocol::{
 
 pub use self::snapshot::{Contents, Copied, PositionRow, Snapshot, examine, look, mark_restored};
 use self::{
-    checkpoint::Checkpointer,
+    checkpoint::{Checkpointer, Commit},
     group::{Group, WriteSide},
     index::Index,
     reader::{Pool, Reader},
@@ -181,13 +181,24 @@ impl SqliteStore {
         self.turnstile.pass();
         let mut side = self.write_side();
         let mut group = Group::begin(&side, &self.vault, &self.index)?;
+        let mut announcing = self.recent.announcing(group.log_end()?);
         while let Some(job) = next() {
-            results.push(group.job(job));
+            let urgent = job.iter().map(Write::urgent_logged).sum();
+            let own = group.log.published.len();
+            let result = group.job(job);
+            if result.is_ok() {
+                let own = group.log.published.get(own..).unwrap_or_default();
+                announcing.added(urgent, own);
+            }
+            results.push(result);
         }
         let committed = group.commit()?;
         committed.tell(&self.index);
         self.recent.add(committed.published);
-        self.checkpointer.committed(committed.has_erased);
+        self.checkpointer.committed(&Commit {
+            has_erased: committed.has_erased,
+            is_urgent: announcing.has_urgent(),
+        });
         side.retired = committed.retired;
         side.erasing = committed.erasing;
         side.ordinal = committed.ordinal;

@@ -199,10 +199,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) const fn lane(&self) -> Lane {
-        match self.kind {
-            Kind::Alert => Lane::Urgent,
-            Kind::Indicator | Kind::Advisory | Kind::Outcome | Kind::RiskProfile => Lane::Bulk,
-        }
+        Lane::of(self.kind)
     }
 }
 

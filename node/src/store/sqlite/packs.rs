@@ -18,6 +18,7 @@ use portcullis_protocol::{
 };
 
 use super::{
+    group::log_end,
     index::{id_key, id_of, place_of},
     pack::{Directory, Opened, Pack, PackRow, SLOTS, pack_of, pack_rows, place, slot_of},
     query::{names, record_id, unsigned},
@@ -335,6 +336,10 @@ impl Reader<'_> {
                 Some(records) => add_at_hand(records, cursor, limit, &mut entries)?,
                 None => self.add_stored(n, cursor, limit, &mut entries, &mut desk)?,
             }
+        }
+        if lane == Lane::Urgent && entries.len() < limit {
+            let announced = recent.announced(log_end(self.connection)?);
+            add_at_hand(announced, cursor, limit, &mut entries)?;
         }
         Ok(entries)
     }

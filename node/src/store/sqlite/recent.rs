@@ -5,13 +5,19 @@
 //!
 //! Bounded by number and by bytes; the oldest go first. Only what is durable gets in, and nothing
 //! that is known to the ledger under another number than its place.
+//!
+//! What is urgent is announced sooner, while its transaction is open, so that it is planned
+//! meanwhile and what is intended for peers joins the same transaction. Who reads an announcement
+//! has to see just what was durable when the transaction began, or would pass over what came in
+//! between. Nothing leaves by it: a frame is sent once its ledger rows are durable, and they are
+//! refused if the record is not.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use portcullis_protocol::{time::Timestamp, verify::VerifiedRecord};
+use portcullis_protocol::{frame::Lane, time::Timestamp, verify::VerifiedRecord};
 
 use super::pack::place;
 
@@ -35,6 +41,56 @@ pub(super) struct Placed {
 pub(super) struct Recent {
     /// Guards them for the moment of a look or an addition.
     kept: RwLock<Kept>,
+    /// Guards what the open transaction will log.
+    announced: RwLock<Announced>,
+}
+
+/// What is urgent in the transaction that is open.
+#[derive(Default)]
+struct Announced {
+    /// The newest place of the log when it began.
+    base: i64,
+    records: Vec<Placed>,
+}
+
+/// A transaction that may announce: when it ends, nothing is announced any more.
+pub(super) struct Announcing<'a> {
+    recent: &'a Recent,
+    base: i64,
+    /// How many urgent records it logs at most.
+    urgent: usize,
+    /// Whether all of them were announced: else readers would pass over something.
+    is_whole: bool,
+}
+
+impl Announcing<'_> {
+    /// Notes a job that was added, with so many urgent records, of which these are its own and new.
+    pub(super) fn added(&mut self, urgent: usize, own: &[Placed]) {
+        let own = own.iter().filter(|placed| is_urgent(&placed.record));
+        let own: Vec<_> = own.cloned().collect();
+        self.urgent += urgent;
+        self.is_whole &= own.len() == urgent;
+        if self.is_whole && !own.is_empty() {
+            let mut announced = self.recent.announcements();
+            announced.base = self.base;
+            announced.records.extend(own);
+        }
+    }
+
+    /// Whether it logs something urgent.
+    pub(super) const fn has_urgent(&self) -> bool {
+        self.urgent > 0
+    }
+}
+
+impl Drop for Announcing<'_> {
+    fn drop(&mut self) {
+        self.recent.announcements().records.clear();
+    }
+}
+
+fn is_urgent(record: &VerifiedRecord) -> bool {
+    Lane::of(record.header().kind) == Lane::Urgent
 }
 
 #[derive(Default)]
@@ -71,6 +127,35 @@ impl Recent {
         is_whole.then_some(found)
     }
 
+    /// Begins to announce what a transaction logs behind this place.
+    pub(super) const fn announcing(&self, base: i64) -> Announcing<'_> {
+        Announcing {
+            recent: self,
+            base,
+            urgent: 0,
+            is_whole: true,
+        }
+    }
+
+    /// What is urgent and on its way to the disk, for who sees the log up to this place.
+    pub(super) fn announced(&self, log_end: i64) -> Vec<Placed> {
+        let announced = self
+            .announced
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if announced.base == log_end {
+            announced.records.clone()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn announcements(&self) -> RwLockWriteGuard<'_, Announced> {
+        self.announced
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Kept> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,4 +187,42 @@ fn weight(record: &VerifiedRecord) -> usize {
     bodies.fold(record.header_bytes().len() + BESIDE, |sum, body| {
         sum + 2 * body
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_protocol::record::Kind;
+
+    use super::*;
+    use crate::store::tests::fixture::{Originator, at};
+
+    fn placed(kind: Kind) -> Placed {
+        Placed {
+            at: 96,
+            since: at(0),
+            record: Arc::new(Originator::new(1).record(kind)),
+        }
+    }
+
+    #[test]
+    fn an_announcement_is_for_who_sees_all_that_came_before_and_while_it_is_open() {
+        let recent = Recent::default();
+        let mut announcing = recent.announcing(64);
+        announcing.added(0, &[placed(Kind::Indicator)]);
+        announcing.added(1, &[placed(Kind::Alert)]);
+        let ends = [32, 64, 96];
+        let seen = || ends.map(|log_end| recent.announced(log_end).len());
+        assert_eq!(seen(), [0, 1, 0]);
+        drop(announcing);
+        assert_eq!(seen(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn nothing_is_announced_behind_something_urgent_that_was_not() {
+        let recent = Recent::default();
+        let mut announcing = recent.announcing(64);
+        announcing.added(1, &[]);
+        announcing.added(1, &[placed(Kind::Alert)]);
+        assert!(recent.announced(64).is_empty());
+    }
 }

@@ -1,5 +1,6 @@
 //! What any engine behind [`Store`](super::Store) has to hold, and what SQLite's files have to.
 
+mod announced;
 mod backfill;
 mod channel;
 mod conformance;

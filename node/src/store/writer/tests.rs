@@ -47,8 +47,8 @@ fn detail(write: &Write) -> String {
     match write {
         Write::Event(event) => event.detail.clone(),
         Write::Consignments(rows) => format!("{} consignments", rows.len()),
-        Write::Publish { .. }
-        | Write::Intake(_)
+        Write::Publish { .. } => "alert".to_owned(),
+        Write::Intake(_)
         | Write::Intend(_)
         | Write::Settle(_)
         | Write::Register(_)
@@ -81,8 +81,13 @@ struct Gate {
     handle: WriterHandle,
 }
 
+/// Slices of no length, one piece each; what follows an alert is waited for as long as it takes.
+const PATIENT: Pace = Pace {
+    slice: Duration::ZERO,
+    follow_up: Duration::from_secs(3600),
+};
+
 impl Gate {
-    /// Slices of no length: one piece each.
     fn new(failure: Option<StoreError>, on_disk_failure: OnDiskFailure) -> Self {
         let (entered_sender, entered) = std_mpsc::channel();
         let (permits, permits_receiver) = std_mpsc::channel();
@@ -93,7 +98,7 @@ impl Gate {
             failure,
         });
         let (writer, handle) =
-            Writer::start_with(Arc::clone(&store), on_disk_failure, Duration::ZERO).unwrap();
+            Writer::start_with(Arc::clone(&store), on_disk_failure, PATIENT).unwrap();
         Self {
             store,
             entered,
@@ -156,15 +161,17 @@ fn urgent_jobs_get_in_between_the_pieces_of_a_bulk_job() {
     gate.wait_until_entered();
     let later = gate.queue(Priority::Bulk, vec![event("later")]);
     let alert = gate.queue(Priority::Urgent, vec![event("alert")]);
-    gate.let_in(5);
+    gate.let_in(7);
     for answer in [long, later, alert] {
         assert_eq!(answer.blocking_recv().unwrap().unwrap(), [Written::Done]);
     }
     // It came after the transaction began: it joins it, and ends it.
     let expected = [
         "alert",
-        "64 consignments",
-        "64 consignments",
+        "32 consignments",
+        "32 consignments",
+        "32 consignments",
+        "32 consignments",
         "22 consignments",
         "later",
     ];
@@ -180,12 +187,12 @@ fn urgent_jobs_that_wait_are_one_transaction() {
     let first = gate.queue(Priority::Urgent, vec![event("1")]);
     gate.wait_until_entered();
     let rest = ["2", "3"].map(|detail| gate.queue(Priority::Urgent, vec![event(detail)]));
-    gate.let_in(2);
+    gate.let_in(1);
     first.blocking_recv().unwrap().unwrap();
     for answer in rest {
         answer.blocking_recv().unwrap().unwrap();
     }
-    assert_eq!(gate.groups(), [vec!["1"], vec!["2", "3"]]);
+    assert_eq!(gate.groups(), [["1", "2", "3"]]);
 }
 
 #[test]
@@ -252,6 +259,45 @@ fn a_full_queue_makes_its_senders_wait_and_not_those_of_the_other() {
     for answer in waiting {
         answer.blocking_recv().unwrap().unwrap();
     }
+}
+
+#[test]
+fn a_transaction_that_publishes_is_kept_open_for_what_follows() {
+    let gate = Gate::quiet();
+    let mut told = gate.handle.logged(Lane::Urgent);
+    told.borrow_and_update();
+    let bulk = gate.queue(Priority::Bulk, vec![event("bulk")]);
+    gate.wait_until_entered();
+    let _followers = [gate.handle.follow(), gate.handle.follow()];
+    let alert = Write::Publish {
+        records: vec![],
+        now: at(0),
+    };
+    let alert = gate.queue(Priority::Urgent, vec![alert]);
+    gate.let_in(2);
+    while !told.has_changed().unwrap() {
+        std::thread::yield_now();
+    }
+    let intended = ["one", "other"].map(|peer| gate.queue(Priority::Urgent, vec![event(peer)]));
+    for answer in [bulk, alert].into_iter().chain(intended) {
+        answer.blocking_recv().unwrap().unwrap();
+    }
+    let together = ["alert", "one", "other"].map(str::to_owned);
+    assert!(gate.groups().contains(&together.to_vec()));
+}
+
+#[test]
+fn nobody_is_waited_for_who_does_not_follow() {
+    let gate = Gate::quiet();
+    drop(gate.handle.follow());
+    let alert = Write::Publish {
+        records: vec![],
+        now: at(0),
+    };
+    let alert = gate.queue(Priority::Urgent, vec![alert]);
+    gate.let_in(1);
+    // With a patience without end this would never be answered.
+    alert.blocking_recv().unwrap().unwrap();
 }
 
 fn disk_failure() -> StoreError {
