@@ -51,6 +51,9 @@ use crate::{
 /// Frames that wait between two stages.
 const WAITING: usize = WINDOW;
 
+/// Frames of bulk that may be on their way while something urgent goes on.
+const FEW_FRAMES: u32 = 2;
+
 /// Receipts of a stream, or its end.
 pub(super) type Receipts = mpsc::Sender<Result<wire::Receipt, Status>>;
 
@@ -315,6 +318,9 @@ impl Reception {
         }
         if self.core.writer().is_crowded(lane.into()) {
             return 1;
+        }
+        if lane == Lane::Bulk && self.core.writer().is_urgent_lately() {
+            return FEW_FRAMES;
         }
         u32::try_from(WINDOW).unwrap_or(1)
     }
