@@ -4,7 +4,10 @@ use std::{io, path::PathBuf};
 
 use portcullis_protocol::{identifiers::NameError, statement::SignatureError};
 
-use crate::{demo::DemoError, files::FileError};
+use crate::{
+    backup::BackupError, demo::DemoError, files::FileError, runtime::StartError, setup::SetupError,
+    store::StoreError,
+};
 
 /// Why a bench did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,21 @@ pub enum BenchError {
     /// An order or reply is no JSON.
     #[error("what a worker is told or tells is no JSON: {0}")]
     Json(#[source] serde_json::Error),
+    /// A backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A node does not start in this process.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A configuration.
+    #[error(transparent)]
+    Config(#[from] SetupError),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A question about a channel has no answer, or one that does not count.
+    #[error("the channel cannot be compared: {0}")]
+    Compare(String),
     /// A part of the bench ended before its end.
     #[error("a part of the bench was cut short")]
     CutShort,

@@ -15,6 +15,7 @@ use portcullis_protocol::{
     frame::{Lane, Outcome},
     identifiers::NodeId,
     record::{Kind, RecordId},
+    time::Timestamp,
 };
 use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     core::{Core, Notice, PublishError},
-    store::{DisclosureState, Relay, StoreError},
+    store::{Backfill, DisclosureState, Relay, StoreError, Write, writer::Priority},
 };
 
 /// Batches published and not settled: a source that heeds backpressure.
@@ -40,6 +41,9 @@ const AT_ONCE: usize = 2;
 
 /// How often counters are looked at.
 const GLANCE: Duration = Duration::from_millis(1);
+
+/// How often the store is asked whether a backfill is over.
+const GLIMPSE: Duration = Duration::from_millis(20);
 
 /// How often the store is asked for its positions while counters say that something is missing.
 const LOOK: Duration = Duration::from_millis(250);
@@ -157,6 +161,34 @@ impl Feed {
             patience.look(self)?;
             tokio::time::sleep(GLANCE).await;
         }
+    }
+
+    /// Has the peer begin where the log ends.
+    pub(super) async fn meet(&self) -> Result<(), FeedError> {
+        let write = Write::Meet(vec![self.peer.clone()]);
+        self.core.commit(Priority::Urgent, vec![write]).await?;
+        Ok(())
+    }
+
+    /// Sends the peer everything that was published before now, and waits until nothing is left of
+    /// that; gives the moment of it.
+    pub(super) async fn backfill(&self) -> Result<Instant, FeedError> {
+        let now = self.core.now();
+        let backfill = Backfill {
+            peer: self.peer.clone(),
+            since: Timestamp::from_millis(0),
+            until: now.plus_millis(1),
+            now,
+        };
+        let write = Write::Backfill(backfill);
+        self.core.commit(Priority::Urgent, vec![write]).await?;
+        self.core.call_dispatch();
+        let mut patience = Patience::new(self.settled_count());
+        while self.core.store().next_backfill(&self.peer)?.is_some() {
+            patience.look(self)?;
+            tokio::time::sleep(GLIMPSE).await;
+        }
+        Ok(Instant::now())
     }
 
     fn nothing_left(&self) -> Result<bool, StoreError> {

@@ -69,7 +69,7 @@ fn peak_kb(status: &str) -> Option<u64> {
 }
 
 /// What the files below a folder occupy. A file that goes meanwhile counts as nothing.
-fn bytes_below(folder: &Path) -> io::Result<u64> {
+pub(super) fn bytes_below(folder: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -13,6 +13,9 @@
 //! process, so that sealing is measured and the JSON of the admin API is not. A worker ends when
 //! its orders end, so that whatever becomes of the bench, no process stays.
 //!
+//! `bench store` ([`upkeep`]) measures what keeping many records costs beside that: backups, sending
+//! older ones, and comparing both ends of a channel.
+//!
 //! A benchmark is no test: a target that is missed is reported. Records that are lost are a
 //! failure: at the end the receiver must hold exactly what was sent.
 
@@ -21,6 +24,7 @@ pub mod drafts;
 pub mod machine;
 pub mod order;
 pub mod report;
+pub mod upkeep;
 pub mod worker;
 
 mod child;

@@ -72,6 +72,10 @@ pub enum Order {
     },
     /// Wait until everything published is settled.
     Settle,
+    /// Have the peer begin where the log ends now, as one does that is new.
+    Meet,
+    /// Send the peer all that came before it was new, and wait until that is settled.
+    Backfill,
     /// Raise alerts one after the other, each when the one before is settled.
     Alerts {
         /// How many.

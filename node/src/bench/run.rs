@@ -36,7 +36,7 @@ pub(super) use crate::demo::cast::FEDERATION;
 pub(super) const SENDER: &str = "sending";
 
 /// The authority that receives, and its node.
-const RECEIVER: &str = "receiving";
+pub(super) const RECEIVER: &str = "receiving";
 
 /// Batches sent before the clock starts.
 const WARM_UP: u64 = 2;
@@ -53,24 +53,25 @@ const MB: f64 = 1e6;
 ///
 /// [`BenchError`] says what did not work; the workers are ended and their folder is removed.
 pub async fn run(options: &Options, show: &Show) -> Result<Report, BenchError> {
+    unless_interrupted(measure(options, show)).await
+}
+
+/// Measures until it is done or somebody interrupts.
+pub(super) async fn unless_interrupted<T>(
+    measure: impl Future<Output = Result<T, BenchError>>,
+) -> Result<T, BenchError> {
     let listen = |kind| signal(kind).map_err(BenchError::Signals);
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     tokio::select! {
-        report = measure(options, show) => report,
+        report = measure => report,
         _ = interrupt.recv() => Err(BenchError::Interrupted),
         _ = terminate.recv() => Err(BenchError::Interrupted),
     }
 }
 
 async fn measure(options: &Options, show: &Show) -> Result<Report, BenchError> {
-    let machine = Machine::here(&options.folder);
-    if machine.is_memory() && options.memory == super::Memory::Refused {
-        return Err(BenchError::InMemory {
-            folder: machine.folder,
-            file_system: machine.file_system,
-        });
-    }
+    let machine = checked_machine(options)?;
     let folder = Folder::make_in(&options.folder)?;
     let bench = Bench {
         options,
@@ -137,6 +138,18 @@ async fn measure(options: &Options, show: &Show) -> Result<Report, BenchError> {
     })
 }
 
+/// The machine, if its folder may be measured on.
+pub(super) fn checked_machine(options: &Options) -> Result<Machine, BenchError> {
+    let machine = Machine::here(&options.folder);
+    if machine.is_memory() && options.memory == super::Memory::Refused {
+        return Err(BenchError::InMemory {
+            folder: machine.folder,
+            file_system: machine.file_system,
+        });
+    }
+    Ok(machine)
+}
+
 /// What stream and alerts gave.
 struct Exchanged {
     seconds: f64,
@@ -159,24 +172,24 @@ struct CaughtUp {
     lost: u64,
 }
 
-struct Bench<'a> {
-    options: &'a Options,
-    show: &'a Show,
-    root: &'a Path,
+pub(super) struct Bench<'a> {
+    pub(super) options: &'a Options,
+    pub(super) show: &'a Show,
+    pub(super) root: &'a Path,
 }
 
 /// The homes of two nodes that know each other.
-struct Pair {
+pub(super) struct Pair {
     folder: PathBuf,
-    sender: Home,
-    receiver: Home,
-    receiving: NodeId,
+    pub(super) sender: Home,
+    pub(super) receiver: Home,
+    pub(super) receiving: NodeId,
 }
 
 /// Two workers.
-struct Running {
-    sender: Worker,
-    receiver: Worker,
+pub(super) struct Running {
+    pub(super) sender: Worker,
+    pub(super) receiver: Worker,
 }
 
 impl Running {
@@ -194,14 +207,14 @@ impl Running {
         })
     }
 
-    async fn stop(self) -> Result<(), BenchError> {
+    pub(super) async fn stop(self) -> Result<(), BenchError> {
         self.sender.stop().await?;
         self.receiver.stop().await
     }
 }
 
 impl Bench<'_> {
-    async fn pair(&self, name: &str) -> Result<Pair, BenchError> {
+    pub(super) async fn pair(&self, name: &str) -> Result<Pair, BenchError> {
         let folder = self.root.join(name);
         files::create_folder(&folder)?;
         let root = folder.clone();
@@ -214,12 +227,12 @@ impl Bench<'_> {
         })
     }
 
-    async fn sender(&self, pair: &Pair, role: Role) -> Result<Worker, BenchError> {
+    pub(super) async fn sender(&self, pair: &Pair, role: Role) -> Result<Worker, BenchError> {
         let part = self.part(SENDER, &pair.sender, role, Some(&pair.receiving));
         Worker::start(part).await
     }
 
-    async fn receiver(&self, pair: &Pair, role: Role) -> Result<Worker, BenchError> {
+    pub(super) async fn receiver(&self, pair: &Pair, role: Role) -> Result<Worker, BenchError> {
         let part = self.part(RECEIVER, &pair.receiver, role, None);
         Worker::start(part).await
     }
@@ -342,7 +355,7 @@ impl Bench<'_> {
         Ok(ms)
     }
 
-    async fn counted(&self, nodes: &mut Running) -> Result<u64, BenchError> {
+    pub(super) async fn counted(&self, nodes: &mut Running) -> Result<u64, BenchError> {
         let step = self.show.step("Counting what was sent and what is held");
         let lost = nodes.lost().await?;
         step.done(&format!("{lost} lost"));
@@ -457,7 +470,7 @@ fn remove(folder: &Path) -> Result<(), BenchError> {
 }
 
 /// Runs work for processor and disk apart from the runtime's threads.
-fn apart<T: Send + 'static>(
+pub(super) fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BenchError> + Send + 'static,
 ) -> impl Future<Output = Result<T, BenchError>> {
     let working = tokio::task::spawn_blocking(work);

@@ -199,6 +199,15 @@ impl Worker {
                 let until = self.telling(self.feed()?.settled()).await?;
                 Ok(streamed(begun, until))
             }
+            Order::Meet => {
+                self.feed()?.meet().await?;
+                Ok(Reply::Done)
+            }
+            Order::Backfill => {
+                let begun = Instant::now();
+                let until = self.telling(self.feed()?.backfill()).await?;
+                Ok(streamed(begun, until))
+            }
             Order::Alerts { count, load } => self.raise(count, load).await,
             Order::Usage => {
                 let usage = Usage::of_this_process(&self.home.data())?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     Session,
+    bench_store::BenchStore,
     error::CliError,
     exit::Exit,
     output::{Column, Page, Table, View},
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum BenchCommand {
     Exchange(BenchExchange),
+    Store(BenchStore),
     #[command(hide = true)]
     Worker(BenchWorker),
 }
@@ -117,7 +119,8 @@ impl BenchWorker {
 impl BenchExchange {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let path = self.report.clone();
-        let report = in_runtime(&self.options())?;
+        let options = self.options();
+        let report = in_runtime(|show| async move { bench::run(&options, &show).await })?;
         if let Some(path) = path {
             write(&path, &report)?;
         }
@@ -130,32 +133,46 @@ impl BenchExchange {
     }
 
     fn options(self) -> Options {
-        let target = PathBuf::from("target");
-        let default = || {
-            if target.is_dir() {
-                target
-            } else {
-                std::env::temp_dir()
-            }
-        };
-        let folder = self.dir.unwrap_or_else(default);
         Options {
             records: self.records,
             alerts: self.alerts,
             catch_up: self.catch_up,
             seed: self.seed,
-            // The workers' homes name their files from the root on.
-            folder: std::path::absolute(&folder).unwrap_or(folder),
-            memory: if self.allow_memory {
-                Memory::Accepted
-            } else {
-                Memory::Refused
-            },
+            ..options_in(self.dir, self.allow_memory)
         }
     }
 }
 
-fn in_runtime(options: &Options) -> Result<Report, CliError> {
+/// Options that say where homes are made, and nothing of how much is measured.
+pub(super) fn options_in(dir: Option<PathBuf>, allow_memory: bool) -> Options {
+    let target = PathBuf::from("target");
+    let default = || {
+        if target.is_dir() {
+            target
+        } else {
+            std::env::temp_dir()
+        }
+    };
+    let folder = dir.unwrap_or_else(default);
+    Options {
+        records: 0,
+        alerts: 0,
+        catch_up: 0,
+        seed: 0,
+        // The workers' homes name their files from the root on.
+        folder: std::path::absolute(&folder).unwrap_or(folder),
+        memory: if allow_memory {
+            Memory::Accepted
+        } else {
+            Memory::Refused
+        },
+    }
+}
+
+/// Runs a bench to its end.
+pub(super) fn in_runtime<T, F: Future<Output = Result<T, BenchError>>>(
+    bench: impl FnOnce(Show) -> F,
+) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -164,7 +181,7 @@ fn in_runtime(options: &Options) -> Result<Report, CliError> {
             CliError::failed("the operating system gives no runtime").because(&error)
         })?;
     runtime
-        .block_on(bench::run(options, &Show::begin()))
+        .block_on(bench(Show::begin()))
         .map_err(|error| complaint(&error))
 }
 
@@ -183,13 +200,19 @@ fn complaint(error: &BenchError) -> CliError {
         | BenchError::Ended { .. }
         | BenchError::Unexpected { .. }
         | BenchError::Json(_)
+        | BenchError::Backup(_)
+        | BenchError::Start(_)
+        | BenchError::Config(_)
+        | BenchError::Store(_)
+        | BenchError::Compare(_)
         | BenchError::CutShort
         | BenchError::Interrupted => Exit::Failed,
     };
     CliError::from_error(exit, error)
 }
 
-fn write(path: &std::path::Path, report: &Report) -> Result<(), CliError> {
+/// Writes a report to a file.
+pub(super) fn write(path: &std::path::Path, report: &impl Serialize) -> Result<(), CliError> {
     let json = serde_json::to_vec_pretty(report)
         .map_err(|error| CliError::failed("the report cannot be written").because(&error))?;
     files::replace(path, &json, Access::Everyone)

@@ -17,6 +17,7 @@ pub mod place;
 mod backfill;
 mod backup;
 mod bench;
+mod bench_store;
 mod check;
 mod clock;
 mod completions;
@@ -280,6 +281,7 @@ impl Command {
             Self::Restore(command) => command.run(session),
             Self::Demo(command) => command.run(session),
             Self::Bench(bench::BenchCommand::Exchange(command)) => command.run(session),
+            Self::Bench(bench::BenchCommand::Store(command)) => command.run(session),
             Self::Bench(bench::BenchCommand::Worker(command)) => command.run(session),
             Self::Reload(command) => command.run(session),
             Self::Clock(ClockCommand::Confirm(command)) => command.run(session),

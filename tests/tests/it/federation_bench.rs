@@ -1,7 +1,13 @@
-//! `portcullis bench exchange`, tiny: whole processes, a report with every figure, nothing lost and
-//! nothing left behind.
+//! `portcullis bench`, tiny: whole processes, a report with every figure, nothing lost and nothing
+//! left behind, neither at the end nor after an interrupt.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -99,5 +105,102 @@ fn figures_of_a_folder_in_memory_are_refused() {
         assert!(said.contains("name a folder on a disk"), "{said}");
     } else {
         assert_eq!(output.status.code(), Some(1), "{said}");
+    }
+}
+
+#[test]
+fn a_tiny_bench_of_the_store_reports_every_figure_and_finds_what_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(portcullis())
+        .args(["bench", "store", "--allow-memory", "--json", "--records"])
+        .args(["200", "--dir"])
+        .arg(folder.path())
+        .env_clear()
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["schema"], "portcullis/bench-store/v1");
+    assert_eq!(report["records"], 200);
+    assert_eq!(report["lost"], 0);
+    assert_eq!(report["comparison"]["differences"], 10);
+    for figure in [
+        "/publish_s",
+        "/backup/store_mb",
+        "/backup/data_mb",
+        "/backup/keys_mb",
+        "/backup/take_s",
+        "/backup/verify_s",
+        "/backup/restore_s",
+        "/backfill/seconds",
+        "/backfill/records_per_s",
+        "/comparison/seconds",
+        "/comparison/questions",
+        "/seconds",
+    ] {
+        is_positive(&report, figure);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// The processes whose command line names this folder.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let name = folder.to_str().unwrap();
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    });
+    lines.filter(|line| line.contains(name)).collect()
+}
+
+/// Sends a signal to a process that was started here.
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Interrupts a bench while its workers stream, and gives its exit code and what it said.
+#[track_caller]
+fn interrupted(folder: &Path, name: &str) -> (Option<i32>, String) {
+    let mut child = bench(folder)
+        .args(["--records", "100000000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = String::new();
+    // Where it is told by lines, a step is told when it begins.
+    while !lines.contains("Streaming records") {
+        assert!(said.read_line(&mut lines).unwrap() > 0, "{lines}");
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while processes_of(folder).len() < 3 {
+        assert!(Instant::now() < deadline, "{:?}", processes_of(folder));
+        std::thread::yield_now();
+    }
+    signal(&child, name);
+    said.read_to_string(&mut lines).unwrap();
+    let code = child.wait().unwrap().code();
+    (code, lines)
+}
+
+#[test]
+fn an_interrupted_bench_ends_its_workers_and_removes_their_folder() {
+    for name in ["-INT", "-TERM"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (code, said) = interrupted(folder.path(), name);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("interrupted"), "{said}");
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+        // They are waited for before the folder goes.
+        let running = processes_of(folder.path());
+        assert!(running.is_empty(), "{name}: {running:?}");
     }
 }
