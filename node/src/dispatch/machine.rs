@@ -26,20 +26,24 @@
 //! and `StartGeneration` with exactly one event. `Send` is answered by a receipt, a failure of
 //! the link, or `Superseded`.
 
+mod event;
+mod settling;
+
 use std::collections::VecDeque;
 
 use portcullis_protocol::{
     digest::Digest,
-    frame::{Answer, Chain, Generation, Lane, Receipt, Verdict},
+    frame::{Answer, Chain, Generation, Lane},
     identifiers::NodeId,
     record::RecordId,
-    rules::Rule,
     statement::SignedStatement,
     time::Timestamp,
 };
 
+pub use event::{Backoff, Effect, Event, Stage};
+
 use super::plan::{Footing, Outgoing, Plan};
-use crate::store::{BackfillMove, Intend, Settle};
+use crate::store::{BackfillMove, Intend};
 
 /// The most frames on their way without a receipt.
 pub const WINDOW: usize = 4;
@@ -52,93 +56,6 @@ const STOPPED_MS: i64 = 3_600_000;
 
 /// An item refused for now or held waits as long as a peer after so many failures.
 const ATTEMPTS_BETWEEN_RETRIES: u32 = 6;
-
-/// How long to wait after failures: doubling from `first` up to `most`, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// After the first failure.
-    pub first_ms: i64,
-    /// At most.
-    pub most_ms: i64,
-}
-
-impl Backoff {
-    /// How long to wait after so many failures in a row.
-    #[must_use]
-    pub fn after(self, failures: u32) -> i64 {
-        let doubled = 1_i64.checked_shl(failures.saturating_sub(1).min(32));
-        self.first_ms
-            .saturating_mul(doubled.unwrap_or(i64::MAX))
-            .min(self.most_ms)
-    }
-}
-
-/// What happens to a machine.
-#[derive(Debug)]
-pub enum Event {
-    /// The log may have grown, an exception may be due, or a pause may be over.
-    Wake,
-    /// The plan it asked for.
-    Planned(Box<Plan>),
-    /// No plan: another generation is in force than the one it was to start from.
-    Outdated,
-    /// The ledger rows it asked for are durable.
-    Intended,
-    /// Register or policy changed since the frame was planned: it is not sent.
-    Superseded,
-    /// The peer's receipt for the oldest frame on its way, checked against it.
-    Answered(Box<Receipt>),
-    /// The answers it asked for are durable.
-    Settled,
-    /// A new generation is in force.
-    GenerationStarted,
-    /// The connection ended with nothing on its way: the next one begins with its own credit.
-    Parted,
-    /// Something failed.
-    Failed(Stage),
-}
-
-/// What failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Planning.
-    Plan,
-    /// Making ledger rows durable.
-    Intend,
-    /// The connection: what is on its way will not be receipted.
-    Link,
-    /// Making answers durable.
-    Settle,
-    /// Starting a generation.
-    Generation,
-}
-
-/// What a machine asks its driver to do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Plan what comes next: after this footing, or after the durable position and with what is
-    /// due to be tried again.
-    Plan(Option<Footing>),
-    /// Make these ledger rows durable.
-    Intend(Box<Intend>),
-    /// Send this frame, if its register and policy are still in force.
-    Send(Box<Outgoing>),
-    /// Make these answers durable, all together.
-    Settle(Vec<Settle>),
-    /// Start a generation instead of this one.
-    StartGeneration {
-        /// The generation that a peer refused.
-        instead_of: Generation,
-        /// Why, for the event.
-        why: String,
-    },
-    /// Give the connection up, with whatever is still on its way.
-    Disconnect,
-    /// The peer refuses what this node sends under the rule with this id, until something changes.
-    Trouble(String),
-    /// Wake the machine at this time.
-    WakeAt(Timestamp),
-}
 
 /// The one step of feeding that is under way.
 #[derive(Debug)]
@@ -521,137 +438,6 @@ impl Machine {
         self.tip = None;
         self.at_end = false;
         self.discard = matches!(self.step, Step::Planning { .. } | Step::Intending(_));
-    }
-
-    fn answered(&mut self, receipt: Receipt, now: Timestamp) -> Vec<Effect> {
-        let expected = self.flights.front().map(|flight| flight.digest);
-        if expected != Some(*receipt.frame_digest()) {
-            return self.failed(Stage::Link, now);
-        }
-        let Some(flight) = self.flights.pop_front() else {
-            return Vec::new();
-        };
-        self.credit = receipt.credit;
-        let answers = match receipt.verdict {
-            Verdict::RefusedWhole(rule) => return self.refused(flight.generation, rule, now),
-            Verdict::Answered(answers) => answers,
-        };
-        self.proven = true;
-        self.failures = 0;
-        if self.credit > 0 {
-            self.refusals = 0;
-        }
-        self.receipted.push_back(Receipted {
-            flight,
-            answers,
-            receipt: receipt.statement,
-        });
-        let mut effects = self.settle(now);
-        effects.extend(self.advance(now));
-        effects
-    }
-
-    /// The whole frame was refused: nothing in it is answered, so nothing is settled.
-    fn refused(&mut self, generation: Generation, rule: String, now: Timestamp) -> Vec<Effect> {
-        if rule == Rule::Fork.id() {
-            return self.disbelieved(rule, now);
-        }
-        if rule != Rule::Sequence.id() {
-            return self.failed(Stage::Link, now);
-        }
-        let recently = |at: Timestamp| now.millis_since(at) < STOPPED_MS;
-        if self.renewed.is_some_and(recently) {
-            return self.disbelieved(rule, now);
-        }
-        if !matches!(self.step, Step::Rest) {
-            // One step at a time: it will be refused again.
-            return self.stop(self.backoff.first_ms, now);
-        }
-        let mut effects = self.drop_flights();
-        self.step = Step::Renewing;
-        self.renewed = Some(now);
-        effects.push(Effect::StartGeneration {
-            instead_of: generation,
-            why: format!(
-                "{} says under {rule} that this node forgot what it had settled: the store was rolled back",
-                self.peer
-            ),
-        });
-        effects
-    }
-
-    fn disbelieved(&mut self, rule: String, now: Timestamp) -> Vec<Effect> {
-        let mut effects = self.stop(STOPPED_MS, now);
-        effects.push(Effect::Trouble(rule));
-        effects
-    }
-
-    fn generation_started(&mut self, now: Timestamp) -> Vec<Effect> {
-        if matches!(self.step, Step::Renewing) {
-            self.step = Step::Rest;
-        }
-        self.advance(now)
-    }
-
-    /// Settles all that was receipted, once what is being settled is durable.
-    fn settle(&mut self, now: Timestamp) -> Vec<Effect> {
-        if !self.settling.is_empty() || self.receipted.is_empty() {
-            return Vec::new();
-        }
-        let receipted = std::mem::take(&mut self.receipted);
-        let retry_at = now.plus_millis(self.backoff.after(ATTEMPTS_BETWEEN_RETRIES));
-        let mut settles = Vec::with_capacity(receipted.len());
-        for Receipted {
-            flight,
-            answers,
-            receipt,
-        } in receipted
-        {
-            self.settling.push(Settling {
-                generation: flight.generation,
-                digest: flight.digest,
-                first_sequence: flight.first_sequence,
-                next_sequence: flight.next_sequence,
-            });
-            if answers.iter().any(|answer| !answer.outcome.is_final()) {
-                self.due = Some(self.due.map_or(retry_at, |due| due.min(retry_at)));
-            }
-            settles.push(Settle {
-                peer: self.peer.clone(),
-                lane: self.lane,
-                now,
-                generation: flight.generation,
-                frame: flight.digest,
-                first_sequence: flight.first_sequence,
-                answers,
-                receipt,
-                cursor: flight.cursor,
-                next_sequence: flight.next_sequence,
-                retry_at,
-                expires: flight.expires,
-                filled: flight.filled,
-            });
-        }
-        vec![Effect::Settle(settles)]
-    }
-
-    fn settled(&mut self, now: Timestamp) -> Vec<Effect> {
-        for flight in std::mem::take(&mut self.settling) {
-            if let Some(settled) = &mut self.settled
-                && settled.generation == flight.generation
-                && settled.sequence == flight.first_sequence
-            {
-                settled.sequence = flight.next_sequence;
-                settled.chain = settled.chain.then(&flight.digest);
-            }
-        }
-        let mut effects = self.settle(now);
-        if self.nothing_unsettled() {
-            // What is due to be tried again was not looked at while frames were on their way.
-            self.at_end = false;
-        }
-        effects.extend(self.advance(now));
-        effects
     }
 
     fn failed(&mut self, stage: Stage, now: Timestamp) -> Vec<Effect> {
