@@ -5,6 +5,7 @@ mod backfill;
 mod channel;
 mod conformance;
 mod decisions;
+mod dispatching;
 mod durability;
 pub(super) mod fixture;
 mod frames;
