@@ -2,6 +2,8 @@
 //! admitted to a development federation, one node runs, persons are enrolled, and everything an
 //! analyst does is done once. The certificate comes from the authority's own CA.
 
+mod trust;
+
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Stdio},
@@ -12,6 +14,10 @@ use portcullis_certs_dev::{DevelopmentAuthority, NodeNames, certificate_pem, rev
 use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
 use serde_json::Value;
 
+use self::trust::{
+    asks_the_doctor, closes_gates_and_opens_them, reloads_all_or_nothing, rotates_a_key,
+    says_that_the_register_is_fresh,
+};
 use crate::cli::User;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -268,215 +274,6 @@ fn an_authority_begins_with_the_command_line_alone() {
     asks_the_doctor(&user);
     reloads_all_or_nothing(&user);
     rotates_a_key(&user);
-}
-
-/// The node goes on with its hop key until the fourth epoch lists the new one.
-fn rotates_a_key(user: &User) {
-    let rotate = [
-        "--json",
-        "keys",
-        "rotate",
-        "--use",
-        "hop",
-        "--out",
-        "hop.request",
-    ];
-    let made = json(&user.good(&joined(&[CUSTOMS, &rotate])));
-    let new = text(&made, "/new").to_owned();
-    assert_eq!(new.len(), 64);
-    let wrong = ["keys", "rotate", "--use", "governance", "--out", "x"];
-    assert_eq!(user.run(&joined(&[CUSTOMS, &wrong])).status.code(), Some(3));
-    // A key that waits is nothing that the doctor complains of.
-    let healthy = |user: &User| {
-        let found = user.run(&joined(&[CUSTOMS, &["--json", "doctor"]]));
-        let found = json(&String::from_utf8_lossy(&found.stdout));
-        let findings = found.pointer("/findings").unwrap().as_array().unwrap();
-        let register = findings
-            .iter()
-            .find(|one| text(one, "/about") == "register");
-        text(register.unwrap(), "/severity").to_owned()
-    };
-    assert_eq!(healthy(user), "good");
-    let admit = [
-        "federation",
-        "admit",
-        "hop.request",
-        "--register",
-        "3.register",
-        "--out",
-        "4.register",
-    ];
-    assert!(!user.run(&admit).status.success(), "a change is asked for");
-    user.good(&joined(&[&admit, &["--change", "--overlap", "2d"]]));
-    let sign = ["federation", "sign", "4.register", "--key", "gov.key"];
-    user.good(&joined(&[&sign, &["--passphrase-file", "pass"]]));
-    let applied = json(&user.good(&joined(&[
-        CUSTOMS,
-        &["--json", "federation", "apply", "4.register"],
-    ])));
-    assert_eq!(applied.pointer("/in_force"), Some(&Value::from(4)));
-    let now = status(user);
-    assert_eq!(now.pointer("/problems"), Some(&Value::Array(Vec::new())));
-    assert_eq!(healthy(user), "good");
-    // The next request would make another key, for this one is listed.
-    let again = [
-        "--json",
-        "keys",
-        "rotate",
-        "--use",
-        "hop",
-        "--out",
-        "next.request",
-    ];
-    let next = json(&user.good(&joined(&[CUSTOMS, &again])));
-    assert_ne!(text(&next, "/new"), new);
-}
-
-/// While the terminal's authority is suspended and the register is fresh.
-fn asks_the_doctor(user: &User) {
-    let ask = |outage: &'static str| {
-        let asked = user.run(&joined(&[
-            CUSTOMS,
-            &["--json", "doctor", "--simulate-outage", outage],
-        ]));
-        json(&String::from_utf8_lossy(&asked.stdout))
-    };
-    let found = ask("72h");
-    let findings = found.pointer("/findings").unwrap().as_array().unwrap();
-    let about = |name: &str| findings.iter().find(|one| text(one, "/about") == name);
-    let closed = about("closed").unwrap();
-    assert!(text(closed, "/what").contains("`maasvlakte`: suspended until"));
-    assert_eq!(text(about("freshness").unwrap(), "/severity"), "good");
-    let ends = found.pointer("/ends").unwrap().as_array().unwrap();
-    let kinds: Vec<_> = ends.iter().map(|one| text(one, "/kind")).collect();
-    for kind in ["certificate", "trust-anchor", "freshness", "bulk-release"] {
-        assert!(kinds.contains(&kind), "{kinds:?}");
-    }
-    let stops = |found: &Value| -> Vec<String> {
-        let stops = found.pointer("/outage/stops").unwrap().as_array().unwrap();
-        stops
-            .iter()
-            .map(|one| text(one, "/what").to_owned())
-            .collect()
-    };
-    assert_eq!(stops(&found), ["the freshness of the register"]);
-    assert_eq!(
-        found.pointer("/outage/stops/0/after_hours"),
-        Some(&Value::from(47))
-    );
-    assert!(stops(&ask("2h")).is_empty());
-}
-
-/// A broken policy changes nothing, and the command says which file it is.
-fn reloads_all_or_nothing(user: &User) {
-    let reload = || user.run(&joined(&[CUSTOMS, &["reload"], ADMIN]));
-    let policy = |user: &User| text(&status(user), "/policy").to_owned();
-    let before = policy(user);
-    let path = "customs/policy/own.cedar";
-    user.file(path, "permit (nonsense");
-    let refused = reload();
-    assert_eq!(refused.status.code(), Some(3));
-    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(complaint.contains("own.cedar"), "{complaint}");
-    assert_eq!(policy(user), before);
-    user.file(path, "");
-    assert!(reload().status.success());
-}
-
-fn status(user: &User) -> Value {
-    json(&user.good(&joined(&[CUSTOMS, &["--json", "status"]])))
-}
-
-/// The third epoch lists a freshness key; it is in force at once, and the key speaks.
-fn says_that_the_register_is_fresh(user: &User) {
-    let pass = &["--passphrase-file", "pass"];
-    let key = [
-        "federation",
-        "key",
-        "--use",
-        "freshness",
-        "--out",
-        "online.key",
-    ];
-    user.good(&joined(&[&key, pass]));
-    let amend = [
-        "federation",
-        "amend",
-        "--register",
-        "2.register",
-        "--out",
-        "3.register",
-        "--freshness-key",
-        "online.key.pub",
-        "--freshness-threshold",
-        "1",
-    ];
-    user.good(&amend);
-    let sign = ["federation", "sign", "3.register", "--key", "gov.key"];
-    user.good(&joined(&[&sign, pass]));
-    let applied = json(&user.good(&joined(&[
-        CUSTOMS,
-        &["--json", "federation", "apply", "3.register"],
-    ])));
-    assert_eq!(applied.pointer("/in_force"), Some(&Value::from(3)));
-    assert_eq!(
-        status(user).pointer("/register_epoch"),
-        Some(&Value::from(3))
-    );
-    let freshness = ["--json", "federation", "freshness", "--key", "online.key"];
-    let said = json(&user.good(&joined(&[CUSTOMS, &freshness, pass, &["--out", "fresh"]])));
-    assert_eq!(said.pointer("/taken"), Some(&Value::from(true)));
-    let now = status(user);
-    assert_eq!(text(&now, "/freshness"), "fresh");
-    assert_eq!(text(&now, "/fresh_until"), text(&said, "/until"));
-    let carried = json(&user.good(&joined(&[
-        CUSTOMS,
-        &["--json", "federation", "carry", "fresh"],
-    ])));
-    assert_eq!(carried.pointer("/taken"), Some(&Value::from(false)));
-}
-
-/// What an administrator and the governance close, and what a role may not.
-fn closes_gates_and_opens_them(user: &User) {
-    let closed = |user: &User| status(user).pointer("/peers/0/closed").cloned();
-    assert_eq!(closed(user), Some(Value::Null));
-    let act =
-        |what: &[&'static str], who: &[&'static str]| user.run(&joined(&[CUSTOMS, what, who]));
-    let block = ["peer", "block", "maasvlakte", "--reason", "a drill"];
-    assert_eq!(act(&block, ANALYST).status.code(), Some(2));
-    assert!(act(&block, ADMIN).status.success());
-    assert_eq!(closed(user), Some("blocked here".into()));
-    assert!(
-        act(&["peer", "unblock", "maasvlakte"], ADMIN)
-            .status
-            .success()
-    );
-    assert_eq!(
-        act(&["peer", "block", "nowhere"], ADMIN).status.code(),
-        Some(3)
-    );
-    assert!(act(&["release", "stop", "all"], ADMIN).status.success());
-    let stopped = status(user);
-    assert_eq!(
-        stopped.pointer("/release_stopped"),
-        Some(&Value::from(true))
-    );
-    assert_eq!(closed(user), Some("release stopped here".into()));
-    assert!(act(&["release", "resume", "all"], ADMIN).status.success());
-    assert_eq!(closed(user), Some(Value::Null));
-    let suspend = |hours: &'static str| {
-        let suspend = ["federation", "suspend", "nl-terminal", "--for", hours];
-        let key = ["--key", "gov.key", "--passphrase-file", "pass"];
-        user.run(&joined(&[CUSTOMS, &suspend, &key]))
-    };
-    assert_eq!(suspend("73h").status.code(), Some(3), "72 hours at most");
-    assert!(suspend("24h").status.success());
-    let shown = closed(user).unwrap().to_string();
-    assert!(shown.contains("suspended until"), "{shown}");
-    let again = suspend("48h");
-    assert_eq!(again.status.code(), Some(2), "once in an epoch");
-    let complaint = String::from_utf8_lossy(&again.stderr).into_owned();
-    assert!(complaint.contains("SU-05"), "{complaint}");
 }
 
 const BOX: &[&str] = &[
