@@ -1,7 +1,7 @@
 # Two commands do all: `make demo` and `make test`. Each does its own set-up. `make bench` measures.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults simulate stores
+.PHONY: help demo test bench faults simulate stores parts
 
 help:
 	@echo "make demo   build Portcullis and run its main job: a federation of ten nodes on this machine"
@@ -9,6 +9,7 @@ help:
 	@echo "make test   the whole gate: formatting, clippy, tests, documentation, licences and sources"
 	@echo "make bench  measure an exchange between two processes, then its parts one by one; docs/performance.md"
 	@echo "            arguments go in ARGS:  make bench ARGS=\"--report bench.json --catch-up 1000000\""
+	@echo "make parts  only the parts of an exchange, one by one: make parts ARGS=--quick"
 	@echo "make simulate SEEDS=100000  a federation on a virtual clock under faults; SEED=17 replays one run and prints it"
 	@echo "make stores SEEDS=10000     random writes and crashes, SQLite against a model of the store; SEED=17 replays one sequence"
 	@echo "make faults the long run of whole-process faults: 200 kills, disks, clocks, networks; writes target/faults-report.json"
@@ -30,3 +31,6 @@ simulate:
 
 stores:
 	@scripts/stores "$(SEEDS)" "$(SEED)"
+
+parts:
+	@scripts/parts $(ARGS)
