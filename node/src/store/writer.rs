@@ -20,15 +20,13 @@
 //! jobs of the group get no answer and the process ends at once with `std::process::abort`
 //! (exit by SIGABRT); it starts again from what the WAL holds (DESIGN §7).
 
+mod following;
 mod jobs;
 
 use std::{
     cell::Cell,
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     thread,
     time::{Duration, Instant},
 };
@@ -36,7 +34,11 @@ use std::{
 use portcullis_protocol::frame::Lane;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::jobs::{Cut, OpenJobs, answer};
+pub use self::following::Follower;
+use self::{
+    following::Following,
+    jobs::{Cut, OpenJobs, answer},
+};
 use super::{Store, StoreError, Write, Written};
 
 /// Jobs that wait in each queue before their senders have to.
@@ -54,8 +56,6 @@ const SLICE_PER_COMMIT: u32 = 3;
 /// For how long a transaction that publishes an alert is kept open: it is planned meanwhile, and
 /// what is intended for its peers joins.
 const FOLLOW_UP: Duration = Duration::from_millis(1);
-/// Between two looks for what is intended.
-const GLANCE: Duration = Duration::from_micros(50);
 /// Urgent jobs in one transaction.
 const MAX_URGENT: usize = 1024;
 
@@ -164,8 +164,7 @@ impl WriterHandle {
     /// that publishes is kept open a moment for what is then intended, until the guard is dropped.
     #[must_use]
     pub fn follow(&self) -> Follower {
-        self.followers.fetch_add(1, Ordering::Relaxed);
-        Follower(Arc::clone(&self.followers))
+        Follower::new(&self.followers)
     }
 
     /// Whether something urgent was written a moment ago: what is bulk comes in small portions then.
@@ -179,16 +178,6 @@ impl WriterHandle {
             Priority::Urgent => &self.urgent,
             Priority::Bulk => &self.bulk,
         }
-    }
-}
-
-/// Someone who plans what is urgent as soon as it is told of.
-#[derive(Debug)]
-pub struct Follower(Arc<AtomicUsize>);
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -385,56 +374,6 @@ impl Queues {
     }
 }
 
-/// What follows in a transaction that publishes something urgent.
-struct Following<'a> {
-    /// Tells who plans of what the store announces.
-    grown: &'a watch::Sender<u64>,
-    /// How long each is waited for.
-    patience: Duration,
-    followers: &'a AtomicUsize,
-    /// How many jobs will follow, if all are quick.
-    expected: usize,
-    /// Since when they are waited for.
-    since: Option<Instant>,
-    joined: usize,
-    /// How many jobs the transaction has taken.
-    taken: usize,
-}
-
-impl Following<'_> {
-    /// The next urgent job: one that waits, or one that is waited for.
-    fn next(&mut self, queues: &mut Queues) -> Option<Job> {
-        if self.joined == 0 && self.since.is_some() {
-            // The store has taken what was published.
-            self.grown.send_modify(|_| {});
-        }
-        loop {
-            if self.taken >= MAX_URGENT {
-                return None;
-            }
-            if let Ok(job) = queues.urgent.try_recv() {
-                return Some(job);
-            }
-            let lasts = |since: Instant| since.elapsed() < self.patience;
-            if self.joined >= self.expected || !self.since.is_some_and(lasts) {
-                return None;
-            }
-            thread::sleep(GLANCE);
-        }
-    }
-
-    fn took(&mut self, job: &Job) {
-        self.taken += 1;
-        if job.publishes() {
-            self.since = Some(Instant::now());
-            self.expected = self.followers.load(Ordering::Relaxed);
-            self.joined = 0;
-        } else if self.since.is_some() {
-            self.joined += 1;
-        }
-    }
-}
-
 /// The thread's own state.
 struct Desk<S: ?Sized> {
     store: Arc<S>,
@@ -534,15 +473,7 @@ impl<S: Sink + ?Sized> Desk<S> {
     }
 
     fn following(&self) -> Following<'_> {
-        Following {
-            grown: &self.urgent_grown,
-            patience: self.pace.follow_up,
-            followers: &self.followers,
-            expected: 0,
-            since: None,
-            joined: 0,
-            taken: 0,
-        }
+        Following::new(&self.urgent_grown, &self.followers, self.pace.follow_up)
     }
 
     /// How long bulk pieces are added to a transaction that begins now.
