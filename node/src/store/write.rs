@@ -142,7 +142,8 @@ fn urgent_admitted(items: &[IntakeItem]) -> usize {
     admitted.count()
 }
 
-fn is_urgent(record: &VerifiedRecord) -> bool {
+/// Whether a record travels in the urgent lane.
+pub(in crate::store) fn is_urgent(record: &VerifiedRecord) -> bool {
     Lane::of(record.header().kind) == Lane::Urgent
 }
 

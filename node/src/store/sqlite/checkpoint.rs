@@ -58,6 +58,8 @@ impl Checkpointer {
             schema::writable(dir, KEYS_FILE)?,
         ];
         let shared = Arc::new(Shared::default());
+        // A process that ended early may have left something erased in the logs.
+        shared.lock().erased = true;
         let its = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("store-checkpoint".to_owned())

@@ -137,7 +137,8 @@ impl Group<'_> {
         let standings = self.standings(record, peer)?;
         Ok(standings.iter().any(|standing| {
             let is_intended = standing.state == DisclosureState::Intended;
-            standing.covers(form) || (is_intended && form.is_within(standing.form))
+            let is_answered = standing.form == form && standing.is_final();
+            standing.covers(form) || is_answered || (is_intended && form.is_within(standing.form))
         }))
     }
 

@@ -10,16 +10,18 @@
 //! meanwhile and what is intended for peers joins the same transaction. Who reads an announcement
 //! has to see just what was durable when the transaction began, or would pass over what came in
 //! between. Nothing leaves by it: a frame is sent once its ledger rows are durable, and they are
-//! refused if the record is not.
+//! refused if the record is not. No cursor moves by it either without such a row: an own record is
+//! sent or denied, and never skipped, for nobody is a peer of their own authority.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use portcullis_protocol::{frame::Lane, time::Timestamp, verify::VerifiedRecord};
+use portcullis_protocol::{time::Timestamp, verify::VerifiedRecord};
 
 use super::pack::place;
+use crate::store::write::is_urgent;
 
 /// The most records kept.
 const MOST: usize = 6 << 10;
@@ -87,10 +89,6 @@ impl Drop for Announcing<'_> {
     fn drop(&mut self) {
         self.recent.announcements().records.clear();
     }
-}
-
-fn is_urgent(record: &VerifiedRecord) -> bool {
-    Lane::of(record.header().kind) == Lane::Urgent
 }
 
 #[derive(Default)]

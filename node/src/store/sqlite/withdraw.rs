@@ -11,7 +11,7 @@
 //! logs are emptied then, for they hold what was overwritten. What else a pack's directory says and
 //! the headers in it stay, as evidence; its other records open as before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{frame::Lane, record::RecordId, time::Timestamp};
 use prost::Message as _;
@@ -67,8 +67,14 @@ impl Group<'_> {
             slots.push(slot_of(*place));
         }
         let mut gone = Vec::new();
+        let mut damaged = BTreeSet::new();
         for (n, slots) in packs {
-            gone.extend(self.erase_in(n, &slots)?);
+            match self.erase_in(n, &slots)? {
+                Some(tokens) => gone.extend(tokens),
+                None => {
+                    damaged.insert(n);
+                }
+            }
         }
         for entry in &gone {
             self.run(
@@ -76,21 +82,25 @@ impl Group<'_> {
                 *entry,
             )?;
         }
-        for place in places {
+        let erased = places.iter().filter(|at| !damaged.contains(&pack_of(**at)));
+        for place in erased {
             self.run("DELETE FROM erasure WHERE place = ?1", [place])?;
         }
         Ok(gone)
     }
 
-    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<Vec<Entry>, StoreError> {
+    /// `None` if the pack does not open: it stays as it is, and is tried again after a start.
+    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<Option<Vec<Entry>>, StoreError> {
         let row = self.first("SELECT ids, directory FROM pack WHERE n = ?1", [n], |row| {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
         })?;
         let Some((ids, bytes)) = row else {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         };
         let mut directory = Directory::read(&bytes)?;
-        self.erase_keys(n, (&ids, &bytes, &directory), slots)?;
+        if !self.erase_keys(n, (&ids, &bytes, &directory), slots)? {
+            return Ok(None);
+        }
         let mut gone = Vec::new();
         for slot in slots {
             let at = place(n, i64::try_from(*slot).unwrap_or_default());
@@ -101,16 +111,16 @@ impl Group<'_> {
             "UPDATE pack SET directory = ?2 WHERE n = ?1",
             (n, directory.encode_to_vec()),
         )?;
-        Ok(gone)
+        Ok(Some(gone))
     }
 
-    /// Seals the keys of a pack again without those of these slots.
+    /// Seals the keys of a pack again without those of these slots; `false` if they do not open.
     fn erase_keys(
         &mut self,
         n: i64,
         said: (&[u8], &[u8], &Directory),
         slots: &[usize],
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let kept = self
             .keys()?
             .query_row(
@@ -121,14 +131,14 @@ impl Group<'_> {
             .optional()
             .map_err(keys_error)?;
         let Some((wrapped, sealed)) = kept else {
-            return Ok(());
+            return Ok(true);
         };
         let Some(mut keys) = open_keys(self.vault(), n, said, (&wrapped, sealed)) else {
             tracing::error!(
                 pack = n,
                 "a damaged pack of records is not erased; it does not open"
             );
-            return Ok(());
+            return Ok(false);
         };
         let (ids, _, directory) = said;
         for slot in slots {
@@ -146,7 +156,7 @@ impl Group<'_> {
                 (n, again.wrapped, again.bytes),
             )
             .map_err(keys_error)?;
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -96,7 +96,8 @@ impl<'a> Following<'a> {
     pub(super) fn took(&mut self, job: &Job) {
         self.taken += 1;
         if job.publishes() {
-            self.since = Some(Instant::now());
+            // What is published meanwhile keeps nobody waiting for longer.
+            self.since.get_or_insert_with(Instant::now);
             self.is_untold = true;
             self.expected = self.followers.load(Ordering::Relaxed);
             self.joined = 0;

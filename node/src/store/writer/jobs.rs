@@ -14,19 +14,9 @@ const PIECE: usize = 32;
 pub(super) struct Cut {
     /// What is not in a transaction yet.
     pieces: VecDeque<Vec<Write>>,
-    are: Pieces,
     /// What the others gave: the first error stays.
     result: Reply,
     reply: oneshot::Sender<Reply>,
-}
-
-/// What the pieces of a job are, so how their results add up.
-#[derive(Clone, Copy)]
-enum Pieces {
-    /// Parts of the same writes.
-    Parts,
-    /// Writes one after the other.
-    Writes,
 }
 
 /// Who a part of a transaction belongs to.
@@ -113,10 +103,8 @@ impl OpenJobs {
 
 impl Cut {
     pub(super) fn new(job: Job) -> Self {
-        let (pieces, are) = pieces(job.writes);
         Self {
-            pieces,
-            are,
+            pieces: pieces(job.writes),
             result: Ok(Vec::new()),
             reply: job.reply,
         }
@@ -125,10 +113,7 @@ impl Cut {
     /// Takes the result of the next piece; an error ends the job.
     fn take(&mut self, result: Reply) {
         match (&mut self.result, result) {
-            (Ok(all), Ok(more)) => match self.are {
-                Pieces::Parts => merge(all, more),
-                Pieces::Writes => all.extend(more),
-            },
+            (Ok(all), Ok(more)) => merge(all, more),
             (Ok(_), Err(error)) => {
                 self.pieces.clear();
                 self.result = Err(error);
@@ -166,21 +151,16 @@ fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
     }
 }
 
-/// The pieces that a bulk job may be cut into. A job of several writes is not cut, unless they
-/// settle frames one after the other: each stands for itself, as after a crash.
-fn pieces(mut writes: Vec<Write>) -> (VecDeque<Vec<Write>>, Pieces) {
-    if writes.len() > 1 && writes.iter().all(|write| matches!(write, Write::Settle(_))) {
-        let each = writes.into_iter().map(|write| vec![write]);
-        return (each.collect(), Pieces::Writes);
-    }
-    let pieces = match (writes.pop(), writes.is_empty()) {
+/// The pieces that a bulk job may be cut into: a job of several writes is not cut, for the next
+/// piece is taken before it is known what became of the last.
+fn pieces(mut writes: Vec<Write>) -> VecDeque<Vec<Write>> {
+    match (writes.pop(), writes.is_empty()) {
         (Some(write), true) => cut(write).into_iter().map(|piece| vec![piece]).collect(),
         (last, _) => {
             writes.extend(last);
             VecDeque::from([writes])
         }
-    };
-    (pieces, Pieces::Parts)
+    }
 }
 
 fn cut(write: Write) -> Vec<Write> {
