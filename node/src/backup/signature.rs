@@ -6,12 +6,12 @@
 //! operator can name; and in the manifest of the keys, which other hands keep. Refuses a signature
 //! that neither bears out, where either is at hand.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use portcullis_protocol::{
     digest::Digest,
     identifiers::NodeId,
-    keys::{KeyUse, PublicKey, SigningKey},
+    keys::{KeyId, KeyUse, PublicKey, SigningKey},
     register::VerifiedRegister,
     statement::{StatementType, sign_detached, verify_detached},
 };
@@ -109,6 +109,9 @@ impl Check<'_> {
             return Err(self.forged("its register begins with another epoch than the one named"));
         }
         let listed = self.listed(&home, &config)?;
+        if self.pin.is_some() && listed.is_empty() {
+            return Err(self.forged("its register lists no log key of the node"));
+        }
         let named = self.keys.map(|keys| self.named(keys)).transpose()?;
         let mut vouched = Vouched::Nobody;
         if let Some(key) = named {
@@ -154,9 +157,12 @@ impl Check<'_> {
             Err(ChainError::None(_)) => return Ok(Vec::new()),
             Err(error) => return Err(damaged(error)),
         };
-        Ok(epochs
+        let ended = compromised(&epochs);
+        let listed = epochs
             .iter()
-            .flat_map(|epoch| log_keys(epoch, &config.node))
+            .flat_map(|epoch| log_keys(epoch, &config.node));
+        Ok(listed
+            .filter(|(_, key)| !ended.contains(&key.id()))
             .collect())
     }
 
@@ -192,6 +198,18 @@ impl Check<'_> {
             why: why.to_owned(),
         }
     }
+}
+
+/// Keys that somebody else may sign with, as any epoch says.
+fn compromised(epochs: &[VerifiedRegister]) -> BTreeSet<KeyId> {
+    let of_epoch = |epoch: &VerifiedRegister| -> Vec<KeyId> {
+        let register = epoch.register();
+        let keys = register.nodes().flat_map(|(_, node)| node.keys.iter());
+        let ended = keys.filter(|key| key.compromised_since.is_some());
+        let former = register.former.keys().copied();
+        ended.map(|key| key.public.id()).chain(former).collect()
+    };
+    epochs.iter().flat_map(of_epoch).collect()
 }
 
 fn log_keys(epoch: &VerifiedRegister, node: &NodeId) -> Vec<(u64, PublicKey)> {

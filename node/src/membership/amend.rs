@@ -170,7 +170,7 @@ fn require_listed(
     earlier: &[SignedRegister],
     id: KeyId,
 ) -> Result<(), AmendError> {
-    if owner_of(present, id).is_some() {
+    if owner_of(present, id).is_some() || present.former.contains_key(&id) {
         return Ok(());
     }
     for epoch in earlier {

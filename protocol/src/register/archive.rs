@@ -11,6 +11,7 @@ use super::{Register, RegisteredKey};
 use crate::{
     identifiers::AuthorityId,
     keys::{KeyId, KeyUse, PublicKey},
+    time::Timestamp,
     verify::{KeyStanding, SealingKeys},
 };
 
@@ -41,16 +42,22 @@ impl Archive {
             let sealing = |key: &&RegisteredKey| key.public.usage() == KeyUse::Sealing;
             for key in node.keys.iter().filter(sealing) {
                 let name = (authority.id.clone(), key.public.id());
-                self.0.insert(name, key.clone());
+                let before = self.0.get(&name).and_then(|known| known.compromised_since);
+                let kept = self.0.entry(name).insert_entry(key.clone()).into_mut();
+                // What was said of a key is not unsaid by listing it again.
+                kept.compromised_since = earlier(before, key.compromised_since);
             }
         }
         for ((_, id), key) in &mut self.0 {
             if let Some(since) = register.former.get(id) {
-                let before = key.compromised_since;
-                key.compromised_since = Some(before.map_or(*since, |known| known.min(*since)));
+                key.compromised_since = earlier(key.compromised_since, Some(*since));
             }
         }
     }
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 impl SealingKeys for Archive {

@@ -547,6 +547,25 @@ fn a_compromise_weighs_more_than_a_retirement_and_both_end_a_key() {
 }
 
 #[test]
+fn a_key_that_is_listed_again_stays_compromised() {
+    let first = register();
+    let police = "police".parse().unwrap();
+    let key = node_keys(20)[0].id();
+    let since = Timestamp::from_millis(9);
+    let mut without = first.clone();
+    without.authorities.remove(&police);
+    without.former.insert(key, since);
+    let mut again = first.clone();
+    again.authorities.get_mut(&police).unwrap().nodes[0].keys[0].compromised_since =
+        Some(Timestamp::from_millis(12));
+    for last in [&first, &again] {
+        let archive = Archive::of([&first, &without, last]);
+        let (_, standing) = archive.sealing_key(&police, &key).unwrap();
+        assert_eq!(standing, KeyStanding::CompromisedSince(since));
+    }
+}
+
+#[test]
 fn the_archive_keeps_the_keys_of_who_left_as_they_were_listed_last() {
     let first = register();
     let key = node_keys(20)[0].id();
