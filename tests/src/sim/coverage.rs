@@ -68,6 +68,14 @@ seen! {
     RolledBack = "sender told that it was rolled back",
     /// A node was restored from a backup.
     Restored = "node restored from a backup",
+    /// A channel was compared.
+    Compared = "channel compared",
+    /// A peer had lost what it had, and it was sent again.
+    Owed = "lost record owed again",
+    /// A ledger had forgotten what it disclosed, and learned it.
+    Learned = "forgotten disclosure learned",
+    /// A node got back what it made and lost.
+    Recovered = "own record given back",
     /// A member lied.
     Liar = "member that lies",
     /// A node's disk was copied while it ran, and both copies went on.

@@ -225,7 +225,10 @@ impl World {
         let event = match (asked, reply) {
             (Asked::Intended, Ok(_)) => Event::Intended,
             (Asked::Settled, Ok(_)) => Event::Settled,
-            (Asked::Started, Ok(_)) => Event::GenerationStarted,
+            (Asked::Started, Ok(_)) => {
+                self.reconcile(member, portcullis_node::reconcile::machine::Event::Anew);
+                Event::GenerationStarted
+            }
             (Asked::Intended, Err(_)) => Event::Failed(Stage::Intend),
             (Asked::Settled, Err(_)) => Event::Failed(Stage::Settle),
             (Asked::Started, Err(_)) => Event::Failed(Stage::Generation),

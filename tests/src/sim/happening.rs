@@ -47,6 +47,14 @@ pub enum Task {
     ),
     /// A receipt is signed.
     Answered(LinkId, Box<wire::Receipt>),
+    /// A machine that compares channels looks again, if it is still this rest.
+    CompareTick(u64),
+    /// A question about a channel should have been answered by now.
+    CompareFailed(MemberNumber, u64),
+    /// A question about a channel, by whom, in which life and turn of it.
+    Asked(MemberNumber, u32, u64, Box<wire::ReconcileAsk>),
+    /// An answer to one.
+    Told(MemberNumber, u64, Box<wire::ReconcileAnswer>),
     /// The writer begins a transaction.
     Turn,
     /// The disk has it.

@@ -50,9 +50,14 @@ impl World {
         let withdrew: Vec<MemberNumber> = members
             .iter()
             .copied()
-            .filter(|member| self.watch.withdrawn.contains(&(*member, record)))
+            .filter(|member| {
+                let withdrew = (*member, record);
+                self.watch.withdrawn.contains(&withdrew)
+                    || self.watch.withdrew_once.contains(&withdrew)
+            })
             .collect();
-        let restored = self.watch.restored.clone();
+        let known = &self.watch.told_restored;
+        let restored = self.watch.restored.difference(known).copied().collect();
         let faulty = self.watch.faulty.clone();
         let journey = Journey {
             made,

@@ -105,6 +105,7 @@ impl World {
         for key in keys {
             self.after(member, 0, Task::Timer(key, 0));
         }
+        self.start_reconciling(member);
     }
 
     pub(super) fn heal(&mut self) {

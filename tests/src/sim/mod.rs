@@ -29,6 +29,7 @@ mod preparing;
 pub mod profile;
 pub mod random;
 mod receiving;
+pub mod reconciling;
 mod restoring;
 pub mod store;
 pub mod world;

@@ -95,6 +95,8 @@ mutants! {
         also HonestIsNoFork because "its place is held against what its sender has answered itself";
     /// What a peer passes on is taken in without asking whether it may be.
     RelayedUnasked = "relayed-and-not-decided-on", for AllArrives;
+    /// Channels are never compared, so that what a restored node lost stays lost.
+    NeverCompared = "never-compared", for AllArrives;
     /// The writer takes bulk jobs before urgent ones, as long as there are any.
     BulkFirst = "bulk-before-urgent", for UrgentIsFirst;
 }

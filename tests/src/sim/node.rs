@@ -22,6 +22,7 @@ use portcullis_protocol::{
 use super::{
     cast::{Cast, InForce, MemberNumber, who},
     network::LinkId,
+    reconciling::Reconciling,
     store::{ModelStore, Reply, State},
 };
 
@@ -45,6 +46,8 @@ pub enum Asker {
     Driver(DriverKey, Asked),
     /// A delivery stream, for the receipt of this frame.
     Stream(LinkId, Box<ReceivedFrame>, Arc<Decider>),
+    /// A comparison of the channel to this peer, in this turn.
+    Comparison(MemberNumber, u64),
     /// Nobody: an event to remember, or a publication.
     Nobody,
 }
@@ -173,6 +176,8 @@ pub struct Node {
     pub writer: Writer,
     /// Delivery streams of peers.
     pub streams: BTreeMap<LinkId, Stream>,
+    /// Channels that are compared.
+    pub reconciling: Reconciling,
 }
 
 impl Node {
@@ -193,6 +198,7 @@ impl Node {
             drivers: BTreeMap::new(),
             writer: Writer::default(),
             streams: BTreeMap::new(),
+            reconciling: Reconciling::default(),
         }
     }
 

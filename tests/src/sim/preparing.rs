@@ -9,6 +9,8 @@ use super::{
 };
 use portcullis_protocol::time::Timestamp;
 
+/// A day, what channels are compared later than a day, and time to deliver.
+const NEXT_DAY_MS: i64 = 28 * 3_600_000;
 /// How long before its end something more is published in a long run.
 const LATE_MS: i64 = 12 * 3_600_000;
 
@@ -28,6 +30,11 @@ impl World {
             self.prepare_cuts();
             self.prepare_crashes();
             let restored = self.prepare_restore();
+            if restored.is_some() && self.profile.weather == Weather::Rough {
+                // Whatever was not compared at once is, a day later.
+                self.profile.aftermath_ms = NEXT_DAY_MS;
+                self.profile.longest_rest_ms = NEXT_DAY_MS;
+            }
             self.prepare_lies();
             if self.liar.is_none() {
                 self.prepare_copy(restored);

@@ -2,6 +2,9 @@
 //!
 //! Nobody tells the node: its peers do, who know more of it than it does itself.
 
+use portcullis_node::store::NewGeneration;
+use portcullis_protocol::{frame::Generation, seal::Entropy as _};
+
 use super::{cast::MemberNumber, coverage::Seen, happening::Happening, world::World};
 
 impl World {
@@ -36,6 +39,19 @@ impl World {
             self.crash(member);
         }
         self.watch.forget(self.cast, member, &backup);
+        let mut backup = backup;
+        // Most come back as the product restores them: in a new generation.
+        if self.random.chance(700) {
+            self.watch.told_restored.insert(member);
+            let mut drawn = [0; 16];
+            self.random.fill(&mut drawn);
+            backup.start_generation(NewGeneration {
+                instead_of: backup.generation,
+                generation: Generation::from_bytes(drawn),
+                at: self.now,
+                why: "restored".to_owned(),
+            });
+        }
         self.node(member).store.install(backup);
     }
 }

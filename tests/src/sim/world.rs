@@ -1,8 +1,11 @@
 //! The world: one queue of events on a virtual clock, in which everything happens one by one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use portcullis_node::dispatch::machine::Event;
+use portcullis_node::{
+    dispatch::machine::Event,
+    store::{Found, ReconciliationRow},
+};
 use portcullis_protocol::{frame::Generation, record::RecordId, time::Timestamp};
 
 use super::{
@@ -88,7 +91,8 @@ impl World {
             let store = ModelStore::holding(state, mutant, profile.plan_limit);
             (*member, Node::new(cast, *member, store, first))
         });
-        let nodes = nodes.collect();
+        let mut nodes: BTreeMap<MemberNumber, Node> = nodes.collect();
+        compared(cast, &mut nodes);
         Self {
             cast,
             mutant,
@@ -173,6 +177,10 @@ impl World {
             }
             Task::Judged(link, judged, decider) => self.judged(member, link, *judged, decider),
             Task::Answered(link, receipt) => self.send_receipt(member, link, *receipt),
+            Task::CompareTick(rest) => self.compare_tick(member, rest),
+            Task::CompareFailed(peer, turn) => self.compare_failed(member, peer, turn),
+            Task::Asked(asker, life, turn, ask) => self.asked(member, asker, life, turn, *ask),
+            Task::Told(peer, turn, answer) => self.told(member, peer, turn, *answer),
             Task::Turn => self.turn(member),
             Task::Synced => self.synced(member),
         }
@@ -233,5 +241,30 @@ impl World {
         let short: String = record.to_string().chars().take(6).collect();
         let like = self.cast.made(record).map(|made| made.like);
         like.map_or_else(|| short.clone(), |like| format!("{like:?} {short}"))
+    }
+}
+
+/// The federation has run for a while: every channel was compared, in the present generations.
+fn compared(cast: &Cast, nodes: &mut BTreeMap<MemberNumber, Node>) {
+    let generations: Vec<_> = nodes
+        .iter()
+        .map(|(member, node)| (*member, node.store.durable().generation))
+        .collect();
+    for (member, node) in nodes {
+        let mut state = node.store.durable();
+        let own = state.generation;
+        let rows = generations.iter().filter(|(peer, _)| peer != member);
+        let rows = rows.map(|(peer, theirs)| {
+            let row = ReconciliationRow {
+                peer: cast.node(*peer).clone(),
+                own,
+                theirs: *theirs,
+                at: START,
+                found: Found::default(),
+            };
+            (cast.node(*peer).clone(), row)
+        });
+        state.reconciliations = Arc::new(rows.collect());
+        node.store.install(state);
     }
 }

@@ -163,7 +163,7 @@ impl World {
             Asker::Driver(_, asked) => {
                 mutant == Some(Mutant::SendBeforeIntended) && *asked == Asked::Intended
             }
-            Asker::Nobody => false,
+            Asker::Comparison(..) | Asker::Nobody => false,
         };
         let (early, rest): (Vec<_>, Vec<_>) =
             replies.into_iter().partition(|(asker, _)| early(asker));
@@ -209,6 +209,7 @@ impl World {
             Asker::Stream(link, frame, decider) => {
                 self.stream_replied(member, link, &frame, &decider, reply);
             }
+            Asker::Comparison(peer, turn) => self.comparison_replied(member, peer, turn, &reply),
             Asker::Nobody => {}
         }
     }

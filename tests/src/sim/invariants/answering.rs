@@ -143,10 +143,12 @@ impl World {
         let node = self.node(receiver);
         let state = node.store.durable();
         let held = state.form(&record);
-        let answered = state
-            .arrivals
-            .get(&(record, cast.node(sender).clone(), form))
-            .is_some_and(|row| row.answer.outcome.is_admitted());
+        // Sections may have come one after the other.
+        let from = state.arrivals.iter().filter(|((of, peer, _), row)| {
+            *of == record && peer == cast.node(sender) && row.answer.outcome.is_admitted()
+        });
+        let came = from.fold(Form::EMPTY, |came, ((_, _, form), _)| came.union(*form));
+        let answered = form.is_within(came);
         // Whatever was in force when it came: at least what all of it lets in.
         let least = node
             .in_force_since(START)

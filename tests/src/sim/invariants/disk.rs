@@ -81,7 +81,7 @@ impl World {
                 .log
                 .last()
                 .is_none_or(|last| last.sequence < *sequence);
-            if *own && fresh {
+            if *own && fresh && !self.watch.lost.contains(record) {
                 self.watch.published.entry(*record).or_insert(self.now);
             }
         }

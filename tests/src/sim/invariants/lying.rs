@@ -65,8 +65,10 @@ impl World {
                 DisclosureState::Answered(outcome) => {
                     let peer = self.cast.member(&line.row.peer);
                     let (record, form) = (line.row.record, line.row.form);
+                    // Learned from the peer when channels were compared.
+                    let learned = line.receipt.is_none();
                     let said = (peer, who(sender), record, form, outcome.name());
-                    !self.watch.given.contains(&said)
+                    !learned && !self.watch.given.contains(&said)
                 }
                 DisclosureState::Intended | DisclosureState::Denied => false,
             })

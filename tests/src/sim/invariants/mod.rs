@@ -103,6 +103,12 @@ pub struct Watch {
     claims: BTreeMap<(MemberNumber, MemberNumber, Lane), forking::Claim>,
     /// Since when a process, in one of its lives, does not deliver to a peer that told of a fork.
     stopped: BTreeMap<(MemberNumber, MemberNumber, Lane), (u32, Timestamp)>,
+    /// Members restored as the product does it: they know.
+    pub(super) told_restored: BTreeSet<MemberNumber>,
+    /// Records whose originator lost them in a restore: what it gets back may be thinner.
+    pub(super) lost: BTreeSet<RecordId>,
+    /// Records that somebody withdrew at some time, though it may have forgotten.
+    pub(super) withdrew_once: BTreeSet<(MemberNumber, RecordId)>,
     /// Who delivered a record first, whatever the node remembers.
     sources: BTreeMap<(MemberNumber, RecordId), MemberNumber>,
     /// When an alert was everywhere.
@@ -120,13 +126,20 @@ impl Watch {
     /// A backup of a member comes back: what is not in it is lost, and so is what it knew.
     pub(super) fn forget(&mut self, cast: &Cast, member: MemberNumber, backup: &State) {
         self.restored.insert(member);
+        let forgotten = self.withdrawn.iter().filter(|(by, _)| *by == member);
+        self.withdrew_once.extend(forgotten.copied());
         self.withdrawn.retain(|(by, _)| *by != member);
         self.sources.retain(|(at, _), _| *at != member);
         self.finals.retain(|(receiver, ..), _| *receiver != member);
         self.claims.retain(|(receiver, ..), _| *receiver != member);
+        let lost = &mut self.lost;
         self.published.retain(|record, _| {
             let own = cast.made(record).is_some_and(|made| made.origin == member);
-            !own || backup.records.contains_key(record)
+            let kept = !own || backup.records.contains_key(record);
+            if !kept {
+                lost.insert(*record);
+            }
+            kept
         });
     }
 }

@@ -60,7 +60,15 @@ impl World {
         let intended = state
             .ledger(&record, cast.node(receiver))
             .iter()
-            .any(|line| line.row.form == form && line.row.state != DisclosureState::Denied);
+            .any(|line| match line.row.state {
+                DisclosureState::Denied => false,
+                DisclosureState::Intended => line.row.form == form,
+                // What a peer lost is sent again under the row that covered it.
+                DisclosureState::Answered(outcome) => {
+                    line.row.form == form
+                        || (outcome.is_admitted() && form.is_within(line.row.form))
+                }
+            });
         // Its date may pass between the plan and the last attempt to send it.
         let planned = now.plus_millis(-RECEIPT_TIMEOUT_MS - OPEN_TIMEOUT_MS);
         let in_force = node.in_force;

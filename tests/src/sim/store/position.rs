@@ -122,7 +122,7 @@ impl State {
     }
 
     /// Starts another generation, if it is the present one that is found wanting.
-    pub(super) fn start_generation(&mut self, new: NewGeneration) {
+    pub fn start_generation(&mut self, new: NewGeneration) {
         if self.generation != new.instead_of {
             return;
         }
