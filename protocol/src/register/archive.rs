@@ -43,9 +43,10 @@ impl Archive {
             for key in node.keys.iter().filter(sealing) {
                 let name = (authority.id.clone(), key.public.id());
                 let before = self.0.get(&name).and_then(|known| known.compromised_since);
-                let kept = self.0.entry(name).insert_entry(key.clone()).into_mut();
+                let mut listed = key.clone();
                 // What was said of a key is not unsaid by listing it again.
-                kept.compromised_since = earlier(before, key.compromised_since);
+                listed.compromised_since = earlier(before, listed.compromised_since);
+                self.0.insert(name, listed);
             }
         }
         for ((_, id), key) in &mut self.0 {
