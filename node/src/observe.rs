@@ -26,6 +26,9 @@ use crate::{
     health,
 };
 
+/// The variable of the environment that names a filter.
+const FILTER: &str = "PORTCULLIS_LOG";
+
 /// Moves the level of the log that this process started; unset: the environment names a filter.
 static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
 
@@ -34,7 +37,11 @@ type LevelHandle = reload::Handle<EnvFilter, Registry>;
 /// Starts the log on standard error. The environment's `PORTCULLIS_LOG`, a filter such as
 /// `portcullis_node=debug`, overrides the configured level, also that of a reload.
 pub fn start_log(settings: LogSettings) {
-    let named = EnvFilter::try_from_env("PORTCULLIS_LOG").ok();
+    let (named, mistaken) = match EnvFilter::try_from_env(FILTER) {
+        Ok(named) => (Some(named), None),
+        Err(error) if std::env::var_os(FILTER).is_some() => (None, Some(error)),
+        Err(_) => (None, None),
+    };
     let is_named = named.is_some();
     let filter = named.unwrap_or_else(|| of_level(settings.level));
     let (log, level) = log(filter, settings.format, std::io::stderr);
@@ -46,6 +53,9 @@ pub fn start_log(settings: LogSettings) {
             }
         }
         Err(error) => tracing::debug!(%error, "the log was started before"),
+    }
+    if let Some(error) = mistaken {
+        tracing::warn!(%error, "`{FILTER}` is no filter; the configured level holds");
     }
 }
 

@@ -103,7 +103,9 @@ impl Group<'_> {
         }
         let mut gone = Vec::new();
         for slot in slots {
-            let at = place(n, i64::try_from(*slot).unwrap_or_default());
+            let in_pack = i64::try_from(*slot)
+                .map_err(|_| StoreError::Fault("a place to erase is in no pack"))?;
+            let at = place(n, in_pack);
             let tokens = directory.forget_selectors(*slot);
             gone.extend(tokens.into_iter().map(|token| (token, at)));
         }
