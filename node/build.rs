@@ -6,7 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(["portcullis/v1/exchange.proto"], [proto])?;
     tonic_prost_build::configure()
         .extern_path(".portcullis.v1", "::portcullis_protocol::wire")
-        .codec_path("crate::exchange::codec::LimitedCodec")
+        .codec_path("crate::peering::codec::LimitedCodec")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use portcullis_node::{
     },
     config::Config,
     desk::import,
-    exchange::certificate::{PeerCertificate, marking, next_update},
+    peering::certificate::{PeerCertificate, marking, next_update},
     store::PersonRow,
 };
 use portcullis_protocol::{

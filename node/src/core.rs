@@ -4,7 +4,9 @@
 //! so that no decision is taken under half of each. Whoever writes goes through the one writer;
 //! whoever waits for news watches the end of the record log or listens to notices.
 
+pub mod calls;
 pub mod connected;
+mod gates;
 mod notice;
 mod publish;
 
@@ -15,6 +17,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use connected::Streams;
+pub use gates::OfferError;
 pub use notice::{Admitted, Notice, PeerHealth};
 use portcullis_protocol::{
     frame::Lane,
@@ -29,20 +32,18 @@ use tokio::sync::{broadcast, watch};
 use crate::{
     clock::Clock,
     clock_step::ClockWatch,
-    config::{Config, Exercises},
+    config::{Config, Exercises, RetryBounds},
+    core::calls::{CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     decide::Decider,
-    dispatch::machine::Backoff,
-    exchange::{
+    gate::{Closed, Gates, keeper::Gatekeeper},
+    keyring::Keyring,
+    metrics::Metrics,
+    peering::{
         connector::{ConnectorLimits, PeerConnector},
         identity::OwnIdentity,
         tls,
         trust::Trust,
     },
-    gate::{Closed, Gates, keep::Gatekeeper},
-    gossip::{RUMOURS_WAITING, Rumour},
-    keyring::Keyring,
-    metrics::Metrics,
-    reconcile::{CALLS_WAITING, Call},
     store::{
         Event, RecordFilter, Store, StoreError, Write, Written,
         writer::{Priority, WriterHandle},
@@ -83,7 +84,7 @@ pub struct Parts {
     /// The time.
     pub clock: Clock,
     /// How long to wait after failures.
-    pub backoff: Backoff,
+    pub retry: RetryBounds,
     /// Whether exercises are admitted.
     pub exercises: Exercises,
     /// Limits of outgoing connections.
@@ -346,8 +347,8 @@ impl Core {
 
     /// How long to wait after failures.
     #[must_use]
-    pub const fn backoff(&self) -> Backoff {
-        self.parts.backoff
+    pub const fn retry(&self) -> RetryBounds {
+        self.parts.retry
     }
 
     /// Whether exercises are admitted.

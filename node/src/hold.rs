@@ -26,8 +26,7 @@ use portcullis_protocol::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    core::{Admitted, Core},
-    gossip::Rumour,
+    core::{Admitted, Core, calls::Rumour},
     intake::Judge,
     store::{
         DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, IntakeItem, Judgement, StoreError,

@@ -78,6 +78,15 @@ impl Home {
         self.0.join("data")
     }
 
+    /// The name of the file that says which columns the authority's consignments have.
+    pub const SCHEMA: &str = "schema.toml";
+
+    /// The file that says which columns the authority's consignments have.
+    #[must_use]
+    pub fn schema(&self) -> PathBuf {
+        self.0.join(Self::SCHEMA)
+    }
+
     /// The socket of the running node.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

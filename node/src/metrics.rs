@@ -11,8 +11,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    exchange::counters::ExchangeCounters,
     outlook::{Dependency, Subject},
+    peering::counters::ExchangeCounters,
     store::Found,
 };
 
@@ -144,7 +144,7 @@ mod tests {
     use prometheus_client::encoding::text;
 
     use super::*;
-    use crate::{outlook::Term, testbed::NOW};
+    use crate::{peering::term::Term, testbed::NOW};
 
     #[test]
     fn the_end_of_what_is_gone_is_shown_no_more() {

@@ -14,6 +14,8 @@
 
 use std::fmt;
 
+use crate::peering::term::Term;
+
 use portcullis_protocol::{
     freshness::{BULK_AFTER_MS, Stage, WARN_BEFORE_MS},
     identifiers::{AuthorityId, NodeId},
@@ -29,36 +31,16 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 /// No end is warned of earlier than this.
 const WARN_AT_MOST_MS: i64 = 30 * DAY_MS;
 
-/// From when until when something holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Term {
-    /// Its first moment.
-    pub since: Timestamp,
-    /// Its end.
-    pub until: Timestamp,
-}
-
-impl Term {
-    /// The term of two times as certificates write them.
-    #[must_use]
-    pub fn of(since: jiff::Timestamp, until: jiff::Timestamp) -> Self {
-        Self {
-            since: Timestamp::from_millis(since.as_millisecond()),
-            until: Timestamp::from_millis(until.as_millisecond()),
-        }
-    }
-
-    /// How long before its end it is warned of.
-    #[must_use]
-    pub const fn warned_before(self) -> i64 {
-        let quarter = self.until.millis_since(self.since) / 4;
-        if quarter < 0 {
-            0
-        } else if quarter < WARN_AT_MOST_MS {
-            quarter
-        } else {
-            WARN_AT_MOST_MS
-        }
+/// How long before its end what lasts this long is warned of, in milliseconds.
+#[must_use]
+pub const fn warned_before(term: Term) -> i64 {
+    let quarter = term.until.millis_since(term.since) / 4;
+    if quarter < 0 {
+        0
+    } else if quarter < WARN_AT_MOST_MS {
+        quarter
+    } else {
+        WARN_AT_MOST_MS
     }
 }
 
@@ -177,7 +159,7 @@ impl Dependency {
         Self {
             subject,
             ends: term.until,
-            warned_before: term.warned_before(),
+            warned_before: warned_before(term),
         }
     }
 

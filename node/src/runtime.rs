@@ -9,12 +9,8 @@
 //! or nothing: what does not load leaves the present state in force (`reload`). A new epoch of
 //! the register that a member brings, or `portcullis federation apply`, needs no reload.
 
-mod reload;
-mod standing;
+use std::{sync::Arc, time::Duration};
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
-use portcullis_policy::PolicyError;
 use portcullis_protocol::{frame::Generation, keys::KeyUse, seal::Entropy as _, time::Timestamp};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -23,148 +19,59 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::server::{self, Admin, SocketError},
+    admin::{
+        request::Admin,
+        server::{self, SocketError},
+    },
     clock::{SystemEntropy, system_clock},
-    config::{Config, ConfigError},
+    config::{Config, RenewalSettings},
     core::{Core, Me, Parts},
-    decide::DeciderError,
     desk::{self, Desk},
-    dispatch::{machine::Backoff, supervisor},
-    exchange::{
-        identity::IdentityError,
-        listener::{self, Listener},
-        service, tls,
-        trust::{Trust, TrustError},
-    },
-    files::FileError,
-    gate::{
-        self,
-        keep::{Renewal, RenewalSettings},
-    },
+    dispatch::supervisor,
+    exchange::service,
+    gate_schedule::{self, Renewal},
     gossip, hold,
     home::Home,
+    in_force::{InForce, LoadError, meeting, missing_epochs, read_register},
     key_file::{self, KeyFileError},
     keyring::{Keyring, KeyringError},
-    membership::ChainError,
     metrics::Metrics,
-    observe, reconcile,
+    observe,
+    peering::{
+        listener::{self, Listener},
+        tls,
+        trust::Trust,
+    },
+    reconcile,
+    reload::Reloader,
     secret::{Passphrase, SecretError},
-    setup::CertificateFault,
     store::{
         NewGeneration, SqliteStore, Store, StoreError, Write,
         writer::{Writer, abort_on_disk_failure},
     },
 };
 
-pub use reload::{Followed, Reloader};
-pub use standing::policy_files;
-pub(crate) use standing::{issued_by, revocation_lists};
-
-use standing::{Standing, meeting, missing_epochs, read_register};
-
 /// How long frames under way may take to finish once the node is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Why a node does not start, or does not take a reload. The operator's to mend.
+/// Why a node does not start. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The home does not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The keys do not load.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The register does not load.
-    #[error(transparent)]
-    Register(#[from] ChainError),
-    /// The register and this node do not go together.
-    #[error(transparent)]
-    Decider(#[from] DeciderError),
-    /// The policy does not load.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
     /// The freshness key does not load.
     #[error(transparent)]
     FreshnessKey(#[from] KeyFileError),
     /// The passphrase of the freshness key is not to be had.
     #[error(transparent)]
     Passphrase(#[from] SecretError),
-    /// The certificate does not load.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The peers' certificates cannot be judged.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// A file does not read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A certificate of the development PKI outside of a development federation (RG-09).
-    #[error(
-        "RG-09: this node's certificate is a worthless development one, and the register is of a real federation; have the authority's own CA sign `tls/csr.pem`"
-    )]
-    DevelopmentCertificate,
-    /// The newest register in the home is older than the one in force.
-    #[error(
-        "RG-04: the newest register in the home is epoch {found}, epoch {present} is in force; put the missing epochs back"
-    )]
-    Older {
-        /// The epoch in the home.
-        found: u64,
-        /// The epoch in force.
-        present: u64,
-    },
-    /// The home lacks epochs that this node has seen (RG-10).
-    #[error(
-        "RG-10: the newest register in the home is epoch {found}, this node has seen epoch {seen}; put the missing epochs back into `register/`, or fetch them from a member and apply them"
-    )]
-    RolledBack {
-        /// The epoch in the home.
-        found: u64,
-        /// The newest epoch seen.
-        seen: u64,
-    },
-    /// The home holds another epoch than this node has seen.
-    #[error(
-        "RG-05: epoch {epoch} in the home is another one than this node has seen before; someone signed a fork: call the governance"
-    )]
-    Forked {
-        /// The epoch.
-        epoch: u64,
-    },
-    /// The configuration does not hold.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The configuration changed in what is read at start only.
-    #[error("`{}`: {keys} changed, which needs a restart", path.display())]
-    NeedsRestart {
-        /// The file.
-        path: PathBuf,
-        /// The keys or sections that changed.
-        keys: String,
-    },
-    /// No peer would believe the certificate.
-    #[error("`{}`: {fault}", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        fault: Box<CertificateFault>,
-    },
-    /// The work was cut short.
-    #[error("the work was cut short; try again")]
-    CutShort,
-    /// A folder cannot be read.
-    #[error("`{path}` cannot be read: {source}")]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A revocation list is not PEM.
-    #[error("`{0}` is not a revocation list in PEM; fetch it again from its CA")]
-    RevocationList(PathBuf),
     /// An address cannot be bound.
     #[error("`{address}` cannot be listened on: {source}; is another node running?")]
     Bind {
@@ -208,7 +115,12 @@ impl Node {
         let (core, writer, store) = load(&home, &config)?;
         let renewal = config.freshness.as_ref().map(renewal).transpose()?;
         let core = Arc::new(core);
-        let reloader = Arc::new(Reloader::new(Arc::clone(&core), home, config.clone()));
+        let reloader = Arc::new(Reloader::new(
+            Arc::clone(&core),
+            home,
+            config.clone(),
+            observe::move_level,
+        ));
         let desk = desk::Setup::load(reloader.home().folder())?;
         let desk = Arc::new(Desk::new(Arc::clone(&core), desk));
         let exchange = bind(config.listen).await?;
@@ -280,10 +192,10 @@ impl Node {
         parts.spawn(supervisor::run(Arc::clone(&core), shutdown.clone()));
         parts.spawn(serve_metrics(metrics, Arc::clone(&core), shutdown.clone()));
         parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
-        parts.spawn(gate::keep::run(Arc::clone(&core), shutdown.clone()));
+        parts.spawn(gate_schedule::run(Arc::clone(&core), shutdown.clone()));
         parts.spawn(hold::keep(Arc::clone(&core), shutdown.clone()));
         if let Some(renewal) = renewal {
-            parts.spawn(gate::keep::renew(
+            parts.spawn(gate_schedule::renew(
                 Arc::clone(&core),
                 renewal,
                 shutdown.clone(),
@@ -357,20 +269,16 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> 
 
 fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>), StartError> {
     let keyring = Keyring::load(home, &config.key)?;
-    let standing = Standing::load(home, config, &keyring)?;
+    let in_force = InForce::load(home, config, &keyring)?;
     let files = Arc::new(SqliteStore::open(&home.data(), &keyring.store)?);
     let store: Arc<dyn Store> = files.clone();
     begin_anew(&files, system_clock()())?;
-    let missing = missing_epochs(&standing.epochs, &store.registers()?)?;
+    let missing = missing_epochs(&in_force.epochs, &store.registers()?)?;
     let known = store.registers()?.last().and_then(read_register);
     let mut writes: Vec<Write> = missing.into_iter().map(Write::Register).collect();
-    writes.extend(meeting(known.as_ref(), standing.decider.register()));
+    writes.extend(meeting(known.as_ref(), in_force.decider.register()));
     store.commit(writes)?;
     let (stopper, writer) = Writer::start(Arc::clone(&store), abort_on_disk_failure())?;
-    let backoff = Backoff {
-        first_ms: millis(config.retry.first),
-        most_ms: millis(config.retry.longest),
-    };
     let core = Core::new(Parts {
         me: Me {
             federation: config.federation.clone(),
@@ -380,11 +288,11 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>)
         store,
         writer,
         keyring: Arc::new(keyring),
-        decider: Arc::new(standing.decider),
-        identity: Arc::new(standing.identity),
-        trust: Trust::new(standing.trust),
+        decider: Arc::new(in_force.decider),
+        identity: Arc::new(in_force.identity),
+        trust: Trust::new(in_force.trust),
         clock: system_clock(),
-        backoff,
+        retry: config.retry,
         exercises: config.exercises,
         connector: config.connector.clone(),
         metrics: Metrics::default(),
@@ -418,10 +326,6 @@ fn renewal(settings: &RenewalSettings) -> Result<Renewal, StartError> {
         key: key_file::open(&settings.key, KeyUse::Freshness, &passphrase)?,
         every: settings.every,
     })
-}
-
-fn millis(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Why `portcullis run` ended other than by being told to.

@@ -11,12 +11,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::store::niceness::give_way;
 use portcullis_protocol::frame::Lane;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
-
-/// How much later than others the threads of bulk are scheduled (nice(2)).
-const NICENESS: i32 = 10;
 
 /// Runs work of either lane.
 #[derive(Debug)]
@@ -60,14 +58,6 @@ impl Work {
     }
 }
 
-/// The calling thread is scheduled after others from now on; only a privileged process could undo
-/// it.
-pub(crate) fn give_way() {
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "a thread cannot give way to what is urgent");
-    }
-}
-
 /// Work that was begun.
 #[derive(Debug)]
 pub struct Running<T>(oneshot::Receiver<T>);
@@ -90,6 +80,7 @@ impl<T> Future for Running<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::niceness::NICENESS;
 
     #[tokio::test]
     async fn work_of_both_lanes_is_done_and_a_panic_is_told() {

@@ -26,7 +26,8 @@ use portcullis_node::{
     home::Home,
     keyring::Keyring,
     membership,
-    runtime::{Node, Reloader},
+    reload::Reloader,
+    runtime::Node,
     secret::KeySource,
     setup::{NewNode, init},
 };

@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn another_body_node_federation_or_time_does_not_count() {
         let good = request(Action::Publish);
-        assert_eq!(verify(&good, b"Body"), Err(ActError::OtherBody));
+        assert_eq!(verify(&good, b"JsonBody"), Err(ActError::OtherBody));
         let node = Request {
             node: "antwerp-1",
             ..good.clone()

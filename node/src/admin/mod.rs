@@ -14,6 +14,7 @@ pub mod act;
 pub mod api;
 pub mod client;
 pub mod problem;
+pub mod request;
 pub mod server;
 
 mod routes;

@@ -3,23 +3,21 @@
 //! The socket's mode says who may try; who acts is said by a signature. The uid of the other
 //! side, which the kernel vouches for (`SO_PEERCRED`), is logged beside both.
 
+use crate::admin::request::Admin;
+use crate::admin::request::Caller;
+use crate::config::SocketAccess;
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    str::FromStr,
-    sync::Arc,
 };
 
 use axum::{
-    Json, Router,
-    extract::{DefaultBodyLimit, FromRequest, Request, connect_info::Connected},
+    Router,
+    extract::DefaultBodyLimit,
     routing::{get, post},
-    serve::IncomingStream,
 };
-use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     problem::{Problem, ProblemKind},
@@ -28,42 +26,9 @@ use super::{
         register, scores, status, trust, watch,
     },
 };
-use crate::{core::Core, desk::Desk, runtime::Reloader, store::SqliteStore};
 
 /// The most bytes of a request's body: a year of declarations packs into a tenth of it.
 const MOST_BODY: usize = 256 << 20;
-
-/// Who may open the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SocketAccess {
-    /// The node's own user.
-    Owner,
-    /// The node's user and its group.
-    Group,
-}
-
-impl FromStr for SocketAccess {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "owner" => Ok(Self::Owner),
-            "group" => Ok(Self::Group),
-            other => Err(format!(
-                "`{other}` is no access to a socket; write `owner` or `group`"
-            )),
-        }
-    }
-}
-
-impl SocketAccess {
-    const fn mode(self) -> u32 {
-        match self {
-            Self::Owner => 0o600,
-            Self::Group => 0o660,
-        }
-    }
-}
 
 /// Why there is no admin socket. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -105,50 +70,6 @@ pub async fn bind(path: &Path, access: SocketAccess) -> Result<UnixListener, Soc
         .and_then(|()| fs::rename(&fresh, path))
         .map_err(unmade)?;
     Ok(listener)
-}
-
-/// What the routes work with.
-#[derive(Clone)]
-pub struct Admin {
-    /// The heart of the node.
-    pub core: Arc<Core>,
-    /// The scoring desk.
-    pub desk: Arc<Desk>,
-    /// Holds both files of the store for a backup.
-    pub store: Arc<SqliteStore>,
-    /// Takes up a changed register or policy.
-    pub reloader: Arc<Reloader>,
-    /// Ends streams when the node stops.
-    pub shutdown: CancellationToken,
-}
-
-/// The other side of the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
-    /// Its uid, as the kernel says; `None` if the kernel did not.
-    pub uid: Option<u32>,
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self {
-            uid: stream.io().peer_cred().ok().map(|peer| peer.uid()),
-        }
-    }
-}
-
-/// A request's body as JSON; what is no such JSON is a problem like any other.
-pub(super) struct Body<T>(pub(super) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(Problem::new(ProblemKind::Invalid, rejection.body_text())),
-        }
-    }
 }
 
 /// Serves until `shutdown`.

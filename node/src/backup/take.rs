@@ -202,7 +202,7 @@ fn copy_files(
         home.config(),
         home.certificate(),
         home.certificate_request(),
-        home.folder().join(crate::desk::SCHEMA_FILE),
+        home.schema(),
     ];
     for folder in [home.revocation_lists(), home.register(), home.policy()] {
         open.extend(files::list_all(&folder)?);

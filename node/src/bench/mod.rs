@@ -28,10 +28,10 @@ pub mod upkeep;
 pub mod worker;
 
 mod child;
-mod error;
+pub mod error;
 mod feed;
 mod folder;
-mod limits;
+pub mod limits;
 mod pipe;
 mod run;
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use portcullis_protocol::{
-    frame::{MAX_FRAME_BYTES, MAX_ITEMS},
+    frame::{MAX_FRAME_BYTES, MAX_ITEMS, WINDOW},
     identifiers::NodeId,
     wire,
 };
@@ -28,8 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::drafts::Random;
 use crate::{
     core::Core,
-    dispatch::machine::WINDOW,
-    exchange::{
+    peering::{
         connector::{self, ConnectError},
         counters::ExchangeCounters,
         listener::{self, Listener, ListenerLimits},

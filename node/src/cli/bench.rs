@@ -1,5 +1,8 @@
 //! `portcullis bench`: what an exchange costs on this machine.
 
+use crate::cli::measuring::in_runtime;
+use crate::cli::measuring::options_in;
+use crate::cli::measuring::write;
 use std::{io, path::PathBuf};
 
 use portcullis_protocol::identifiers::NodeId;
@@ -14,13 +17,11 @@ use super::{
 };
 use crate::{
     bench::{
-        self, BenchError, Memory, Options,
+        self, Options,
         order::Role,
         report::{Percentiles, Report},
         worker::{self, Beginning},
     },
-    demo::show::Show,
-    files::{self, Access},
     home::Home,
     setup,
 };
@@ -141,82 +142,6 @@ impl BenchExchange {
             ..options_in(self.dir, self.allow_memory)
         }
     }
-}
-
-/// Options that say where homes are made, and nothing of how much is measured.
-pub(super) fn options_in(dir: Option<PathBuf>, allow_memory: bool) -> Options {
-    let target = PathBuf::from("target");
-    let default = || {
-        if target.is_dir() {
-            target
-        } else {
-            std::env::temp_dir()
-        }
-    };
-    let folder = dir.unwrap_or_else(default);
-    Options {
-        records: 0,
-        alerts: 0,
-        catch_up: 0,
-        seed: 0,
-        // The workers' homes name their files from the root on.
-        folder: std::path::absolute(&folder).unwrap_or(folder),
-        memory: if allow_memory {
-            Memory::Accepted
-        } else {
-            Memory::Refused
-        },
-    }
-}
-
-/// Runs a bench to its end.
-pub(super) fn in_runtime<T, F: Future<Output = Result<T, BenchError>>>(
-    bench: impl FnOnce(Show) -> F,
-) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            CliError::failed("the operating system gives no runtime").because(&error)
-        })?;
-    runtime
-        .block_on(bench(Show::begin()))
-        .map_err(|error| complaint(&error))
-}
-
-/// A folder that does not do is invalid input; all else is a failure.
-fn complaint(error: &BenchError) -> CliError {
-    let exit = match error {
-        BenchError::InMemory { .. } => Exit::Invalid,
-        BenchError::SetUp(_)
-        | BenchError::Name(_)
-        | BenchError::File(_)
-        | BenchError::Signature(_)
-        | BenchError::Disk { .. }
-        | BenchError::Signals(_)
-        | BenchError::Process { .. }
-        | BenchError::Worker { .. }
-        | BenchError::Ended { .. }
-        | BenchError::Unexpected { .. }
-        | BenchError::Json(_)
-        | BenchError::Backup(_)
-        | BenchError::Start(_)
-        | BenchError::Config(_)
-        | BenchError::Store(_)
-        | BenchError::Compare(_)
-        | BenchError::CutShort
-        | BenchError::Interrupted => Exit::Failed,
-    };
-    CliError::from_error(exit, error)
-}
-
-/// Writes a report to a file.
-pub(super) fn write(path: &std::path::Path, report: &impl Serialize) -> Result<(), CliError> {
-    let json = serde_json::to_vec_pretty(report)
-        .map_err(|error| CliError::failed("the report cannot be written").because(&error))?;
-    files::replace(path, &json, Access::Everyone)
-        .map_err(|error| CliError::from_error(Exit::Failed, &error))
 }
 
 /// What is printed at the end.

@@ -6,13 +6,15 @@ use serde::Serialize;
 
 use super::{
     Session,
-    bench::{in_runtime, options_in, write},
     error::CliError,
     output::{Page, View},
 };
-use crate::bench::{
-    Options,
-    upkeep::{self, DIFFERENCES, Report},
+use crate::{
+    bench::{
+        Options,
+        upkeep::{self, DIFFERENCES, Report},
+    },
+    cli::measuring::{in_runtime, options_in, write},
 };
 
 /// Measure backups, sending older records and comparing a channel, on a store with many records

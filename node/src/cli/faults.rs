@@ -12,8 +12,9 @@ use crate::{
     key_file::KeyFileError,
     keyring::KeyringError,
     membership::{AdmitError, AmendError, ChainError, FoundError, RequestError, SignError},
+    own_certificate::{CertificateFault, PemError},
     secret::SecretError,
-    setup::{CertificateFault, PemError, SetupError},
+    setup::SetupError,
 };
 
 /// An error as it is told, with what to do apart from what happened.

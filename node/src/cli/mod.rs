@@ -37,6 +37,7 @@ mod keys;
 mod list;
 mod live;
 mod man;
+mod measuring;
 mod peer;
 mod peer_list;
 mod person;

@@ -16,7 +16,8 @@ use crate::{
     home::Home,
     keyring::Keyring,
     membership::{ChainError, load_chain},
-    setup::{Own, install_certificate, load_config, unix},
+    own_certificate::{Own, install_certificate, unix},
+    setup::load_config,
 };
 
 /// Install the node's certificate

@@ -31,10 +31,8 @@ use self::{
     raw::{RawConfig, RawDispatch, RawExchange, RawFreshness, RawKey, RawLog},
 };
 use crate::{
-    admin::server::SocketAccess,
-    exchange::{connector::ConnectorLimits, listener::ListenerLimits},
     files::{self, FileError},
-    gate::keep::RenewalSettings,
+    peering::{connector::ConnectorLimits, listener::ListenerLimits},
     secret::KeySource,
 };
 
@@ -82,6 +80,40 @@ pub enum Exercises {
     Admitted,
 }
 
+/// Who may open the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketAccess {
+    /// The node's own user.
+    Owner,
+    /// The node's user and its group.
+    Group,
+}
+
+impl FromStr for SocketAccess {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "owner" => Ok(Self::Owner),
+            "group" => Ok(Self::Group),
+            other => Err(format!(
+                "`{other}` is no access to a socket; write `owner` or `group`"
+            )),
+        }
+    }
+}
+
+impl SocketAccess {
+    /// The mode of the socket's file.
+    #[must_use]
+    pub const fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o660,
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -114,6 +146,17 @@ pub struct LogSettings {
     pub level: tracing::Level,
 }
 
+/// How a node renews the freshness statement by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewalSettings {
+    /// The file of the freshness key.
+    pub key: PathBuf,
+    /// The file with its passphrase.
+    pub passphrase_file: PathBuf,
+    /// How often.
+    pub every: Duration,
+}
+
 /// The pauses between attempts: the first, doubled at each failure up to the longest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBounds {
@@ -121,6 +164,33 @@ pub struct RetryBounds {
     pub first: Duration,
     /// Never longer than this.
     pub longest: Duration,
+}
+
+impl RetryBounds {
+    /// The pause after the first failure, in milliseconds.
+    #[must_use]
+    pub fn first_ms(self) -> i64 {
+        millis(self.first)
+    }
+
+    /// The longest pause, in milliseconds.
+    #[must_use]
+    pub fn longest_ms(self) -> i64 {
+        millis(self.longest)
+    }
+
+    /// The pause after so many failures in a row, in milliseconds.
+    #[must_use]
+    pub fn after_ms(self, failures: u32) -> i64 {
+        let doubled = 1_i64.checked_shl(failures.saturating_sub(1).min(32));
+        self.first_ms()
+            .saturating_mul(doubled.unwrap_or(i64::MAX))
+            .min(self.longest_ms())
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Why a configuration is not used. The operator's fault.

@@ -29,6 +29,7 @@ pub(crate) mod fixtures;
 mod holdings;
 mod scoring;
 
+use crate::home::Home;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -65,9 +66,6 @@ use crate::{
     files::{self, FileError},
     store::{ConsignmentRow, Stage, StoreError, Write, writer::Priority},
 };
-
-/// The file of a home that says what a consignment is.
-pub(crate) const SCHEMA_FILE: &str = "schema.toml";
 
 /// The schema of a node that has no file of its own.
 pub const SHIPPED_SCHEMA: &str = include_str!("../../../data/customs-kr/schema.toml");
@@ -143,10 +141,10 @@ impl Setup {
     ///
     /// [`SetupError`].
     pub fn load(home: &Path) -> Result<Self, SetupError> {
-        let path = home.join(SCHEMA_FILE);
+        let path = home.join(Home::SCHEMA);
         let (text, path) = match files::read_text(&path) {
             Ok(text) => (text, path.display().to_string()),
-            Err(FileError::Missing { .. }) => (SHIPPED_SCHEMA.to_owned(), SCHEMA_FILE.to_owned()),
+            Err(FileError::Missing { .. }) => (SHIPPED_SCHEMA.to_owned(), Home::SCHEMA.to_owned()),
             Err(error) => return Err(error.into()),
         };
         Self::of_schema(&text, path)
@@ -158,7 +156,7 @@ impl Setup {
     ///
     /// [`SetupError::Schema`] if this version ships none that it can read.
     pub fn shipped() -> Result<Self, SetupError> {
-        Self::of_schema(SHIPPED_SCHEMA, SCHEMA_FILE.to_owned())
+        Self::of_schema(SHIPPED_SCHEMA, Home::SCHEMA.to_owned())
     }
 
     fn of_schema(text: &str, path: String) -> Result<Self, SetupError> {

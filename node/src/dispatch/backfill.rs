@@ -13,11 +13,11 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use super::{
-    load::LoadError,
-    plan::{Draft, Footing, Planner},
+use super::plan::{Draft, Footing, Planner};
+use crate::{
+    dispatch::error::PlanError,
+    store::{BackfillMove, DisclosureRow, LogEntry, Relay, Store, StoreError},
 };
-use crate::store::{BackfillMove, DisclosureRow, LogEntry, Relay, Store, StoreError};
 
 /// Entries of a page.
 const PAGE: usize = 256;
@@ -135,13 +135,13 @@ pub struct Sends {
 ///
 /// # Errors
 ///
-/// [`LoadError`] if the store does not answer.
+/// [`PlanError`] if the store does not answer.
 pub fn preview(
     planner: Planner<'_>,
     store: &dyn Store,
     relay: Relay,
     (since, until): (Timestamp, Timestamp),
-) -> Result<Preview, LoadError> {
+) -> Result<Preview, PlanError> {
     let mut preview = Preview::default();
     for lane in Lane::ALL {
         let span = store.span(*lane, since, until)?;

@@ -7,6 +7,7 @@
 //! Each lane has a connection of its own, so that neither a flood nor a slow peer in one lane
 //! delays the other, and no peer delays another.
 
+use crate::dispatch::error::PlanError;
 use std::{sync::Arc, time::Duration};
 
 use portcullis_protocol::{
@@ -21,15 +22,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     link::{Link, LinkError},
-    load::{self, LoadError, Loaded},
+    load::{self, Loaded},
     machine::{Effect, Event, Machine, Stage},
     plan::{Footing, Outgoing, Planner, relays},
 };
 use crate::{
     clock::SystemEntropy,
-    core::Core,
+    core::{Core, calls::Call},
     decide::Decider,
-    reconcile::Call,
     store::{NewGeneration, Settle, StoreError, Write},
 };
 
@@ -41,9 +41,9 @@ const SMALL_FRAME: usize = 256;
 
 /// Why nothing could be planned.
 #[derive(Debug, thiserror::Error)]
-enum PlanError {
+enum NotPlanned {
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Failed(#[from] PlanError),
     #[error("the register lists the peer no more")]
     Unknown,
     #[error("planning was cut short")]
@@ -52,7 +52,7 @@ enum PlanError {
 
 /// What came of something that ran beside the driver.
 enum Outcome {
-    Planned(Result<Loaded, PlanError>),
+    Planned(Result<Loaded, NotPlanned>),
     Intended(Result<(), StoreError>),
     Settled(Result<(), StoreError>, Vec<Answer>),
     Started(Result<(), StoreError>),
@@ -61,7 +61,7 @@ enum Outcome {
 /// Delivers one lane to one peer until `shutdown`.
 pub async fn run(core: Arc<Core>, peer: NodeId, lane: Lane, shutdown: CancellationToken) {
     let driver = Driver {
-        machine: Machine::new(peer.clone(), lane, core.backoff()),
+        machine: Machine::new(peer.clone(), lane, core.retry()),
         log: core.logged(lane),
         calls: core.dispatch_calls(),
         core,
@@ -137,7 +137,7 @@ impl Driver {
             plan(&core, &decider, &peer, lane, footing)
         });
         self.work.spawn(async move {
-            Outcome::Planned(planning.await.unwrap_or(Err(PlanError::CutShort)))
+            Outcome::Planned(planning.await.unwrap_or(Err(NotPlanned::CutShort)))
         });
     }
 
@@ -313,15 +313,15 @@ fn plan(
     peer: &NodeId,
     lane: Lane,
     footing: Option<Footing>,
-) -> Result<Loaded, PlanError> {
+) -> Result<Loaded, NotPlanned> {
     let me = core.me();
     let register = decider.register();
-    let (authority, _) = register.node(peer).ok_or(PlanError::Unknown)?;
+    let (authority, _) = register.node(peer).ok_or(NotPlanned::Unknown)?;
     let own_kind = register
         .authorities
         .get(&me.authority)
         .map(|authority| authority.kind)
-        .ok_or(PlanError::Unknown)?;
+        .ok_or(NotPlanned::Unknown)?;
     let key = core.hop_key();
     let planner = Planner {
         decider,

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use portcullis_protocol::{
-    frame::{Awaited, MAX_FRAME_BYTES, MAX_WINDOW, Receipt, SentFrame},
+    frame::{Awaited, MAX_FRAME_BYTES, MAX_RECEIPT_BYTES, MAX_WINDOW, Receipt, SentFrame},
     identifiers::NodeId,
     time::Timestamp,
     verify::Refusal,
@@ -18,10 +18,9 @@ use crate::{
         Core,
         connected::{Connected, Way},
     },
-    exchange::{
+    peering::{
         connector::{self, ConnectError},
         rpc::exchange_client::ExchangeClient,
-        service,
     },
     work::Running,
 };
@@ -106,7 +105,7 @@ impl Link {
         let (frames, stream) = mpsc::channel(MAX_WINDOW);
         let receipts = ExchangeClient::new(channel)
             .max_encoding_message_size(MAX_FRAME_BYTES + (64 << 10))
-            .max_decoding_message_size(service::MAX_RECEIPT_BYTES)
+            .max_decoding_message_size(MAX_RECEIPT_BYTES)
             .deliver(ReceiverStream::new(stream))
             .await?
             .into_inner();

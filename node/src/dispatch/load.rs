@@ -4,13 +4,14 @@
 //! A page is small at first, for nobody knows how large the records are, and grows while they turn
 //! out to be small. What is due to be tried again is looked at only when nothing is on its way.
 
-use portcullis_protocol::frame::{FrameError, Lane};
+use crate::dispatch::error::PlanError;
+use portcullis_protocol::frame::Lane;
 
 use super::{
     backfill,
     plan::{Draft, Footing, Plan, Planner},
 };
-use crate::store::{Relay, Store, StoreError};
+use crate::store::{Relay, Store};
 
 /// Records of the first page.
 const FIRST_PAGE: usize = 32;
@@ -18,17 +19,6 @@ const FIRST_PAGE: usize = 32;
 const LARGEST_PAGE: usize = 256;
 /// Records tried again that one frame takes; the rest is for what is new.
 const MAX_RETRIED: u32 = 64;
-
-/// Why nothing could be planned.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The store does not answer: our own or the operator's fault.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The frame cannot be signed: our own or the operator's fault.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-}
 
 /// What came of planning.
 #[derive(Debug)]
@@ -43,13 +33,13 @@ pub enum Loaded {
 ///
 /// # Errors
 ///
-/// [`LoadError`].
+/// [`PlanError`].
 pub fn plan(
     planner: Planner<'_>,
     store: &dyn Store,
     relay: Relay,
     footing: Option<Footing>,
-) -> Result<Loaded, LoadError> {
+) -> Result<Loaded, PlanError> {
     let (peer, lane, now) = (planner.peer, planner.lane, planner.now);
     let mut draft = match footing {
         Some(footing) if store.generation()? != footing.generation => return Ok(Loaded::Outdated),

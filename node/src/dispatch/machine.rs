@@ -29,6 +29,7 @@
 mod event;
 mod settling;
 
+use portcullis_protocol::frame::WINDOW;
 use std::collections::VecDeque;
 
 use portcullis_protocol::{
@@ -40,13 +41,14 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-pub use event::{Backoff, Effect, Event, Stage};
+pub use event::{Effect, Event, Stage};
 
 use super::plan::{Footing, Outgoing, Plan};
-use crate::store::{BackfillMove, Intend};
+use crate::{
+    config::RetryBounds,
+    store::{BackfillMove, Intend},
+};
 
-/// The most frames on their way without a receipt.
-pub const WINDOW: usize = 4;
 /// The most frames on their way or receipted and not settled yet.
 const MOST_UNSETTLED: usize = portcullis_protocol::frame::MAX_WINDOW;
 /// What a connection begins with.
@@ -130,7 +132,7 @@ struct Pause {
 pub struct Machine {
     peer: NodeId,
     lane: Lane,
-    backoff: Backoff,
+    retry: RetryBounds,
     step: Step,
     /// The outcome of the step under way is of no use any more.
     discard: bool,
@@ -162,11 +164,11 @@ pub struct Machine {
 impl Machine {
     /// A machine at rest; it goes on from the durable position once it is woken.
     #[must_use]
-    pub const fn new(peer: NodeId, lane: Lane, backoff: Backoff) -> Self {
+    pub const fn new(peer: NodeId, lane: Lane, retry: RetryBounds) -> Self {
         Self {
             peer,
             lane,
-            backoff,
+            retry,
             step: Step::Rest,
             discard: false,
             woken: false,
@@ -236,7 +238,7 @@ impl Machine {
     /// Whether a pause lasts on. One that ends later than it or any back-off reaches was begun
     /// under a clock that has been put right since.
     fn lasts(&self, pause: Pause, now: Timestamp) -> bool {
-        let longest = pause.wait_ms.max(self.backoff.most_ms);
+        let longest = pause.wait_ms.max(self.retry.longest_ms());
         now < pause.until && pause.until <= now.plus_millis(longest)
     }
 
@@ -288,7 +290,7 @@ impl Machine {
     /// The peer grants nothing: the next connection asks again, later.
     fn hold_back(&mut self, now: Timestamp) -> Vec<Effect> {
         self.refusals = self.refusals.saturating_add(1);
-        let wait = self.backoff.after(self.refusals);
+        let wait = self.retry.after_ms(self.refusals);
         self.stop(wait, now)
     }
 
@@ -303,7 +305,7 @@ impl Machine {
         let footing = plan.footing;
         if from == Start::Durable {
             // Whatever is said to be due already and did not come up waits a while.
-            let soonest = now.plus_millis(self.backoff.first_ms);
+            let soonest = now.plus_millis(self.retry.first_ms());
             self.due = plan.next_due.map(|due| due.max(soonest));
             self.settled = Some(Settled {
                 generation: footing.generation,
@@ -463,7 +465,7 @@ impl Machine {
             Stage::Link => {}
         }
         self.failures = self.failures.saturating_add(1);
-        self.stop(self.backoff.after(self.failures), now)
+        self.stop(self.retry.after_ms(self.failures), now)
     }
 
     fn drop_flights(&mut self) -> Vec<Effect> {

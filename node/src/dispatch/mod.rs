@@ -21,6 +21,7 @@
 
 pub mod backfill;
 pub mod driver;
+pub mod error;
 mod link;
 pub mod load;
 pub mod machine;

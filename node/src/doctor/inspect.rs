@@ -23,15 +23,21 @@ use super::{
 };
 use crate::{
     config::Config,
-    exchange::certificate::{self, Marking, list_term},
     files,
     home::Home,
+    in_force::{issued_by, policy_files, revocation_lists},
     keyring::{Keyring, KeyringError},
     membership::{ChainError, load_chain},
-    outlook::{Dependency, Subject, Term, ending_keys, freshness_ends, in_order},
-    runtime::{issued_by, policy_files, revocation_lists},
+    outlook::{Dependency, Subject, ending_keys, freshness_ends, in_order},
+    own_certificate::{
+        CertificateFault, Own, PemError, check_certificate, read_certificates, unix,
+    },
+    peering::{
+        certificate::{self, Marking, list_term},
+        term::Term,
+    },
     secret::SecretError,
-    setup::{self, CertificateFault, Own, PemError, check_certificate, read_certificates, unix},
+    setup,
 };
 
 /// Reads what is known of the node in `home`.
@@ -205,7 +211,7 @@ fn certificate(
                 term: certificate.term(),
             }
         }
-        Err(CertificateFault::Refused(crate::exchange::trust::Refusal::Development { .. })) => {
+        Err(CertificateFault::Refused(crate::peering::trust::Refusal::Development { .. })) => {
             CertificateFact::Development
         }
         Err(error) => CertificateFact::Unfit(error.to_string()),

@@ -16,7 +16,8 @@ use portcullis_protocol::{freshness::Stage, identifiers::AuthorityId, time::Time
 pub use inspect::inspect;
 
 use crate::{
-    outlook::{Dependency, Subject, Term, Urgency},
+    outlook::{Dependency, Subject, Urgency},
+    peering::term::Term,
     secret::KeyPlace,
 };
 
@@ -324,7 +325,7 @@ fn certificate(fact: &CertificateFact, now: Timestamp) -> Finding {
 }
 
 const fn ends_soon(term: Term, now: Timestamp) -> bool {
-    term.until.millis_since(now) <= term.warned_before()
+    term.until.millis_since(now) <= crate::outlook::warned_before(term)
 }
 
 fn list(fact: &RevocationFact, now: Timestamp) -> Finding {

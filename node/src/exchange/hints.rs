@@ -1,7 +1,7 @@
 //! Hints of peers that answers are ready: each is heard, and no peer is heard too often.
 //!
 //! A hint has this node send again what the peer held. Who gives many is made to wait, and keeps
-//! its own places for questions busy meanwhile ([`super::tally`]).
+//! its own places for questions busy meanwhile ([`crate::peering::tally`]).
 
 use std::{
     collections::BTreeMap,

@@ -1,30 +1,10 @@
-//! Exchange between nodes: who a peer is, and the connections over which it is heard and spoken to.
+//! What peers bring: streams of frames, each verified, decided on and answered; and their questions.
 //!
-//! A peer is who its certificate *and* the register say ([`trust`]). Connections are TLS 1.3 with certificates on both
-//! sides ([`tls`]), are accepted and made here and not by tonic ([`listener`], [`connector`]), end after an hour at most,
-//! and end at once when a reload of the register or of a revocation list no longer vouches for the peer ([`ending`]).
-//!
-//! Refuses: any other version of TLS, session resumption and early data, a peer without a certificate, and a decision
-//! about who a peer is from anything but its one URI name and the trust anchor bound to that name.
+//! Who a peer is was settled by [`crate::peering`] before anything arrives here. What a peer may bring is bounded
+//! (`allowance`, `conduct`), so that none is served at the cost of another.
 
 mod allowance;
-pub mod certificate;
-pub mod codec;
 mod conduct;
-pub mod connector;
-pub mod counters;
-pub mod ending;
 mod hints;
-pub mod identity;
-pub mod listener;
 mod reception;
-pub mod rpc;
 pub mod service;
-pub mod stream;
-mod tally;
-pub mod tls;
-pub mod trust;
-pub mod verifier;
-
-#[cfg(test)]
-mod tests;

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use portcullis_protocol::{
     frame::{
         Answer, Answering, FrameError, Hop, Lane, MAX_ITEMS, Outcome, ReceivedFrame, RefusedFrame,
-        claimed_lane,
+        WINDOW, claimed_lane,
     },
     identifiers::NodeId,
     keys::SigningKey,
@@ -38,7 +38,6 @@ use super::{
 use crate::{
     core::{Admitted, Core, connected::Way},
     decide::Decider,
-    dispatch::machine::WINDOW,
     intake::Judge,
     quarantine,
     store::{

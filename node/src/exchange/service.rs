@@ -16,18 +16,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{
-    conduct::Conduct,
-    hints::Hints,
-    reception::Reception,
-    rpc::exchange_server::{Exchange, ExchangeServer},
-    stream::Peer,
-    tally::Tally,
-};
+use super::{conduct::Conduct, hints::Hints, reception::Reception};
 use crate::{
     core::Core,
     gossip::standing::{self, AnswerError},
-    reconcile::standing::{self as channels, Answers},
+    peering::{
+        rpc::exchange_server::{Exchange, ExchangeServer},
+        stream::Peer,
+        tally::Tally,
+    },
+    reconcile::{standing as channels, standing::Answers},
 };
 
 /// What protobuf adds to a frame of the largest size: keys and lengths of its parts.
@@ -35,9 +33,6 @@ const ENCODING_SLACK: usize = 64 << 10;
 
 /// Receipts that may wait to be sent on one stream.
 const RECEIPTS_WAITING: usize = 2;
-
-/// The most bytes of an encoded receipt: 1,024 answers of about 70 bytes, and its statement.
-pub(crate) const MAX_RECEIPT_BYTES: usize = 256 << 10;
 
 /// Delivery streams of one peer: one a lane, and as many that it gave up and we have not noticed.
 const STREAMS_PER_PEER: usize = 2 * Lane::ALL.len();

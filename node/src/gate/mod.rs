@@ -9,11 +9,12 @@
 //!
 //! A gate only ever closes. What waits behind a closed one is neither denied nor lost: cursors
 //! stay where they are, and refusals are temporary. [`Gates`] is pure; [`state`] keeps what it is
-//! computed from, durably, and [`keep`] computes it anew when time or the register moves on.
+//! computed from, durably, and [`crate::gate_schedule`] computes it anew when time or the register moves on.
 
-pub mod keep;
+pub(crate) mod keeper;
 pub mod state;
 
+use crate::peering::cut::Cut;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{
@@ -21,38 +22,8 @@ use portcullis_protocol::{
     freshness::Stage,
     identifiers::{AuthorityId, NodeId},
     register::Register,
-    rules::Rule,
     time::Timestamp,
 };
-
-/// Why there is no connection with a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cut {
-    /// An administrator of this node blocked it.
-    Blocked,
-    /// The governance suspended its authority until then.
-    Suspended(Timestamp),
-}
-
-impl Cut {
-    /// The rule under which it is refused.
-    #[must_use]
-    pub const fn rule(&self) -> Rule {
-        match self {
-            Self::Blocked => Rule::PeerBlocked,
-            Self::Suspended(_) => Rule::Suspended,
-        }
-    }
-}
-
-impl std::fmt::Display for Cut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Blocked => f.write_str("blocked here"),
-            Self::Suspended(until) => write!(f, "suspended until {until}"),
-        }
-    }
-}
 
 /// Why nothing is released to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub mod machine;
 mod question;
 pub mod standing;
 
+use crate::core::calls::Rumour;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use portcullis_protocol::identifiers::NodeId;
@@ -20,24 +21,10 @@ use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::machine::{Event, Machine};
-use crate::{core::Core, runtime::Reloader};
-
-/// Rumours that may wait; one that is missed is made good by the rotation.
-pub const RUMOURS_WAITING: usize = 1024;
+use crate::{core::Core, reload::Reloader};
 
 /// Questions under way at which no peer is told any more that answers are ready.
 const MOST_QUESTIONS: usize = 64;
-
-/// What a peer let show.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rumour {
-    /// It seems to know more.
-    Ahead(NodeId),
-    /// It has what this node has.
-    Level(NodeId),
-    /// It waits for answers that this node has decided on.
-    Waiting(NodeId),
-}
 
 /// Asks and tells until `shutdown`.
 pub async fn run(core: Arc<Core>, reloader: Arc<Reloader>, shutdown: CancellationToken) {

@@ -15,13 +15,13 @@ use super::{
     standing::fork,
 };
 use crate::{
-    core::Core,
-    exchange::{
+    core::{Core, OfferError},
+    in_force::LoadError,
+    peering::{
         connector::{self, ConnectError},
         rpc::exchange_client::ExchangeClient,
     },
-    gate::keep::OfferError,
-    runtime::{Reloader, StartError},
+    reload::Reloader,
     store,
 };
 
@@ -48,7 +48,7 @@ enum QuestionError {
     #[error("the answer does not count: {0}")]
     Answer(#[from] Refusal),
     #[error("what was learnt cannot be put in force: {0}")]
-    Force(#[from] StartError),
+    Force(#[from] LoadError),
 }
 
 /// Asks a peer, and gives what happened.

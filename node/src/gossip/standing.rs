@@ -8,9 +8,8 @@ use portcullis_protocol::{
     wire,
 };
 
-use super::Rumour;
 use crate::{
-    core::Core,
+    core::{Core, calls::Rumour},
     store::{Event, StoreError},
 };
 

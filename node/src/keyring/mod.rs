@@ -7,13 +7,13 @@
 //! (Ed25519) and the agreement key (X25519), and the 32-byte key of the store; the TLS key (ECDSA
 //! P-256) as PKCS #8, to the end. Keys that replace them later lie beside that file (`rotated`).
 
+mod kinds;
 mod rotated;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use aws_lc_rs::agreement;
 use portcullis_protocol::{
-    keys::{KeyError, KeyId, KeyUse, PublicKey, SigningKey},
+    keys::{KeyId, KeyUse, PublicKey, SigningKey},
     register::Node,
     time::Timestamp,
 };
@@ -21,104 +21,20 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-use self::rotated::Rotated;
+pub use self::kinds::{KeyringError, Rotatable};
+use self::{
+    kinds::{SEED, VERSION, agreement_public, tls_pair},
+    rotated::Rotated,
+};
 use crate::{
-    exchange::identity::OwnIdentity,
     files::{self, Access, FileError},
     home::Home,
-    secret::{self, KeySource, Passphrase, SecretError},
+    peering::identity::OwnIdentity,
+    secret::{self, KeySource, Passphrase},
     store::StoreKey,
 };
 
 const HOLDS: &str = "node keys";
-const VERSION: u8 = 1;
-const SEED: usize = 32;
-
-/// Why the node's keys cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringError {
-    /// The file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// There are no keys here.
-    #[error("there are no keys in `{0}`; run `portcullis init` first")]
-    NoKeys(String),
-    /// There are keys here.
-    #[error(
-        "there are keys in `{0}` already; they are never overwritten: whoever makes a new node does so in another home"
-    )]
-    Exists(String),
-    /// The passphrase, or the sealed file.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The opened file is not what this version writes.
-    #[error("the node's keys have a format that this version does not know; update portcullis")]
-    Format,
-    /// A key cannot be used.
-    #[error("a key of the node cannot be used: {0}")]
-    Key(#[from] KeyError),
-    /// The system's random numbers or the cryptography failed.
-    #[error("the operating system gave no keys; nothing was written")]
-    System,
-}
-
-/// A use for which a node makes new keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rotatable {
-    /// Records.
-    Sealing,
-    /// Deliveries and receipts.
-    Hop,
-    /// Checkpoints.
-    Log,
-    /// X25519.
-    Agreement,
-    /// The certificate's key.
-    Tls,
-}
-
-impl Rotatable {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Sealing,
-        Self::Hop,
-        Self::Log,
-        Self::Agreement,
-        Self::Tls,
-    ];
-
-    /// As it is written.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self.listed() {
-            Some(usage) => usage.name(),
-            None => "tls",
-        }
-    }
-
-    /// The use under which the register lists such a key; a TLS key is in the certificate alone.
-    #[must_use]
-    pub const fn listed(self) -> Option<KeyUse> {
-        match self {
-            Self::Sealing => Some(KeyUse::Sealing),
-            Self::Hop => Some(KeyUse::Hop),
-            Self::Log => Some(KeyUse::Log),
-            Self::Agreement => Some(KeyUse::Agreement),
-            Self::Tls => None,
-        }
-    }
-}
-
-impl FromStr for Rotatable {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|usage| usage.name() == text)
-            .ok_or_else(|| "write `sealing`, `hop`, `log`, `agreement` or `tls`".to_owned())
-    }
-}
 
 /// The keys of a node. They are wiped from memory when dropped and never printed.
 pub struct Keyring {
@@ -413,25 +329,11 @@ fn fresh() -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     Ok(content)
 }
 
-fn tls_pair(secret: &[u8]) -> Result<KeyPair, KeyringError> {
-    let der = PrivatePkcs8KeyDer::from(secret);
-    KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)
-        .map_err(|_| KeyringError::System)
-}
-
 fn seed(content: &[u8]) -> Result<(Zeroizing<[u8; SEED]>, &[u8]), KeyringError> {
     let (seed, rest) = content
         .split_first_chunk::<SEED>()
         .ok_or(KeyringError::Format)?;
     Ok((Zeroizing::new(*seed), rest))
-}
-
-fn agreement_public(secret: &[u8; SEED]) -> Result<PublicKey, KeyringError> {
-    let public = agreement::PrivateKey::from_private_key(&agreement::X25519, secret)
-        .map_err(|_| KeyringError::System)?
-        .compute_public_key()
-        .map_err(|_| KeyringError::System)?;
-    Ok(PublicKey::from_slice(KeyUse::Agreement, public.as_ref())?)
 }
 
 #[cfg(test)]

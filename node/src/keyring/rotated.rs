@@ -13,7 +13,7 @@ use portcullis_protocol::keys::{KeyUse, PublicKey, SigningKey};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use zeroize::Zeroizing;
 
-use super::{KeyringError, Rotatable, SEED, VERSION, agreement_public, tls_pair};
+use super::kinds::{KeyringError, Rotatable, SEED, VERSION, agreement_public, tls_pair};
 use crate::{
     files::{self, Access},
     home::Home,

@@ -1,5 +1,6 @@
 //! The node's keys are made once, open with one passphrase, and are read by their owner alone.
 
+use crate::secret::SecretError;
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use super::*;

@@ -24,6 +24,7 @@ pub mod recovery;
 pub mod standing;
 pub mod walk;
 
+use crate::core::calls::Call;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use portcullis_protocol::{
@@ -40,21 +41,10 @@ use crate::{
     store::{ChannelPage, ChannelSide, Store, StoreError},
 };
 
-/// Calls to compare that may wait; one that is missed is made good within a day.
-pub const CALLS_WAITING: usize = 256;
 /// Entries that are read at a time.
 const PAGE: usize = 131_072;
 /// How much later than a day a channel may be compared, so that not all are at once.
 const SPREAD_MS: u64 = 2 * 3_600_000;
-
-/// Why channels are to be compared now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
-    /// With this peer: it was restored, or somebody wants it.
-    With(NodeId),
-    /// With all: this node started a new generation.
-    All,
-}
 
 impl From<Call> for Event {
     fn from(call: Call) -> Self {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     core::Core,
-    exchange::{
+    peering::{
         connector::{self, ConnectError},
         rpc::exchange_client::ExchangeClient,
     },

@@ -20,9 +20,9 @@ use portcullis_protocol::{
     wire,
 };
 
-use super::{Call, summary};
+use super::summary;
 use crate::{
-    core::Core,
+    core::{Core, calls::Call},
     store::{ChannelPage, ChannelSide, GiveBack, Repair, StoreError, Write, writer::Priority},
 };
 

@@ -9,8 +9,6 @@
 //! command takes the home for a node; the next `init` clears what the first had made and starts
 //! anew. Refuses a home that is a node already: keys are never overwritten.
 
-mod certificate;
-
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
@@ -25,12 +23,6 @@ use portcullis_protocol::{
     register::node_uri,
 };
 use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
-
-pub(crate) use certificate::unix;
-pub use certificate::{
-    CertificateFault, Own, PemError, certificate_authority, check_certificate, install_certificate,
-    read_certificates,
-};
 
 use crate::{
     config::{Config, ConfigError, dns_name::DnsName, keys::render},

@@ -1,5 +1,12 @@
 //! A node is made once and whole; its certificate is checked as its peers will check it.
 
+use crate::own_certificate::CertificateFault;
+use crate::own_certificate::Own;
+use crate::own_certificate::PemError;
+use crate::own_certificate::certificate_authority;
+use crate::own_certificate::check_certificate;
+use crate::own_certificate::install_certificate;
+use crate::own_certificate::read_certificates;
 use std::{fs, path::Path};
 
 use portcullis_certs_dev::{Defect, DevelopmentAuthority, NodeNames, certificate_pem};

@@ -16,6 +16,7 @@ mod crypt;
 mod error;
 mod facts;
 mod key;
+pub mod niceness;
 mod rows;
 mod sqlite;
 #[cfg(test)]

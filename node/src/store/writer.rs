@@ -22,6 +22,7 @@
 
 mod following;
 mod jobs;
+mod queues;
 
 use std::{
     cell::Cell,
@@ -38,8 +39,9 @@ pub use self::following::Follower;
 use self::{
     following::Following,
     jobs::{Cut, OpenJobs, answer},
+    queues::{Job, MAX_URGENT, Queues, Reply, Taken},
 };
-use super::{Store, StoreError, Write, Written};
+use super::{Store, StoreError, Write};
 
 /// Jobs that wait in each queue before their senders have to.
 const QUEUE: usize = 256;
@@ -56,8 +58,6 @@ const SLICE_PER_COMMIT: u32 = 3;
 /// For how long a transaction that publishes an alert is kept open: it is planned meanwhile, and
 /// what is intended for its peers joins.
 const FOLLOW_UP: Duration = Duration::from_millis(1);
-/// Urgent jobs in one transaction.
-const MAX_URGENT: usize = 1024;
 
 /// Which queue a job goes into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,21 +66,6 @@ pub enum Priority {
     Urgent,
     /// When nothing urgent waits.
     Bulk,
-}
-
-type Reply = Result<Vec<Written>, StoreError>;
-
-struct Job {
-    writes: Vec<Write>,
-    reply: oneshot::Sender<Reply>,
-}
-
-impl Job {
-    /// Whether it will be followed by what is intended for peers.
-    fn publishes(&self) -> bool {
-        let publishes = |write: &Write| matches!(write, Write::Publish { .. });
-        self.writes.iter().any(publishes)
-    }
 }
 
 /// Gives jobs to the writer; clones give to the same one.
@@ -323,54 +308,6 @@ fn no_thread(source: std::io::Error) -> StoreError {
     StoreError::File {
         path: "store-writer".to_owned(),
         source: Arc::new(source),
-    }
-}
-
-/// Where jobs come from.
-struct Queues {
-    urgent: mpsc::Receiver<Job>,
-    bulk: mpsc::Receiver<Job>,
-    stopping: oneshot::Receiver<()>,
-    is_stopping: bool,
-}
-
-enum Taken {
-    Urgent(Job),
-    Bulk(Job),
-    /// All that was given has been taken, and nothing more comes.
-    Nothing,
-}
-
-impl Queues {
-    /// Waits for the next job, an urgent one if there is one.
-    async fn next(&mut self) -> Taken {
-        loop {
-            tokio::select! {
-                biased;
-                Some(job) = self.urgent.recv() => return Taken::Urgent(job),
-                Some(job) = self.bulk.recv() => return Taken::Bulk(job),
-                _ = &mut self.stopping, if !self.is_stopping => self.close(),
-                else => return Taken::Nothing,
-            }
-        }
-    }
-
-    /// Closes the queues if it is time to stop, however much is going on.
-    fn notice_stop(&mut self) {
-        let running = matches!(
-            self.stopping.try_recv(),
-            Err(oneshot::error::TryRecvError::Empty)
-        );
-        if !running && !self.is_stopping {
-            self.close();
-        }
-    }
-
-    /// What waits already is still taken.
-    fn close(&mut self) {
-        self.is_stopping = true;
-        self.urgent.close();
-        self.bulk.close();
     }
 }
 

@@ -22,7 +22,7 @@ mod size;
 use std::fmt;
 
 pub use position::{
-    AnsweredFrame, Chain, MAX_AHEAD, MAX_ANSWERED, MAX_WINDOW, Memory, Place, Witness,
+    AnsweredFrame, Chain, MAX_AHEAD, MAX_ANSWERED, MAX_WINDOW, Memory, Place, WINDOW, Witness,
 };
 pub use receipt::{Answer, Outcome, Receipt, Verdict};
 pub use received::{ReceivedFrame, RefusedFrame, claimed_lane};
@@ -45,6 +45,8 @@ use crate::{
 
 /// The most items in a frame.
 pub const MAX_ITEMS: usize = MAX_LEAVES;
+/// The most bytes of an encoded receipt: 1,024 answers of about 70 bytes, and its statement.
+pub const MAX_RECEIPT_BYTES: usize = 256 << 10;
 /// The most bytes of an encoded frame.
 pub const MAX_FRAME_BYTES: usize = 8 << 20;
 

@@ -21,6 +21,8 @@ use std::fmt;
 use super::{Generation, MAX_ITEMS};
 use crate::{digest::Digest, rules::Rule};
 
+/// The most frames on their way without a receipt.
+pub const WINDOW: usize = 4;
 /// The most frames of one lane that may be on their way without a receipt.
 pub const MAX_WINDOW: usize = 8;
 /// How far the first item of a frame may be ahead of what is settled.

@@ -26,6 +26,10 @@ use crate::{
     verify::{KeyStanding, SealingKeys},
 };
 
+/// Object identifier of the certificate extension that calls a certificate worthless: one of a development PKI
+/// (RG-09). `certs-dev` writes it; a node outside a development federation refuses it.
+pub const DEVELOPMENT_OID: &str = "1.3.6.1.4.1.32473.646576.1";
+
 named! {
     /// What kind of authority a member is.
     AuthorityKind, "kind of authority",

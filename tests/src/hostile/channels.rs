@@ -10,10 +10,9 @@ use std::sync::{
 };
 
 use portcullis_node::{
-    core::Core,
-    exchange::rpc::exchange_client::ExchangeClient,
+    core::{Core, calls::Call},
     gate::state::{Switch, Whom},
-    reconcile::Call,
+    peering::rpc::exchange_client::ExchangeClient,
     store::{DisclosureState, Event, ReconciliationRow},
 };
 use portcullis_protocol::{

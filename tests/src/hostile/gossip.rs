@@ -4,7 +4,7 @@
 //! goes by the register, the freshness and the suspensions that it had, and its honest peer is
 //! served as before.
 
-use portcullis_node::{exchange::rpc::exchange_client::ExchangeClient, store::Event};
+use portcullis_node::{peering::rpc::exchange_client::ExchangeClient, store::Event};
 use portcullis_protocol::{
     digest::Digest,
     freshness::{Freshness, MAX_VALIDITY_MS, SignedFreshness},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use portcullis_node::{
-    exchange::{
+    peering::{
         counters::ExchangeCounters,
         listener::{Listener, ListenerLimits, server},
         rpc::exchange_server::{Exchange, ExchangeServer},

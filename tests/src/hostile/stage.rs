@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use portcullis_certs_dev::{NodeCertificate, NodeNames, revocation_list_pem};
 use portcullis_node::{
     core::Core,
-    exchange::identity::OwnIdentity,
     keyring::Keyring,
+    peering::identity::OwnIdentity,
     secret::KeySource,
     store::{DisclosureState, RecordFilter},
 };

@@ -95,12 +95,8 @@ impl World {
     }
 
     pub(super) fn start_drivers(&mut self, member: MemberNumber) {
-        let (cast, members, backoff) = (
-            self.cast,
-            self.profile.members.clone(),
-            self.profile.backoff,
-        );
-        self.node(member).make_drivers(cast, &members, backoff);
+        let (cast, members, retry) = (self.cast, self.profile.members.clone(), self.profile.retry);
+        self.node(member).make_drivers(cast, &members, retry);
         let keys: Vec<DriverKey> = self.node(member).drivers.keys().copied().collect();
         for key in keys {
             self.after(member, 0, Task::Timer(key, 0));

@@ -6,9 +6,10 @@ use std::{
 };
 
 use portcullis_node::{
+    config::RetryBounds,
     decide::Decider,
     dispatch::{
-        machine::{Backoff, Effect, Event, Machine},
+        machine::{Effect, Event, Machine},
         plan::Outgoing,
     },
     store::{Write, Written, writer::Priority},
@@ -125,9 +126,9 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    fn new(cast: &Cast, peer: MemberNumber, lane: Lane, backoff: Backoff) -> Self {
+    fn new(cast: &Cast, peer: MemberNumber, lane: Lane, retry: RetryBounds) -> Self {
         Self {
-            machine: Machine::new(cast.node(peer).clone(), lane, backoff),
+            machine: Machine::new(cast.node(peer).clone(), lane, retry),
             link: None,
             opening: None,
             awaited: VecDeque::new(),
@@ -217,12 +218,12 @@ impl Node {
     }
 
     /// Makes the drivers towards these peers, at rest.
-    pub fn make_drivers(&mut self, cast: &Cast, peers: &[MemberNumber], backoff: Backoff) {
+    pub fn make_drivers(&mut self, cast: &Cast, peers: &[MemberNumber], retry: RetryBounds) {
         self.drivers = peers
             .iter()
             .filter(|peer| **peer != who(self.member))
             .flat_map(|peer| Lane::ALL.iter().map(move |lane| (*peer, *lane)))
-            .map(|(peer, lane)| ((peer, lane), Driver::new(cast, peer, lane, backoff)))
+            .map(|(peer, lane)| ((peer, lane), Driver::new(cast, peer, lane, retry)))
             .collect();
     }
 

@@ -1,6 +1,8 @@
 //! What kind of run a seed makes: who takes part, how rough it gets, how large things are.
 
-use portcullis_node::dispatch::machine::Backoff;
+use std::time::Duration;
+
+use portcullis_node::config::RetryBounds;
 
 use super::{
     cast::{MemberNumber, POLICE, ROTTERDAM, TERMINAL},
@@ -50,7 +52,7 @@ pub struct Profile {
     /// Commits of a thousand that fail.
     pub store_failure: u64,
     /// How failures are waited out.
-    pub backoff: Backoff,
+    pub retry: RetryBounds,
     /// How long a machine rests when nothing wakes it.
     pub longest_rest_ms: i64,
 }
@@ -95,9 +97,9 @@ impl Profile {
                 const DAY_MS: i64 = 24 * 3_600_000;
                 drawn.aftermath_ms = 9 * DAY_MS;
                 drawn.longest_rest_ms = DAY_MS;
-                drawn.backoff = Backoff {
-                    first_ms: 900_000,
-                    most_ms: DAY_MS / 2,
+                drawn.retry = RetryBounds {
+                    first: Duration::from_secs(900),
+                    longest: Duration::from_secs(12 * 3_600),
                 };
             }
         }
@@ -121,9 +123,9 @@ impl Profile {
             duplicate: any(random, &[0, 20, 100]),
             crash: any(random, &[0, 2, 5, 20]),
             store_failure: any(random, &[0, 0, 10, 60]),
-            backoff: Backoff {
-                first_ms: random.between(400, 1_000),
-                most_ms: 30_000,
+            retry: RetryBounds {
+                first: Duration::from_millis(random.between(400, 1_000).unsigned_abs()),
+                longest: Duration::from_secs(30),
             },
             longest_rest_ms: 60_000,
         }

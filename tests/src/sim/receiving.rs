@@ -5,13 +5,12 @@ use std::sync::Arc;
 use portcullis_node::{
     config::Exercises,
     decide::Decider,
-    dispatch::machine::WINDOW,
     gate::Gates,
     intake::Judge,
     store::{DecisionNote, Event, Intake, Judgement, Write, Written},
 };
 use portcullis_protocol::{
-    frame::{Answer, Answering, Hop, ReceivedFrame},
+    frame::{Answer, Answering, Hop, ReceivedFrame, WINDOW},
     identifiers::NodeId,
     keys::SigningKey,
     rules::Rule,

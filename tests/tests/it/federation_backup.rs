@@ -8,9 +8,9 @@ use std::{
 };
 
 use portcullis_node::{
-    core::Core,
+    core::{Core, calls::Call},
     home::Home,
-    reconcile::{self, Call},
+    reconcile,
     store::{ChannelSide, DisclosureState, Found, Write, writer::Priority},
 };
 use portcullis_protocol::{

@@ -9,9 +9,11 @@ use portcullis_node::{
     gate::state::{Switch, Whom},
     home::Home,
     keyring::{Keyring, Rotatable},
-    membership, quarantine,
+    membership,
+    own_certificate::{Own, install_certificate},
+    quarantine,
     runtime::Node,
-    setup::{self, Own, install_certificate},
+    setup,
     store::DisclosureState,
 };
 use portcullis_protocol::{

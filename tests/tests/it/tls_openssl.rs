@@ -17,12 +17,14 @@ use openssl::ssl::{
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 use portcullis_certs_dev::{Defect, DevelopmentAuthority, NodeCertificate, NodeNames};
-use portcullis_node::exchange::connector::{ConnectError, ConnectorLimits, PeerConnector};
-use portcullis_node::exchange::counters::ExchangeCounters;
-use portcullis_node::exchange::identity::OwnIdentity;
-use portcullis_node::exchange::listener::{Incoming, Listener, ListenerLimits};
-use portcullis_node::exchange::tls::system_clock;
-use portcullis_node::exchange::trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Trust};
+use portcullis_node::peering::{
+    connector::{ConnectError, ConnectorLimits, PeerConnector},
+    counters::ExchangeCounters,
+    identity::OwnIdentity,
+    listener::{Incoming, Listener, ListenerLimits},
+    tls::system_clock,
+    trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Trust},
+};
 use rustls::pki_types::CertificateRevocationListDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_stream::StreamExt;

@@ -29,7 +29,7 @@ use crate::{
             act::{ClockView, DraftsView, EnrolView, PublishedView, ReloadedView},
         },
         problem::{Problem, ProblemKind},
-        server::{Admin, Caller},
+        request::{Admin, Caller},
     },
     core::Core,
     desk::{Import, generated::Seed},

@@ -1,8 +1,10 @@
 //! A backup of the running node. No person signs it: what is copied is sealed as it is in the home,
 //! and the folders are the node's own user's. It is remembered as an event.
 
+use crate::admin::request::JsonBody;
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
+    body::Bytes,
     extract::State,
     http::header::CONTENT_TYPE,
     response::{IntoResponse as _, Response},
@@ -17,7 +19,7 @@ use crate::{
             backup::{BackupOrder, BackupStep},
         },
         problem::{Problem, ProblemKind},
-        server::{self, Admin},
+        request::Admin,
     },
     backup::{self, BackupError, Order},
     store::Event,
@@ -28,7 +30,7 @@ const LINES_WAITING: usize = 64;
 
 pub(in crate::admin) async fn take(
     State(admin): State<Admin>,
-    server::Body(order): server::Body<BackupOrder>,
+    JsonBody(order): JsonBody<BackupOrder>,
 ) -> Result<Response, Problem> {
     let BackupOrder { to, keys_to } = order;
     if !to.is_absolute() || !keys_to.is_absolute() {

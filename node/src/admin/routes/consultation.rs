@@ -14,7 +14,7 @@ use portcullis_protocol::{
 use crate::{
     admin::{
         problem::{Problem, ProblemKind},
-        server::{Admin, Caller},
+        request::{Admin, Caller},
     },
     core::Core,
     decide::Decider,

@@ -19,10 +19,14 @@ use crate::{
             },
         },
         problem::{Problem, ProblemKind},
-        server::{Admin, Body},
+        request::{Admin, JsonBody},
     },
     core::Core,
-    dispatch::{backfill, load::LoadError, plan::Planner, plan::relays},
+    dispatch::{
+        backfill,
+        error::PlanError as LoadError,
+        plan::{Planner, relays},
+    },
     store::{Backfill, BackfillRow, CancelBackfills, DisclosureState, Relay, Retry, Write},
 };
 
@@ -121,7 +125,7 @@ const fn state_name(state: DisclosureState) -> &'static str {
 /// Says what a backfill would send. Nothing is written.
 pub(in crate::admin) async fn preview(
     State(admin): State<Admin>,
-    Body(ask): Body<BackfillAsk>,
+    JsonBody(ask): JsonBody<BackfillAsk>,
 ) -> Result<Json<BackfillPreviewView>, Problem> {
     let core = admin.core.clone();
     apart(move || previewed(&core, ask)).await.map(Json)

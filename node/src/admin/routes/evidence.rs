@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 
 use super::apart;
 use crate::{
-    admin::{problem::Problem, server::Admin},
+    admin::{problem::Problem, request::Admin},
     ledger::{self, LedgerView, VerificationView},
 };
 

@@ -23,7 +23,7 @@ use crate::{
             dispatch::{EnvelopeSignature, EnvelopeView, EvidenceView, ForkView},
         },
         problem::{Problem, ProblemKind},
-        server::Admin,
+        request::Admin,
     },
     core::Core,
 };

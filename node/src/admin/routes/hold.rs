@@ -18,7 +18,7 @@ use crate::{
             record::{HeaderView, sections},
         },
         problem::{Problem, ProblemKind},
-        server::{Admin, Caller},
+        request::{Admin, Caller},
     },
     core::Core,
     hold::{self, Choice, ItemKey, Ruling},

@@ -14,10 +14,10 @@ use crate::{
             status::{PeerStandingView, PeerView},
         },
         problem::Problem,
-        server::Admin,
+        request::Admin,
     },
     core::{Core, PeerHealth, connected::Way},
-    outlook::Term,
+    peering::term::Term,
     store::{ExceptionRow, ForkRow, UndeliveredRow},
 };
 

@@ -12,14 +12,14 @@ use crate::{
             preview::{MemberPreview, PreviewView},
         },
         problem::{Problem, ProblemKind},
-        server::{Admin, Body},
+        request::{Admin, JsonBody},
     },
     core::Core,
 };
 
 pub(in crate::admin) async fn preview(
     State(admin): State<Admin>,
-    Body(draft): Body<DraftView>,
+    JsonBody(draft): JsonBody<DraftView>,
 ) -> Result<Json<PreviewView>, Problem> {
     let draft = Draft::try_from(draft)?;
     let core = admin.core.clone();

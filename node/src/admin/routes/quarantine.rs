@@ -18,7 +18,7 @@ use crate::{
             record::{HeaderView, SetApartView},
         },
         problem::{Problem, ProblemKind},
-        server::Admin,
+        request::Admin,
     },
     core::Core,
     quarantine,

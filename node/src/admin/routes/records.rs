@@ -26,7 +26,7 @@ use crate::{
             },
         },
         problem::{Problem, ProblemKind},
-        server::{Admin, Body, Caller},
+        request::{Admin, Caller, JsonBody},
     },
     core::Core,
     decide::Decider,
@@ -123,7 +123,7 @@ impl Search {
 pub(in crate::admin) async fn list(
     State(admin): State<Admin>,
     ConnectInfo(caller): ConnectInfo<Caller>,
-    Body(filter): Body<FilterView>,
+    JsonBody(filter): JsonBody<FilterView>,
 ) -> Result<Json<ListView<RecordLine>>, Problem> {
     let search = Search::try_from(filter)?;
     let core = admin.core.clone();

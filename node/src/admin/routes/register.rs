@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use crate::admin::{
     api::register::TakenUpView,
     problem::{Problem, ProblemKind},
-    server::Admin,
+    request::Admin,
 };
 
 pub(in crate::admin) async fn take_up(

@@ -10,7 +10,7 @@ use crate::{
     admin::{
         api::ListView,
         problem::Problem,
-        server::{Admin, Caller},
+        request::{Admin, Caller},
     },
     desk::{
         DeskState,

@@ -17,7 +17,7 @@ use crate::{
             status::{EndView, EnrolledView, PeerView, PolicyView, StatusProblem, StatusView},
         },
         problem::Problem,
-        server::Admin,
+        request::Admin,
     },
     core::Core,
     dispatch::plan::relays,

@@ -8,14 +8,14 @@ use crate::{
     admin::{
         api::trust::{StatementView, TakenView},
         problem::{Problem, ProblemKind},
-        server::{Admin, Body},
+        request::{Admin, JsonBody},
     },
-    gate::keep::OfferError,
+    core::OfferError,
 };
 
 pub(in crate::admin) async fn freshness(
     State(admin): State<Admin>,
-    Body(statement): Body<StatementView>,
+    JsonBody(statement): JsonBody<StatementView>,
 ) -> Result<Json<TakenView>, Problem> {
     let bytes = bytes(&statement)?;
     taken(admin.core.offer_freshness(&bytes).await)
@@ -23,7 +23,7 @@ pub(in crate::admin) async fn freshness(
 
 pub(in crate::admin) async fn suspension(
     State(admin): State<Admin>,
-    Body(statement): Body<StatementView>,
+    JsonBody(statement): JsonBody<StatementView>,
 ) -> Result<Json<TakenView>, Problem> {
     let bytes = bytes(&statement)?;
     taken(admin.core.offer_suspension(&bytes).await)

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{
         api::notice::{NoticeView, WhatView},
-        server::Admin,
+        request::Admin,
     },
     core::Notice,
 };

@@ -19,7 +19,8 @@ use crate::{
     home::Home,
     keyring::Keyring,
     membership::{MemberFacts, make_request},
-    setup::{certificate_authority, load_config},
+    own_certificate::certificate_authority,
+    setup::load_config,
 };
 
 /// Ask the governance to list this node

@@ -8,26 +8,6 @@ use portcullis_protocol::{
 use super::super::plan::{Footing, Outgoing, Plan};
 use crate::store::{Intend, Settle};
 
-/// How long to wait after failures: doubling from `first` up to `most`, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// After the first failure.
-    pub first_ms: i64,
-    /// At most.
-    pub most_ms: i64,
-}
-
-impl Backoff {
-    /// How long to wait after so many failures in a row.
-    #[must_use]
-    pub fn after(self, failures: u32) -> i64 {
-        let doubled = 1_i64.checked_shl(failures.saturating_sub(1).min(32));
-        self.first_ms
-            .saturating_mul(doubled.unwrap_or(i64::MAX))
-            .min(self.most_ms)
-    }
-}
-
 /// What happens to a machine.
 #[derive(Debug)]
 pub enum Event {

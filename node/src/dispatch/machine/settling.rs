@@ -60,7 +60,7 @@ impl Machine {
         }
         if !matches!(self.step, Step::Rest) {
             // One step at a time: it will be refused again.
-            return self.stop(self.backoff.first_ms, now);
+            return self.stop(self.retry.first_ms(), now);
         }
         let mut effects = self.drop_flights();
         self.step = Step::Renewing;
@@ -94,7 +94,7 @@ impl Machine {
             return Vec::new();
         }
         let receipted = std::mem::take(&mut self.receipted);
-        let retry_at = now.plus_millis(self.backoff.after(ATTEMPTS_BETWEEN_RETRIES));
+        let retry_at = now.plus_millis(self.retry.after_ms(ATTEMPTS_BETWEEN_RETRIES));
         let mut settles = Vec::with_capacity(receipted.len());
         for Receipted {
             flight,

@@ -1,5 +1,6 @@
 mod failures;
 
+use std::time::Duration;
 use std::{num::NonZeroUsize, sync::Arc};
 
 use portcullis_policy::{Bundle, Engine};
@@ -20,9 +21,9 @@ use crate::{
     testbed::{self, NOW},
 };
 
-const BACKOFF: Backoff = Backoff {
-    first_ms: 100,
-    most_ms: 1_000,
+const RETRY: RetryBounds = RetryBounds {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(1),
 };
 const GENERATION: Generation = Generation::from_bytes([1; 16]);
 const ANOTHER: Generation = Generation::from_bytes([2; 16]);
@@ -68,7 +69,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            machine: Machine::new("antwerp-1".parse().unwrap(), Lane::Bulk, BACKOFF),
+            machine: Machine::new("antwerp-1".parse().unwrap(), Lane::Bulk, RETRY),
             decider: decider(),
             sent: VecDeque::new(),
             now: NOW,
@@ -502,9 +503,9 @@ fn records_that_are_due_again_get_their_turn_however_much_is_new() {
 
 #[test]
 fn the_wait_doubles_up_to_its_limit() {
-    let waits: Vec<i64> = (1..=6).map(|failures| BACKOFF.after(failures)).collect();
+    let waits: Vec<i64> = (1..=6).map(|failures| RETRY.after_ms(failures)).collect();
     assert_eq!(waits, [100, 200, 400, 800, 1_000, 1_000]);
-    assert_eq!(BACKOFF.after(u32::MAX), 1_000);
+    assert_eq!(RETRY.after_ms(u32::MAX), 1_000);
 }
 
 #[test]

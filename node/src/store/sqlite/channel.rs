@@ -20,12 +20,14 @@ use super::{
     pack::{Directory, id_at, pack_of, slot_of},
     query::{named, node, record_id, unreadable, unsigned},
     reader::Reader,
-    reconcile::LEARNED,
     sent::{SentRow, sent_rows},
 };
 use crate::store::{
     ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow, StoreError,
 };
+
+/// How a row of the ledger says that the peer told of the disclosure.
+pub(super) const LEARNED: &str = "reconciled";
 
 /// What a note says of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

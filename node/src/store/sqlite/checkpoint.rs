@@ -152,7 +152,7 @@ enum Task {
 }
 
 fn work(shared: &Shared, files: &[Connection]) {
-    crate::work::give_way();
+    super::super::niceness::give_way();
     loop {
         match shared.wait() {
             Task::Stop => return,

@@ -4,6 +4,7 @@
 //! the ledger stays as it was answered, for what was disclosed stays told. What the ledger forgot
 //! is told by a row that says how it was learned. What either side withdrew is not sent.
 
+use crate::store::sqlite::channel::LEARNED;
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
     identifiers::NodeId,
@@ -21,8 +22,6 @@ use crate::store::{
     StoreError,
 };
 
-/// How a row of the ledger says that the peer told of the disclosure.
-pub(super) const LEARNED: &str = "reconciled";
 /// How a row of the ledger says that a record was given back to the authority that made it.
 const GIVEN_BACK: &str = "given-back";
 /// The most records that a peer may say it withdrew.

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Job, MAX_URGENT, Queues};
+use super::queues::{Job, MAX_URGENT, Queues};
 
 /// Between two looks for what is intended.
 const GLANCE: Duration = Duration::from_micros(50);

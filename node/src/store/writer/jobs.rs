@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Job, Reply};
+use super::queues::{Job, Reply};
 use crate::store::{Intake, Part, Write, Written};
 
 /// Items in one piece of a long write: as many records as a pack takes.

@@ -1,3 +1,4 @@
+use crate::store::Written;
 use std::sync::{Mutex, mpsc as std_mpsc};
 
 use portcullis_protocol::{frame::Outcome, record::Kind};

@@ -23,9 +23,9 @@ fn a_pause_ends_when_the_clock_is_put_back() {
     let mut bench = Bench::new();
     bench.fill();
     bench.answer(Said::Refused(Rule::Busy), 0);
-    bench.now = NOW.plus_millis(100 - BACKOFF.most_ms);
+    bench.now = NOW.plus_millis(100 - RETRY.longest_ms());
     assert!(matches!(bench.handle(Event::Wake)[..], [Effect::WakeAt(_)]));
-    bench.now = NOW.plus_millis(99 - BACKOFF.most_ms);
+    bench.now = NOW.plus_millis(99 - RETRY.longest_ms());
     assert!(matches!(
         bench.handle(Event::Wake)[..],
         [Effect::Plan(None)]

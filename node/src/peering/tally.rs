@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many places each key holds.
 #[derive(Debug, Clone)]
-pub(super) struct Tally<K: Ord> {
+pub struct Tally<K: Ord> {
     ceiling: usize,
     // Guards the counts alone, is held for one map operation, and never across an await.
     counts: Arc<Mutex<BTreeMap<K, usize>>>,
@@ -13,13 +13,15 @@ pub(super) struct Tally<K: Ord> {
 
 /// A place taken; dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Place<K: Ord> {
+pub struct Seat<K: Ord> {
     key: K,
     counts: Arc<Mutex<BTreeMap<K, usize>>>,
 }
 
 impl<K: Ord + Clone> Tally<K> {
-    pub(super) fn new(ceiling: usize) -> Self {
+    /// A tally with so many seats for each key.
+    #[must_use]
+    pub fn new(ceiling: usize) -> Self {
         Self {
             ceiling,
             counts: Arc::default(),
@@ -27,21 +29,21 @@ impl<K: Ord + Clone> Tally<K> {
     }
 
     /// Takes a place for `key`; nothing if it holds as many as it may.
-    pub(super) fn take(&self, key: K) -> Option<Place<K>> {
+    pub fn take(&self, key: K) -> Option<Seat<K>> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let held = counts.get(&key).copied().unwrap_or(0);
         if held >= self.ceiling {
             return None;
         }
         counts.insert(key.clone(), held.saturating_add(1));
-        Some(Place {
+        Some(Seat {
             key,
             counts: self.counts.clone(),
         })
     }
 }
 
-impl<K: Ord> Drop for Place<K> {
+impl<K: Ord> Drop for Seat<K> {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = counts.get_mut(&self.key) else {

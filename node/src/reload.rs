@@ -19,20 +19,16 @@ use portcullis_protocol::{
 };
 use tokio::sync::Mutex;
 
-use super::{
-    StartError,
-    standing::{Standing, meeting, missing_epochs, peer_trust},
-};
 use crate::{
     config::Config,
     core::Core,
     decide::{Decider, DeciderError},
-    exchange::trust::PeerTrust,
     home::Home,
+    in_force::{InForce, LoadError, meeting, missing_epochs, peer_trust},
     keyring::Keyring,
     membership::{self, load_epochs},
-    observe,
-    setup::{CertificateFault, Own, check_certificate, read_certificates, unix},
+    own_certificate::{CertificateFault, Own, check_certificate, read_certificates, unix},
+    peering::trust::PeerTrust,
     store::{Write, writer::Priority},
 };
 
@@ -41,6 +37,8 @@ pub struct Reloader {
     core: Arc<Core>,
     home: Home,
     config: Config,
+    /// Moves the level of the log.
+    move_level: fn(tracing::Level),
     /// Guards nothing but the order: the older of two must not be put in force after the newer.
     turn: Mutex<()>,
 }
@@ -55,11 +53,19 @@ pub struct Followed {
 }
 
 impl Reloader {
-    pub(super) fn new(core: Arc<Core>, home: Home, config: Config) -> Self {
+    /// Takes up what is in `home` into `core`; `move_level` is told the configured level of the log.
+    #[must_use]
+    pub fn new(
+        core: Arc<Core>,
+        home: Home,
+        config: Config,
+        move_level: fn(tracing::Level),
+    ) -> Self {
         Self {
             core,
             home,
             config,
+            move_level,
             turn: Mutex::new(()),
         }
     }
@@ -68,32 +74,32 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// [`StartError`] says what did not load.
-    pub async fn reload(&self) -> Result<(), StartError> {
+    /// [`LoadError`] says what did not load.
+    pub async fn reload(&self) -> Result<(), LoadError> {
         let _turn = self.turn.lock().await;
         let (core, home, config) = self.parts();
-        let (new, keyring, standing) = apart(move || {
+        let (new, keyring, in_force) = apart(move || {
             let new = configuration(&home, &config)?;
             let keyring = Keyring::load(&home, &new.key)?;
-            let standing = Box::new(Standing::load(&home, &new, &keyring)?);
-            fit(&home, &new, &keyring, &standing, core.now())?;
-            Ok((new, keyring, standing))
+            let in_force = Box::new(InForce::load(&home, &new, &keyring)?);
+            fit(&home, &new, &keyring, &in_force, core.now())?;
+            Ok((new, keyring, in_force))
         })
         .await?;
-        let found = standing.decider.register().epoch;
+        let found = in_force.decider.register().epoch;
         let present = self.core.decider().register().epoch;
         if found < present {
-            return Err(StartError::Older { found, present });
+            return Err(LoadError::Older { found, present });
         }
-        self.keep(&standing.epochs, standing.decider.register())
+        self.keep(&in_force.epochs, in_force.decider.register())
             .await?;
         // From here on nothing can fail.
-        self.core.identity().replace(&standing.identity);
+        self.core.identity().replace(&in_force.identity);
         self.core.replace_keyring(keyring);
-        self.core.trust().replace(standing.trust);
+        self.core.trust().replace(in_force.trust);
         self.core.take_settings(&new);
-        observe::move_level(new.log.level);
-        self.core.replace_decider(Arc::new(standing.decider));
+        (self.move_level)(new.log.level);
+        self.core.replace_decider(Arc::new(in_force.decider));
         self.core.move_gates();
         tracing::info!(
             "configuration, register, policy, certificate and revocation lists were loaded again"
@@ -106,8 +112,8 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if one does not hold; nothing is changed then.
-    pub async fn take_up(&self) -> Result<u64, StartError> {
+    /// [`LoadError`] if one does not hold; nothing is changed then.
+    pub async fn take_up(&self) -> Result<u64, LoadError> {
         let _turn = self.turn.lock().await;
         let (_, home, config) = self.parts();
         let mut chain = apart(move || Ok(load_epochs(&home, &config.register_pin)?)).await?;
@@ -123,8 +129,8 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if they could not be kept or do not go together with this node.
-    pub async fn follow(&self, epochs: Vec<Bytes>) -> Result<Followed, StartError> {
+    /// [`LoadError`] if they could not be kept or do not go together with this node.
+    pub async fn follow(&self, epochs: Vec<Bytes>) -> Result<Followed, LoadError> {
         if epochs.is_empty() {
             return Ok(Followed {
                 taken: 0,
@@ -149,14 +155,14 @@ impl Reloader {
     }
 
     /// Refuses a chain that holds another epoch under the number of the one in force.
-    fn compare(&self, chain: &[VerifiedRegister]) -> Result<(), StartError> {
+    fn compare(&self, chain: &[VerifiedRegister]) -> Result<(), LoadError> {
         let decider = self.core.decider();
         let (present, epoch) = (decider.verified_register(), decider.register().epoch);
         let same = chain.iter().find(|held| held.register().epoch == epoch);
         match same {
             Some(held) if held.digest() == present.digest() => Ok(()),
-            Some(_) => Err(StartError::Forked { epoch }),
-            None => Err(StartError::Older {
+            Some(_) => Err(LoadError::Forked { epoch }),
+            None => Err(LoadError::Older {
                 found: chain.len() as u64,
                 present: epoch,
             }),
@@ -164,7 +170,7 @@ impl Reloader {
     }
 
     /// Puts the last of these epochs in force; all of them are kept first.
-    async fn put_in_force(&self, chain: Vec<VerifiedRegister>) -> Result<(), StartError> {
+    async fn put_in_force(&self, chain: Vec<VerifiedRegister>) -> Result<(), LoadError> {
         let kept: Vec<SignedRegister> = chain.iter().map(|one| one.signed().clone()).collect();
         let mut archive = self.core.decider().archive().clone();
         chain.iter().for_each(|one| archive.add(one.register()));
@@ -198,7 +204,7 @@ impl Reloader {
     }
 
     /// Opens the keys again if an epoch lists one for this node that was made since the start.
-    async fn find_keys(&self, register: &Register) -> Result<(), StartError> {
+    async fn find_keys(&self, register: &Register) -> Result<(), LoadError> {
         let listed = register.node(&self.config.node).map(|(_, node)| node);
         let (core, home, config) = self.parts();
         if listed.is_none_or(|node| core.keyring().has_all(node, core.now())) {
@@ -210,7 +216,7 @@ impl Reloader {
     }
 
     /// Keeps in the store what it has not seen of the home's epochs.
-    async fn keep(&self, epochs: &[SignedRegister], newest: &Register) -> Result<(), StartError> {
+    async fn keep(&self, epochs: &[SignedRegister], newest: &Register) -> Result<(), LoadError> {
         let missing = missing_epochs(epochs, &self.core.store().registers()?)?;
         self.commit(missing, newest).await
     }
@@ -220,7 +226,7 @@ impl Reloader {
         &self,
         epochs: Vec<SignedRegister>,
         newest: &Register,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), LoadError> {
         if !epochs.is_empty() {
             let mut writes: Vec<Write> = epochs.into_iter().map(Write::Register).collect();
             let present = self.core.decider();
@@ -252,7 +258,7 @@ impl Reloader {
 }
 
 /// The configuration as it is now, if a running node can take it up.
-fn configuration(home: &Home, present: &Config) -> Result<Config, StartError> {
+fn configuration(home: &Home, present: &Config) -> Result<Config, LoadError> {
     let path = home.config();
     let new = Config::load(&path)?;
     let keys = present.needs_restart(&new);
@@ -261,7 +267,7 @@ fn configuration(home: &Home, present: &Config) -> Result<Config, StartError> {
     }
     let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     let keys = keys.join(", ");
-    Err(StartError::NeedsRestart { path, keys })
+    Err(LoadError::NeedsRestart { path, keys })
 }
 
 /// Refuses a certificate that no peer would believe, which only a start puts up with.
@@ -269,12 +275,12 @@ fn fit(
     home: &Home,
     config: &Config,
     keyring: &Keyring,
-    standing: &Standing,
+    in_force: &InForce,
     now: Timestamp,
-) -> Result<(), StartError> {
+) -> Result<(), LoadError> {
     let path = home.certificate();
     let own = Own::of(config);
-    let register = standing.decider.register();
+    let register = in_force.decider.register();
     read_certificates(&path)
         .map_err(CertificateFault::from)
         .and_then(|chain| {
@@ -287,7 +293,7 @@ fn fit(
             )
         })
         .map(drop)
-        .map_err(|fault| StartError::Certificate {
+        .map_err(|fault| LoadError::Certificate {
             path,
             fault: Box::new(fault),
         })
@@ -295,9 +301,9 @@ fn fit(
 
 /// Runs work for processor and disk apart from the runtime's threads.
 async fn apart<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
-) -> Result<T, StartError> {
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| StartError::CutShort)?
+        .map_err(|_| LoadError::CutShort)?
 }

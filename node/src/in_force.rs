@@ -4,6 +4,15 @@
 //! Refuses a home that lacks epochs which the store has seen (RG-10): who removes the newest epoch
 //! file would bring a removed member back.
 
+use crate::config::ConfigError;
+use crate::decide::DeciderError;
+use crate::files::FileError;
+use crate::keyring::KeyringError;
+use crate::membership::ChainError;
+use crate::peering::identity::IdentityError;
+use crate::peering::trust::TrustError;
+use crate::store::StoreError;
+use portcullis_policy::PolicyError;
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
@@ -17,40 +26,139 @@ use portcullis_protocol::{
 };
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
 
-use super::StartError;
 use crate::{
     config::Config,
     decide::Decider,
-    exchange::{
+    home::Home,
+    keyring::Keyring,
+    membership::load_epochs,
+    own_certificate::{CertificateFault, read_certificates},
+    peering::{
         certificate::Marking,
         identity::OwnIdentity,
         trust::{DevelopmentCertificates, PeerFacts, PeerTrust},
     },
-    home::Home,
-    keyring::Keyring,
-    membership::load_epochs,
-    setup::{CertificateFault, read_certificates},
     store::Write,
 };
 
 /// Answers of policy that are remembered, about 1 KiB each.
 const MEMO: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// What a reload replaces, loaded and checked whole.
-pub(super) struct Standing {
-    pub(super) decider: Decider,
-    pub(super) trust: PeerTrust,
-    pub(super) identity: OwnIdentity,
-    /// Every epoch in the home.
-    pub(super) epochs: Vec<SignedRegister>,
+/// Why what is in a home is not put in force. The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The keys do not load.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The register does not load.
+    #[error(transparent)]
+    Register(#[from] ChainError),
+    /// The register and this node do not go together.
+    #[error(transparent)]
+    Decider(#[from] DeciderError),
+    /// The policy does not load.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The certificate does not load.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The peers' certificates cannot be judged.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A file does not read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A certificate of the development PKI outside of a development federation (RG-09).
+    #[error(
+        "RG-09: this node's certificate is a worthless development one, and the register is of a real federation; have the authority's own CA sign `tls/csr.pem`"
+    )]
+    DevelopmentCertificate,
+    /// The newest register in the home is older than the one in force.
+    #[error(
+        "RG-04: the newest register in the home is epoch {found}, epoch {present} is in force; put the missing epochs back"
+    )]
+    Older {
+        /// The epoch in the home.
+        found: u64,
+        /// The epoch in force.
+        present: u64,
+    },
+    /// The home lacks epochs that this node has seen (RG-10).
+    #[error(
+        "RG-10: the newest register in the home is epoch {found}, this node has seen epoch {seen}; put the missing epochs back into `register/`, or fetch them from a member and apply them"
+    )]
+    RolledBack {
+        /// The epoch in the home.
+        found: u64,
+        /// The newest epoch seen.
+        seen: u64,
+    },
+    /// The home holds another epoch than this node has seen.
+    #[error(
+        "RG-05: epoch {epoch} in the home is another one than this node has seen before; someone signed a fork: call the governance"
+    )]
+    Forked {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The configuration does not hold.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configuration changed in what is read at start only.
+    #[error("`{}`: {keys} changed, which needs a restart", path.display())]
+    NeedsRestart {
+        /// The file.
+        path: PathBuf,
+        /// The keys or sections that changed.
+        keys: String,
+    },
+    /// No peer would believe the certificate.
+    #[error("`{}`: {fault}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        fault: Box<CertificateFault>,
+    },
+    /// The work was cut short.
+    #[error("the work was cut short; try again")]
+    CutShort,
+    /// A folder cannot be read.
+    #[error("`{path}` cannot be read: {source}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A revocation list is not PEM.
+    #[error("`{0}` is not a revocation list in PEM; fetch it again from its CA")]
+    RevocationList(PathBuf),
 }
 
-impl Standing {
-    pub(super) fn load(
-        home: &Home,
-        config: &Config,
-        keyring: &Keyring,
-    ) -> Result<Self, StartError> {
+/// What a reload replaces, loaded and checked whole.
+pub struct InForce {
+    /// The register and the policy.
+    pub decider: Decider,
+    /// What the register and the revocation lists say of the peers.
+    pub trust: PeerTrust,
+    /// This node's certificate and its key.
+    pub identity: OwnIdentity,
+    /// Every epoch in the home.
+    pub epochs: Vec<SignedRegister>,
+}
+
+impl InForce {
+    /// Loads what is in a home and checks it whole.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] names what does not load and what to do.
+    pub fn load(home: &Home, config: &Config, keyring: &Keyring) -> Result<Self, LoadError> {
         let chain = load_epochs(home, &config.register_pin)?;
         let epochs = chain.iter().map(|epoch| epoch.signed().clone()).collect();
         let archive = Archive::of(chain.iter().map(VerifiedRegister::register));
@@ -67,7 +175,7 @@ impl Standing {
     }
 }
 
-fn newest(home: &Home, mut chain: Vec<VerifiedRegister>) -> Result<VerifiedRegister, StartError> {
+fn newest(home: &Home, mut chain: Vec<VerifiedRegister>) -> Result<VerifiedRegister, LoadError> {
     Ok(chain
         .pop()
         .ok_or_else(|| crate::membership::ChainError::None(home.register()))?)
@@ -77,20 +185,20 @@ fn newest(home: &Home, mut chain: Vec<VerifiedRegister>) -> Result<VerifiedRegis
 ///
 /// # Errors
 ///
-/// [`StartError::RolledBack`] if the store has seen more, [`StartError::Forked`] if it has seen
+/// [`LoadError::RolledBack`] if the store has seen more, [`LoadError::Forked`] if it has seen
 /// another one.
-pub(super) fn missing_epochs(
+pub fn missing_epochs(
     held: &[SignedRegister],
     seen: &[SignedRegister],
-) -> Result<Vec<SignedRegister>, StartError> {
+) -> Result<Vec<SignedRegister>, LoadError> {
     for (epoch, (held, seen)) in (1..).zip(held.iter().zip(seen)) {
         if held.digest() != seen.digest() {
-            return Err(StartError::Forked { epoch });
+            return Err(LoadError::Forked { epoch });
         }
     }
     match held.get(seen.len()..) {
         Some(missing) => Ok(missing.to_vec()),
-        None => Err(StartError::RolledBack {
+        None => Err(LoadError::RolledBack {
             found: held.len() as u64,
             seen: seen.len() as u64,
         }),
@@ -98,13 +206,13 @@ pub(super) fn missing_epochs(
 }
 
 /// An epoch that was verified before it was kept.
-pub(super) fn read_register(kept: &SignedRegister) -> Option<Register> {
+pub fn read_register(kept: &SignedRegister) -> Option<Register> {
     kept.unverified().ok()
 }
 
 /// What is written when nodes are peers that were not: they begin with what comes from now on.
 /// What is older they are sent by a backfill alone.
-pub(super) fn meeting(before: Option<&Register>, next: &Register) -> Option<Write> {
+pub fn meeting(before: Option<&Register>, next: &Register) -> Option<Write> {
     let nodes = next.nodes().map(|(_, node)| node.id.clone());
     let new: Vec<NodeId> = nodes
         .filter(|id| before.is_none_or(|before| before.node(id).is_none()))
@@ -112,11 +220,7 @@ pub(super) fn meeting(before: Option<&Register>, next: &Register) -> Option<Writ
     (!new.is_empty()).then_some(Write::Meet(new))
 }
 
-fn decider(
-    home: &Home,
-    config: &Config,
-    register: VerifiedRegister,
-) -> Result<Decider, StartError> {
+fn decider(home: &Home, config: &Config, register: VerifiedRegister) -> Result<Decider, LoadError> {
     let bundle = Bundle::from_files(&policy_files(&home.policy())?)?;
     let engine = Engine::new(bundle, MEMO)?;
     Ok(Decider::new(register, engine, config.authority.clone())?)
@@ -126,8 +230,8 @@ fn own_identity(
     home: &Home,
     keyring: &Keyring,
     register: &Register,
-) -> Result<OwnIdentity, StartError> {
-    let unfit = |fault: CertificateFault| StartError::Certificate {
+) -> Result<OwnIdentity, LoadError> {
+    let unfit = |fault: CertificateFault| LoadError::Certificate {
         path: home.certificate(),
         fault: Box::new(fault),
     };
@@ -135,7 +239,7 @@ fn own_identity(
     let key = keyring.tls_key(&chain);
     let identity = OwnIdentity::new(chain, key).map_err(|error| unfit(error.into()))?;
     if identity.certificate().marking() == Marking::Development && !register.development {
-        return Err(StartError::DevelopmentCertificate);
+        return Err(LoadError::DevelopmentCertificate);
     }
     Ok(identity)
 }
@@ -144,12 +248,12 @@ fn own_identity(
 ///
 /// # Errors
 ///
-/// [`StartError::Folder`] if folder or file cannot be read.
-pub fn policy_files(folder: &Path) -> Result<BTreeMap<String, String>, StartError> {
+/// [`LoadError::Folder`] if folder or file cannot be read.
+pub fn policy_files(folder: &Path) -> Result<BTreeMap<String, String>, LoadError> {
     files_named(folder, "cedar")?
         .into_iter()
         .map(|path| {
-            let text = std::fs::read_to_string(&path).map_err(|source| StartError::Folder {
+            let text = std::fs::read_to_string(&path).map_err(|source| LoadError::Folder {
                 path: path.clone(),
                 source,
             })?;
@@ -160,8 +264,8 @@ pub fn policy_files(folder: &Path) -> Result<BTreeMap<String, String>, StartErro
 }
 
 /// The files of a folder with this extension, by name; none if there is no folder.
-fn files_named(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, StartError> {
-    let failed = |source| StartError::Folder {
+fn files_named(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
+    let failed = |source| LoadError::Folder {
         path: folder.to_owned(),
         source,
     };
@@ -183,7 +287,7 @@ fn files_named(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, StartErro
 
 /// What the register and the revocation lists say of the peers. A list counts for the node whose
 /// trust anchor's subject issued it.
-pub(super) fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, StartError> {
+pub fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, LoadError> {
     let lists = revocation_lists(home)?;
     let facts: Vec<PeerFacts> = register
         .nodes()
@@ -208,20 +312,20 @@ pub(super) fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, 
 }
 
 /// The revocation lists in a home.
-pub(crate) fn revocation_lists(
+pub fn revocation_lists(
     home: &Home,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, StartError> {
+) -> Result<Vec<CertificateRevocationListDer<'static>>, LoadError> {
     files_named(&home.revocation_lists(), "crl")?
         .into_iter()
         .map(|path| {
             CertificateRevocationListDer::from_pem_file(&path)
-                .map_err(|_| StartError::RevocationList(path))
+                .map_err(|_| LoadError::RevocationList(path))
         })
         .collect()
 }
 
 /// Whether a list names the anchor's subject as its issuer. The verifier checks its signature.
-pub(crate) fn issued_by(list: &CertificateRevocationListDer<'_>, anchor: &[u8]) -> bool {
+pub fn issued_by(list: &CertificateRevocationListDer<'_>, anchor: &[u8]) -> bool {
     use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
     let issuer = CertificateRevocationList::from_der(list).ok();
     let subject = X509Certificate::from_der(anchor).ok();
@@ -254,7 +358,7 @@ mod tests {
         let refused = missing_epochs(&all[..2], &all).unwrap_err();
         assert!(matches!(
             refused,
-            StartError::RolledBack { found: 2, seen: 3 }
+            LoadError::RolledBack { found: 2, seen: 3 }
         ));
         assert!(refused.to_string().starts_with(Rule::RolledBack.id()));
         assert!(missing_epochs(&[], &all[..1]).is_err());
@@ -265,7 +369,7 @@ mod tests {
         let (all, fork) = epochs();
         let forked = [all[0].clone(), all[1].clone(), fork];
         let refused = missing_epochs(&forked, &all);
-        assert!(matches!(refused, Err(StartError::Forked { epoch: 3 })));
+        assert!(matches!(refused, Err(LoadError::Forked { epoch: 3 })));
     }
 
     #[test]

@@ -10,11 +10,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::testbed::*;
-use crate::exchange::counters::Rejection;
-use crate::exchange::listener::ListenerLimits;
-use crate::exchange::tls::{HTTP2, provider};
-use crate::exchange::trust::{PeerFacts, Trust};
-use crate::exchange::verifier::OnePeer;
+use crate::peering::{
+    counters::Rejection,
+    crypto::provider,
+    listener::ListenerLimits,
+    tls::HTTP2,
+    trust::{PeerFacts, Trust},
+    verifier::OnePeer,
+};
 
 /// Calls as rustls would without this module's care: any certificate or none, any ALPN. Returns what the first read says.
 async fn call_raw(

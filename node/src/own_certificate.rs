@@ -16,14 +16,14 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
     config::{Config, dns_name::DnsName},
-    exchange::{
+    files::{self, Access, FileError},
+    home::Home,
+    keyring::Keyring,
+    peering::{
         certificate::{CertificateError, PeerCertificate},
         identity::{IdentityError, OwnIdentity},
         trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Refusal, Role, TrustError},
     },
-    files::{self, Access, FileError},
-    home::Home,
-    keyring::Keyring,
 };
 
 /// Why a file holds no certificate that can be read.

@@ -4,13 +4,13 @@
 //! (RFC 8446 §4.4.2.2), which webpki does not look at. Believes nothing: signatures and dates are judged in [`super::trust`].
 
 use jiff::Timestamp;
-use portcullis_certs_dev::DEVELOPMENT_OID_TEXT;
+use portcullis_protocol::register::DEVELOPMENT_OID;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use x509_parser::time::ASN1Time;
 
-use crate::outlook::Term;
+use crate::peering::term::Term;
 
 /// What an end-entity certificate says of its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,7 +218,7 @@ fn names(certificate: &X509Certificate<'_>) -> Result<(String, String), Certific
 }
 
 fn marking_of(certificate: &X509Certificate<'_>) -> Marking {
-    let marks = |oid: String| oid == DEVELOPMENT_OID_TEXT;
+    let marks = |oid: String| oid == DEVELOPMENT_OID;
     if certificate
         .extensions()
         .iter()

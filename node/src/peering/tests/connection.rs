@@ -15,14 +15,16 @@ use tonic::codegen::http::{Request, Response};
 use tower::{Service, ServiceExt};
 
 use super::testbed::*;
-use crate::exchange::connector::{ConnectError, endpoint};
-use crate::exchange::counters::Rejection;
-use crate::exchange::ending::Ending;
-use crate::exchange::listener::{ListenerLimits, server};
-use crate::exchange::stream::{Peer, PeerStream};
-use crate::exchange::tls::client_config;
-use crate::exchange::trust::{DevelopmentCertificates, PeerTrust, Refusal, Trust};
-use crate::exchange::verifier::refusal_of;
+use crate::peering::{
+    connector::{ConnectError, endpoint},
+    counters::Rejection,
+    ending::Ending,
+    listener::{ListenerLimits, server},
+    stream::{Peer, PeerStream},
+    tls::client_config,
+    trust::{DevelopmentCertificates, PeerTrust, Refusal, Trust},
+    verifier::refusal_of,
+};
 
 async fn echo(near: &mut PeerStream, far: &mut PeerStream) {
     near.write_all(b"customs").await.unwrap();

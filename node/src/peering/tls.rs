@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use portcullis_protocol::identifiers::NodeId;
 use rustls::client::Resumption;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::server::NoServerSessionStorage;
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
+use super::crypto::provider;
 use super::identity::OwnIdentity;
 use super::trust::Trust;
 use super::verifier::{AnyPeer, OnePeer};
@@ -73,16 +72,4 @@ pub fn client_config(
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     Ok(config)
-}
-
-/// The cryptography in use. Classical groups stay behind the hybrid one, for a peer whose library is older.
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider {
-        kx_groups: vec![
-            kx_group::X25519MLKEM768,
-            kx_group::X25519,
-            kx_group::SECP256R1,
-        ],
-        ..default_provider()
-    })
 }

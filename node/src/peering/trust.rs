@@ -14,8 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use portcullis_protocol::identifiers::NodeId;
-use portcullis_protocol::rules::Rule;
+use portcullis_protocol::{identifiers::NodeId, rules::Rule};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -26,8 +25,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName,
 use tokio::sync::watch;
 
 use super::certificate::{self, CertificateError, Marking, PeerCertificate};
-use crate::gate::Cut;
-use crate::outlook::Term;
+use crate::peering::{cut::Cut, term::Term};
 
 /// What the register and the operator say of one node.
 #[derive(Debug, Clone)]
@@ -464,7 +462,7 @@ fn verifiers(
     roots: Arc<RootCertStore>,
     lists: Vec<CertificateRevocationListDer<'static>>,
 ) -> Result<Verifiers, rustls::server::VerifierBuilderError> {
-    let provider: Arc<CryptoProvider> = super::tls::provider();
+    let provider: Arc<CryptoProvider> = super::crypto::provider();
     // Both builders deny an unknown status unless told otherwise, and ignore expiry unless told to enforce it.
     let as_client = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
         .with_crls(lists.clone())

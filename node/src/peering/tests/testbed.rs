@@ -14,12 +14,14 @@ use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::exchange::connector::{ConnectorLimits, PeerConnector};
-use crate::exchange::counters::{ExchangeCounters, Rejection};
-use crate::exchange::identity::OwnIdentity;
-use crate::exchange::listener::{Incoming, Listener, ListenerLimits};
-use crate::exchange::stream::PeerStream;
-use crate::exchange::trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Trust};
+use crate::peering::{
+    connector::{ConnectorLimits, PeerConnector},
+    counters::{ExchangeCounters, Rejection},
+    identity::OwnIdentity,
+    listener::{Incoming, Listener, ListenerLimits},
+    stream::PeerStream,
+    trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Trust},
+};
 
 /// How long a test waits for what must happen before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -109,7 +109,7 @@ impl Shown {
             what: "certificate",
         })?;
         let certificate = PeerCertificate::parse(end_entity)?;
-        let key = CertifiedKey::from_der(chain, key, &super::tls::provider())
+        let key = CertifiedKey::from_der(chain, key, &super::crypto::provider())
             .map_err(IdentityError::Key)?;
         Ok(Self {
             key: Arc::new(key),

@@ -19,7 +19,7 @@ use tonic::transport::server::Connected;
 
 use super::counters::ExchangeCounters;
 use super::ending::{Ending, Warden};
-use super::tally::Place;
+use super::tally::Seat;
 
 /// Who is at the other end: in the extensions of every request that came over the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct PeerStream {
     ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
     ended: Option<Arc<Ending>>,
     counters: Option<ExchangeCounters>,
-    _place: Option<Place<NodeId>>,
+    _place: Option<Seat<NodeId>>,
 }
 
 impl PeerStream {
@@ -54,7 +54,7 @@ impl PeerStream {
         }
     }
 
-    pub(super) fn counted(self, counters: ExchangeCounters, place: Place<NodeId>) -> Self {
+    pub(super) fn counted(self, counters: ExchangeCounters, place: Seat<NodeId>) -> Self {
         Self {
             counters: Some(counters),
             _place: Some(place),

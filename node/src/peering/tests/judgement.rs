@@ -8,7 +8,7 @@ use portcullis_protocol::rules::Rule;
 use rustls_pki_types::UnixTime;
 
 use super::testbed::*;
-use crate::exchange::trust::{
+use crate::peering::trust::{
     DevelopmentCertificates, PeerFacts, PeerTrust, Refusal, Role, TrustError,
 };
 

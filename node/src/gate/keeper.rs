@@ -1,0 +1,42 @@
+//! The state of the gates in memory, the gates computed from it last, and the order of changes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::{Gates, state::TrustState};
+
+/// The state, and the gates that were computed from it last.
+#[derive(Debug)]
+pub(crate) struct Gatekeeper {
+    /// Guards the state for the moment in which it is copied or replaced.
+    state: Mutex<TrustState>,
+    pub(crate) gates: watch::Sender<Arc<Gates>>,
+    /// Guards nothing but the order of changes, each of which is kept before it counts.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
+impl Default for Gatekeeper {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            gates: watch::Sender::new(Arc::default()),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl Gatekeeper {
+    pub(crate) fn gates(&self) -> Arc<Gates> {
+        Arc::clone(&self.gates.borrow())
+    }
+
+    pub(crate) fn state(&self) -> TrustState {
+        let state = self.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn replace(&self, state: TrustState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}

@@ -1,0 +1,28 @@
+//! Who a peer is, and the TLS connections to and from it.
+//!
+//! A peer is who its certificate *and* the register say ([`trust`]). Connections are TLS 1.3 with certificates on both
+//! sides ([`tls`]), are accepted and made here and not by tonic ([`listener`], [`connector`]), end after an hour at most,
+//! and end at once when a reload of the register or of a revocation list no longer vouches for the peer ([`ending`]).
+//!
+//! Refuses: any other version of TLS, session resumption and early data, a peer without a certificate, and a decision
+//! about who a peer is from anything but its one URI name and the trust anchor bound to that name.
+
+pub mod certificate;
+pub mod codec;
+pub mod connector;
+pub mod counters;
+mod crypto;
+pub mod cut;
+pub mod ending;
+pub mod identity;
+pub mod listener;
+pub mod rpc;
+pub mod stream;
+pub mod tally;
+pub mod term;
+pub mod tls;
+pub mod trust;
+pub mod verifier;
+
+#[cfg(test)]
+mod tests;
