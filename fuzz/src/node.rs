@@ -6,16 +6,13 @@
 use std::{path::Path, sync::LazyLock};
 
 use data_encoding::BASE64;
-use portcullis_node::{
-    admin::{
-        act::{Desk, PersonAct},
-        api::act::DraftsView,
-    },
-    config::Config,
-    desk::import,
-    peering::certificate::{PeerCertificate, marking, next_update},
-    store::PersonRow,
+use portcullis_admin_api::{
+    act::{Desk, Enrolled, PersonAct},
+    v1::act::DraftsView,
 };
+use portcullis_desk::import;
+use portcullis_home::config::Config;
+use portcullis_peering::certificate::{PeerCertificate, marking, next_update};
 use portcullis_protocol::{
     keys::{KeyUse, SigningKey},
     seal::Draft,
@@ -87,13 +84,10 @@ pub fn drafts(data: &[u8]) {
 /// A statement that an enrolled person signs whatever it says, with the bytes as its body too.
 pub fn act(data: &[u8]) {
     let key = SigningKey::from_seed(KeyUse::Person, [3; 32]);
-    let person = PersonRow {
+    let person = Enrolled {
         id: "anna".to_owned(),
-        name: "Anna".to_owned(),
         role: "analyst".to_owned(),
         public_key: key.public().to_bytes().to_vec(),
-        enrolled_at: NOW,
-        enrolled_by: String::new(),
     };
     let desk = Desk {
         federation: &"test".parse().unwrap(),

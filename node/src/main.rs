@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    portcullis_node::cli::main()
+    portcullis_node::commands::main()
 }

@@ -20,11 +20,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{
-    config::{LogFormat, LogSettings},
-    core::Core,
-    health,
-};
+use portcullis_home::config::{LogFormat, LogSettings};
+use portcullis_kernel::{Kernel, health};
 
 /// The variable of the environment that names a filter.
 const FILTER: &str = "PORTCULLIS_LOG";
@@ -102,13 +99,13 @@ where
 /// An I/O error if the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    core: Arc<Core>,
+    kernel: Arc<Kernel>,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let mut registry = registry::Registry::default();
-    core.metrics().register(&mut registry);
+    kernel.metrics().register(&mut registry);
     let pages = Pages {
-        core,
+        kernel,
         registry: Arc::new(registry),
     };
     let router = Router::new()
@@ -122,7 +119,7 @@ pub async fn serve(
 
 #[derive(Clone)]
 struct Pages {
-    core: Arc<Core>,
+    kernel: Arc<Kernel>,
     registry: Arc<registry::Registry>,
 }
 
@@ -145,7 +142,7 @@ struct ProblemView {
 }
 
 async fn health_page(State(pages): State<Pages>) -> (StatusCode, Json<HealthPage>) {
-    let problems: Vec<ProblemView> = health::problems(&pages.core)
+    let problems: Vec<ProblemView> = health::problems(&pages.kernel)
         .into_iter()
         .map(|problem| ProblemView {
             what: problem.what,

@@ -11,6 +11,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Router;
+use portcullis_backup::Snapshots;
 use portcullis_protocol::{frame::Generation, keys::KeyUse, seal::Entropy as _, time::Timestamp};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -18,38 +20,40 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    admin::{
-        request::Admin,
-        server::{self, SocketError},
-    },
+use crate::observe;
+use portcullis_admin::{
+    request::Admin,
+    server::{self, SocketError},
+};
+use portcullis_desk as desk;
+use portcullis_desk::Desk;
+use portcullis_exchange::{dispatch::supervisor, gossip, inbound::service, reconcile};
+use portcullis_home::{
+    Home,
     clock::{SystemEntropy, system_clock},
     config::{Config, RenewalSettings},
-    core::{Core, Me, Parts},
-    desk::{self, Desk},
-    dispatch::supervisor,
-    exchange::service,
-    gate_schedule::{self, Renewal},
-    gossip, hold,
-    home::Home,
-    in_force::{InForce, LoadError, meeting, missing_epochs, read_register},
     key_file::{self, KeyFileError},
     keyring::{Keyring, KeyringError},
-    metrics::Metrics,
-    observe,
-    peering::{
-        listener::{self, Listener},
-        tls,
-        trust::Trust,
-    },
-    reconcile,
-    reload::Reloader,
     secret::{Passphrase, SecretError},
-    store::{
-        NewGeneration, SqliteStore, Store, StoreError, Write,
-        writer::{Writer, abort_on_disk_failure},
-    },
 };
+use portcullis_kernel::{
+    Kernel, Me, Parts,
+    gate_schedule::{self, Renewal},
+    hold,
+    in_force::{InForce, LoadError, meeting, missing_epochs, read_register},
+    metrics::Metrics,
+    reload::Reloader,
+};
+use portcullis_peering::{
+    listener::{self, Listener},
+    tls,
+    trust::Trust,
+};
+use portcullis_store::{
+    NewGeneration, Store, StoreError, Write,
+    writer::{Writer, abort_on_disk_failure},
+};
+use portcullis_store_sqlite::SqliteStore;
 
 /// How long frames under way may take to finish once the node is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -93,7 +97,7 @@ pub enum StartError {
 
 /// A node that is ready to be served.
 pub struct Node {
-    core: Arc<Core>,
+    kernel: Arc<Kernel>,
     reloader: Arc<Reloader>,
     config: Config,
     exchange: TcpListener,
@@ -112,22 +116,22 @@ impl Node {
     ///
     /// [`StartError`] says what is wrong and what to do.
     pub async fn prepare(home: Home, config: Config) -> Result<Self, StartError> {
-        let (core, writer, store) = load(&home, &config)?;
+        let (kernel, writer, store) = load(&home, &config)?;
         let renewal = config.freshness.as_ref().map(renewal).transpose()?;
-        let core = Arc::new(core);
+        let kernel = Arc::new(kernel);
         let reloader = Arc::new(Reloader::new(
-            Arc::clone(&core),
+            Arc::clone(&kernel),
             home,
             config.clone(),
             observe::move_level,
         ));
         let desk = desk::Setup::load(reloader.home().folder())?;
-        let desk = Arc::new(Desk::new(Arc::clone(&core), desk));
+        let desk = Arc::new(Desk::new(Arc::clone(&kernel), desk));
         let exchange = bind(config.listen).await?;
         let metrics = bind(config.metrics).await?;
         let admin = server::bind(&reloader.home().socket(), config.admin_access).await?;
         Ok(Self {
-            core,
+            kernel,
             reloader,
             config,
             exchange,
@@ -148,8 +152,8 @@ impl Node {
 
     /// The heart of the node.
     #[must_use]
-    pub const fn core(&self) -> &Arc<Core> {
-        &self.core
+    pub const fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
     }
 
     /// Where peers connect to.
@@ -167,8 +171,21 @@ impl Node {
     ///
     /// [`StartError`] if serving cannot begin.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), StartError> {
+        self.serve_with(Router::new(), shutdown).await
+    }
+
+    /// [`Node::serve`], with more routes at the admin socket.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if serving cannot begin.
+    pub async fn serve_with(
+        self,
+        routes: Router<Admin>,
+        shutdown: CancellationToken,
+    ) -> Result<(), StartError> {
         let Self {
-            core,
+            kernel,
             reloader,
             config,
             exchange,
@@ -181,45 +198,50 @@ impl Node {
         } = self;
         let (listener, incoming) = Listener::new(
             exchange,
-            Arc::clone(core.identity()),
-            core.trust().clone(),
+            Arc::clone(kernel.identity()),
+            kernel.trust().clone(),
             tls::system_clock(),
             &config.listener,
-            core.metrics().connections.clone(),
+            kernel.metrics().connections.clone(),
         )?;
         let mut parts = JoinSet::new();
         parts.spawn(listener.run(shutdown.clone()));
-        parts.spawn(supervisor::run(Arc::clone(&core), shutdown.clone()));
-        parts.spawn(serve_metrics(metrics, Arc::clone(&core), shutdown.clone()));
+        parts.spawn(supervisor::run(Arc::clone(&kernel), shutdown.clone()));
+        parts.spawn(serve_metrics(
+            metrics,
+            Arc::clone(&kernel),
+            shutdown.clone(),
+        ));
         parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
-        parts.spawn(gate_schedule::run(Arc::clone(&core), shutdown.clone()));
-        parts.spawn(hold::keep(Arc::clone(&core), shutdown.clone()));
+        parts.spawn(gate_schedule::run(Arc::clone(&kernel), shutdown.clone()));
+        parts.spawn(hold::keep(Arc::clone(&kernel), shutdown.clone()));
         if let Some(renewal) = renewal {
             parts.spawn(gate_schedule::renew(
-                Arc::clone(&core),
+                Arc::clone(&kernel),
                 renewal,
                 shutdown.clone(),
             ));
         }
-        parts.spawn(reconcile::run(Arc::clone(&core), shutdown.clone()));
+        parts.spawn(reconcile::run(Arc::clone(&kernel), shutdown.clone()));
         parts.spawn(gossip::run(
-            Arc::clone(&core),
+            Arc::clone(&kernel),
             Arc::clone(&reloader),
             shutdown.clone(),
         ));
         parts.spawn(serve_admin(
             admin,
             Admin {
-                core: Arc::clone(&core),
+                kernel: Arc::clone(&kernel),
                 desk,
-                store,
+                snapshots: Snapshots::of(store),
                 reloader,
                 shutdown: shutdown.clone(),
             },
+            routes,
         ));
         let server = listener::server(config.listener.connection_lifetime)
             .serve_with_incoming_shutdown(
-                service::server(Arc::clone(&core), shutdown.clone()),
+                service::server(Arc::clone(&kernel), shutdown.clone()),
                 incoming,
                 shutdown.clone().cancelled_owned(),
             );
@@ -246,14 +268,14 @@ impl Node {
     }
 }
 
-async fn serve_metrics(listener: TcpListener, core: Arc<Core>, shutdown: CancellationToken) {
-    if let Err(error) = observe::serve(listener, core, shutdown).await {
+async fn serve_metrics(listener: TcpListener, kernel: Arc<Kernel>, shutdown: CancellationToken) {
+    if let Err(error) = observe::serve(listener, kernel, shutdown).await {
         tracing::error!(%error, "metrics and health are not served any more");
     }
 }
 
-async fn serve_admin(listener: UnixListener, admin: Admin) {
-    if let Err(error) = server::serve(listener, admin).await {
+async fn serve_admin(listener: UnixListener, admin: Admin, routes: Router<Admin>) {
+    if let Err(error) = server::serve(listener, admin, routes).await {
         tracing::error!(%error, "the admin socket is not served any more");
     }
 }
@@ -267,10 +289,10 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> 
         })
 }
 
-fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>), StartError> {
+fn load(home: &Home, config: &Config) -> Result<(Kernel, Writer, Arc<SqliteStore>), StartError> {
     let keyring = Keyring::load(home, &config.key)?;
     let in_force = InForce::load(home, config, &keyring)?;
-    let files = Arc::new(SqliteStore::open(&home.data(), &keyring.store)?);
+    let files = Arc::new(SqliteStore::open(&home.data(), keyring.store.bytes())?);
     let store: Arc<dyn Store> = files.clone();
     begin_anew(&files, system_clock()())?;
     let missing = missing_epochs(&in_force.epochs, &store.registers()?)?;
@@ -279,7 +301,7 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>)
     writes.extend(meeting(known.as_ref(), in_force.decider.register()));
     store.commit(writes)?;
     let (stopper, writer) = Writer::start(Arc::clone(&store), abort_on_disk_failure())?;
-    let core = Core::new(Parts {
+    let kernel = Kernel::new(Parts {
         me: Me {
             federation: config.federation.clone(),
             authority: config.authority.clone(),
@@ -297,9 +319,9 @@ fn load(home: &Home, config: &Config) -> Result<(Core, Writer, Arc<SqliteStore>)
         connector: config.connector.clone(),
         metrics: Metrics::default(),
     });
-    core.restore_gates()?;
-    core.watch_clock()?;
-    Ok((core, stopper, files))
+    kernel.restore_gates()?;
+    kernel.watch_clock()?;
+    Ok((kernel, stopper, files))
 }
 
 /// A store that comes from a backup may have forgotten what it signed since: another generation
@@ -339,12 +361,13 @@ pub enum RunError {
     System(#[from] std::io::Error),
 }
 
-/// Runs a node in the foreground until SIGTERM or SIGINT; SIGHUP reloads.
+/// Runs a node in the foreground until SIGTERM or SIGINT; SIGHUP reloads. `routes` are answered at the admin socket
+/// beside the product's own.
 ///
 /// # Errors
 ///
 /// [`RunError`] if it does not start.
-pub fn run(home: Home, config: Config) -> Result<(), RunError> {
+pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunError> {
     observe::start_log(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -353,8 +376,8 @@ pub fn run(home: Home, config: Config) -> Result<(), RunError> {
         let node = Node::prepare(home, config).await?;
         let shutdown = CancellationToken::new();
         let signals = tokio::spawn(signals(Arc::clone(node.reloader()), shutdown.clone()));
-        tracing::info!(node = %node.core().me().node, address = %node.address()?, "the node is up");
-        node.serve(shutdown).await?;
+        tracing::info!(node = %node.kernel().me().node, address = %node.address()?, "the node is up");
+        node.serve_with(routes, shutdown).await?;
         signals.abort();
         Ok(())
     })

@@ -19,16 +19,17 @@ use std::{
 };
 
 use portcullis_certs_dev::{DevelopmentAuthority, NodeNames, certificate_pem, revocation_list_pem};
-use portcullis_node::{
+use portcullis_home::{
+    Home,
     config::Config,
-    core::Core,
     files::{self, Access},
-    home::Home,
     keyring::Keyring,
     membership,
-    reload::Reloader,
-    runtime::Node,
     secret::KeySource,
+};
+use portcullis_kernel::{Kernel, reload::Reloader};
+use portcullis_node::{
+    runtime::Node,
     setup::{NewNode, init},
 };
 use portcullis_protocol::{
@@ -55,7 +56,7 @@ pub const FEDERATION: &str = "test";
 /// A node that runs until it is dropped or stopped.
 pub struct Running {
     /// Its heart.
-    pub core: Arc<Core>,
+    pub kernel: Arc<Kernel>,
     /// Its home.
     pub home: Home,
     /// What takes up changes in its home.
@@ -69,13 +70,13 @@ impl Running {
     pub async fn start(home: Home) -> Self {
         let config = Config::load(&home.config()).unwrap();
         let node = Node::prepare(home.clone(), config).await.unwrap();
-        let core = Arc::clone(node.core());
+        let kernel = Arc::clone(node.kernel());
         let reloader = Arc::clone(node.reloader());
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
         let serving = tokio::spawn(async move { node.serve(token).await.unwrap() });
         Self {
-            core,
+            kernel,
             home,
             reloader,
             shutdown,
@@ -151,7 +152,7 @@ impl Federation {
         alter: impl FnOnce(&mut Register),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let now = portcullis_node::clock::system_clock()();
+        let now = portcullis_home::clock::system_clock()();
         let governance = governance_key();
         let first = first_epoch(&governance, now);
         let made: Vec<Made> = members
@@ -210,7 +211,7 @@ impl Federation {
     /// Admits a listed node's request to be listed with other keys, and lays the epoch into one home.
     pub fn admit_change(&mut self, at: &str, request: &[u8], overlap_ms: i64) {
         let request = SignedMembershipRequest::verify(request).unwrap();
-        let now = portcullis_node::clock::system_clock()();
+        let now = portcullis_home::clock::system_clock()();
         let changes = membership::Admission::Changes { overlap_ms };
         let (next, _) = membership::admit(&self.signed, vec![request], changes, now).unwrap();
         let next = next.unverified().unwrap();
@@ -391,8 +392,8 @@ pub fn write_lists(home: &Home, lists: &[(String, String)]) {
 
 /// Waits until `holds` says so, or fails after 20 seconds. It asks again at every notice of
 /// `core`, and now and then besides.
-pub async fn eventually(core: &Core, mut holds: impl FnMut() -> bool) {
-    let mut notices = core.notices();
+pub async fn eventually(kernel: &Kernel, mut holds: impl FnMut() -> bool) {
+    let mut notices = kernel.notices();
     let waiting = async {
         while !holds() {
             let pause = tokio::time::timeout(Duration::from_millis(50), notices.recv());

@@ -13,20 +13,12 @@
 use std::{hint::black_box, num::NonZeroUsize, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use portcullis_node::{
-    bench::{self, drafts::Generator},
-    core::Core,
-    decide::{Approval, Decider},
-    dispatch::{
-        load,
-        plan::{Footing, Planner},
-    },
-    gate::Gates,
-    intake::Judge,
-    runtime::Node,
-    setup,
-    store::{Intake, Relay, Write, Written},
-};
+use portcullis_lab::bench::{self, drafts::Generator};
+use portcullis_kernel::{Kernel, decide::{Approval, Decider}, gate::Gates, intake::Judge};
+use portcullis_exchange::dispatch::{load, plan::{Footing, Planner}};
+use portcullis_home::config::Config;
+use portcullis_node::runtime::Node;
+use portcullis_store::{Intake, Relay, Write, Written};
 use portcullis_policy::{Bundle, Engine};
 use portcullis_protocol::{
     frame::{Answering, Chain, FrameHead, Hop, Lane, ReceivedFrame, SentFrame},
@@ -47,8 +39,8 @@ const BATCH: u64 = bench::BATCH;
 struct Two {
     _runtime: tokio::runtime::Runtime,
     _nodes: Vec<Node>,
-    sender: Arc<Core>,
-    receiver: Arc<Core>,
+    sender: Arc<Kernel>,
+    receiver: Arc<Kernel>,
     generator: Generator,
     /// The sequence number of the next frame's first item, and the chain over those settled.
     position: (u64, Chain),
@@ -63,11 +55,11 @@ impl Two {
         let nodes: Vec<Node> = homes
             .into_iter()
             .map(|home| {
-                let config = setup::load_config(&home).unwrap();
+                let config = Config::of(&home).unwrap();
                 runtime.block_on(Node::prepare(home, config)).unwrap()
             })
             .collect();
-        let mut cores = nodes.iter().map(|node| Arc::clone(node.core()));
+        let mut cores = nodes.iter().map(|node| Arc::clone(node.kernel()));
         let (sender, receiver) = (cores.next().unwrap(), cores.next().unwrap());
         drop(cores);
         Self {
@@ -158,7 +150,7 @@ impl Two {
 
 /// Random numbers of the operating system, as the node draws them.
 fn entropy() -> impl Entropy {
-    portcullis_node::clock::SystemEntropy::default()
+    portcullis_home::clock::SystemEntropy::default()
 }
 
 fn seal(criterion: &mut Criterion) {

@@ -21,23 +21,24 @@ use super::{
     CertificateFact, Exposed, Facts, KeysFact, Listed, NodeFacts, RegisterFact, RevocationFact,
     SocketFact,
 };
-use crate::{
+use portcullis_home::{
+    Home,
     config::Config,
     files,
-    home::Home,
-    in_force::{issued_by, policy_files, revocation_lists},
     keyring::{Keyring, KeyringError},
     membership::{ChainError, load_chain},
-    outlook::{Dependency, Subject, ending_keys, freshness_ends, in_order},
     own_certificate::{
         CertificateFault, Own, PemError, check_certificate, read_certificates, unix,
     },
-    peering::{
-        certificate::{self, Marking, list_term},
-        term::Term,
-    },
     secret::SecretError,
-    setup,
+};
+use portcullis_kernel::{
+    in_force::{issued_by, policy_files, revocation_lists},
+    outlook::{Dependency, Subject, ending_keys, freshness_ends, in_order},
+};
+use portcullis_peering::{
+    certificate::{self, Marking, list_term},
+    term::Term,
 };
 
 /// Reads what is known of the node in `home`.
@@ -46,7 +47,7 @@ pub fn inspect(home: &Home, now: Timestamp) -> Facts {
     Facts {
         now,
         exposed: exposed(home),
-        node: setup::load_config(home)
+        node: Config::of(home)
             .map(|config| node(home, &config, now))
             .map_err(|error| error.to_string()),
     }
@@ -211,9 +212,9 @@ fn certificate(
                 term: certificate.term(),
             }
         }
-        Err(CertificateFault::Refused(crate::peering::trust::Refusal::Development { .. })) => {
-            CertificateFact::Development
-        }
+        Err(CertificateFault::Refused(portcullis_peering::trust::Refusal::Development {
+            ..
+        })) => CertificateFact::Development,
         Err(error) => CertificateFact::Unfit(error.to_string()),
     }
 }

@@ -15,11 +15,9 @@ use portcullis_protocol::{freshness::Stage, identifiers::AuthorityId, time::Time
 
 pub use inspect::inspect;
 
-use crate::{
-    outlook::{Dependency, Subject, Urgency},
-    peering::term::Term,
-    secret::KeyPlace,
-};
+use portcullis_home::secret::KeyPlace;
+use portcullis_kernel::outlook::{Dependency, Subject, Urgency};
+use portcullis_peering::term::Term;
 
 /// How far the clock may lie behind what was signed before.
 const CLOCK_SLACK_MS: i64 = 5 * 60_000;
@@ -325,7 +323,7 @@ fn certificate(fact: &CertificateFact, now: Timestamp) -> Finding {
 }
 
 const fn ends_soon(term: Term, now: Timestamp) -> bool {
-    term.until.millis_since(now) <= crate::outlook::warned_before(term)
+    term.until.millis_since(now) <= portcullis_kernel::outlook::warned_before(term)
 }
 
 fn list(fact: &RevocationFact, now: Timestamp) -> Finding {

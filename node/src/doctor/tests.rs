@@ -3,11 +3,11 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use super::*;
-use crate::{
+use crate::setup::{self, NewNode};
+use portcullis_home::{
+    Home,
     files::{self, Access},
-    home::Home,
     secret::KeySource,
-    setup::{self, NewNode},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_772_366_400_000);

@@ -20,18 +20,18 @@ use std::{
 use portcullis_protocol::{
     digest::Digest,
     identifiers::{AuthorityId, FederationId, NodeId},
-    register::node_uri,
 };
-use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
 
-use crate::{
+pub use portcullis_home::own_certificate::{CsrError, certificate_request};
+use portcullis_home::{
+    Home,
     config::{Config, ConfigError, dns_name::DnsName, keys::render},
     files::{self, Access, FileError},
-    home::Home,
     keyring::{Keyring, KeyringError},
     secret::KeySource,
-    store::{SqliteStore, StoreError},
 };
+use portcullis_store::StoreError;
+use portcullis_store_sqlite::SqliteStore;
 
 /// What is decided about a node before it is made.
 #[derive(Debug, Clone)]
@@ -63,9 +63,6 @@ pub enum SetupError {
     /// Someone else is making it.
     #[error("`portcullis init` is running in `{}` already; wait for it to end", .0.display())]
     Running(PathBuf),
-    /// An `init` was stopped halfway.
-    #[error("`portcullis init` was stopped halfway in `{}`; run it again, it starts anew", .0.display())]
-    Unfinished(PathBuf),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -82,8 +79,8 @@ pub enum SetupError {
     #[error("`{}` is not text in UTF-8; name the passphrase file by another path", .0.display())]
     Path(PathBuf),
     /// The certificate request.
-    #[error("the certificate request cannot be made: {0}")]
-    Request(#[from] rcgen::Error),
+    #[error(transparent)]
+    Request(#[from] CsrError),
 }
 
 /// Makes a node in `home`: keys, store, certificate request and configuration.
@@ -102,7 +99,7 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     }
     let keyring = Keyring::create(home, &node.key)?;
     // Here and never later: a node whose store is gone must not go on with an empty one.
-    SqliteStore::create(&home.data(), &keyring.store)?;
+    SqliteStore::create(&home.data(), keyring.store.bytes())?;
     let request = certificate_request(&keyring, &node.dns_name, &node.federation, &node.node)?;
     files::create(
         &home.certificate_request(),
@@ -112,40 +109,6 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     files::create(&home.config(), config.as_bytes(), Access::Everyone)?;
     end(home, mark)?;
     Ok(keyring)
-}
-
-/// Loads the configuration of a node that was made whole.
-///
-/// # Errors
-///
-/// [`SetupError::Unfinished`] if `init` was stopped halfway, and what is wrong with the file.
-pub fn load_config(home: &Home) -> Result<Config, SetupError> {
-    if home.unfinished().exists() {
-        return Err(SetupError::Unfinished(home.folder().to_owned()));
-    }
-    Ok(Config::load(&home.config())?)
-}
-
-/// The request (PKCS #10, PEM) for the certificate of a node: one DNS name and one URI.
-///
-/// # Errors
-///
-/// [`SetupError::Request`] if the cryptography refuses.
-pub fn certificate_request(
-    keyring: &Keyring,
-    dns_name: &DnsName,
-    federation: &FederationId,
-    node: &NodeId,
-) -> Result<String, SetupError> {
-    let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, dns_name.as_str());
-    let mut params = CertificateParams::default();
-    params.distinguished_name = subject;
-    params.subject_alt_names = vec![
-        SanType::DnsName(dns_name.as_str().try_into()?),
-        SanType::URI(node_uri(federation, node).try_into()?),
-    ];
-    Ok(params.serialize_request(&keyring.tls_pair()?)?.pem()?)
 }
 
 /// The text of the configuration, checked as the node will check it.

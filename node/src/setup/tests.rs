@@ -1,12 +1,12 @@
 //! A node is made once and whole; its certificate is checked as its peers will check it.
 
-use crate::own_certificate::CertificateFault;
-use crate::own_certificate::Own;
-use crate::own_certificate::PemError;
-use crate::own_certificate::certificate_authority;
-use crate::own_certificate::check_certificate;
-use crate::own_certificate::install_certificate;
-use crate::own_certificate::read_certificates;
+use portcullis_home::{
+    own_certificate::{
+        CertificateFault, Own, PemError, certificate_authority, check_certificate,
+        install_certificate, read_certificates,
+    },
+    secret::SecretError,
+};
 use std::{fs, path::Path};
 
 use portcullis_certs_dev::{Defect, DevelopmentAuthority, NodeNames, certificate_pem};
@@ -14,7 +14,7 @@ use portcullis_protocol::register::Register;
 use rustls_pki_types::{CertificateSigningRequestDer, UnixTime, pem::PemObject as _};
 
 use super::*;
-use crate::{membership::testbed::Governance, secret::SecretError};
+use portcullis_testbed::governance::Governance;
 
 struct Bed {
     folder: tempfile::TempDir,
@@ -86,7 +86,7 @@ fn request(home: &Home) -> CertificateSigningRequestDer<'static> {
 fn init_leaves_a_configuration_that_says_what_was_given() {
     let bed = bed();
     init(&bed.home, &bed.node()).unwrap();
-    let config = load_config(&bed.home).unwrap();
+    let config = Config::of(&bed.home).unwrap();
     let node = bed.node();
     assert_eq!(config.authority, node.authority);
     assert_eq!(config.listen, node.listen);
@@ -107,7 +107,7 @@ fn init_twice_is_refused_and_changes_nothing() {
     assert_eq!(fs::read(bed.home.config()).unwrap(), before);
     let kept = Keyring::load(&bed.home, &bed.node().key).unwrap();
     assert_eq!(kept.public_keys(), made.public_keys());
-    load_config(&bed.home).unwrap();
+    Config::of(&bed.home).unwrap();
 }
 
 #[test]
@@ -123,12 +123,12 @@ fn keys_without_a_configuration_are_not_overwritten_either() {
 fn an_init_that_was_stopped_is_no_node_and_starts_anew() {
     let bed = bed();
     let lost = bed.stopped_halfway();
-    let refused = load_config(&bed.home).unwrap_err();
-    assert!(matches!(refused, SetupError::Unfinished(_)), "{refused}");
+    let refused = Config::of(&bed.home).unwrap_err();
+    assert!(matches!(refused, ConfigError::Unfinished(_)), "{refused}");
     let made = init(&bed.home, &bed.node()).unwrap();
     assert_ne!(made.public_keys(), lost.public_keys());
-    load_config(&bed.home).unwrap();
-    SqliteStore::open(&bed.home.data(), &made.store).unwrap();
+    Config::of(&bed.home).unwrap();
+    SqliteStore::open(&bed.home.data(), made.store.bytes()).unwrap();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The long run of whole-process faults: `faults PORTCULLIS [KILLS [REPORT.json]]`.
+//! The long run of whole-process faults: `faults PORTCULLIS-LAB [KILLS [REPORT.json]]`.
 //!
 //! Prints a table, writes the report, and fails if anything was lost, doubled, missing or
 //! damaged.

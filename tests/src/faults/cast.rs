@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_node::{admin::api::status::StatusView, ledger::LedgerView};
+use portcullis_admin::ledger::LedgerView;
+use portcullis_admin_api::v1::status::StatusView;
 use portcullis_protocol::register::AuthorityKind;
 
 use super::{
@@ -178,7 +179,7 @@ impl Actor {
 /// The homes of a cast that has stopped.
 pub struct Stopped {
     /// The sender's first.
-    pub homes: Vec<portcullis_node::home::Home>,
+    pub homes: Vec<portcullis_home::Home>,
     /// What the sender acknowledged.
     pub acknowledged: Vec<String>,
     /// The homes lie in its folder.

@@ -2,13 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_node::{
-    config::Config,
-    home::Home,
-    keyring::Keyring,
-    store::{DisclosureState, RecordFilter, SqliteStore, Store as _},
-};
+use portcullis_home::{Home, config::Config, keyring::Keyring};
 use portcullis_protocol::{frame::Outcome, record::RecordId};
+use portcullis_store::{DisclosureState, RecordFilter, Store as _};
+use portcullis_store_sqlite::SqliteStore;
 
 use super::cast::{Cast, Stopped};
 
@@ -91,7 +88,7 @@ fn verdict(stopped: &Stopped) -> Verdict {
 fn open(home: &Home) -> SqliteStore {
     let config = Config::load(&home.config()).unwrap();
     let keyring = Keyring::load(home, &config.key).unwrap();
-    SqliteStore::open(&home.data(), &keyring.store).unwrap()
+    SqliteStore::open(&home.data(), keyring.store.bytes()).unwrap()
 }
 
 fn damage(store: &SqliteStore) -> usize {

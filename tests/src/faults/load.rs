@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use portcullis_node::{
-    admin::{
-        act::{self, Action, Request, Role},
-        api::{
-            act::{ClockView, DraftsView, EnrolView, PublishedView},
-            draft::{AssessmentView, DraftView, SelectorView, SubjectView},
-            marking::{EvaluationView, MarkingView, WindowView},
-            status::EnrolledView,
-        },
-        client::{Client, ClientError},
+use portcullis_admin_api::{
+    act::{self, Action, Request, Role},
+    client::{Client, ClientError},
+    v1::{
+        act::{ClockView, DraftsView, EnrolView, PublishedView},
+        draft::{AssessmentView, DraftView, SelectorView, SubjectView},
+        marking::{EvaluationView, MarkingView, WindowView},
+        status::EnrolledView,
     },
-    clock::{SystemEntropy, system_clock},
 };
+use portcullis_home::clock::{SystemEntropy, system_clock};
 use portcullis_protocol::{
     keys::{KeyUse, SigningKey},
     marking::{Marking, Purpose, Tlp},

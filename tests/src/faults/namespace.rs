@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_node::ledger::LedgerView;
+use portcullis_admin::ledger::LedgerView;
 
 use super::{
     cast::{MEMBERS, Stopped, quick},

@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_node::{
-    admin::{api::status::StatusView, client::Client},
-    home::Home,
-};
+use portcullis_admin_api::{client::Client, v1::status::StatusView};
+use portcullis_home::Home;
 
 use super::shim::Control;
 

@@ -89,7 +89,7 @@ impl Report {
     pub fn new(rows: Vec<Row>, skipped: Vec<String>) -> Self {
         Self {
             version: 1,
-            at: portcullis_node::clock::system_clock()().to_string(),
+            at: portcullis_home::clock::system_clock()().to_string(),
             machine: machine(),
             rows,
             skipped,

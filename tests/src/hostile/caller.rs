@@ -117,7 +117,7 @@ impl Stage {
     /// Where the target listens.
     #[must_use]
     pub fn target_address(&self) -> SocketAddr {
-        let register = self.target.core.decider();
+        let register = self.target.kernel.decider();
         let (_, node) = register
             .register()
             .node(&"antwerp".parse().unwrap())

@@ -9,12 +9,12 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use portcullis_node::{
-    core::{Core, calls::Call},
+use portcullis_kernel::{
+    Kernel,
+    calls::Call,
     gate::state::{Switch, Whom},
-    peering::rpc::exchange_client::ExchangeClient,
-    store::{DisclosureState, Event, ReconciliationRow},
 };
+use portcullis_peering::rpc::exchange_client::ExchangeClient;
 use portcullis_protocol::{
     frame::Generation,
     reconcile::{
@@ -23,6 +23,7 @@ use portcullis_protocol::{
     record::{Form, Kind, RecordId},
     wire,
 };
+use portcullis_store::{DisclosureState, Event, ReconciliationRow};
 use prost::bytes::Bytes;
 use tonic::{Code, Status, transport::Channel};
 
@@ -166,7 +167,7 @@ async fn hp_153_asks_at_once_without_end(stage: &mut Stage) {
 
 /// What the target's ledger says of a record and mallory, each state with its policies.
 fn told(stage: &Stage, id: &RecordId) -> Vec<(DisclosureState, Vec<String>)> {
-    let store = stage.target.core.store();
+    let store = stage.target.kernel.store();
     let rows = store.disclosure_history(id, &"mallory".parse().unwrap());
     let rows = rows.unwrap().into_iter();
     rows.map(|row| (row.state, row.note.policies)).collect()
@@ -217,15 +218,15 @@ async fn hp_155_asks_back_while_release_to_it_is_stopped(stage: &mut Stage) {
 }
 
 async fn stop(stage: &Stage, whom: &Whom, switch: Switch) {
-    let (core, now) = (&stage.target.core, stage.now());
-    let moved = core.change_gates(|state| state.with_stop(whom, switch, now), Vec::new());
+    let (kernel, now) = (&stage.target.kernel, stage.now());
+    let moved = kernel.change_gates(|state| state.with_stop(whom, switch, now), Vec::new());
     moved.await.unwrap();
 }
 
 async fn block(stage: &Stage, switch: Switch) {
-    let (core, now) = (&stage.target.core, stage.now());
+    let (kernel, now) = (&stage.target.kernel, stage.now());
     let mallory = "mallory".parse().unwrap();
-    let moved = core.change_gates(|state| state.with_block(&mallory, switch, now), Vec::new());
+    let moved = kernel.change_gates(|state| state.with_block(&mallory, switch, now), Vec::new());
     moved.await.unwrap();
 }
 
@@ -254,7 +255,7 @@ async fn hp_157_claims_to_have_withdrawn_what_others_made(stage: &mut Stage) {
     assert!(answer.records.is_empty() && answer.entries.is_empty());
     assert_eq!(stage.times_held(&record), 1);
     let id = record.to_string();
-    let held = stage.target.core.store().ids_with_prefix(&id, 2).unwrap();
+    let held = stage.target.kernel.store().ids_with_prefix(&id, 2).unwrap();
     assert_eq!(held, [record]);
 }
 
@@ -320,13 +321,13 @@ async fn receiver(stage: &mut Stage) {
     stage.receiver = Some(receiver);
 }
 
-fn compared(core: &Core) -> Option<ReconciliationRow> {
-    let rows = core.store().reconciliations().unwrap().into_iter();
+fn compared(kernel: &Kernel) -> Option<ReconciliationRow> {
+    let rows = kernel.store().reconciliations().unwrap().into_iter();
     rows.into_iter().find(|row| row.peer.as_str() == "mallory")
 }
 
-fn events(core: &Core, kind: &str) -> Vec<Event> {
-    let events = core.store().events(u32::MAX).unwrap().into_iter();
+fn events(kernel: &Kernel, kind: &str) -> Vec<Event> {
+    let events = kernel.store().events(u32::MAX).unwrap().into_iter();
     events
         .filter(|one| {
             one.kind == kind
@@ -343,19 +344,19 @@ fn events(core: &Core, kind: &str) -> Vec<Event> {
 async fn answering(
     stage: &mut Stage,
     says: impl FnMut(&wire::ReconcileAsk) -> Reconciled + Send + 'static,
-    mut holds: impl FnMut(&Core, &Receiver) -> bool,
+    mut holds: impl FnMut(&Kernel, &Receiver) -> bool,
 ) {
     receiver(stage).await;
     let receiver = stage.receiver.take().unwrap();
-    let core = Arc::clone(&stage.target.core);
-    eventually(&core, || compared(&core).is_some()).await;
+    let kernel = Arc::clone(&stage.target.kernel);
+    eventually(&kernel, || compared(&kernel).is_some()).await;
     receiver.reconcile_with(says);
-    core.call_to_compare(Call::With("mallory".parse().unwrap()));
-    eventually(&core, || holds(&core, &receiver)).await;
-    let before = compared(&core).unwrap().at;
+    kernel.call_to_compare(Call::With("mallory".parse().unwrap()));
+    eventually(&kernel, || holds(&kernel, &receiver)).await;
+    let before = compared(&kernel).unwrap().at;
     receiver.reconcile_with(level);
-    core.call_to_compare(Call::With("mallory".parse().unwrap()));
-    eventually(&core, || compared(&core).unwrap().at > before).await;
+    kernel.call_to_compare(Call::With("mallory".parse().unwrap()));
+    eventually(&kernel, || compared(&kernel).unwrap().at > before).await;
     stage.receiver = Some(receiver);
 }
 
@@ -380,7 +381,7 @@ async fn hp_158_answers_another_question(stage: &mut Stage) {
         };
         Ok(answer.to_wire())
     };
-    let paged = |_: &Core, receiver: &Receiver| receiver.reconciled() > 2;
+    let paged = |_: &Kernel, receiver: &Receiver| receiver.reconciled() > 2;
     answering(stage, other_page, paged).await;
     assert_eq!(told(stage, &elsewhere), []);
 }
@@ -405,12 +406,11 @@ async fn hp_159_an_answer_larger_than_answers_are(stage: &mut Stage) {
 /// The ledger says on whose word it tells of it; nothing is sent and nothing is given.
 async fn hp_160_claims_to_have_received_what_was_never_sent(stage: &mut Stage) {
     let claimed = invented();
-    let learned = |store: &dyn portcullis_node::store::Store| {
-        store.learned(&"mallory".parse().unwrap()).unwrap()
-    };
-    let before = learned(stage.target.core.store().as_ref());
-    answering(stage, claiming(claimed), move |core, _| {
-        learned(core.store().as_ref()) > before
+    let learned =
+        |store: &dyn portcullis_store::Store| store.learned(&"mallory".parse().unwrap()).unwrap();
+    let before = learned(stage.target.kernel.store().as_ref());
+    answering(stage, claiming(claimed), move |kernel, _| {
+        learned(kernel.store().as_ref()) > before
     })
     .await;
     let rows = told(stage, &claimed);
@@ -435,8 +435,8 @@ async fn hp_161_gives_back_what_was_not_asked_for(stage: &mut Stage) {
         };
         Ok(answer.to_wire())
     };
-    let refused = |core: &Core, _: &Receiver| {
-        let events = events(core, "recovery-refused");
+    let refused = |kernel: &Kernel, _: &Receiver| {
+        let events = events(kernel, "recovery-refused");
         events.iter().any(|event| event.detail.contains("RC-03"))
     };
     answering(stage, says, refused).await;

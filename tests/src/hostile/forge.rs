@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_node::clock::SystemEntropy;
+use portcullis_home::clock::SystemEntropy;
 use portcullis_protocol::{
     digest::Digest,
     frame::{Chain, FrameHead, Lane, SentFrame},
@@ -106,7 +106,7 @@ impl Stage {
             now: self.now(),
         };
         let sealed = sealer.seal(drafts, &mut SystemEntropy::default()).unwrap();
-        let decider = self.target.core.decider();
+        let decider = self.target.kernel.decider();
         sealed
             .iter()
             .map(|sealed| decider.verify_seen(sealed, self.now(), self.now()).unwrap())

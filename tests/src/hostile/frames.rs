@@ -231,7 +231,7 @@ async fn hp_100_a_history_that_was_never_answered(stage: &mut Stage) {
         let told = history(stage, &[(1, 1, [0; 32]), (2, 2, [9; 32])]).await;
         assert_eq!(told, ["accepted", "whole EX-11"]);
     }
-    let forks = stage.target.core.store().forks().unwrap().len();
+    let forks = stage.target.kernel.store().forks().unwrap().len();
     assert!((1..=16).contains(&forks), "{forks} forks are kept");
 }
 

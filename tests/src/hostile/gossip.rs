@@ -4,7 +4,7 @@
 //! goes by the register, the freshness and the suspensions that it had, and its honest peer is
 //! served as before.
 
-use portcullis_node::{peering::rpc::exchange_client::ExchangeClient, store::Event};
+use portcullis_peering::rpc::exchange_client::ExchangeClient;
 use portcullis_protocol::{
     digest::Digest,
     freshness::{Freshness, MAX_VALIDITY_MS, SignedFreshness},
@@ -14,6 +14,7 @@ use portcullis_protocol::{
     suspension::{Suspension, encode},
     wire,
 };
+use portcullis_store::Event;
 use prost::bytes::Bytes;
 
 use super::{
@@ -41,7 +42,7 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
 
 /// What the target goes by: what no answer may move.
 fn trust(stage: &Stage) -> (u64, Digest, Option<i64>, Digest) {
-    let standing = stage.target.core.standing();
+    let standing = stage.target.kernel.standing();
     let freshness = standing.freshness_issued.map(|time| time.as_millis());
     (
         standing.epoch,
@@ -62,7 +63,7 @@ fn level(ask: &wire::TrustAsk) -> wire::TrustAnswer {
 
 /// Tells the target that mallory knows more, over a connection of its own.
 async fn claim(stage: &Stage) {
-    let own = stage.target.core.standing().to_wire();
+    let own = stage.target.kernel.standing().to_wire();
     let ask = wire::TrustAsk {
         epoch: own.epoch + 5,
         register: vec![7; 32].into(),
@@ -100,9 +101,9 @@ async fn told(
     says: impl FnMut(&wire::TrustAsk) -> wire::TrustAnswer + Send + 'static,
 ) {
     let receiver = receiver(stage).await;
-    let core = std::sync::Arc::clone(&stage.target.core);
+    let kernel = std::sync::Arc::clone(&stage.target.kernel);
     let noted = || -> Vec<Event> {
-        let events = core.store().events(u32::MAX).unwrap();
+        let events = kernel.store().events(u32::MAX).unwrap();
         let fits = |event: &Event| {
             expected.is_some_and(|(kind, rule)| {
                 event.kind == kind
@@ -116,7 +117,7 @@ async fn told(
     receiver.compare_with(says);
     is_asked(stage, &receiver).await;
     if expected.is_some() {
-        eventually(&core, || noted().len() > had).await;
+        eventually(&kernel, || noted().len() > had).await;
     }
     // Once it answers well, it is asked again as anybody.
     receiver.compare_with(level);
@@ -137,7 +138,7 @@ fn epochs(ask: &wire::TrustAsk, epochs: Vec<Bytes>) -> wire::TrustAnswer {
 
 /// An epoch on top of the target's, without the honest peer, signed by this key.
 fn next(stage: &Stage, change: impl FnOnce(&mut Register), key: &SigningKey) -> Bytes {
-    let decider = stage.target.core.decider();
+    let decider = stage.target.kernel.decider();
     let present = decider.verified_register();
     let mut register = present.register().clone();
     register.epoch += 1;
@@ -176,7 +177,7 @@ async fn hp_141_an_epoch_that_is_skipped_or_old(stage: &mut Stage) {
     let skipping = next(stage, |register| register.epoch += 1, &governance_key());
     let old: Vec<Bytes> = stage
         .target
-        .core
+        .kernel
         .store()
         .registers()
         .unwrap()
@@ -212,7 +213,7 @@ async fn hp_142_a_fork_of_the_epoch_in_force(stage: &mut Stage) {
 }
 
 fn freshness(stage: &Stage, change: impl FnOnce(&mut Freshness), key: &SigningKey) -> Bytes {
-    let decider = stage.target.core.decider();
+    let decider = stage.target.kernel.decider();
     let mut freshness = Freshness::of(decider.verified_register(), stage.now());
     change(&mut freshness);
     let mut signed = SignedFreshness::unsigned(&freshness);
@@ -258,18 +259,18 @@ async fn hp_144_an_older_freshness_statement(stage: &mut Stage) {
         &online_key(),
     );
     let newer = freshness(stage, |_| (), &online_key());
-    let core = &stage.target.core;
-    assert!(core.offer_freshness(&newer).await.unwrap());
-    let until = core.gates().stage.until();
+    let kernel = &stage.target.kernel;
+    assert!(kernel.offer_freshness(&newer).await.unwrap());
+    let until = kernel.gates().stage.until();
     told(stage, None, move |ask| brings_freshness(ask, &older)).await;
-    assert_eq!(stage.target.core.gates().stage.until(), until);
+    assert_eq!(stage.target.kernel.gates().stage.until(), until);
 }
 
 async fn hp_145_a_forged_suspension_of_an_honest_member(stage: &mut Stage) {
     let suspension = Suspension {
         federation: FEDERATION.parse().unwrap(),
         authority: "rotterdam".parse().unwrap(),
-        epoch: stage.target.core.decider().register().epoch,
+        epoch: stage.target.kernel.decider().register().epoch,
         from: stage.now(),
         until: stage.now().plus_millis(3_600_000),
         reason: "mallory says so".to_owned(),
@@ -289,7 +290,7 @@ async fn hp_145_a_forged_suspension_of_an_honest_member(stage: &mut Stage) {
             }
         })
         .await;
-        assert!(stage.target.core.gates().suspended.is_empty());
+        assert!(stage.target.kernel.gates().suspended.is_empty());
     }
 }
 
@@ -310,11 +311,11 @@ async fn hp_147_a_member_that_always_claims_to_know_more(stage: &mut Stage) {
     const CLAIMS: usize = 40;
     let receiver = receiver(stage).await;
     receiver.compare_with(|ask| epochs(ask, Vec::new()));
-    let core = std::sync::Arc::clone(&stage.target.core);
+    let kernel = std::sync::Arc::clone(&stage.target.kernel);
     for _ in 0..CLAIMS {
         claim(stage).await;
     }
-    eventually(&core, || receiver.compared() >= 1).await;
+    eventually(&kernel, || receiver.compared() >= 1).await;
     let asked = receiver.compared();
     assert!(asked < CLAIMS / 4, "asked {asked} times");
     stage.receiver = Some(receiver);

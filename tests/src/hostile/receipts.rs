@@ -6,15 +6,12 @@ use std::{
     time::Duration,
 };
 
-use portcullis_node::{
-    peering::{
-        counters::ExchangeCounters,
-        listener::{Listener, ListenerLimits, server},
-        rpc::exchange_server::{Exchange, ExchangeServer},
-        stream::Peer,
-        tls,
-    },
-    store::DisclosureState,
+use portcullis_peering::{
+    counters::ExchangeCounters,
+    listener::{Listener, ListenerLimits, server},
+    rpc::exchange_server::{Exchange, ExchangeServer},
+    stream::Peer,
+    tls,
 };
 use portcullis_protocol::{
     frame::{Answer, Answering, Hop, Outcome, ReceivedFrame},
@@ -23,6 +20,7 @@ use portcullis_protocol::{
     rules::Rule,
     wire,
 };
+use portcullis_store::DisclosureState;
 use prost::{Message as _, bytes::Bytes};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -238,7 +236,7 @@ impl Receiver {
         let (listener, incoming) = Listener::new(
             tcp,
             Arc::new(stage.mallory.identity()),
-            stage.target.core.trust().clone(),
+            stage.target.kernel.trust().clone(),
             tls::system_clock(),
             &ListenerLimits::default(),
             ExchangeCounters::default(),
@@ -259,7 +257,7 @@ impl Receiver {
             state: Arc::clone(&state),
             honest: Arc::new(Honest {
                 hop: clone_of(&stage.mallory.keyring.hop, stage),
-                sender_key: stage.target.core.hop_key().public(),
+                sender_key: stage.target.kernel.hop_key().public(),
             }),
         };
         let service = ExchangeServer::new(service).max_decoding_message_size(9 << 20);
@@ -321,14 +319,14 @@ impl Receiver {
 fn clone_of(_: &SigningKey, stage: &Stage) -> SigningKey {
     let home = stage.federation.home("mallory");
     let passphrase = stage.federation.folder().join("mallory.passphrase");
-    let source = portcullis_node::secret::KeySource::PassphraseFile(passphrase);
-    let keyring = portcullis_node::keyring::Keyring::load(&home, &source).unwrap();
+    let source = portcullis_home::secret::KeySource::PassphraseFile(passphrase);
+    let keyring = portcullis_home::keyring::Keyring::load(&home, &source).unwrap();
     Arc::into_inner(keyring.hop).unwrap()
 }
 
 /// How it stands with a record and a peer at the target.
 fn state(stage: &Stage, id: &RecordId, peer: &str) -> Option<DisclosureState> {
-    let store = stage.target.core.store();
+    let store = stage.target.kernel.store();
     let row = store.disclosure(id, &peer.parse().unwrap()).unwrap();
     row.map(|row| row.state)
 }
@@ -347,16 +345,16 @@ async fn disbelieved(
         None => Receiver::start(stage).await,
     };
     receiver.set(first, says);
-    let core = Arc::clone(&stage.target.core);
-    let id = core.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
-    eventually(&core, || state(stage, &id, "rotterdam") == Some(ADMITTED)).await;
-    eventually(&core, || receiver.asked() >= 2).await;
+    let kernel = Arc::clone(&stage.target.kernel);
+    let id = kernel.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
+    eventually(&kernel, || state(stage, &id, "rotterdam") == Some(ADMITTED)).await;
+    eventually(&kernel, || receiver.asked() >= 2).await;
     assert_eq!(
         state(stage, &id, "mallory"),
         Some(DisclosureState::Intended)
     );
     receiver.set(Vec::new(), |frame, honest| vec![Ok(honest.accept(&frame))]);
-    eventually(&core, || state(stage, &id, "mallory") == Some(ADMITTED)).await;
+    eventually(&kernel, || state(stage, &id, "mallory") == Some(ADMITTED)).await;
     stage.receiver = Some(receiver);
 }
 
@@ -396,9 +394,9 @@ async fn hp_92_the_receipt_of_an_earlier_frame(stage: &mut Stage) {
             *seen.lock().unwrap() = Some(receipt.clone());
             vec![Ok(receipt)]
         });
-    let core = Arc::clone(&stage.target.core);
-    let id = core.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
-    eventually(&core, || state(stage, &id, "mallory") == Some(ADMITTED)).await;
+    let kernel = Arc::clone(&stage.target.kernel);
+    let id = kernel.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
+    eventually(&kernel, || state(stage, &id, "mallory") == Some(ADMITTED)).await;
     earlier.clone_from(&earlier_of.lock().unwrap());
     let earlier: wire::Receipt = earlier.unwrap();
     disbelieved(stage, Vec::new(), move |_, _| vec![Ok(earlier.clone())]).await;

@@ -302,9 +302,9 @@ async fn hp_77_an_honest_origin_with_a_forged_signature(stage: &mut Stage) {
 }
 
 async fn hp_78_the_targets_own_record_comes_back(stage: &mut Stage) {
-    let core = &stage.target.core;
-    let id = core.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
-    let own = Loose::of(&super::stage::of(core, &id));
+    let kernel = &stage.target.kernel;
+    let id = kernel.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
+    let own = Loose::of(&super::stage::of(kernel, &id));
     is(&stage.deliver(Who::Hub, &own).await, "refused EX-19");
 }
 
@@ -322,7 +322,7 @@ async fn hp_79_a_thinner_form_races_the_full_one(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &middle).await, "duplicate");
     is(&stage.deliver(Who::Mallory, &thin).await, "accepted");
     is(&stage.deliver(Who::Mallory, &whole).await, "extended");
-    let held = super::stage::of(&stage.target.core, &whole.id());
+    let held = super::stage::of(&stage.target.kernel, &whole.id());
     assert_eq!(held.form(), Form::from_bits(0b1111));
     assert_eq!(stage.times_held(&whole.id()), 1);
 }

@@ -4,13 +4,9 @@
 use std::collections::BTreeSet;
 
 use portcullis_certs_dev::{NodeCertificate, NodeNames, revocation_list_pem};
-use portcullis_node::{
-    core::Core,
-    keyring::Keyring,
-    peering::identity::OwnIdentity,
-    secret::KeySource,
-    store::{DisclosureState, RecordFilter},
-};
+use portcullis_home::{keyring::Keyring, secret::KeySource};
+use portcullis_kernel::Kernel;
+use portcullis_peering::identity::OwnIdentity;
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject, Window},
     evaluation::Evaluation,
@@ -22,6 +18,7 @@ use portcullis_protocol::{
     time::Timestamp,
     verify::VerifiedRecord,
 };
+use portcullis_store::{DisclosureState, RecordFilter};
 
 use super::receipts::Receiver;
 use crate::{
@@ -159,7 +156,7 @@ impl Stage {
     /// An honest record arrives, and nothing is held that should not be.
     pub async fn still_serves(&mut self) {
         self.honest_record(draft(Kind::Indicator)).await;
-        let held = self.target.core.store().records(&RecordFilter::default());
+        let held = self.target.kernel.store().records(&RecordFilter::default());
         for held in held.unwrap() {
             let id = held.sealed.id();
             let of_honest = held.source == Some("rotterdam".parse().unwrap());
@@ -175,23 +172,23 @@ impl Stage {
     /// Publishes a record at the honest peer, waits until the target has it, and gives it.
     pub async fn honest_record(&mut self, draft: Draft) -> VerifiedRecord {
         self.published += 1;
-        let core = &self.honest.core;
-        let id = core.publish(vec![draft]).await.unwrap()[0];
-        eventually(core, || {
-            let row = core.store().disclosure(&id, &"antwerp".parse().unwrap());
+        let kernel = &self.honest.kernel;
+        let id = kernel.publish(vec![draft]).await.unwrap()[0];
+        eventually(kernel, || {
+            let row = kernel.store().disclosure(&id, &"antwerp".parse().unwrap());
             matches!(
                 row.unwrap().map(|row| row.state),
                 Some(DisclosureState::Answered(outcome)) if outcome.is_admitted()
             )
         })
         .await;
-        of(core, &id)
+        of(kernel, &id)
     }
 
     /// How often a record stands among what the target holds.
     #[must_use]
     pub fn times_held(&self, id: &RecordId) -> usize {
-        let held = self.target.core.store().records(&RecordFilter::default());
+        let held = self.target.kernel.store().records(&RecordFilter::default());
         let held = held.unwrap();
         held.iter().filter(|held| held.sealed.id() == *id).count()
     }
@@ -199,7 +196,7 @@ impl Stage {
     /// The present.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.target.core.now()
+        self.target.kernel.now()
     }
 
     /// Stops everybody; memory has not grown without bound.
@@ -227,9 +224,9 @@ fn revoked(federation: &Federation) -> NodeCertificate {
 
 /// A record that a node holds.
 #[must_use]
-pub fn of(core: &Core, id: &RecordId) -> VerifiedRecord {
-    let held = core.store().record(id).unwrap().unwrap();
-    core.decider().verify_held(&held, core.now()).unwrap()
+pub fn of(kernel: &Kernel, id: &RecordId) -> VerifiedRecord {
+    let held = kernel.store().record(id).unwrap().unwrap();
+    kernel.decider().verify_held(&held, kernel.now()).unwrap()
 }
 
 /// A draft with four sections that every member admits.

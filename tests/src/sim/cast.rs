@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use portcullis_node::decide::Decider;
+use portcullis_kernel::decide::Decider;
 use portcullis_policy::{Bundle, Engine};
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject, Window},

@@ -3,21 +3,19 @@
 
 use std::sync::Arc;
 
-use portcullis_node::{
-    decide::Decider,
-    dispatch::{
-        load::{self, Loaded},
-        machine::{Effect, Event, Stage},
-        plan::{Footing, Outgoing, Planner, relays},
-    },
-    store::{NewGeneration, Settle, Write},
+use portcullis_exchange::dispatch::{
+    load::{self, Loaded},
+    machine::{Effect, Event, Stage},
+    plan::{Footing, Outgoing, Planner, relays},
 };
+use portcullis_kernel::decide::Decider;
 use portcullis_protocol::{
     frame::{Generation, Receipt, SentFrame, Verdict},
     rules::Rule,
     seal::Entropy as _,
     wire,
 };
+use portcullis_store::{NewGeneration, Settle, Write};
 
 use super::{
     cast::{MEMBERS, MemberNumber, who},
@@ -226,7 +224,7 @@ impl World {
             (Asked::Intended, Ok(_)) => Event::Intended,
             (Asked::Settled, Ok(_)) => Event::Settled,
             (Asked::Started, Ok(_)) => {
-                self.reconcile(member, portcullis_node::reconcile::machine::Event::Anew);
+                self.reconcile(member, portcullis_exchange::reconcile::machine::Event::Anew);
                 Event::GenerationStarted
             }
             (Asked::Intended, Err(_)) => Event::Failed(Stage::Intend),

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use portcullis_node::{dispatch::load::Loaded, store::Intake};
+use portcullis_exchange::dispatch::load::Loaded;
 use portcullis_protocol::{frame::ReceivedFrame, wire};
+use portcullis_store::Intake;
 
 use super::{
     cast::{InForce, MemberNumber},
@@ -43,7 +44,7 @@ pub enum Task {
     Judged(
         LinkId,
         Box<(ReceivedFrame, Intake)>,
-        Arc<portcullis_node::decide::Decider>,
+        Arc<portcullis_kernel::decide::Decider>,
     ),
     /// A receipt is signed.
     Answered(LinkId, Box<wire::Receipt>),

@@ -5,20 +5,18 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_node::{
-    config::RetryBounds,
-    decide::Decider,
-    dispatch::{
-        machine::{Effect, Event, Machine},
-        plan::Outgoing,
-    },
-    store::{Write, Written, writer::Priority},
+use portcullis_exchange::dispatch::{
+    machine::{Effect, Event, Machine},
+    plan::Outgoing,
 };
+use portcullis_home::config::RetryBounds;
+use portcullis_kernel::decide::Decider;
 use portcullis_protocol::{
     frame::{Lane, ReceivedFrame, SentFrame},
     time::Timestamp,
     wire,
 };
+use portcullis_store::{Write, Written, writer::Priority};
 
 use super::{
     cast::{Cast, InForce, MemberNumber, who},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_node::config::RetryBounds;
+use portcullis_home::config::RetryBounds;
 
 use super::{
     cast::{MemberNumber, POLICE, ROTTERDAM, TERMINAL},

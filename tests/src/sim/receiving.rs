@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use portcullis_node::{
-    config::Exercises,
-    decide::Decider,
-    gate::Gates,
-    intake::Judge,
-    store::{DecisionNote, Event, Intake, Judgement, Write, Written},
-};
+use portcullis_home::config::Exercises;
+use portcullis_kernel::{decide::Decider, gate::Gates, intake::Judge};
 use portcullis_protocol::{
     frame::{Answer, Answering, Hop, ReceivedFrame, WINDOW},
     identifiers::NodeId,
@@ -17,6 +12,7 @@ use portcullis_protocol::{
     time::Timestamp,
     wire,
 };
+use portcullis_store::{DecisionNote, Event, Intake, Judgement, Write, Written};
 
 use crate::hostile::forge::payload;
 
@@ -121,7 +117,7 @@ impl World {
             peer: Some(self.cast.node(peer).clone()),
             detail,
         };
-        let bulk = portcullis_node::store::writer::Priority::Bulk;
+        let bulk = portcullis_store::writer::Priority::Bulk;
         self.enqueue(member, bulk, vec![Write::Event(event)], Asker::Nobody);
     }
 

@@ -3,16 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use portcullis_node::{
-    reconcile::{
-        machine::{End, Event, Last, Machine},
-        recovery, summary,
-        walk::{Findings, Next, Walk},
-    },
-    store::{
-        ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow, Repair, Store as _,
-        Write, writer::Priority,
-    },
+use portcullis_exchange::reconcile::{
+    machine::{End, Event, Last, Machine},
+    recovery, summary,
+    walk::{Findings, Next, Walk},
 };
 use portcullis_protocol::{
     frame::Generation,
@@ -20,6 +14,10 @@ use portcullis_protocol::{
     record::RecordId,
     verify::VerifiedRecord,
     wire,
+};
+use portcullis_store::{
+    ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow, Repair, Store as _, Write,
+    writer::Priority,
 };
 
 use super::{

@@ -2,8 +2,8 @@
 //!
 //! Nobody tells the node: its peers do, who know more of it than it does itself.
 
-use portcullis_node::store::NewGeneration;
 use portcullis_protocol::{frame::Generation, seal::Entropy as _};
+use portcullis_store::NewGeneration;
 
 use super::{cast::MemberNumber, coverage::Seen, happening::Happening, world::World};
 

@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portcullis_node::{
-    dispatch::machine::Event,
-    store::{Found, ReconciliationRow},
-};
+use portcullis_exchange::dispatch::machine::Event;
 use portcullis_protocol::{frame::Generation, record::RecordId, time::Timestamp};
+use portcullis_store::{Found, ReconciliationRow};
 
 use super::{
     cast::{Cast, InForce, MemberNumber, Policy, START},

@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 
-use portcullis_node::store::{
-    Intake, Part, Store as _, StoreError, Write, Written, writer::Priority,
-};
 use portcullis_protocol::{record::Kind, verify::VerifiedRecord};
+use portcullis_store::{Intake, Part, Store as _, StoreError, Write, Written, writer::Priority};
 
 use super::{
     cast::MemberNumber,

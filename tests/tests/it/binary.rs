@@ -1,11 +1,20 @@
-//! The binary under test: the one of this build, built if a test run has not built it.
+//! The binaries under test: those of this build, built if a test run has not built them.
 
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 
 /// The `portcullis` binary beside this test binary.
 pub(crate) fn portcullis() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build).clone()
+    built("portcullis")
+}
+
+/// The `portcullis-lab` binary beside it: the demo, the benches, and nodes that can be looked into.
+pub(crate) fn portcullis_lab() -> PathBuf {
+    built("portcullis-lab")
+}
+
+fn built(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(build).join(name)
 }
 
 fn build() -> PathBuf {
@@ -28,5 +37,5 @@ fn build() -> PathBuf {
     assert!(built.success(), "the binary was not built");
     let this = std::env::current_exe().unwrap();
     let folder = this.ancestors().nth(2).unwrap();
-    folder.join("portcullis")
+    folder.to_owned()
 }

@@ -7,12 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_node::{
-    core::{Core, calls::Call},
-    home::Home,
-    reconcile,
-    store::{ChannelSide, DisclosureState, Found, Write, writer::Priority},
-};
+use portcullis_exchange::reconcile;
+use portcullis_home::Home;
+use portcullis_kernel::{Kernel, calls::Call};
 use portcullis_protocol::{
     body::{Assessment, Body},
     evaluation::Evaluation,
@@ -22,6 +19,7 @@ use portcullis_protocol::{
     register::AuthorityKind,
     seal::Draft,
 };
+use portcullis_store::{ChannelSide, DisclosureState, Found, Write, writer::Priority};
 use portcullis_tests::federation::{Federation, Member, Running, eventually};
 use serde_json::Value;
 
@@ -47,13 +45,13 @@ fn advisory(threat: &str) -> Draft {
 }
 
 /// Publishes an advisory and waits until the peer has accepted it.
-async fn deliver(from: &Arc<Core>, to: &str, threat: &str) -> RecordId {
+async fn deliver(from: &Arc<Kernel>, to: &str, threat: &str) -> RecordId {
     let id = from.publish(vec![advisory(threat)]).await.unwrap()[0];
     eventually(from, || is_accepted(from, to, &id)).await;
     id
 }
 
-fn is_accepted(from: &Core, to: &str, id: &RecordId) -> bool {
+fn is_accepted(from: &Kernel, to: &str, id: &RecordId) -> bool {
     let row = from.store().disclosure(id, &to.parse().unwrap()).unwrap();
     row.is_some_and(
         |row| matches!(row.state, DisclosureState::Answered(outcome) if outcome.is_admitted()),
@@ -63,19 +61,19 @@ fn is_accepted(from: &Core, to: &str, id: &RecordId) -> bool {
 /// One record each way.
 async fn exchange(rotterdam: &Running, antwerp: &Running, threat: &str) -> [RecordId; 2] {
     [
-        deliver(&rotterdam.core, "antwerp", threat).await,
-        deliver(&antwerp.core, "rotterdam", threat).await,
+        deliver(&rotterdam.kernel, "antwerp", threat).await,
+        deliver(&antwerp.kernel, "rotterdam", threat).await,
     ]
 }
 
-fn holds(core: &Core, ids: &[RecordId]) -> bool {
-    let held = |id: &RecordId| core.store().record(id).unwrap().is_some();
+fn holds(kernel: &Kernel, ids: &[RecordId]) -> bool {
+    let held = |id: &RecordId| kernel.store().record(id).unwrap().is_some();
     ids.iter().all(held)
 }
 
-fn summaries(sender: &Core, receiver: &Core) -> [Summary; 2] {
-    let of = |core: &Core, other: &Core, side| {
-        reconcile::summary(core.store().as_ref(), &other.me().node, side).unwrap()
+fn summaries(sender: &Kernel, receiver: &Kernel) -> [Summary; 2] {
+    let of = |kernel: &Kernel, other: &Kernel, side| {
+        reconcile::summary(kernel.store().as_ref(), &other.me().node, side).unwrap()
     };
     [
         of(sender, receiver, ChannelSide::Sent),
@@ -84,7 +82,7 @@ fn summaries(sender: &Core, receiver: &Core) -> [Summary; 2] {
 }
 
 /// Waits until both ends of both channels between two nodes know the same.
-async fn level(one: &Arc<Core>, other: &Arc<Core>) {
+async fn level(one: &Arc<Kernel>, other: &Arc<Kernel>) {
     eventually(one, || {
         [(one, other), (other, one)]
             .iter()
@@ -115,14 +113,14 @@ async fn good(home: &Home, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn has_event(core: &Core, kind: &str) -> bool {
-    let events = core.store().events(1_000).unwrap();
+fn has_event(kernel: &Kernel, kind: &str) -> bool {
+    let events = kernel.store().events(1_000).unwrap();
     events.iter().any(|event| event.kind == kind)
 }
 
 /// What events of a kind say.
-fn details(core: &Core, kind: &str) -> Vec<String> {
-    let events = core.store().events(1_000).unwrap().into_iter();
+fn details(kernel: &Kernel, kind: &str) -> Vec<String> {
+    let events = kernel.store().events(1_000).unwrap().into_iter();
     let of_kind = events.filter(|event| event.kind == kind);
     of_kind.map(|event| event.detail).collect()
 }
@@ -145,12 +143,12 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     let home = rotterdam.home.clone();
     let taken = good(&home, &["backup", "--to", data, "--keys-to", keys]).await;
     assert_eq!(taken["manifest"]["node"], "rotterdam");
-    assert!(has_event(&rotterdam.core, "backup"));
+    assert!(has_event(&rotterdam.kernel, "backup"));
     let again = command(&home, &["backup", "--to", data, "--keys-to", keys]).await;
     assert_eq!(again.status.code(), Some(3));
     let checked = good(&home, &["backup", "verify", data, "--keys", keys]).await;
     assert_eq!(checked["keys_checked"], true);
-    let log = rotterdam.core.log_key().id().to_string();
+    let log = rotterdam.kernel.log_key().id().to_string();
     assert_eq!(checked["signed"]["key"], log.as_str());
     assert_eq!(checked["signed"]["vouched"]["register"], 2);
     // Without the keys the register alone bears the signature out; another one does not.
@@ -163,51 +161,51 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     // What follows is lost with the disk.
     let forgotten = exchange(&rotterdam, &antwerp, "after").await;
     all.extend(forgotten);
-    let lost = rotterdam.core.store().generation().unwrap();
+    let lost = rotterdam.kernel.store().generation().unwrap();
     std::fs::remove_dir_all(rotterdam.stop().await.folder()).unwrap();
 
     let new = Home::new(federation.folder().join("restored"));
     good(&new, &["restore", "--from", data, "--keys", keys]).await;
     let rotterdam = Running::start(new).await;
-    assert_ne!(rotterdam.core.store().generation().unwrap(), lost);
-    assert!(has_event(&rotterdam.core, "generation-started"));
+    assert_ne!(rotterdam.kernel.store().generation().unwrap(), lost);
+    assert!(has_event(&rotterdam.kernel, "generation-started"));
     all.extend(exchange(&rotterdam, &antwerp, "again").await);
     // What was forgotten comes back, both what it made itself and what it was given.
-    eventually(&rotterdam.core, || holds(&rotterdam.core, &all)).await;
-    assert!(holds(&antwerp.core, &all));
+    eventually(&rotterdam.kernel, || holds(&rotterdam.kernel, &all)).await;
+    assert!(holds(&antwerp.kernel, &all));
     let [own, given] = forgotten;
-    eventually(&rotterdam.core, || {
-        is_accepted(&rotterdam.core, "antwerp", &own)
-            && is_accepted(&antwerp.core, "rotterdam", &given)
+    eventually(&rotterdam.kernel, || {
+        is_accepted(&rotterdam.kernel, "antwerp", &own)
+            && is_accepted(&antwerp.kernel, "rotterdam", &given)
     })
     .await;
     let row = rotterdam
-        .core
+        .kernel
         .store()
         .disclosure(&own, &"antwerp".parse().unwrap());
     assert_eq!(row.unwrap().unwrap().note.policies, ["reconciled"]);
     // Who gave it back has it in its ledger.
     let row = antwerp
-        .core
+        .kernel
         .store()
         .disclosure(&own, &"rotterdam".parse().unwrap());
     let row = row.unwrap().unwrap();
     assert_eq!(row.note.policies, ["given-back"]);
     assert_eq!(row.state, DisclosureState::Intended);
     // Nothing was admitted twice: each record once, in one pack's place.
-    for core in [&rotterdam.core, &antwerp.core] {
-        assert_eq!(core.store().log_end().unwrap() / 32, all.len() as u64);
+    for kernel in [&rotterdam.kernel, &antwerp.kernel] {
+        assert_eq!(kernel.store().log_end().unwrap() / 32, all.len() as u64);
     }
-    level(&rotterdam.core, &antwerp.core).await;
-    for core in [&rotterdam.core, &antwerp.core] {
-        assert_eq!(core.store().forks().unwrap(), []);
-        assert_eq!(details(core, "frame-refused"), [""; 0]);
+    level(&rotterdam.kernel, &antwerp.kernel).await;
+    for kernel in [&rotterdam.kernel, &antwerp.kernel] {
+        assert_eq!(kernel.store().forks().unwrap(), []);
+        assert_eq!(details(kernel, "frame-refused"), [""; 0]);
     }
-    assert!(has_event(&antwerp.core, "peer-generation"));
+    assert!(has_event(&antwerp.kernel, "peer-generation"));
     // A second start is one like any other.
-    let generation = rotterdam.core.store().generation().unwrap();
+    let generation = rotterdam.kernel.store().generation().unwrap();
     let rotterdam = Running::start(rotterdam.stop().await).await;
-    assert_eq!(rotterdam.core.store().generation().unwrap(), generation);
+    assert_eq!(rotterdam.kernel.store().generation().unwrap(), generation);
     exchange(&rotterdam, &antwerp, "at last").await;
     rotterdam.stop().await;
     antwerp.stop().await;
@@ -253,41 +251,44 @@ async fn a_record_that_a_receiver_lost_is_found_and_sent_again_but_not_one_that_
     let mut ids = Vec::new();
     // A frame each, and so a pack each: at 32, 64 and 96.
     for threat in ["one", "two", "three"] {
-        ids.push(deliver(&rotterdam.core, "antwerp", threat).await);
+        ids.push(deliver(&rotterdam.kernel, "antwerp", threat).await);
     }
     let home = antwerp.stop().await;
     behind_its_back(&home, "DELETE FROM pack WHERE n IN (1, 3)");
     let withdraw = Write::Withdraw {
         records: ids[2..].to_vec(),
         outcome: "recalled".to_owned(),
-        at: rotterdam.core.now(),
+        at: rotterdam.kernel.now(),
     };
     rotterdam
-        .core
+        .kernel
         .commit(Priority::Bulk, vec![withdraw])
         .await
         .unwrap();
-    assert!(!holds(&rotterdam.core, &ids[2..]));
+    assert!(!holds(&rotterdam.kernel, &ids[2..]));
     let sender = rotterdam.stop().await;
     let antwerp = Running::start(home).await;
     let rotterdam = Running::start(sender).await;
-    assert!(!holds(&antwerp.core, &ids[..1]));
-    let peer = antwerp.core.me().node.clone();
-    eventually(&antwerp.core, || {
+    assert!(!holds(&antwerp.kernel, &ids[..1]));
+    let peer = antwerp.kernel.me().node.clone();
+    eventually(&antwerp.kernel, || {
         // Nobody listens to a call before the node is up.
-        rotterdam.core.call_to_compare(Call::With(peer.clone()));
-        holds(&antwerp.core, &ids[..2])
+        rotterdam.kernel.call_to_compare(Call::With(peer.clone()));
+        holds(&antwerp.kernel, &ids[..2])
     })
     .await;
-    level(&rotterdam.core, &antwerp.core).await;
-    assert!(!holds(&antwerp.core, &ids[2..]), "it was withdrawn");
-    eventually(&rotterdam.core, || has_event(&rotterdam.core, "reconciled")).await;
+    level(&rotterdam.kernel, &antwerp.kernel).await;
+    assert!(!holds(&antwerp.kernel, &ids[2..]), "it was withdrawn");
+    eventually(&rotterdam.kernel, || {
+        has_event(&rotterdam.kernel, "reconciled")
+    })
+    .await;
     let expected = Found {
         owed: 1,
         withdrawn: 1,
         ..Found::default()
     };
-    let told = details(&rotterdam.core, "reconciled");
+    let told = details(&rotterdam.kernel, "reconciled");
     assert_eq!(told, [expected.to_string()]);
     rotterdam.stop().await;
     antwerp.stop().await;

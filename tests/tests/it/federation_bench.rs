@@ -1,4 +1,4 @@
-//! `portcullis bench`, tiny: whole processes, a report with every figure, nothing lost and nothing
+//! `portcullis-lab bench`, tiny: whole processes, a report with every figure, nothing lost and nothing
 //! left behind, neither at the end nor after an interrupt.
 
 use std::{
@@ -11,10 +11,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::binary::portcullis;
+use crate::binary::portcullis_lab;
 
 fn bench(folder: &Path) -> Command {
-    let mut command = Command::new(portcullis());
+    let mut command = Command::new(portcullis_lab());
     command
         .args(["bench", "exchange", "--allow-memory", "--json", "--dir"])
         .arg(folder)
@@ -89,7 +89,7 @@ fn figures_of_a_folder_in_memory_are_refused() {
     let shared = Path::new("/dev/shm");
     let in_memory = fs::read_to_string("/proc/self/mountinfo")
         .is_ok_and(|mounts| mounts.contains(" /dev/shm ") && mounts.contains("- tmpfs"));
-    let output = Command::new(portcullis())
+    let output = Command::new(portcullis_lab())
         .args(["bench", "exchange", "--records", "1", "--dir"])
         .arg(if in_memory {
             shared
@@ -111,7 +111,7 @@ fn figures_of_a_folder_in_memory_are_refused() {
 #[test]
 fn a_tiny_bench_of_the_store_reports_every_figure_and_finds_what_differs() {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(portcullis())
+    let output = Command::new(portcullis_lab())
         .args(["bench", "store", "--allow-memory", "--json", "--records"])
         .args(["200", "--dir"])
         .arg(folder.path())

@@ -10,12 +10,8 @@ use openssl::{
     pkey::{Id, PKey},
     sign::Verifier,
 };
-use portcullis_node::{
-    core::Core,
-    health,
-    home::Home,
-    store::{DisclosureState, RecordFilter},
-};
+use portcullis_home::Home;
+use portcullis_kernel::{Kernel, health};
 use portcullis_protocol::{
     body::{Assessment, Body},
     evaluation::Evaluation,
@@ -25,6 +21,7 @@ use portcullis_protocol::{
     register::AuthorityKind,
     seal::Draft,
 };
+use portcullis_store::{DisclosureState, RecordFilter};
 use portcullis_tests::federation::{Federation, Member, Running, eventually};
 
 use crate::office::Office;
@@ -49,13 +46,13 @@ fn advisory(threat: &str) -> Draft {
 }
 
 /// Publishes an advisory at rotterdam and waits until antwerp has accepted it.
-async fn deliver(rotterdam: &Arc<Core>, threat: &str) -> RecordId {
+async fn deliver(rotterdam: &Arc<Kernel>, threat: &str) -> RecordId {
     let id = rotterdam.publish(vec![advisory(threat)]).await.unwrap()[0];
     eventually(rotterdam, || is_accepted(rotterdam, &id)).await;
     id
 }
 
-fn is_accepted(rotterdam: &Core, id: &RecordId) -> bool {
+fn is_accepted(rotterdam: &Kernel, id: &RecordId) -> bool {
     let peer = "antwerp".parse().unwrap();
     let row = rotterdam.store().disclosure(id, &peer).unwrap();
     row.is_some_and(
@@ -63,8 +60,8 @@ fn is_accepted(rotterdam: &Core, id: &RecordId) -> bool {
     )
 }
 
-fn has_event(core: &Core, kind: &str) -> bool {
-    let events = core.store().events(1_000).unwrap();
+fn has_event(kernel: &Kernel, kind: &str) -> bool {
+    let events = kernel.store().events(1_000).unwrap();
     events.iter().any(|event| event.kind == kind)
 }
 
@@ -94,25 +91,25 @@ async fn ex_10_a_node_whose_store_was_rolled_back_starts_a_new_generation_and_go
     let federation = Federation::new(&MEMBERS);
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
-    deliver(&rotterdam.core, "one").await;
+    deliver(&rotterdam.kernel, "one").await;
     let home = rotterdam.stop().await;
     let backup = keep(&home, "backup");
     let rotterdam = Running::start(home).await;
-    let first = rotterdam.core.store().generation().unwrap();
+    let first = rotterdam.kernel.store().generation().unwrap();
     for threat in ["two", "three"] {
-        deliver(&rotterdam.core, threat).await;
+        deliver(&rotterdam.kernel, threat).await;
     }
     let home = rotterdam.stop().await;
     put_back(&home, &backup);
     let rotterdam = Running::start(home).await;
-    assert_eq!(rotterdam.core.store().generation().unwrap(), first);
-    let four = deliver(&rotterdam.core, "four").await;
-    assert_ne!(rotterdam.core.store().generation().unwrap(), first);
-    assert!(has_event(&rotterdam.core, "generation-started"));
-    assert!(has_event(&antwerp.core, "peer-generation"));
-    assert_eq!(antwerp.core.store().forks().unwrap(), []);
-    assert!(antwerp.core.store().record(&four).unwrap().is_some());
-    let held = antwerp.core.store().records(&RecordFilter::default());
+    assert_eq!(rotterdam.kernel.store().generation().unwrap(), first);
+    let four = deliver(&rotterdam.kernel, "four").await;
+    assert_ne!(rotterdam.kernel.store().generation().unwrap(), first);
+    assert!(has_event(&rotterdam.kernel, "generation-started"));
+    assert!(has_event(&antwerp.kernel, "peer-generation"));
+    assert_eq!(antwerp.kernel.store().forks().unwrap(), []);
+    assert!(antwerp.kernel.store().record(&four).unwrap().is_some());
+    let held = antwerp.kernel.store().records(&RecordFilter::default());
     assert_eq!(held.unwrap().len(), 4, "what was forgotten is not lost");
     rotterdam.stop().await;
     antwerp.stop().await;
@@ -123,44 +120,44 @@ async fn ex_11_of_two_nodes_with_one_key_the_second_history_is_refused_and_kept_
     let federation = Federation::new(&MEMBERS);
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
-    deliver(&rotterdam.core, "one").await;
+    deliver(&rotterdam.kernel, "one").await;
     let home = rotterdam.stop().await;
     let twin = keep(&home, "twin");
     let rotterdam = Running::start(home).await;
-    deliver(&rotterdam.core, "two").await;
+    deliver(&rotterdam.kernel, "two").await;
     let home = rotterdam.stop().await;
     let original = keep(&home, "original");
     // The twin knows nothing of the second advisory: so far it may as well have crashed.
     put_back(&home, &twin);
     let rotterdam = Running::start(home).await;
     for threat in ["the twin's two", "the twin's three"] {
-        deliver(&rotterdam.core, threat).await;
+        deliver(&rotterdam.kernel, threat).await;
     }
     let home = rotterdam.stop().await;
     put_back(&home, &original);
     let rotterdam = Running::start(home).await;
     let id = rotterdam
-        .core
+        .kernel
         .publish(vec![advisory("three")])
         .await
         .unwrap()[0];
-    eventually(&rotterdam.core, || {
-        let problems = health::problems(&rotterdam.core);
+    eventually(&rotterdam.kernel, || {
+        let problems = health::problems(&rotterdam.kernel);
         problems
             .iter()
             .any(|problem| problem.what.contains("EX-11"))
     })
     .await;
-    assert!(!is_accepted(&rotterdam.core, &id));
-    let forks = antwerp.core.store().forks().unwrap();
+    assert!(!is_accepted(&rotterdam.kernel, &id));
+    let forks = antwerp.kernel.store().forks().unwrap();
     let [fork] = &forks[..] else {
         panic!("{forks:?}");
     };
     assert_eq!(fork.peer, "rotterdam".parse().unwrap());
     assert_eq!(fork.lane, Lane::Bulk);
     assert_ne!(fork.known, fork.forked);
-    assert!(has_event(&antwerp.core, "fork"));
-    assert!(!has_event(&rotterdam.core, "generation-started"));
+    assert!(has_event(&antwerp.kernel, "fork"));
+    assert!(!has_event(&rotterdam.kernel, "generation-started"));
     evidence_is_exported(&Office::open(&antwerp));
     rotterdam.stop().await;
     antwerp.stop().await;
@@ -209,15 +206,21 @@ async fn more_than_a_window_of_frames_arrives_once_and_in_one_sequence() {
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let drafts = vec![advisory("many"); RECORDS];
-    let ids = rotterdam.core.publish(drafts).await.unwrap();
+    let ids = rotterdam.kernel.publish(drafts).await.unwrap();
     let peer = "antwerp".parse().unwrap();
-    let position = || rotterdam.core.store().position(&peer, Lane::Bulk).unwrap();
-    eventually(&rotterdam.core, || {
+    let position = || {
+        rotterdam
+            .kernel
+            .store()
+            .position(&peer, Lane::Bulk)
+            .unwrap()
+    };
+    eventually(&rotterdam.kernel, || {
         position().next_sequence == 1 + RECORDS as u64
     })
     .await;
-    assert!(ids.iter().all(|id| is_accepted(&rotterdam.core, id)));
-    let held = antwerp.core.store().records(&RecordFilter::default());
+    assert!(ids.iter().all(|id| is_accepted(&rotterdam.kernel, id)));
+    let held = antwerp.kernel.store().records(&RecordFilter::default());
     assert_eq!(held.unwrap().len(), RECORDS);
     rotterdam.stop().await;
     antwerp.stop().await;

@@ -1,4 +1,4 @@
-//! `portcullis demo`, small: whole processes, and a report that adds up.
+//! `portcullis-lab demo`, small: whole processes, and a report that adds up.
 
 use std::{
     fs,
@@ -9,10 +9,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::binary::portcullis;
+use crate::binary::{portcullis, portcullis_lab};
 
 fn demo(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(portcullis());
+    let mut command = Command::new(portcullis_lab());
     command
         .arg("demo")
         .args(arguments)

@@ -6,13 +6,10 @@ use std::{
     time::Duration,
 };
 
-use portcullis_node::{
-    config::Config,
-    core::Core,
-    dispatch::{driver, supervisor},
-    runtime::Node,
-    store::DisclosureState,
-};
+use portcullis_exchange::dispatch::{driver, supervisor};
+use portcullis_home::config::Config;
+use portcullis_kernel::Kernel;
+use portcullis_node::runtime::Node;
 use portcullis_protocol::{
     body::{Assessment, Body},
     evaluation::Evaluation,
@@ -22,6 +19,7 @@ use portcullis_protocol::{
     register::AuthorityKind,
     seal::Draft,
 };
+use portcullis_store::DisclosureState;
 use portcullis_tests::federation::{Federation, Member, Running, eventually};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +30,7 @@ const MEMBERS: [Member; 3] = [
     ("hamburg", AuthorityKind::Customs),
 ];
 
-async fn published(core: &Arc<Core>, threat: &str) -> RecordId {
+async fn published(kernel: &Arc<Kernel>, threat: &str) -> RecordId {
     let assessment = Assessment {
         threat: threat.to_owned(),
         finding: None,
@@ -44,12 +42,15 @@ async fn published(core: &Arc<Core>, threat: &str) -> RecordId {
         Evaluation::default(),
         vec![Body::Assessment(assessment)],
     );
-    core.publish(vec![draft]).await.unwrap()[0]
+    kernel.publish(vec![draft]).await.unwrap()[0]
 }
 
-async fn accepted(core: &Arc<Core>, id: &RecordId, peer: &str) {
-    eventually(core, || {
-        let row = core.store().disclosure(id, &peer.parse().unwrap()).unwrap();
+async fn accepted(kernel: &Arc<Kernel>, id: &RecordId, peer: &str) {
+    eventually(kernel, || {
+        let row = kernel
+            .store()
+            .disclosure(id, &peer.parse().unwrap())
+            .unwrap();
         matches!(
             row.map(|row| row.state),
             Some(DisclosureState::Answered(outcome)) if outcome.is_admitted()
@@ -67,19 +68,19 @@ async fn after_a_panic_deliveries_to_that_peer_go_on_and_others_were_never_touch
     let home = federation.home("antwerp");
     let config = Config::load(&home.config()).unwrap();
     let node = Node::prepare(home, config).await.unwrap();
-    let core = Arc::clone(node.core());
+    let kernel = Arc::clone(node.kernel());
     let starts: Arc<Mutex<BTreeMap<supervisor::Way, u32>>> = Arc::default();
     let panic = Arc::new(Notify::new());
     let drive = {
         let (starts, panic) = (Arc::clone(&starts), Arc::clone(&panic));
-        move |core: Arc<Core>, way: supervisor::Way, stop: CancellationToken| {
+        move |kernel: Arc<Kernel>, way: supervisor::Way, stop: CancellationToken| {
             *starts.lock().unwrap().entry(way.clone()).or_default() += 1;
             let panic = Arc::clone(&panic);
             async move {
                 let (peer, lane) = way;
                 let is_struck = peer.as_str() == "rotterdam" && lane == Lane::Bulk;
                 tokio::select! {
-                    () = driver::run(core, peer, lane, stop) => {}
+                    () = driver::run(kernel, peer, lane, stop) => {}
                     () = panic.notified(), if is_struck => panic!("injected"),
                 }
             }
@@ -87,19 +88,19 @@ async fn after_a_panic_deliveries_to_that_peer_go_on_and_others_were_never_touch
     };
     let shutdown = CancellationToken::new();
     let pause = Duration::from_millis(20);
-    let supervising = supervisor::keep(Arc::clone(&core), drive, pause, shutdown.clone());
+    let supervising = supervisor::keep(Arc::clone(&kernel), drive, pause, shutdown.clone());
     let supervising = tokio::spawn(supervising);
-    let before = published(&core, "before").await;
+    let before = published(&kernel, "before").await;
     for peer in ["rotterdam", "hamburg"] {
-        accepted(&core, &before, peer).await;
+        accepted(&kernel, &before, peer).await;
     }
     panic.notify_one();
-    let after = published(&core, "after").await;
+    let after = published(&kernel, "after").await;
     for peer in ["hamburg", "rotterdam"] {
-        accepted(&core, &after, peer).await;
+        accepted(&kernel, &after, peer).await;
     }
     // The record that woke it may have left before the blow: it is waited for.
-    eventually(&core, || {
+    eventually(&kernel, || {
         let starts = starts.lock().unwrap();
         starts.values().sum::<u32>() == 5
     })
@@ -112,9 +113,9 @@ async fn after_a_panic_deliveries_to_that_peer_go_on_and_others_were_never_touch
         };
         assert_eq!(*count, expected, "{peer} {lane}");
     }
-    let last = published(&core, "last").await;
+    let last = published(&kernel, "last").await;
     for peer in ["rotterdam", "hamburg"] {
-        accepted(&core, &last, peer).await;
+        accepted(&kernel, &last, peer).await;
     }
     shutdown.cancel();
     supervising.await.unwrap();

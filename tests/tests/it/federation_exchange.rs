@@ -1,9 +1,6 @@
 //! Records go from node to node over real sockets, in the form that policy lets through.
 
-use portcullis_node::{
-    core::Core,
-    store::{DisclosureState, RecordFilter},
-};
+use portcullis_kernel::Kernel;
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject, Window},
     evaluation::Evaluation,
@@ -13,6 +10,7 @@ use portcullis_protocol::{
     register::AuthorityKind,
     seal::Draft,
 };
+use portcullis_store::{DisclosureState, RecordFilter};
 use portcullis_tests::federation::{Federation, Member, Running, eventually};
 
 const MEMBERS: [Member; 4] = [
@@ -58,15 +56,18 @@ fn draft(kind: Kind) -> Draft {
 }
 
 /// The form in which a node holds a record.
-fn held(core: &Core, id: &RecordId) -> Option<Form> {
-    let held = core.store().record(id).unwrap()?;
-    let verified = core.decider().verify_held(&held, core.now());
+fn held(kernel: &Kernel, id: &RecordId) -> Option<Form> {
+    let held = kernel.store().record(id).unwrap()?;
+    let verified = kernel.decider().verify_held(&held, kernel.now());
     Some(verified.unwrap().form())
 }
 
 /// How the sender's ledger says it stands with a peer.
-fn state(core: &Core, id: &RecordId, peer: &str) -> Option<DisclosureState> {
-    let row = core.store().disclosure(id, &peer.parse().unwrap()).unwrap();
+fn state(kernel: &Kernel, id: &RecordId, peer: &str) -> Option<DisclosureState> {
+    let row = kernel
+        .store()
+        .disclosure(id, &peer.parse().unwrap())
+        .unwrap();
     row.map(|row| row.state)
 }
 
@@ -80,8 +81,8 @@ async fn stop(running: impl IntoIterator<Item = Running>) {
 async fn each_member_gets_the_form_that_policy_lets_through() {
     let federation = Federation::new(&MEMBERS);
     let nodes = federation.start().await;
-    let core = |name: &str| &nodes[&name.parse().unwrap()].core;
-    let rotterdam = core("rotterdam");
+    let kernel = |name: &str| &nodes[&name.parse().unwrap()].kernel;
+    let rotterdam = kernel("rotterdam");
     let id = rotterdam
         .publish(vec![draft(Kind::Indicator)])
         .await
@@ -93,14 +94,14 @@ async fn each_member_gets_the_form_that_policy_lets_through() {
         })
         .await;
     }
-    assert_eq!(held(core("antwerp"), &id), Some(Form::from_bits(0b1111)));
-    assert_eq!(held(core("terminal"), &id), Some(Form::from_bits(0b0011)));
+    assert_eq!(held(kernel("antwerp"), &id), Some(Form::from_bits(0b1111)));
+    assert_eq!(held(kernel("terminal"), &id), Some(Form::from_bits(0b0011)));
     // The hub is not trusted with the source, and its receiver can see that there is one.
-    assert_eq!(held(core("hub"), &id), Some(Form::from_bits(0b0111)));
-    let at_hub = core("hub").store().record(&id).unwrap().unwrap();
-    let header = core("hub")
+    assert_eq!(held(kernel("hub"), &id), Some(Form::from_bits(0b0111)));
+    let at_hub = kernel("hub").store().record(&id).unwrap().unwrap();
+    let header = kernel("hub")
         .decider()
-        .verify_held(&at_hub, core("hub").now())
+        .verify_held(&at_hub, kernel("hub").now())
         .unwrap();
     assert_eq!(header.header().full_form(), Form::from_bits(0b1111));
     assert!(header.body(SectionTag::Source).is_none());
@@ -111,8 +112,8 @@ async fn each_member_gets_the_form_that_policy_lets_through() {
 async fn what_is_denied_is_in_the_ledger_and_never_arrives() {
     let federation = Federation::new(&MEMBERS);
     let nodes = federation.start().await;
-    let core = |name: &str| &nodes[&name.parse().unwrap()].core;
-    let rotterdam = core("rotterdam");
+    let kernel = |name: &str| &nodes[&name.parse().unwrap()].kernel;
+    let rotterdam = kernel("rotterdam");
     let mut red = draft(Kind::Indicator);
     red.marking.tlp = Tlp::Red;
     red.marking.release_to = Some(["antwerp".parse().unwrap()].into());
@@ -126,7 +127,7 @@ async fn what_is_denied_is_in_the_ledger_and_never_arrives() {
             state(rotterdam, &id, peer) == Some(DisclosureState::Denied)
         })
         .await;
-        assert_eq!(held(core(peer), &id), None);
+        assert_eq!(held(kernel(peer), &id), None);
     }
     let row = rotterdam
         .store()
@@ -149,12 +150,12 @@ async fn a_peer_that_was_away_gets_what_it_missed_once() {
     let federation = Federation::new(&MEMBERS[..2]);
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let ids = rotterdam
-        .core
+        .kernel
         .publish(vec![draft(Kind::Indicator), draft(Kind::Indicator)])
         .await
         .unwrap();
     let alert = rotterdam
-        .core
+        .kernel
         .publish(vec![draft(Kind::Alert)])
         .await
         .unwrap()[0];
@@ -162,15 +163,15 @@ async fn a_peer_that_was_away_gets_what_it_missed_once() {
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(home).await;
     for id in ids.iter().chain([&alert]) {
-        eventually(&rotterdam.core, || {
-            state(&rotterdam.core, id, "antwerp")
+        eventually(&rotterdam.kernel, || {
+            state(&rotterdam.kernel, id, "antwerp")
                 == Some(DisclosureState::Answered(Outcome::Accepted))
         })
         .await;
-        assert!(held(&antwerp.core, id).is_some());
+        assert!(held(&antwerp.kernel, id).is_some());
     }
     let listed = antwerp
-        .core
+        .kernel
         .store()
         .records(&RecordFilter::default())
         .unwrap();
@@ -182,13 +183,13 @@ async fn a_peer_that_was_away_gets_what_it_missed_once() {
 async fn a_hub_passes_on_what_it_may_and_nothing_twice() {
     let federation = Federation::new(&MEMBERS);
     let nodes = federation.start().await;
-    let core = |name: &str| &nodes[&name.parse().unwrap()].core;
-    let rotterdam = core("rotterdam");
+    let kernel = |name: &str| &nodes[&name.parse().unwrap()].kernel;
+    let rotterdam = kernel("rotterdam");
     let id = rotterdam
         .publish(vec![draft(Kind::Indicator)])
         .await
         .unwrap()[0];
-    let hub = core("hub");
+    let hub = kernel("hub");
     eventually(hub, || {
         matches!(
             state(hub, &id, "antwerp"),
@@ -198,7 +199,7 @@ async fn a_hub_passes_on_what_it_may_and_nothing_twice() {
     .await;
     // It came from rotterdam: nothing goes back there.
     assert_eq!(state(hub, &id, "rotterdam"), None);
-    let antwerp = core("antwerp");
+    let antwerp = kernel("antwerp");
     let listed = antwerp.store().records(&RecordFilter::default()).unwrap();
     assert_eq!(listed.len(), 1);
     stop(nodes.into_values()).await;

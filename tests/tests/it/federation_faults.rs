@@ -3,7 +3,7 @@
 
 use portcullis_tests::faults::{clock, disk, kills, link, namespace, report::Row};
 
-use crate::binary::portcullis;
+use crate::binary::portcullis_lab;
 
 #[track_caller]
 fn clean(row: &Row) {
@@ -14,50 +14,50 @@ fn clean(row: &Row) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_kills_lose_nothing_and_double_nothing() {
-    let row = kills::run(&portcullis(), 2, 20).await;
+    let row = kills::run(&portcullis_lab(), 2, 20).await;
     assert_eq!(row.states.values().sum::<usize>(), 20);
     clean(&row);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_for_now_and_loses_nothing() {
-    clean(&disk::full(&portcullis()).await);
+    clean(&disk::full(&portcullis_lab()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fails_ends_the_process_and_loses_nothing() {
-    clean(&disk::failing(&portcullis()).await);
+    clean(&disk::failing(&portcullis_lab()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_disk_makes_slow_receipts_and_loses_nothing() {
-    clean(&disk::slow(&portcullis()).await);
+    clean(&disk::slow(&portcullis_lab()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumps_loses_nothing() {
-    clean(&clock::jumps(&portcullis()).await);
+    clean(&clock::jumps(&portcullis_lab()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_put_right_makes_nobody_wait() {
-    clean(&clock::put_right(&portcullis()).await);
+    clean(&clock::put_right(&portcullis_lab()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_and_falling_connections_lose_nothing() {
-    clean(&link::partition(&portcullis(), 1).await);
-    clean(&link::falling(&portcullis(), 10).await);
+    clean(&link::partition(&portcullis_lab(), 1).await);
+    clean(&link::falling(&portcullis_lab(), 10).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_peer_delays_nobody_else() {
-    clean(&link::frozen(&portcullis(), 1).await);
+    clean(&link::frozen(&portcullis_lab(), 1).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pulled_cable_loses_nothing_where_the_machine_has_namespaces() {
-    match namespace::cut_and_healed(&portcullis(), 1).await {
+    match namespace::cut_and_healed(&portcullis_lab(), 1).await {
         Some(row) => clean(&row),
         None => println!("skipped: no network namespaces, which take root"),
     }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_node::{
-    core::Core,
-    store::{DisclosureRow, DisclosureState, RecordFilter},
-};
+use portcullis_kernel::Kernel;
 use portcullis_protocol::{
     body::{Assessment, Body},
     evaluation::Evaluation,
@@ -15,6 +12,7 @@ use portcullis_protocol::{
     register::AuthorityKind,
     seal::Draft,
 };
+use portcullis_store::{DisclosureRow, DisclosureState, RecordFilter};
 use portcullis_tests::federation::{Federation, Member, Running, eventually};
 
 use crate::office::Office;
@@ -45,12 +43,12 @@ fn restricted(threat: &str) -> Draft {
     )
 }
 
-fn disclosure(rotterdam: &Core, id: &RecordId) -> Option<DisclosureRow> {
+fn disclosure(rotterdam: &Kernel, id: &RecordId) -> Option<DisclosureRow> {
     let peer = "antwerp".parse().unwrap();
     rotterdam.store().disclosure(id, &peer).unwrap()
 }
 
-fn answer(rotterdam: &Core, id: &RecordId) -> Option<Outcome> {
+fn answer(rotterdam: &Kernel, id: &RecordId) -> Option<Outcome> {
     match disclosure(rotterdam, id)?.state {
         DisclosureState::Answered(outcome) => Some(outcome),
         DisclosureState::Intended | DisclosureState::Denied => None,
@@ -58,7 +56,7 @@ fn answer(rotterdam: &Core, id: &RecordId) -> Option<Outcome> {
 }
 
 /// Publishes restricted advisories at rotterdam and waits until antwerp holds them.
-async fn held(rotterdam: &Arc<Core>, threats: &[&str]) -> Vec<RecordId> {
+async fn held(rotterdam: &Arc<Kernel>, threats: &[&str]) -> Vec<RecordId> {
     let drafts = threats.iter().map(|threat| restricted(threat)).collect();
     let ids = rotterdam.publish(drafts).await.unwrap();
     eventually(rotterdam, || {
@@ -69,8 +67,9 @@ async fn held(rotterdam: &Arc<Core>, threats: &[&str]) -> Vec<RecordId> {
     ids
 }
 
-fn records(core: &Core) -> usize {
-    core.store()
+fn records(kernel: &Kernel) -> usize {
+    kernel
+        .store()
         .records(&RecordFilter::default())
         .unwrap()
         .len()
@@ -82,7 +81,7 @@ async fn what_a_person_releases_is_taken_in_and_its_sender_hears_it_at_once() {
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let office = Office::open(&antwerp);
-    let ids = held(&rotterdam.core, &["one", "two", "three"]).await;
+    let ids = held(&rotterdam.kernel, &["one", "two", "three"]).await;
     let id = ids[0].to_string();
     let listed = office.json(&["hold", "list", "--from", "rotterdam", "--rule", "PO-03"]);
     assert_eq!(listed["items"].as_array().unwrap().len(), 3);
@@ -90,7 +89,7 @@ async fn what_a_person_releases_is_taken_in_and_its_sender_hears_it_at_once() {
     let shown = office.run(&["hold", "show", &id]);
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("for the harbour unit alone"), "{shown}");
-    assert_eq!(records(&antwerp.core), 0, "nothing held is a record");
+    assert_eq!(records(&antwerp.kernel), 0, "nothing held is a record");
     let release = ["hold", "release", &id, "--reason", "read"];
     let refused = office.signed("admin", &release);
     assert_eq!(
@@ -101,12 +100,12 @@ async fn what_a_person_releases_is_taken_in_and_its_sender_hears_it_at_once() {
     let released = office.good("anna", &release);
     assert!(released.contains("accepted"), "{released}");
     // By itself the sender would ask again after half a minute.
-    eventually(&rotterdam.core, || {
-        answer(&rotterdam.core, &ids[0]) == Some(Outcome::Accepted)
+    eventually(&rotterdam.kernel, || {
+        answer(&rotterdam.kernel, &ids[0]) == Some(Outcome::Accepted)
     })
     .await;
-    assert_eq!(answer(&rotterdam.core, &ids[1]), Some(Outcome::Held));
-    assert_eq!(records(&antwerp.core), 1);
+    assert_eq!(answer(&rotterdam.kernel, &ids[1]), Some(Outcome::Held));
+    assert_eq!(records(&antwerp.kernel), 1);
     let again = office.signed("anna", &release);
     assert_ne!(again.status.code(), Some(0), "it waits no longer");
     // All that fit are counted before they are decided on.
@@ -120,15 +119,15 @@ async fn what_a_person_releases_is_taken_in_and_its_sender_hears_it_at_once() {
     ];
     let counted = office.good("anna", &all);
     assert!(counted.contains("2 wait"), "{counted}");
-    assert_eq!(records(&antwerp.core), 1);
+    assert_eq!(records(&antwerp.kernel), 1);
     office.good("anna", &[&all[..], &["--yes"]].concat());
-    eventually(&rotterdam.core, || {
+    eventually(&rotterdam.kernel, || {
         ids.iter()
-            .all(|id| answer(&rotterdam.core, id) == Some(Outcome::Accepted))
+            .all(|id| answer(&rotterdam.kernel, id) == Some(Outcome::Accepted))
     })
     .await;
-    assert_eq!(records(&antwerp.core), 3);
-    assert!(antwerp.core.store().held_items().unwrap().is_empty());
+    assert_eq!(records(&antwerp.kernel), 3);
+    assert!(antwerp.kernel.store().held_items().unwrap().is_empty());
     rotterdam.stop().await;
     antwerp.stop().await;
 }
@@ -139,14 +138,14 @@ async fn po_04_what_a_person_declines_is_refused_for_good() {
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let office = Office::open(&antwerp);
-    let ids = held(&rotterdam.core, &["one"]).await;
+    let ids = held(&rotterdam.kernel, &["one"]).await;
     let id = ids[0].to_string();
     office.good("anna", &["hold", "drop", &id, "--reason", "not ours"]);
-    let reason = || disclosure(&rotterdam.core, &ids[0]).unwrap().reason;
-    eventually(&rotterdam.core, || reason().as_deref() == Some("PO-04")).await;
-    assert_eq!(answer(&rotterdam.core, &ids[0]), Some(Outcome::Refused));
-    assert_eq!(records(&antwerp.core), 0);
-    assert!(antwerp.core.store().held_items().unwrap().is_empty());
+    let reason = || disclosure(&rotterdam.kernel, &ids[0]).unwrap().reason;
+    eventually(&rotterdam.kernel, || reason().as_deref() == Some("PO-04")).await;
+    assert_eq!(answer(&rotterdam.kernel, &ids[0]), Some(Outcome::Refused));
+    assert_eq!(records(&antwerp.kernel), 0);
+    assert!(antwerp.kernel.store().held_items().unwrap().is_empty());
     rotterdam.stop().await;
     antwerp.stop().await;
 }
@@ -157,18 +156,18 @@ async fn what_policy_denies_meanwhile_no_person_takes_in() {
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let office = Office::open(&antwerp);
-    let ids = held(&rotterdam.core, &["one"]).await;
+    let ids = held(&rotterdam.kernel, &["one"]).await;
     let deny = "@id(\"no-h3\")\nforbid (principal, action == Portcullis::Action::\"admit\", resource)\nwhen { context.marking.h3 };\n";
     std::fs::write(antwerp.home.policy().join("own.cedar"), deny).unwrap();
     antwerp.reloader.reload().await.unwrap();
     let id = ids[0].to_string();
     let released = office.good("anna", &["hold", "release", &id, "--reason", "read"]);
     assert!(released.contains("refused (PO-01)"), "{released}");
-    eventually(&rotterdam.core, || {
-        answer(&rotterdam.core, &ids[0]) == Some(Outcome::Refused)
+    eventually(&rotterdam.kernel, || {
+        answer(&rotterdam.kernel, &ids[0]) == Some(Outcome::Refused)
     })
     .await;
-    assert_eq!(records(&antwerp.core), 0);
+    assert_eq!(records(&antwerp.kernel), 0);
     rotterdam.stop().await;
     antwerp.stop().await;
 }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_node::{
-    core::Core,
-    store::{DisclosureState, RecordFilter, Settle, Write, writer::Priority},
-};
+use portcullis_kernel::Kernel;
 use portcullis_protocol::{
     body::{Assessment, Body},
     digest::Digest,
@@ -18,6 +15,7 @@ use portcullis_protocol::{
     seal::Draft,
     statement::{SignedStatement, StatementType},
 };
+use portcullis_store::{DisclosureState, RecordFilter, Settle, Write, writer::Priority};
 use portcullis_tests::federation::{Federation, Member, Running, Site, eventually};
 
 use crate::office::Office;
@@ -41,24 +39,25 @@ fn draft(kind: Kind, threat: &str) -> Draft {
     )
 }
 
-async fn published(rotterdam: &Arc<Core>, threats: &[&str]) -> Vec<RecordId> {
+async fn published(rotterdam: &Arc<Kernel>, threats: &[&str]) -> Vec<RecordId> {
     let drafts = threats.iter().map(|threat| draft(Kind::Advisory, threat));
     rotterdam.publish(drafts.collect()).await.unwrap()
 }
 
-fn state(rotterdam: &Core, id: &RecordId) -> Option<DisclosureState> {
+fn state(rotterdam: &Kernel, id: &RecordId) -> Option<DisclosureState> {
     let peer = "antwerp".parse().unwrap();
     let row = rotterdam.store().disclosure(id, &peer).unwrap();
     row.map(|row| row.state)
 }
 
-fn accepted(rotterdam: &Core, ids: &[RecordId]) -> bool {
+fn accepted(rotterdam: &Kernel, ids: &[RecordId]) -> bool {
     let accepted = Some(DisclosureState::Answered(Outcome::Accepted));
     ids.iter().all(|id| state(rotterdam, id) == accepted)
 }
 
-fn records(core: &Core) -> usize {
-    core.store()
+fn records(kernel: &Kernel) -> usize {
+    kernel
+        .store()
         .records(&RecordFilter::default())
         .unwrap()
         .len()
@@ -75,13 +74,13 @@ async fn what_a_policy_newly_permits_is_sent_by_a_backfill_alone_and_once() {
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let office = Office::open(&rotterdam);
-    let denied = published(&rotterdam.core, &["one", "two", "three"]).await;
-    let is_denied = |id| state(&rotterdam.core, id) == Some(DisclosureState::Denied);
-    eventually(&rotterdam.core, || denied.iter().all(is_denied)).await;
+    let denied = published(&rotterdam.kernel, &["one", "two", "three"]).await;
+    let is_denied = |id| state(&rotterdam.kernel, id) == Some(DisclosureState::Denied);
+    eventually(&rotterdam.kernel, || denied.iter().all(is_denied)).await;
     std::fs::remove_file(&policy).unwrap();
     rotterdam.reloader.reload().await.unwrap();
-    let new = published(&rotterdam.core, &["four"]).await;
-    eventually(&rotterdam.core, || accepted(&rotterdam.core, &new)).await;
+    let new = published(&rotterdam.kernel, &["four"]).await;
+    eventually(&rotterdam.kernel, || accepted(&rotterdam.kernel, &new)).await;
     assert!(
         denied.iter().all(is_denied),
         "a widened policy sends nothing by itself"
@@ -93,7 +92,7 @@ async fn what_a_policy_newly_permits_is_sent_by_a_backfill_alone_and_once() {
     assert_eq!(preview["sends"][0]["records"], 3, "{preview}");
     assert_eq!(preview["sends"][0]["gets"][0], "assessment");
     assert!(preview["denied"].as_array().unwrap().is_empty());
-    assert_eq!(records(&antwerp.core), 1, "a preview sends nothing");
+    assert_eq!(records(&antwerp.kernel), 1, "a preview sends nothing");
     let send = [&backfill[..], &["--yes", "--reason", "agreed"]].concat();
     let refused = office.signed("admin", &send);
     assert_eq!(
@@ -102,13 +101,13 @@ async fn what_a_policy_newly_permits_is_sent_by_a_backfill_alone_and_once() {
         "an administrator releases nothing"
     );
     office.good("anna", &send);
-    eventually(&rotterdam.core, || accepted(&rotterdam.core, &denied)).await;
-    assert_eq!(records(&antwerp.core), 4);
+    eventually(&rotterdam.kernel, || accepted(&rotterdam.kernel, &denied)).await;
+    assert_eq!(records(&antwerp.kernel), 4);
     let ended = || {
-        let rows = rotterdam.core.store().backfills().unwrap();
+        let rows = rotterdam.kernel.store().backfills().unwrap();
         rows.iter().all(|row| row.ended_at.is_some())
     };
-    eventually(&rotterdam.core, ended).await;
+    eventually(&rotterdam.kernel, ended).await;
     let status = office.json(&["dispatch", "status"]);
     let backfills = status["backfills"].as_array().unwrap();
     let bulk = backfills.iter().find(|row| row["log"] == "bulk").unwrap();
@@ -136,9 +135,9 @@ async fn a_new_member_gets_what_comes_from_now_on_and_what_is_older_by_a_backfil
     );
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let office = Office::open(&rotterdam);
-    let before = published(&rotterdam.core, &["before"]).await;
+    let before = published(&rotterdam.kernel, &["before"]).await;
     let alert = rotterdam
-        .core
+        .kernel
         .publish(vec![draft(Kind::Advisory, "also before")])
         .await
         .unwrap();
@@ -148,22 +147,22 @@ async fn a_new_member_gets_what_comes_from_now_on_and_what_is_older_by_a_backfil
     });
     assert_eq!(rotterdam.reloader.take_up().await.unwrap(), 3);
     let home = federation.home("antwerp");
-    let epoch = |home| portcullis_node::membership::epoch_path(home, 3);
+    let epoch = |home| portcullis_home::membership::epoch_path(home, 3);
     std::fs::copy(epoch(&federation.home("rotterdam")), epoch(&home)).unwrap();
     let antwerp = Running::start(home).await;
-    let after = published(&rotterdam.core, &["after"]).await;
-    eventually(&rotterdam.core, || accepted(&rotterdam.core, &after)).await;
-    assert_eq!(state(&rotterdam.core, &before[0]), None);
-    assert_eq!(records(&antwerp.core), 1);
+    let after = published(&rotterdam.kernel, &["after"]).await;
+    eventually(&rotterdam.kernel, || accepted(&rotterdam.kernel, &after)).await;
+    assert_eq!(state(&rotterdam.kernel, &before[0]), None);
+    assert_eq!(records(&antwerp.kernel), 1);
     let backfill = [
         "dispatch", "backfill", "antwerp", "--since", LONG_AGO, "--yes",
     ];
     office.good("anna", &backfill);
-    eventually(&rotterdam.core, || {
-        accepted(&rotterdam.core, &before) && accepted(&rotterdam.core, &alert)
+    eventually(&rotterdam.kernel, || {
+        accepted(&rotterdam.kernel, &before) && accepted(&rotterdam.kernel, &alert)
     })
     .await;
-    assert_eq!(records(&antwerp.core), 3);
+    assert_eq!(records(&antwerp.kernel), 3);
     rotterdam.stop().await;
     antwerp.stop().await;
 }
@@ -177,7 +176,7 @@ impl StatementType for Receipt {
 }
 
 /// Has antwerp hold a record eight days ago, and say nothing since.
-fn held_long_ago(rotterdam: &Core, record: RecordId) -> Write {
+fn held_long_ago(rotterdam: &Kernel, record: RecordId) -> Write {
     let now = rotterdam.now().plus_millis(-8 * 24 * 3_600_000);
     let key = SigningKey::from_seed(KeyUse::Hop, [9; 32]);
     Write::Settle(Settle {
@@ -213,10 +212,10 @@ async fn what_was_given_up_is_listed_and_tried_again_by_a_signed_act() {
         "admin",
         &["release", "stop", "antwerp", "--reason", "a test"],
     );
-    let id = published(&rotterdam.core, &["one"]).await[0];
-    let settle = held_long_ago(&rotterdam.core, id);
+    let id = published(&rotterdam.kernel, &["one"]).await[0];
+    let settle = held_long_ago(&rotterdam.kernel, id);
     rotterdam
-        .core
+        .kernel
         .commit(Priority::Bulk, vec![settle])
         .await
         .unwrap();
@@ -254,7 +253,7 @@ async fn a_backfill_that_is_cancelled_sends_no_more_and_says_so() {
     let federation = Federation::new(&MEMBERS);
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let office = Office::open(&rotterdam);
-    published(&rotterdam.core, &["one", "two"]).await;
+    published(&rotterdam.kernel, &["one", "two"]).await;
     // Nobody is at antwerp, so that the range waits.
     let cancel = ["dispatch", "backfill", "antwerp", "--cancel"];
     let nothing = office.signed("admin", &cancel);

@@ -48,8 +48,12 @@ async fn each_peer_is_listed_with_what_an_administrator_asks_first() {
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let antwerp = Running::start(federation.home("antwerp")).await;
     let office = Office::open(&rotterdam);
-    rotterdam.core.publish(vec![advisory("one")]).await.unwrap();
-    eventually(&rotterdam.core, || {
+    rotterdam
+        .kernel
+        .publish(vec![advisory("one")])
+        .await
+        .unwrap();
+    eventually(&rotterdam.kernel, || {
         let line = line(&office, "antwerp");
         line["behind_bulk"] == 0
             && line["last_receipt"].is_string()
@@ -62,7 +66,7 @@ async fn each_peer_is_listed_with_what_an_administrator_asks_first() {
         assert!(!there[known].is_null(), "{known} of {there}");
     }
     // Nobody has ever been at hamburg.
-    eventually(&rotterdam.core, || {
+    eventually(&rotterdam.kernel, || {
         line(&office, "hamburg")["failure"].is_string()
     })
     .await;
@@ -73,7 +77,7 @@ async fn each_peer_is_listed_with_what_an_administrator_asks_first() {
     );
     assert!(away["connected_since"].is_null() && away["certificate_ends"].is_null());
     antwerp.stop().await;
-    eventually(&rotterdam.core, || {
+    eventually(&rotterdam.kernel, || {
         line(&office, "antwerp")["state"] == "away"
     })
     .await;

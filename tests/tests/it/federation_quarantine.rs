@@ -42,10 +42,10 @@ async fn what_fails_verification_is_set_apart_with_rule_and_reason() {
     let status = String::from_utf8(status.stdout).unwrap();
     assert!(status.contains("quarantine list"), "{status}");
     // What policy refuses is no bad item.
-    assert_eq!(stage.target.core.store().bad_items().unwrap().len(), 1);
+    assert_eq!(stage.target.kernel.store().bad_items().unwrap().len(), 1);
     let drop = ["quarantine", "drop", &number, "--reason", "looked into"];
     office.good("anna", &drop);
-    assert!(stage.target.core.store().bad_items().unwrap().is_empty());
+    assert!(stage.target.kernel.store().bad_items().unwrap().is_empty());
     assert!(!office.signed("anna", &drop).status.success(), "it is gone");
     stage.end().await;
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use portcullis_node::{core::Core, store::DisclosureState};
+use portcullis_kernel::Kernel;
 use portcullis_protocol::{
     body::{Assessment, Body},
     evaluation::Evaluation,
@@ -16,6 +16,7 @@ use portcullis_protocol::{
     register::AuthorityKind,
     seal::Draft,
 };
+use portcullis_store::DisclosureState;
 use portcullis_tests::federation::{Federation, Member, Running, eventually};
 
 use crate::{cli::transcript, office::Office};
@@ -148,7 +149,7 @@ fn advisory(threat: &str, restricted: bool) -> Draft {
 }
 
 /// Publishes at `from` and waits until `to` has answered so.
-async fn exchanged(from: &Arc<Core>, to: &str, draft: Draft, outcome: Outcome) -> RecordId {
+async fn exchanged(from: &Arc<Kernel>, to: &str, draft: Draft, outcome: Outcome) -> RecordId {
     let id = from.publish(vec![draft]).await.unwrap()[0];
     eventually(from, || {
         let row = from.store().disclosure(&id, &to.parse().unwrap()).unwrap();
@@ -170,7 +171,7 @@ async fn what_an_operator_asks_of_a_running_node_prints_as_before() {
         told: String::new(),
     };
     exchanged(
-        &antwerp.core,
+        &antwerp.kernel,
         "rotterdam",
         advisory("own", false),
         Outcome::Accepted,
@@ -178,7 +179,7 @@ async fn what_an_operator_asks_of_a_running_node_prints_as_before() {
     .await;
     let held = |threat| {
         exchanged(
-            &rotterdam.core,
+            &rotterdam.kernel,
             "antwerp",
             advisory(threat, true),
             Outcome::Held,
@@ -256,7 +257,7 @@ async fn what_an_operator_asks_of_a_running_node_prints_as_before() {
             && there["state"] == "connected"
             && !away["failure"].is_null()
     };
-    eventually(&antwerp.core, met).await;
+    eventually(&antwerp.kernel, met).await;
     scribe
         .says(&["peer", "list"])
         .signs("anna", &["peer", "block", "hamburg"])
@@ -271,7 +272,7 @@ async fn what_an_operator_asks_of_a_running_node_prints_as_before() {
         let items = listed["items"].as_array().unwrap();
         items.iter().all(|one| one["connected_since"].is_null())
     };
-    eventually(&antwerp.core, closed).await;
+    eventually(&antwerp.kernel, closed).await;
     scribe
         .says(&["peer", "list"])
         .signs("anna", &["release", "resume", "all"])

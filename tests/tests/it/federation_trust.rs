@@ -3,19 +3,19 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_certs_dev::{NodeNames, certificate_pem};
-use portcullis_node::{
+use portcullis_home::{
+    Home,
     config::{Config, Exercises},
-    core::Core,
-    gate::state::{Switch, Whom},
-    home::Home,
     keyring::{Keyring, Rotatable},
     membership,
     own_certificate::{Own, install_certificate},
-    quarantine,
-    runtime::Node,
-    setup,
-    store::DisclosureState,
 };
+use portcullis_kernel::{
+    Kernel,
+    gate::state::{Switch, Whom},
+    quarantine,
+};
+use portcullis_node::{runtime::Node, setup};
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject},
     evaluation::Evaluation,
@@ -30,6 +30,7 @@ use portcullis_protocol::{
     seal::Draft,
     suspension::{Suspension, encode},
 };
+use portcullis_store::DisclosureState;
 use portcullis_tests::federation::{Federation, Member, Running, eventually, governance_key};
 use rustls::pki_types::{CertificateSigningRequestDer, UnixTime, pem::PemObject as _};
 
@@ -41,7 +42,7 @@ const MEMBERS: [Member; 4] = [
 ];
 
 fn epoch(node: &Running) -> u64 {
-    node.core.decider().register().epoch
+    node.kernel.decider().register().epoch
 }
 
 async fn stop(running: impl IntoIterator<Item = Running>) {
@@ -53,7 +54,7 @@ async fn stop(running: impl IntoIterator<Item = Running>) {
 async fn all_have(nodes: &BTreeMap<AuthorityId, Running>, names: &[&str], expected: u64) {
     for name in names {
         let node = &nodes[&name.parse().unwrap()];
-        eventually(&node.core, || epoch(node) == expected).await;
+        eventually(&node.kernel, || epoch(node) == expected).await;
     }
 }
 
@@ -69,7 +70,7 @@ async fn an_epoch_applied_at_one_node_is_soon_in_force_at_all() {
     stop(nodes.into_values()).await;
     let hub = Running::start(federation.home("hub")).await;
     assert_eq!(epoch(&hub), 3);
-    assert_eq!(hub.core.store().registers().unwrap().len(), 3);
+    assert_eq!(hub.kernel.store().registers().unwrap().len(), 3);
     hub.stop().await;
 }
 
@@ -85,7 +86,7 @@ async fn who_is_removed_is_cut_off_at_once_and_says_so() {
     all_have(&nodes, &["antwerp", "hub"], 3).await;
     // Nobody answers it any more, and it is nobody's peer.
     for name in ["rotterdam", "antwerp", "hub"] {
-        let snapshot = node(name).core.trust().current();
+        let snapshot = node(name).kernel.trust().current();
         assert!(snapshot.server_name(&"terminal".parse().unwrap()).is_none());
     }
     stop(nodes.into_values()).await;
@@ -109,7 +110,7 @@ async fn a_node_that_was_away_learns_what_it_missed_from_any_member() {
         .stop()
         .await;
     let terminal = Running::start(home).await;
-    eventually(&terminal.core, || epoch(&terminal) == 5).await;
+    eventually(&terminal.kernel, || epoch(&terminal) == 5).await;
     terminal.stop().await;
     stop(nodes.into_values()).await;
 }
@@ -120,7 +121,7 @@ async fn a_node_whose_newest_epoch_was_taken_away_does_not_start() {
     federation.next_epoch("rotterdam", |_| ());
     let home = federation.home("rotterdam");
     Running::start(home.clone()).await.stop().await;
-    let newest = portcullis_node::membership::epoch_path(&home, 3);
+    let newest = portcullis_home::membership::epoch_path(&home, 3);
     std::fs::remove_file(newest).unwrap();
     let config = Config::load(&home.config()).unwrap();
     let refused = Node::prepare(home, config).await.err().unwrap();
@@ -150,8 +151,11 @@ fn alert() -> Draft {
 }
 
 /// Whether the sender's ledger says that the peer has the record.
-fn delivered(core: &Core, id: &RecordId, peer: &str) -> bool {
-    let row = core.store().disclosure(id, &peer.parse().unwrap()).unwrap();
+fn delivered(kernel: &Kernel, id: &RecordId, peer: &str) -> bool {
+    let row = kernel
+        .store()
+        .disclosure(id, &peer.parse().unwrap())
+        .unwrap();
     let state = row.map(|row| row.state);
     matches!(state, Some(DisclosureState::Answered(outcome)) if outcome.is_admitted())
 }
@@ -169,19 +173,19 @@ async fn a_freshness_statement_reaches_every_node_and_survives_a_restart() {
     });
     let rotterdam = &nodes[&"rotterdam".parse().unwrap()];
     rotterdam.reloader.take_up().await.unwrap();
-    let decider = rotterdam.core.decider();
-    let freshness = Freshness::of(decider.verified_register(), rotterdam.core.now());
+    let decider = rotterdam.kernel.decider();
+    let freshness = Freshness::of(decider.verified_register(), rotterdam.kernel.now());
     let mut statement = SignedFreshness::unsigned(&freshness);
     statement.sign(&online).unwrap();
-    let offered = rotterdam.core.offer_freshness(&statement.encode()).await;
+    let offered = rotterdam.kernel.offer_freshness(&statement.encode()).await;
     assert!(offered.unwrap());
     let until = Some(freshness.valid_until);
     for node in nodes.values() {
-        eventually(&node.core, || node.core.gates().stage.until() == until).await;
+        eventually(&node.kernel, || node.kernel.gates().stage.until() == until).await;
     }
     let terminal = nodes.remove(&"terminal".parse().unwrap()).unwrap();
     let terminal = Running::start(terminal.stop().await).await;
-    assert_eq!(terminal.core.gates().stage.until(), until);
+    assert_eq!(terminal.kernel.gates().stage.until(), until);
     terminal.stop().await;
     stop(nodes.into_values()).await;
 }
@@ -190,8 +194,8 @@ async fn a_freshness_statement_reaches_every_node_and_survives_a_restart() {
 async fn who_is_suspended_gets_nothing_until_the_end_and_everything_after_it() {
     let federation = Federation::new(&MEMBERS[..3]);
     let nodes = federation.start().await;
-    let core = |name: &str| &nodes[&name.parse().unwrap()].core;
-    let (rotterdam, terminal) = (core("rotterdam"), "terminal".parse().unwrap());
+    let kernel = |name: &str| &nodes[&name.parse().unwrap()].kernel;
+    let (rotterdam, terminal) = (kernel("rotterdam"), "terminal".parse().unwrap());
     let suspension = Suspension {
         federation: "test".parse().unwrap(),
         authority: "terminal".parse().unwrap(),
@@ -201,7 +205,7 @@ async fn who_is_suspended_gets_nothing_until_the_end_and_everything_after_it() {
         reason: "a drill".to_owned(),
     };
     let signed = encode(&suspension.sign(&governance_key()).unwrap());
-    assert!(core("antwerp").offer_suspension(&signed).await.unwrap());
+    assert!(kernel("antwerp").offer_suspension(&signed).await.unwrap());
     eventually(rotterdam, || {
         rotterdam.closed(&terminal, Lane::Urgent).is_some()
     })
@@ -223,10 +227,10 @@ async fn a_block_and_a_stop_hold_through_a_restart_and_lose_nothing() {
     let mut nodes = federation.start().await;
     let rotterdam = nodes.remove(&"rotterdam".parse().unwrap()).unwrap();
     let antwerp = "antwerp".parse().unwrap();
-    let now = rotterdam.core.now();
+    let now = rotterdam.kernel.now();
     let block = |switch| {
         move |state: &_| {
-            portcullis_node::gate::state::TrustState::with_block(
+            portcullis_kernel::gate::state::TrustState::with_block(
                 state,
                 &"antwerp".parse().unwrap(),
                 switch,
@@ -235,43 +239,45 @@ async fn a_block_and_a_stop_hold_through_a_restart_and_lose_nothing() {
         }
     };
     rotterdam
-        .core
+        .kernel
         .change_gates(block(Switch::Close), Vec::new())
         .await
         .unwrap();
     let whom = Whom::Peer("terminal".parse().unwrap());
     rotterdam
-        .core
+        .kernel
         .change_gates(
             |state| state.with_stop(&whom, Switch::Close, now),
             Vec::new(),
         )
         .await
         .unwrap();
-    let id = rotterdam.core.publish(vec![alert()]).await.unwrap()[0];
+    let id = rotterdam.kernel.publish(vec![alert()]).await.unwrap()[0];
     let rotterdam = Running::start(rotterdam.stop().await).await;
-    let core = &rotterdam.core;
-    assert!(core.closed(&antwerp, Lane::Bulk).is_some());
-    let snapshot = core.trust().current();
+    let kernel = &rotterdam.kernel;
+    assert!(kernel.closed(&antwerp, Lane::Bulk).is_some());
+    let snapshot = kernel.trust().current();
     assert!(format!("{snapshot:?}").contains("Blocked"));
     for peer in ["antwerp", "terminal"] {
-        assert!(!delivered(core, &id, peer));
+        assert!(!delivered(kernel, &id, peer));
     }
-    core.change_gates(block(Switch::Open), Vec::new())
+    kernel
+        .change_gates(block(Switch::Open), Vec::new())
         .await
         .unwrap();
-    eventually(core, || delivered(core, &id, "antwerp")).await;
+    eventually(kernel, || delivered(kernel, &id, "antwerp")).await;
     assert!(
-        !delivered(core, &id, "terminal"),
+        !delivered(kernel, &id, "terminal"),
         "its release is still stopped"
     );
-    core.change_gates(
-        |state| state.with_stop(&whom, Switch::Open, now),
-        Vec::new(),
-    )
-    .await
-    .unwrap();
-    eventually(core, || delivered(core, &id, "terminal")).await;
+    kernel
+        .change_gates(
+            |state| state.with_stop(&whom, Switch::Open, now),
+            Vec::new(),
+        )
+        .await
+        .unwrap();
+    eventually(kernel, || delivered(kernel, &id, "terminal")).await;
     rotterdam.stop().await;
     stop(nodes.into_values()).await;
 }
@@ -282,8 +288,8 @@ async fn ex_21_what_was_seen_since_a_key_is_compromised_is_set_apart_everywhere(
     let mut nodes = federation.start().await;
     let terminal = nodes.remove(&"terminal".parse().unwrap()).unwrap();
     let terminal = terminal.stop().await;
-    let core = |name: &str| Arc::clone(&nodes[&name.parse().unwrap()].core);
-    let (rotterdam, antwerp) = (core("rotterdam"), core("antwerp"));
+    let kernel = |name: &str| Arc::clone(&nodes[&name.parse().unwrap()].kernel);
+    let (rotterdam, antwerp) = (kernel("rotterdam"), kernel("antwerp"));
     let before = rotterdam.publish(vec![alert()]).await.unwrap()[0];
     eventually(&rotterdam, || delivered(&rotterdam, &before, "antwerp")).await;
     let since = rotterdam.now().plus_millis(1);
@@ -301,22 +307,23 @@ async fn ex_21_what_was_seen_since_a_key_is_compromised_is_set_apart_everywhere(
         .await
         .unwrap();
     all_have(&nodes, &["rotterdam"], 3).await;
-    for core in [&rotterdam, &antwerp] {
-        let apart = quarantine::list(core, 9).unwrap();
+    for kernel in [&rotterdam, &antwerp] {
+        let apart = quarantine::list(kernel, 9).unwrap();
         let ids: Vec<_> = apart.iter().map(|one| one.held.sealed.id()).collect();
         assert_eq!(ids, [after]);
-        let held = |id: &RecordId| core.store().record(id).unwrap().unwrap();
+        let held = |id: &RecordId| kernel.store().record(id).unwrap().unwrap();
         assert!(
-            core.decider()
-                .verify_held(&held(&before), core.now())
+            kernel
+                .decider()
+                .verify_held(&held(&before), kernel.now())
                 .is_ok()
         );
-        let refused = core.decider().verify_held(&held(&after), core.now());
+        let refused = kernel.decider().verify_held(&held(&after), kernel.now());
         assert_eq!(refused.unwrap_err().rule, Rule::KeyCompromised);
     }
     // Who comes later is sent neither: the one is set apart, and nobody takes the other under
     // such a key for the first time.
-    let epoch = |home| portcullis_node::membership::epoch_path(home, 3);
+    let epoch = |home| portcullis_home::membership::epoch_path(home, 3);
     std::fs::copy(epoch(&federation.home("antwerp")), epoch(&terminal)).unwrap();
     let terminal = Running::start(terminal).await;
     let peer = "terminal".parse().unwrap();
@@ -343,8 +350,8 @@ async fn a_reload_with_a_broken_file_names_it_and_changes_nothing() {
     let node = Running::start(federation.home("rotterdam")).await;
     let home = &node.home;
     node.reloader.reload().await.unwrap();
-    let before = node.core.decider();
-    let serial = node.core.identity().certificate().serial().to_owned();
+    let before = node.kernel.decider();
+    let serial = node.kernel.identity().certificate().serial().to_owned();
     let own = std::fs::read_to_string(home.config()).unwrap();
     let good = own.replace("# exercises = false", "exercises = true");
     assert_ne!(good, own);
@@ -368,16 +375,16 @@ async fn a_reload_with_a_broken_file_names_it_and_changes_nothing() {
         let error = node.reloader.reload().await.unwrap_err().to_string();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         assert!(error.contains(&name), "{name}: {error}");
-        assert!(Arc::ptr_eq(&before, &node.core.decider()));
-        assert_eq!(node.core.exercises(), Exercises::Refused);
-        assert_eq!(*node.core.identity().certificate().serial(), serial);
+        assert!(Arc::ptr_eq(&before, &node.kernel.decider()));
+        assert_eq!(node.kernel.exercises(), Exercises::Refused);
+        assert_eq!(*node.kernel.identity().certificate().serial(), serial);
         match good {
             Some(good) => std::fs::write(&path, good).unwrap(),
             None => std::fs::remove_file(&path).unwrap(),
         }
     }
     node.reloader.reload().await.unwrap();
-    assert_eq!(node.core.exercises(), Exercises::Admitted);
+    assert_eq!(node.kernel.exercises(), Exercises::Admitted);
     node.stop().await;
 }
 
@@ -385,10 +392,10 @@ async fn a_reload_with_a_broken_file_names_it_and_changes_nothing() {
 async fn a_running_node_knows_what_it_depends_on_and_shows_it_in_its_metrics() {
     let federation = Federation::new(&MEMBERS[..2]);
     let nodes = federation.start().await;
-    let core = &nodes[&"rotterdam".parse().unwrap()].core;
-    let id = core.publish(vec![alert()]).await.unwrap()[0];
-    eventually(core, || delivered(core, &id, "antwerp")).await;
-    let subjects: Vec<String> = core
+    let kernel = &nodes[&"rotterdam".parse().unwrap()].kernel;
+    let id = kernel.publish(vec![alert()]).await.unwrap()[0];
+    eventually(kernel, || delivered(kernel, &id, "antwerp")).await;
+    let subjects: Vec<String> = kernel
         .dependencies()
         .iter()
         .map(|one| one.subject.to_string())
@@ -446,11 +453,11 @@ async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
     let config = Config::load(&rotterdam.home.config()).unwrap();
     let (mut forth, mut back) = (Vec::new(), Vec::new());
     async fn publish(at: &Running, to: &mut Vec<RecordId>) {
-        to.extend(at.core.publish(vec![alert()]).await.unwrap());
+        to.extend(at.kernel.publish(vec![alert()]).await.unwrap());
     }
     publish(&rotterdam, &mut forth).await;
     publish(&antwerp, &mut back).await;
-    let old: Vec<_> = [rotterdam.core.sealing_key(), rotterdam.core.hop_key()]
+    let old: Vec<_> = [rotterdam.kernel.sealing_key(), rotterdam.kernel.hop_key()]
         .iter()
         .map(|key| key.id())
         .collect();
@@ -465,15 +472,15 @@ async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
         let made = keyring.rotate(&rotterdam.home, &config.key, usage, &listed);
         assert!(made.unwrap().is_some());
     }
-    let register = rotterdam.core.decider();
-    let now = rotterdam.core.now();
+    let register = rotterdam.kernel.decider();
+    let now = rotterdam.kernel.now();
     let request =
         membership::request_new_keys(&config, &keyring, register.register(), now).unwrap();
     federation.admit_change("antwerp", &request, 7 * 24 * 3_600_000);
     antwerp.reloader.take_up().await.unwrap();
     // Published before, while and after the node learns of it, at both ends.
     let switched = async {
-        while rotterdam.core.hop_key().id() == old[1] {
+        while rotterdam.kernel.hop_key().id() == old[1] {
             publish(&rotterdam, &mut forth).await;
             publish(&antwerp, &mut back).await;
         }
@@ -482,11 +489,11 @@ async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
     tokio::time::timeout(patience, switched).await.unwrap();
     publish(&rotterdam, &mut forth).await;
     publish(&antwerp, &mut back).await;
-    assert_ne!(rotterdam.core.sealing_key().id(), old[0]);
-    let serial = rotterdam.core.identity().certificate().serial().to_vec();
+    assert_ne!(rotterdam.kernel.sealing_key().id(), old[0]);
+    let serial = rotterdam.kernel.identity().certificate().serial().to_vec();
     renew_tls(&federation, "rotterdam", &rotterdam.home, &config);
     rotterdam.reloader.reload().await.unwrap();
-    assert_ne!(rotterdam.core.identity().certificate().serial(), serial);
+    assert_ne!(rotterdam.kernel.identity().certificate().serial(), serial);
     // Who comes again must be shown the new certificate, and believe it.
     let antwerp = Running::start(antwerp.stop().await).await;
     publish(&rotterdam, &mut forth).await;
@@ -496,22 +503,22 @@ async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
         (&antwerp, &back, "rotterdam"),
     ] {
         for id in ids {
-            eventually(&from.core, || delivered(&from.core, id, to)).await;
+            eventually(&from.kernel, || delivered(&from.kernel, id, to)).await;
         }
     }
     // Each was sealed with the key of its time, and all verify where they are held.
     let key_of = |id: &RecordId| {
-        let held = antwerp.core.store().record(id).unwrap().unwrap();
+        let held = antwerp.kernel.store().record(id).unwrap().unwrap();
         let verified = antwerp
-            .core
+            .kernel
             .decider()
-            .verify_held(&held, antwerp.core.now());
+            .verify_held(&held, antwerp.kernel.now());
         verified.unwrap().header().key_id
     };
     assert_eq!(key_of(&forth[0]), old[0]);
     assert_eq!(
         key_of(forth.last().unwrap()),
-        rotterdam.core.sealing_key().id()
+        rotterdam.kernel.sealing_key().id()
     );
     rotterdam.stop().await;
     antwerp.stop().await;
@@ -529,10 +536,10 @@ async fn an_epoch_is_in_force_although_the_key_that_it_lists_cannot_be_opened() 
     keyring
         .rotate(&rotterdam.home, &config.key, Rotatable::Hop, &listed)
         .unwrap();
-    let now = rotterdam.core.now();
+    let now = rotterdam.kernel.now();
     let request =
         membership::request_new_keys(&config, &keyring, &federation.register, now).unwrap();
-    let old = rotterdam.core.hop_key().id();
+    let old = rotterdam.kernel.hop_key().id();
     let passphrase = federation.folder().join("rotterdam.passphrase");
     let away = federation.folder().join("away");
     std::fs::rename(&passphrase, &away).unwrap();
@@ -540,14 +547,14 @@ async fn an_epoch_is_in_force_although_the_key_that_it_lists_cannot_be_opened() 
     antwerp.reloader.take_up().await.unwrap();
     all_have(&nodes, &["rotterdam"], 3).await;
     // The key of before counts for an hour more, so that nothing stands still.
-    assert_eq!(rotterdam.core.hop_key().id(), old);
-    let id = rotterdam.core.publish(vec![alert()]).await.unwrap()[0];
-    eventually(&rotterdam.core, || {
-        delivered(&rotterdam.core, &id, "antwerp")
+    assert_eq!(rotterdam.kernel.hop_key().id(), old);
+    let id = rotterdam.kernel.publish(vec![alert()]).await.unwrap()[0];
+    eventually(&rotterdam.kernel, || {
+        delivered(&rotterdam.kernel, &id, "antwerp")
     })
     .await;
     std::fs::rename(&away, &passphrase).unwrap();
     rotterdam.reloader.reload().await.unwrap();
-    assert_ne!(rotterdam.core.hop_key().id(), old);
+    assert_ne!(rotterdam.kernel.hop_key().id(), old);
     stop(nodes.into_values()).await;
 }

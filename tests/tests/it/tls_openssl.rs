@@ -17,7 +17,7 @@ use openssl::ssl::{
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 use portcullis_certs_dev::{Defect, DevelopmentAuthority, NodeCertificate, NodeNames};
-use portcullis_node::peering::{
+use portcullis_peering::{
     connector::{ConnectError, ConnectorLimits, PeerConnector},
     counters::ExchangeCounters,
     identity::OwnIdentity,

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portcullis_node::store::DisclosureState;
 use portcullis_protocol::{
     frame::Lane,
     record::{Form, RecordId},
 };
+use portcullis_store::DisclosureState;
 
 use super::{Invariant, is_hub, lane_of};
 use crate::sim::{

@@ -3,13 +3,13 @@
 //! What a sender settled is read off its own disk, commit by commit; so it is known here, and
 //! nowhere else, whether one process can have made two claims.
 
-use portcullis_node::store::ForkRow;
 use portcullis_protocol::{
     frame::{Chain, Generation, Lane, ReceivedFrame},
     rules::Rule,
     statement::SignedStatement,
     wire,
 };
+use portcullis_store::ForkRow;
 use prost::Message as _;
 
 use super::{Invariant, Watch};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use portcullis_node::store::DisclosureState;
 use portcullis_protocol::{
     frame::{Answer, MAX_ANSWERED, ReceivedFrame},
     verify::VerifiedRecord,
 };
+use portcullis_store::DisclosureState;
 
 use super::Invariant;
 use crate::sim::{

@@ -1,10 +1,10 @@
 //! What leaves: permitted, intended, not back to where it came from, not for ever.
 
-use portcullis_node::store::DisclosureState;
 use portcullis_protocol::{
     frame::{Lane, SentFrame},
     record::{Form, RecordId},
 };
+use portcullis_store::DisclosureState;
 
 use super::{Invariant, RETRY_SLACK_MS};
 use crate::sim::{

@@ -1,6 +1,6 @@
 //! What has to be there when a process starts again.
 
-use portcullis_node::store::DisclosureState;
+use portcullis_store::DisclosureState;
 
 use super::{Invariant, RETRY_SLACK_MS, lane_of};
 use crate::sim::{cast::MemberNumber, store::EXCEPTION_LIFE_MS, world::World};

@@ -2,10 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portcullis_node::store::{
-    ChannelPage, ChannelSide, DecisionNote, DisclosureState, Event, GiveBack, LedgerEntry,
-    ReconciliationRow, Repair,
-};
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
     identifiers::NodeId,
@@ -13,6 +9,10 @@ use portcullis_protocol::{
     record::{Form, RecordId},
     time::Timestamp,
     verify::VerifiedRecord,
+};
+use portcullis_store::{
+    ChannelPage, ChannelSide, DecisionNote, DisclosureState, Event, GiveBack, LedgerEntry,
+    ReconciliationRow, Repair,
 };
 
 use super::{

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use portcullis_node::store::{
-    DecisionNote, DisclosureRow, DisclosureState, Event, ExceptionRow, HeldRecord, Intend,
-    LedgerEntry, ReceiptRow, Settle, UndeliveredRow,
-};
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
     identifiers::NodeId,
     record::{Form, RecordId},
     time::Timestamp,
+};
+use portcullis_store::{
+    DecisionNote, DisclosureRow, DisclosureState, Event, ExceptionRow, HeldRecord, Intend,
+    LedgerEntry, ReceiptRow, Settle, UndeliveredRow,
 };
 
 use super::{

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use portcullis_node::store::{
-    ArrivalRow, DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, Intake, IntakeItem, Judgement,
-    StoreError, Written,
-};
 use portcullis_protocol::{
     frame::{Answer, Outcome},
     identifiers::NodeId,
@@ -13,6 +9,10 @@ use portcullis_protocol::{
     rules::Rule,
     time::Timestamp,
     verify::VerifiedRecord,
+};
+use portcullis_store::{
+    ArrivalRow, DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, Intake, IntakeItem, Judgement,
+    StoreError, Written,
 };
 
 use super::{Kept, State};

@@ -19,12 +19,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use portcullis_node::store::{
-    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    DisclosureRow, DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord,
-    LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
-    Span, Stage, Store, StoreError, UndeliveredRow, Write, Written,
-};
 use portcullis_protocol::{
     body::{Body, SelectorKind},
     frame::{Generation, Lane},
@@ -35,6 +29,12 @@ use portcullis_protocol::{
     seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
+};
+use portcullis_store::{
+    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    DisclosureRow, DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord,
+    LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, Stage, Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 pub use channel::Note;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use portcullis_node::store::{Act, ConsignmentRow, Event, Fact, FactRow, ScoreRow, StoreError};
 use portcullis_protocol::{
     body::SelectorKind, register::SignedRegister, statement::SignedStatement,
 };
+use portcullis_store::{Act, ConsignmentRow, Event, Fact, FactRow, ScoreRow, StoreError};
 
 use super::State;
 

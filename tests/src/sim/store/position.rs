@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use portcullis_node::store::{Event, ForkRow, Intake, NewGeneration, Part, Settle, Written};
 use portcullis_protocol::{
     frame::{Chain, Memory, Witness},
     rules::Rule,
     time::Timestamp,
 };
+use portcullis_store::{Event, ForkRow, Intake, NewGeneration, Part, Settle, Written};
 
 use super::{State, state::KnownPlace};
 use crate::sim::mutant::Mutant;
@@ -144,7 +144,7 @@ impl State {
         &mut self,
         intake: Intake,
         mutant: Option<Mutant>,
-    ) -> Result<Written, portcullis_node::store::StoreError> {
+    ) -> Result<Written, portcullis_store::StoreError> {
         match self.place(&intake, mutant) {
             Some(rule) => Ok(Written::Refused(rule)),
             None => self.intake(intake, mutant).map(Written::Answers),

@@ -6,10 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_node::store::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactKind, FactRow, ForkRow,
-    HeldItem, HeldRecord, PersonRow, ReceiptRow, ReconciliationRow, ScoreRow,
-};
 use portcullis_protocol::{
     frame::{Chain, Generation, Lane, Memory, Witness},
     identifiers::NodeId,
@@ -19,6 +15,10 @@ use portcullis_protocol::{
     statement::SignedStatement,
     time::Timestamp,
     verify::VerifiedRecord,
+};
+use portcullis_store::{
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactKind, FactRow, ForkRow,
+    HeldItem, HeldRecord, PersonRow, ReceiptRow, ReconciliationRow, ScoreRow,
 };
 
 use super::channel::Note;

@@ -7,7 +7,7 @@
 
 use std::{fs, path::Path};
 
-use portcullis_node::store::{KEYS_FILE, MAIN_FILE};
+use portcullis_store_sqlite::{KEYS_FILE, MAIN_FILE};
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

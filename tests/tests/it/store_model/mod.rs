@@ -19,7 +19,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use portcullis_node::store::{SqliteStore, Store as _, StoreError, StoreKey, Write, Written};
+use portcullis_store::{Store as _, StoreError, Write, Written};
+use portcullis_store_sqlite::SqliteStore;
 use portcullis_tests::sim::{ModelStore, Mutant, store::State};
 
 use self::{
@@ -38,8 +39,8 @@ const GROUPS: usize = 36;
 /// Groups after which the stores are compared.
 const COMPARED: usize = 6;
 
-fn key() -> StoreKey {
-    StoreKey::from_bytes([3; 32])
+fn key() -> [u8; 32] {
+    [3; 32]
 }
 
 /// Both stores, and where the one has its files.

@@ -2,15 +2,15 @@
 //! older records, tries that a person asks for, the quarantine. Written from the trait's
 //! documentation as well.
 
-use portcullis_node::store::{
-    Backfill, BackfillMove, BackfillRow, BadItem, BadItemRow, Intend, Retry, Settle, Span, Store,
-    StoreError, Write, Written,
-};
 use portcullis_protocol::{
     frame::{Generation, Lane, Outcome},
     identifiers::NodeId,
     seal::SealedRecord,
     time::Timestamp,
+};
+use portcullis_store::{
+    Backfill, BackfillMove, BackfillRow, BadItem, BadItemRow, Intend, Retry, Settle, Span, Store,
+    StoreError, Write, Written,
 };
 use portcullis_tests::sim::{
     ModelStore,

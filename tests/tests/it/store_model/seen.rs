@@ -5,11 +5,6 @@ use std::{
     fmt::{self, Debug},
 };
 
-use portcullis_node::store::{
-    ArrivalRow, ChannelPage, ChannelSide, ConsignmentRow, DisclosureRow, ExceptionRow, FactRow,
-    ForkRow, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow,
-    RecordFilter, Relay, ScoreRow, Stage as Consigned, Store, UndeliveredRow,
-};
 use portcullis_protocol::{
     body::SelectorKind,
     digest::Digest,
@@ -19,6 +14,11 @@ use portcullis_protocol::{
     record::{Kind, RecordId},
     seal::SealedRecord,
     time::Timestamp,
+};
+use portcullis_store::{
+    ArrivalRow, ChannelPage, ChannelSide, ConsignmentRow, DisclosureRow, ExceptionRow, FactRow,
+    ForkRow, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow,
+    RecordFilter, Relay, ScoreRow, Stage as Consigned, Store, UndeliveredRow,
 };
 use portcullis_tests::sim::cast::Cast;
 

@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use portcullis_node::store::{
-    BackfillRow, BadItemRow, Relay, Span, SqliteStore, Store, StoreError, Write, Written,
-};
 use portcullis_protocol::{
     frame::Lane, identifiers::NodeId, record::RecordId, seal::SealedRecord, time::Timestamp,
 };
+use portcullis_store::{BackfillRow, BadItemRow, Relay, Span, Store, StoreError, Write, Written};
+use portcullis_store_sqlite::SqliteStore;
 
 /// The result of one job.
 pub(super) type Reply = Result<Vec<Written>, StoreError>;

@@ -1,10 +1,5 @@
 //! What is written, in terms that mean the same to both stores.
 
-use portcullis_node::store::{
-    Act, Backfill, BackfillMove, BadItem, ConsignmentRow, DecisionNote, Event, Fact, FactKind,
-    Found, HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, Part,
-    PersonRow, ReconciliationRow, Repair, Retry, ScoreRow, Settle, Write,
-};
 use portcullis_protocol::{
     body::SelectorKind,
     digest::Digest,
@@ -18,6 +13,11 @@ use portcullis_protocol::{
     statement::{SignedStatement, StatementType},
     time::Timestamp,
     verify::VerifiedRecord,
+};
+use portcullis_store::{
+    Act, Backfill, BackfillMove, BadItem, ConsignmentRow, DecisionNote, Event, Fact, FactKind,
+    Found, HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, Part,
+    PersonRow, ReconciliationRow, Repair, Retry, ScoreRow, Settle, Write,
 };
 use portcullis_tests::sim::cast::{Cast, InForce, Policy};
 

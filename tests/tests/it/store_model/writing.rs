@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_node::store::{DisclosureState, FactKind, Found, Part, Store as _};
 use portcullis_protocol::{
     digest::Digest,
     frame::{Chain, Generation, Lane, Outcome, Place},
@@ -12,6 +11,7 @@ use portcullis_protocol::{
     seal::Entropy as _,
     time::Timestamp,
 };
+use portcullis_store::{DisclosureState, FactKind, Found, Part, Store as _};
 use portcullis_tests::sim::{Random, cast::START};
 
 use super::{

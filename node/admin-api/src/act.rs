@@ -1,0 +1,510 @@
+//! Acts: what a person has the node do, as a statement signed with the person's key.
+//!
+//! The statement names the node, the action, its parameters and the digest of the body that
+//! travels beside it, so that neither can be exchanged, sent to another node, or sent twice. Who
+//! acts is said by the signature alone; the table of roles says what each may do.
+//!
+//! Pure: the time and the nonce are arguments.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use portcullis_protocol::{
+    digest::Digest,
+    identifiers::{FederationId, NodeId},
+    keys::{KeyUse, PublicKey, SigningKey},
+    statement::{SignatureError, SignedStatement, StatementType},
+    time::Timestamp,
+    wire,
+};
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+
+/// How far the statement's time may lie from the node's.
+pub const FRESH_MS: i64 = 10 * 60 * 1000;
+
+/// A person as the node knows them: who signs, in which role, with which key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// Their id, a short name.
+    pub id: String,
+    /// Their role's name.
+    pub role: String,
+    /// Their public key, 32 bytes.
+    pub public_key: Vec<u8>,
+}
+
+/// What a person signs.
+pub enum PersonAct {}
+
+impl StatementType for PersonAct {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.act.v1+json";
+    const KEY_USE: KeyUse = KeyUse::Person;
+}
+
+macro_rules! named {
+    ($(#[$meta:meta])* $type:ident { $( $(#[$variant_meta:meta])* $variant:ident = $name:literal, )+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $type { $( $(#[$variant_meta])* $variant, )+ }
+
+        impl $type {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$variant => $name, )+ }
+            }
+
+            /// The one with this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.name() == name)
+            }
+        }
+    };
+}
+
+named! {
+    /// What can be done.
+    Action {
+        /// Publish indicators and outcomes.
+        Publish = "publish",
+        /// Raise an alert.
+        Alert = "alert",
+        /// Publish an advisory.
+        Advisory = "advisory",
+        /// Import the authority's own consignments.
+        ImportConsignments = "import-consignments",
+        /// Publish the authority's risk profile.
+        PublishProfile = "publish-profile",
+        /// Enrol a person.
+        Enrol = "enrol",
+        /// Load register, policy, certificate and revocation lists again.
+        Reload = "reload",
+        /// Cut a peer off.
+        PeerBlock = "peer-block",
+        /// Let a blocked peer in again.
+        PeerUnblock = "peer-unblock",
+        /// Send nothing more to a peer, or to anyone.
+        ReleaseStop = "release-stop",
+        /// Send again what was stopped.
+        ReleaseResume = "release-resume",
+        /// Take in what is held, if nothing else is against it.
+        HoldRelease = "hold-release",
+        /// Refuse what is held.
+        HoldDrop = "hold-drop",
+        /// Try a record again that was given up.
+        DispatchRetry = "dispatch-retry",
+        /// Send a peer older records.
+        Backfill = "backfill",
+        /// Send no more of the older records that a peer is owed.
+        BackfillCancel = "backfill-cancel",
+        /// Say that the clock, which was set, is right.
+        ConfirmClock = "confirm-clock",
+        /// Destroy items that failed verification.
+        QuarantineDrop = "quarantine-drop",
+    }
+}
+
+named! {
+    /// A role, which says what a person may do.
+    Role {
+        /// Works with records and scores.
+        Analyst = "analyst",
+        /// An analyst who answers for others.
+        Supervisor = "supervisor",
+        /// Watches over personal data.
+        DataProtection = "data-protection",
+        /// Runs the node.
+        Administrator = "administrator",
+        /// Reads the logs.
+        Auditor = "auditor",
+    }
+}
+
+impl Action {
+    /// The roles that may do it.
+    #[must_use]
+    pub const fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Publish
+            | Self::Alert
+            | Self::Advisory
+            | Self::ImportConsignments
+            | Self::PublishProfile => &[Role::Analyst, Role::Supervisor],
+            Self::Enrol
+            | Self::Reload
+            | Self::PeerBlock
+            | Self::PeerUnblock
+            | Self::ConfirmClock => &[Role::Administrator],
+            Self::ReleaseStop
+            | Self::ReleaseResume
+            | Self::BackfillCancel
+            | Self::QuarantineDrop => {
+                &[Role::Administrator, Role::Supervisor, Role::DataProtection]
+            }
+            Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
+            Self::HoldRelease | Self::HoldDrop | Self::Backfill => {
+                &[Role::Supervisor, Role::DataProtection]
+            }
+        }
+    }
+}
+
+/// What the statement says, as JSON, version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ActView {
+    version: u32,
+    federation: String,
+    node: String,
+    action: String,
+    parameters: BTreeMap<String, String>,
+    body: String,
+    at: String,
+    nonce: String,
+}
+
+/// What is to be done, before it is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The federation.
+    pub federation: &'a str,
+    /// The node that is to do it.
+    pub node: &'a str,
+    /// What is to be done.
+    pub action: Action,
+    /// How.
+    pub parameters: BTreeMap<String, String>,
+    /// What with.
+    pub body: &'a [u8],
+    /// The present.
+    pub at: Timestamp,
+    /// 16 random bytes: the same request twice is two acts.
+    pub nonce: [u8; 16],
+}
+
+/// Why a statement is not acted on. The caller's to mend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActError {
+    /// It cannot be read.
+    #[error("the signed act cannot be read; use a command line of the node's version")]
+    Unreadable,
+    /// The key is nobody's.
+    #[error("the key `{0:.12}` is no enrolled person's")]
+    Nobody(String),
+    /// The signature is wrong.
+    #[error("the act's signature does not count: {0}")]
+    Signature(#[from] SignatureError),
+    /// It is for another node.
+    #[error("the act is for node `{named}` of `{federation}`, not for this one")]
+    OtherNode {
+        /// The node it names.
+        named: String,
+        /// The federation it names.
+        federation: String,
+    },
+    /// The body is another.
+    #[error("the act was signed for another content than the one that came with it")]
+    OtherBody,
+    /// Too old or too new.
+    #[error(
+        "the act was signed at {0}, too far from the node's time; set the clock and sign again"
+    )]
+    Stale(Timestamp),
+    /// The role may not.
+    #[error("`{person}` has the role `{role}`, which may not `{action}`; it is for: {allowed}")]
+    Role {
+        /// Who signed.
+        person: String,
+        /// Their role.
+        role: String,
+        /// What was asked.
+        action: &'static str,
+        /// The roles that may.
+        allowed: String,
+    },
+}
+
+/// Signs a request and gives the statement as text.
+///
+/// # Errors
+///
+/// [`SignatureError`] if the key is no person's.
+pub fn sign(request: &Request<'_>, key: &SigningKey) -> Result<String, SignatureError> {
+    let view = ActView {
+        version: 1,
+        federation: request.federation.to_owned(),
+        node: request.node.to_owned(),
+        action: request.action.name().to_owned(),
+        parameters: request.parameters.clone(),
+        body: body_digest(request.body).to_string(),
+        at: request.at.to_string(),
+        nonce: data_encoding::HEXLOWER.encode(&request.nonce),
+    };
+    // A struct of texts and numbers always serialises.
+    let payload = serde_json::to_vec(&view).map_err(|_| SignatureError::Malformed)?;
+    let statement = SignedStatement::sign::<PersonAct>(payload.into(), key)?;
+    Ok(BASE64.encode(&wire::SignedStatement::from(&statement).encode_to_vec()))
+}
+
+fn body_digest(body: &[u8]) -> Digest {
+    Digest::labelled("portcullis act body v1", &[body])
+}
+
+/// A statement that was checked: who has what done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedAct {
+    /// Who.
+    pub person: Enrolled,
+    /// What.
+    pub action: Action,
+    /// How.
+    pub parameters: BTreeMap<String, String>,
+    /// The statement as it was signed.
+    pub statement: SignedStatement,
+}
+
+/// Where a statement counts, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Desk<'a> {
+    /// The federation.
+    pub federation: &'a FederationId,
+    /// The node.
+    pub node: &'a NodeId,
+    /// The present.
+    pub now: Timestamp,
+}
+
+impl Desk<'_> {
+    /// Checks a statement against the persons enrolled and the body that came with it. Whether it
+    /// was carried out before is for the store to say.
+    ///
+    /// # Errors
+    ///
+    /// [`ActError`].
+    pub fn verify(
+        &self,
+        text: &str,
+        body: &[u8],
+        persons: &[Enrolled],
+    ) -> Result<VerifiedAct, ActError> {
+        let statement = read(text)?;
+        let (person, key) = signer(&statement, persons)?;
+        let payload = statement.verify::<PersonAct>(&key)?;
+        let view: ActView = serde_json::from_slice(payload).map_err(|_| ActError::Unreadable)?;
+        let action = self.check(&view, body)?;
+        check_role(person, action)?;
+        Ok(VerifiedAct {
+            person: person.clone(),
+            action,
+            parameters: view.parameters,
+            statement,
+        })
+    }
+
+    fn check(&self, view: &ActView, body: &[u8]) -> Result<Action, ActError> {
+        let here = view.node == self.node.as_str() && view.federation == self.federation.as_str();
+        if !here {
+            return Err(ActError::OtherNode {
+                named: view.node.clone(),
+                federation: view.federation.clone(),
+            });
+        }
+        if view.version != 1 {
+            return Err(ActError::Unreadable);
+        }
+        if view.body != body_digest(body).to_string() {
+            return Err(ActError::OtherBody);
+        }
+        let at: Timestamp = view.at.parse().map_err(|_| ActError::Unreadable)?;
+        if at.millis_since(self.now).saturating_abs() > FRESH_MS {
+            return Err(ActError::Stale(at));
+        }
+        Action::named(&view.action).ok_or(ActError::Unreadable)
+    }
+}
+
+fn read(text: &str) -> Result<SignedStatement, ActError> {
+    let bytes = BASE64
+        .decode(text.as_bytes())
+        .map_err(|_| ActError::Unreadable)?;
+    let wire = wire::SignedStatement::decode(Bytes::from(bytes));
+    Ok(wire.map_err(|_| ActError::Unreadable)?.try_into()?)
+}
+
+fn signer<'p>(
+    statement: &SignedStatement,
+    persons: &'p [Enrolled],
+) -> Result<(&'p Enrolled, PublicKey), ActError> {
+    let id = statement.key_id();
+    persons
+        .iter()
+        .filter_map(|person| {
+            let key = PublicKey::from_slice(KeyUse::Person, &person.public_key).ok()?;
+            (key.id() == id).then_some((person, key))
+        })
+        .next()
+        .ok_or_else(|| ActError::Nobody(id.to_string()))
+}
+
+fn check_role(person: &Enrolled, action: Action) -> Result<(), ActError> {
+    let allowed = action.roles();
+    if Role::named(&person.role).is_some_and(|role| allowed.contains(&role)) {
+        return Ok(());
+    }
+    let names: Vec<_> = allowed.iter().map(|role| role.name()).collect();
+    Err(ActError::Role {
+        person: person.id.clone(),
+        role: person.role.clone(),
+        action: action.name(),
+        allowed: names.join(", "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_614_585_600_000);
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(KeyUse::Person, [seed; 32])
+    }
+
+    fn person(id: &str, role: Role, key: &SigningKey) -> Enrolled {
+        Enrolled {
+            id: id.to_owned(),
+            role: role.name().to_owned(),
+            public_key: key.public().to_bytes().to_vec(),
+        }
+    }
+
+    fn request(action: Action) -> Request<'static> {
+        Request {
+            federation: "ports",
+            node: "rotterdam-1",
+            action,
+            parameters: BTreeMap::new(),
+            body: b"body",
+            at: NOW,
+            nonce: [7; 16],
+        }
+    }
+
+    fn verify(request: &Request<'_>, body: &[u8]) -> Result<VerifiedAct, ActError> {
+        let analyst = person("anna", Role::Analyst, &key(1));
+        let statement = sign(request, &key(1)).unwrap();
+        verify_text(&statement, body, &[analyst])
+    }
+
+    fn verify_text(text: &str, body: &[u8], persons: &[Enrolled]) -> Result<VerifiedAct, ActError> {
+        let (federation, node) = ("ports".parse().unwrap(), "rotterdam-1".parse().unwrap());
+        let desk = Desk {
+            federation: &federation,
+            node: &node,
+            now: NOW,
+        };
+        desk.verify(text, body, persons)
+    }
+
+    #[test]
+    fn who_acts_is_said_by_the_signature() {
+        let act = verify(&request(Action::Publish), b"body").unwrap();
+        assert_eq!(act.person.id, "anna");
+        assert_eq!(act.action, Action::Publish);
+    }
+
+    #[test]
+    fn another_body_node_federation_or_time_does_not_count() {
+        let good = request(Action::Publish);
+        assert_eq!(verify(&good, b"JsonBody"), Err(ActError::OtherBody));
+        let node = Request {
+            node: "antwerp-1",
+            ..good.clone()
+        };
+        let federation = Request {
+            federation: "other",
+            ..good.clone()
+        };
+        for elsewhere in [node, federation] {
+            let refused = verify(&elsewhere, b"body");
+            assert!(matches!(refused, Err(ActError::OtherNode { .. })));
+        }
+        for far in [FRESH_MS + 1, -FRESH_MS - 1] {
+            let at = NOW.plus_millis(far);
+            let refused = verify(&Request { at, ..good.clone() }, b"body");
+            assert_eq!(refused, Err(ActError::Stale(at)));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_nobodys_does_not_count() {
+        let statement = sign(&request(Action::Publish), &key(2)).unwrap();
+        let anna = person("anna", Role::Analyst, &key(1));
+        let refused = verify_text(&statement, b"body", &[anna]);
+        assert!(matches!(refused, Err(ActError::Nobody(_))));
+    }
+
+    #[test]
+    fn any_flipped_bit_of_the_statement_is_refused() {
+        let anna = person("anna", Role::Analyst, &key(1));
+        let text = sign(&request(Action::Publish), &key(1)).unwrap();
+        let bytes = BASE64.decode(text.as_bytes()).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let text = BASE64.encode(&flipped);
+            let read = verify_text(&text, b"body", std::slice::from_ref(&anna));
+            assert!(read.is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn each_action_is_for_its_roles_alone() {
+        for &action in Action::ALL {
+            for &role in Role::ALL {
+                let actor = person("anna", role, &key(1));
+                let statement = sign(&request(action), &key(1)).unwrap();
+                let allowed = verify_text(&statement, b"body", &[actor]).is_ok();
+                let analysts = [Role::Analyst, Role::Supervisor].contains(&role);
+                let runs_the_node = [
+                    Action::Enrol,
+                    Action::Reload,
+                    Action::PeerBlock,
+                    Action::PeerUnblock,
+                    Action::ConfirmClock,
+                ];
+                let stops = [
+                    Action::ReleaseStop,
+                    Action::ReleaseResume,
+                    Action::BackfillCancel,
+                    Action::QuarantineDrop,
+                ];
+                let decides = [Action::HoldRelease, Action::HoldDrop, Action::Backfill];
+                let expected = if runs_the_node.contains(&action) {
+                    role == Role::Administrator
+                } else if stops.contains(&action) {
+                    ![Role::Analyst, Role::Auditor].contains(&role)
+                } else if action == Action::DispatchRetry {
+                    [Role::Administrator, Role::Supervisor].contains(&role)
+                } else if decides.contains(&action) {
+                    [Role::Supervisor, Role::DataProtection].contains(&role)
+                } else {
+                    analysts
+                };
+                assert_eq!(allowed, expected, "{} {}", role.name(), action.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_use_signs_no_act() {
+        let sealing = SigningKey::from_seed(KeyUse::Sealing, [1; 32]);
+        assert!(sign(&request(Action::Publish), &sealing).is_err());
+    }
+}

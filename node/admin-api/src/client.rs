@@ -1,0 +1,298 @@
+//! The command line's side of the admin socket: requests, answers, and the stream of notices.
+//!
+//! A connection for each request; nothing is kept. What the node refuses comes back as
+//! [`ClientError::Refused`] with its own words.
+
+use std::{
+    io,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    client::conn::http1,
+    header::{CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use super::ACT_HEADER;
+use crate::v1::{ProblemView, notice::NoticeView};
+
+/// The most bytes of one answer that are read.
+const MOST_ANSWERED: u64 = 256 << 20;
+
+/// The most bytes of one line of an answer: a manifest with 10,000 files.
+const LONGEST_LINE: usize = 4 << 20;
+
+/// Why the node's answer was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no socket.
+    #[error("no node answers at `{}`", .0.display())]
+    NotThere(PathBuf),
+    /// The socket is another's.
+    #[error("`{}` may not be used by this user", .0.display())]
+    NotAllowed(PathBuf),
+    /// The connection failed.
+    #[error("the connection to the node failed: {0}")]
+    Connection(#[source] io::Error),
+    /// The connection broke, or what came is not HTTP.
+    #[error("the node broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    /// What came is not what was expected.
+    #[error("the node's answer cannot be read: {0}")]
+    Unreadable(String),
+    /// The node refused or failed.
+    #[error("{}", .1.message)]
+    Refused(StatusCode, ProblemView),
+}
+
+/// Speaks to one node.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// Speaks to the node with this socket. Whether it runs shows at the first request.
+    #[must_use]
+    pub const fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.answer(request("GET", path, None, Bytes::new())?).await
+    }
+
+    /// Asks with a body.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| unreadable(&error))?;
+        self.answer(request("POST", path, None, body.into())?).await
+    }
+
+    /// Has a signed act done: `statement` as text, and the body that it names by its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn act<T: DeserializeOwned>(
+        &self,
+        statement: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        self.answer(request("POST", "/v1/acts", Some(statement), body)?)
+            .await
+    }
+
+    /// Listens to what happens.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if the stream does not begin.
+    pub async fn watch(&self) -> Result<Lines<NoticeView>, ClientError> {
+        let request = request("GET", "/v1/watch", None, Bytes::new())?;
+        Ok(Lines::of(self.send(request).await?))
+    }
+
+    /// Asks with a body for an answer that comes line by line.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if the answer does not begin.
+    pub async fn post_lines<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<Lines<T>, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| unreadable(&error))?;
+        let request = request("POST", path, None, body.into())?;
+        Ok(Lines::of(self.send(request).await?))
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<T, ClientError> {
+        let body = collected(self.send(request).await?.into_body()).await?;
+        serde_json::from_slice(&body).map_err(|error| unreadable(&error))
+    }
+
+    /// Sends and gives the answer if it is a good one.
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| self.unconnected(error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to the node ended");
+            }
+        });
+        let response = sender.send_request(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = collected(response.into_body()).await?;
+        Err(ClientError::Refused(status, problem(status, &body)))
+    }
+
+    fn unconnected(&self, error: io::Error) -> ClientError {
+        let kind = error.kind();
+        if matches!(
+            kind,
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        ) {
+            ClientError::NotThere(self.socket.clone())
+        } else if kind == io::ErrorKind::PermissionDenied {
+            ClientError::NotAllowed(self.socket.clone())
+        } else {
+            ClientError::Connection(error)
+        }
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> ClientError {
+    ClientError::Unreadable(error.to_string())
+}
+
+fn request(
+    method: &str,
+    path: &str,
+    statement: Option<&str>,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, ClientError> {
+    let mut builder = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, "node")
+        .header(CONTENT_TYPE, "application/json");
+    if let Some(statement) = statement {
+        builder = builder.header(ACT_HEADER, statement);
+    }
+    builder
+        .body(Full::new(body))
+        .map_err(|error| ClientError::Unreadable(error.to_string()))
+}
+
+async fn collected(body: Incoming) -> Result<Bytes, ClientError> {
+    if body.size_hint().lower() > MOST_ANSWERED {
+        return Err(ClientError::Unreadable("it is too large".to_owned()));
+    }
+    Ok(body.collect().await?.to_bytes())
+}
+
+/// What the node says is wrong; a body that is no problem is shown as it is.
+fn problem(status: StatusCode, body: &[u8]) -> ProblemView {
+    serde_json::from_slice(body).unwrap_or_else(|_| ProblemView {
+        message: format!("the node answered {status}"),
+        rule: None,
+        r#do: None,
+    })
+}
+
+/// An answer that comes line by line, each a JSON value.
+#[derive(Debug)]
+pub struct Lines<T> {
+    body: Incoming,
+    rest: Vec<u8>,
+    of: PhantomData<T>,
+}
+
+impl<T: DeserializeOwned> Lines<T> {
+    fn of(response: Response<Incoming>) -> Self {
+        Self {
+            body: response.into_body(),
+            rest: Vec::new(),
+            of: PhantomData,
+        }
+    }
+
+    /// The next line; `None` when the answer has ended, or the node has stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if the connection broke or a line cannot be read.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                let line = serde_json::from_slice(&line).map_err(|error| unreadable(&error))?;
+                return Ok(Some(line));
+            }
+            if self.rest.len() > LONGEST_LINE {
+                return Err(ClientError::Unreadable("a line is too long".to_owned()));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.rest.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A path component or query value with everything but unreserved characters (RFC 3986 §2.3)
+/// percent-encoded.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_meaning_in_a_path_is_encoded() {
+        assert_eq!(
+            encoded("a/b?c=d&e f%\u{e9}"),
+            "a%2Fb%3Fc%3Dd%26e%20f%25%C3%A9"
+        );
+        assert_eq!(encoded("A-z0.9_~"), "A-z0.9_~");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_not_there_is_said_to_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::new(folder.path().join("admin.sock"));
+        let error = client.get::<ProblemView>("/v1/status").await.unwrap_err();
+        assert!(matches!(error, ClientError::NotThere(_)), "{error}");
+    }
+}

@@ -1,0 +1,12 @@
+//! What an administrator's tool says to a node, and signs: plain structs, acts, and the client of the socket.
+//!
+//! Requests and answers are the structs of [`v1`], below `/v1/` on the socket. Whatever changes or sends something is an
+//! act signed by a person ([`act`]). Nothing here knows of a store or of a running node, so that a console or another
+//! program needs this crate alone.
+
+pub mod act;
+pub mod client;
+pub mod v1;
+
+/// The HTTP header that carries a signed act.
+pub const ACT_HEADER: &str = "portcullis-act";

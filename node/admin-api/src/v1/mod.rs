@@ -1,0 +1,81 @@
+//! What the admin API says, as JSON: structs of its own, version 1, under `/v1/`.
+//!
+//! Domain types derive no serde; what goes out is made by `From`, what comes in is read by
+//! `TryFrom`, once and here. Both sides of the socket use these, and `--json` prints them.
+
+pub mod act;
+pub mod backup;
+pub mod dispatch;
+pub mod draft;
+pub mod hold;
+pub mod marking;
+pub mod notice;
+pub mod preview;
+pub mod quarantine;
+pub mod record;
+pub mod register;
+pub mod score;
+pub mod status;
+pub mod trust;
+
+use std::{fmt::Display, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A field of a request that does not hold what it must.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: {what}")]
+pub struct Malformed {
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong and what to write.
+    pub what: String,
+}
+
+impl Malformed {
+    /// A field that does not hold what it must.
+    #[must_use]
+    pub fn new(field: &'static str, what: &impl Display) -> Self {
+        Self {
+            field,
+            what: what.to_string(),
+        }
+    }
+
+    /// Parses the text of a field.
+    pub fn reading<T: FromStr>(field: &'static str, text: &str) -> Result<T, Self>
+    where
+        T::Err: Display,
+    {
+        text.parse().map_err(|error| Self::new(field, &error))
+    }
+
+    /// Parses the text of a field that may be absent.
+    pub fn reading_any<T: FromStr>(
+        field: &'static str,
+        text: Option<String>,
+    ) -> Result<Option<T>, Self>
+    where
+        T::Err: Display,
+    {
+        text.map(|text| Self::reading(field, &text)).transpose()
+    }
+}
+
+/// Why the node did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemView {
+    /// What happened.
+    pub message: String,
+    /// The rule or policy that refused, if one did.
+    pub rule: Option<String>,
+    /// What to do about it.
+    pub r#do: Option<String>,
+}
+
+/// A list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListView<T> {
+    /// Its items.
+    pub items: Vec<T>,
+}

@@ -1,0 +1,162 @@
+//! Errors of the admin API, and what HTTP status each has: here and nowhere else.
+//!
+//! 422 what was given is wrong · 403 not allowed · 404 not known here · 409 not now · 413 too
+//! large · 500 the node failed.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use portcullis_admin_api::{
+    act::ActError,
+    v1::{Malformed, ProblemView},
+};
+use portcullis_desk::DeskError;
+use portcullis_kernel::PublishError;
+use portcullis_store::StoreError;
+
+/// Why the node does not do what it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: ProblemKind,
+    view: ProblemView,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// What was given is wrong: the caller's to mend.
+    Invalid,
+    /// Signature, role or policy does not allow it.
+    Denied,
+    /// It is not known here.
+    Unknown,
+    /// It is too large.
+    TooLarge,
+    /// The node failed.
+    Failed,
+}
+
+impl ProblemKind {
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            view: ProblemView {
+                message: message.into(),
+                rule: None,
+                r#do: None,
+            },
+        }
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.view.r#do = Some(remedy.into());
+        self
+    }
+
+    /// Names the rule or policy that refused.
+    #[must_use]
+    pub fn rule(mut self, rule: impl Into<String>) -> Self {
+        self.view.rule = Some(rule.into());
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        if self.kind == ProblemKind::Failed {
+            tracing::error!(message = self.view.message, "an admin request failed");
+        }
+        (self.kind.status(), Json(self.view)).into_response()
+    }
+}
+
+impl From<Malformed> for Problem {
+    fn from(error: Malformed) -> Self {
+        Self::new(ProblemKind::Invalid, error.to_string())
+    }
+}
+
+impl From<ActError> for Problem {
+    fn from(error: ActError) -> Self {
+        let message = error.to_string();
+        match error {
+            ActError::Unreadable => Self::new(ProblemKind::Invalid, message),
+            ActError::Nobody(_) => Self::new(ProblemKind::Denied, message)
+                .remedy("use an enrolled person's key; `portcullis person list` shows them"),
+            ActError::Signature(_)
+            | ActError::OtherNode { .. }
+            | ActError::OtherBody
+            | ActError::Stale(_)
+            | ActError::Role { .. } => Self::new(ProblemKind::Denied, message),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        if matches!(error, StoreError::Replayed) {
+            return Self::new(ProblemKind::Denied, message);
+        }
+        if matches!(
+            error,
+            StoreError::Enrolled(_)
+                | StoreError::NotOwed
+                | StoreError::NotThere
+                | StoreError::Crowded(_)
+        ) {
+            return Self::new(ProblemKind::Invalid, message);
+        }
+        Self::new(ProblemKind::Failed, message).remedy("look at the node's log and disk")
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Seal(error) => Self::new(ProblemKind::Invalid, error.to_string()),
+            PublishError::Refused(refusal) => {
+                Self::new(ProblemKind::Failed, refusal.to_string()).rule(refusal.rule.id())
+            }
+            PublishError::Store(error) => error.into(),
+            PublishError::ClockStep(_) => Self::new(ProblemKind::Failed, error.to_string())
+                .remedy("look at the clock, then confirm it with `portcullis clock confirm`"),
+            PublishError::CutShort => Self::new(ProblemKind::Failed, error.to_string()),
+        }
+    }
+}
+
+impl From<DeskError> for Problem {
+    fn from(error: DeskError) -> Self {
+        let message = error.to_string();
+        match error {
+            DeskError::Import(_) | DeskError::NoHistory | DeskError::Body(_) => {
+                Self::new(ProblemKind::Invalid, message)
+            }
+            DeskError::UnknownConsignment(_) => Self::new(ProblemKind::Unknown, message),
+            DeskError::Store(error) => error.into(),
+            DeskError::Publish(error) => error.into(),
+            DeskError::Encoding(_) | DeskError::Calibration(_) | DeskError::CutShort => {
+                Self::new(ProblemKind::Failed, message)
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A backup of the running node. No person signs it: what is copied is sealed as it is in the home,
+//! and the folders are the node's own user's. It is remembered as an event.
+
+use crate::views;
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::{Admin, JsonBody},
+};
+use axum::{
+    body::Body,
+    body::Bytes,
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse as _, Response},
+};
+use portcullis_backup::manifest::Manifest;
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+
+use portcullis_admin_api::v1::{
+    ProblemView,
+    backup::{BackupOrder, BackupStep},
+};
+use portcullis_backup as backup;
+use portcullis_backup::{BackupError, Order};
+use portcullis_store::Event;
+
+/// Lines that wait for a slow reader; progress beyond them is not told.
+const LINES_WAITING: usize = 64;
+
+pub(crate) async fn take(
+    State(admin): State<Admin>,
+    JsonBody(order): JsonBody<BackupOrder>,
+) -> Result<Response, Problem> {
+    let BackupOrder { to, keys_to } = order;
+    if !to.is_absolute() || !keys_to.is_absolute() {
+        return Err(Problem::new(
+            ProblemKind::Invalid,
+            "the folders of a backup are named by absolute paths",
+        ));
+    }
+    let order = Order {
+        home: admin.reloader.home().clone(),
+        to,
+        keys_to,
+        key: admin.kernel.log_key(),
+        now: admin.kernel.now(),
+    };
+    let (lines, told) = mpsc::channel(LINES_WAITING);
+    tokio::spawn(work(admin, order, lines));
+    let body = ReceiverStream::new(told).map(|step| {
+        serde_json::to_vec(&step).map(|mut line| {
+            line.push(b'\n');
+            Bytes::from(line)
+        })
+    });
+    let body = Body::from_stream(body);
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// Takes the backup whether or not its caller still listens, and tells of its end.
+async fn work(admin: Admin, order: Order, lines: mpsc::Sender<BackupStep<Manifest>>) {
+    let (snapshots, telling, asked) = (admin.snapshots.clone(), lines.clone(), order.clone());
+    let taken = tokio::task::spawn_blocking(move || {
+        backup::take(&asked, || snapshots.take(), &mut |progress| {
+            if telling.try_send(views::progress(progress)).is_err() {
+                tracing::trace!("nobody has read how far the backup is");
+            }
+        })
+    })
+    .await;
+    let (detail, end) = match taken {
+        Ok(Ok(taken)) => (
+            format!("a backup is in `{}`", order.to.display()),
+            views::taken(taken),
+        ),
+        Ok(Err(error)) => (format!("no backup was made: {error}"), failed(&error)),
+        Err(_) => (
+            "a backup was cut short".to_owned(),
+            BackupStep::Failed {
+                invalid: false,
+                problem: problem("the backup was cut short; try again".to_owned()),
+            },
+        ),
+    };
+    let event = Event {
+        at: admin.kernel.now(),
+        kind: "backup".to_owned(),
+        peer: None,
+        detail,
+    };
+    admin.kernel.note(event).await;
+    if lines.send(end).await.is_err() {
+        tracing::info!("nobody waits for the end of the backup");
+    }
+}
+
+fn failed(error: &BackupError) -> BackupStep<Manifest> {
+    BackupStep::Failed {
+        invalid: error.is_invalid(),
+        problem: problem(error.to_string()),
+    }
+}
+
+const fn problem(message: String) -> ProblemView {
+    ProblemView {
+        message,
+        rule: None,
+        r#do: None,
+    }
+}

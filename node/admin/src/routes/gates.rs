@@ -1,0 +1,167 @@
+//! Acts that close and open gates: read from their body, and done in one commit with their log.
+
+use portcullis_protocol::identifiers::NodeId;
+
+use crate::problem::{Problem, ProblemKind};
+use portcullis_admin_api::{
+    act::Action,
+    v1::trust::{GateView, MovedView},
+};
+use portcullis_kernel::{
+    Kernel,
+    gate::state::{Change, Switch, TrustState, Whom},
+};
+
+/// The longest reason that is logged.
+const LONGEST_REASON: usize = 256;
+
+/// A gate to be moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GateAct {
+    gate: Gate,
+    switch: Switch,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Gate {
+    Block(NodeId),
+    Stop(Whom),
+}
+
+impl GateAct {
+    /// Reads what a person had signed.
+    pub(super) fn read(action: Action, body: &[u8]) -> Result<Self, Problem> {
+        let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
+        let (blocks, switch) = match action {
+            Action::PeerBlock => (true, Switch::Close),
+            Action::PeerUnblock => (true, Switch::Open),
+            Action::ReleaseStop => (false, Switch::Close),
+            Action::ReleaseResume => (false, Switch::Open),
+            Action::Publish
+            | Action::Alert
+            | Action::Advisory
+            | Action::ImportConsignments
+            | Action::PublishProfile
+            | Action::Enrol
+            | Action::ConfirmClock
+            | Action::Reload
+            | Action::HoldRelease
+            | Action::HoldDrop
+            | Action::DispatchRetry
+            | Action::Backfill
+            | Action::BackfillCancel
+            | Action::QuarantineDrop => {
+                return Err(invalid(format!("`{}` moves no gate", action.name())));
+            }
+        };
+        let GateView { peer, reason } = serde_json::from_slice(body)
+            .map_err(|error| invalid(format!("the request cannot be read: {error}")))?;
+        if reason.len() > LONGEST_REASON || reason.chars().any(char::is_control) {
+            return Err(invalid("the reason is not one short line".to_owned()));
+        }
+        let node = |peer: &str| -> Result<NodeId, Problem> {
+            peer.parse().map_err(|_| {
+                invalid(format!(
+                    "`{peer}` is no node; `portcullis status` lists them"
+                ))
+            })
+        };
+        let gate = match (blocks, peer.as_str()) {
+            (true, peer) => Gate::Block(node(peer)?),
+            (false, "all") => Gate::Stop(Whom::Everyone),
+            (false, peer) => Gate::Stop(Whom::Peer(node(peer)?)),
+        };
+        Ok(Self {
+            gate,
+            switch,
+            reason,
+        })
+    }
+
+    /// Refuses to close a gate before someone whom the register does not list, which is a typing
+    /// error; what is closed can always be opened.
+    pub(super) fn check(&self, kernel: &Kernel) -> Result<(), Problem> {
+        let (Gate::Block(peer) | Gate::Stop(Whom::Peer(peer))) = &self.gate else {
+            return Ok(());
+        };
+        let own = *peer == kernel.me().node;
+        if self.switch == Switch::Open || (!own && kernel.decider().register().node(peer).is_some())
+        {
+            return Ok(());
+        }
+        let message = format!("`{peer}` is no other node of the register");
+        Err(Problem::new(ProblemKind::Invalid, message)
+            .remedy("`portcullis status` lists the peers"))
+    }
+
+    /// What the log says that it concerns.
+    pub(super) fn concerns(&self) -> String {
+        let reason = if self.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", self.reason)
+        };
+        match &self.gate {
+            Gate::Block(peer) => format!("peer {peer}{reason}"),
+            Gate::Stop(whom) => format!("release to {whom}{reason}"),
+        }
+    }
+
+    /// The change that it makes.
+    pub(super) fn change(&self, state: &TrustState, kernel: &Kernel) -> Change {
+        match &self.gate {
+            Gate::Block(peer) => state.with_block(peer, self.switch, kernel.now()),
+            Gate::Stop(whom) => state.with_stop(whom, self.switch, kernel.now()),
+        }
+    }
+
+    /// What is the case once it is done.
+    pub(super) fn view(&self) -> MovedView {
+        let (peer, state) = match (&self.gate, self.switch) {
+            (Gate::Block(peer), Switch::Close) => (peer.to_string(), "blocked"),
+            (Gate::Block(peer), Switch::Open) => (peer.to_string(), "not blocked"),
+            (Gate::Stop(whom), Switch::Close) => (whom.to_string(), "release stopped"),
+            (Gate::Stop(whom), Switch::Open) => (whom.to_string(), "release not stopped"),
+        };
+        MovedView {
+            peer,
+            state: state.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(action: Action, peer: &str, reason: &str) -> Result<GateAct, Problem> {
+        let body = serde_json::json!({ "peer": peer, "reason": reason });
+        GateAct::read(action, body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn everyone_is_stopped_and_never_blocked() {
+        let stop = read(Action::ReleaseStop, "all", "").unwrap();
+        assert_eq!(stop.gate, Gate::Stop(Whom::Everyone));
+        // A node may be called `all`, and then it is that node.
+        let block = read(Action::PeerBlock, "all", "").unwrap();
+        assert_eq!(block.gate, Gate::Block("all".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_node_or_no_line_is_refused() {
+        assert!(read(Action::PeerBlock, "", "").is_err());
+        assert!(read(Action::ReleaseStop, "not a node", "").is_err());
+        assert!(read(Action::PeerBlock, "hub", "two\nlines").is_err());
+        assert!(GateAct::read(Action::PeerBlock, b"{}").is_err());
+        assert!(read(Action::Reload, "hub", "").is_err());
+    }
+
+    #[test]
+    fn the_log_says_whom_and_why() {
+        let act = read(Action::ReleaseStop, "hub", "drill").unwrap();
+        assert_eq!(act.concerns(), "release to hub: drill");
+        assert_eq!(act.view().state, "release stopped");
+    }
+}

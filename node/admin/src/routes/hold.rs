@@ -1,0 +1,221 @@
+//! Items that wait for a person: the list, one of them, and the acts that decide on them.
+
+use crate::views;
+use axum::{
+    Json,
+    extract::{ConnectInfo, Path, State},
+    response::{IntoResponse as _, Response},
+};
+
+use super::{
+    apart,
+    consultation::{self, Consulted},
+};
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::{Admin, Caller},
+};
+use portcullis_admin_api::v1::{
+    ListView,
+    hold::{DecideView, HeldDetailView, HeldView, RuledView},
+    record::{HeaderView, sections},
+};
+use portcullis_kernel::{
+    Kernel,
+    hold::{self, Choice, ItemKey, Ruling},
+};
+use portcullis_store::{HeldItem, HeldRecord, Write};
+
+/// The longest reason that is logged.
+const LONGEST_REASON: usize = 256;
+/// The most items of one act.
+const MOST_ITEMS: usize = 65_536;
+
+pub(crate) async fn list(
+    State(admin): State<Admin>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+) -> Result<Json<ListView<HeldView>>, Problem> {
+    let kernel = admin.kernel.clone();
+    let items: Vec<HeldView> = apart(move || {
+        let held = kernel.store().held_items()?;
+        let views = held
+            .iter()
+            .filter_map(|item| line(&kernel, item).transpose());
+        views.collect()
+    })
+    .await?;
+    let concerns = format!("{} held items", items.len());
+    consultation::log(&admin, caller, "hold-list", concerns).await?;
+    Ok(Json(ListView { items }))
+}
+
+/// What is held and does not verify is left out, and the log says so.
+fn line(kernel: &Kernel, item: &HeldItem) -> Result<Option<HeldView>, Problem> {
+    let decider = kernel.decider();
+    match decider.verify_seen(&item.sealed, item.at, kernel.now()) {
+        Ok(record) => Ok(Some(views::held(item, &record, policies(kernel, item)?))),
+        Err(refusal) => {
+            tracing::warn!(record = %item.sealed.id(), %refusal, "a held item does not verify");
+            Ok(None)
+        }
+    }
+}
+
+/// The policies that were noted when the item came.
+fn policies(kernel: &Kernel, item: &HeldItem) -> Result<Vec<String>, Problem> {
+    let arrivals = kernel.store().arrivals(Some(&item.sealed.id()))?;
+    let own = arrivals
+        .into_iter()
+        .find(|row| row.peer == item.peer && row.answer.form == item.form);
+    Ok(own.map_or_else(Vec::new, |row| row.note.policies))
+}
+
+pub(crate) async fn show(
+    State(admin): State<Admin>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(prefix): Path<String>,
+) -> Result<Json<ListView<HeldDetailView>>, Problem> {
+    let kernel = admin.kernel.clone();
+    let asked = prefix.to_ascii_lowercase();
+    let items = apart(move || details(&kernel, &asked)).await?;
+    let concerns = format!("held record {prefix:.64}");
+    consultation::log(&admin, caller, "hold-show", concerns).await?;
+    Ok(Json(ListView { items }))
+}
+
+fn details(kernel: &Kernel, prefix: &str) -> Result<Vec<HeldDetailView>, Problem> {
+    let held = kernel.store().held_items()?;
+    let found: Vec<_> = held
+        .iter()
+        .filter(|item| item.sealed.id().to_string().starts_with(prefix))
+        .collect();
+    if found.is_empty() {
+        let message = format!("no held record has an id that begins with `{prefix}`");
+        return Err(Problem::new(ProblemKind::Unknown, message)
+            .remedy("`portcullis hold list` shows what waits"));
+    }
+    found.into_iter().map(|item| detail(kernel, item)).collect()
+}
+
+fn detail(kernel: &Kernel, item: &HeldItem) -> Result<HeldDetailView, Problem> {
+    let as_record = HeldRecord {
+        sealed: item.sealed.clone(),
+        form: item.form,
+        source: Some(item.peer.clone()),
+        received_at: item.at,
+    };
+    let consulted = Consulted::of(kernel, &kernel.decider(), &as_record, kernel.now())?;
+    Ok(HeldDetailView {
+        held: views::held(item, &consulted.record, policies(kernel, item)?),
+        header: HeaderView::from(consulted.record.header()),
+        contents: sections(&consulted.record, consulted.shown),
+    })
+}
+
+/// A decision of a person on items.
+#[derive(Debug)]
+pub(super) struct HoldAct {
+    choice: Choice,
+    keys: Vec<ItemKey>,
+    reason: String,
+}
+
+impl HoldAct {
+    /// Reads what a person had signed.
+    pub(super) fn read(choice: Choice, body: &[u8]) -> Result<Self, Problem> {
+        let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
+        let DecideView { items, reason } = serde_json::from_slice(body)
+            .map_err(|error| invalid(format!("the request cannot be read: {error}")))?;
+        let one_line = !reason.is_empty()
+            && reason.len() <= LONGEST_REASON
+            && !reason.chars().any(char::is_control);
+        if !one_line {
+            return Err(invalid("the reason is not one short line".to_owned()));
+        }
+        if items.is_empty() || items.len() > MOST_ITEMS {
+            return Err(invalid(format!(
+                "{} items are named; name 1 to {MOST_ITEMS}",
+                items.len()
+            )));
+        }
+        Ok(Self {
+            choice,
+            keys: items
+                .into_iter()
+                .map(views::item_key)
+                .collect::<Result<_, _>>()?,
+            reason,
+        })
+    }
+
+    /// What the log says that it concerns.
+    pub(super) fn concerns(&self) -> String {
+        let which = match self.keys.as_slice() {
+            [one] => format!("held record {} from {}", one.record, one.peer),
+            keys => format!("{} held records", keys.len()),
+        };
+        format!("{which}: {}", self.reason)
+    }
+
+    /// Rules on the items, all of which must wait. Nothing is written yet.
+    pub(super) fn rule(&self, kernel: &Kernel) -> Result<Ruling, Problem> {
+        let ruling = hold::rule(kernel, self.choice, &self.keys)?;
+        match ruling.unknown.first() {
+            None => Ok(ruling),
+            Some(key) => Err(Problem::new(
+                ProblemKind::Unknown,
+                format!(
+                    "record `{}` from `{}` does not wait here (any more); nothing was decided",
+                    key.record, key.peer
+                ),
+            )
+            .remedy("`portcullis hold list` shows what waits")),
+        }
+    }
+
+    /// Makes the ruling durable with the act's log, and says what became of each item.
+    pub(super) async fn carry_out(
+        admin: &Admin,
+        ruling: Ruling,
+        log: Vec<Write>,
+    ) -> Result<Response, Problem> {
+        let mut items: Vec<RuledView> = ruling
+            .stays
+            .iter()
+            .map(|(key, why)| RuledView::stays(&key.record, &key.peer, why))
+            .collect();
+        let answered = hold::carry_out(&admin.kernel, ruling, log).await?;
+        for (peer, answers) in &answered {
+            items.extend(answers.iter().map(|one| RuledView::answered(peer, one)));
+        }
+        Ok(Json(ListView { items }).into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(reason: &str, items: usize) -> Result<HoldAct, Problem> {
+        let item = serde_json::json!({ "record": "ab".repeat(32), "from": "hub", "form": 3 });
+        let body = serde_json::json!({ "items": vec![item; items], "reason": reason });
+        HoldAct::read(Choice::Drop, body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_decision_names_items_and_a_reason() {
+        let act = read("not ours", 1).unwrap();
+        assert_eq!(
+            act.concerns(),
+            format!("held record {} from hub: not ours", "ab".repeat(32))
+        );
+        assert_eq!(
+            read("not ours", 2).unwrap().concerns(),
+            "2 held records: not ours"
+        );
+        assert!(read("", 1).is_err());
+        assert!(read("two\nlines", 1).is_err());
+        assert!(read("not ours", 0).is_err());
+        assert!(HoldAct::read(Choice::Drop, b"{}").is_err());
+    }
+}

@@ -1,0 +1,29 @@
+//! What each request does. Handlers translate; the core, the desk and the store do the work.
+
+pub(super) mod acts;
+pub(super) mod backup;
+pub(super) mod consultation;
+pub(super) mod dispatch;
+pub(super) mod forks;
+mod gates;
+pub(super) mod hold;
+pub(super) mod peers;
+pub(super) mod preview;
+pub(super) mod quarantine;
+pub(super) mod records;
+pub(super) mod register;
+pub(super) mod scores;
+pub(super) mod status;
+pub(super) mod trust;
+pub(super) mod watch;
+
+use super::problem::{Problem, ProblemKind};
+
+/// Runs work for processor and disk apart from the runtime's threads.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Problem::new(ProblemKind::Failed, "the work was cut short; try again"))?
+}

@@ -1,0 +1,40 @@
+//! Who would get a draft, in which form, and which policies decide. Nothing is stored or sent.
+
+use axum::{Json, extract::State};
+use portcullis_policy::preview as ask;
+use portcullis_protocol::seal::Draft;
+
+use super::apart;
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::{Admin, JsonBody},
+};
+use portcullis_admin_api::v1::{
+    draft::DraftView,
+    preview::{MemberPreview, PreviewView},
+};
+use portcullis_kernel::Kernel;
+
+pub(crate) async fn preview(
+    State(admin): State<Admin>,
+    JsonBody(draft): JsonBody<DraftView>,
+) -> Result<Json<PreviewView>, Problem> {
+    let draft = Draft::try_from(draft)?;
+    let kernel = admin.kernel.clone();
+    apart(move || view(&kernel, draft)).await.map(Json)
+}
+
+/// Seals the draft as publishing would, asks the engine that dispatch asks, and forgets it.
+fn view(kernel: &Kernel, draft: Draft) -> Result<PreviewView, Problem> {
+    let decider = kernel.decider();
+    let records = kernel.seal(vec![draft])?;
+    let holdings = records
+        .iter()
+        .map(|record| decider.holding(record, None, kernel.now()));
+    let rows = ask(decider.engine(), holdings)
+        .map_err(|error| Problem::new(ProblemKind::Failed, error.to_string()))?;
+    Ok(PreviewView {
+        rules: decider.engine().rules().to_string(),
+        members: rows.iter().map(MemberPreview::from).collect(),
+    })
+}

@@ -1,0 +1,41 @@
+//! Scores of the authority's own consignments.
+
+use axum::{
+    Json,
+    extract::{ConnectInfo, Path, State},
+};
+
+use super::consultation;
+use crate::{
+    problem::Problem,
+    request::{Admin, Caller},
+};
+use portcullis_admin_api::v1::ListView;
+use portcullis_admin_api::v1::score::{ExplanationView, RankedView};
+
+/// The most consignments of a ranking.
+const MOST_RANKED: u32 = 100_000;
+
+pub(crate) async fn top(
+    State(admin): State<Admin>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(limit): Path<u32>,
+) -> Result<Json<ListView<RankedView>>, Problem> {
+    let items = admin.desk.top(limit.min(MOST_RANKED)).await?;
+    let concerns = format!("{} consignments", items.len());
+    consultation::log(&admin, caller, "score", concerns).await?;
+    Ok(Json(ListView { items }))
+}
+
+/// Scoring joins what is known about a consignment: Directive (EU) 2016/680 Art. 25 calls that a
+/// combination, and it is logged as one.
+pub(crate) async fn of(
+    State(admin): State<Admin>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(reference): Path<String>,
+) -> Result<Json<ExplanationView>, Problem> {
+    let view = admin.desk.score(&reference).await?;
+    let concerns = format!("consignment {}", view.reference);
+    consultation::log(&admin, caller, "score", concerns).await?;
+    Ok(Json(view))
+}

@@ -1,0 +1,155 @@
+//! How it stands with the node, who is enrolled, and which policies are in force.
+
+use crate::views;
+use axum::{Json, extract::State};
+use portcullis_policy::PolicyText;
+use portcullis_protocol::{
+    frame::Lane,
+    identifiers::NodeId,
+    register::{Authority, Node},
+    time::Timestamp,
+};
+
+use super::apart;
+use crate::{problem::Problem, request::Admin};
+use portcullis_admin_api::v1::{
+    ListView,
+    status::{EnrolledView, PeerView, PolicyView, StatusProblem, StatusView},
+};
+use portcullis_exchange::dispatch::plan::relays;
+use portcullis_kernel::{Kernel, health};
+use portcullis_store::{ReconciliationRow, Relay};
+
+pub(crate) async fn status(State(admin): State<Admin>) -> Result<Json<StatusView>, Problem> {
+    let kernel = admin.kernel.clone();
+    apart(move || view(&kernel)).await.map(Json)
+}
+
+fn view(kernel: &Kernel) -> Result<StatusView, Problem> {
+    let decider = kernel.decider();
+    let (register, me) = (decider.register(), kernel.me());
+    let certificate_ends = kernel.identity().certificate().not_after().as_millisecond();
+    let log_end = kernel.store().log_end()?;
+    let aside = kernel.store().aside()?;
+    let gates = kernel.gates();
+    let peers: Vec<_> = peers(kernel)?.into_iter().map(|(_, peer)| peer).collect();
+    let restored_from = kernel
+        .store()
+        .backup_restored()?
+        .filter(|_| peers.iter().any(|peer| peer.reconciled.is_none()))
+        .map(|at| at.to_string());
+    Ok(StatusView {
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        federation: me.federation.to_string(),
+        authority: me.authority.to_string(),
+        node: me.node.to_string(),
+        now: kernel.now().to_string(),
+        development: register.development,
+        register_epoch: register.epoch,
+        register_digest: decider.verified_register().digest().to_string(),
+        policy: decider.engine().rules().to_string(),
+        own_policies: decider
+            .engine()
+            .policies()
+            .filter(|policy| !is_baseline(policy))
+            .count(),
+        freshness: gates.stage.name().to_owned(),
+        fresh_until: gates.stage.until().map(|time| time.to_string()),
+        release_stopped: gates.stops.all,
+        certificate_ends: Timestamp::from_millis(certificate_ends).to_string(),
+        ends: kernel
+            .dependencies()
+            .iter()
+            .map(|one| views::end(one, kernel.now()))
+            .collect(),
+        problems: health::problems(kernel)
+            .into_iter()
+            .map(|problem| StatusProblem {
+                what: problem.what,
+                r#do: problem.remedy.to_owned(),
+            })
+            .collect(),
+        peers,
+        restored_from,
+        log_end,
+        persons: kernel.store().persons()?.len(),
+        held: aside.held,
+        quarantined: aside.quarantined,
+    })
+}
+
+/// The other nodes of the federation.
+pub(super) fn peers(kernel: &Kernel) -> Result<Vec<(NodeId, PeerView)>, Problem> {
+    let (decider, me) = (kernel.decider(), kernel.me());
+    let register = decider.register();
+    let relay = register
+        .authorities
+        .get(&me.authority)
+        .map_or(Relay::OwnOnly, |own| relays(own.kind));
+    let generation = kernel.store().generation()?;
+    let mut compared = kernel.store().reconciliations()?;
+    compared.retain(|row| row.own == generation);
+    register
+        .nodes()
+        .filter(|(_, node)| node.id != me.node)
+        .map(|(authority, node)| {
+            let view = peer(kernel, authority, node, relay, &compared)?;
+            Ok((node.id.clone(), view))
+        })
+        .collect()
+}
+
+fn peer(
+    kernel: &Kernel,
+    authority: &Authority,
+    node: &Node,
+    relay: Relay,
+    compared: &[ReconciliationRow],
+) -> Result<PeerView, Problem> {
+    let compared = compared.iter().find(|row| row.peer == node.id);
+    let health = kernel.peer_health().remove(&node.id).unwrap_or_default();
+    let behind = |lane| -> Result<u64, Problem> {
+        let position = kernel.store().position(&node.id, lane)?;
+        Ok(kernel.store().behind(lane, relay, position.cursor)?)
+    };
+    Ok(PeerView {
+        node: node.id.to_string(),
+        authority: authority.id.to_string(),
+        kind: authority.kind.to_string(),
+        last_receipt: health.last_receipt.map(|time| time.to_string()),
+        failure: health.failure,
+        clock_ahead_ms: health.skew.map(|skew| skew.ahead_ms),
+        clock_error_ms: health.skew.map(|skew| skew.error_ms),
+        closed: kernel
+            .closed(&node.id, Lane::Urgent)
+            .or_else(|| kernel.closed(&node.id, Lane::Bulk))
+            .map(|closed| closed.to_string()),
+        reconciled: compared.map(|row| row.at.to_string()),
+        repaired: compared
+            .filter(|row| !row.found.is_nothing())
+            .map(|row| row.found.to_string()),
+        behind_urgent: behind(Lane::Urgent)?,
+        behind_bulk: behind(Lane::Bulk)?,
+    })
+}
+
+pub(crate) async fn persons(
+    State(admin): State<Admin>,
+) -> Result<Json<ListView<EnrolledView>>, Problem> {
+    let kernel = admin.kernel.clone();
+    let rows = apart(move || Ok(kernel.store().persons()?)).await?;
+    Ok(Json(ListView {
+        items: rows.iter().map(views::enrolled).collect(),
+    }))
+}
+
+pub(crate) async fn policies(State(admin): State<Admin>) -> Json<ListView<PolicyView>> {
+    let decider = admin.kernel.decider();
+    Json(ListView {
+        items: decider.engine().policies().map(PolicyView::from).collect(),
+    })
+}
+
+fn is_baseline(policy: &PolicyText) -> bool {
+    policy.file.starts_with("baseline/")
+}

@@ -1,0 +1,143 @@
+//! The admin socket: who may open it, and the table of routes.
+//!
+//! The socket's mode says who may try; who acts is said by a signature. The uid of the other
+//! side, which the kernel vouches for (`SO_PEERCRED`), is logged beside both.
+
+use crate::request::{Admin, Caller};
+use portcullis_home::config::SocketAccess;
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{
+    problem::{Problem, ProblemKind},
+    routes::{
+        acts, backup, dispatch, forks, hold, peers, preview, quarantine, records, register, scores,
+        status, trust, watch,
+    },
+};
+
+/// The most bytes of a request's body: a year of declarations packs into a tenth of it.
+const MOST_BODY: usize = 256 << 20;
+
+/// Why there is no admin socket. The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// A node answers there.
+    #[error("another node answers at `{}`; stop it first, or give this one a home of its own", .0.display())]
+    InUse(PathBuf),
+    /// It cannot be made.
+    #[error("the admin socket `{}` cannot be made: {source}", path.display())]
+    Unmade {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Makes the socket. It appears under its name with its mode already set; one that a node left
+/// behind is replaced, one that answers is not.
+///
+/// # Errors
+///
+/// [`SocketError`].
+pub async fn bind(path: &Path, access: SocketAccess) -> Result<UnixListener, SocketError> {
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(SocketError::InUse(path.to_owned()));
+    }
+    let unmade = |source| SocketError::Unmade {
+        path: path.to_owned(),
+        source,
+    };
+    let fresh = path.with_extension("sock-new");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unmade(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&fresh).map_err(unmade)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(access.mode()))
+        .and_then(|()| fs::rename(&fresh, path))
+        .map_err(unmade)?;
+    Ok(listener)
+}
+
+/// Serves until `shutdown`; `more` are routes that who runs the node adds, which is how a laboratory looks inside.
+///
+/// # Errors
+///
+/// An I/O error if the socket is gone.
+pub async fn serve(listener: UnixListener, admin: Admin, more: Router<Admin>) -> io::Result<()> {
+    let shutdown = admin.shutdown.clone();
+    let service = router(admin, more).into_make_service_with_connect_info::<Caller>();
+    axum::serve(listener, service)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+}
+
+fn router(admin: Admin, more: Router<Admin>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::status))
+        .route("/v1/peers", get(peers::list))
+        .route("/v1/persons", get(status::persons))
+        .route("/v1/policies", get(status::policies))
+        .route("/v1/records", post(records::list))
+        .route("/v1/records/{prefix}", get(records::show))
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/items", get(quarantine::items))
+        .route("/v1/quarantine/items/{number}", get(quarantine::item))
+        .route("/v1/held", get(hold::list))
+        .route("/v1/held/{prefix}", get(hold::show))
+        .route("/v1/dispatch/status", get(dispatch::status))
+        .route("/v1/dispatch/undelivered", get(dispatch::undelivered))
+        .route("/v1/dispatch/forks", get(forks::list))
+        .route("/v1/dispatch/backfill", post(dispatch::preview))
+        .route("/v1/watch", get(watch::watch))
+        .route("/v1/preview", post(preview::preview))
+        .route("/v1/scores/top/{limit}", get(scores::top))
+        .route("/v1/scores/of/{reference}", get(scores::of))
+        .route("/v1/register", post(register::take_up))
+        .route("/v1/freshness", post(trust::freshness))
+        .route("/v1/suspensions", post(trust::suspension))
+        .route("/v1/acts", post(acts::act))
+        .route("/v1/backup", post(backup::take))
+        .merge(more)
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .with_state(admin)
+}
+
+async fn unknown() -> Problem {
+    Problem::new(ProblemKind::Unknown, "this node has no such request")
+        .remedy("use a command line of the node's version: `portcullis --version`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_is_its_owners_from_the_first_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let listener = bind(&path, SocketAccess::Owner).await.unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let again = bind(&path, SocketAccess::Owner).await;
+        assert!(matches!(again, Err(SocketError::InUse(_))));
+        drop(listener);
+        let after = bind(&path, SocketAccess::Group).await.unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        drop(after);
+    }
+}

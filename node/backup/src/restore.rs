@@ -1,0 +1,101 @@
+//! A node's home made from a backup.
+//!
+//! The store is marked: the first start begins a new generation before anything is signed or sent,
+//! and believes its peers once where they know more of it than it does itself.
+
+use std::path::{Path, PathBuf};
+
+use portcullis_protocol::digest::Digest;
+
+use super::{
+    BackupError, Phase, Progress, Told,
+    check::{Checked, Which, differs, digests, manifests},
+    manifest::Manifest,
+    staging::{self, Staging},
+};
+use portcullis_home::{Home, files};
+
+/// Which backup, and where to.
+#[derive(Debug, Clone)]
+pub struct Restoring {
+    /// The folder of the data.
+    pub from: PathBuf,
+    /// The folder of the keys.
+    pub keys: PathBuf,
+    /// The digest of the first epoch of the federation's register, if it is known from elsewhere.
+    pub pin: Option<Digest>,
+    /// The home, which is not there.
+    pub home: Home,
+}
+
+/// Makes a home from a backup.
+///
+/// # Errors
+///
+/// [`BackupError`]; the home is not there then.
+pub fn restore(order: &Restoring, told: Told<'_>) -> Result<Checked, BackupError> {
+    let Restoring {
+        from,
+        keys,
+        pin,
+        home,
+    } = order;
+    let target = std::path::absolute(home.folder())
+        .map_err(|source| files::FileError::system("find", home.folder(), source))?;
+    let staging = Staging::begin(&target)?;
+    let checked = manifests(Which {
+        from,
+        keys: Some(keys),
+        pin: pin.as_ref(),
+    })?;
+    let key_manifest = checked
+        .keys
+        .as_ref()
+        .ok_or_else(|| BackupError::Mismatch(from.clone(), keys.clone()))?;
+    // All is looked at before anything is put in place.
+    digests(from, &checked.data, told)?;
+    digests(keys, key_manifest, told)?;
+    place(from, &checked.data, &staging, told)?;
+    place(keys, key_manifest, &staging, told)?;
+    let made = Home::new(staging.folder());
+    for folder in [
+        made.revocation_lists(),
+        made.register(),
+        made.policy(),
+        made.data(),
+    ] {
+        files::create_folder(&folder)?;
+    }
+    let made_at = checked.data.made_at().ok_or_else(|| {
+        BackupError::Damaged(vec!["the time of the backup cannot be read".to_owned()])
+    })?;
+    portcullis_store_sqlite::mark_restored(&made.data(), made_at)?;
+    staging.finish()?;
+    Ok(checked)
+}
+
+/// Copies the files of a folder; what changed since they were looked at is refused.
+fn place(
+    folder: &Path,
+    manifest: &Manifest,
+    staging: &Staging,
+    told: Told<'_>,
+) -> Result<(), BackupError> {
+    let of = manifest.bytes();
+    let mut done = 0;
+    for file in &manifest.files {
+        let to = staging.place(&file.path)?;
+        let found = staging::copy(&folder.join(&file.path), &to, &mut |read| {
+            done += read;
+            told(Progress {
+                phase: Phase::Placing,
+                done,
+                of,
+            });
+        })?;
+        if let Some(finding) = differs(file, found) {
+            return Err(BackupError::Damaged(vec![finding]));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,404 @@
+//! A backup is whole or not there, is found damaged when it is, and makes a node again.
+
+use std::{fs, path::Path, sync::Arc};
+
+use portcullis_protocol::{
+    digest::Digest,
+    keys::{KeyUse, SigningKey},
+};
+
+use super::{
+    manifest::MANIFEST_FILE,
+    signature::{SIGNATURE_FILE, Vouched},
+    *,
+};
+use portcullis_home::{
+    Home,
+    files::{self, Access},
+    keyring::Keyring,
+    secret::KeySource,
+};
+use portcullis_store::Store as _;
+use portcullis_store_sqlite::{Snapshot, SqliteStore};
+use portcullis_testbed::NOW;
+
+fn pin() -> Digest {
+    Digest::labelled("pin", &[])
+}
+
+struct Bed {
+    folder: tempfile::TempDir,
+    home: Home,
+    keyring: Keyring,
+}
+
+fn bed() -> Bed {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new(folder.path().join("home"));
+    // Within the home, where an operator may have put it.
+    let passphrase = home.folder().join("keys").join("passphrase");
+    files::create_folder(passphrase.parent().unwrap()).unwrap();
+    files::create(&passphrase, b"four words in a row", Access::Owner).unwrap();
+    let keyring = Keyring::create(&home, &KeySource::PassphraseFile(passphrase)).unwrap();
+    for folder in [
+        home.data(),
+        home.policy(),
+        home.register(),
+        home.revocation_lists(),
+    ] {
+        files::create_folder(&folder).unwrap();
+    }
+    SqliteStore::create(&home.data(), keyring.store.bytes()).unwrap();
+    files::create_folder(home.certificate().parent().unwrap()).unwrap();
+    fs::write(home.certificate_request(), "a request\n").unwrap();
+    fs::write(home.config(), "federation = \"ports\"\n").unwrap();
+    fs::write(home.policy().join("own.cedar"), "// nothing yet\n").unwrap();
+    Bed {
+        folder,
+        home,
+        keyring,
+    }
+}
+
+impl Bed {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn back_up(&self, to: &str, keys_to: &str) -> Result<Taken, BackupError> {
+        let order = Order {
+            home: self.home.clone(),
+            to: self.path(to),
+            keys_to: self.path(keys_to),
+            key: Arc::clone(&self.keyring.log),
+            now: NOW,
+        };
+        let data = self.home.data();
+        take(&order, || Snapshot::of_folder(&data), &mut |_| {})
+    }
+
+    fn verify(&self, from: &str, keys: &str) -> Result<Checked, BackupError> {
+        self.verify_pinned(from, keys, None)
+    }
+
+    fn verify_pinned(
+        &self,
+        from: &str,
+        keys: &str,
+        pin: Option<&Digest>,
+    ) -> Result<Checked, BackupError> {
+        let which = Which {
+            from: &self.path(from),
+            keys: Some(&self.path(keys)),
+            pin,
+        };
+        verify(which, &mut |_| {})
+    }
+
+    fn restore(&self, from: &str, keys: &str, home: &Home) -> Result<Checked, BackupError> {
+        let order = Restoring {
+            from: self.path(from),
+            keys: self.path(keys),
+            pin: None,
+            home: home.clone(),
+        };
+        restore(&order, &mut |_| {})
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let names = files::list_all(folder).unwrap();
+    names
+        .iter()
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn a_backup_keeps_keys_apart_and_takes_no_passphrase() {
+    let bed = bed();
+    let taken = bed.back_up("data", "keys").unwrap();
+    let paths = |manifest: &manifest::Manifest| {
+        let files = manifest.files.iter();
+        files.map(|file| file.path.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        paths(&taken.data),
+        [
+            "data/store.db",
+            "policy/own.cedar",
+            "portcullis.toml",
+            "tls/csr.pem"
+        ]
+    );
+    assert_eq!(paths(&taken.keys), ["data/keys.db", "keys/node.keys"]);
+    assert_eq!(names(&bed.path("keys").join("keys")), ["node.keys"]);
+    assert!(!bed.path("data").join("keys").exists());
+    assert_eq!(bed.verify("data", "keys").unwrap().data, taken.data);
+    // Nothing is left beside the two folders.
+    assert_eq!(names(bed.folder.path()), ["data", "home", "keys"]);
+    assert_eq!(files::mode(&bed.path("data")).unwrap(), 0o700);
+}
+
+#[test]
+fn a_restored_home_is_the_node_again_and_says_that_it_was_restored() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    let before = SqliteStore::open(&bed.home.data(), bed.keyring.store.bytes())
+        .unwrap()
+        .generation()
+        .unwrap();
+    let home = Home::new(bed.path("again"));
+    bed.restore("data", "keys", &home).unwrap();
+    let store = SqliteStore::open(&home.data(), bed.keyring.store.bytes()).unwrap();
+    assert_eq!(store.restored_from().unwrap(), Some(NOW));
+    assert_eq!(store.generation().unwrap(), before);
+    for file in ["portcullis.toml", "keys/node.keys", "policy/own.cedar"] {
+        let read = |home: &Home| fs::read(home.folder().join(file)).unwrap();
+        assert_eq!(read(&home), read(&bed.home), "{file}");
+    }
+    // The original knows of no restore.
+    let original = SqliteStore::open(&bed.home.data(), bed.keyring.store.bytes()).unwrap();
+    assert_eq!(original.restored_from().unwrap(), None);
+    let again = bed.restore("data", "keys", &home);
+    assert!(matches!(again, Err(BackupError::Exists(_))), "{again:?}");
+}
+
+#[test]
+fn any_file_that_was_changed_cut_or_removed_is_found_and_nothing_is_restored() {
+    let bed = bed();
+    let taken = bed.back_up("data", "keys").unwrap();
+    let home = Home::new(bed.path("again"));
+    let files = |part: &str, manifest: &manifest::Manifest| {
+        let files = manifest.files.clone().into_iter();
+        let folder = bed.path(part);
+        files
+            .map(move |file| folder.join(file.path))
+            .collect::<Vec<_>>()
+    };
+    let mut all = files("data", &taken.data);
+    all.extend(files("keys", &taken.keys));
+    for path in all {
+        let whole = fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        for wrong in [Some(flipped), Some(whole[1..].to_vec()), None] {
+            match wrong {
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let found = bed.verify("data", "keys");
+            assert!(matches!(found, Err(BackupError::Damaged(_))), "{found:?}");
+            let restored = bed.restore("data", "keys", &home);
+            assert!(matches!(restored, Err(BackupError::Damaged(_))));
+            assert!(!home.folder().exists());
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    bed.verify("data", "keys").unwrap();
+}
+
+#[test]
+fn keys_of_another_backup_are_refused() {
+    let bed = bed();
+    bed.back_up("monday", "monday-keys").unwrap();
+    bed.back_up("tuesday", "tuesday-keys").unwrap();
+    let home = Home::new(bed.path("again"));
+    for found in [
+        bed.verify("monday", "tuesday-keys"),
+        bed.restore("monday", "tuesday-keys", &home),
+    ] {
+        assert!(matches!(found, Err(BackupError::Mismatch(..))), "{found:?}");
+    }
+    let swapped = bed.verify("monday-keys", "monday");
+    assert!(matches!(swapped, Err(BackupError::Manifest { .. })));
+    assert!(!home.folder().exists());
+}
+
+#[test]
+fn targets_that_are_there_go_together_or_lie_in_the_home_are_refused() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    let exists = |result| matches!(result, Err(BackupError::Exists(_)));
+    assert!(exists(bed.back_up("data", "other")));
+    assert!(exists(bed.back_up("other", "keys")));
+    assert!(!bed.path("other").exists());
+    for (to, keys) in [("new", "new"), ("new", "new/keys"), ("new/data", "new")] {
+        let together = bed.back_up(to, keys);
+        assert!(matches!(together, Err(BackupError::Together(..))), "{to}");
+    }
+    std::os::unix::fs::symlink(bed.folder.path(), bed.path("link")).unwrap();
+    let linked = bed.back_up("new", "link/new");
+    assert!(matches!(linked, Err(BackupError::Together(..))));
+    let within = bed.back_up("home/backup", "new");
+    assert!(matches!(within, Err(BackupError::InHome(_))), "{within:?}");
+    assert!(!bed.path("new").exists());
+}
+
+#[test]
+fn what_a_killed_backup_left_is_no_backup_and_no_obstacle() {
+    let bed = bed();
+    let remnant = bed.path(".data.unfinished");
+    files::create_folder(&remnant.join("data")).unwrap();
+    fs::write(remnant.join("data").join("store.db"), b"half").unwrap();
+    fs::write(remnant.join(MANIFEST_FILE), b"{}").unwrap();
+    bed.back_up("data", "keys").unwrap();
+    bed.verify("data", "keys").unwrap();
+    assert!(!remnant.exists());
+}
+
+#[test]
+fn a_manifest_that_leads_out_of_its_folder_is_refused() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    let path = bed.path("data").join(MANIFEST_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    for elsewhere in ["../policy/own.cedar", "/etc/passwd", ""] {
+        fs::write(&path, text.replace("policy/own.cedar", elsewhere)).unwrap();
+        let found = bed.verify("data", "keys");
+        assert!(
+            matches!(found, Err(BackupError::Manifest { .. })),
+            "{elsewhere}"
+        );
+    }
+}
+
+#[track_caller]
+fn forged(bed: &Bed, from: &str, keys: &str, why: &str) {
+    let home = Home::new(bed.path("again"));
+    for found in [bed.verify(from, keys), bed.restore(from, keys, &home)] {
+        let Err(error @ BackupError::Forged { .. }) = found else {
+            panic!("{found:?}");
+        };
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    assert!(!home.folder().exists());
+}
+
+#[test]
+fn a_backup_is_signed_by_the_nodes_log_key_which_the_keys_bear_out() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    let signed = bed.verify("data", "keys").unwrap().signed;
+    assert_eq!(signed.key, bed.keyring.log.id().to_string());
+    assert_eq!(
+        (signed.vouched, signed.pin),
+        (Vouched::Keys, pin().to_string())
+    );
+    let data = bed.path("data");
+    let alone = Which {
+        from: &data,
+        keys: None,
+        pin: None,
+    };
+    let alone = verify(alone, &mut |_| {}).unwrap();
+    assert_eq!(alone.signed.vouched, Vouched::Nobody);
+}
+
+#[test]
+fn a_manifest_that_was_changed_is_not_what_the_node_signed() {
+    let bed = bed();
+    let taken = bed.back_up("data", "keys").unwrap();
+    let path = bed.path("data").join(MANIFEST_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    let policy = taken
+        .data
+        .files
+        .iter()
+        .find(|one| one.path.contains("policy"));
+    for (word, other) in [
+        (taken.data.made_at.as_str(), "2031-01-01T00:00:00Z"),
+        ("\"register_epoch\": 0", "\"register_epoch\": 7"),
+        (policy.unwrap().sha256.as_str(), &"0".repeat(64)),
+        ("}\n", "}\n\n"),
+    ] {
+        let changed = text.replace(word, other);
+        assert_ne!(changed, text, "{word}");
+        fs::write(&path, changed).unwrap();
+        forged(&bed, "data", "keys", "not what the node signed");
+    }
+    fs::write(&path, text).unwrap();
+    bed.verify("data", "keys").unwrap();
+}
+
+#[test]
+fn what_nobody_or_another_key_signed_is_refused() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    let folder = bed.path("data");
+    let manifest = fs::read(folder.join(MANIFEST_FILE)).unwrap();
+    let stranger = SigningKey::from_seed(KeyUse::Log, [9; 32]);
+    let signature = signature::sign(&manifest, &stranger).unwrap();
+    fs::write(folder.join(SIGNATURE_FILE), signature).unwrap();
+    forged(&bed, "data", "keys", "another key");
+    fs::write(folder.join(SIGNATURE_FILE), "{}").unwrap();
+    forged(&bed, "data", "keys", "cannot be read");
+    fs::remove_file(folder.join(SIGNATURE_FILE)).unwrap();
+    forged(&bed, "data", "keys", "not signed");
+    // A key of another use signs no backup.
+    let hop = SigningKey::from_seed(KeyUse::Hop, [9; 32]);
+    let unsigned = signature::sign(&manifest, &hop);
+    assert!(matches!(unsigned, Err(BackupError::Unwritable(_))));
+}
+
+#[test]
+fn files_and_manifests_of_two_backups_do_not_go_together() {
+    let bed = bed();
+    bed.back_up("monday", "monday-keys").unwrap();
+    fs::write(bed.home.policy().join("own.cedar"), "// another day\n").unwrap();
+    bed.back_up("tuesday", "tuesday-keys").unwrap();
+    let copy = |file: &str, from: &str, to: &str| {
+        fs::copy(bed.path(from).join(file), bed.path(to).join(file)).unwrap();
+    };
+    let damaged = |from: &str, keys: &str| {
+        let found = bed.verify(from, keys);
+        assert!(matches!(found, Err(BackupError::Damaged(_))), "{found:?}");
+    };
+    copy("policy/own.cedar", "monday", "tuesday");
+    damaged("tuesday", "tuesday-keys");
+    // The older manifest, with its signature or without, and newer files.
+    copy(MANIFEST_FILE, "tuesday", "monday");
+    forged(&bed, "monday", "tuesday-keys", "not what the node signed");
+    copy(SIGNATURE_FILE, "tuesday", "monday");
+    fs::write(
+        bed.path("monday").join("policy/own.cedar"),
+        "// nothing yet\n",
+    )
+    .unwrap();
+    damaged("monday", "tuesday-keys");
+    let found = bed.verify("monday", "monday-keys");
+    assert!(matches!(found, Err(BackupError::Mismatch(..))), "{found:?}");
+}
+
+#[test]
+fn the_register_must_begin_where_the_operator_says() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    bed.verify("data", "keys").unwrap();
+    let refused = |pin: &Digest, why: &str| {
+        let found = bed.verify_pinned("data", "keys", Some(pin));
+        let Err(BackupError::Forged { why: said, .. }) = &found else {
+            panic!("{found:?}");
+        };
+        assert!(said.contains(why), "{said}");
+    };
+    refused(
+        &Digest::labelled("another federation", &[]),
+        "another epoch",
+    );
+    // The pin is only a text in the folder: without epochs that begin with it, it bears nothing out.
+    refused(&pin(), "lists no log key of the node");
+}
+
+#[test]
+fn a_target_that_ends_in_the_folder_above_is_refused_with_its_name() {
+    let bed = bed();
+    for (to, keys) in [("x/..", "keys"), ("data", "x/.."), ("data", "..")] {
+        let found = bed.back_up(to, keys);
+        assert!(matches!(found, Err(BackupError::Nameless(_))), "{found:?}");
+    }
+    bed.back_up("data", "keys").unwrap();
+    let home = Home::new(bed.path("x/.."));
+    let found = bed.restore("data", "keys", &home);
+    assert!(matches!(found, Err(BackupError::Nameless(_))), "{found:?}");
+}

@@ -1,0 +1,190 @@
+//! Identifiers from flags: what a record is about.
+
+use portcullis_protocol::{
+    body::{Selector, SelectorError, SelectorKind, Window},
+    identifiers::{Identified, IdentifierKind, identify},
+    time::Timestamp,
+};
+
+use crate::{check, error::CliError};
+use portcullis_admin_api::v1::draft::SelectorView;
+
+/// What to look out for.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "What it is about")]
+pub(crate) struct IdentifierArgs {
+    /// A container number (ISO 6346); needs a time window
+    #[arg(long, value_name = "NUMBER")]
+    container: Vec<String>,
+    /// A ship by its IMO number
+    #[arg(long, value_name = "NUMBER")]
+    imo: Vec<String>,
+    /// A ship's station by its MMSI
+    #[arg(long, value_name = "NUMBER")]
+    mmsi: Vec<String>,
+    /// A bill of lading
+    #[arg(long, value_name = "NUMBER")]
+    bill_of_lading: Vec<String>,
+    /// A container seal
+    #[arg(long, value_name = "NUMBER")]
+    seal: Vec<String>,
+    /// An economic operator by its EORI number
+    #[arg(long, value_name = "NUMBER")]
+    eori: Vec<String>,
+    /// A number plate as COUNTRY:PLATE; needs a time window
+    #[arg(long, value_name = "PLATE")]
+    plate: Vec<String>,
+    /// A place as UN/LOCODE
+    #[arg(long, value_name = "LOCODE")]
+    unlocode: Vec<String>,
+    /// Goods by HS code, optionally with the edition: 847130@2022
+    #[arg(long, value_name = "CODE")]
+    hs: Vec<String>,
+    /// An importer or seller of a national register as COUNTRY:ID
+    #[arg(long, value_name = "ID", visible_alias = "trader")]
+    importer: Vec<String>,
+    /// Since when it counts: 2021-03-01 or 2021-03-01T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Until when it counts
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Accept a wrong check digit, when nobody can read the box again; the record says so
+    #[arg(long)]
+    accept_unchecked: bool,
+    /// Say that the identifiers were made by a rule and are no real input
+    #[arg(long, hide = true)]
+    pub(crate) generated: bool,
+}
+
+/// What is done about a wrong check digit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    /// It is refused.
+    CheckDigits,
+    /// It is accepted, and the record says so.
+    AcceptUnchecked,
+}
+
+impl IdentifierArgs {
+    /// The selectors, each checked.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`] with exit code 3 names the first that is wrong, with near matches.
+    pub(crate) fn selectors(&self) -> Result<Vec<SelectorView>, CliError> {
+        let window = super::window(self.from, self.until)?;
+        let strictness = Strictness::from(self.accept_unchecked);
+        self.given()
+            .map(|(kind, text)| selector(kind, text, window, strictness))
+            .collect()
+    }
+
+    fn given(&self) -> impl Iterator<Item = (SelectorKind, &str)> {
+        let lists = [
+            (SelectorKind::Container, &self.container),
+            (SelectorKind::Imo, &self.imo),
+            (SelectorKind::Mmsi, &self.mmsi),
+            (SelectorKind::BillOfLading, &self.bill_of_lading),
+            (SelectorKind::Seal, &self.seal),
+            (SelectorKind::Eori, &self.eori),
+            (SelectorKind::Plate, &self.plate),
+            (SelectorKind::UnLocode, &self.unlocode),
+            (SelectorKind::HsCode, &self.hs),
+            (SelectorKind::Trader, &self.importer),
+        ];
+        lists
+            .into_iter()
+            .flat_map(|(kind, texts)| texts.iter().map(move |text| (kind, text.as_str())))
+    }
+}
+
+/// One selector, checked as the node will check it.
+///
+/// # Errors
+///
+/// [`CliError`] with exit code 3 says what is wrong, with near matches.
+pub(crate) fn selector(
+    kind: SelectorKind,
+    text: &str,
+    window: Option<Window>,
+    strictness: Strictness,
+) -> Result<SelectorView, CliError> {
+    let read = match strictness {
+        Strictness::CheckDigits => Selector::new(kind, text, window),
+        Strictness::AcceptUnchecked => Selector::accept_unchecked(kind, text, window),
+    };
+    match read {
+        Ok(selector) => Ok(SelectorView::from(&selector)),
+        Err(error) => Err(match near(kind, text) {
+            Some(identified) => check::wrong(text, &identified),
+            None => untold(&error),
+        }),
+    }
+}
+
+/// An error without near matches.
+fn untold(error: &SelectorError) -> CliError {
+    let told = CliError::invalid(error.to_string());
+    if matches!(error, SelectorError::NoWindow(_)) {
+        told.remedy("say since when and until when with `--from TIME` and `--until TIME`")
+    } else {
+        told
+    }
+}
+
+/// What the text may have been meant to be, if it has near matches of this kind.
+fn near(kind: SelectorKind, text: &str) -> Option<Identified> {
+    let kind = match kind {
+        SelectorKind::Container => IdentifierKind::Container,
+        SelectorKind::Imo => IdentifierKind::Imo,
+        SelectorKind::Mmsi
+        | SelectorKind::BillOfLading
+        | SelectorKind::Seal
+        | SelectorKind::Eori
+        | SelectorKind::Plate
+        | SelectorKind::UnLocode
+        | SelectorKind::HsCode
+        | SelectorKind::Trader => return None,
+    };
+    identify(text)
+        .into_iter()
+        .find(|one| one.kind == kind && !one.near_matches.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    fn window() -> Option<Window> {
+        Some(Window {
+            from: "2021-03-01".parse().unwrap(),
+            until: "2021-03-31".parse().unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_wrong_check_digit_is_refused_with_near_matches() {
+        let kind = SelectorKind::Container;
+        let error = selector(kind, "CSQU3054384", window(), Strictness::CheckDigits).unwrap_err();
+        assert_eq!(error.exit, Exit::Invalid);
+        assert!(error.remedy.unwrap().contains("CSQU3054383"));
+    }
+
+    #[test]
+    fn a_wrong_check_digit_that_is_accepted_shows() {
+        let kind = SelectorKind::Container;
+        let view = selector(kind, "CSQU3054384", window(), Strictness::AcceptUnchecked).unwrap();
+        assert!(view.unchecked);
+        let view = selector(kind, "CSQU3054383", window(), Strictness::AcceptUnchecked).unwrap();
+        assert!(!view.unchecked);
+    }
+
+    #[test]
+    fn a_container_without_a_window_is_told_to_have_one() {
+        let kind = SelectorKind::Container;
+        let error = selector(kind, "CSQU3054383", None, Strictness::CheckDigits).unwrap_err();
+        assert!(error.message.contains("time window"), "{error}");
+    }
+}

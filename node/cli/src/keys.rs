@@ -1,0 +1,125 @@
+//! `portcullis keys rotate`: a new key beside the present one, and how it comes to be used.
+
+use std::{io, path::PathBuf};
+
+use portcullis_protocol::register::Register;
+use serde::Serialize;
+
+use super::{
+    Session,
+    error::CliError,
+    output::{Page, View},
+};
+use portcullis_home::own_certificate::certificate_request;
+use portcullis_home::{
+    Home,
+    clock::system_clock,
+    config::Config,
+    files::{self, Access},
+    keyring::{Keyring, Rotatable},
+    membership::{RequestError, load_chain, request_new_keys},
+};
+
+/// Make a new key of the node, and what is needed to have it used
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Make a new key of the node beside the present one. Nothing is deleted, and a running node needs no \
+restart. Begun again before the new key is in use, it is the same key.
+
+For `sealing`, `hop`, `log` and `agreement` it writes the request to have the key listed, signed with \
+the new and with the present keys, so that the governance sees that it comes from who is listed. The \
+node goes on with the present key, and switches by itself when an epoch of the register lists the new \
+one; that epoch retires the present key after some time (`federation admit --change --overlap`), so \
+that what is on its way arrives.
+
+For `tls` it writes a new certificate request: have the authority's own CA sign it, run `portcullis \
+tls install FILE`, then reload. The present certificate and its key stay in use until then.",
+    after_long_help = "\
+Examples:
+  portcullis keys rotate --use sealing --out antwerp.request
+  portcullis federation admit antwerp.request --change --register 4.register --out 5.register
+  portcullis keys rotate --use tls --out antwerp.csr"
+)]
+pub(super) struct KeysRotate {
+    /// Which key: sealing, hop, log, agreement or tls
+    #[arg(long = "use", value_name = "USE")]
+    usage: Rotatable,
+    /// Where to write the request; what is there is not overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl KeysRotate {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let home = Home::new(session.home()?);
+        let config = Config::of(&home)?;
+        let verified = load_chain(&home, &config.register_pin)?;
+        let register = verified.register();
+        let (_, listed) = register
+            .node(&config.node)
+            .ok_or_else(|| RequestError::NotListed(config.node.clone()))?;
+        let mut keyring = Keyring::load(&home, &config.key)?;
+        let made = keyring.rotate(&home, &config.key, self.usage, listed)?;
+        let request = request(self.usage, &config, &keyring, register)?;
+        files::create(&self.out, &request, Access::Everyone)?;
+        if self.usage == Rotatable::Tls {
+            files::replace(&home.certificate_request(), &request, Access::Everyone)?;
+        }
+        session.output.show(&RotatedView {
+            file: self.out.display().to_string(),
+            node: config.node.to_string(),
+            r#use: self.usage.name(),
+            new: made.map(|key| key.id().to_string()),
+        })
+    }
+}
+
+/// A membership request, or a certificate request.
+fn request(
+    usage: Rotatable,
+    config: &Config,
+    keyring: &Keyring,
+    register: &Register,
+) -> Result<Vec<u8>, CliError> {
+    Ok(match usage {
+        Rotatable::Tls => {
+            let names = (&config.dns_name, &config.federation, &config.node);
+            certificate_request(keyring, names.0, names.1, names.2)?.into_bytes()
+        }
+        Rotatable::Sealing | Rotatable::Hop | Rotatable::Log | Rotatable::Agreement => {
+            request_new_keys(config, keyring, register, system_clock()())?
+        }
+    })
+}
+
+/// A key that waits to be used, version 1.
+#[derive(Debug, Serialize)]
+struct RotatedView {
+    file: String,
+    node: String,
+    r#use: &'static str,
+    /// Its id; a TLS key has none.
+    new: Option<String>,
+}
+
+impl View for RotatedView {
+    const SCHEMA: &'static str = "portcullis/keys-rotate/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.heading(&format!("a new {} key waits", self.r#use))?;
+        let mut pairs = vec![("node", self.node.clone())];
+        pairs.extend(self.new.clone().map(|id| ("new", id)));
+        pairs.push(("request", self.file.clone()));
+        page.pairs(&pairs)?;
+        page.heading("next")?;
+        if self.new.is_some() {
+            page.line(
+                "  send the request to the governance, and compare the new id by another way",
+            )?;
+            return page.line("  the node switches by itself when an epoch lists the new key");
+        }
+        page.line("  have the authority's own CA sign the request")?;
+        page.line("  then run `portcullis tls install FILE`, and reload the node")
+    }
+}

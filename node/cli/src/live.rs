@@ -1,0 +1,77 @@
+//! Speaking to the running node: the client, and what its refusals mean to the shell.
+
+use std::future::Future;
+
+use hyper::StatusCode;
+
+use super::{Session, error::CliError, exit::Exit};
+use portcullis_admin_api::{
+    client::{Client, ClientError},
+    v1::ProblemView,
+};
+use portcullis_home::Home;
+
+impl Session {
+    /// A client of the node that is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`] if the command line names no node.
+    pub fn client(&self) -> Result<Client, CliError> {
+        Ok(Client::new(Home::new(self.home()?).socket()))
+    }
+}
+
+/// Runs what speaks to the node.
+///
+/// # Errors
+///
+/// [`CliError`] of the work, or if the operating system gives no runtime.
+pub fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed("the operating system gives no runtime").because(&error))?
+        .block_on(work)
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(status, problem) => refused(status, problem),
+            ClientError::NotThere(_) => Self::failed(error.to_string()).remedy(
+                "start it with `portcullis run`, or name another node with `--home DIR` or \
+                 `-n NAME`",
+            ),
+            ClientError::NotAllowed(_) => Self::failed(error.to_string()).remedy(
+                "work as the node's user, or join its group and have `admin_access = \"group\"` set",
+            ),
+            ClientError::Connection(_) | ClientError::Broken(_) => {
+                Self::failed(error.to_string()).remedy("look at the node's log, then try again")
+            }
+            ClientError::Unreadable(_) => Self::failed(error.to_string())
+                .remedy("use a command line of the node's version: `portcullis --version`"),
+        }
+    }
+}
+
+/// 403 is a denial, 400, 413 and 422 invalid input, all else a failure.
+fn refused(status: StatusCode, problem: ProblemView) -> CliError {
+    let exit = match status {
+        StatusCode::FORBIDDEN => Exit::Denied,
+        StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => Exit::Invalid,
+        _ => Exit::Failed,
+    };
+    let ProblemView {
+        message,
+        rule,
+        r#do,
+    } = problem;
+    CliError {
+        rule,
+        remedy: r#do,
+        ..CliError::new(exit, message)
+    }
+}

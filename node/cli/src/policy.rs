@@ -1,0 +1,306 @@
+//! `portcullis policy check`, `preview`, `explain`: the rules that decide.
+
+use std::{collections::BTreeMap, io, num::NonZeroUsize, path::PathBuf};
+
+use portcullis_policy::{Bundle, Engine};
+use portcullis_protocol::record::Kind;
+use serde::Serialize;
+
+use super::{
+    Session,
+    drafting::DraftArgs,
+    error::CliError,
+    exit::Exit,
+    live::block_on,
+    output::{Column, Page, Table, View},
+};
+use portcullis_admin_api::v1::{
+    preview::{MemberPreview, PreviewView},
+    status::PolicyView,
+};
+use portcullis_home::{Home, files};
+
+/// The memo of an engine that answers nothing.
+const NO_MEMO: NonZeroUsize = NonZeroUsize::MIN;
+
+/// Check the policies of a folder
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Check the policies of a folder: every `*.cedar` file is parsed, validated against the schema, and \
+must only tighten the baseline. Nothing is put in force; needs no running node.
+
+Exit code 3 if a policy is wrong; every finding names file and line.",
+    after_long_help = "\
+Examples:
+  portcullis policy check
+  portcullis policy check ./policies-to-be"
+)]
+pub(super) struct PolicyCheck {
+    /// The folder [default: `policy` in the node's home]
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+}
+
+/// Show who would get a record, in which form, and which policy decides
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Show who would get a record, in which form, and which policy decides. Takes the flags of \
+`indicator publish`; nothing is published, stored or sent. The node asks the same engine that \
+decides when records are sent.",
+    after_long_help = "\
+Example:
+  portcullis policy preview --container CSQU3054383 --from 2021-03-01 --until 2021-03-31 \\
+      --tlp TLP:AMBER --handling H2 --source 'a port worker'"
+)]
+pub(super) struct PolicyPreview {
+    /// The kind of record: indicator, alert or advisory
+    #[arg(long, value_name = "KIND", default_value = "indicator")]
+    kind: Kind,
+    #[command(flatten)]
+    draft: DraftArgs,
+}
+
+/// Explain a policy: what it is for, and its text
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Explain a policy: what it is for, where it stands, and its text. Knows the shipped baseline and the \
+policies in the node's home; needs no running node. Without an id all policies are listed.",
+    after_long_help = "\
+Example:
+  portcullis policy explain base-red-named-only"
+)]
+pub(super) struct PolicyExplain {
+    /// The policy's id; without it all are listed
+    #[arg(value_name = "POLICY-ID")]
+    id: Option<String>,
+}
+
+impl PolicyCheck {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let folder = match self.folder {
+            Some(folder) if !folder.is_dir() => {
+                return Err(
+                    CliError::failed(format!("`{}` is no folder", folder.display()))
+                        .remedy("name a folder of `*.cedar` files"),
+                );
+            }
+            Some(folder) => folder,
+            None => Home::new(session.home()?).policy(),
+        };
+        let bundle = bundle(&folder)?;
+        let digest = bundle.digest().to_string();
+        let ids = bundle
+            .policies()
+            .map(|policy| policy.id.to_string())
+            .collect();
+        let engine = engine(bundle)?;
+        session.output.show(&PolicyCheckView {
+            folder: folder.display().to_string(),
+            policies: ids,
+            bundle: digest,
+            rules: engine.rules().to_string(),
+        })
+    }
+}
+
+impl PolicyPreview {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let draft = self.draft.draft(self.kind)?;
+        let client = session.client()?;
+        let preview: PreviewView =
+            block_on(async { Ok(client.post("/v1/preview", &draft).await?) })?;
+        session.output.show(&preview)
+    }
+}
+
+impl PolicyExplain {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let engine = engine_of(session)?;
+        match self.id {
+            None => session.output.show(&PoliciesView {
+                policies: engine.policies().map(PolicyView::from).collect(),
+            }),
+            Some(id) => match engine.explain(&id) {
+                Some(policy) => session.output.show(&PolicyView::from(policy)),
+                None => Err(unknown(&id)),
+            },
+        }
+    }
+}
+
+fn unknown(id: &str) -> CliError {
+    CliError::invalid(format!("no policy has the id `{id}`"))
+        .remedy("list all policies with `portcullis policy explain`")
+}
+
+/// The policy with this id, of the baseline or of the node's home.
+pub(super) fn find(session: &Session, id: &str) -> Result<Option<PolicyView>, CliError> {
+    Ok(engine_of(session)?.explain(id).map(PolicyView::from))
+}
+
+/// The baseline with the policies in the node's home, if it has some.
+fn engine_of(session: &Session) -> Result<Engine, CliError> {
+    engine(bundle(&Home::new(session.home()?).policy())?)
+}
+
+fn engine(bundle: Bundle) -> Result<Engine, CliError> {
+    Engine::new(bundle, NO_MEMO).map_err(|error| wrong(&error))
+}
+
+/// The policies of a folder; no folder is no policy.
+fn bundle(folder: &std::path::Path) -> Result<Bundle, CliError> {
+    if !folder.exists() {
+        return Ok(Bundle::empty());
+    }
+    let failed = |error: &files::FileError| CliError::from_error(Exit::Failed, error);
+    let mut texts = BTreeMap::new();
+    for path in files::list(folder, "cedar").map_err(|error| failed(&error))? {
+        let text = files::read_text(&path).map_err(|error| failed(&error))?;
+        let name = path.file_name().unwrap_or_default();
+        texts.insert(name.to_string_lossy().into_owned(), text);
+    }
+    Bundle::from_files(&texts).map_err(|error| wrong(&error))
+}
+
+/// Every finding is a cause of its own.
+fn wrong(error: &portcullis_policy::PolicyError) -> CliError {
+    let findings: Vec<String> = error.findings().iter().map(ToString::to_string).collect();
+    match findings.len() {
+        0 => CliError::from_error(Exit::Invalid, error),
+        count => CliError {
+            causes: findings,
+            ..CliError::invalid(format!(
+                "{count} {} wrong; nothing of the folder can be put in force",
+                if count == 1 {
+                    "policy is"
+                } else {
+                    "policies are"
+                }
+            ))
+        }
+        .remedy("correct them and check again"),
+    }
+}
+
+/// Policies that are in order, version 1.
+#[derive(Debug, Serialize)]
+struct PolicyCheckView {
+    folder: String,
+    policies: Vec<String>,
+    bundle: String,
+    rules: String,
+}
+
+impl View for PolicyCheckView {
+    const SCHEMA: &'static str = "portcullis/policy-check/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.heading(&format!("{}: in order", self.folder))?;
+        page.pairs(&[
+            (
+                "policies",
+                match self.policies.len() {
+                    0 => "none of its own: the baseline alone".to_owned(),
+                    _ => self.policies.join(", "),
+                },
+            ),
+            ("bundle", self.bundle.clone()),
+            ("with baseline", self.rules.clone()),
+        ])
+    }
+}
+
+/// All policies, version 1.
+#[derive(Debug, Serialize)]
+struct PoliciesView {
+    policies: Vec<PolicyView>,
+}
+
+impl View for PoliciesView {
+    const SCHEMA: &'static str = "portcullis/policies/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        let mut table = Table::new(&[
+            Column::Text("ID"),
+            Column::Text("FILE"),
+            Column::Text("FOR"),
+        ]);
+        for policy in &self.policies {
+            let comment = policy.comment.replace('\n', " ");
+            let sentence = comment.split(". ").next().unwrap_or_default();
+            table.row([
+                policy.id.as_str(),
+                &policy.file,
+                sentence.trim_end_matches('.'),
+            ]);
+        }
+        page.table(&table)
+    }
+}
+
+impl View for PolicyView {
+    const SCHEMA: &'static str = "portcullis/policy/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.heading(&format!("{} ({} line {})", self.id, self.file, self.line))?;
+        for line in self.comment.lines() {
+            page.line(format!("  {line}"))?;
+        }
+        if let Some(held) = &self.held {
+            page.line(format!("  held for a person: {held}"))?;
+        }
+        page.line("")?;
+        self.text
+            .lines()
+            .try_for_each(|line| page.line(format!("  {line}")))
+    }
+}
+
+impl View for PreviewView {
+    const SCHEMA: &'static str = "portcullis/preview/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        let mut table = Table::new(&[
+            Column::Text("AUTHORITY"),
+            Column::Text("WOULD"),
+            Column::Text("GETS"),
+            Column::Text("WITHHELD"),
+            Column::Text("POLICIES"),
+        ]);
+        for member in &self.members {
+            table.row([
+                member.authority.clone(),
+                would(member).to_owned(),
+                listed(&member.gets),
+                listed(&member.withheld),
+                listed(&member.policies),
+            ]);
+        }
+        page.table(&table)?;
+        let failed = self.members.iter().flat_map(|member| &member.errors);
+        failed
+            .map(|error| format!("a policy failed to evaluate, which denies: {error}"))
+            .try_for_each(|line| page.line(line))
+    }
+}
+
+fn would(member: &MemberPreview) -> &str {
+    match (member.outcome.as_str(), member.withheld.is_empty()) {
+        ("allow", true) => "get all",
+        ("allow", false) => "get part",
+        ("deny", _) => "get nothing",
+        ("hold", _) => "wait for a person",
+        (other, _) => other,
+    }
+}
+
+fn listed(items: &[String]) -> String {
+    if items.is_empty() {
+        "-".to_owned()
+    } else {
+        items.join(" ")
+    }
+}

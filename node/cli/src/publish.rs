@@ -1,0 +1,134 @@
+//! `portcullis indicator publish`, `alert raise`, `advisory publish`: one record from flags.
+
+use std::io;
+
+use bytes::Bytes;
+use portcullis_protocol::record::Kind;
+
+use super::{
+    Session,
+    drafting::DraftArgs,
+    error::CliError,
+    live::block_on,
+    output::{Page, View},
+    signing::{Deed, SigningArgs, have_done},
+};
+use portcullis_admin_api::{
+    act::Action,
+    v1::{
+        act::{DraftsView, PublishedView},
+        draft::DraftView,
+    },
+};
+
+/// Publish an indicator: something to look out for
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Publish an indicator: something to look out for.
+
+The record is sealed with the node's key, kept, and offered to every member that policy allows, \
+in the form that policy allows: a receiver may get the container without the source. See what \
+would happen with `portcullis policy preview` and the same flags.",
+    after_long_help = "\
+Example:
+  portcullis indicator publish --container CSQU3054383 --from 2021-03-01 --until 2021-03-31 \\
+      --threat narcotics --evaluation B2 --tlp TLP:AMBER --purpose customs-control \\
+      --source 'a port worker' --key anna.key"
+)]
+pub(super) struct Indicator {
+    #[command(flatten)]
+    draft: DraftArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+/// Raise an alert: something to act on now
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Raise an alert: something to act on now.
+
+An alert is sealed alone and travels before everything else. Receivers match it against their \
+consignments at once.",
+    after_long_help = "\
+Example:
+  portcullis alert raise --container CSQU3054383 --from 2021-03-01 --until 2021-03-08 \\
+      --threat narcotics --evaluation A1 --requested-action discreet --key anna.key"
+)]
+pub(super) struct Alert {
+    #[command(flatten)]
+    draft: DraftArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+/// Publish an advisory: a vulnerability or a good practice
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Example:
+  portcullis advisory publish --threat pin-code-fraud --tlp TLP:GREEN \\
+      --title 'Release codes seen for sale' --text @advisory.txt --key anna.key")]
+pub(super) struct Advisory {
+    #[command(flatten)]
+    draft: DraftArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+impl Indicator {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let draft = self.draft.draft(Kind::Indicator)?;
+        publish(session, &self.signing, Action::Publish, vec![draft])
+    }
+}
+
+impl Alert {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let draft = self.draft.draft(Kind::Alert)?;
+        publish(session, &self.signing, Action::Alert, vec![draft])
+    }
+}
+
+impl Advisory {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let draft = self.draft.draft(Kind::Advisory)?;
+        publish(session, &self.signing, Action::Advisory, vec![draft])
+    }
+}
+
+/// Signs drafts and has them published, all or none.
+///
+/// # Errors
+///
+/// [`CliError`].
+pub(super) fn publish(
+    session: &Session,
+    signing: &SigningArgs,
+    action: Action,
+    drafts: Vec<DraftView>,
+) -> Result<(), CliError> {
+    let body = serde_json::to_vec(&DraftsView { drafts })
+        .map_err(|error| CliError::failed("the drafts cannot be written").because(&error))?;
+    let client = session.client()?;
+    let key = signing.open()?;
+    let published: PublishedView =
+        block_on(async { have_done(&client, &key, Deed::new(action, Bytes::from(body))).await })?;
+    session.output.show(&published)
+}
+
+impl View for PublishedView {
+    const SCHEMA: &'static str = "portcullis/published/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        match self.records.as_slice() {
+            [one] => page.line(format!("published {one:.12}")),
+            several => {
+                page.line(format!("published {} records", several.len()))?;
+                several
+                    .iter()
+                    .try_for_each(|id| page.line(format!("  {id:.12}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `portcullis score`: what a consignment scores, and why.
+
+use std::io;
+
+use super::{
+    Session,
+    error::CliError,
+    live::block_on,
+    output::{Column, Page, Table, View},
+};
+use portcullis_admin_api::v1::score::{ContributionView, ExplanationView, RankedView};
+use portcullis_admin_api::{client::encoded, v1::ListView};
+
+/// Score a consignment with its contributions, or list the highest
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Score one of the authority's consignments and show what the score is made of: each contribution \
+adds to the log-odds, and names the records it stands on. Without a reference the highest scores \
+are listed. The software recommends; a person decides. Scoring is logged.",
+    after_long_help = "\
+Examples:
+  portcullis score 56839011
+  portcullis score --top 20"
+)]
+pub(super) struct Score {
+    /// The consignment's reference
+    #[arg(value_name = "REFERENCE", conflicts_with = "top")]
+    reference: Option<String>,
+    /// List so many of the highest
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: u32,
+}
+
+impl Score {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let client = session.client()?;
+        match self.reference {
+            Some(reference) => {
+                let path = format!("/v1/scores/of/{}", encoded(&reference));
+                let score: ExplanationView = block_on(async { Ok(client.get(&path).await?) })?;
+                session.output.show(&score)
+            }
+            None => {
+                let path = format!("/v1/scores/top/{}", self.top);
+                let ranking: ListView<RankedView> =
+                    block_on(async { Ok(client.get(&path).await?) })?;
+                session.output.show(&ranking)
+            }
+        }
+    }
+}
+
+impl View for ListView<RankedView> {
+    const SCHEMA: &'static str = "portcullis/ranking/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        if self.items.is_empty() {
+            return page.line(
+                "no consignment is scored yet; arriving ones are, soon after `consignment import`",
+            );
+        }
+        let mut table = Table::new(&[
+            Column::Text("REFERENCE"),
+            Column::Number("POINTS"),
+            Column::Text("CONTROL"),
+            Column::Number("RECORDS"),
+            Column::Text("MAINLY BECAUSE"),
+        ]);
+        for row in &self.items {
+            table.row([
+                row.reference.clone(),
+                format!("{:.0}", row.points),
+                row.control.clone(),
+                row.records.to_string(),
+                row.because.clone(),
+            ]);
+        }
+        page.table(&table)
+    }
+}
+
+impl View for ExplanationView {
+    const SCHEMA: &'static str = "portcullis/score/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.heading(&format!("{}: {:.0} of 100", self.reference, self.points))?;
+        page.pairs(&overview(self))?;
+        page.heading("Contributions")?;
+        page.table(&contributions(&self.contributions, self.log_odds))?;
+        if !self.set_aside.is_empty() {
+            page.heading("Set aside")?;
+            for aside in &self.set_aside {
+                page.line(format!("  {:.12}  {}", aside.record, aside.why))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn overview(score: &ExplanationView) -> Vec<(&'static str, String)> {
+    let recommendation = &score.recommendation;
+    let mut pairs = vec![
+        ("probability", format!("{:.3}", score.probability)),
+        (
+            "own knowledge alone",
+            format!(
+                "{:.0} of 100, {:.3}",
+                score.local.points, score.local.probability
+            ),
+        ),
+        ("recommended", recommendation.control.clone()),
+    ];
+    pairs.extend(recommendation.action.clone().map(|action| ("how", action)));
+    if recommendation.contested {
+        let asks: Vec<String> = recommendation
+            .asks
+            .iter()
+            .map(|ask| {
+                format!(
+                    "{} asks for {} ({:.12})",
+                    ask.authority, ask.action, ask.record
+                )
+            })
+            .collect();
+        pairs.push(("contested", asks.join("\n")));
+    }
+    pairs.push((
+        "marking",
+        score.marking.as_ref().map_or_else(
+            || "none: own knowledge only".to_owned(),
+            |marking| {
+                format!(
+                    "{}, {}, handling {}",
+                    marking.tlp, marking.pap, marking.handling
+                )
+            },
+        ),
+    ));
+    pairs.push(("at", score.at.clone()));
+    pairs.push(("model", score.model.clone()));
+    pairs
+}
+
+fn contributions(rows: &[ContributionView], log_odds: f64) -> Table {
+    let mut table = Table::new(&[
+        Column::Number("LOG-ODDS"),
+        Column::Text("WHAT"),
+        Column::Text("EVAL"),
+        Column::Text("RECORDS"),
+    ]);
+    for row in rows {
+        let records: Vec<String> = row.records.iter().map(|id| format!("{id:.12}")).collect();
+        let generated = if row.generated { " (generated)" } else { "" };
+        table.row([
+            format!("{:+.4}", row.log_odds),
+            format!("{}{generated}", row.what),
+            row.evaluations.join(" "),
+            records.join(" "),
+        ]);
+    }
+    table.row([
+        format!("{log_odds:+.4}"),
+        "sum".to_owned(),
+        String::new(),
+        String::new(),
+    ]);
+    table
+}

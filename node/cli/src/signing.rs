@@ -1,0 +1,108 @@
+//! Signing acts with a person's key.
+//!
+//! Who acts is said by the key alone: there is no way to name oneself. The passphrase is asked
+//! for at the terminal, or read from a file that only its owner can read.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use bytes::Bytes;
+use portcullis_protocol::keys::{KeyUse, SigningKey};
+use serde::de::DeserializeOwned;
+
+use super::{error::CliError, exit::Exit};
+use portcullis_admin_api::{
+    act::{self, Action, Request},
+    client::Client,
+    v1::status::StatusView,
+};
+use portcullis_home::{clock::system_clock, key_file, secret::Passphrase};
+
+/// The environment variable that names a person's key file.
+const KEY_VARIABLE: &str = "PORTCULLIS_PERSON_KEY";
+
+/// With which key to sign.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Who signs")]
+pub(super) struct SigningArgs {
+    /// The person's key file [default: $PORTCULLIS_PERSON_KEY]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// A file with the key's passphrase on its first line; without it you are asked
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// An act to be signed and done.
+#[derive(Debug)]
+pub(super) struct Deed {
+    /// What is done.
+    pub(super) action: Action,
+    /// How.
+    pub(super) parameters: BTreeMap<String, String>,
+    /// What with.
+    pub(super) body: Bytes,
+}
+
+impl Deed {
+    /// An act with this body and no parameters.
+    pub(super) fn new(action: Action, body: impl Into<Bytes>) -> Self {
+        Self {
+            action,
+            parameters: BTreeMap::new(),
+            body: body.into(),
+        }
+    }
+}
+
+impl SigningArgs {
+    /// Opens the key.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`] if no key is named, or it does not open.
+    pub(super) fn open(&self) -> Result<SigningKey, CliError> {
+        let named = || std::env::var_os(KEY_VARIABLE).filter(|value| !value.is_empty());
+        let file = self
+            .key
+            .clone()
+            .or_else(|| named().map(PathBuf::from))
+            .ok_or_else(|| {
+                CliError::usage("nothing says with whose key to sign").remedy(format!(
+                    "name a person's key with `--key FILE`, or set {KEY_VARIABLE}"
+                ))
+            })?;
+        let question = format!("passphrase of {}", file.display());
+        let passphrase = Passphrase::given_or_asked(self.passphrase_file.as_deref(), &question)
+            .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+        key_file::open(&file, KeyUse::Person, &passphrase)
+            .map_err(|error| CliError::from_error(Exit::Failed, &error))
+    }
+}
+
+/// Signs an act for the node behind `client` and has it done.
+///
+/// # Errors
+///
+/// [`CliError`] if the node is not there, or refuses.
+pub(super) async fn have_done<T: DeserializeOwned>(
+    client: &Client,
+    key: &SigningKey,
+    deed: Deed,
+) -> Result<T, CliError> {
+    let status: StatusView = client.get("/v1/status").await?;
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| CliError::failed("the system gives no random bytes").because(&error))?;
+    let request = Request {
+        federation: &status.federation,
+        node: &status.node,
+        action: deed.action,
+        parameters: deed.parameters,
+        body: &deed.body,
+        at: system_clock()(),
+        nonce,
+    };
+    let statement =
+        act::sign(&request, key).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
+    Ok(client.act(&statement, deed.body).await?)
+}

@@ -1,0 +1,186 @@
+//! `portcullis status`: how it stands with a running node.
+
+use std::io;
+
+use super::{
+    Session,
+    error::CliError,
+    live::block_on,
+    output::{Column, Page, Table, View},
+};
+use portcullis_admin_api::v1::status::{PeerView, StatusView};
+
+/// Show how it stands with the node: register, policy, peers, problems
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Show how it stands with the node: register, policy, certificate, peers, and what keeps it from its \
+work.
+
+Exit code 1 if something keeps it from its work, so that a script can ask.",
+    after_long_help = "\
+Examples:
+  portcullis status
+  portcullis -n police status --json"
+)]
+pub(super) struct Status {}
+
+impl Status {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let client = session.client()?;
+        let status: StatusView = block_on(async { Ok(client.get("/v1/status").await?) })?;
+        session.output.show(&status)?;
+        match status.problems.first() {
+            None => Ok(()),
+            Some(problem) => Err(CliError::failed(format!(
+                "the node cannot do its work: {}",
+                problem.what
+            ))
+            .remedy(problem.r#do.clone())),
+        }
+    }
+}
+
+impl View for StatusView {
+    const SCHEMA: &'static str = "portcullis/status/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.heading(&format!(
+            "{} of {} in {}",
+            self.node, self.authority, self.federation
+        ))?;
+        let development = if self.development {
+            " (development: its keys are worthless)"
+        } else {
+            ""
+        };
+        page.pairs(&[
+            ("state", state(self).to_owned()),
+            ("time", self.now.clone()),
+            (
+                "register",
+                format!(
+                    "epoch {} {:.12}{development}",
+                    self.register_epoch, self.register_digest
+                ),
+            ),
+            (
+                "policy",
+                format!("{:.12}, {} of its own", self.policy, self.own_policies),
+            ),
+            ("freshness", freshness(self)),
+            ("certificate", format!("until {}", self.certificate_ends)),
+            ("persons", self.persons.to_string()),
+            ("record log", format!("up to {}", self.log_end)),
+            ("software", self.software.clone()),
+            ("channels", channels(self)),
+        ])?;
+        if self.held > 0 {
+            let waiting = format!("{} for a person: `portcullis hold list`", self.held);
+            page.pairs(&[("waits", waiting)])?;
+        }
+        if self.quarantined > 0 {
+            let apart = format!(
+                "{} items failed verification: `portcullis quarantine list`",
+                self.quarantined
+            );
+            page.pairs(&[("set apart", apart)])?;
+        }
+        let ending: Vec<_> = self.ends.iter().filter(|one| one.is_warned_of()).collect();
+        if !ending.is_empty() {
+            page.heading("Ends soon")?;
+        }
+        for one in ending {
+            page.line(format!(
+                "  {}: {} left, until {}",
+                one.what, one.left, one.ends
+            ))?;
+            page.line(format!("           do: {}", one.r#do))?;
+        }
+        if !self.peers.is_empty() {
+            page.heading("Peers")?;
+            page.table(&peers(&self.peers))?;
+        }
+        for line in self.peers.iter().filter_map(clock_apart) {
+            page.line(line)?;
+        }
+        Ok(())
+    }
+}
+
+fn freshness(status: &StatusView) -> String {
+    match (&status.fresh_until, status.freshness.as_str()) {
+        (None, _) => "not used: the register lists no freshness keys".to_owned(),
+        (Some(until), stage @ ("fresh" | "ending")) => format!("{stage}, until {until}"),
+        (Some(since), stage) => format!("{stage}, since {since}"),
+    }
+}
+
+/// How it stands with what was sent and might be lost.
+fn channels(status: &StatusView) -> String {
+    let open: Vec<&str> = status
+        .peers
+        .iter()
+        .filter(|peer| peer.reconciled.is_none())
+        .map(|peer| peer.node.as_str())
+        .collect();
+    let repaired = status.peers.iter().filter_map(|peer| {
+        let repaired = peer.repaired.as_ref()?;
+        Some(format!("{}: {repaired}", peer.node))
+    });
+    let mut lines = vec![match (&status.restored_from, open.is_empty()) {
+        (Some(backup), _) => format!(
+            "restored from a backup of {backup}; reconciling with {}",
+            open.join(", ")
+        ),
+        (None, true) => "compared with every peer".to_owned(),
+        (None, false) => format!("to be compared with {}", open.join(", ")),
+    }];
+    lines.extend(repaired);
+    lines.join("\n")
+}
+
+fn state(status: &StatusView) -> &'static str {
+    if status.problems.is_empty() && status.release_stopped {
+        "ok, and nothing is released: `portcullis release resume all`"
+    } else if status.problems.is_empty() {
+        "ok"
+    } else {
+        "cannot do its work"
+    }
+}
+
+/// What is said of a peer's clock; less than a second apart is no news.
+fn clock_apart(peer: &PeerView) -> Option<String> {
+    let (ahead, error) = (peer.clock_ahead_ms?, peer.clock_error_ms?);
+    let apart = ahead.saturating_abs();
+    let (way, node) = (if ahead < 0 { "behind" } else { "ahead of" }, &peer.node);
+    (apart > error.saturating_add(1_000)).then(|| {
+        format!("  the clock of {node} is {apart} ms {way} this node's, within {error} ms")
+    })
+}
+
+fn peers(peers: &[PeerView]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("NODE"),
+        Column::Text("AUTHORITY"),
+        Column::Text("KIND"),
+        Column::Text("LAST RECEIPT"),
+        Column::Number("BEHIND"),
+        Column::Text("CLOSED OR FAILED"),
+    ]);
+    for peer in peers {
+        table.row([
+            peer.node.clone(),
+            peer.authority.clone(),
+            peer.kind.clone(),
+            peer.last_receipt.clone().unwrap_or_else(|| "-".to_owned()),
+            peer.behind_urgent.max(peer.behind_bulk).to_string(),
+            peer.closed
+                .clone()
+                .or_else(|| peer.failure.clone())
+                .unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    table
+}

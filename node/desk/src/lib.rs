@@ -1,0 +1,492 @@
+//! The scoring desk: the authority's own consignments, and what they mean in the light of all
+//! that it has lawfully received.
+//!
+//! ```text
+//! file ─ import ─▶ store ─┐
+//! own history ────────────┼─▶ model (own counts; own and others') ─┐
+//! profiles held ──────────┘                                        ├─▶ score ─▶ store, notice
+//! indicators, alerts, outcomes held ─ by selector ─────────────────┘
+//! ```
+//!
+//! A consignment is never shared, and nothing here is sent: publishing a profile seals counts and
+//! leaves sending to dispatch and policy. What policy does not let count in a score does not
+//! count. All of it is work for the processor and the disk: it runs apart from the runtime's
+//! threads. The live part ([`live`]) owns the writing of scores.
+
+pub mod encoding;
+pub mod evidence;
+pub mod figures;
+pub mod generated;
+pub mod import;
+pub mod live;
+pub mod model;
+pub mod profile;
+pub mod view;
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+mod holdings;
+mod scoring;
+
+use portcullis_home::{
+    Home,
+    clock::SystemEntropy,
+    files::{self, FileError},
+};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    encoding::EncodingError,
+    figures::{FiguresView, LEAST_COUNTS, LeastCountView},
+    generated::Seed,
+    holdings::Holdings,
+    import::ImportError,
+    model::{Builder, Model},
+};
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use portcullis_admin_api::v1::score::{
+    ExplanationView, ImportedView, PublishedProfileView, RankedView,
+};
+use portcullis_kernel::{Kernel, PublishError};
+use portcullis_protocol::{
+    body::BodyError,
+    marking::{Marking, Purpose, Tlp},
+    record::RecordId,
+};
+use portcullis_scoring::{
+    consignment::Consignment,
+    schema::{Schema, SchemaError},
+    score::Settings,
+    scorecard::{Calibration, CalibrationError},
+};
+use portcullis_store::{ConsignmentRow, Stage, StoreError, Write, writer::Priority};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// The schema of a node that has no file of its own.
+pub const SHIPPED_SCHEMA: &str = include_str!("../../../data/customs-kr/schema.toml");
+
+/// Why the desk did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// The file was not imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored consignment cannot be read.
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+    /// The scorecard cannot be calibrated.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// A profile cannot be sealed.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// A profile was not published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// There is nothing to make a profile of.
+    #[error(
+        "no history is imported that was controlled; run `portcullis consignment import --history FILE` first"
+    )]
+    NoHistory,
+    /// No consignment has this reference.
+    #[error("no consignment has the reference `{0}`; `portcullis score --top 20` lists some")]
+    UnknownConsignment(String),
+    /// The node is stopping.
+    #[error("the work was cut short; try again")]
+    CutShort,
+}
+
+/// What a desk is set to.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The schema of consignments and cells.
+    pub schema: Schema,
+    /// How evidence is weighed and controls are recommended.
+    pub settings: Settings,
+    /// How scorecards are calibrated.
+    pub calibration: Calibration,
+    /// The marking of the profiles that it publishes.
+    pub profile_marking: Marking,
+}
+
+/// Why a desk has no schema. The operator's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is no schema.
+    #[error("`{path}`: {source}")]
+    Schema {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: SchemaError,
+    },
+}
+
+impl Setup {
+    /// The settings of the node with this home: the schema is its file `schema.toml`, or the
+    /// shipped one if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`].
+    pub fn load(home: &Path) -> Result<Self, SetupError> {
+        let path = home.join(Home::SCHEMA);
+        let (text, path) = match files::read_text(&path) {
+            Ok(text) => (text, path.display().to_string()),
+            Err(FileError::Missing { .. }) => (SHIPPED_SCHEMA.to_owned(), Home::SCHEMA.to_owned()),
+            Err(error) => return Err(error.into()),
+        };
+        Self::of_schema(&text, path)
+    }
+
+    /// The settings with the shipped schema.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Schema`] if this version ships none that it can read.
+    pub fn shipped() -> Result<Self, SetupError> {
+        Self::of_schema(SHIPPED_SCHEMA, Home::SCHEMA.to_owned())
+    }
+
+    fn of_schema(text: &str, path: String) -> Result<Self, SetupError> {
+        match Schema::parse(text) {
+            Ok(schema) => Ok(Self::new(schema)),
+            Err(source) => Err(SetupError::Schema { path, source }),
+        }
+    }
+
+    /// The usual settings with this schema. Profiles are TLP:AMBER, for customs control and
+    /// statistics.
+    #[must_use]
+    pub fn new(schema: Schema) -> Self {
+        Self {
+            schema,
+            settings: Settings::default(),
+            calibration: Calibration::default(),
+            profile_marking: Marking::new(
+                Tlp::Amber,
+                [Purpose::CustomsControl, Purpose::Statistics],
+            ),
+        }
+    }
+}
+
+/// A file to import.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// Its content, plain or packed with gzip.
+    pub file: Bytes,
+    /// Whether its consignments arrive or are history.
+    pub stage: Stage,
+    /// The seed of the identifiers to generate where the schema says so; `None`: none.
+    pub generate: Option<Seed>,
+}
+
+/// Hears how many rows were read so far.
+pub type Progress = Box<dyn Fn(u64) + Send>;
+
+/// How far the desk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeskState {
+    /// Counts up whenever what scores stand on changes.
+    pub revision: u64,
+    /// The revision by which every arrival is scored.
+    pub scored: u64,
+}
+
+impl DeskState {
+    /// Whether every arrival is scored by all that is known.
+    #[must_use]
+    pub const fn is_settled(self) -> bool {
+        self.revision == self.scored
+    }
+}
+
+/// The scoring desk of a running node.
+pub struct Desk {
+    kernel: Arc<Kernel>,
+    setup: Setup,
+    /// The newest model: whoever needs a score at once takes it while another is being built.
+    model: ArcSwapOption<Model>,
+    /// Has one model built at a time; held by blocking threads only.
+    building: Mutex<()>,
+    state: watch::Sender<DeskState>,
+}
+
+impl Desk {
+    /// A desk that has everything still to score.
+    #[must_use]
+    pub fn new(kernel: Arc<Kernel>, setup: Setup) -> Self {
+        let state = DeskState {
+            revision: 1,
+            scored: 0,
+        };
+        Self {
+            kernel,
+            setup,
+            model: ArcSwapOption::empty(),
+            building: Mutex::new(()),
+            state: watch::Sender::new(state),
+        }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn state(&self) -> DeskState {
+        *self.state.borrow()
+    }
+
+    /// Waits until every arrival is scored by all that is known.
+    pub async fn settled(&self) {
+        let mut state = self.state.subscribe();
+        // The sender lives as long as the desk.
+        if state.wait_for(|state| state.is_settled()).await.is_err() {
+            tracing::debug!("the desk is gone");
+        }
+    }
+
+    /// Imports a file, all of it or nothing. A consignment that is there is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError::Import`] names the line; [`DeskError::Store`].
+    pub async fn import(
+        self: &Arc<Self>,
+        import: Import,
+        progress: Progress,
+    ) -> Result<ImportedView, DeskError> {
+        let stage = import.stage;
+        let (rows, view) = self
+            .apart(move |desk| {
+                let schema = &desk.setup.schema;
+                let read = import::read(schema, &import.file, import.generate, &*progress)?;
+                let rows: Vec<ConsignmentRow> =
+                    read.iter().map(|row| encoding::row(row, stage)).collect();
+                Ok((rows, imported(&read)))
+            })
+            .await?;
+        self.kernel
+            .commit(Priority::Bulk, vec![Write::Consignments(rows)])
+            .await?;
+        self.changed();
+        Ok(view)
+    }
+
+    /// Publishes the profile of the authority's own controls, one for each period.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError::NoHistory`] if nothing was controlled; whatever keeps it from being sealed.
+    pub async fn publish_profile(self: &Arc<Self>) -> Result<Vec<PublishedProfileView>, DeskError> {
+        let profiles = self
+            .apart(|desk| {
+                let history = desk.consignments(Stage::History)?;
+                Ok(profile::drafts(
+                    &desk.setup.schema,
+                    &history,
+                    &desk.kernel.me().authority,
+                    &desk.setup.profile_marking,
+                    &mut SystemEntropy::default(),
+                )?)
+            })
+            .await?;
+        if profiles.is_empty() {
+            return Err(DeskError::NoHistory);
+        }
+        let mut published = Vec::with_capacity(profiles.len());
+        for profile in profiles {
+            let records = self.kernel.publish(profile.drafts).await?;
+            published.push(PublishedProfileView {
+                version: 1,
+                period: profile.period.to_string(),
+                controls: profile.controls,
+                findings: profile.findings,
+                cells: profile.cells,
+                sections: profile.sections,
+                records: records.iter().map(RecordId::to_string).collect(),
+            });
+        }
+        Ok(published)
+    }
+
+    /// The score of a consignment as of now, explained. Nothing is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError::UnknownConsignment`]; whatever keeps it from being scored.
+    pub async fn score(self: &Arc<Self>, reference: &str) -> Result<ExplanationView, DeskError> {
+        let reference = reference.to_owned();
+        self.apart(move |desk| {
+            let row = desk
+                .kernel
+                .store()
+                .consignment(&reference)?
+                .ok_or(DeskError::UnknownConsignment(reference))?;
+            let model = desk.model(desk.state().revision)?;
+            let holdings = Holdings::of(&desk.kernel);
+            desk.explain(&model, &holdings, &row)
+        })
+        .await
+    }
+
+    /// The arrivals with the highest scores, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError::Store`].
+    pub async fn top(self: &Arc<Self>, limit: u32) -> Result<Vec<RankedView>, DeskError> {
+        self.apart(move |desk| {
+            let rows = desk.kernel.store().scores(limit)?;
+            Ok(rows.iter().map(view::ranked).collect())
+        })
+        .await
+    }
+
+    /// The figures of the authority's own arrivals, from its own store.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps a model from being built.
+    pub async fn figures(self: &Arc<Self>) -> Result<FiguresView, DeskError> {
+        self.apart(|desk| {
+            // Built anew: figures are of what the store holds at this moment.
+            let model = desk.build()?;
+            let history = desk.consignments(Stage::History)?;
+            let arriving = desk.consignments(Stage::Arriving)?;
+            let least_counts = LEAST_COUNTS
+                .iter()
+                .map(|least| desk.least_count(*least, &history, &arriving))
+                .collect::<Result<Vec<_>, _>>()?;
+            let controlled = arriving.iter().filter(|row| row.finding().is_some());
+            Ok(FiguresView {
+                version: 1,
+                history: history.len() as u64,
+                arriving: arriving.len() as u64,
+                controlled: controlled.count() as u64,
+                local: figures::of_scores(&model.local, &arriving),
+                federated: figures::of_scores(&model.federated, &arriving),
+                lookup: figures::of_lookup(&model.federated, &arriving),
+                lookup_local: figures::of_lookup(&model.local, &arriving),
+                least_counts,
+            })
+        })
+        .await
+    }
+
+    fn least_count(
+        &self,
+        least: u32,
+        history: &[Consignment],
+        arriving: &[Consignment],
+    ) -> Result<LeastCountView, DeskError> {
+        let holdings = Holdings::of(&self.kernel);
+        let others = holdings.profiles(&self.setup.schema, least)?;
+        let scorer = self.builder(history, &self.setup.settings).scorer(others)?;
+        Ok(LeastCountView {
+            least_count: least,
+            federated: figures::of_scores(&scorer, arriving),
+        })
+    }
+
+    /// The model of at least this revision; builds it if there is none.
+    fn model(&self, revision: u64) -> Result<Arc<Model>, DeskError> {
+        let newest = || {
+            let model = self.model.load_full();
+            model.filter(|model| model.revision >= revision)
+        };
+        if let Some(model) = newest() {
+            return Ok(model);
+        }
+        let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another may have built it meanwhile.
+        if let Some(model) = newest() {
+            return Ok(model);
+        }
+        let model = Arc::new(self.build()?);
+        self.model.store(Some(Arc::clone(&model)));
+        Ok(model)
+    }
+
+    /// The newest model, though more may be known by now; builds one only if there is none.
+    fn model_at_hand(&self) -> Result<Arc<Model>, DeskError> {
+        self.model(0)
+    }
+
+    fn build(&self) -> Result<Model, DeskError> {
+        // Read before the store: what comes in meanwhile makes a revision after this one.
+        let revision = self.state().revision;
+        let holdings = Holdings::of(&self.kernel);
+        let history = self.consignments(Stage::History)?;
+        let settings = Settings {
+            reliabilities: holdings.reliabilities()?,
+            ..self.setup.settings.clone()
+        };
+        let others = holdings.profiles(&self.setup.schema, 1)?;
+        let builder = self.builder(&history, &settings);
+        Ok(Model {
+            revision,
+            local: builder.scorer([])?,
+            federated: builder.scorer(others)?,
+            unindexed: holdings.unindexed()?,
+        })
+    }
+
+    fn builder<'a>(&'a self, history: &'a [Consignment], settings: &'a Settings) -> Builder<'a> {
+        Builder {
+            schema: &self.setup.schema,
+            own: &self.kernel.me().authority,
+            history,
+            settings,
+            calibration: self.setup.calibration,
+        }
+    }
+
+    fn consignments(&self, stage: Stage) -> Result<Vec<Consignment>, DeskError> {
+        let rows = self.kernel.store().consignments(stage)?;
+        rows.iter().map(|row| self.read(row)).collect()
+    }
+
+    fn read(&self, row: &ConsignmentRow) -> Result<Consignment, DeskError> {
+        Ok(encoding::decode(&self.setup.schema, &row.body)?)
+    }
+
+    /// What scores stand on has changed.
+    fn changed(&self) {
+        self.state.send_modify(|state| state.revision += 1);
+    }
+
+    /// Runs work for processor and disk apart from the runtime's threads.
+    async fn apart<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, DeskError> + Send + 'static,
+    ) -> Result<T, DeskError> {
+        let desk = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&desk))
+            .await
+            .map_err(|_| DeskError::CutShort)?
+    }
+}
+
+fn imported(read: &[Consignment]) -> ImportedView {
+    let controlled = read.iter().filter(|row| row.finding().is_some());
+    let identifiers = read.iter().flat_map(Consignment::identifiers);
+    let generated = identifiers.filter(|identifier| identifier.generated);
+    ImportedView {
+        version: 1,
+        consignments: read.len() as u64,
+        controlled: controlled.count() as u64,
+        generated: generated.count() as u64,
+    }
+}

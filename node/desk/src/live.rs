@@ -1,0 +1,380 @@
+//! The live part of the desk: what arrives re-matches stored consignments at once.
+//!
+//! ```text
+//! notice of an indicator, alert, outcome ─▶ its selectors ─▶ consignments with them ─▶ scores
+//! a profile, an import, missed notices    ─▶ after a pause: a new model, then a sweep over all
+//! ```
+//!
+//! One task owns the writing of scores, so that an older score never replaces a newer one. A
+//! sweep goes in slices; between two slices it heeds what has arrived. A failure is logged and the
+//! sweep is tried again: no score is lost, for a score is derived from what is stored.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use portcullis_protocol::record::{Kind, RecordId};
+use tokio::{
+    sync::{
+        broadcast::{
+            Receiver,
+            error::{RecvError, TryRecvError},
+        },
+        watch,
+    },
+    task::JoinHandle,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Desk, DeskError, DeskState, holdings::Holdings, model::Model};
+use portcullis_kernel::Notice;
+use portcullis_store::{ConsignmentRow, ScoreRow, Stage, Write, writer::Priority};
+
+/// Profiles and imports come in bunches: a new model waits for this long a pause.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A sweep that failed is tried again after this.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Consignments scored in one slice of a sweep: about 10 ms.
+const SLICE: usize = 64;
+
+/// Notices heeded together.
+const TOGETHER: usize = 256;
+
+/// What a bunch of notices asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct News {
+    /// Records that name identifiers.
+    records: Vec<RecordId>,
+    /// Whether a model must be built anew.
+    model: bool,
+}
+
+/// Where a sweep over all arrivals stands.
+enum Sweep {
+    Resting,
+    Waiting(Instant),
+    Loading(JoinHandle<Result<Loaded, DeskError>>),
+    Running(Loaded),
+}
+
+/// A model and what is still to be scored with it.
+struct Loaded {
+    model: Arc<Model>,
+    waiting: VecDeque<ConsignmentRow>,
+}
+
+/// What a sweep is ready for.
+enum Ready {
+    Load,
+    Loaded(Result<Loaded, DeskError>),
+    Slice,
+}
+
+/// A new score, and whether its points differ from those before.
+struct Fresh {
+    row: ScoreRow,
+    differs: bool,
+}
+
+impl Desk {
+    /// Keeps the scores of arriving consignments up to date until `shutdown`.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut notices = self.kernel.notices();
+        let mut deciders = self.kernel.deciders();
+        let mut state = self.state.subscribe();
+        let mut seen = 0;
+        let mut sweep = Sweep::Resting;
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                notice = notices.recv() => match News::gather(notice, &mut notices) {
+                    Some(news) => self.heed(news).await,
+                    None => return,
+                },
+                Ok(()) = deciders.changed() => self.changed(),
+                Ok(()) = changed_since(&mut state, &mut seen) => {
+                    sweep = Sweep::Waiting(Instant::now() + PAUSE);
+                }
+                ready = sweep.ready() => sweep = self.step(sweep, ready).await,
+            }
+        }
+    }
+
+    /// Scores what the records name, at once; what changes the model is left to the sweep.
+    async fn heed(self: &Arc<Self>, news: News) {
+        let News { records, model } = news;
+        if model {
+            self.changed();
+        }
+        if records.is_empty() {
+            return;
+        }
+        if let Err(error) = self.rematch(records).await {
+            tracing::error!(%error, "consignments were not matched anew; all are scored again");
+            self.changed();
+        }
+    }
+
+    async fn rematch(self: &Arc<Self>, records: Vec<RecordId>) -> Result<(), DeskError> {
+        let (scores, common) = self.apart(move |desk| desk.matched(&records)).await?;
+        if common {
+            self.changed();
+        }
+        self.keep(Priority::Urgent, scores).await
+    }
+
+    /// The new scores of consignments that these records name, and whether a record names
+    /// something too common to be found by the index.
+    fn matched(&self, records: &[RecordId]) -> Result<(Vec<Fresh>, bool), DeskError> {
+        let store = self.kernel.store();
+        let holdings = Holdings::of(&self.kernel);
+        let mut found: BTreeMap<String, ConsignmentRow> = BTreeMap::new();
+        let mut common = false;
+        // Most records concern no consignment: they are not opened.
+        for id in &store.touching(records)? {
+            let Some(held) = store.record(id)? else {
+                continue;
+            };
+            for item in holdings.said_by(&held) {
+                let kind = item.selector.kind();
+                common |= !kind.is_high_entropy();
+                if kind.is_high_entropy() {
+                    let rows = store.consignments_with(kind, item.selector.value())?;
+                    found.extend(rows.into_iter().map(|row| (row.reference.clone(), row)));
+                }
+            }
+        }
+        if found.is_empty() {
+            return Ok((Vec::new(), common));
+        }
+        let model = self.model_at_hand()?;
+        let scores = found
+            .values()
+            .map(|row| {
+                let row = self.score_row(&model, &holdings, row)?;
+                Ok(Fresh { row, differs: true })
+            })
+            .collect::<Result<_, DeskError>>()?;
+        Ok((scores, common))
+    }
+
+    /// Stores scores and tells of those that differ.
+    async fn keep(&self, priority: Priority, scores: Vec<Fresh>) -> Result<(), DeskError> {
+        if scores.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<Notice> = scores
+            .iter()
+            .filter(|fresh| fresh.differs)
+            .map(|fresh| Notice::Scored {
+                reference: fresh.row.reference.clone(),
+                points: fresh.row.points,
+                at: fresh.row.at,
+            })
+            .collect();
+        let rows = scores.into_iter().map(|fresh| fresh.row).collect();
+        self.kernel
+            .commit(priority, vec![Write::Scores(rows)])
+            .await?;
+        for notice in told {
+            self.kernel.tell(notice);
+        }
+        Ok(())
+    }
+
+    async fn step(self: &Arc<Self>, sweep: Sweep, ready: Ready) -> Sweep {
+        match (ready, sweep) {
+            (Ready::Load, _) => {
+                let desk = Arc::clone(self);
+                Sweep::Loading(tokio::task::spawn_blocking(move || desk.load()))
+            }
+            (Ready::Loaded(Ok(loaded)), _) => Sweep::Running(loaded),
+            (Ready::Loaded(Err(error)), _) => tried_again(&error),
+            (Ready::Slice, Sweep::Running(loaded)) => match self.slice(loaded).await {
+                Ok(next) => next,
+                Err(error) => tried_again(&error),
+            },
+            (Ready::Slice, other) => other,
+        }
+    }
+
+    fn load(&self) -> Result<Loaded, DeskError> {
+        let model = self.model(self.state().revision)?;
+        let waiting = self.kernel.store().consignments(Stage::Arriving)?.into();
+        Ok(Loaded { model, waiting })
+    }
+
+    /// Scores the next few; when none is left, the revision of the model is scored whole.
+    async fn slice(self: &Arc<Self>, mut loaded: Loaded) -> Result<Sweep, DeskError> {
+        let rows: Vec<ConsignmentRow> = {
+            let few = loaded.waiting.len().min(SLICE);
+            loaded.waiting.drain(..few).collect()
+        };
+        if rows.is_empty() {
+            let scored = loaded.model.revision;
+            self.state.send_modify(|state| state.scored = scored);
+            return Ok(Sweep::Resting);
+        }
+        let model = Arc::clone(&loaded.model);
+        let scores = self
+            .apart(move |desk| {
+                let holdings = Holdings::of(&desk.kernel);
+                rows.iter()
+                    .map(|row| {
+                        let row = desk.score_row(&model, &holdings, row)?;
+                        let before = desk.kernel.store().score(&row.reference)?;
+                        let differs = before.is_none_or(|before| before.points != row.points);
+                        Ok(Fresh { row, differs })
+                    })
+                    .collect::<Result<_, DeskError>>()
+            })
+            .await?;
+        self.keep(Priority::Bulk, scores).await?;
+        Ok(Sweep::Running(loaded))
+    }
+}
+
+fn tried_again(error: &DeskError) -> Sweep {
+    tracing::error!(%error, "arriving consignments were not scored; this is tried again");
+    Sweep::Waiting(Instant::now() + RETRY)
+}
+
+impl Sweep {
+    /// Waits for the next step; changes nothing, so that it can be dropped at any time.
+    async fn ready(&mut self) -> Ready {
+        match self {
+            Self::Resting => std::future::pending().await,
+            Self::Waiting(until) => {
+                tokio::time::sleep_until(*until).await;
+                Ready::Load
+            }
+            Self::Loading(loading) => match loading.await {
+                Ok(loaded) => Ready::Loaded(loaded),
+                Err(_) => Ready::Loaded(Err(DeskError::CutShort)),
+            },
+            Self::Running(_) => Ready::Slice,
+        }
+    }
+}
+
+/// Waits until the revision is another than `seen`, and remembers it.
+async fn changed_since(
+    state: &mut watch::Receiver<DeskState>,
+    seen: &mut u64,
+) -> Result<(), watch::error::RecvError> {
+    let state = state.wait_for(|state| state.revision != *seen).await?;
+    *seen = state.revision;
+    Ok(())
+}
+
+impl News {
+    /// Takes the notice that came and those that wait behind it. `None`: none will come any more.
+    fn gather(first: Result<Notice, RecvError>, notices: &mut Receiver<Notice>) -> Option<Self> {
+        let mut news = Self::default();
+        match first {
+            Ok(notice) => news.add(&notice),
+            Err(RecvError::Lagged(_)) => news.model = true,
+            Err(RecvError::Closed) => return None,
+        }
+        for _ in 1..TOGETHER {
+            match notices.try_recv() {
+                Ok(notice) => news.add(&notice),
+                // What was missed may have been anything: everything is scored anew.
+                Err(TryRecvError::Lagged(_)) => news.model = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        Some(news)
+    }
+
+    fn add(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Published { record, kind, .. } | Notice::Received { record, kind, .. } => {
+                self.add_record(*record, *kind);
+            }
+            Notice::Declined { .. }
+            | Notice::Answered { .. }
+            | Notice::DeliveryFailed { .. }
+            | Notice::Scored { .. } => {}
+        }
+    }
+
+    fn add_record(&mut self, record: RecordId, kind: Kind) {
+        match kind {
+            Kind::Indicator | Kind::Alert => self.records.push(record),
+            // An outcome says something about its consignment and about whoever was borne out.
+            Kind::Outcome => {
+                self.records.push(record);
+                self.model = true;
+            }
+            Kind::RiskProfile => self.model = true,
+            Kind::Advisory => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_protocol::time::Timestamp;
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    fn published(n: u8, kind: Kind) -> Notice {
+        Notice::Published {
+            record: RecordId::of_header(&[n]),
+            kind,
+            at: Timestamp::from_millis(0),
+        }
+    }
+
+    fn gathered(notices: &[Notice], room: usize) -> Option<News> {
+        let (sender, mut receiver) = broadcast::channel(room);
+        for notice in notices {
+            sender.send(notice.clone()).unwrap();
+        }
+        let first = match receiver.try_recv() {
+            Ok(notice) => Ok(notice),
+            Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => Err(RecvError::Closed),
+        };
+        News::gather(first, &mut receiver)
+    }
+
+    #[test]
+    fn an_alert_is_matched_and_a_profile_makes_a_new_model() {
+        let alert = gathered(&[published(1, Kind::Alert)], 8).unwrap();
+        let expected = News {
+            records: vec![RecordId::of_header(&[1])],
+            model: false,
+        };
+        assert_eq!(alert, expected);
+        let profile = gathered(&[published(1, Kind::RiskProfile)], 8).unwrap();
+        assert_eq!((profile.records.len(), profile.model), (0, true));
+        let advisory = gathered(&[published(1, Kind::Advisory)], 8).unwrap();
+        assert_eq!(advisory, News::default());
+    }
+
+    #[test]
+    fn what_waits_is_heeded_together() {
+        let many: Vec<Notice> = (0..20).map(|n| published(n, Kind::Indicator)).collect();
+        assert_eq!(gathered(&many, 32).unwrap().records.len(), 20);
+    }
+
+    #[test]
+    fn missed_notices_make_everything_score_anew() {
+        let many: Vec<Notice> = (0..20).map(|n| published(n, Kind::Indicator)).collect();
+        assert!(gathered(&many, 4).unwrap().model);
+    }
+
+    #[test]
+    fn the_end_of_notices_is_the_end() {
+        assert_eq!(gathered(&[], 4), None);
+    }
+}

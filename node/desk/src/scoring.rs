@@ -1,0 +1,93 @@
+//! From a stored consignment to its score and explanation.
+
+use portcullis_admin_api::v1::score::ExplanationView;
+use std::sync::Arc;
+
+use portcullis_protocol::record::RecordId;
+use portcullis_scoring::{consignment::Consignment, evidence::SelectorEvidence, score::Score};
+
+use super::{Desk, DeskError, holdings::Holdings, model::Model, view};
+use portcullis_store::{ConsignmentRow, ScoreRow};
+
+impl Desk {
+    /// Scores a consignment twice, with the authority's own counts and with the federation's.
+    pub(super) fn explain(
+        &self,
+        model: &Arc<Model>,
+        holdings: &Holdings,
+        row: &ConsignmentRow,
+    ) -> Result<ExplanationView, DeskError> {
+        let consignment = self.read(row)?;
+        let score = scored(model, holdings, &consignment)?;
+        Ok(explained(model, holdings, &consignment, &score))
+    }
+
+    /// The row that keeps the score of a consignment.
+    pub(super) fn score_row(
+        &self,
+        model: &Arc<Model>,
+        holdings: &Holdings,
+        row: &ConsignmentRow,
+    ) -> Result<ScoreRow, DeskError> {
+        let consignment = self.read(row)?;
+        let score = scored(model, holdings, &consignment)?;
+        let view = explained(model, holdings, &consignment, &score);
+        let mut records: Vec<RecordId> = score
+            .contributions
+            .iter()
+            .flat_map(|contribution| &contribution.records)
+            .copied()
+            .collect();
+        records.sort_unstable();
+        records.dedup();
+        Ok(ScoreRow {
+            reference: row.reference.clone(),
+            points: view.points,
+            at: holdings.now(),
+            explanation: json(&view),
+            records,
+        })
+    }
+}
+
+fn scored(
+    model: &Model,
+    holdings: &Holdings,
+    consignment: &Consignment,
+) -> Result<Score, DeskError> {
+    let mut evidence: Vec<SelectorEvidence> = Vec::new();
+    for identifier in consignment.identifiers() {
+        if identifier.kind.is_high_entropy() {
+            evidence.extend(holdings.about(identifier.kind, &identifier.value)?);
+        } else {
+            let unindexed = model.unindexed.iter();
+            let about = unindexed.filter(|item| identifier.is_named_by(&item.selector));
+            evidence.extend(about.cloned());
+        }
+    }
+    // A record that names two identifiers of the consignment is found twice.
+    let key = |item: &SelectorEvidence| (item.record, item.selector.clone());
+    evidence.sort_by_key(key);
+    evidence.dedup_by_key(|item| key(item));
+    Ok(model
+        .federated
+        .score(consignment, &evidence, holdings.now()))
+}
+
+fn explained(
+    model: &Model,
+    holdings: &Holdings,
+    consignment: &Consignment,
+    score: &Score,
+) -> ExplanationView {
+    let local = model.local.profile_log_odds(consignment);
+    view::explanation(consignment.id(), score, local, model, holdings.now())
+}
+
+/// The view as JSON: it has no map with other keys than text and no number that JSON lacks.
+fn json(view: &ExplanationView) -> Vec<u8> {
+    serde_json::to_vec(view).unwrap_or_else(|error| {
+        tracing::error!(%error, "an explanation cannot be written");
+        Vec::new()
+    })
+}

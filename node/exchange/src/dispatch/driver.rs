@@ -1,0 +1,341 @@
+//! The I/O of dispatch: one task per peer and lane carries out what its machine asks for.
+//!
+//! Plans, commits and the checking of receipts run beside one another: while frames are on their
+//! way, the next is planned and the last ones are settled. The machine says what may overlap; the
+//! driver answers each of its requests with one event, and holds nothing back but what happens.
+//!
+//! Each lane has a connection of its own, so that neither a flood nor a slow peer in one lane
+//! delays the other, and no peer delays another.
+
+use crate::dispatch::error::PlanError;
+use std::{sync::Arc, time::Duration};
+
+use portcullis_protocol::{
+    frame::{Answer, Generation, Lane, MAX_ITEMS, Receipt, Verdict},
+    identifiers::NodeId,
+    rules::Rule,
+    seal::Entropy as _,
+    time::Timestamp,
+};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    link::{Link, LinkError},
+    load::{self, Loaded},
+    machine::{Effect, Event, Machine, Stage},
+    plan::{Footing, Outgoing, Planner, relays},
+};
+use portcullis_home::clock::SystemEntropy;
+use portcullis_kernel::{Kernel, calls::Call, decide::Decider};
+use portcullis_store::{NewGeneration, Settle, StoreError, Write};
+
+/// How long a machine rests when nothing wakes it; then it looks again.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Items of a bulk frame while something urgent goes on.
+const SMALL_FRAME: usize = 256;
+
+/// Why nothing could be planned.
+#[derive(Debug, thiserror::Error)]
+enum NotPlanned {
+    #[error(transparent)]
+    Failed(#[from] PlanError),
+    #[error("the register lists the peer no more")]
+    Unknown,
+    #[error("planning was cut short")]
+    CutShort,
+}
+
+/// What came of something that ran beside the driver.
+enum Outcome {
+    Planned(Result<Loaded, NotPlanned>),
+    Intended(Result<(), StoreError>),
+    Settled(Result<(), StoreError>, Vec<Answer>),
+    Started(Result<(), StoreError>),
+}
+
+/// Delivers one lane to one peer until `shutdown`.
+pub async fn run(kernel: Arc<Kernel>, peer: NodeId, lane: Lane, shutdown: CancellationToken) {
+    let driver = Driver {
+        machine: Machine::new(peer.clone(), lane, kernel.retry()),
+        log: kernel.logged(lane),
+        calls: kernel.dispatch_calls(),
+        kernel,
+        peer,
+        lane,
+        link: None,
+        work: JoinSet::new(),
+        wake_at: None,
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = driver.run() => {}
+    }
+}
+
+struct Driver {
+    kernel: Arc<Kernel>,
+    peer: NodeId,
+    lane: Lane,
+    machine: Machine,
+    link: Option<Link>,
+    /// Plans and commits under way: at most one of each.
+    work: JoinSet<Outcome>,
+    log: watch::Receiver<u64>,
+    calls: watch::Receiver<u64>,
+    wake_at: Option<Timestamp>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        // A first alert should not wait for a handshake.
+        match Link::open(&self.kernel, &self.peer).await {
+            Ok(link) => self.link = Some(link),
+            Err(error) => tracing::debug!(peer = %self.peer, %error, "not connected yet"),
+        }
+        let mut event = Event::Wake;
+        loop {
+            let effects = self.machine.handle(event, self.kernel.now());
+            event = match self.carry_out(effects).await {
+                Some(event) => event,
+                None => self.next().await,
+            };
+        }
+    }
+
+    /// Carries effects out in order. A frame that does not leave is told of at once, after the
+    /// effects that came with it.
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Option<Event> {
+        let mut event = None;
+        for effect in effects {
+            match effect {
+                Effect::Plan(footing) => self.plan(footing),
+                Effect::Intend(intend) => {
+                    self.commit(vec![Write::Intend(*intend)], Outcome::Intended);
+                }
+                Effect::Send(outgoing) => event = self.send(*outgoing).await,
+                Effect::Settle(settles) => self.settle(settles),
+                Effect::StartGeneration { instead_of, why } => {
+                    self.start_generation(instead_of, why);
+                }
+                Effect::Disconnect => self.link = None,
+                Effect::Trouble(rule) => self.kernel.delivery_stopped(&self.peer, rule),
+                Effect::WakeAt(time) => self.wake_at = Some(time),
+            }
+        }
+        event
+    }
+
+    fn plan(&mut self, footing: Option<Footing>) {
+        let (kernel, peer, lane) = (Arc::clone(&self.kernel), self.peer.clone(), self.lane);
+        let planning = self.kernel.work().run(lane, move || {
+            let decider = kernel.decider();
+            plan(&kernel, &decider, &peer, lane, footing)
+        });
+        self.work.spawn(async move {
+            Outcome::Planned(planning.await.unwrap_or(Err(NotPlanned::CutShort)))
+        });
+    }
+
+    fn commit(
+        &mut self,
+        writes: Vec<Write>,
+        outcome: impl FnOnce(Result<(), StoreError>) -> Outcome + Send + 'static,
+    ) {
+        let (kernel, lane) = (Arc::clone(&self.kernel), self.lane);
+        self.work
+            .spawn(async move { outcome(kernel.commit(lane.into(), writes).await.map(|_| ())) });
+    }
+
+    fn settle(&mut self, settles: Vec<Settle>) {
+        let answers = settles
+            .iter()
+            .flat_map(|settle| settle.answers.iter().cloned())
+            .collect();
+        let writes = settles.into_iter().map(Write::Settle).collect();
+        self.commit(writes, |result| Outcome::Settled(result, answers));
+    }
+
+    fn start_generation(&mut self, instead_of: Generation, why: String) {
+        let mut drawn = [0; 16];
+        SystemEntropy::default().fill(&mut drawn);
+        let new = NewGeneration {
+            instead_of,
+            generation: Generation::from_bytes(drawn),
+            at: self.kernel.now(),
+            why,
+        };
+        tracing::warn!(peer = %self.peer, why = %new.why, "this node starts a new generation");
+        self.commit(vec![Write::StartGeneration(new)], Outcome::Started);
+    }
+
+    async fn send(&mut self, outgoing: Outgoing) -> Option<Event> {
+        match self.deliver(outgoing).await {
+            Ok(()) => None,
+            Err(LinkError::Superseded) => Some(Event::Superseded),
+            Err(error) => Some(self.link_failed(&error)),
+        }
+    }
+
+    async fn deliver(&mut self, outgoing: Outgoing) -> Result<(), LinkError> {
+        let link = match &mut self.link {
+            Some(link) => link,
+            None => self
+                .link
+                .insert(Link::open(&self.kernel, &self.peer).await?),
+        };
+        // Connecting takes its time: permits are looked at last.
+        let frame = outgoing
+            .release(&self.kernel.decider())
+            .ok_or(LinkError::Superseded)?;
+        // So is a gate that somebody closed meanwhile.
+        if let Some(closed) = self.kernel.closed(&self.peer, self.lane) {
+            return Err(LinkError::Gate(closed));
+        }
+        link.send(frame).await
+    }
+
+    fn link_failed(&mut self, error: &LinkError) -> Event {
+        self.link = None;
+        let why = error.to_string();
+        tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was not receipted");
+        self.kernel.delivery_failed(&self.peer, &why);
+        Event::Failed(Stage::Link)
+    }
+
+    /// Waits for what happens next. An idle urgent lane plans at once what is published, so that
+    /// the writer may wait for what it intends.
+    async fn next(&mut self) -> Event {
+        let follows = self.lane == Lane::Urgent && self.link.is_some() && self.machine.is_idle();
+        let _follower = follows.then(|| self.kernel.writer().follow());
+        loop {
+            let rest = self.rest();
+            tokio::select! {
+                Some(done) = self.work.join_next() => match done {
+                    Ok(outcome) => return self.outcome(outcome),
+                    Err(error) => tracing::error!(peer = %self.peer, %error, "work was cut short"),
+                },
+                receipt = received(&mut self.link) => match receipt {
+                    Ok(receipt) => return self.receipted(receipt),
+                    // A connection that lay idle has ended: the next frame opens another.
+                    Err(error) if self.machine.in_flight() == 0 => {
+                        tracing::debug!(peer = %self.peer, %error, "the connection ended");
+                        self.link = None;
+                        return Event::Parted;
+                    }
+                    Err(error) => return self.link_failed(&error),
+                },
+                () = tokio::time::sleep(rest) => {
+                    self.wake_at = None;
+                    return Event::Wake;
+                }
+                changed = self.log.changed() => match changed {
+                    Ok(()) => return Event::Wake,
+                    Err(_) => std::future::pending().await,
+                },
+                changed = self.calls.changed() => match changed {
+                    Ok(()) => return Event::Wake,
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    /// Until the time the machine named, or the longest rest.
+    fn rest(&self) -> Duration {
+        self.wake_at.map_or(LONGEST_REST, |time| {
+            let wait = time.millis_since(self.kernel.now()).max(0);
+            Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(LONGEST_REST)
+        })
+    }
+
+    fn outcome(&self, outcome: Outcome) -> Event {
+        match outcome {
+            Outcome::Planned(Ok(Loaded::Planned(plan))) => Event::Planned(plan),
+            Outcome::Planned(Ok(Loaded::Outdated)) => Event::Outdated,
+            Outcome::Planned(Err(error)) => {
+                tracing::error!(peer = %self.peer, %error, "nothing can be planned");
+                Event::Failed(Stage::Plan)
+            }
+            Outcome::Intended(Ok(())) => Event::Intended,
+            Outcome::Intended(Err(error)) => self.not_stored(&error, Stage::Intend),
+            Outcome::Settled(Ok(()), answers) => {
+                self.kernel.settled(&self.peer, &answers);
+                Event::Settled
+            }
+            Outcome::Settled(Err(error), _) => self.not_stored(&error, Stage::Settle),
+            Outcome::Started(Ok(())) => {
+                self.kernel.call_to_compare(Call::All);
+                Event::GenerationStarted
+            }
+            Outcome::Started(Err(error)) => self.not_stored(&error, Stage::Generation),
+        }
+    }
+
+    fn not_stored(&self, error: &StoreError, stage: Stage) -> Event {
+        tracing::error!(peer = %self.peer, %error, "a ledger entry was not stored");
+        Event::Failed(stage)
+    }
+
+    fn receipted(&self, receipt: Receipt) -> Event {
+        self.kernel.heard_epoch(&self.peer, receipt.register_epoch);
+        if let Verdict::RefusedWhole(rule) = &receipt.verdict {
+            let title = rule.parse::<Rule>().map_or("", Rule::title);
+            let why = format!("it refuses the frame under {rule} {title}");
+            tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was refused");
+            self.kernel.delivery_failed(&self.peer, &why);
+        }
+        Event::Answered(Box::new(receipt))
+    }
+}
+
+/// The next receipt; without a connection, none ever.
+async fn received(link: &mut Option<Link>) -> Result<Receipt, LinkError> {
+    match link {
+        Some(link) => link.receipt().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How many items a frame gets: while alerts come, bulk comes in portions that hold nobody up.
+fn portion(kernel: &Kernel, lane: Lane) -> usize {
+    match lane {
+        Lane::Bulk if kernel.writer().is_urgent_lately() => SMALL_FRAME,
+        Lane::Bulk | Lane::Urgent => MAX_ITEMS,
+    }
+}
+
+fn plan(
+    kernel: &Kernel,
+    decider: &Arc<Decider>,
+    peer: &NodeId,
+    lane: Lane,
+    footing: Option<Footing>,
+) -> Result<Loaded, NotPlanned> {
+    let me = kernel.me();
+    let register = decider.register();
+    let (authority, _) = register.node(peer).ok_or(NotPlanned::Unknown)?;
+    let own_kind = register
+        .authorities
+        .get(&me.authority)
+        .map(|authority| authority.kind)
+        .ok_or(NotPlanned::Unknown)?;
+    let key = kernel.hop_key();
+    let planner = Planner {
+        decider,
+        sender: &me.node,
+        authority,
+        peer,
+        lane,
+        key: &key,
+        now: kernel.now(),
+        most: portion(kernel, lane),
+    };
+    Ok(load::plan(
+        planner,
+        kernel.store().as_ref(),
+        relays(own_kind),
+        footing,
+    )?)
+}

@@ -1,0 +1,167 @@
+//! An open delivery stream to a peer: frames out, receipts back in the same order.
+
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use portcullis_protocol::{
+    frame::{Awaited, MAX_FRAME_BYTES, MAX_RECEIPT_BYTES, MAX_WINDOW, Receipt, SentFrame},
+    identifiers::NodeId,
+    time::Timestamp,
+    verify::Refusal,
+    wire,
+};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+
+use portcullis_kernel::{
+    Kernel,
+    connected::{Connected, Way},
+    work::Running,
+};
+use portcullis_peering::{
+    connector::{self, ConnectError},
+    rpc::exchange_client::ExchangeClient,
+};
+
+/// How long the oldest receipt may take: the peer has to verify, decide and sync its disk.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long opening a delivery stream may take, the handshake included.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a frame was not receipted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("no connection: {}", innermost(.0))]
+    Transport(#[from] tonic::transport::Error),
+    #[error("the peer ended the stream: {0}")]
+    Status(#[from] tonic::Status),
+    #[error("the peer closed the stream")]
+    Closed,
+    #[error("no receipt within {RECEIPT_TIMEOUT:?}")]
+    TimedOut,
+    #[error("the peer took the connection and said nothing within {OPEN_TIMEOUT:?}")]
+    Mute,
+    #[error("register or policy changed since the frame was planned")]
+    Superseded,
+    #[error("nothing is released to the peer: {0}")]
+    Gate(portcullis_kernel::gate::Closed),
+    #[error("a receipt came for no frame")]
+    Unasked,
+    #[error("the receipt does not count: {0}")]
+    Receipt(#[from] Refusal),
+    #[error("a receipt's check was cut short")]
+    CutShort,
+    #[error("TLS cannot be configured: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("the register lists the peer no more")]
+    Unknown,
+}
+
+/// What is at the bottom of an error: that a transport failed says nothing.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// An open delivery stream.
+pub(super) struct Link {
+    kernel: Arc<Kernel>,
+    peer: NodeId,
+    frames: mpsc::Sender<wire::Frame>,
+    receipts: Streaming<wire::Receipt>,
+    /// Frames without a receipt and when each was sent, the oldest first, and since when its
+    /// receipt is waited for.
+    awaited: VecDeque<(Awaited, Timestamp)>,
+    since: Instant,
+    /// The receipt that is being checked.
+    checking: Option<Running<Result<Receipt, Refusal>>>,
+    /// The peer counts as connected as long as this is kept.
+    _connected: Connected,
+}
+
+impl Link {
+    pub(super) async fn open(kernel: &Arc<Kernel>, peer: &NodeId) -> Result<Self, LinkError> {
+        // Boxed: it is large, and lives for the length of a handshake.
+        let opening: Pin<Box<dyn Future<Output = _> + Send>> =
+            Box::pin(Self::connect(kernel, peer));
+        tokio::time::timeout(OPEN_TIMEOUT, opening)
+            .await
+            .map_err(|_| LinkError::Mute)?
+    }
+
+    async fn connect(kernel: &Arc<Kernel>, peer: &NodeId) -> Result<Self, LinkError> {
+        let decider = kernel.decider();
+        let (_, node) = decider.register().node(peer).ok_or(LinkError::Unknown)?;
+        let connector = kernel.connector(peer)?;
+        let channel: Channel = connector::endpoint(&node.endpoint)?
+            .connect_with_connector(connector)
+            .await?;
+        let (frames, stream) = mpsc::channel(MAX_WINDOW);
+        let receipts = ExchangeClient::new(channel)
+            .max_encoding_message_size(MAX_FRAME_BYTES + (64 << 10))
+            .max_decoding_message_size(MAX_RECEIPT_BYTES)
+            .deliver(ReceiverStream::new(stream))
+            .await?
+            .into_inner();
+        Ok(Self {
+            kernel: Arc::clone(kernel),
+            peer: peer.clone(),
+            frames,
+            receipts,
+            awaited: VecDeque::new(),
+            since: Instant::now(),
+            checking: None,
+            _connected: kernel.connected(peer, Way::ToPeer),
+        })
+    }
+
+    /// Sends a frame without waiting for its receipt.
+    pub(super) async fn send(&mut self, frame: SentFrame) -> Result<(), LinkError> {
+        let (wire, awaited) = frame.split();
+        if self.awaited.is_empty() {
+            self.since = Instant::now();
+        }
+        self.awaited.push_back((awaited, self.kernel.now()));
+        self.frames.send(wire).await.map_err(|_| LinkError::Closed)
+    }
+
+    /// Waits for the next receipt and checks it, off the runtime's threads. Nothing is lost if the
+    /// wait is given up and begun again.
+    pub(super) async fn receipt(&mut self) -> Result<Receipt, LinkError> {
+        if self.checking.is_none() {
+            let receipt = self.next().await?.ok_or(LinkError::Closed)?;
+            let (awaited, sent) = self.awaited.pop_front().ok_or(LinkError::Unasked)?;
+            self.since = Instant::now();
+            let (kernel, peer) = (Arc::clone(&self.kernel), self.peer.clone());
+            let lane = awaited.head().lane;
+            self.checking = Some(self.kernel.work().run(lane, move || {
+                let (decider, now) = (kernel.decider(), kernel.now());
+                let receipt =
+                    awaited.receipt(receipt, |key| decider.register().hop_key(&peer, key, now))?;
+                kernel.measured(&peer, sent, receipt.answered_at);
+                Ok(receipt)
+            }));
+        }
+        let Some(checking) = &mut self.checking else {
+            return Err(LinkError::CutShort);
+        };
+        let checked = checking.await.map_err(|_| LinkError::CutShort);
+        self.checking = None;
+        Ok(checked??)
+    }
+
+    async fn next(&mut self) -> Result<Option<wire::Receipt>, LinkError> {
+        if self.awaited.is_empty() {
+            return Ok(self.receipts.message().await?);
+        }
+        tokio::time::timeout_at(self.since + RECEIPT_TIMEOUT, self.receipts.message())
+            .await
+            .map_err(|_| LinkError::TimedOut)?
+            .map_err(LinkError::from)
+    }
+}

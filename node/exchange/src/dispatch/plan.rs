@@ -1,0 +1,523 @@
+//! What goes into the next frame for a peer: pure, from the record log and policy.
+//!
+//! Every record that comes from the disk is verified again from its bytes, so that nothing leaves
+//! that was changed there, and decided on section by section. What policy denies is a ledger row; what
+//! it releases is in the frame and in the ledger. Nothing goes back to where it came from.
+//!
+//! A [`Draft`] takes records in pages until its frame is full, so that no more of them are opened
+//! than leave ([`super::load`] brings the pages).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use portcullis_protocol::{
+    frame::{
+        Chain, FrameError, FrameHead, Generation, Lane, MAX_FRAME_BYTES, MAX_ITEMS, SentFrame,
+    },
+    identifiers::NodeId,
+    keys::SigningKey,
+    record::{Form, RecordId},
+    register::{Authority, AuthorityKind},
+    rules::Rule,
+    time::Timestamp,
+    verify::{Refusal, VerifiedRecord},
+};
+
+pub use super::outgoing::Outgoing;
+use portcullis_kernel::decide::{Decider, Release, Verification};
+use portcullis_store::{
+    BackfillMove, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, HeldRecord,
+    LedgerEntry, LogEntry, Logged,
+};
+
+/// A frame is closed at half its bytes; a record that is larger travels alone.
+const FULL_BYTES: usize = MAX_FRAME_BYTES / 2;
+/// What a record may add to a frame at most; the rest is for the frame's own statement.
+const MOST_BYTES: usize = MAX_FRAME_BYTES - (4 << 10);
+
+/// Where a plan starts: what is settled, and what is planned already and on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footing {
+    /// The generation.
+    pub generation: Generation,
+    /// Entries of the log after this number are looked at.
+    pub cursor: u64,
+    /// The sequence number of the next item sent.
+    pub next_sequence: u64,
+    /// Every item before this number is settled.
+    pub settled_sequence: u64,
+    /// The chain over the frames that are.
+    pub chain: Chain,
+}
+
+impl From<DispatchPosition> for Footing {
+    /// Nothing is on its way.
+    fn from(position: DispatchPosition) -> Self {
+        let DispatchPosition {
+            generation,
+            cursor,
+            next_sequence,
+            chain,
+        } = position;
+        Self {
+            generation,
+            cursor,
+            next_sequence,
+            settled_sequence: next_sequence,
+            chain,
+        }
+    }
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where it starts.
+    pub footing: Footing,
+    /// Ledger rows to commit first.
+    pub entries: Vec<LedgerEntry>,
+    /// The frame to send once they are durable.
+    pub frame: Option<Box<Outgoing>>,
+    /// Where the cursor moves with the ledger rows: everything up to it needs no receipt.
+    pub passes: Option<u64>,
+    /// Where the cursor moves with the receipt.
+    pub settles: Option<u64>,
+    /// The sequence number after the frame's last item.
+    pub next_sequence: u64,
+    /// Records of the frame that are to be deleted, and when.
+    pub expires: Vec<(RecordId, Timestamp)>,
+    /// Where a range of older records moves: with the receipt, or without a frame at once.
+    pub filled: Option<BackfillMove>,
+    /// When to look again if there is nothing to do.
+    pub next_due: Option<Timestamp>,
+    /// When it was planned.
+    pub now: Timestamp,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.frame.is_none()
+            && self.passes.is_none()
+            && self.filled.is_none()
+    }
+}
+
+/// Plans for one peer and lane.
+#[derive(Clone, Copy)]
+pub struct Planner<'a> {
+    /// Decides, and knows the register.
+    pub decider: &'a Arc<Decider>,
+    /// The node that sends.
+    pub sender: &'a NodeId,
+    /// The peer's authority.
+    pub authority: &'a Authority,
+    /// The peer.
+    pub peer: &'a NodeId,
+    /// The lane.
+    pub lane: Lane,
+    /// The sender's hop key.
+    pub key: &'a SigningKey,
+    /// The present.
+    pub now: Timestamp,
+    /// The most items of the frame, and the most entries looked at for it.
+    pub most: usize,
+}
+
+/// What became of one candidate.
+enum Step {
+    /// It needs neither frame nor ledger.
+    Skip,
+    /// A ledger row says that it is denied.
+    Deny(LedgerEntry),
+    /// It goes into the frame.
+    Send(Arc<VerifiedRecord>, LedgerEntry),
+}
+
+/// A plan in the making: it takes candidates until its frame is full.
+pub struct Draft<'a> {
+    planner: Planner<'a>,
+    verification: Verification<'a>,
+    footing: Footing,
+    seen: BTreeSet<RecordId>,
+    ledger: Vec<LedgerEntry>,
+    records: Vec<Arc<VerifiedRecord>>,
+    /// The log number of the last entry looked at.
+    last: Option<u64>,
+    bytes: usize,
+    looked_at: usize,
+    is_full: bool,
+    /// Where a range of older records moves with this plan.
+    filled: Option<BackfillMove>,
+}
+
+impl Draft<'_> {
+    /// Takes records whose delivery is tried again; they come before what is new.
+    pub fn retry(&mut self, due: Vec<HeldRecord>) {
+        for held in due {
+            if !self.consider(None, Logged::Stored(held), None) {
+                return;
+            }
+        }
+    }
+
+    /// Takes entries of the log after [`Draft::cursor`], ascending, with the newest disclosures
+    /// of their records to this peer.
+    pub fn add(&mut self, entries: Vec<LogEntry>, earlier: Vec<DisclosureRow>) {
+        let earlier: BTreeMap<_, _> = earlier.into_iter().map(|row| (row.record, row)).collect();
+        for LogEntry { sequence, logged } in entries {
+            let before = earlier.get(&logged.id());
+            if !self.consider(Some(sequence), logged, before) {
+                return;
+            }
+        }
+    }
+
+    /// Takes older entries of the log, as [`Draft::add`] takes new ones, and gives the last that
+    /// it took; the cursor stays where it is.
+    pub fn fill(&mut self, entries: Vec<LogEntry>, earlier: Vec<DisclosureRow>) -> Option<u64> {
+        let last = self.last.take();
+        self.add(entries, earlier);
+        std::mem::replace(&mut self.last, last)
+    }
+
+    /// Says where the range moves that older entries were of.
+    pub const fn moves(&mut self, filled: BackfillMove) {
+        self.filled = Some(filled);
+    }
+
+    /// Whether the log gave no entry.
+    #[must_use]
+    pub const fn found_nothing_new(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// The ledger's entries, in the order in which they were decided on.
+    #[must_use]
+    pub fn ledger(&self) -> &[LedgerEntry] {
+        &self.ledger
+    }
+
+    /// The records of the frame, in its order.
+    pub fn records(&self) -> impl Iterator<Item = &VerifiedRecord> {
+        self.records.iter().map(AsRef::as_ref)
+    }
+
+    /// Takes a candidate in; `false` if the frame is full without it.
+    fn consider(
+        &mut self,
+        sequence: Option<u64>,
+        logged: Logged,
+        before: Option<&DisclosureRow>,
+    ) -> bool {
+        if self.is_full {
+            return false;
+        }
+        self.looked_at += 1;
+        let id = logged.id();
+        // Logged again while it waits for another try: both are the form held now.
+        let is_new = !self.seen.contains(&id);
+        let step = if is_new {
+            self.step(sequence, logged, before)
+        } else {
+            Step::Skip
+        };
+        if !self.take(step) {
+            self.is_full = true;
+            return false;
+        }
+        self.seen.insert(id);
+        self.last = sequence.or(self.last);
+        self.is_full = self.records.len() >= self.planner.most.min(MAX_ITEMS);
+        true
+    }
+
+    fn step(
+        &mut self,
+        sequence: Option<u64>,
+        logged: Logged,
+        before: Option<&DisclosureRow>,
+    ) -> Step {
+        let id = logged.id();
+        let (record, source) = match self.verified(logged) {
+            Ok(verified) => verified,
+            Err(refusal) => return Step::Deny(damaged(sequence, id, &refusal)),
+        };
+        let Planner {
+            decider,
+            authority,
+            now,
+            ..
+        } = self.planner;
+        if self.planner.came_from_peer(&record, source.as_ref()) {
+            return Step::Skip;
+        }
+        let release = decider.release(&record, source.as_ref(), &authority.id, now);
+        let form = release.form();
+        let nothing_new = if form.is_empty() {
+            before.is_some_and(|row| is_denied_alike(row, &release))
+        } else {
+            before.is_some_and(|row| is_settled(row, form))
+        };
+        if nothing_new {
+            return Step::Skip;
+        }
+        self.planner.released(sequence, &record, &release)
+    }
+
+    /// The record, and who delivered it. What comes from the disk is verified from its bytes; of
+    /// what was verified and never left memory, only whether its key stands.
+    fn verified(
+        &mut self,
+        logged: Logged,
+    ) -> Result<(Arc<VerifiedRecord>, Option<NodeId>), Refusal> {
+        match logged {
+            Logged::Stored(held) => {
+                let record = self.verification.seen(&held.sealed, held.received_at)?;
+                Ok((Arc::new(record), held.source))
+            }
+            Logged::AtHand { record, since } => {
+                self.verification.again(&record, since)?;
+                Ok((record, None))
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) -> bool {
+        match step {
+            Step::Skip => {}
+            Step::Deny(entry) => self.ledger.push(entry),
+            Step::Send(record, entry) => {
+                let bytes = self.bytes + weight(&record);
+                if bytes > FULL_BYTES && !self.records.is_empty() {
+                    return false;
+                }
+                self.bytes = bytes;
+                self.records.push(record);
+                self.ledger.push(entry);
+            }
+        }
+        true
+    }
+
+    /// The log number of the last entry looked at: the next page begins after it.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.last.unwrap_or(self.footing.cursor)
+    }
+
+    /// Whether the frame takes no more records.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// How many records are in the frame.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether no record is in the frame.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// How many entries were looked at, whatever became of them.
+    #[must_use]
+    pub const fn looked_at(&self) -> usize {
+        self.looked_at
+    }
+
+    /// The bytes of its records, about.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The bytes that it still takes, about.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        FULL_BYTES.saturating_sub(self.bytes)
+    }
+
+    /// Signs the frame, or says what is settled without one.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] if the hop key cannot sign: the operator's or our fault.
+    pub fn conclude(self, next_due: Option<Timestamp>) -> Result<Plan, FrameError> {
+        let Self {
+            planner,
+            verification: _,
+            footing,
+            seen: _,
+            ledger,
+            records,
+            last,
+            bytes: _,
+            looked_at: _,
+            is_full: _,
+            filled,
+        } = self;
+        let next_sequence = footing.next_sequence + records.len() as u64;
+        let frame = if records.is_empty() {
+            None
+        } else {
+            let signed = SentFrame::sign(planner.head(footing), &records, planner.key)?;
+            Some(Box::new(Outgoing::new(signed, Arc::clone(planner.decider))))
+        };
+        let expires = records
+            .iter()
+            .filter_map(|record| Some((record.id(), record.header().marking.delete_at?)))
+            .collect();
+        let (passes, settles) = match frame {
+            Some(_) => (None, last),
+            None => (last, None),
+        };
+        Ok(Plan {
+            footing,
+            entries: ledger,
+            frame,
+            passes,
+            settles,
+            next_sequence,
+            expires,
+            filled,
+            next_due,
+            now: planner.now,
+        })
+    }
+}
+
+impl<'a> Planner<'a> {
+    /// Begins a plan.
+    #[must_use]
+    pub fn draft(self, footing: Footing) -> Draft<'a> {
+        Draft {
+            verification: self.decider.verification(self.now),
+            planner: self,
+            footing,
+            seen: BTreeSet::new(),
+            ledger: Vec::new(),
+            records: Vec::new(),
+            last: None,
+            bytes: 0,
+            looked_at: 0,
+            is_full: false,
+            filled: None,
+        }
+    }
+
+    /// Nothing goes back to its origin or to who delivered it.
+    fn came_from_peer(&self, record: &VerifiedRecord, source: Option<&NodeId>) -> bool {
+        record.header().origin == self.authority.id || source == Some(self.peer)
+    }
+
+    fn released(
+        &self,
+        sequence: Option<u64>,
+        record: &Arc<VerifiedRecord>,
+        release: &Release,
+    ) -> Step {
+        let form = release.form();
+        let entry = LedgerEntry {
+            sequence,
+            record: record.id(),
+            form,
+            withheld: record.form().len() - form.len(),
+            note: release.note(),
+        };
+        match release.apply(record, &self.authority.id) {
+            Some(released) if weight(&released) > MOST_BYTES => {
+                Step::Deny(unfit(sequence, record.id(), Rule::Oversized))
+            }
+            Some(released) => Step::Send(released, entry),
+            None => Step::Deny(LedgerEntry {
+                form: Form::EMPTY,
+                withheld: record.form().len(),
+                ..entry
+            }),
+        }
+    }
+
+    fn head(&self, footing: Footing) -> FrameHead {
+        let register = self.decider.register();
+        FrameHead {
+            federation: register.federation.clone(),
+            sender: self.sender.clone(),
+            receiver: self.peer.clone(),
+            generation: footing.generation,
+            lane: self.lane,
+            first_sequence: footing.next_sequence,
+            settled_sequence: footing.settled_sequence,
+            chain: footing.chain,
+            sent_at: self.now,
+            register_epoch: register.epoch,
+        }
+    }
+}
+
+/// The bytes a record adds to a frame, about.
+fn weight(record: &VerifiedRecord) -> usize {
+    let sections: usize = record
+        .sections()
+        .iter()
+        .map(|open| open.section.body.len() + 32)
+        .sum();
+    record.header_bytes().len() + record.statement().unverified_payload().len() + sections + 600
+}
+
+/// Whether a peer has given a final answer to this form or a fuller one.
+fn is_settled(row: &DisclosureRow, form: Form) -> bool {
+    match row.state {
+        DisclosureState::Answered(outcome) => outcome.is_final() && form.is_within(row.form),
+        DisclosureState::Intended | DisclosureState::Denied => false,
+    }
+}
+
+/// Whether the ledger says already that the same policies deny it.
+fn is_denied_alike(row: &DisclosureRow, release: &Release) -> bool {
+    row.state == DisclosureState::Denied && row.note == release.note()
+}
+
+/// A record whose bytes on disk do not verify never leaves; the ledger names the rule.
+fn damaged(sequence: Option<u64>, record: RecordId, refusal: &Refusal) -> LedgerEntry {
+    if refusal.rule == Rule::KeyCompromised {
+        tracing::info!(%record, %refusal, "a record is set apart; it is not sent");
+    } else {
+        tracing::error!(%record, %refusal, "a held record does not verify; it is not sent");
+    }
+    unfit(sequence, record, refusal.rule)
+}
+
+/// The ledger's row for a record that a rule, and no policy, keeps here.
+fn unfit(sequence: Option<u64>, record: RecordId, rule: Rule) -> LedgerEntry {
+    LedgerEntry {
+        sequence,
+        record,
+        form: Form::EMPTY,
+        withheld: 0,
+        note: DecisionNote {
+            policies: vec![rule.id().to_owned()],
+            bundle: None,
+        },
+    }
+}
+
+/// Whether a node of this kind passes on what others made.
+#[must_use]
+pub const fn relays(kind: AuthorityKind) -> portcullis_store::Relay {
+    match kind {
+        AuthorityKind::Hub => portcullis_store::Relay::Others,
+        AuthorityKind::Customs
+        | AuthorityKind::Police
+        | AuthorityKind::PortAuthority
+        | AuthorityKind::PrivateOperator => portcullis_store::Relay::OwnOnly,
+    }
+}

@@ -1,0 +1,175 @@
+//! One question to one peer, and what comes of its answer.
+
+use std::{sync::Arc, time::Duration};
+
+use portcullis_protocol::{
+    gossip::{Answer, MAX_ANSWER_BYTES},
+    identifiers::NodeId,
+    verify::Refusal,
+    wire,
+};
+use tonic::transport::Channel;
+
+use super::{
+    machine::{Event, Learnt},
+    standing::fork,
+};
+use portcullis_kernel::{Kernel, OfferError, in_force::LoadError, reload::Reloader};
+use portcullis_peering::{
+    connector::{self, ConnectError},
+    rpc::exchange_client::ExchangeClient,
+};
+use portcullis_store as store;
+
+/// How long a question may take, the handshake included.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What gRPC adds to an answer.
+const ENCODING_SLACK: usize = 64 << 10;
+
+/// Why a question gave nothing.
+#[derive(Debug, thiserror::Error)]
+enum QuestionError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("no connection: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    #[error("the peer does not answer: {0}")]
+    Status(#[from] tonic::Status),
+    #[error("no answer within {TIMEOUT:?}")]
+    TimedOut,
+    #[error("TLS cannot be configured: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("the register lists the peer no more")]
+    Unknown,
+    #[error("the answer does not count: {0}")]
+    Answer(#[from] Refusal),
+    #[error("what was learnt cannot be put in force: {0}")]
+    Force(#[from] LoadError),
+}
+
+/// Asks a peer, and gives what happened.
+pub(super) async fn ask(kernel: Arc<Kernel>, reloader: Arc<Reloader>, peer: NodeId) -> Event {
+    let asking = tokio::time::timeout(TIMEOUT, question(&kernel, &peer)).await;
+    let answer = asking.unwrap_or(Err(QuestionError::TimedOut));
+    let learnt = match answer {
+        Ok(answer) => learn(&kernel, &reloader, &peer, answer).await,
+        Err(error) => Err(error),
+    };
+    match learnt {
+        Ok(learnt) => Event::Answered { peer, learnt },
+        Err(error @ (QuestionError::Answer(_) | QuestionError::Force(_))) => {
+            tracing::warn!(%peer, %error, "nothing was learnt about trust");
+            Event::Failed(peer)
+        }
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a peer was not asked about trust");
+            Event::Failed(peer)
+        }
+    }
+}
+
+/// Tells a peer that what this node held of it is decided on. It is a hint, and what it answers is
+/// of no interest: a peer that does not hear it sends again later.
+pub(super) async fn tell_ready(kernel: Arc<Kernel>, peer: NodeId) -> Event {
+    let asked = compare(&kernel, &peer, true);
+    match tokio::time::timeout(TIMEOUT, asked).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a peer was not told of answers"),
+        Err(_) => tracing::debug!(%peer, "a peer was not told of answers in time"),
+    }
+    Event::Tick
+}
+
+async fn question(kernel: &Kernel, peer: &NodeId) -> Result<Answer, QuestionError> {
+    Ok(Answer::read(compare(kernel, peer, false).await?)?)
+}
+
+async fn compare(
+    kernel: &Kernel,
+    peer: &NodeId,
+    answers_ready: bool,
+) -> Result<wire::TrustAnswer, QuestionError> {
+    let decider = kernel.decider();
+    let (_, node) = decider
+        .register()
+        .node(peer)
+        .ok_or(QuestionError::Unknown)?;
+    let channel: Channel = connector::endpoint(&node.endpoint)?
+        .connect_with_connector(kernel.connector(peer)?)
+        .await?;
+    let ask = wire::TrustAsk {
+        answers_ready,
+        ..kernel.standing().to_wire()
+    };
+    Ok(ExchangeClient::new(channel)
+        .max_decoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
+        .compare(ask)
+        .await?
+        .into_inner())
+}
+
+async fn learn(
+    kernel: &Kernel,
+    reloader: &Reloader,
+    peer: &NodeId,
+    answer: Answer,
+) -> Result<Learnt, QuestionError> {
+    if let Some(event) = fork(kernel, peer, &answer) {
+        tracing::error!(%peer, detail = event.detail, "someone signed a fork of the register");
+        kernel.note(event).await;
+        return Ok(Learnt::Nothing);
+    }
+    let Answer {
+        epoch: claimed,
+        register: _,
+        epochs,
+        freshness,
+        suspensions,
+    } = answer;
+    let followed = reloader.follow(epochs).await?;
+    let mut learnt = followed.taken > 0;
+    let mut refused = followed.refused;
+    // Statements speak of the newest epoch, so they come after it.
+    if let Some(bytes) = freshness {
+        learnt |= taken(kernel.offer_freshness(&bytes).await, &mut refused)?;
+    }
+    for bytes in suspensions {
+        learnt |= taken(kernel.offer_suspension(&bytes).await, &mut refused)?;
+    }
+    let level = kernel.decider().register().epoch >= claimed;
+    if let Some(refusal) = &refused {
+        report(kernel, peer, refusal).await;
+    }
+    Ok(match (level, learnt, refused) {
+        (true, true, _) | (true, false, None) => Learnt::All,
+        (false, true, None) => Learnt::Some,
+        (true | false, false, _) | (false, true, Some(_)) => Learnt::Nothing,
+    })
+}
+
+/// Whether it was new; the first refusal is kept.
+fn taken(
+    offered: Result<bool, OfferError>,
+    refused: &mut Option<Refusal>,
+) -> Result<bool, QuestionError> {
+    match offered {
+        Ok(new) => Ok(new),
+        Err(OfferError::Refused(refusal)) => {
+            refused.get_or_insert(refusal);
+            Ok(false)
+        }
+        Err(OfferError::Store(error)) => Err(QuestionError::Force(error.into())),
+    }
+}
+
+async fn report(kernel: &Kernel, peer: &NodeId, refusal: &Refusal) {
+    tracing::warn!(%peer, %refusal, "what a peer brought about trust is refused");
+    kernel
+        .note(store::Event {
+            at: kernel.now(),
+            kind: "trust-refused".to_owned(),
+            peer: Some(peer.clone()),
+            detail: refusal.to_string(),
+        })
+        .await;
+}

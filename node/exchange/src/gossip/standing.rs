@@ -1,0 +1,83 @@
+//! What this node has, and what it answers to a member that has something else.
+
+use bytes::Bytes;
+use portcullis_protocol::{
+    gossip::{Answer, Standing},
+    identifiers::NodeId,
+    verify::Refusal,
+    wire,
+};
+
+use portcullis_kernel::{Kernel, calls::Rumour};
+use portcullis_store::{Event, StoreError};
+
+/// Why a question is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The peer's fault.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Answers a member's question with what it lacks, and takes note of what it has.
+///
+/// # Errors
+///
+/// [`AnswerError`] if the question cannot be read or the epochs not be had.
+pub fn answer(kernel: &Kernel, peer: &NodeId, ask: wire::TrustAsk) -> Result<Answer, AnswerError> {
+    let own = kernel.standing();
+    let theirs = Standing::read(ask, &own.federation)?;
+    if own.lacks(&theirs) {
+        kernel.spread(Rumour::Ahead(peer.clone()));
+    } else if !theirs.lacks(&own) {
+        kernel.spread(Rumour::Level(peer.clone()));
+    }
+    let epochs = if theirs.epoch < own.epoch {
+        epochs_after(kernel, theirs.epoch)?
+    } else {
+        Vec::new()
+    };
+    let decider = kernel.decider();
+    let (register, state) = (decider.verified_register(), kernel.trust_state());
+    let level = theirs.epoch == own.epoch;
+    let freshness = state
+        .current_freshness(register)
+        .filter(|held| !level || Some(held.freshness().issued_at) > theirs.freshness_issued)
+        .map(|held| held.signed().encode().into());
+    let suspensions = if theirs.suspensions == own.suspensions {
+        Vec::new()
+    } else {
+        state.current_suspensions(register, kernel.now())
+    };
+    Ok(Answer::new(&own, epochs, freshness, suspensions))
+}
+
+/// What is noted if a peer holds another register under the same number: a fork is proof of
+/// misbehaviour by whoever signed both.
+#[must_use]
+pub fn fork(kernel: &Kernel, peer: &NodeId, theirs: &Answer) -> Option<Event> {
+    let own = kernel.standing();
+    (own.epoch == theirs.epoch && own.register != theirs.register).then(|| Event {
+        at: kernel.now(),
+        kind: "register-fork".to_owned(),
+        peer: Some(peer.clone()),
+        detail: format!(
+            "RG-05: epoch {} is `{}` here and `{}` there; call the governance",
+            own.epoch, own.register, theirs.register
+        ),
+    })
+}
+
+fn epochs_after(kernel: &Kernel, epoch: u64) -> Result<Vec<Bytes>, StoreError> {
+    let known = usize::try_from(epoch).unwrap_or(usize::MAX);
+    let epochs = kernel.store().registers()?;
+    // Epochs are numbered from 1 without a gap.
+    Ok(epochs
+        .iter()
+        .skip(known)
+        .map(|signed| signed.encode().into())
+        .collect())
+}

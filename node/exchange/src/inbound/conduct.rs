@@ -1,0 +1,221 @@
+//! How peers behave: what they bring that is refused, within a budget, and told in few words.
+//!
+//! A peer that floods this node with what it refuses must not fill its disk or its log. So
+//! refused frames are an event each time a kind of refusal begins, and one with a count for the
+//! minute that follows; and a peer has a budget of refused records a minute, after which its
+//! frames are refused whole before their records are looked at (EX-15, with no credit). Both are
+//! kept in memory, for the peers that the register lists: what is forgotten in a restart is at
+//! most a minute's count.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use portcullis_protocol::{identifiers::NodeId, rules::Rule, time::Timestamp};
+
+use portcullis_store::Event;
+
+/// How long refusals are counted together.
+const MINUTE_MS: i64 = 60_000;
+/// Records of one peer that are refused in a minute before its frames are: eight frames full.
+pub(super) const REFUSED_A_MINUTE: usize = 8 * 1024;
+
+/// What is remembered of the peers' conduct.
+#[derive(Debug, Default)]
+pub(super) struct Conduct {
+    /// By peer; held for a moment only.
+    peers: Mutex<BTreeMap<NodeId, Of>>,
+}
+
+/// The conduct of one peer.
+#[derive(Debug, Default)]
+struct Of {
+    budget: Budget,
+    refusals: BTreeMap<Rule, Tally>,
+}
+
+/// Records refused since a minute began.
+#[derive(Debug, Default)]
+struct Budget {
+    began: Option<Timestamp>,
+    refused: usize,
+}
+
+/// Frames refused under one rule since the first was told of.
+#[derive(Debug)]
+struct Tally {
+    began: Timestamp,
+    more: u64,
+}
+
+impl Conduct {
+    /// Whether this peer's frames are refused unread for now.
+    pub(super) fn is_shut_out(&self, peer: &NodeId, now: Timestamp) -> bool {
+        self.lock()
+            .get(peer)
+            .is_some_and(|of| of.budget.is_open(now) && of.budget.refused >= REFUSED_A_MINUTE)
+    }
+
+    /// Counts records that were refused; an event, if they use up the budget.
+    pub(super) fn records_refused(
+        &self,
+        peer: &NodeId,
+        count: usize,
+        now: Timestamp,
+    ) -> Option<Event> {
+        if count == 0 {
+            return None;
+        }
+        let mut peers = self.lock();
+        let budget = &mut peers.entry(peer.clone()).or_default().budget;
+        if !budget.is_open(now) {
+            *budget = Budget {
+                began: Some(now),
+                refused: 0,
+            };
+        }
+        let before = budget.refused;
+        budget.refused = before.saturating_add(count);
+        (before < REFUSED_A_MINUTE && budget.refused >= REFUSED_A_MINUTE).then(|| Event {
+            at: now,
+            kind: "peer-shut-out".to_owned(),
+            peer: Some(peer.clone()),
+            detail: format!(
+                "{} of its records were refused within a minute; its frames are refused until the minute is over",
+                budget.refused
+            ),
+        })
+    }
+
+    /// Counts a frame that was refused; an event, if none tells of this rule yet.
+    pub(super) fn frame_refused(
+        &self,
+        peer: &NodeId,
+        rule: Rule,
+        detail: &str,
+        now: Timestamp,
+    ) -> Option<Event> {
+        let mut peers = self.lock();
+        let refusals = &mut peers.entry(peer.clone()).or_default().refusals;
+        if let Some(tally) = refusals.get_mut(&rule) {
+            tally.more += 1;
+            return None;
+        }
+        refusals.insert(
+            rule,
+            Tally {
+                began: now,
+                more: 0,
+            },
+        );
+        Some(frame_event(peer, detail.to_owned(), now))
+    }
+
+    /// What is to be told of the minutes that are over; they are forgotten.
+    pub(super) fn over(&self, now: Timestamp) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.lock().retain(|peer, of| {
+            of.refusals.retain(|rule, tally| {
+                let open = within_minute(tally.began, now);
+                if !open && tally.more > 0 {
+                    let detail = format!("{rule}: {} more frames within a minute", tally.more);
+                    events.push(frame_event(peer, detail, now));
+                }
+                open
+            });
+            of.budget.is_open(now) || !of.refusals.is_empty()
+        });
+        events
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Of>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Budget {
+    fn is_open(&self, now: Timestamp) -> bool {
+        self.began.is_some_and(|began| within_minute(began, now))
+    }
+}
+
+/// A clock that was set back ends the minute as well.
+fn within_minute(began: Timestamp, now: Timestamp) -> bool {
+    (0..MINUTE_MS).contains(&now.millis_since(began))
+}
+
+fn frame_event(peer: &NodeId, detail: String, now: Timestamp) -> Event {
+    Event {
+        at: now,
+        kind: "frame-refused".to_owned(),
+        peer: Some(peer.clone()),
+        detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_testbed::NOW;
+
+    fn peer(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn a_flood_of_refused_frames_is_two_events_a_minute() {
+        let conduct = Conduct::default();
+        let refuse = |rule, at| conduct.frame_refused(&peer("antwerp-1"), rule, "why", at);
+        assert!(refuse(Rule::FrameSignature, NOW).is_some());
+        for number in 0..1_000 {
+            assert_eq!(refuse(Rule::FrameSignature, NOW.plus_millis(number)), None);
+        }
+        // Another rule is another event.
+        assert!(refuse(Rule::FrameItems, NOW).is_some());
+        assert_eq!(conduct.over(NOW.plus_millis(MINUTE_MS - 1)), []);
+        let events = conduct.over(NOW.plus_millis(MINUTE_MS));
+        let [event] = &events[..] else {
+            panic!("{events:?}");
+        };
+        assert!(event.detail.starts_with("EX-05"), "{}", event.detail);
+        assert!(event.detail.contains(" 1000 more"), "{}", event.detail);
+        assert!(refuse(Rule::FrameSignature, NOW.plus_millis(MINUTE_MS)).is_some());
+    }
+
+    #[test]
+    fn ex_15_a_peer_beyond_its_budget_of_refused_records_is_shut_out_for_the_minute() {
+        let conduct = Conduct::default();
+        let (bad, good) = (peer("antwerp-1"), peer("hub-1"));
+        let refused = |count, at| conduct.records_refused(&bad, count, at);
+        assert_eq!(refused(REFUSED_A_MINUTE - 1, NOW), None);
+        assert!(!conduct.is_shut_out(&bad, NOW));
+        // Told once, however much more comes.
+        assert!(refused(1, NOW.plus_millis(5)).is_some());
+        assert_eq!(refused(1_024, NOW.plus_millis(6)), None);
+        assert!(conduct.is_shut_out(&bad, NOW.plus_millis(MINUTE_MS - 1)));
+        assert!(!conduct.is_shut_out(&good, NOW));
+        assert!(!conduct.is_shut_out(&bad, NOW.plus_millis(MINUTE_MS)));
+        let next = NOW.plus_millis(MINUTE_MS);
+        assert!(refused(REFUSED_A_MINUTE, next).is_some());
+        assert!(conduct.is_shut_out(&bad, next));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_shuts_nobody_out_for_long() {
+        let conduct = Conduct::default();
+        let bad = peer("antwerp-1");
+        conduct.records_refused(&bad, REFUSED_A_MINUTE, NOW);
+        assert!(!conduct.is_shut_out(&bad, NOW.plus_millis(-1)));
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let conduct = Conduct::default();
+        conduct.records_refused(&peer("antwerp-1"), 5, NOW);
+        conduct.frame_refused(&peer("hub-1"), Rule::FrameItems, "why", NOW);
+        assert_eq!(conduct.lock().len(), 2);
+        assert_eq!(conduct.over(NOW.plus_millis(MINUTE_MS)), []);
+        assert_eq!(conduct.lock().len(), 0);
+    }
+}

@@ -1,0 +1,498 @@
+//! One delivery stream at the receiving end: frames are judged beside one another, committed and
+//! answered in order.
+//!
+//! ```text
+//! read ─▶ judge (beside one another) ─▶ commit (in order) ─▶ sign (in order) ─▶ receipt
+//! ```
+//!
+//! A stage hands on by a queue of a few places: when receipts are not taken or the disk is slow,
+//! the stream is not read. A receipt is signed only after its commit is durable. Verification,
+//! decisions and signatures run off the runtime's threads.
+//!
+//! A frame that cannot be answered item by item is refused whole; the stream goes on, for the
+//! next frame may be better. A frame beyond what receipts granted, or of a peer that is shut out,
+//! is refused without being read (EX-15).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use portcullis_protocol::{
+    frame::{
+        Answer, Answering, FrameError, Hop, Lane, MAX_ITEMS, Outcome, ReceivedFrame, RefusedFrame,
+        WINDOW, claimed_lane,
+    },
+    identifiers::NodeId,
+    keys::SigningKey,
+    rules::Rule,
+    time::Timestamp,
+    verify::Refusal,
+    wire,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{
+    allowance::{Allowance, Grant},
+    conduct::Conduct,
+};
+use portcullis_kernel::{
+    Admitted, Kernel, connected::Way, decide::Decider, intake::Judge, quarantine, work::Running,
+};
+use portcullis_store::{
+    BadItem, Intake, Judgement, StoreError, Write, Written,
+    writer::{Pending, Priority},
+};
+
+/// Frames that wait between two stages.
+const WAITING: usize = WINDOW;
+
+/// Frames of bulk that may be on their way while something urgent goes on.
+const FEW_FRAMES: u32 = 2;
+
+/// Receipts of a stream, or its end.
+pub(super) type Receipts = mpsc::Sender<Result<wire::Receipt, Status>>;
+
+/// One stream of one peer.
+pub(super) struct Reception {
+    kernel: Arc<Kernel>,
+    conduct: Arc<Conduct>,
+    peer: NodeId,
+    /// What the peer may bring; held for a moment only.
+    allowance: Mutex<Allowance>,
+}
+
+/// A frame that is being judged, or the end of the stream.
+enum Read {
+    Frame(Running<Result<Judged, FrameError>>),
+    Ended(Status),
+}
+
+/// What became of a frame before the store saw it.
+enum Judged {
+    Refused(Box<Refused>),
+    Items(Box<Items>),
+}
+
+struct Refused {
+    receipt: wire::Receipt,
+    credit: u32,
+    rule: Rule,
+    detail: String,
+}
+
+struct Items {
+    frame: ReceivedFrame,
+    intake: Intake,
+    bad: Vec<BadItem>,
+    turn: Turn,
+}
+
+/// A frame whose answer is at hand, or on its way to the disk.
+enum Answerable {
+    Refused(Box<Refused>),
+    Committing(Box<Committing>),
+    Ended(Status),
+}
+
+struct Committing {
+    frame: ReceivedFrame,
+    turn: Turn,
+    admitted: Vec<Admitted>,
+    bad: Vec<BadItem>,
+    pending: Result<Pending, StoreError>,
+}
+
+/// A receipt, and what it grants.
+type Granted = (wire::Receipt, u32);
+
+impl Reception {
+    pub(super) fn new(kernel: Arc<Kernel>, conduct: Arc<Conduct>, peer: NodeId) -> Arc<Self> {
+        Arc::new(Self {
+            kernel,
+            conduct,
+            peer,
+            allowance: Mutex::new(Allowance::new()),
+        })
+    }
+
+    /// Answers the frames of the stream until it ends, the peer goes away or `stop`.
+    pub(super) async fn receive(
+        self: Arc<Self>,
+        frames: Streaming<wire::Frame>,
+        receipts: Receipts,
+        stop: CancellationToken,
+    ) {
+        let _connected = self.kernel.connected(&self.peer, Way::FromPeer);
+        let (judging, judged) = mpsc::channel(WAITING);
+        let (committing, committed) = mpsc::channel(WAITING);
+        tokio::join!(
+            self.read(frames, judging, stop),
+            self.commit(judged, committing),
+            self.answer(committed, receipts),
+        );
+    }
+
+    async fn read(
+        self: &Arc<Self>,
+        mut frames: Streaming<wire::Frame>,
+        judging: mpsc::Sender<Read>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = judging.closed() => return,
+                next = frames.message() => next,
+            };
+            let read = match next {
+                Ok(Some(frame)) => {
+                    let turn = self.turn();
+                    let grant = self.allowance().take();
+                    let lane = claimed_lane(&frame);
+                    let judging = move || turn.judge(frame, grant);
+                    Read::Frame(self.kernel.work().run(lane, judging))
+                }
+                Ok(None) => return,
+                Err(status) => {
+                    tracing::debug!(peer = %self.peer, %status, "a delivery stream ended");
+                    Read::Ended(status)
+                }
+            };
+            let ended = matches!(read, Read::Ended(_));
+            if judging.send(read).await.is_err() || ended {
+                return;
+            }
+        }
+    }
+
+    fn turn(self: &Arc<Self>) -> Turn {
+        Turn {
+            stream: Arc::clone(self),
+            decider: self.kernel.decider(),
+            key: self.kernel.hop_key(),
+            now: self.kernel.now(),
+        }
+    }
+
+    fn allowance(&self) -> std::sync::MutexGuard<'_, Allowance> {
+        self.allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands frames to the writer in the order in which they came.
+    async fn commit(&self, mut judged: mpsc::Receiver<Read>, committing: mpsc::Sender<Answerable>) {
+        while let Some(read) = judged.recv().await {
+            let answerable = match read {
+                Read::Ended(status) => Answerable::Ended(status),
+                Read::Frame(judging) => match judging.await {
+                    Ok(Ok(Judged::Refused(refused))) => Answerable::Refused(refused),
+                    Ok(Ok(Judged::Items(items))) => self.submit(*items).await,
+                    Ok(Err(error)) => Answerable::Ended(internal(&error)),
+                    Err(error) => Answerable::Ended(internal(&error)),
+                },
+            };
+            if committing.send(answerable).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn submit(&self, items: Items) -> Answerable {
+        let Items {
+            frame,
+            intake,
+            bad,
+            turn,
+        } = items;
+        let (lane, admitted) = (frame.head.lane, admitted(&intake));
+        let writes = vec![Write::Intake(intake)];
+        Answerable::Committing(Box::new(Committing {
+            frame,
+            turn,
+            admitted,
+            bad,
+            pending: self.kernel.writer().submit(lane.into(), writes).await,
+        }))
+    }
+
+    async fn answer(&self, mut committed: mpsc::Receiver<Answerable>, receipts: Receipts) {
+        while let Some(answerable) = committed.recv().await {
+            let granted = match answerable {
+                Answerable::Refused(refused) => {
+                    let Refused {
+                        receipt,
+                        credit,
+                        rule,
+                        detail,
+                    } = *refused;
+                    self.tell_refused(rule, &detail).await;
+                    Ok((receipt, credit))
+                }
+                Answerable::Committing(committing) => self.committed(*committing).await,
+                Answerable::Ended(status) => Err(status),
+            };
+            let ended = granted.is_err();
+            // The peer may send on as soon as it has the receipt.
+            let receipt = granted.map(|(receipt, credit)| {
+                self.allowance().answer(credit);
+                receipt
+            });
+            if receipts.send(receipt).await.is_err() || ended {
+                return;
+            }
+        }
+    }
+
+    async fn committed(&self, committing: Committing) -> Result<Granted, Status> {
+        let Committing {
+            frame,
+            turn,
+            admitted,
+            bad,
+            pending,
+        } = committing;
+        let written = match pending {
+            Ok(pending) => pending.durable().await,
+            Err(error) => Err(error),
+        };
+        let answers = match written.as_deref() {
+            Ok([Written::Answers(answers)]) => answers.clone(),
+            Ok([Written::Refused(rule)]) => {
+                self.tell_refused(*rule, &rule.to_string()).await;
+                return turn.refuse(frame, *rule).await;
+            }
+            Ok(_) => return Err(Status::internal("the store answered something else")),
+            Err(error) => {
+                tracing::error!(%error, "a frame could not be stored");
+                return turn.refuse(frame, Rule::Busy).await;
+            }
+        };
+        self.kernel.received(&self.peer, &answers, admitted);
+        self.set_apart(bad).await;
+        let refused = answers.iter().filter(|one| is_refused(one)).count();
+        if let Some(event) = self.conduct.records_refused(&self.peer, refused, turn.now) {
+            self.kernel.note(event).await;
+        }
+        turn.answer(frame, answers).await
+    }
+
+    /// Keeps what failed verification. Its refusal stands without it, so that nobody waits.
+    async fn set_apart(&self, bad: Vec<BadItem>) {
+        if bad.is_empty() {
+            return;
+        }
+        let count = bad.len() as u64;
+        match self
+            .kernel
+            .commit(Priority::Bulk, vec![Write::Quarantine(bad)])
+            .await
+        {
+            Ok(_) => {
+                self.kernel.metrics().items_quarantined.inc_by(count);
+            }
+            Err(error) => tracing::error!(%error, "bad items were not set apart"),
+        }
+    }
+
+    async fn tell_refused(&self, rule: Rule, detail: &str) {
+        self.kernel.metrics().frames_refused.inc();
+        let now = self.kernel.now();
+        if let Some(event) = self.conduct.frame_refused(&self.peer, rule, detail, now) {
+            tracing::warn!(peer = %self.peer, detail, "a frame is refused");
+            self.kernel.note(event).await;
+        }
+    }
+
+    /// How many frames may be on their way: none while the peer is shut out, few while the writer
+    /// has little room.
+    fn credit(&self, lane: Lane, now: Timestamp) -> u32 {
+        if self.conduct.is_shut_out(&self.peer, now) {
+            return 0;
+        }
+        if self.kernel.writer().is_crowded(lane.into()) {
+            return 1;
+        }
+        if lane == Lane::Bulk && self.kernel.writer().is_urgent_lately() {
+            return FEW_FRAMES;
+        }
+        u32::try_from(WINDOW).unwrap_or(1)
+    }
+}
+
+fn is_refused(answer: &Answer) -> bool {
+    match answer.outcome {
+        Outcome::Refused | Outcome::RefusedForNow => true,
+        Outcome::Accepted | Outcome::Extended | Outcome::Duplicate | Outcome::Held => false,
+    }
+}
+
+/// Our own fault: the peer learns only that it should try again later.
+fn internal(error: &impl std::error::Error) -> Status {
+    tracing::error!(%error, "a frame could not be answered");
+    Status::unavailable("the frame could not be answered; try again later")
+}
+
+/// What is told of the records that policy admits, once they are durable.
+fn admitted(intake: &Intake) -> Vec<Admitted> {
+    let admitted = intake
+        .items
+        .iter()
+        .filter_map(|item| match &item.judgement {
+            Judgement::Admit { record, note: _ } => Some(Admitted {
+                id: record.id(),
+                kind: record.header().kind,
+                origin: record.header().origin.clone(),
+            }),
+            Judgement::Refuse { .. } | Judgement::RefuseForNow { .. } | Judgement::Hold { .. } => {
+                None
+            }
+        });
+    admitted.collect()
+}
+
+/// One frame, under one register and one policy.
+struct Turn {
+    stream: Arc<Reception>,
+    decider: Arc<Decider>,
+    /// Signs the receipt.
+    key: Arc<SigningKey>,
+    now: Timestamp,
+}
+
+impl Turn {
+    fn judge(self, frame: wire::Frame, grant: Grant) -> Result<Judged, FrameError> {
+        let stream = Arc::clone(&self.stream);
+        if let Some(why) = self.unread(grant) {
+            let refused = RefusedFrame::unread(&frame, Refusal::new(Rule::Busy, why.to_owned()));
+            return self.unanswerable(&refused);
+        }
+        let register = self.decider.register();
+        let hop = self.hop();
+        if frame.records.len() > MAX_ITEMS {
+            tracing::warn!(peer = %stream.peer, "a frame has too many items");
+        }
+        let frame = match ReceivedFrame::verify(frame, hop, |key| {
+            register.hop_key(hop.peer, key, self.now)
+        }) {
+            Ok(frame) => frame,
+            Err(refused) => return self.unanswerable(&refused),
+        };
+        stream
+            .kernel
+            .heard_epoch(&stream.peer, frame.head.register_epoch);
+        if register.node(&stream.peer).is_none() {
+            let credit = 0;
+            return Ok(Judged::Refused(Box::new(Refused {
+                receipt: frame.refuse(Rule::FrameSender, self.signing(credit))?,
+                credit,
+                rule: Rule::FrameSender,
+                detail: "the register lists the peer no more".to_owned(),
+            })));
+        }
+        let gates = stream.kernel.gates();
+        let cut = register
+            .node(&stream.peer)
+            .and_then(|(authority, node)| gates.cut(&authority.id, &node.id));
+        if let Some(cut) = cut {
+            let credit = 0;
+            return Ok(Judged::Refused(Box::new(Refused {
+                receipt: frame.refuse(cut.rule(), self.signing(credit))?,
+                credit,
+                rule: cut.rule(),
+                detail: format!("the peer is {cut}"),
+            })));
+        }
+        let intake = Judge {
+            decider: &self.decider,
+            first_seen: &|record| stream.kernel.first_seen(record),
+            gates: &gates,
+            own: &stream.kernel.me().authority,
+            peer: &stream.peer,
+            exercises: stream.kernel.exercises(),
+            now: self.now,
+        }
+        .judge(&frame);
+        let bad = quarantine::bad_items(&self.decider, &stream.peer, &frame, &intake);
+        Ok(Judged::Items(Box::new(Items {
+            frame,
+            intake,
+            bad,
+            turn: self,
+        })))
+    }
+
+    /// Why a frame is refused without being read.
+    fn unread(&self, grant: Grant) -> Option<&'static str> {
+        let stream = &self.stream;
+        match grant {
+            Grant::Beyond => Some("it was sent beyond what the receipts granted"),
+            Grant::Within if stream.conduct.is_shut_out(&stream.peer, self.now) => {
+                Some("too many records were refused within a minute")
+            }
+            Grant::Within => None,
+        }
+    }
+
+    fn unanswerable(&self, refused: &RefusedFrame) -> Result<Judged, FrameError> {
+        let credit = self.stream.credit(Lane::Bulk, self.now);
+        Ok(Judged::Refused(Box::new(Refused {
+            receipt: refused.answer(self.hop(), self.signing(credit))?,
+            credit,
+            rule: refused.refusal.rule,
+            detail: refused.refusal.to_string(),
+        })))
+    }
+
+    fn hop(&self) -> Hop<'_> {
+        Hop {
+            federation: &self.decider.register().federation,
+            receiver: &self.stream.kernel.me().node,
+            peer: &self.stream.peer,
+        }
+    }
+
+    fn signing(&self, credit: u32) -> Answering<'_> {
+        Answering {
+            key: &self.key,
+            now: self.now,
+            register_epoch: self.decider.register().epoch,
+            credit,
+        }
+    }
+
+    async fn refuse(self, frame: ReceivedFrame, rule: Rule) -> Result<Granted, Status> {
+        // What cannot be stored now is not asked for again at once.
+        let credit = if rule == Rule::Busy { 0 } else { 1 };
+        self.signed(frame.head.lane, credit, move |signing| {
+            frame.refuse(rule, signing)
+        })
+        .await
+    }
+
+    async fn answer(self, frame: ReceivedFrame, answers: Vec<Answer>) -> Result<Granted, Status> {
+        let credit = self.stream.credit(frame.head.lane, self.now);
+        self.signed(frame.head.lane, credit, move |signing| {
+            frame.answer(answers, signing)
+        })
+        .await
+    }
+
+    async fn signed(
+        self,
+        lane: Lane,
+        credit: u32,
+        sign: impl FnOnce(Answering<'_>) -> Result<wire::Receipt, FrameError> + Send + 'static,
+    ) -> Result<Granted, Status> {
+        let work = Arc::clone(&self.stream);
+        let signing = move || sign(self.signing(credit));
+        work.kernel
+            .work()
+            .run(lane, signing)
+            .await
+            .map_err(|error| internal(&error))?
+            .map(|receipt| (receipt, credit))
+            .map_err(|error| internal(&error))
+    }
+}

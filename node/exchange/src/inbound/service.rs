@@ -1,0 +1,194 @@
+//! The receiving end of the exchange: frames in, receipts out, in order.
+//!
+//! A stream is received by a `Reception`; here is who may open one, how many, and what is told
+//! of peers that bring what is refused.
+
+use std::{sync::Arc, time::Duration};
+
+use portcullis_protocol::{
+    frame::{Lane, MAX_FRAME_BYTES},
+    gossip::MAX_ANSWER_BYTES,
+    identifiers::NodeId,
+    wire,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{conduct::Conduct, hints::Hints, reception::Reception};
+use crate::{
+    gossip::standing::{self, AnswerError},
+    reconcile::{standing as channels, standing::Answers},
+};
+use portcullis_kernel::Kernel;
+use portcullis_peering::{
+    rpc::exchange_server::{Exchange, ExchangeServer},
+    stream::Peer,
+    tally::Tally,
+};
+
+/// What protobuf adds to a frame of the largest size: keys and lengths of its parts.
+const ENCODING_SLACK: usize = 64 << 10;
+
+/// Receipts that may wait to be sent on one stream.
+const RECEIPTS_WAITING: usize = 2;
+
+/// Delivery streams of one peer: one a lane, and as many that it gave up and we have not noticed.
+const STREAMS_PER_PEER: usize = 2 * Lane::ALL.len();
+
+/// Questions of one peer about trust that are answered at the same time.
+const QUESTIONS_PER_PEER: usize = 2;
+
+/// How often it is looked at what is to be told of refusals.
+const TELLING: Duration = Duration::from_secs(30);
+
+/// The service with its limits, to be served by a tonic server. On `stop` it takes no more frames
+/// and ends its streams.
+#[must_use]
+pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> ExchangeServer<Service> {
+    let service = Service {
+        kernel,
+        conduct: Arc::default(),
+        streams: Tally::new(STREAMS_PER_PEER),
+        questions: Tally::new(QUESTIONS_PER_PEER),
+        hints: Hints::default(),
+        comparisons: Tally::new(1),
+        comparing: Arc::new(Semaphore::new(1)),
+        channels: Arc::default(),
+        stop,
+    };
+    tokio::spawn(tell(
+        Arc::clone(&service.kernel),
+        Arc::clone(&service.conduct),
+        service.stop.clone(),
+    ));
+    ExchangeServer::new(service)
+        .max_decoding_message_size(MAX_FRAME_BYTES + ENCODING_SLACK)
+        .max_encoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
+}
+
+/// Takes frames from peers.
+pub struct Service {
+    kernel: Arc<Kernel>,
+    conduct: Arc<Conduct>,
+    streams: Tally<NodeId>,
+    questions: Tally<NodeId>,
+    hints: Hints,
+    /// Questions about channels: one of each peer waits, and one of all is answered.
+    comparisons: Tally<NodeId>,
+    comparing: Arc<Semaphore>,
+    channels: Arc<Answers>,
+    stop: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Exchange for Service {
+    type DeliverStream = ReceiverStream<Result<wire::Receipt, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<wire::Frame>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let peer = peer_of(&request)?;
+        let place = self.streams.take(peer.clone()).ok_or_else(|| {
+            Status::resource_exhausted("as many delivery streams as a peer may have are open")
+        })?;
+        let (receipts, stream) = mpsc::channel(RECEIPTS_WAITING);
+        let reception = Reception::new(Arc::clone(&self.kernel), Arc::clone(&self.conduct), peer);
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            reception
+                .receive(request.into_inner(), receipts, stop)
+                .await;
+            drop(place);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn compare(
+        &self,
+        request: Request<wire::TrustAsk>,
+    ) -> Result<Response<wire::TrustAnswer>, Status> {
+        let peer = peer_of(&request)?;
+        let place = self.questions.take(peer.clone()).ok_or_else(|| {
+            Status::resource_exhausted("as many questions as a peer may ask are open")
+        })?;
+        let (kernel, ask) = (Arc::clone(&self.kernel), request.into_inner());
+        if ask.answers_ready {
+            self.hints.wait(&peer).await;
+            if let Err(error) = kernel.ask_again(&peer).await {
+                tracing::warn!(%peer, %error, "what a peer held is asked for later");
+            }
+        }
+        let answered = tokio::task::spawn_blocking(move || standing::answer(&kernel, &peer, ask))
+            .await
+            .map_err(|error| internal(&error))?;
+        drop(place);
+        match answered {
+            Ok(answer) => Ok(Response::new(answer.to_wire())),
+            Err(AnswerError::Refused(refusal)) => {
+                Err(Status::invalid_argument(refusal.to_string()))
+            }
+            Err(AnswerError::Store(error)) => Err(internal(&error)),
+        }
+    }
+
+    async fn reconcile(
+        &self,
+        request: Request<wire::ReconcileAsk>,
+    ) -> Result<Response<wire::ReconcileAnswer>, Status> {
+        use channels::AnswerError;
+        let peer = peer_of(&request)?;
+        let place = self.comparisons.take(peer.clone()).ok_or_else(|| {
+            Status::resource_exhausted("another question of this peer about a channel is open")
+        })?;
+        let permit = Arc::clone(&self.comparing)
+            .acquire_owned()
+            .await
+            .map_err(|error| internal(&error))?;
+        let (kernel, answers) = (Arc::clone(&self.kernel), Arc::clone(&self.channels));
+        let ask = request.into_inner();
+        let answered = tokio::task::spawn_blocking(move || {
+            let answered = answers.answer(&kernel, &peer, ask);
+            drop((permit, place));
+            answered
+        })
+        .await
+        .map_err(|error| internal(&error))?;
+        match answered {
+            Ok(answer) => Ok(Response::new(answer.to_wire())),
+            Err(AnswerError::Refused(refusal)) => {
+                Err(Status::invalid_argument(refusal.to_string()))
+            }
+            Err(error @ AnswerError::Busy) => Err(Status::resource_exhausted(error.to_string())),
+            Err(error @ AnswerError::Cut) => Err(Status::permission_denied(error.to_string())),
+            Err(AnswerError::Store(error)) => Err(internal(&error)),
+        }
+    }
+}
+
+fn peer_of<T>(request: &Request<T>) -> Result<NodeId, Status> {
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|peer| peer.node.clone())
+        .ok_or_else(|| Status::unauthenticated("the connection names no peer"))
+}
+
+/// Tells of refusals that were counted together, until `stop`.
+async fn tell(kernel: Arc<Kernel>, conduct: Arc<Conduct>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TELLING) => {}
+        }
+        for event in conduct.over(kernel.now()) {
+            kernel.note(event).await;
+        }
+    }
+}
+
+/// Our own fault: the peer learns only that it should try again later.
+fn internal(error: &impl std::error::Error) -> Status {
+    tracing::error!(%error, "a question could not be answered");
+    Status::unavailable("the question could not be answered; try again later")
+}

@@ -1,0 +1,9 @@
+//! What goes to peers and comes from them.
+//!
+//! `dispatch` sends and settles, `inbound` takes in and answers, `reconcile` finds what either end of a channel lost,
+//! `gossip` spreads what is said about trust. They share one connection, one set of limits and the parts of the kernel.
+
+pub mod dispatch;
+pub mod gossip;
+pub mod inbound;
+pub mod reconcile;

@@ -1,0 +1,67 @@
+//! Taking back what this authority made and lost: an exception to the rule that nothing goes back
+//! to where it came from.
+//!
+//! A record that a peer gives back counts by this authority's own signature, and only if this node
+//! asked for it. Refuses (RC-03) what another authority made, and what was not asked for.
+
+use std::collections::BTreeSet;
+
+use portcullis_protocol::{
+    identifiers::AuthorityId,
+    record::RecordId,
+    rules::Rule,
+    verify::{Refusal, VerifiedRecord},
+};
+
+/// Checks that a record given back was asked for and is one's own.
+///
+/// # Errors
+///
+/// A [`Refusal`] under RC-03.
+pub fn check(
+    record: &VerifiedRecord,
+    own: &AuthorityId,
+    wanted: &BTreeSet<RecordId>,
+) -> Result<(), Refusal> {
+    let origin = &record.header().origin;
+    if origin != own {
+        let detail = format!("`{}` was made by `{origin}`", record.id());
+        return Err(Refusal::new(Rule::ReconcileRecord, detail));
+    }
+    if !wanted.contains(&record.id()) {
+        let detail = format!("`{}` was not asked for", record.id());
+        return Err(Refusal::new(Rule::ReconcileRecord, detail));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use portcullis_policy::{Bundle, Engine};
+
+    use super::*;
+    use portcullis_kernel::decide::Decider;
+    use portcullis_testbed as testbed;
+    use portcullis_testbed::NOW;
+
+    #[test]
+    fn rc_03_a_record_given_back_is_taken_only_if_asked_for_and_ones_own() {
+        let engine = Engine::new(Bundle::empty(), NonZeroUsize::new(64).unwrap()).unwrap();
+        let decider =
+            Decider::new(testbed::register(), engine, "rotterdam".parse().unwrap()).unwrap();
+        let verified = |member| {
+            let sealed = testbed::seal(member, vec![testbed::indicator()], 1).remove(0);
+            decider.verify_seen(&sealed, NOW, NOW).unwrap()
+        };
+        let (own, others) = (verified(1), verified(2));
+        let me = "rotterdam".parse().unwrap();
+        let wanted = BTreeSet::from([own.id(), others.id()]);
+        check(&own, &me, &wanted).unwrap();
+        for (record, wanted) in [(&others, wanted), (&own, BTreeSet::from([others.id()]))] {
+            let refusal = check(record, &me, &wanted).unwrap_err();
+            assert_eq!(refusal.rule, Rule::ReconcileRecord);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Files that are there whole or not at all.
+//!
+//! A file is written beside its place, synced, put in its place in one step, and the folder is
+//! synced: a process that is killed leaves the old file or the new one, never half of one.
+//! Refuses to read a secret that others than its owner can read.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
+
+/// The largest file that is read whole; a register of 10,000 members stays below it.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Its owner alone (mode 0600).
+    Owner,
+    /// Everyone (mode 0644).
+    Everyone,
+}
+
+impl Access {
+    const fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Everyone => 0o644,
+        }
+    }
+}
+
+/// Why a file was not read or written. The operator's fault, or the disk's.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is not there.
+    #[error("`{}` is not there; check the path", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is there and must not be.
+    #[error("`{}` is there already and is not overwritten; name another file, or move this one away", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others than its owner can read a secret.
+    #[error("`{}` can be read by others (mode {mode:04o}); run `chmod 600 {}`", path.display(), path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is larger than anything that is read whole.
+    #[error("`{}` has {size} bytes, more than {LARGEST}; check that it is the right file", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// Not text in UTF-8.
+    #[error("`{}` is not text in UTF-8; check that it is the right file", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {what} `{}`: {source}", path.display())]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// Names the file and what was tried with it.
+    pub fn system(what: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        let kind = source.kind();
+        if kind == io::ErrorKind::NotFound {
+            Self::Missing { path }
+        } else if kind == io::ErrorKind::AlreadyExists {
+            Self::Exists { path }
+        } else {
+            Self::System { what, path, source }
+        }
+    }
+}
+
+/// Reads a file whole.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::system("read", path, source);
+    let size = fs::metadata(path).map_err(failed)?.len();
+    if size > LARGEST {
+        let path = path.to_owned();
+        return Err(FileError::TooLarge { path, size });
+    }
+    fs::read(path).map_err(failed)
+}
+
+/// Reads a text file whole.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    String::from_utf8(read(path)?).map_err(|_| FileError::NotText {
+        path: path.to_owned(),
+    })
+}
+
+/// Reads a file that holds a secret; refuses one that others than its owner can read.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let mode = mode(path)?;
+    if mode & 0o077 != 0 {
+        let path = path.to_owned();
+        return Err(FileError::Open { path, mode });
+    }
+    read(path).map(Zeroizing::new)
+}
+
+/// The permissions of a file.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn mode(path: &Path) -> Result<u32, FileError> {
+    let metadata = fs::metadata(path).map_err(|source| FileError::system("read", path, source))?;
+    Ok(metadata.mode() & 0o7777)
+}
+
+/// Makes a file that is not there yet.
+///
+/// # Errors
+///
+/// [`FileError::Exists`] if it is, and whatever the system refuses.
+pub fn create(path: &Path, content: &[u8], access: Access) -> Result<(), FileError> {
+    let failed = |source| FileError::system("write", path, source);
+    let beside = write_beside(path, content, access)?;
+    // A link fails where a rename would overwrite.
+    let placed = fs::hard_link(&beside, path).map_err(failed);
+    fs::remove_file(&beside).map_err(failed)?;
+    placed?;
+    sync_folder_of(path)
+}
+
+/// Puts a file in place of the present one, if there is one.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), FileError> {
+    let beside = write_beside(path, content, access)?;
+    fs::rename(&beside, path).map_err(|source| FileError::system("write", path, source))?;
+    sync_folder_of(path)
+}
+
+/// Makes a folder that its owner alone can enter, with those above it; one that is there stays.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn create_folder(path: &Path) -> Result<(), FileError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| FileError::system("make the folder", path, source))
+}
+
+/// The files of a folder with this extension, by name; none if the folder is not there.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn list(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
+    let mut paths = list_all(folder)?;
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    Ok(paths)
+}
+
+/// What is in a folder, by name; nothing if the folder is not there.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub fn list_all(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let failed = |source| FileError::system("list", folder, source);
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
+        .collect::<Result<Vec<_>, _>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn write_beside(path: &Path, content: &[u8], access: Access) -> Result<PathBuf, FileError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
+    let failed = |source| FileError::system("write", &beside, source);
+    // One left by a process that was killed and had the same number.
+    match fs::remove_file(&beside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(access.mode())
+        .open(&beside)
+        .map_err(|source| FileError::system("write", path, source))?;
+    file.write_all(content).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    Ok(beside)
+}
+
+/// Makes the names in the folder of `path` durable.
+pub fn sync_folder_of(path: &Path) -> Result<(), FileError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| FileError::system("sync", folder, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_created_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        create(&path, b"first", Access::Owner).unwrap();
+        let again = create(&path, b"second", Access::Owner);
+        assert!(matches!(again, Err(FileError::Exists { .. })), "{again:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn replacing_leaves_one_file_with_the_new_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        replace(&path, b"first", Access::Everyone).unwrap();
+        replace(&path, b"second", Access::Owner).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(mode(&path).unwrap(), 0o600);
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        create(&path, b"secret", Access::Owner).unwrap();
+        assert_eq!(read_secret(&path).unwrap().as_slice(), b"secret");
+        for open in [0o640, 0o604, 0o601] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
+            let refused = read_secret(&path).unwrap_err();
+            assert!(matches!(refused, FileError::Open { mode, .. } if mode == open));
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = read(Path::new("/nowhere/at-all")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`/nowhere/at-all` is not there; check the path"
+        );
+    }
+
+    #[test]
+    fn a_remnant_of_a_killed_process_is_no_obstacle() {
+        let folder = tempfile::tempdir().unwrap();
+        let remnant = folder.path().join(format!(".a.{}.new", std::process::id()));
+        fs::write(remnant, b"half").unwrap();
+        create(&folder.path().join("a"), b"whole", Access::Owner).unwrap();
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+}

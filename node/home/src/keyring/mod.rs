@@ -1,0 +1,341 @@
+//! The node's own keys, one for each use, in one file sealed under the node's key.
+//!
+//! Made once, by `portcullis init`, from the operating system's random numbers. Refuses to be
+//! made where keys are already, to be read where others can read the file, and to print itself.
+//!
+//! The sealed content: version octet 1; the 32-byte seeds of the sealing, hop and log keys
+//! (Ed25519) and the agreement key (X25519), and the 32-byte key of the store; the TLS key (ECDSA
+//! P-256) as PKCS #8, to the end. Keys that replace them later lie beside that file (`rotated`).
+
+mod kinds;
+mod rotated;
+mod store_key;
+
+use std::{fmt, sync::Arc};
+
+use portcullis_protocol::{
+    keys::{KeyId, KeyUse, PublicKey, SigningKey},
+    register::Node,
+    time::Timestamp,
+};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
+
+pub use self::kinds::{KeyringError, Rotatable};
+pub use self::store_key::StoreKey;
+use self::{
+    kinds::{SEED, VERSION, agreement_public, tls_pair},
+    rotated::Rotated,
+};
+use crate::{
+    Home,
+    files::{self, Access, FileError},
+    secret::{self, KeySource, Passphrase},
+};
+use portcullis_peering::identity::OwnIdentity;
+
+const HOLDS: &str = "node keys";
+
+/// The keys of a node. They are wiped from memory when dropped and never printed.
+pub struct Keyring {
+    /// Sealed records first; [`Self::signing`] says which key does now.
+    pub sealing: Arc<SigningKey>,
+    /// Signed deliveries and receipts first.
+    pub hop: Arc<SigningKey>,
+    /// Signed checkpoints of the audit log first.
+    pub log: Arc<SigningKey>,
+    /// Opens the store.
+    pub store: StoreKey,
+    agreement: Zeroizing<[u8; SEED]>,
+    agreement_public: PublicKey,
+    tls: Zeroizing<Vec<u8>>,
+    /// Made later, the oldest first.
+    rotated: Vec<Rotated>,
+}
+
+impl Keyring {
+    /// Makes the keys of a new node and keeps them in its home, sealed under the node's key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Exists`] if there are keys already; nothing is written then.
+    pub fn create(home: &Home, source: &KeySource) -> Result<Self, KeyringError> {
+        let content = fresh()?;
+        let keyring = Self::parse(&content)?;
+        let text = secret::seal(&source.read()?, HOLDS, None, &content)?;
+        match files::create(&home.keys(), text.as_bytes(), Access::Owner) {
+            Ok(()) => Ok(keyring),
+            Err(FileError::Exists { path }) => {
+                Err(KeyringError::Exists(path.display().to_string()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens the keys of a node.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`] says what to do.
+    pub fn load(home: &Home, source: &KeySource) -> Result<Self, KeyringError> {
+        Self::open(home, &source.read()?)
+    }
+
+    /// As [`Self::load`], with the passphrase at hand.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`] says what to do.
+    pub fn open(home: &Home, passphrase: &Passphrase) -> Result<Self, KeyringError> {
+        let sealed = match files::read_secret(&home.keys()) {
+            Ok(sealed) => sealed,
+            Err(FileError::Missing { path }) => {
+                return Err(KeyringError::NoKeys(path.display().to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let text = String::from_utf8_lossy(&sealed);
+        let mut keyring = Self::parse(&secret::open(passphrase, HOLDS, &text)?)?;
+        keyring.rotated = rotated::load(home, passphrase)?;
+        Ok(keyring)
+    }
+
+    /// Makes a key for this use beside the present one, and gives its public half; one that the
+    /// register does not list yet is found again instead.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`]; nothing is made then.
+    pub fn rotate(
+        &mut self,
+        home: &Home,
+        source: &KeySource,
+        usage: Rotatable,
+        listed: &Node,
+    ) -> Result<Option<PublicKey>, KeyringError> {
+        let Some(use_listed) = usage.listed() else {
+            return self.rotate_tls(home, source).map(|()| None);
+        };
+        let newest = self.newest(use_listed);
+        let known = |id: KeyId| listed.keys.iter().any(|key| key.public.id() == id);
+        if !known(newest.id()) {
+            return Ok(Some(newest));
+        }
+        let made = rotated::create(home, &source.read()?, usage)?;
+        self.rotated.push(made);
+        Ok(Some(self.newest(use_listed)))
+    }
+
+    /// A TLS key for which no certificate is installed is found again.
+    fn rotate_tls(&mut self, home: &Home, source: &KeySource) -> Result<(), KeyringError> {
+        let shown = match files::read(&home.certificate()) {
+            Ok(chain) => chain,
+            // Without a certificate the present key waits for its first one.
+            Err(FileError::Missing { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let pem = self.tls_key_pem()?;
+        if OwnIdentity::from_pem(&shown, pem.as_bytes()).is_ok() {
+            let made = rotated::create(home, &source.read()?, Rotatable::Tls)?;
+            self.rotated.push(made);
+        }
+        Ok(())
+    }
+
+    /// The key of this use that signs under this listing: the newest that it lists and that has
+    /// not ended, and if it lists none, the first.
+    #[must_use]
+    pub fn signing(&self, usage: KeyUse, listed: Option<&Node>, now: Timestamp) -> Arc<SigningKey> {
+        let signs = |key: &&Arc<SigningKey>| {
+            let mut listed = listed.into_iter().flat_map(|node| &node.keys);
+            listed.any(|listed| listed.public.id() == key.id() && listed.signs_at(now))
+        };
+        let newest = self.made_for(usage).find(signs);
+        Arc::clone(newest.unwrap_or_else(|| self.first(usage)))
+    }
+
+    /// The public keys as they are to be listed: the newest for each use.
+    #[must_use]
+    pub fn public_keys(&self) -> Vec<PublicKey> {
+        [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log, KeyUse::Agreement]
+            .map(|usage| self.newest(usage))
+            .into()
+    }
+
+    /// The newest keys that sign, for a membership request.
+    #[must_use]
+    pub fn signing_keys(&self) -> [Arc<SigningKey>; 3] {
+        [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log].map(|usage| {
+            let newest = self.made_for(usage).next();
+            Arc::clone(newest.unwrap_or_else(|| self.first(usage)))
+        })
+    }
+
+    /// Whether this keyring has every key of a listing that has not ended.
+    #[must_use]
+    pub fn has_all(&self, listed: &Node, now: Timestamp) -> bool {
+        let own: Vec<KeyId> = self.own_ids().collect();
+        let mut counting = listed.keys.iter().filter(|key| key.signs_at(now));
+        counting.all(|key| own.contains(&key.public.id()))
+    }
+
+    fn own_ids(&self) -> impl Iterator<Item = KeyId> {
+        let first = [&self.sealing, &self.hop, &self.log];
+        let first = first.into_iter().map(|key| key.id());
+        let rotated = self.rotated.iter().filter_map(|key| match key {
+            Rotated::Signing(key) => Some(key.id()),
+            Rotated::Agreement(_, public) => Some(public.id()),
+            Rotated::Tls(_) => None,
+        });
+        first.chain([self.agreement_public.id()]).chain(rotated)
+    }
+
+    fn newest(&self, usage: KeyUse) -> PublicKey {
+        match usage {
+            KeyUse::Agreement => self.agreement_public().clone(),
+            KeyUse::Sealing
+            | KeyUse::Hop
+            | KeyUse::Log
+            | KeyUse::Governance
+            | KeyUse::Person
+            | KeyUse::Freshness => {
+                let newest = self.made_for(usage).next();
+                newest.unwrap_or_else(|| self.first(usage)).public()
+            }
+        }
+    }
+
+    /// The keys made later for this use, the newest first.
+    fn made_for(&self, usage: KeyUse) -> impl Iterator<Item = &Arc<SigningKey>> {
+        let rotated = self.rotated.iter().rev();
+        rotated.filter_map(move |key| match key {
+            Rotated::Signing(key) => (key.usage() == usage).then_some(key),
+            Rotated::Agreement(..) | Rotated::Tls(_) => None,
+        })
+    }
+
+    const fn first(&self, usage: KeyUse) -> &Arc<SigningKey> {
+        match usage {
+            KeyUse::Hop => &self.hop,
+            KeyUse::Log => &self.log,
+            // A key of another use than is asked for signs nothing: the protocol refuses it.
+            KeyUse::Sealing
+            | KeyUse::Agreement
+            | KeyUse::Governance
+            | KeyUse::Person
+            | KeyUse::Freshness => &self.sealing,
+        }
+    }
+
+    fn newest_agreement(&self) -> (&[u8; SEED], &PublicKey) {
+        let mut rotated = self.rotated.iter().rev().filter_map(|key| match key {
+            Rotated::Agreement(secret, public) => Some((&**secret, &**public)),
+            Rotated::Signing(_) | Rotated::Tls(_) => None,
+        });
+        rotated
+            .next()
+            .unwrap_or((&self.agreement, &self.agreement_public))
+    }
+
+    /// The secret of the newest agreement key (X25519, RFC 7748).
+    #[must_use]
+    pub fn agreement_secret(&self) -> &[u8; SEED] {
+        self.newest_agreement().0
+    }
+
+    /// The public half of the newest agreement key.
+    #[must_use]
+    pub fn agreement_public(&self) -> &PublicKey {
+        self.newest_agreement().1
+    }
+
+    /// The TLS keys as PKCS #8, the newest first.
+    fn tls_secrets(&self) -> impl Iterator<Item = &Zeroizing<Vec<u8>>> {
+        let rotated = self.rotated.iter().rev().filter_map(|key| match key {
+            Rotated::Tls(secret) => Some(secret),
+            Rotated::Signing(_) | Rotated::Agreement(..) => None,
+        });
+        rotated.chain([&self.tls])
+    }
+
+    /// The TLS key of this certificate, for rustls; the newest if none is its key.
+    #[must_use]
+    pub fn tls_key(&self, chain: &[CertificateDer<'static>]) -> PrivateKeyDer<'static> {
+        let key = |secret: &Zeroizing<Vec<u8>>| -> PrivateKeyDer<'static> {
+            PrivatePkcs8KeyDer::from(secret.to_vec()).into()
+        };
+        let fits =
+            |secret: &&Zeroizing<Vec<u8>>| OwnIdentity::new(chain.to_vec(), key(secret)).is_ok();
+        let newest = self.tls_secrets().next().unwrap_or(&self.tls);
+        key(self.tls_secrets().find(fits).unwrap_or(newest))
+    }
+
+    /// The newest TLS key in PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::System`] if the cryptography refuses its own key.
+    pub fn tls_key_pem(&self) -> Result<Zeroizing<String>, KeyringError> {
+        Ok(Zeroizing::new(self.tls_pair()?.serialize_pem()))
+    }
+
+    /// The newest TLS key, to sign a certificate request with.
+    pub(crate) fn tls_pair(&self) -> Result<KeyPair, KeyringError> {
+        tls_pair(self.tls_secrets().next().unwrap_or(&self.tls))
+    }
+
+    fn parse(content: &[u8]) -> Result<Self, KeyringError> {
+        let Some((&VERSION, rest)) = content.split_first() else {
+            return Err(KeyringError::Format);
+        };
+        let (sealing, rest) = seed(rest)?;
+        let (hop, rest) = seed(rest)?;
+        let (log, rest) = seed(rest)?;
+        let (agreement, rest) = seed(rest)?;
+        let (store, tls) = seed(rest)?;
+        let keyring = Self {
+            store: StoreKey::from_bytes(*store),
+            sealing: Arc::new(SigningKey::from_seed(KeyUse::Sealing, *sealing)),
+            hop: Arc::new(SigningKey::from_seed(KeyUse::Hop, *hop)),
+            log: Arc::new(SigningKey::from_seed(KeyUse::Log, *log)),
+            rotated: Vec::new(),
+            agreement_public: agreement_public(&agreement)?,
+            agreement,
+            tls: Zeroizing::new(tls.to_vec()),
+        };
+        keyring.tls_pair().map_err(|_| KeyringError::Format)?;
+        Ok(keyring)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({:?})", self.public_keys())
+    }
+}
+
+/// The content of a new file of keys.
+fn fresh() -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+    let tls = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyringError::System)?;
+    let mut seeds = Zeroizing::new([0; SEED * 5]);
+    getrandom::fill(seeds.as_mut()).map_err(|_| KeyringError::System)?;
+    let pkcs8 = Zeroizing::new(tls.serialize_der());
+    // In one piece: a vector that grows leaves copies of secrets behind.
+    let whole = seeds.len().saturating_add(pkcs8.len()).saturating_add(1);
+    let mut content = Zeroizing::new(Vec::with_capacity(whole));
+    content.push(VERSION);
+    content.extend_from_slice(seeds.as_ref());
+    content.extend_from_slice(&pkcs8);
+    Ok(content)
+}
+
+fn seed(content: &[u8]) -> Result<(Zeroizing<[u8; SEED]>, &[u8]), KeyringError> {
+    let (seed, rest) = content
+        .split_first_chunk::<SEED>()
+        .ok_or(KeyringError::Format)?;
+    Ok((Zeroizing::new(*seed), rest))
+}
+
+#[cfg(test)]
+mod tests;

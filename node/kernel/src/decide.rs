@@ -1,0 +1,530 @@
+//! Register and policy in force, as one: what verifies a record and decides on it.
+//!
+//! A [`Decider`] is immutable; a reload makes another. Batch statements that were verified under
+//! its register are remembered, in a bounded cache compared by the whole statement, so that a
+//! batch's signature is checked once and not per record.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lru::LruCache;
+use portcullis_policy::{Engine, Facts, FormDecision, Holding, Permit, Roster};
+use portcullis_protocol::{
+    identifiers::{AuthorityId, NodeId},
+    merkle::KnownNodes,
+    record::Form,
+    register::{Archive, Register, VerifiedRegister},
+    rules::Rule,
+    seal::SealedRecord,
+    statement::SignedStatement,
+    time::Timestamp,
+    verify::{Occasion, Refusal, SealingKeys, VerifiedBatch, VerifiedRecord, Verifier},
+};
+
+use portcullis_store::{DecisionNote, HeldRecord};
+
+/// Verified batch statements that are remembered; each stands for up to 1,024 records.
+const BATCHES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// The register and the policy in force.
+pub struct Decider {
+    register: VerifiedRegister,
+    roster: Roster,
+    archive: Archive,
+    engine: Arc<Engine>,
+    own: AuthorityId,
+    /// Guards the cache for the moment of a lookup; verifying happens outside of it.
+    batches: Mutex<LruCache<[u8; 64], Remembered>>,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    batch: Arc<VerifiedBatch>,
+    statement: Arc<SignedStatement>,
+}
+
+/// Why register and policy do not go together.
+#[derive(Debug, thiserror::Error)]
+pub enum DeciderError {
+    /// The register does not list this authority.
+    #[error(
+        "the register, epoch {epoch}, does not list authority `{own}`; have its request admitted and apply the new epoch"
+    )]
+    NotListed {
+        /// This authority.
+        own: AuthorityId,
+        /// The register's epoch.
+        epoch: u64,
+    },
+}
+
+impl Decider {
+    /// Puts a register and a policy together.
+    ///
+    /// # Errors
+    ///
+    /// [`DeciderError::NotListed`] if this authority is no member.
+    pub fn new(
+        register: VerifiedRegister,
+        engine: impl Into<Arc<Engine>>,
+        own: AuthorityId,
+    ) -> Result<Self, DeciderError> {
+        if !register.register().authorities.contains_key(&own) {
+            return Err(DeciderError::NotListed {
+                own,
+                epoch: register.register().epoch,
+            });
+        }
+        Ok(Self {
+            roster: Roster::of(register.register()),
+            archive: Archive::of([register.register()]),
+            register,
+            engine: engine.into(),
+            own,
+            batches: Mutex::new(LruCache::new(BATCHES)),
+        })
+    }
+
+    /// With the keys of earlier epochs as well: what was admitted under them stays verifiable.
+    #[must_use]
+    pub fn with_archive(mut self, earlier: Archive) -> Self {
+        let mut archive = earlier;
+        archive.add(self.register.register());
+        self.archive = archive;
+        self
+    }
+
+    /// The sealing keys of every epoch up to this one.
+    #[must_use]
+    pub const fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// The register in force.
+    #[must_use]
+    pub const fn register(&self) -> &Register {
+        self.register.register()
+    }
+
+    /// The register in force with its signatures.
+    #[must_use]
+    pub const fn verified_register(&self) -> &VerifiedRegister {
+        &self.register
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The policy in force, for a decider of another epoch. What it remembers covers all that it
+    /// was asked about, the members' facts included, so that it may be shared.
+    #[must_use]
+    pub fn shared_engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
+    }
+
+    /// The members' facts as policy sees them.
+    #[must_use]
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The authority whose node this is.
+    #[must_use]
+    pub const fn own(&self) -> &AuthorityId {
+        &self.own
+    }
+
+    /// A record at hand, as policy is asked about it. `source` delivered it; `None`: it was made
+    /// here, or its deliverer is no member any more.
+    #[must_use]
+    pub fn holding<'a>(
+        &'a self,
+        record: &'a VerifiedRecord,
+        source: Option<&NodeId>,
+        now: Timestamp,
+    ) -> Holding<'a> {
+        let via = source
+            .and_then(|node| self.register().node(node))
+            .map_or(&record.header().origin, |(authority, _)| &authority.id);
+        Holding {
+            roster: &self.roster,
+            here: &self.own,
+            record: record.id(),
+            header: record.header(),
+            form: record.form(),
+            via,
+            facts: Facts::at(&record.header().marking, now),
+        }
+    }
+
+    /// Decides what of a record is sent to a member.
+    #[must_use]
+    pub fn release(
+        &self,
+        record: &VerifiedRecord,
+        source: Option<&NodeId>,
+        receiver: &AuthorityId,
+        now: Timestamp,
+    ) -> Release {
+        let holding = self.holding(record, source, now);
+        match holding.towards(receiver) {
+            Ok(request) => Release::of(self.engine.decide(&request)),
+            Err(unknown) => {
+                tracing::warn!(%unknown, "a record is not released");
+                Release::denied()
+            }
+        }
+    }
+
+    /// Decides what of a record that `peer` delivered is taken in.
+    #[must_use]
+    pub fn admit(
+        &self,
+        record: VerifiedRecord,
+        peer: &NodeId,
+        now: Timestamp,
+        approval: Approval,
+    ) -> Admission {
+        let mut holding = self.holding(&record, Some(peer), now);
+        holding.facts.approved = approval == Approval::Given;
+        match holding.admission().map(|asked| self.engine.decide(&asked)) {
+            Ok(decision) => admission(record, &decision),
+            Err(unknown) => {
+                tracing::warn!(%unknown, "a record is not admitted");
+                Admission::Denied {
+                    rule: Rule::PolicyDenied,
+                    note: DecisionNote::default(),
+                }
+            }
+        }
+    }
+
+    /// Verifies records one after the other.
+    #[must_use]
+    pub const fn verification(&self, now: Timestamp) -> Verification<'_> {
+        Verification {
+            decider: self,
+            now,
+            met: Vec::new(),
+        }
+    }
+
+    /// Verifies a record that arrives.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn verify_arriving(
+        &self,
+        sealed: &SealedRecord,
+        now: Timestamp,
+    ) -> Result<VerifiedRecord, Refusal> {
+        self.verification(now).arriving(sealed)
+    }
+
+    /// Verifies a record that is held: its key may have ended since it was admitted, or its
+    /// originator have left. What was first seen since its key is compromised is refused (EX-21).
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn verify_held(
+        &self,
+        held: &HeldRecord,
+        now: Timestamp,
+    ) -> Result<VerifiedRecord, Refusal> {
+        self.verify_seen(&held.sealed, held.received_at, now)
+    }
+
+    /// Verifies a record that was first seen at some time.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn verify_seen(
+        &self,
+        sealed: &SealedRecord,
+        first_seen: Timestamp,
+        now: Timestamp,
+    ) -> Result<VerifiedRecord, Refusal> {
+        self.verification(now).seen(sealed, first_seen)
+    }
+
+    /// What is remembered was verified on an occasion of either kind, so arrivals, which are
+    /// judged more strictly, are remembered and asked for under their own cheap check.
+    fn batch(
+        &self,
+        statement: &Arc<SignedStatement>,
+        verifier: &Verifier<'_>,
+    ) -> Result<Arc<VerifiedBatch>, Refusal> {
+        if let Some(batch) = self.remembered(statement) {
+            verifier.check_again(&batch)?;
+            return Ok(batch);
+        }
+        let batch = Arc::new(verifier.batch(statement)?);
+        let remembered = Remembered {
+            batch: Arc::clone(&batch),
+            statement: Arc::clone(statement),
+        };
+        self.lock().put(*statement.signature(), remembered);
+        Ok(batch)
+    }
+
+    fn remembered(&self, statement: &Arc<SignedStatement>) -> Option<Arc<VerifiedBatch>> {
+        let found = self.lock().get(statement.signature()).cloned()?;
+        (found.statement == *statement).then_some(found.batch)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 64], Remembered>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Batches of which something is remembered while records are verified one after the other.
+const BATCHES_MET: usize = 8;
+
+/// Records that are verified one after the other, under one register and at one time: what one of
+/// them shows of their batch is not checked again for the next.
+pub struct Verification<'a> {
+    decider: &'a Decider,
+    now: Timestamp,
+    /// The batches met last, the newest at the end.
+    met: Vec<Met>,
+}
+
+/// A batch whose signature was checked, and what is known of its tree.
+struct Met {
+    statement: Arc<SignedStatement>,
+    batch: Arc<VerifiedBatch>,
+    nodes: KnownNodes,
+}
+
+impl<'a> Verification<'a> {
+    /// Verifies a record that arrives.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn arriving(&mut self, sealed: &SealedRecord) -> Result<VerifiedRecord, Refusal> {
+        self.record(sealed, Occasion::Arriving)
+    }
+
+    /// Verifies a record that was first seen at some time.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn seen(
+        &mut self,
+        sealed: &SealedRecord,
+        first_seen: Timestamp,
+    ) -> Result<VerifiedRecord, Refusal> {
+        self.record(sealed, Occasion::Held { first_seen })
+    }
+
+    /// Checks that a record verified before may still be taken: that its batch's key stands.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the rule it breaks now.
+    pub fn again(&mut self, record: &VerifiedRecord, first_seen: Timestamp) -> Result<(), Refusal> {
+        let verifier = self.verifier(Occasion::Held { first_seen });
+        self.met(record.statement(), &verifier).map(|_| ())
+    }
+
+    fn record(
+        &mut self,
+        sealed: &SealedRecord,
+        occasion: Occasion,
+    ) -> Result<VerifiedRecord, Refusal> {
+        let verifier = self.verifier(occasion);
+        let met = self.met(sealed.statement(), &verifier)?;
+        verifier.record_among(sealed, &met.batch, &mut met.nodes)
+    }
+
+    /// Only the register in force lets anything in; the archive holds what was let in before.
+    fn verifier(&self, occasion: Occasion) -> Verifier<'a> {
+        let keys: &dyn SealingKeys = match occasion {
+            Occasion::Arriving => self.decider.register(),
+            Occasion::Held { .. } => &self.decider.archive,
+        };
+        Verifier {
+            federation: &self.decider.register().federation,
+            keys,
+            now: self.now,
+            occasion,
+        }
+    }
+
+    fn met(
+        &mut self,
+        statement: &Arc<SignedStatement>,
+        verifier: &Verifier<'_>,
+    ) -> Result<&mut Met, Refusal> {
+        let is_it = |met: &Met| Arc::ptr_eq(&met.statement, statement);
+        let at = if let Some(at) = self.met.iter().rposition(is_it) {
+            at
+        } else {
+            let met = self.meet(statement, verifier)?;
+            if self.met.len() >= BATCHES_MET {
+                self.met.remove(0);
+            }
+            self.met.push(met);
+            self.met.len() - 1
+        };
+        // It was found or pushed just now.
+        let lost = || Refusal::new(Rule::BatchStatement, "it was lost while it was checked");
+        let met = self.met.get_mut(at).ok_or_else(lost)?;
+        verifier.check_again(&met.batch)?;
+        Ok(met)
+    }
+
+    fn meet(
+        &self,
+        statement: &Arc<SignedStatement>,
+        verifier: &Verifier<'_>,
+    ) -> Result<Met, Refusal> {
+        let batch = self.decider.batch(statement, verifier)?;
+        Ok(Met {
+            statement: Arc::clone(statement),
+            nodes: batch.nodes(),
+            batch,
+        })
+    }
+}
+
+/// What was decided on sending a record to a member.
+#[derive(Debug)]
+pub struct Release {
+    permit: Option<Permit>,
+    note: DecisionNote,
+}
+
+impl Release {
+    fn of(decision: FormDecision) -> Self {
+        Self {
+            permit: decision.permit(),
+            note: note(&decision),
+        }
+    }
+
+    fn denied() -> Self {
+        Self {
+            permit: None,
+            note: DecisionNote::default(),
+        }
+    }
+
+    /// The sections that may be sent; empty if it is denied.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.permit.as_ref().map_or(Form::EMPTY, Permit::form)
+    }
+
+    /// How the decision is noted in the ledger.
+    #[must_use]
+    pub fn note(&self) -> DecisionNote {
+        self.note.clone()
+    }
+
+    /// The record in the form that may be sent to `receiver`; `None` if nothing may. The permit
+    /// is checked once more against what is about to leave.
+    #[must_use]
+    pub fn apply(
+        &self,
+        record: &Arc<VerifiedRecord>,
+        receiver: &AuthorityId,
+    ) -> Option<Arc<VerifiedRecord>> {
+        let released = if self.form() == record.form() {
+            Arc::clone(record)
+        } else {
+            Arc::new(record.withhold(self.form()).ok()?)
+        };
+        let covered = self
+            .permit
+            .as_ref()
+            .is_some_and(|permit| permit.covers(&released.id(), receiver, released.form()));
+        covered.then_some(released)
+    }
+}
+
+/// Whether a person has read and approved what policy holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// Nobody was asked yet.
+    Open,
+    /// A person has.
+    Given,
+}
+
+/// What was decided on taking a record in.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is taken in, in this form.
+    Admitted {
+        /// The record without the sections that are not taken in.
+        record: Box<VerifiedRecord>,
+        /// How the decision is noted.
+        note: DecisionNote,
+    },
+    /// It is not taken in.
+    Denied {
+        /// Under which rule.
+        rule: Rule,
+        /// How the decision is noted.
+        note: DecisionNote,
+    },
+    /// A person decides.
+    Held {
+        /// The record as it was delivered.
+        record: Box<VerifiedRecord>,
+        /// How the decision is noted.
+        note: DecisionNote,
+    },
+}
+
+fn admission(record: VerifiedRecord, decision: &FormDecision) -> Admission {
+    let note = note(decision);
+    match decision.rule() {
+        None => admitted(record, decision.opened(), note),
+        Some(Rule::PolicyHeld) => Admission::Held {
+            record: Box::new(record),
+            note,
+        },
+        Some(rule) => Admission::Denied { rule, note },
+    }
+}
+
+fn admitted(record: VerifiedRecord, form: Form, note: DecisionNote) -> Admission {
+    let admitted = if form == record.form() {
+        Ok(record)
+    } else {
+        record.withhold(form)
+    };
+    match admitted {
+        Ok(record) => Admission::Admitted {
+            record: Box::new(record),
+            note,
+        },
+        Err(_) => Admission::Denied {
+            rule: Rule::PolicyError,
+            note,
+        },
+    }
+}
+
+fn note(decision: &FormDecision) -> DecisionNote {
+    DecisionNote {
+        policies: decision
+            .policies()
+            .iter()
+            .map(|id| id.as_str().to_owned())
+            .collect(),
+        bundle: Some(decision.rules()),
+    }
+}

@@ -1,0 +1,194 @@
+//! Whether the node can do its work: what `/health`, `status` and the log say when it cannot.
+//!
+//! Health is judged from what work needs, not from whether the process runs: keys that the
+//! register lists, a certificate that peers accept, a store that answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_protocol::{
+    identifiers::NodeId,
+    keys::{KeyId, KeyUse},
+    register::Register,
+    rules::Rule,
+    time::Timestamp,
+};
+
+use crate::{Kernel, Me, PeerHealth};
+
+/// Something that keeps the node from its work, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// What keeps this node from its work; empty: nothing.
+#[must_use]
+pub fn problems(kernel: &Kernel) -> Vec<Problem> {
+    let decider = kernel.decider();
+    let mut problems = register_problems(
+        decider.register(),
+        kernel.me(),
+        kernel.hop_key().id(),
+        kernel.now(),
+    );
+    problems.extend(certificate_problem(
+        Timestamp::from_millis(kernel.identity().certificate().not_after().as_millisecond()),
+        kernel.now(),
+    ));
+    problems.extend(kernel.clock_step().map(clock_problem));
+    problems.extend(stopped_deliveries(&kernel.peer_health()));
+    if let Err(error) = kernel.store().log_end() {
+        problems.push(Problem {
+            what: format!("the store does not answer: {error}"),
+            remedy: "look at disk and log, then restart the node",
+        });
+    }
+    problems
+}
+
+fn clock_problem(step_ms: i64) -> Problem {
+    Problem {
+        what: format!(
+            "the clock was set by {} seconds; nothing is sealed until it is confirmed",
+            step_ms / 1000
+        ),
+        remedy: "look at the clock, then have an administrator run `portcullis clock confirm`",
+    }
+}
+
+/// Peers that take nothing from this node.
+fn stopped_deliveries(peers: &BTreeMap<NodeId, PeerHealth>) -> Vec<Problem> {
+    let stopped = peers
+        .iter()
+        .filter_map(|(peer, health)| Some((peer, health.stopped.as_ref()?)));
+    stopped
+        .map(|(peer, rule)| {
+            let rule = rule.parse::<Rule>();
+            Problem {
+                what: match &rule {
+                    Ok(rule) => format!("`{peer}` takes nothing from this node: {rule}"),
+                    Err(error) => format!("`{peer}` takes nothing from this node: {error}"),
+                },
+                remedy: rule.map_or("ask the peer's operator why", Rule::remedy),
+            }
+        })
+        .collect()
+}
+
+fn certificate_problem(not_after: Timestamp, now: Timestamp) -> Option<Problem> {
+    (not_after <= now).then(|| Problem {
+        what: format!("this node's certificate expired at {not_after}"),
+        remedy: "have its authority's CA sign a new one and install it",
+    })
+}
+
+fn register_problems(register: &Register, me: &Me, hop: KeyId, now: Timestamp) -> Vec<Problem> {
+    let Some((authority, node)) = register.node(&me.node) else {
+        return vec![Problem {
+            what: format!("the register does not list node `{}`", me.node),
+            remedy: "have the authority's request admitted and apply the new epoch",
+        }];
+    };
+    let in_force: BTreeSet<KeyUse> = node
+        .keys
+        .iter()
+        .filter(|key| key.signs_at(now))
+        .map(|key| key.public.usage())
+        .collect();
+    let mut problems: Vec<Problem> = [KeyUse::Sealing, KeyUse::Hop]
+        .into_iter()
+        .filter(|usage| !in_force.contains(usage))
+        .map(|usage| Problem {
+            what: format!(
+                "the register lists no {usage} key in force for `{}`",
+                me.node
+            ),
+            remedy: "request the listing of a new key",
+        })
+        .collect();
+    if register.hop_key(&me.node, &hop, now).is_none() {
+        problems.push(Problem {
+            what: "this node's hop key is not the one in the register".to_owned(),
+            remedy: "restore the key file, or request the listing of this key",
+        });
+    }
+    if authority.id != me.authority {
+        problems.push(Problem {
+            what: format!(
+                "the register lists node `{}` under `{}`",
+                me.node, authority.id
+            ),
+            remedy: "correct `authority` in portcullis.toml",
+        });
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_testbed as testbed;
+
+    fn me(node: &str, authority: &str) -> Me {
+        Me {
+            federation: "test".parse().unwrap(),
+            authority: authority.parse().unwrap(),
+            node: node.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_node_whose_key_the_register_lists_is_healthy() {
+        let hop = testbed::key(1, KeyUse::Hop).id();
+        let verified = testbed::register();
+        let problems = register_problems(
+            verified.register(),
+            &me("rotterdam-1", "rotterdam"),
+            hop,
+            testbed::NOW,
+        );
+        assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn another_key_another_authority_or_no_listing_is_a_problem() {
+        let verified = testbed::register();
+        let register = verified.register();
+        let own = testbed::key(1, KeyUse::Hop).id();
+        let other = testbed::key(2, KeyUse::Hop).id();
+        for (me, hop) in [
+            (me("rotterdam-1", "rotterdam"), other),
+            (me("rotterdam-1", "antwerp"), own),
+            (me("rotterdam-9", "rotterdam"), own),
+        ] {
+            assert_eq!(register_problems(register, &me, hop, testbed::NOW).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_refuses_this_node_as_a_fork_is_a_problem_that_names_the_rule() {
+        let health = PeerHealth {
+            stopped: Some("EX-11".to_owned()),
+            ..PeerHealth::default()
+        };
+        let peers = BTreeMap::from([
+            ("antwerp-1".parse().unwrap(), health),
+            ("hub-1".parse().unwrap(), PeerHealth::default()),
+        ]);
+        let problems = stopped_deliveries(&peers);
+        let [problem] = &problems[..] else {
+            panic!("{problems:?}");
+        };
+        assert!(problem.what.contains("EX-11") && problem.what.contains("antwerp-1"));
+        assert_eq!(problem.remedy, Rule::Fork.remedy());
+    }
+
+    #[test]
+    fn an_expired_certificate_is_a_problem() {
+        assert!(certificate_problem(testbed::NOW, testbed::NOW).is_some());
+        assert!(certificate_problem(testbed::NOW.plus_millis(1), testbed::NOW).is_none());
+    }
+}

@@ -1,0 +1,313 @@
+//! Items that wait for a person: how each gets its one final answer.
+//!
+//! ```text
+//! held ──release──▶ judged anew, as approved ──▶ admitted, or refused by what denies besides
+//!      ──drop─────▶ refused under PO-04
+//!      ──time over▶ refused under PO-05, or EX-18 if the record was to be deleted
+//! ```
+//!
+//! A final answer takes the way of a frame's items through the store, and the sender is told that
+//! it can ask again. What cannot be answered for good now, because policy holds it still or its
+//! originator is suspended, goes on waiting.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use portcullis_protocol::{
+    frame::Answer,
+    identifiers::NodeId,
+    record::{Form, RecordId},
+    rules::Rule,
+    time::Timestamp,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Admitted, Kernel, calls::Rumour, intake::Judge};
+use portcullis_store::{
+    DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, IntakeItem, Judgement, StoreError, Write,
+    Written, writer::Priority,
+};
+
+/// It is looked so often whether the time of an item is over, whatever is said of the next one:
+/// the clock may have been set.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Which item is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ItemKey {
+    /// The record.
+    pub record: RecordId,
+    /// Who delivered it.
+    pub peer: NodeId,
+    /// The form in which it was delivered.
+    pub form: Form,
+}
+
+impl ItemKey {
+    /// The key of an item.
+    #[must_use]
+    pub fn of(item: &HeldItem) -> Self {
+        Self {
+            record: item.sealed.id(),
+            peer: item.peer.clone(),
+            form: item.form,
+        }
+    }
+}
+
+/// What a person decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// To take it in, if nothing else is against it.
+    Release,
+    /// Not to take it in.
+    Drop,
+}
+
+/// What is to become of items, before it is durable.
+#[derive(Debug, Default)]
+pub struct Ruling {
+    /// Final answers, by peer.
+    decisions: BTreeMap<NodeId, Vec<IntakeItem>>,
+    admitted: BTreeMap<NodeId, Vec<Admitted>>,
+    /// Items that go on waiting, and why.
+    pub stays: Vec<(ItemKey, String)>,
+    /// Items that do not wait.
+    pub unknown: Vec<ItemKey>,
+}
+
+impl Ruling {
+    /// The writes that make it durable, one for each peer.
+    pub fn writes(&mut self, now: Timestamp) -> Vec<Write> {
+        let decisions = std::mem::take(&mut self.decisions).into_iter();
+        decisions
+            .map(|(peer, items)| Write::Decide(HeldDecision { peer, now, items }))
+            .collect()
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
+    }
+
+    fn add(&mut self, key: &ItemKey, judgement: Judgement) {
+        if let Judgement::Admit { record, note: _ } = &judgement {
+            let admitted = Admitted {
+                id: record.id(),
+                kind: record.header().kind,
+                origin: record.header().origin.clone(),
+            };
+            self.admitted
+                .entry(key.peer.clone())
+                .or_default()
+                .push(admitted);
+        }
+        self.decisions
+            .entry(key.peer.clone())
+            .or_default()
+            .push(IntakeItem {
+                id: key.record,
+                form: key.form,
+                judgement,
+            });
+    }
+}
+
+/// Rules on these items as a person has chosen. Nothing is written yet.
+///
+/// # Errors
+///
+/// [`StoreError`] if what is held cannot be read.
+pub fn rule(kernel: &Kernel, choice: Choice, keys: &[ItemKey]) -> Result<Ruling, StoreError> {
+    let held = kernel.store().held_items()?;
+    let held: BTreeMap<_, _> = held.iter().map(|item| (ItemKey::of(item), item)).collect();
+    let wanted: BTreeSet<&ItemKey> = keys.iter().collect();
+    let mut ruling = Ruling::default();
+    for key in wanted {
+        let Some(item) = held.get(key) else {
+            ruling.unknown.push(key.clone());
+            continue;
+        };
+        match choice {
+            Choice::Drop => ruling.add(key, refused(Rule::HeldDropped)),
+            Choice::Release => match released(kernel, item) {
+                Ok(judgement) => ruling.add(key, judgement),
+                Err(why) => ruling.stays.push((key.clone(), why)),
+            },
+        }
+    }
+    Ok(ruling)
+}
+
+fn refused(rule: Rule) -> Judgement {
+    Judgement::Refuse {
+        rule,
+        note: DecisionNote::default(),
+    }
+}
+
+/// A final judgement, or why the item goes on waiting.
+fn released(kernel: &Kernel, item: &HeldItem) -> Result<Judgement, String> {
+    let (decider, gates) = (kernel.decider(), kernel.gates());
+    if decider.register().node(&item.peer).is_none() {
+        return Err(format!(
+            "`{}`, who delivered it, is no member any more; it can be dropped",
+            item.peer
+        ));
+    }
+    let judge = Judge {
+        decider: &decider,
+        first_seen: &|record| kernel.first_seen(record),
+        gates: &gates,
+        own: &kernel.me().authority,
+        peer: &item.peer,
+        exercises: kernel.exercises(),
+        now: kernel.now(),
+    };
+    match judge.approved(item) {
+        judgement @ (Judgement::Admit { .. } | Judgement::Refuse { .. }) => Ok(judgement),
+        Judgement::RefuseForNow { rule } => Err(format!("{rule}; {}", rule.remedy())),
+        Judgement::Hold { note, .. } => Err(format!(
+            "policy {} holds it whoever approves; it can be dropped, or the policy changed",
+            note.policies.join(", ")
+        )),
+    }
+}
+
+/// Tells whoever waits for it what became of items, once it is durable: the desk, and the peers.
+pub fn announce(kernel: &Kernel, ruling: &mut Ruling, peers: Vec<(NodeId, Vec<Answer>)>) {
+    for (peer, answers) in peers {
+        let admitted = ruling.admitted.remove(&peer).unwrap_or_default();
+        kernel.received(&peer, &answers, admitted);
+        kernel.spread(Rumour::Waiting(peer));
+    }
+}
+
+/// Makes a ruling durable beside other writes, and announces it. Gives the answers by peer.
+///
+/// # Errors
+///
+/// [`StoreError`]; nothing was written then.
+pub async fn carry_out(
+    kernel: &Kernel,
+    mut ruling: Ruling,
+    beside: Vec<Write>,
+) -> Result<Vec<(NodeId, Vec<Answer>)>, StoreError> {
+    let peers: Vec<NodeId> = ruling.decisions.keys().cloned().collect();
+    let mut writes = beside;
+    let skip = writes.len();
+    writes.extend(ruling.writes(kernel.now()));
+    let written = kernel.commit(Priority::Urgent, writes).await?;
+    let answers = written.into_iter().skip(skip).map(|written| match written {
+        Written::Answers(answers) => answers,
+        Written::Done | Written::Refused(_) => Vec::new(),
+    });
+    let answered: Vec<_> = peers.into_iter().zip(answers).collect();
+    announce(kernel, &mut ruling, answered.clone());
+    Ok(answered)
+}
+
+/// Gives items their final answer once their time is over, until `shutdown`.
+pub async fn keep(kernel: Arc<Kernel>, shutdown: CancellationToken) {
+    loop {
+        let wait = match end(&kernel).await {
+            Ok(wait) => wait,
+            Err(error) => {
+                tracing::error!(%error, "what is held cannot be looked through");
+                LONGEST_WAIT
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Ends what is over, and says how long nothing is.
+async fn end(kernel: &Arc<Kernel>) -> Result<Duration, StoreError> {
+    let reading = Arc::clone(kernel);
+    let (ruling, next) = tokio::task::spawn_blocking(move || {
+        let (store, now) = (reading.store(), reading.now());
+        let next = store.next_held_end()?;
+        let ruling = match next {
+            Some(next) if next <= now => over(&store.held_items()?, now),
+            Some(_) | None => Ruling::default(),
+        };
+        Ok::<_, StoreError>((ruling, next))
+    })
+    .await
+    .map_err(|_| StoreError::Stopped)??;
+    if !ruling.is_empty() {
+        carry_out(kernel, ruling, Vec::new()).await?;
+        return Ok(Duration::ZERO);
+    }
+    let wait = next.map_or(i64::MAX, |next| next.millis_since(kernel.now()).max(1));
+    let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(u64::MAX));
+    Ok(wait.min(LONGEST_WAIT))
+}
+
+fn over(held: &[HeldItem], now: Timestamp) -> Ruling {
+    let mut ruling = Ruling::default();
+    for item in held.iter().filter(|item| item.ends_at <= now) {
+        let lived = item.at.plus_millis(HELD_LIFE_MS) <= now;
+        let rule = if lived {
+            Rule::HeldEnded
+        } else {
+            Rule::Expired
+        };
+        ruling.add(&ItemKey::of(item), refused(rule));
+    }
+    ruling
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_testbed as testbed;
+    use portcullis_testbed::NOW;
+
+    fn held(at: Timestamp, ends_at: Timestamp) -> HeldItem {
+        let sealed = testbed::seal(1, vec![testbed::indicator()], 1).remove(0);
+        HeldItem {
+            peer: "rotterdam-1".parse().unwrap(),
+            form: sealed.claimed_form(),
+            rule: Rule::PolicyHeld.id().to_owned(),
+            at,
+            ends_at,
+            sealed,
+        }
+    }
+
+    #[track_caller]
+    fn ends_under(item: &HeldItem, now: Timestamp, expected: Option<Rule>) {
+        let ruling = over(std::slice::from_ref(item), now);
+        let found = ruling.decisions.values().flatten().next();
+        let rule = found.map(|item| match &item.judgement {
+            Judgement::Refuse { rule, .. } => *rule,
+            other @ (Judgement::Admit { .. }
+            | Judgement::RefuseForNow { .. }
+            | Judgement::Hold { .. }) => panic!("{other:?}"),
+        });
+        assert_eq!(rule, expected);
+    }
+
+    #[test]
+    fn po_05_what_nobody_decides_on_gets_a_final_answer() {
+        let six_days = 6 * 24 * 3_600_000;
+        let item = held(NOW, NOW.plus_millis(six_days));
+        ends_under(&item, NOW.plus_millis(six_days - 1), None);
+        ends_under(&item, NOW.plus_millis(six_days), Some(Rule::HeldEnded));
+    }
+
+    #[test]
+    fn what_was_to_be_deleted_meanwhile_ends_as_expired() {
+        let item = held(NOW, NOW.plus_millis(1_000));
+        ends_under(&item, NOW.plus_millis(999), None);
+        ends_under(&item, NOW.plus_millis(1_000), Some(Rule::Expired));
+    }
+}

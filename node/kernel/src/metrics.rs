@@ -1,0 +1,180 @@
+//! What the node counts, for `/metrics`. No label carries an identifier of cargo or persons.
+
+use portcullis_protocol::{
+    frame::{Answer, Outcome},
+    time::Timestamp,
+};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::outlook::{Dependency, Subject};
+use portcullis_peering::counters::ExchangeCounters;
+use portcullis_store::Found;
+
+/// The outcome of an item, as answered to a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// What comes to an end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EndLabel {
+    what: &'static str,
+}
+
+/// The node's counters; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// Connections.
+    pub connections: ExchangeCounters,
+    /// Frames refused whole.
+    pub frames_refused: Counter,
+    /// Items that failed verification and were set apart.
+    pub items_quarantined: Counter,
+    ends: Family<EndLabel, Gauge>,
+    /// Records found lost or unknown at one end of a channel, and put right.
+    repairs: Counter,
+    answers: Family<OutcomeLabel, Counter>,
+    receipts: Family<OutcomeLabel, Counter>,
+}
+
+impl Metrics {
+    /// Has the counters shown.
+    pub fn register(&self, registry: &mut Registry) {
+        self.connections.register(registry);
+        registry.register(
+            "portcullis_frames_refused",
+            "Frames of peers that were refused whole",
+            self.frames_refused.clone(),
+        );
+        registry.register(
+            "portcullis_ends_in_seconds",
+            "Seconds until the first of each kind of what the node depends on ends",
+            self.ends.clone(),
+        );
+        registry.register(
+            "portcullis_records_reconciled",
+            "Records that one end of a channel had lost or did not know of, put right",
+            self.repairs.clone(),
+        );
+        registry.register(
+            "portcullis_items_quarantined",
+            "Items of peers that failed verification and were set apart",
+            self.items_quarantined.clone(),
+        );
+        registry.register(
+            "portcullis_items_answered",
+            "Items of peers by what was answered",
+            self.answers.clone(),
+        );
+        registry.register(
+            "portcullis_items_receipted",
+            "Items sent to peers by what they answered",
+            self.receipts.clone(),
+        );
+    }
+
+    /// Shows how long is left until each of these ends, of a kind the first, and nothing of a kind
+    /// of which there is none. They come in order.
+    pub fn show_ends(&self, dependencies: &[Dependency], now: Timestamp) {
+        let label = |one: &Dependency| EndLabel {
+            what: one.subject.name(),
+        };
+        for name in Subject::NAMES {
+            if !dependencies.iter().any(|one| one.subject.name() == *name) {
+                self.ends.remove(&EndLabel { what: name });
+            }
+        }
+        // The nearest comes first, so it is written last.
+        for one in dependencies.iter().rev() {
+            let seconds = one.ends.millis_since(now) / 1000;
+            self.ends.get_or_create(&label(one)).set(seconds);
+        }
+    }
+
+    /// How many items peers have answered, whatever they answered.
+    #[must_use]
+    pub fn receipted(&self) -> u64 {
+        let of = |outcome: &Outcome| {
+            let label = OutcomeLabel {
+                outcome: outcome.name(),
+            };
+            self.receipts.get(&label).map_or(0, |counter| counter.get())
+        };
+        Outcome::ALL.iter().map(of).sum()
+    }
+
+    /// Counts what comparing a channel put right.
+    pub fn count_repairs(&self, found: &Found) {
+        let Found {
+            owed,
+            learned,
+            withdrawn,
+            recovered,
+        } = *found;
+        self.repairs.inc_by(owed + learned + withdrawn + recovered);
+    }
+
+    /// Counts what was answered to a peer.
+    pub fn count_answers(&self, answers: &[Answer]) {
+        count(&self.answers, answers);
+    }
+
+    /// Counts what a peer answered.
+    pub fn count_receipts(&self, answers: &[Answer]) {
+        count(&self.receipts, answers);
+    }
+}
+
+fn count(family: &Family<OutcomeLabel, Counter>, answers: &[Answer]) {
+    for answer in answers {
+        let outcome = answer.outcome.name();
+        family.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+
+    use super::*;
+    use portcullis_peering::term::Term;
+    use portcullis_testbed::NOW;
+
+    #[test]
+    fn the_end_of_what_is_gone_is_shown_no_more() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let lasting = |subject, seconds: i64| {
+            let until = NOW.plus_millis(seconds * 1_000);
+            Dependency::lasting(subject, Term { since: NOW, until })
+        };
+        let shown = |dependencies: &[Dependency]| {
+            metrics.show_ends(dependencies, NOW);
+            let mut page = String::new();
+            text::encode(&mut page, &registry).unwrap();
+            let lines = page
+                .lines()
+                .filter(|line| line.starts_with("portcullis_ends_in"));
+            lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        let line = |what: &str, seconds: i64| {
+            format!("portcullis_ends_in_seconds{{what=\"{what}\"}} {seconds}")
+        };
+        let anchor = |node: &str, seconds| lasting(Subject::Anchor(node.parse().unwrap()), seconds);
+        let both = [
+            anchor("antwerp-1", 7),
+            anchor("hub-1", 9),
+            lasting(Subject::Freshness, 11),
+        ];
+        let mut all = shown(&both);
+        all.sort_unstable();
+        assert_eq!(all, [line("freshness", 11), line("trust-anchor", 7)]);
+        assert_eq!(shown(&both[1..2]), [line("trust-anchor", 9)]);
+    }
+}

@@ -1,0 +1,112 @@
+//! Drafts become records of the log: sealed, verified as any member would, and durable.
+
+use std::sync::Arc;
+
+use portcullis_protocol::{
+    frame::Lane,
+    merkle::MAX_LEAVES,
+    record::RecordId,
+    seal::{Draft, SealError, Sealer},
+    verify::{Refusal, VerifiedRecord},
+};
+
+use super::{Kernel, Notice};
+use portcullis_home::clock::SystemEntropy;
+use portcullis_store::{StoreError, Write};
+
+/// Why records are not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// They break a rule of sealing: the caller's to mend.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The register does not list this node's sealing key, or the record breaks a rule of the protocol.
+    #[error("the sealed record would be refused by every member: {0}")]
+    Refused(#[from] Refusal),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The clock was set by so many seconds, and nobody has confirmed it.
+    #[error("the clock was set by {0} seconds; nothing is sealed until it is confirmed")]
+    ClockStep(i64),
+    /// The work was cut short.
+    #[error("sealing was cut short; nothing was published")]
+    CutShort,
+}
+
+impl Kernel {
+    /// Seals drafts in batches, verifies them as any member would, and puts them in the log.
+    /// Urgent kinds are sealed one by one.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; what it names is not published.
+    pub async fn publish(
+        self: &Arc<Self>,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<RecordId>, PublishError> {
+        let kernel = Arc::clone(self);
+        let is_urgent = drafts
+            .iter()
+            .any(|draft| Lane::of(draft.kind) == Lane::Urgent);
+        let lane = if is_urgent { Lane::Urgent } else { Lane::Bulk };
+        let sealing = self.work.run(lane, move || kernel.seal(drafts));
+        let records = sealing.await.map_err(|_| PublishError::CutShort)??;
+        let now = self.now();
+        let published: Vec<_> = records
+            .iter()
+            .map(|record| (record.id(), record.header().kind))
+            .collect();
+        let write = Write::Publish { records, now };
+        self.commit(lane.into(), vec![write]).await?;
+        for &(record, kind) in &published {
+            self.tell(Notice::Published {
+                record,
+                kind,
+                at: now,
+            });
+        }
+        Ok(published.into_iter().map(|(record, _)| record).collect())
+    }
+
+    /// Seals drafts and verifies them as any member would; nothing is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] as for publishing.
+    pub fn seal(&self, drafts: Vec<Draft>) -> Result<Vec<VerifiedRecord>, PublishError> {
+        if let Some(step_ms) = self.clock_step() {
+            return Err(PublishError::ClockStep(step_ms / 1000));
+        }
+        let me = &self.parts.me;
+        let key = self.sealing_key();
+        let sealer = Sealer {
+            federation: &me.federation,
+            origin: &me.authority,
+            key: &key,
+            now: self.now(),
+        };
+        let (urgent, bulk): (Vec<_>, Vec<_>) = drafts
+            .into_iter()
+            .partition(|draft| Lane::of(draft.kind) == Lane::Urgent);
+        let mut batches: Vec<Vec<Draft>> = urgent.into_iter().map(|draft| vec![draft]).collect();
+        let mut bulk = bulk.into_iter();
+        loop {
+            let batch: Vec<Draft> = bulk.by_ref().take(MAX_LEAVES).collect();
+            if batch.is_empty() {
+                break;
+            }
+            batches.push(batch);
+        }
+        let decider = self.decider();
+        let mut entropy = SystemEntropy::default();
+        let mut verification = decider.verification(sealer.now);
+        let mut verified = Vec::new();
+        for batch in batches {
+            for sealed in sealer.seal(batch, &mut entropy)? {
+                verified.push(verification.arriving(&sealed)?);
+            }
+        }
+        Ok(verified)
+    }
+}

@@ -1,0 +1,311 @@
+//! What a running node takes up: all that is in its home, all or nothing; or new epochs alone,
+//! from the home or from a member.
+//!
+//! ```text
+//! epochs ─verify on top of the one in force─▶ files ─▶ store ─▶ trust of peers ─▶ decider
+//! ```
+//!
+//! The files come first: a process that is killed in between finds more in its home than in its
+//! store, which it mends at its start; the other way round it would take itself for rolled back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_protocol::{
+    gossip,
+    register::{Register, SignedRegister, VerifiedRegister},
+    time::Timestamp,
+    verify::Refusal,
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    Kernel,
+    decide::{Decider, DeciderError},
+    in_force::{InForce, LoadError, meeting, missing_epochs, peer_trust},
+};
+use portcullis_home::{
+    Home,
+    config::Config,
+    keyring::Keyring,
+    membership::{self, load_epochs},
+    own_certificate::{CertificateFault, Own, check_certificate, read_certificates, unix},
+};
+use portcullis_peering::trust::PeerTrust;
+use portcullis_store::{Write, writer::Priority};
+
+/// Takes up what changed, in a running node.
+pub struct Reloader {
+    kernel: Arc<Kernel>,
+    home: Home,
+    config: Config,
+    /// Moves the level of the log.
+    move_level: fn(tracing::Level),
+    /// Guards nothing but the order: the older of two must not be put in force after the newer.
+    turn: Mutex<()>,
+}
+
+/// What came of epochs that a member brought.
+#[derive(Debug)]
+pub struct Followed {
+    /// How many were put in force.
+    pub taken: usize,
+    /// Why the next one was refused.
+    pub refused: Option<Refusal>,
+}
+
+impl Reloader {
+    /// Takes up what is in `home` into `core`; `move_level` is told the configured level of the log.
+    #[must_use]
+    pub fn new(
+        kernel: Arc<Kernel>,
+        home: Home,
+        config: Config,
+        move_level: fn(tracing::Level),
+    ) -> Self {
+        Self {
+            kernel,
+            home,
+            config,
+            move_level,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Loads everything anew and puts it in force; what does not load changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] says what did not load.
+    pub async fn reload(&self) -> Result<(), LoadError> {
+        let _turn = self.turn.lock().await;
+        let (kernel, home, config) = self.parts();
+        let (new, keyring, in_force) = apart(move || {
+            let new = configuration(&home, &config)?;
+            let keyring = Keyring::load(&home, &new.key)?;
+            let in_force = Box::new(InForce::load(&home, &new, &keyring)?);
+            fit(&home, &new, &keyring, &in_force, kernel.now())?;
+            Ok((new, keyring, in_force))
+        })
+        .await?;
+        let found = in_force.decider.register().epoch;
+        let present = self.kernel.decider().register().epoch;
+        if found < present {
+            return Err(LoadError::Older { found, present });
+        }
+        self.keep(&in_force.epochs, in_force.decider.register())
+            .await?;
+        // From here on nothing can fail.
+        self.kernel.identity().replace(&in_force.identity);
+        self.kernel.replace_keyring(keyring);
+        self.kernel.trust().replace(in_force.trust);
+        self.kernel.take_settings(&new);
+        (self.move_level)(new.log.level);
+        self.kernel.replace_decider(Arc::new(in_force.decider));
+        self.kernel.move_gates();
+        tracing::info!(
+            "configuration, register, policy, certificate and revocation lists were loaded again"
+        );
+        Ok(())
+    }
+
+    /// Puts the epochs in force that are in the home and newer than the present one, and gives
+    /// the epoch in force.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if one does not hold; nothing is changed then.
+    pub async fn take_up(&self) -> Result<u64, LoadError> {
+        let _turn = self.turn.lock().await;
+        let (_, home, config) = self.parts();
+        let mut chain = apart(move || Ok(load_epochs(&home, &config.register_pin)?)).await?;
+        let present = self.kernel.decider().register().epoch;
+        self.compare(&chain)?;
+        chain.retain(|epoch| epoch.register().epoch > present);
+        self.put_in_force(chain).await?;
+        Ok(self.kernel.decider().register().epoch)
+    }
+
+    /// Verifies epochs that a member brought on top of the one in force, keeps those that hold in
+    /// home and store, and puts the newest in force.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if they could not be kept or do not go together with this node.
+    pub async fn follow(&self, epochs: Vec<Bytes>) -> Result<Followed, LoadError> {
+        if epochs.is_empty() {
+            return Ok(Followed {
+                taken: 0,
+                refused: None,
+            });
+        }
+        let _turn = self.turn.lock().await;
+        let (kernel, home, _) = self.parts();
+        let gossip::Followed { taken, refused } = apart(move || {
+            let present = kernel.decider().verified_register().clone();
+            let followed = gossip::follow(&present, &epochs);
+            membership::append(&home, &followed.taken)?;
+            Ok(followed)
+        })
+        .await?;
+        let count = taken.len();
+        self.put_in_force(taken).await?;
+        Ok(Followed {
+            taken: count,
+            refused,
+        })
+    }
+
+    /// Refuses a chain that holds another epoch under the number of the one in force.
+    fn compare(&self, chain: &[VerifiedRegister]) -> Result<(), LoadError> {
+        let decider = self.kernel.decider();
+        let (present, epoch) = (decider.verified_register(), decider.register().epoch);
+        let same = chain.iter().find(|held| held.register().epoch == epoch);
+        match same {
+            Some(held) if held.digest() == present.digest() => Ok(()),
+            Some(_) => Err(LoadError::Forked { epoch }),
+            None => Err(LoadError::Older {
+                found: chain.len() as u64,
+                present: epoch,
+            }),
+        }
+    }
+
+    /// Puts the last of these epochs in force; all of them are kept first.
+    async fn put_in_force(&self, chain: Vec<VerifiedRegister>) -> Result<(), LoadError> {
+        let kept: Vec<SignedRegister> = chain.iter().map(|one| one.signed().clone()).collect();
+        let mut archive = self.kernel.decider().archive().clone();
+        chain.iter().for_each(|one| archive.add(one.register()));
+        let Some(newest) = chain.into_iter().next_back() else {
+            return Ok(());
+        };
+        let (home, register) = (self.home.clone(), newest.register().clone());
+        let trust = apart(move || peer_trust(&home, &register)).await?;
+        if let Err(error) = self.find_keys(newest.register()).await {
+            // Whom to trust does not wait for keys: the node goes on with those that it has.
+            tracing::error!(%error, "the keys that the new epoch lists cannot be opened; see to them, then reload");
+        }
+        self.commit(kept, newest.register()).await?;
+        let epoch = newest.register().epoch;
+        let engine = self.kernel.decider().shared_engine();
+        match Decider::new(newest, engine, self.config.authority.clone()) {
+            Ok(decider) => {
+                let decider = decider.with_archive(archive);
+                self.kernel.trust().replace(trust);
+                self.kernel.replace_decider(Arc::new(decider));
+                self.kernel.move_gates();
+                tracing::info!(epoch, "another epoch of the register is in force");
+                Ok(())
+            }
+            Err(error @ DeciderError::NotListed { .. }) => {
+                // Nobody is a peer of who is no member: every connection closes.
+                self.kernel.trust().replace(PeerTrust::nobody());
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Opens the keys again if an epoch lists one for this node that was made since the start.
+    async fn find_keys(&self, register: &Register) -> Result<(), LoadError> {
+        let listed = register.node(&self.config.node).map(|(_, node)| node);
+        let (kernel, home, config) = self.parts();
+        if listed.is_none_or(|node| kernel.keyring().has_all(node, kernel.now())) {
+            return Ok(());
+        }
+        let keyring = apart(move || Ok(Keyring::load(&home, &config.key)?)).await?;
+        kernel.replace_keyring(keyring);
+        Ok(())
+    }
+
+    /// Keeps in the store what it has not seen of the home's epochs.
+    async fn keep(&self, epochs: &[SignedRegister], newest: &Register) -> Result<(), LoadError> {
+        let missing = missing_epochs(epochs, &self.kernel.store().registers()?)?;
+        self.commit(missing, newest).await
+    }
+
+    /// Keeps epochs; peers that are new with the newest are met in the same transaction.
+    async fn commit(
+        &self,
+        epochs: Vec<SignedRegister>,
+        newest: &Register,
+    ) -> Result<(), LoadError> {
+        if !epochs.is_empty() {
+            let mut writes: Vec<Write> = epochs.into_iter().map(Write::Register).collect();
+            let present = self.kernel.decider();
+            writes.extend(meeting(Some(present.register()), newest));
+            self.kernel.commit(Priority::Urgent, writes).await?;
+        }
+        Ok(())
+    }
+
+    fn parts(&self) -> (Arc<Kernel>, Home, Config) {
+        (
+            Arc::clone(&self.kernel),
+            self.home.clone(),
+            self.config.clone(),
+        )
+    }
+
+    /// The node's home.
+    #[must_use]
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The configuration it started with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// The configuration as it is now, if a running node can take it up.
+fn configuration(home: &Home, present: &Config) -> Result<Config, LoadError> {
+    let path = home.config();
+    let new = Config::load(&path)?;
+    let keys = present.needs_restart(&new);
+    if keys.is_empty() {
+        return Ok(new);
+    }
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let keys = keys.join(", ");
+    Err(LoadError::NeedsRestart { path, keys })
+}
+
+/// Refuses a certificate that no peer would believe, which only a start puts up with.
+fn fit(
+    home: &Home,
+    config: &Config,
+    keyring: &Keyring,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), LoadError> {
+    let path = home.certificate();
+    let own = Own::of(config);
+    let register = in_force.decider.register();
+    read_certificates(&path)
+        .map_err(CertificateFault::from)
+        .and_then(|chain| {
+            check_certificate(
+                &chain,
+                keyring.tls_key(&chain),
+                &own,
+                Some(register),
+                unix(now),
+            )
+        })
+        .map(drop)
+        .map_err(|fault| LoadError::Certificate {
+            path,
+            fault: Box::new(fault),
+        })
+}
+
+/// Runs work for processor and disk apart from the runtime's threads.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| LoadError::CutShort)?
+}

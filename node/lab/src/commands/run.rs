@@ -1,0 +1,26 @@
+//! `portcullis-lab run`: the product's node, with the laboratory's routes at its socket.
+
+use portcullis_cli::{Session, error::CliError, exit::Exit};
+use portcullis_home::{Home, config::Config};
+
+use crate::routes::routes;
+
+/// Run a node that also answers what the demo and the tests ask
+#[derive(Debug, clap::Args)]
+#[command(
+    hide = true,
+    after_long_help = "\
+Examples:
+  portcullis-lab --home /srv/scratch/rotterdam run"
+)]
+pub(super) struct Run {}
+
+impl Run {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let home = Home::new(session.home()?);
+        let config =
+            Config::of(&home).map_err(|error| CliError::from_error(Exit::Invalid, &error))?;
+        portcullis_node::runtime::run(home, config, routes())
+            .map_err(|error| CliError::from_error(Exit::Failed, &error))
+    }
+}

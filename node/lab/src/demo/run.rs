@@ -1,0 +1,536 @@
+//! The order of a demo.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+};
+
+use super::{
+    DemoError, Disclosed, Keep, Options, Outcome, Tamper, alerts,
+    cast::{self, HUB, Member, POLICE, PORT, TERMINAL},
+    data::{OfficeRows, SEED, Source},
+    exchange, federation,
+    folder::Folder,
+    node,
+    people::{Analyst, json},
+    process::NodeProcess,
+    records::{self, Planned, Target},
+    report::{LeastCountReport, OfficeReport, Report},
+    show::Show,
+    tamper::{self, Relay},
+};
+use portcullis_admin_api::v1::score::{ImportedView, PublishedProfileView};
+use portcullis_admin_api::{
+    act::Action,
+    client::Client,
+    v1::{
+        ListView,
+        act::{DraftsView, PublishedView},
+    },
+};
+use portcullis_desk::{DeskState, Setup, figures::FiguresView};
+use portcullis_home::files::{self, Access};
+
+/// The port authority's own policy: it takes in nothing that nobody can assess.
+const PORT_POLICY: &str = include_str!("port.cedar");
+
+/// The policy of an office that keeps its profile to itself.
+const WITHHOLDING_POLICY: &str = include_str!("withholding.cedar");
+
+/// Runs a demo from set-up to verification.
+///
+/// # Errors
+///
+/// [`DemoError`] says what did not work; the nodes are ended and their folder is removed.
+pub async fn run(options: &Options, show: &Show) -> Result<Outcome, DemoError> {
+    let mut interrupts = Interrupts::listen()?;
+    tokio::select! {
+        outcome = play(options, show) => outcome,
+        () = interrupts.heard() => Err(DemoError::Interrupted),
+    }
+}
+
+/// Ctrl-C and a request to end.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> Result<Self, DemoError> {
+        let listen = |kind| {
+            signal(kind).map_err(|source| DemoError::System {
+                path: PathBuf::from("signals"),
+                source,
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn heard(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The rows of every office.
+struct Rows {
+    history: BTreeMap<String, OfficeRows>,
+    arriving: BTreeMap<String, OfficeRows>,
+}
+
+/// A federation under way. The nodes end before their folder is removed.
+struct Stage {
+    nodes: BTreeMap<String, NodeProcess>,
+    analysts: BTreeMap<String, Analyst>,
+    relay: Option<Relay>,
+    folder: Folder,
+}
+
+async fn play(options: &Options, show: &Show) -> Result<Outcome, DemoError> {
+    let offices: BTreeSet<&String> = options.offices.iter().collect();
+    if offices.len() < 2 || offices.len() != options.offices.len() {
+        return Err(DemoError::Offices(offices.len()));
+    }
+    let rows = read(options, show).await?;
+    let targets = records::targets(&rows.arriving);
+    let alerts = targets.get(..options.alerts).ok_or(DemoError::Targets {
+        wanted: options.alerts,
+        found: targets.len(),
+    })?;
+    let mut stage = set_the_stage(options, show).await?;
+    load(&stage, &options.offices, &rows, show).await?;
+    profiles(&stage, &options.offices, show).await?;
+    let figures = score(&stage, &options.offices, show).await?;
+    let planned = records::indicators(&rows.arriving, &office_name(options, 1));
+    let disclosures = indicators(&stage, &planned, show).await?;
+    let alerts = raise(&stage, alerts, show).await?;
+    let exchange = verify(&stage, show).await?;
+    let findings = match (options.tamper, planned.first()) {
+        (Tamper::Yes, Some(planned)) => flip(&mut stage, options, planned, show).await?,
+        (Tamper::Yes | Tamper::No, _) => Vec::new(),
+    };
+    let commands = match options.keep {
+        Keep::Yes => stage.keep(options, &disclosures, &targets)?,
+        Keep::No => Vec::new(),
+    };
+    Ok(Outcome {
+        report: Report {
+            offices: options
+                .offices
+                .iter()
+                .zip(&figures)
+                .map(|(office, figures)| OfficeReport::of(office, figures))
+                .collect(),
+            overall: OfficeReport::overall(&figures),
+            least_counts: LeastCountReport::overall(&figures),
+            exchange,
+            alerts,
+            nodes: stage.nodes.len(),
+            seconds: show.elapsed().as_secs_f64(),
+        },
+        disclosures,
+        findings,
+        commands,
+    })
+}
+
+/// The node of the office at this place.
+fn office_name(options: &Options, place: usize) -> String {
+    let office = options.offices.get(place).map_or("", String::as_str);
+    format!("customs-{office}")
+}
+
+async fn read(options: &Options, show: &Show) -> Result<Rows, DemoError> {
+    let step = show.step("Reading the declarations");
+    let options = options.clone();
+    let rows = apart(move || {
+        let Setup { schema, .. } = Setup::shipped()?;
+        let cut = |source: &Source| source.by_office(&schema, &options.offices, options.rows);
+        Ok(Rows {
+            history: cut(&Source::history(options.history.clone()))?,
+            arriving: cut(&Source::arriving(options.arriving.clone()))?,
+        })
+    })
+    .await?;
+    let count = |rows: &BTreeMap<String, OfficeRows>| -> usize {
+        rows.values().map(|rows| rows.consignments.len()).sum()
+    };
+    let (history, arriving) = (count(&rows.history), count(&rows.arriving));
+    step.done(&format!("{history} of the past, {arriving} arriving"));
+    Ok(rows)
+}
+
+/// Runs work for processor and disk apart from the runtime's threads.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DemoError> + Send + 'static,
+) -> Result<T, DemoError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| DemoError::CutShort)?
+}
+
+async fn set_the_stage(options: &Options, show: &Show) -> Result<Stage, DemoError> {
+    let folder = Folder::make()?;
+    let members = cast::members(&options.offices)?;
+    let step = show.step("Setting up the federation");
+    let between = match options.tamper {
+        Tamper::Yes => Some(stand_between().await?),
+        Tamper::No => None,
+    };
+    let watched = office_name(options, 0);
+    let announced = between.as_ref().map(|(_, address)| *address);
+    let root = folder.path().to_owned();
+    let seats = apart(move || {
+        federation::set_up(&root, members, &|member: &Member, listens: SocketAddr| {
+            announced
+                .filter(|_| member.node.as_str() == watched)
+                .unwrap_or(listens)
+        })
+    })
+    .await?;
+    let relay = between.and_then(|(listener, _)| {
+        let watched = seats
+            .iter()
+            .find(|seat| seat.ports.announced != seat.ports.exchange)?;
+        Some(Relay::start(listener, watched.ports.exchange))
+    });
+    step.done("keys, certificates of ten authorities, a register with 2 of 3 signatures");
+    let step = show.step("Starting the nodes");
+    let mut nodes = BTreeMap::new();
+    for seat in seats {
+        write_policy(options, &seat)?;
+        let name = seat.member.node.to_string();
+        nodes.insert(name, NodeProcess::start(seat.member, seat.home)?);
+    }
+    let mut analysts = BTreeMap::new();
+    for (name, node) in &mut nodes {
+        step.at(name);
+        node.ready().await?;
+        analysts.insert(name.clone(), Analyst::enrol(node).await?);
+    }
+    step.done(&format!(
+        "{} processes, two persons enrolled at each",
+        nodes.len()
+    ));
+    Ok(Stage {
+        nodes,
+        analysts,
+        relay,
+        folder,
+    })
+}
+
+/// A place to listen at between two nodes.
+async fn stand_between() -> Result<(TcpListener, SocketAddr), DemoError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .map_err(DemoError::Ports)?;
+    let address = listener.local_addr().map_err(DemoError::Ports)?;
+    Ok((listener, address))
+}
+
+fn write_policy(options: &Options, seat: &federation::Seat) -> Result<(), DemoError> {
+    let withholds = |office: &String| options.withholding.contains(office);
+    let policy = match &seat.member.office {
+        Some(office) if withholds(office) => ("withholding.cedar", WITHHOLDING_POLICY),
+        None if seat.member.node.as_str() == PORT => ("port.cedar", PORT_POLICY),
+        Some(_) | None => return Ok(()),
+    };
+    let (name, text) = policy;
+    let path = seat.home.policy().join(name);
+    Ok(files::create(&path, text.as_bytes(), Access::Everyone)?)
+}
+
+impl Stage {
+    fn office(&self, office: &str) -> Result<(&NodeProcess, &Analyst), DemoError> {
+        self.acting(&format!("customs-{office}"))
+    }
+
+    fn acting(&self, name: &str) -> Result<(&NodeProcess, &Analyst), DemoError> {
+        let analyst = self
+            .analysts
+            .get(name)
+            .ok_or_else(|| DemoError::NoNode(name.to_owned()))?;
+        Ok((node(&self.nodes, name)?, analyst))
+    }
+
+    /// Lets the nodes go on and gives commands to look around with.
+    fn keep(
+        &mut self,
+        options: &Options,
+        disclosures: &[Disclosed],
+        targets: &[Target],
+    ) -> Result<Vec<String>, DemoError> {
+        if let Some(folder) = &options.nodes_folder {
+            for (name, node) in &self.nodes {
+                register_name(folder, name, node.home.folder())?;
+            }
+        }
+        self.folder.keep();
+        for node in self.nodes.values_mut() {
+            node.keep();
+        }
+        let record = disclosures.first().map_or("", |disclosed| {
+            disclosed.record.get(..12).unwrap_or(&disclosed.record)
+        });
+        let (office, reference) = targets
+            .first()
+            .map_or(("", ""), |target| (&target.office, &target.reference));
+        Ok(vec![
+            format!("portcullis -n {POLICE} status"),
+            format!("portcullis -n {POLICE} show {record}"),
+            format!("portcullis -n {TERMINAL} show {record}"),
+            format!("portcullis -n customs-{office} score {reference}"),
+        ])
+    }
+}
+
+/// Makes `-n NAME` lead to a home; a name that leads elsewhere is replaced only if that was a
+/// link too.
+fn register_name(folder: &Path, name: &str, home: &Path) -> Result<(), DemoError> {
+    files::create_folder(folder)?;
+    let link = folder.join(name);
+    let failed = |source| DemoError::System {
+        path: link.clone(),
+        source,
+    };
+    let stands = fs::symlink_metadata(&link).is_ok_and(|metadata| metadata.is_symlink());
+    if stands {
+        fs::remove_file(&link).map_err(failed)?;
+    }
+    std::os::unix::fs::symlink(home, &link).map_err(failed)
+}
+
+/// Step 1: each office's own declarations into its own node.
+async fn load(
+    stage: &Stage,
+    offices: &[String],
+    rows: &Rows,
+    show: &Show,
+) -> Result<(), DemoError> {
+    let step = show.step("1 Loading each office's own declarations");
+    let mut sum = 0;
+    for office in offices {
+        step.at(&format!("office {office}"));
+        let (node, analyst) = stage.office(office)?;
+        for (name, rows) in [("history", &rows.history), ("arriving", &rows.arriving)] {
+            let Some(rows) = rows.get(office) else {
+                continue;
+            };
+            let parameters = BTreeMap::from([
+                ("stage".to_owned(), name.to_owned()),
+                ("seed".to_owned(), SEED.0.to_string()),
+            ]);
+            let imported: ImportedView = analyst
+                .act(
+                    node,
+                    Action::ImportConsignments,
+                    parameters,
+                    rows.csv.clone().into(),
+                )
+                .await?;
+            sum += imported.consignments;
+        }
+    }
+    step.done(&format!("{sum} consignments in {} stores", offices.len()));
+    Ok(())
+}
+
+/// Step 2: risk profiles, directly and over the hub.
+async fn profiles(stage: &Stage, offices: &[String], show: &Show) -> Result<(), DemoError> {
+    let step = show.step("2 Exchanging signed risk profiles");
+    let (mut cells, mut records) = (0, 0);
+    for office in offices {
+        step.at(&format!("office {office} seals its own"));
+        let (node, analyst) = stage.office(office)?;
+        let published: ListView<PublishedProfileView> = analyst
+            .act(node, Action::PublishProfile, BTreeMap::new(), json(&())?)
+            .await?;
+        cells += published.items.iter().map(|item| item.cells).sum::<usize>();
+        records += published
+            .items
+            .iter()
+            .map(|item| item.records.len())
+            .sum::<usize>();
+    }
+    exchange::settled(&stage.nodes, &step).await?;
+    step.done(&format!(
+        "{cells} cells in {records} records, answered by every member"
+    ));
+    Ok(())
+}
+
+/// Step 3: every arrival scored at its office, locally and with the federation's counts.
+async fn score(
+    stage: &Stage,
+    offices: &[String],
+    show: &Show,
+) -> Result<Vec<FiguresView>, DemoError> {
+    let step = show.step("3 Scoring every arrival twice");
+    let mut working = JoinSet::new();
+    for (n, office) in offices.iter().enumerate() {
+        let (node, _) = stage.office(office)?;
+        working.spawn(figures(
+            n,
+            node.member.node.to_string(),
+            node.client.clone(),
+        ));
+    }
+    let mut figures = BTreeMap::new();
+    while let Some(ended) = working.join_next().await {
+        let (n, view) = ended.map_err(|_| DemoError::CutShort)??;
+        figures.insert(n, view);
+        step.at(&format!("{} of {} offices", figures.len(), offices.len()));
+    }
+    let figures: Vec<FiguresView> = figures.into_values().collect();
+    let arriving: u64 = figures.iter().map(|figures| figures.arriving).sum();
+    step.done(&format!("{arriving} arrivals, each in its own node"));
+    Ok(figures)
+}
+
+/// Waits until a node has scored its arrivals, and has it give its figures.
+async fn figures(
+    n: usize,
+    node: String,
+    client: Client,
+) -> Result<(usize, FiguresView), DemoError> {
+    let asked = async {
+        let _: DeskState = client.get("/v1/desk/settled").await?;
+        client.get("/v1/figures").await
+    };
+    match asked.await {
+        Ok(view) => Ok((n, view)),
+        Err(source) => Err(DemoError::Client { node, source }),
+    }
+}
+
+/// Step 4: indicators, and who got what.
+async fn indicators(
+    stage: &Stage,
+    planned: &[Planned],
+    show: &Show,
+) -> Result<Vec<Disclosed>, DemoError> {
+    let step = show.step("4 Publishing indicators of the police");
+    let (police, analyst) = stage.acting(POLICE)?;
+    let mut disclosures = Vec::with_capacity(planned.len());
+    for plan in planned {
+        let body = json(&DraftsView {
+            drafts: vec![plan.draft.clone()],
+        })?;
+        let published: PublishedView = analyst
+            .act(police, Action::Publish, BTreeMap::new(), body)
+            .await?;
+        disclosures.push(Disclosed {
+            shows: plan.shows,
+            record: published.records.into_iter().next().unwrap_or_default(),
+            lines: Vec::new(),
+        });
+    }
+    exchange::settled(&stage.nodes, &step).await?;
+    let hub = node(&stage.nodes, HUB)?;
+    for disclosed in &mut disclosures {
+        disclosed.lines = exchange::who_got(police, Some(hub), &disclosed.record).await?;
+    }
+    step.done(&format!("{} records", disclosures.len()));
+    Ok(disclosures)
+}
+
+/// Step 5: alerts, measured.
+async fn raise(
+    stage: &Stage,
+    targets: &[Target],
+    show: &Show,
+) -> Result<super::report::AlertsReport, DemoError> {
+    let step = show.step("5 Raising alerts");
+    quiet(stage).await?;
+    let (_, analyst) = stage.acting(POLICE)?;
+    let report = alerts::run(&stage.nodes, analyst, targets, &step).await?;
+    exchange::settled(&stage.nodes, &step).await?;
+    step.done(&format!("{} alerts", report.count));
+    Ok(report)
+}
+
+/// Waits until no desk has anything left to score.
+async fn quiet(stage: &Stage) -> Result<(), DemoError> {
+    for node in stage.nodes.values() {
+        let _: DeskState = node.get("/v1/desk/settled").await?;
+    }
+    Ok(())
+}
+
+/// Step 6: everything held verifies, and the counts add up.
+async fn verify(stage: &Stage, show: &Show) -> Result<super::report::ExchangeReport, DemoError> {
+    let step = show.step("6 Verifying every record held anywhere");
+    let report = exchange::report(&stage.nodes).await?;
+    let sum = if report.adds_up() {
+        "the counts add up"
+    } else {
+        "THE COUNTS DO NOT ADD UP"
+    };
+    step.done(&format!("{} verify; {sum}", report.verified));
+    Ok(report)
+}
+
+/// Flips a bit in each of three places.
+async fn flip(
+    stage: &mut Stage,
+    options: &Options,
+    planned: &Planned,
+    show: &Show,
+) -> Result<Vec<tamper::Finding>, DemoError> {
+    let step = show.step("Flipping bits");
+    let mut findings = Vec::new();
+    if let Some(relay) = &stage.relay {
+        step.at("in transit");
+        let (_, analyst) = stage.acting(POLICE)?;
+        let office = office_name(options, 0);
+        let found = tamper::in_transit(&stage.nodes, relay, analyst, planned, &office).await?;
+        findings.push(found);
+    }
+    let terminal = stage
+        .nodes
+        .get_mut(TERMINAL)
+        .ok_or_else(|| DemoError::NoNode(TERMINAL.to_owned()))?;
+    step.at("in a store");
+    findings.push(tamper::in_store(terminal).await?);
+    step.at("in a register");
+    findings.push(tamper::in_register(terminal).await?);
+    let caught = findings
+        .iter()
+        .filter(|finding| finding.caught_by.is_some())
+        .count();
+    step.done(&format!("{caught} of {} caught", findings.len()));
+    Ok(findings)
+}
+
+impl NodeProcess {
+    /// Asks its admin API.
+    ///
+    /// # Errors
+    ///
+    /// [`DemoError::Client`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DemoError> {
+        self.client
+            .get(path)
+            .await
+            .map_err(|source| DemoError::Client {
+                node: self.member.node.to_string(),
+                source,
+            })
+    }
+}

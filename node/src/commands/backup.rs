@@ -1,0 +1,413 @@
+//! `portcullis backup` and `portcullis restore`: a copy of a node, and a node from a copy.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use portcullis_protocol::digest::Digest;
+use serde::Serialize;
+
+use portcullis_admin_api::{
+    client::{Client, ClientError},
+    v1::backup::{BackupOrder, BackupStep},
+};
+use portcullis_backup as backup;
+use portcullis_backup::{
+    BackupError, Checked, Order, Progress, Restoring, Taken, Which,
+    manifest::{Manifest, StoreSummary},
+    signature::{Signed, Vouched},
+};
+use portcullis_cli::{
+    Session,
+    error::CliError,
+    exit::Exit,
+    live::block_on,
+    output::{Page, View},
+};
+use portcullis_home::{Home, clock::system_clock};
+use portcullis_store_sqlite::Snapshot;
+
+/// Back the node up, running or not, and check backups
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Back the node up: its store, configuration, register, policies and certificates into one folder, \
+the table of wrapped keys and the node's sealed keys into another one. The two belong together and \
+are kept apart: either alone opens nothing. The passphrase is in neither; keep it in a third place.
+
+A running node does it itself and goes on serving; the folders are its user's. A node that does not \
+run is backed up by this command. All is read again and checked before the folders get their names, \
+so that a folder with its name is whole. Existing folders are refused.
+
+`portcullis backup verify DIR` checks a backup.",
+    after_long_help = "\
+Examples:
+  portcullis backup --to /backup/data/monday --keys-to /safe/keys/monday
+  portcullis backup verify /backup/data/monday --keys /safe/keys/monday",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub(super) struct Backup {
+    #[command(flatten)]
+    targets: Option<Targets>,
+    #[command(subcommand)]
+    command: Option<BackupCommand>,
+}
+
+/// Where a backup goes.
+#[derive(Debug, clap::Args)]
+struct Targets {
+    /// The folder of the data, which is made
+    #[arg(long, value_name = "DIR", required = true)]
+    to: PathBuf,
+    /// The folder of the keys, which is made, in another place
+    #[arg(long, value_name = "DIR", required = true)]
+    keys_to: PathBuf,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum BackupCommand {
+    Verify(BackupVerify),
+}
+
+/// Check a backup: its signature, every digest, and the databases themselves
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Check a backup: the node's signature on its manifest, every file against the digest there, the \
+databases for damage, and, with `--keys`, that data and keys are of one backup and no record lacks its \
+key. Needs no passphrase.
+
+The signature is checked with the node's log key as the register in the backup lists it, and with the \
+key that the manifest of the keys names. With `--pin` that register must begin with the epoch of this \
+digest, so that nobody can have replaced it all.
+
+Exit code 1 if the backup is damaged or not what the node signed, 3 if it is none.",
+    after_long_help = "\
+Examples:
+  portcullis backup verify /backup/data/monday
+  portcullis backup verify /backup/data/monday --keys /safe/keys/monday --json"
+)]
+struct BackupVerify {
+    /// The folder of the data
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The folder of the keys
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// The digest of the first epoch of the federation's register, as it is known from elsewhere
+    #[arg(long, value_name = "DIGEST")]
+    pin: Option<Digest>,
+}
+
+/// Make a node's home from a backup
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Make a node's home from a backup. Signature and digests are checked before anything is put in place; a home \
+that is there, and data and keys that are not of one backup, are refused.
+
+The node knows that it was restored: at its first start it begins a new generation before it signs \
+or sends anything, and then finds out from its peers what it has forgotten. Never start the old \
+home and the restored one: two nodes with one node's keys are a fork.",
+    after_long_help = "\
+Example:
+  portcullis restore --from /backup/data/monday --keys /safe/keys/monday --home /var/lib/portcullis"
+)]
+pub(super) struct Restore {
+    /// The folder of the data
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// The folder of the keys
+    #[arg(long, value_name = "DIR")]
+    keys: PathBuf,
+    /// The digest of the first epoch of the federation's register, as it is known from elsewhere
+    #[arg(long, value_name = "DIGEST")]
+    pin: Option<Digest>,
+}
+
+impl Backup {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        match (self.command, self.targets) {
+            (Some(BackupCommand::Verify(command)), _) => command.run(session),
+            (None, Some(targets)) => targets.run(session),
+            (None, None) => Err(CliError::usage("nothing says where the backup goes")
+                .remedy("name the folders with `--to DIR` and `--keys-to DIR`")),
+        }
+    }
+}
+
+impl Targets {
+    fn run(self, session: &Session) -> Result<(), CliError> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|error| {
+                CliError::invalid(format!("`{}` cannot be found", path.display())).because(&error)
+            })
+        };
+        let order = BackupOrder {
+            to: absolute(&self.to)?,
+            keys_to: absolute(&self.keys_to)?,
+        };
+        let mut bar = Bar::new(session);
+        let asked = block_on(ask(&session.client()?, &order, &mut bar));
+        let taken = match asked? {
+            Some(taken) => taken,
+            None => of_stopped(Home::new(session.home()?), &order, &mut bar)?,
+        };
+        bar.end();
+        session.output.show(&TakenView {
+            to: order.to,
+            keys_to: order.keys_to,
+            manifest: taken.data,
+        })
+    }
+}
+
+/// Has the running node do it; nothing if no node runs.
+async fn ask(
+    client: &Client,
+    order: &BackupOrder,
+    bar: &mut Bar,
+) -> Result<Option<Taken>, CliError> {
+    let mut lines = match client.post_lines("/v1/backup", order).await {
+        Ok(lines) => lines,
+        Err(ClientError::NotThere(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    loop {
+        match lines.next().await? {
+            Some(BackupStep::Progress { phase, done, of }) => bar.at(&phase, done, of),
+            Some(BackupStep::Taken { data, keys }) => {
+                return Ok(Some(Taken {
+                    data: *data,
+                    keys: *keys,
+                }));
+            }
+            Some(BackupStep::Failed { invalid, problem }) => {
+                let exit = if invalid { Exit::Invalid } else { Exit::Failed };
+                return Err(CliError::new(exit, problem.message));
+            }
+            None => {
+                return Err(CliError::failed("the node has stopped")
+                    .remedy("there is no backup; try again once it runs, or while it does not"));
+            }
+        }
+    }
+}
+
+fn of_stopped(home: Home, order: &BackupOrder, bar: &mut Bar) -> Result<Taken, CliError> {
+    let now = system_clock()();
+    let order = Order {
+        key: backup::log_key(&home, now).map_err(|error| refused(&error))?,
+        home,
+        to: order.to.clone(),
+        keys_to: order.keys_to.clone(),
+        now,
+    };
+    let data = order.home.data();
+    backup::take(&order, || Snapshot::of_folder(&data), &mut |progress| {
+        bar.told(progress)
+    })
+    .map_err(|error| refused(&error))
+}
+
+impl BackupVerify {
+    fn run(self, session: &Session) -> Result<(), CliError> {
+        let mut bar = Bar::new(session);
+        let which = Which {
+            from: &self.dir,
+            keys: self.keys.as_deref(),
+            pin: self.pin.as_ref(),
+        };
+        let checked = backup::verify(which, &mut |progress| bar.told(progress));
+        let Checked { data, keys, signed } = checked.map_err(|error| refused(&error))?;
+        bar.end();
+        session.output.show(&CheckedView {
+            dir: self.dir,
+            keys_checked: keys.is_some(),
+            signed,
+            manifest: data,
+        })
+    }
+}
+
+impl Restore {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let order = Restoring {
+            from: self.from,
+            keys: self.keys,
+            pin: self.pin,
+            home: Home::new(session.home()?),
+        };
+        let mut bar = Bar::new(session);
+        let Checked {
+            data,
+            keys: _,
+            signed,
+        } = backup::restore(&order, &mut |progress| bar.told(progress))
+            .map_err(|error| refused(&error))?;
+        bar.end();
+        session.output.show(&RestoredView {
+            home: order.home.folder().to_owned(),
+            signed,
+            manifest: data,
+        })
+    }
+}
+
+fn refused(error: &BackupError) -> CliError {
+    let exit = if error.is_invalid() {
+        Exit::Invalid
+    } else {
+        Exit::Failed
+    };
+    CliError::from_error(exit, error)
+}
+
+/// How far it is, at a terminal.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(session: &Session) -> Self {
+        if session.output.is_json() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template("{msg:10} {percent:>3} %") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn told(&mut self, progress: Progress) {
+        self.at(progress.phase.name(), progress.done, progress.of);
+    }
+
+    fn at(&mut self, phase: &str, done: u64, of: u64) {
+        if self.0.message() != phase {
+            self.0.set_message(phase.to_owned());
+        }
+        self.0.set_length(of);
+        self.0.set_position(done);
+    }
+
+    fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// A backup that was made, version 1.
+#[derive(Debug, Serialize)]
+struct TakenView {
+    to: PathBuf,
+    keys_to: PathBuf,
+    manifest: Manifest,
+}
+
+impl View for TakenView {
+    const SCHEMA: &'static str = "portcullis/backup-taken/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.line(format!("backup of {}", self.manifest.node))?;
+        let mut pairs = vec![
+            ("data", self.to.display().to_string()),
+            ("keys", self.keys_to.display().to_string()),
+        ];
+        pairs.extend(summary(&self.manifest));
+        page.pairs(&pairs)
+    }
+}
+
+/// A backup that was found whole, version 1.
+#[derive(Debug, Serialize)]
+struct CheckedView {
+    dir: PathBuf,
+    keys_checked: bool,
+    signed: Signed,
+    manifest: Manifest,
+}
+
+impl View for CheckedView {
+    const SCHEMA: &'static str = "portcullis/backup-verified/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.line(format!(
+            "the backup of {} in {} is whole",
+            self.manifest.node,
+            self.dir.display()
+        ))?;
+        let mut pairs = summary(&self.manifest);
+        let keys = if self.keys_checked {
+            "of the same backup, and complete"
+        } else {
+            "not looked at; name them with `--keys`"
+        };
+        pairs.push(("keys", keys.to_owned()));
+        pairs.extend(vouched(&self.signed));
+        page.pairs(&pairs)
+    }
+}
+
+/// A home that was made, version 1.
+#[derive(Debug, Serialize)]
+struct RestoredView {
+    home: PathBuf,
+    signed: Signed,
+    manifest: Manifest,
+}
+
+impl View for RestoredView {
+    const SCHEMA: &'static str = "portcullis/restored/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.line(format!(
+            "{} is restored in {}",
+            self.manifest.node,
+            self.home.display()
+        ))?;
+        let mut pairs = summary(&self.manifest);
+        pairs.extend(vouched(&self.signed));
+        page.pairs(&pairs)?;
+        page.line("start it with `portcullis run`; its old home must not run any more")
+    }
+}
+
+/// Who signed a backup, and what that stands on.
+fn vouched(signed: &Signed) -> [(&'static str, String); 2] {
+    let by = match &signed.vouched {
+        Vouched::Register(epoch) => format!("which the register lists since epoch {epoch}"),
+        Vouched::Keys => "which the manifest of the keys names".to_owned(),
+        Vouched::Nobody => {
+            "which nobody vouches for, so that it was not checked; name the keys with `--keys`"
+                .to_owned()
+        }
+    };
+    [
+        ("signed", format!("by the log key {:.16}, {by}", signed.key)),
+        ("register pin", signed.pin.clone()),
+    ]
+}
+
+fn summary(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![
+        ("taken", manifest.made_at.clone()),
+        (
+            "files",
+            format!("{}, {} bytes", manifest.files.len(), manifest.bytes()),
+        ),
+    ];
+    if let Some(StoreSummary {
+        generation,
+        register_epoch,
+        log_end,
+        positions: _,
+    }) = &manifest.store
+    {
+        pairs.push(("record log", format!("up to {log_end}")));
+        pairs.push(("register", format!("epoch {register_epoch}")));
+        pairs.push(("generation", generation.clone()));
+    }
+    pairs
+}

@@ -1,0 +1,223 @@
+//! `portcullis doctor`: what is wrong with a node, and what to do.
+
+use std::{io, time::Duration};
+
+use portcullis_protocol::{freshness::Stage, time::Timestamp};
+use serde::Serialize;
+
+use crate::doctor::{Finding, NodeFacts, Severity, SocketFact, diagnose, inspect};
+use portcullis_admin_api::v1::status::{EndView, StatusView};
+use portcullis_cli::{
+    Session,
+    error::CliError,
+    live::block_on,
+    output::{Page, View},
+};
+use portcullis_home::{Home, clock::system_clock, config::duration::parse_duration};
+use portcullis_kernel::outlook::outage;
+
+/// Find out what is wrong with a node, and what to do
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Find out what is wrong with a node, and what to do: configuration, permissions, keys, register, \
+certificate, revocation lists, freshness, policies, clock, socket, and what is closed to whom; then \
+everything that comes to an end by itself, with the time left, what stops then and what to do \
+before. Changes nothing, and works whether or not the node runs; a node that runs is asked for what \
+only it knows.
+
+With `--simulate-outage 72h` it says what would stop when, if nothing could be renewed or fetched \
+for that time.
+
+Exit code 1 if there is an error. Warnings do not change the exit code.",
+    after_long_help = "\
+Examples:
+  portcullis doctor --home /var/lib/portcullis
+  portcullis doctor --simulate-outage 72h --json"
+)]
+pub(super) struct Doctor {
+    /// Say what would stop when, in an outage of this length
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    simulate_outage: Option<Duration>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+impl Doctor {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let home = Home::new(session.home()?);
+        let mut facts = inspect(&home, system_clock()());
+        let now = facts.now;
+        let asked = match &mut facts.node {
+            Ok(node) if node.socket == SocketFact::Answers => ask(session, node, now),
+            Ok(_) | Err(_) => None,
+        };
+        let ends = asked.unwrap_or_else(|| {
+            let seen = facts.node.iter().flat_map(|node| &node.dependencies);
+            seen.map(|one| portcullis_admin::views::end(one, now))
+                .collect()
+        });
+        let findings = diagnose(&facts);
+        let errors = findings
+            .iter()
+            .filter(|found| found.severity == Severity::Error)
+            .count();
+        session.output.show(&FindingsView {
+            home: home.folder().display().to_string(),
+            errors,
+            findings: findings.into_iter().map(FindingView::from).collect(),
+            outage: self
+                .simulate_outage
+                .map(|lasts| OutageView::new(&ends, now, lasts)),
+            ends,
+        })?;
+        match errors {
+            0 => Ok(()),
+            1 => Err(CliError::failed("there is 1 error")),
+            _ => Err(CliError::failed(format!("there are {errors} errors"))),
+        }
+    }
+}
+
+/// Adds what only the running node knows, and gives what ends as it sees it. That it does not
+/// answer is no finding: what is seen from outside stands.
+fn ask(session: &Session, node: &mut NodeFacts, now: Timestamp) -> Option<Vec<EndView>> {
+    let asked = session
+        .client()
+        .and_then(|client| block_on(async { Ok(client.get::<StatusView>("/v1/status").await?) }));
+    let status = asked.ok()?;
+    let until = status.fresh_until.and_then(|text| text.parse().ok());
+    node.freshness = Stage::at(until, now);
+    if status.release_stopped {
+        let stopped = "release is stopped to everyone";
+        node.closed.push(stopped.to_owned());
+    }
+    let peers = status.peers.into_iter();
+    node.closed.extend(peers.filter_map(|peer| {
+        let closed = peer.closed?;
+        Some(format!("`{}`: {closed}", peer.node))
+    }));
+    Some(status.ends)
+}
+
+/// What would stop in an outage.
+#[derive(Debug, Serialize)]
+struct OutageView {
+    lasts_hours: u64,
+    stops: Vec<StopView>,
+}
+
+/// One thing that would stop.
+#[derive(Debug, Serialize)]
+struct StopView {
+    after_hours: i64,
+    what: String,
+    stops: String,
+    r#do: String,
+}
+
+impl OutageView {
+    fn new(ends: &[EndView], now: Timestamp, lasts: Duration) -> Self {
+        let lasts_ms = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
+        let end = |one: &EndView| one.ends.parse().ok();
+        Self {
+            lasts_hours: lasts.as_secs() / 3600,
+            stops: outage(ends, end, now, lasts_ms)
+                .into_iter()
+                .map(|(one, after)| StopView {
+                    after_hours: after / 3_600_000,
+                    what: one.what.clone(),
+                    stops: one.stops.clone(),
+                    r#do: one.r#do.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.heading(&format!("In an outage of {} hours", self.lasts_hours))?;
+        if self.stops.is_empty() {
+            return page.line("  nothing would stop");
+        }
+        for stop in &self.stops {
+            page.line(format!(
+                "  after {} hours: {} ends",
+                stop.after_hours, stop.what
+            ))?;
+            page.line(format!("           then: {}", stop.stops))?;
+            page.line(format!("           do: {}", stop.r#do))?;
+        }
+        Ok(())
+    }
+}
+
+/// What was found, version 1.
+#[derive(Debug, Serialize)]
+struct FindingsView {
+    home: String,
+    errors: usize,
+    findings: Vec<FindingView>,
+    /// What comes to an end by itself, the nearest first.
+    ends: Vec<EndView>,
+    /// What would stop in the outage that was asked about.
+    outage: Option<OutageView>,
+}
+
+/// One finding.
+#[derive(Debug, Serialize)]
+struct FindingView {
+    severity: &'static str,
+    about: &'static str,
+    what: String,
+    r#do: Option<String>,
+}
+
+impl From<Finding> for FindingView {
+    fn from(finding: Finding) -> Self {
+        let Finding {
+            severity,
+            about,
+            what,
+            advice,
+        } = finding;
+        Self {
+            severity: severity.name(),
+            about,
+            what,
+            r#do: Some(advice).filter(|advice| !advice.is_empty()),
+        }
+    }
+}
+
+impl View for FindingsView {
+    const SCHEMA: &'static str = "portcullis/doctor/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.heading(&format!("node in {}", self.home))?;
+        for found in &self.findings {
+            page.line(format!(
+                "  {:7}  {}: {}",
+                found.severity, found.about, found.what
+            ))?;
+            if let Some(advice) = &found.r#do {
+                page.line(format!("           do: {advice}"))?;
+            }
+        }
+        if !self.ends.is_empty() {
+            page.heading("What ends by itself")?;
+        }
+        for one in &self.ends {
+            page.line(format!(
+                "  {}: {} left, until {}",
+                one.what, one.left, one.ends
+            ))?;
+            page.line(format!("           then: {}", one.stops))?;
+            page.line(format!("           do: {}", one.r#do))?;
+        }
+        self.outage
+            .as_ref()
+            .map_or(Ok(()), |outage| outage.page(page))
+    }
+}

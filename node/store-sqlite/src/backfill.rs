@@ -1,0 +1,216 @@
+//! Ranges of the record log that are looked through again for a peer, and where new peers begin.
+//!
+//! A range is a place to go on from and a last one, so that a million records need one row. It
+//! moves with the ledger: with the rows of what is denied, and with the receipt of what is sent.
+
+use portcullis_protocol::{frame::Lane, identifiers::NodeId, time::Timestamp};
+
+use super::{
+    group::{Group, log_end},
+    pack::{SLOTS, place},
+    query::{named, node, unsigned},
+    reader::Reader,
+};
+use crate::error::SqlError;
+use portcullis_store::{Backfill, BackfillMove, BackfillRow, CancelBackfills, Span, StoreError};
+
+/// The most ranges of one peer that are looked through or waited for.
+const MOST_OPEN: i64 = 16;
+/// The most ranges of one peer that are told of once they have ended.
+const MOST_ENDED: i64 = 16;
+
+impl Group<'_> {
+    /// Enters a range for each lane of the log.
+    pub(super) fn backfill(&self, backfill: &Backfill) -> Result<(), SqlError> {
+        let Backfill {
+            peer,
+            since,
+            until,
+            now,
+        } = backfill;
+        for lane in Lane::ALL {
+            let span = span(&self.main, *lane, (*since, *until))?;
+            self.run(
+                "INSERT INTO backfill (peer, log, since, until, next, last, started_at, ended_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?5 >= ?6, ?7, NULL))",
+                (
+                    peer.as_str(),
+                    lane.name(),
+                    since.as_millis(),
+                    until.as_millis(),
+                    span.after.cast_signed(),
+                    span.last.cast_signed(),
+                    now.as_millis(),
+                ),
+            )?;
+        }
+        let open = self.column(
+            "SELECT count(*) FROM backfill WHERE peer = ?1 AND ended_at IS NULL",
+            &[&peer.as_str()],
+        )?;
+        if open.first().is_none_or(|open| *open > MOST_OPEN) {
+            return Err(StoreError::Crowded("as many ranges are sent to this peer as may").into());
+        }
+        self.run(
+            "DELETE FROM backfill WHERE peer = ?1 AND ended_at IS NOT NULL AND n NOT IN
+                 (SELECT n FROM backfill WHERE peer = ?1 AND ended_at IS NOT NULL
+                  ORDER BY n DESC LIMIT ?2)",
+            (peer.as_str(), MOST_ENDED),
+        )?;
+        Ok(())
+    }
+
+    /// Ends every range of a peer that goes on. What was sent of it stays sent.
+    pub(super) fn cancel_backfills(&self, cancel: &CancelBackfills) -> Result<(), SqlError> {
+        let CancelBackfills { peer, now } = cancel;
+        let ended = self.run(
+            "UPDATE backfill SET ended_at = ?2, cancelled = 1
+             WHERE peer = ?1 AND ended_at IS NULL",
+            (peer.as_str(), now.as_millis()),
+        )?;
+        if ended == 0 {
+            return Err(StoreError::NotOwed.into());
+        }
+        Ok(())
+    }
+
+    /// Moves a range forward; it never moves back. One that was cancelled counts what was on its
+    /// way still, and stays ended.
+    pub(super) fn move_backfill(
+        &self,
+        filled: Option<&BackfillMove>,
+        now: Timestamp,
+    ) -> Result<(), SqlError> {
+        let Some(BackfillMove {
+            n,
+            next,
+            looked_at,
+            sent,
+            ended,
+        }) = filled
+        else {
+            return Ok(());
+        };
+        self.run(
+            "UPDATE backfill
+             SET next = ?2, looked_at = looked_at + ?3, sent = sent + ?4,
+                 ended_at = coalesce(ended_at, iif(?5, ?6, NULL))
+             WHERE n = ?1 AND (ended_at IS NULL OR cancelled) AND next <= ?2",
+            (
+                n,
+                next.cast_signed(),
+                looked_at.cast_signed(),
+                sent.cast_signed(),
+                ended,
+                now.as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// New peers begin where the log ends now: what is older is sent by a backfill alone.
+    pub(super) fn meet(&self, peers: &[NodeId]) -> Result<(), SqlError> {
+        let end = log_end(&self.main)?;
+        for peer in peers {
+            for lane in Lane::ALL {
+                self.run(
+                    "INSERT INTO dispatch (peer, lane, cursor) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor)",
+                    (peer.as_str(), lane.name(), end),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The places of what came at or after `since` and before `until`.
+fn span(
+    main: &rusqlite::Connection,
+    lane: Lane,
+    (since, until): (Timestamp, Timestamp),
+) -> Result<Span, SqlError> {
+    let mut select = main.prepare_cached(
+        "SELECT min(n), max(n) FROM pack
+         WHERE lane = ?1 AND received_at >= ?2 AND received_at < ?3",
+    )?;
+    let found: (Option<i64>, Option<i64>) = select
+        .query_row((lane.name(), since.as_millis(), until.as_millis()), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    match found {
+        (Some(first), Some(last)) => Ok(Span {
+            after: unsigned(place(first, 0) - 1)?,
+            last: unsigned(place(last, SLOTS - 1))?,
+        }),
+        (None, _) | (_, None) => Ok(Span { after: 0, last: 0 }),
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn span(
+        &self,
+        lane: Lane,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Span, SqlError> {
+        span(self.connection, lane, (since, until))
+    }
+
+    /// The range that is looked through next for a peer.
+    pub(super) fn next_backfill(&self, peer: &NodeId) -> Result<Option<BackfillRow>, SqlError> {
+        let found = self.backfill_rows(
+            "SELECT n, peer, log, since, until, next, last, looked_at, sent, started_at, ended_at,
+                 cancelled
+             FROM backfill WHERE peer = ?1 AND ended_at IS NULL ORDER BY n LIMIT 1",
+            peer.as_str(),
+        )?;
+        Ok(found.into_iter().next())
+    }
+
+    pub(super) fn backfills(&self) -> Result<Vec<BackfillRow>, SqlError> {
+        self.backfill_rows(
+            "SELECT n, peer, log, since, until, next, last, looked_at, sent, started_at, ended_at,
+                 cancelled
+             FROM backfill WHERE ?1 = '' ORDER BY n",
+            "",
+        )
+    }
+
+    fn backfill_rows(&self, sql: &str, peer: &str) -> Result<Vec<BackfillRow>, SqlError> {
+        let rows = self.rows(sql, [peer], |row| {
+            Ok((
+                (
+                    row.get(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, String>(2)?,
+                ),
+                (row.get(3)?, row.get(4)?),
+                (row.get::<_, i64>(5)?, row.get::<_, i64>(6)?),
+                (row.get::<_, i64>(7)?, row.get::<_, i64>(8)?),
+                (row.get(9)?, row.get::<_, Option<i64>>(10)?, row.get(11)?),
+            ))
+        })?;
+        rows.into_iter()
+            .map(
+                |((n, peer, log), (since, until), (next, last), (looked_at, sent), times)| {
+                    let (started_at, ended_at, cancelled) = times;
+                    Ok(BackfillRow {
+                        n,
+                        peer: node(&peer)?,
+                        log: named(&log)?,
+                        since: Timestamp::from_millis(since),
+                        until: Timestamp::from_millis(until),
+                        next: unsigned(next)?,
+                        last: unsigned(last)?,
+                        looked_at: unsigned(looked_at)?,
+                        sent: unsigned(sent)?,
+                        started_at: Timestamp::from_millis(started_at),
+                        ended_at: ended_at.map(Timestamp::from_millis),
+                        cancelled,
+                    })
+                },
+            )
+            .collect()
+    }
+}

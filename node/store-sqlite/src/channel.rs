@@ -1,0 +1,377 @@
+//! What a channel knows, record by record: the confirmed disclosures to a peer, or what a peer's
+//! deliveries were answered.
+//!
+//! There is no table for it: the ledger and the packs are read through, and the entries that come
+//! first in the order of ids are kept, so many and no more. A record that was answered and is held
+//! no more is not listed: it was lost, and its sender owes it again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use portcullis_protocol::{
+    frame::{Generation, Outcome},
+    identifiers::NodeId,
+    reconcile::Entry,
+    record::{Form, RecordId},
+    time::Timestamp,
+};
+
+use super::{
+    dispatch::state_named,
+    pack::{Directory, id_at, pack_of, slot_of},
+    query::{named, node, record_id, unreadable, unsigned},
+    reader::Reader,
+    sent::{SentRow, sent_rows},
+};
+use crate::error::SqlError;
+use portcullis_store::{ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow};
+
+/// How a row of the ledger says that the peer told of the disclosure.
+pub(super) const LEARNED: &str = "reconciled";
+
+/// What a note says of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Note {
+    /// The peer lost it, and it is sent again.
+    Owed,
+    /// The peer lost it for good.
+    Gone,
+    /// The peer says that it withdrew it.
+    Withdrawn,
+}
+
+impl Note {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Owed => "owed",
+            Self::Gone => "gone",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Result<Self, SqlError> {
+        [Self::Owed, Self::Gone, Self::Withdrawn]
+            .into_iter()
+            .find(|note| note.name() == name)
+            .ok_or_else(|| unreadable("a note on a record"))
+    }
+}
+
+/// Entries in the making: those that come first in the order of ids.
+struct Gathering<'p> {
+    page: &'p ChannelPage,
+    found: BTreeMap<RecordId, Form>,
+    /// What comes after this one was found and left out.
+    ceiling: Option<RecordId>,
+    withdrawn: HashSet<i64>,
+    notes: HashMap<i64, Note>,
+}
+
+impl Gathering<'_> {
+    fn is_wanted(&self, id: &RecordId) -> bool {
+        self.page.of.contains(id)
+            && self.page.after.is_none_or(|after| *id > after)
+            && self.ceiling.is_none_or(|ceiling| *id < ceiling)
+    }
+
+    /// Adds what is said of a record. A record that was withdrawn has no form.
+    fn add(&mut self, number: i64, id: RecordId, form: Form) {
+        if !self.is_wanted(&id) {
+            return;
+        }
+        let withdrawn =
+            self.withdrawn.contains(&number) || self.notes.get(&number) == Some(&Note::Withdrawn);
+        let form = if withdrawn { Form::EMPTY } else { form };
+        self.found
+            .entry(id)
+            .and_modify(|held| *held = held.union(form))
+            .or_insert(form);
+        if self.found.len() > self.page.most
+            && let Some((last, _)) = self.found.pop_last()
+        {
+            self.ceiling = Some(last);
+        }
+    }
+
+    fn entries(self) -> Vec<Entry> {
+        let entries = self.found.into_iter();
+        entries.map(|(id, form)| Entry { id, form }).collect()
+    }
+}
+
+/// The ids of the pack looked at last.
+#[derive(Default)]
+struct Ids {
+    pack: i64,
+    ids: Option<Vec<u8>>,
+}
+
+impl Reader<'_> {
+    pub(super) fn channel(
+        &self,
+        peer: &NodeId,
+        side: ChannelSide,
+        page: &ChannelPage,
+    ) -> Result<Vec<Entry>, SqlError> {
+        let withdrawn = self.rows("SELECT record FROM tombstone", [], |row| row.get(0))?;
+        let mut gathering = Gathering {
+            page,
+            found: BTreeMap::new(),
+            ceiling: None,
+            withdrawn: withdrawn.into_iter().collect(),
+            notes: self.channel_notes(peer)?,
+        };
+        match side {
+            ChannelSide::Sent => self.sent_entries(peer, &mut gathering)?,
+            ChannelSide::Received => {
+                self.admitted_entries(peer, &mut gathering)?;
+                self.answered_entries(peer, &mut gathering)?;
+            }
+        }
+        self.noted_entries(&mut gathering)?;
+        Ok(gathering.entries())
+    }
+
+    fn channel_notes(&self, peer: &NodeId) -> Result<HashMap<i64, Note>, SqlError> {
+        let rows: Vec<(i64, String)> = self.rows(
+            "SELECT record, what FROM channel_note WHERE peer = ?1",
+            [peer.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        rows.into_iter()
+            .map(|(record, what)| Ok((record, Note::named(&what)?)))
+            .collect()
+    }
+
+    /// What a peer says that it withdrew is known of, whatever else is.
+    fn noted_entries(&self, gathering: &mut Gathering<'_>) -> Result<(), SqlError> {
+        let noted: Vec<i64> = gathering
+            .notes
+            .iter()
+            .filter(|(_, note)| **note == Note::Withdrawn)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in noted {
+            if let Some(id) = self.id(number)? {
+                gathering.add(number, id, Form::EMPTY);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the peer has confirmed.
+    fn sent_entries(&self, peer: &NodeId, gathering: &mut Gathering<'_>) -> Result<(), SqlError> {
+        let mut ids = Ids::default();
+        let mut select = self.connection.prepare_cached(sent_rows!(
+            "WHERE peer = ?1 AND answered_at IS NOT NULL ORDER BY n"
+        ))?;
+        let mut rows = select.query([peer.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let row = SentRow::with_items(SentRow::read(row)?)?;
+            let single = self.single_rows(peer, &row)?;
+            for item in row.items.iter().filter(|item| !item.form.is_empty()) {
+                if !single.contains(&(item.number, item.form.bits().cast_signed())) {
+                    self.add_confirmed(item.number, item.form, &mut ids, gathering)?;
+                }
+            }
+        }
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT record, form, state FROM disclosure WHERE peer = ?1")?;
+        let mut rows = select.query([peer.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let (number, form) = (row.get(0)?, row.get::<_, i64>(1)?);
+            if let DisclosureState::Answered(outcome) = state_named(&row.get::<_, String>(2)?)?
+                && outcome.is_admitted()
+            {
+                let form = Form::from_bits(form.cast_unsigned());
+                self.add_confirmed(number, form, &mut ids, gathering)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of a frame's records have rows of their own, which stand before what it says.
+    fn single_rows(&self, peer: &NodeId, row: &SentRow) -> Result<HashSet<(i64, i64)>, SqlError> {
+        let numbers = || row.items.iter().map(|item| item.number);
+        let Some((first, last)) = numbers().min().zip(numbers().max()) else {
+            return Ok(HashSet::new());
+        };
+        let rows: Vec<(i64, i64)> = self.rows(
+            "SELECT record, form FROM disclosure WHERE peer = ?1 AND record BETWEEN ?2 AND ?3",
+            (peer.as_str(), first, last),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+
+    fn add_confirmed(
+        &self,
+        number: i64,
+        form: Form,
+        ids: &mut Ids,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), SqlError> {
+        match gathering.notes.get(&number) {
+            // It is known already that the peer has it no more.
+            Some(Note::Owed | Note::Gone) => Ok(()),
+            Some(Note::Withdrawn) | None => {
+                if let Some(id) = self.id_among(number, ids)? {
+                    gathering.add(number, id, form);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What the peer's deliveries added to the record log.
+    fn admitted_entries(
+        &self,
+        peer: &NodeId,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), SqlError> {
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT n, ids, directory FROM pack WHERE source = ?1")?;
+        let mut rows = select.query([peer.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let (n, ids) = (row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?);
+            let directory = Directory::read(&row.get::<_, Vec<u8>>(2)?)?;
+            for slot in 0..directory.forms.len() {
+                let delivered = directory.delivered(slot).zip(id_at(&ids, slot));
+                let ((form, _), id) = delivered.ok_or_else(|| unreadable("a directory"))?;
+                gathering.add(directory.number(n, slot), id, form);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was answered without adding to the log: what was held already, and what is withdrawn.
+    fn answered_entries(
+        &self,
+        peer: &NodeId,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), SqlError> {
+        let mut ids = Ids::default();
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT record, form, outcome FROM arrival WHERE peer = ?1")?;
+        let mut rows = select.query([peer.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let (number, form) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
+            let outcome: Outcome = named(&row.get::<_, String>(2)?)?;
+            let withdrawn = gathering.withdrawn.contains(&number);
+            let held = outcome.is_admitted() && self.is_held(number, &mut ids)?;
+            if !(held || withdrawn && outcome.is_final()) {
+                continue;
+            }
+            if let Some(id) = self.id_among(number, &mut ids)? {
+                gathering.add(number, id, Form::from_bits(form.cast_unsigned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the record with this number stands in the log.
+    fn is_held(&self, number: i64, ids: &mut Ids) -> Result<bool, SqlError> {
+        let place = self.places(number)?.first().copied();
+        match place {
+            Some(place) => Ok(self.id_at_place(place, ids)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// The id of a record, where many of one pack are asked for one after the other.
+    fn id_among(&self, number: i64, ids: &mut Ids) -> Result<Option<RecordId>, SqlError> {
+        if number >= 0 {
+            return self.id_at_place(number, ids);
+        }
+        let id: Option<Vec<u8>> =
+            self.first("SELECT id FROM known WHERE n = ?1", [number], |row| {
+                row.get(0)
+            })?;
+        id.map(|id| record_id(&id)).transpose()
+    }
+
+    fn id_at_place(&self, place: i64, ids: &mut Ids) -> Result<Option<RecordId>, SqlError> {
+        let pack = pack_of(place);
+        if ids.ids.is_none() || ids.pack != pack {
+            let found = self.first("SELECT ids FROM pack WHERE n = ?1", [pack], |row| {
+                row.get(0)
+            })?;
+            *ids = Ids { pack, ids: found };
+        }
+        let found = ids.ids.as_ref();
+        Ok(found.and_then(|ids| id_at(ids, slot_of(place))))
+    }
+
+    /// How many records a peer lost that are being sent again.
+    pub(super) fn owed(&self, peer: &NodeId) -> Result<u64, SqlError> {
+        let count = self.first(
+            "SELECT count(*) FROM channel_note WHERE peer = ?1 AND what = 'owed'",
+            [peer.as_str()],
+            |row| row.get(0),
+        )?;
+        unsigned(count.unwrap_or(0))
+    }
+
+    /// How many rows of the ledger this peer taught. Such rows never stand in `sent`.
+    pub(super) fn learned(&self, peer: &NodeId) -> Result<u64, SqlError> {
+        let count = self.first(
+            "SELECT count(*) FROM disclosure WHERE peer = ?1 AND decision IN
+                 (SELECT n FROM decision WHERE policies = ?2)",
+            (
+                peer.as_str(),
+                serde_json::Value::from([LEARNED]).to_string(),
+            ),
+            |row| row.get(0),
+        )?;
+        unsigned(count.unwrap_or(0))
+    }
+
+    pub(super) fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, SqlError> {
+        let rows = self.rows(
+            "SELECT peer, own, theirs, at, owed, learned, withdrawn, recovered FROM reconciled
+             ORDER BY peer",
+            [],
+            |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    (row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?),
+                    row.get::<_, i64>(3)?,
+                    (row.get::<_, i64>(4)?, row.get::<_, i64>(5)?),
+                    (row.get::<_, i64>(6)?, row.get::<_, i64>(7)?),
+                ))
+            },
+        )?;
+        rows.into_iter()
+            .map(
+                |(peer, (own, theirs), at, (owed, learned), (withdrawn, recovered))| {
+                    Ok(ReconciliationRow {
+                        peer: node(&peer)?,
+                        own: generation(&own)?,
+                        theirs: generation(&theirs)?,
+                        at: Timestamp::from_millis(at),
+                        found: Found {
+                            owed: unsigned(owed)?,
+                            learned: unsigned(learned)?,
+                            withdrawn: unsigned(withdrawn)?,
+                            recovered: unsigned(recovered)?,
+                        },
+                    })
+                },
+            )
+            .collect()
+    }
+
+    /// When the backup was made that this store was restored from, if it ever was.
+    pub(super) fn reconciling_since(&self) -> Result<Option<Timestamp>, SqlError> {
+        self.time_in_meta("reconciling")
+    }
+}
+
+fn generation(bytes: &[u8]) -> Result<Generation, SqlError> {
+    bytes
+        .try_into()
+        .map(Generation::from_bytes)
+        .map_err(|_| unreadable("a generation"))
+}

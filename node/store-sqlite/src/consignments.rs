@@ -1,0 +1,360 @@
+//! The authority's own consignments and their scores.
+
+use portcullis_protocol::{body::SelectorKind, record::RecordId, time::Timestamp};
+use prost::Message;
+use rusqlite::Row;
+
+use super::{
+    group::{Group, Kept},
+    pack::{Directory, pack_of, slot_of},
+    query::named,
+    reader::Reader,
+};
+use crate::crypt::Place;
+use crate::error::SqlError;
+use portcullis_store::{ConsignmentRow, ScoreRow, Stage, StoreError};
+
+/// What of a consignment is sealed.
+#[derive(Clone, PartialEq, Message)]
+struct SealedConsignment {
+    #[prost(bytes = "vec", tag = "1")]
+    body: Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    selectors: Vec<SealedSelector>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SealedSelector {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+/// What of a score is sealed.
+#[derive(Clone, PartialEq, Message)]
+struct SealedScore {
+    #[prost(bytes = "vec", tag = "1")]
+    explanation: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    records: Vec<Vec<u8>>,
+}
+
+impl Group<'_> {
+    /// Keeps consignments; one with the same reference is replaced and its key destroyed.
+    pub(super) fn consignments(&mut self, rows: Vec<ConsignmentRow>) -> Result<(), SqlError> {
+        rows.into_iter().try_for_each(|row| self.consignment(row))
+    }
+
+    fn consignment(&mut self, row: ConsignmentRow) -> Result<(), SqlError> {
+        let ConsignmentRow {
+            reference,
+            at,
+            arriving,
+            body,
+            selectors,
+        } = row;
+        let mut tokens: Vec<_> = selectors
+            .iter()
+            .filter(|_| arriving)
+            .filter_map(|(kind, value)| self.vault().token(*kind, value))
+            .collect();
+        tokens.sort_unstable();
+        let selectors = selectors.into_iter().map(|(kind, value)| SealedSelector {
+            kind: kind.name().to_owned(),
+            value,
+        });
+        let plain = SealedConsignment {
+            body,
+            selectors: selectors.collect(),
+        };
+        let Kept { key, sealed } =
+            self.seal(Place::Consignment(&reference), plain.encode_to_vec())?;
+        let number = self.place_consignment(&reference)?;
+        self.run(
+            "INSERT INTO consignment (n, reference, at, arriving, key, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (n) DO UPDATE SET at = excluded.at, arriving = excluded.arriving,
+                 key = excluded.key, sealed = excluded.sealed",
+            (number, &reference, at.as_millis(), arriving, key, sealed),
+        )?;
+        for token in tokens {
+            self.run(
+                "INSERT OR IGNORE INTO consignment_token (token, consignment) VALUES (?1, ?2)",
+                (token, number),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The number that a consignment has or gets; what it replaces loses its key and tokens.
+    fn place_consignment(&mut self, reference: &str) -> Result<i64, SqlError> {
+        let earlier = self.first(
+            "SELECT n, key FROM consignment WHERE reference = ?1",
+            [reference],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let Some((number, key)) = earlier else {
+            let newest = self.first("SELECT coalesce(max(n), 0) FROM consignment", [], |row| {
+                row.get::<_, i64>(0)
+            })?;
+            return Ok(newest.unwrap_or(0) + 1);
+        };
+        self.retire(key);
+        self.run(
+            "DELETE FROM consignment_token WHERE consignment = ?1",
+            [number],
+        )?;
+        Ok(number)
+    }
+
+    /// Keeps scores; an earlier one of the same consignment is replaced and its key destroyed.
+    pub(super) fn scores(&mut self, rows: Vec<ScoreRow>) -> Result<(), SqlError> {
+        rows.into_iter().try_for_each(|row| self.score(row))
+    }
+
+    fn score(&mut self, row: ScoreRow) -> Result<(), SqlError> {
+        let ScoreRow {
+            reference,
+            points,
+            at,
+            explanation,
+            records,
+        } = row;
+        let earlier = self.first(
+            "SELECT key FROM score WHERE reference = ?1",
+            [&reference],
+            |row| row.get(0),
+        )?;
+        if let Some(key) = earlier {
+            self.retire(key);
+        }
+        let records = records.iter().map(|record| record.as_bytes().to_vec());
+        let plain = SealedScore {
+            explanation,
+            records: records.collect(),
+        };
+        let Kept { key, sealed } = self.seal(Place::Score(&reference), plain.encode_to_vec())?;
+        self.run(
+            "INSERT OR REPLACE INTO score (reference, points, at, key, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            (&reference, points, at.as_millis(), key, sealed),
+        )?;
+        Ok(())
+    }
+}
+
+/// A consignment or score as it stands in its table.
+struct SealedRow<T> {
+    reference: String,
+    at: i64,
+    /// Whether it arrives, or its points.
+    clear: T,
+    wrapped: Option<Vec<u8>>,
+    sealed: Vec<u8>,
+}
+
+impl<T: rusqlite::types::FromSql> SealedRow<T> {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            reference: row.get(0)?,
+            at: row.get(1)?,
+            clear: row.get(2)?,
+            wrapped: row.get(3)?,
+            sealed: row.get(4)?,
+        })
+    }
+}
+
+/// The columns of a [`SealedRow`], up to where rows are chosen.
+macro_rules! consignment_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT reference, at, arriving, wrapped, sealed FROM consignment AS c ",
+            "LEFT JOIN keys.wrapped_key AS k ON k.n = c.key ",
+            $rest
+        )
+    };
+}
+
+macro_rules! score_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT reference, at, points, wrapped, sealed FROM score AS s ",
+            "LEFT JOIN keys.wrapped_key AS k ON k.n = s.key ",
+            $rest
+        )
+    };
+}
+
+impl Reader<'_> {
+    /// Those of these records that may concern an arriving consignment.
+    pub(super) fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, SqlError> {
+        let mut found = Vec::new();
+        let any = self.first("SELECT n FROM consignment LIMIT 1", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        if any.is_none() {
+            return Ok(found);
+        }
+        let mut last: Option<(i64, Directory)> = None;
+        for id in records {
+            for place in self.places_of(id)? {
+                let pack = pack_of(place);
+                if last.as_ref().is_none_or(|(n, _)| *n != pack) {
+                    last = self.directory(pack)?.map(|directory| (pack, directory));
+                }
+                let directory = last.as_ref().map(|(_, directory)| directory);
+                if directory.map_or(Ok(false), |all| self.touches(all, slot_of(place)))? {
+                    found.push(*id);
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where a record stands in the log; nowhere if it was withdrawn.
+    fn places_of(&self, id: &RecordId) -> Result<Vec<i64>, SqlError> {
+        match self.number(id)? {
+            Some(number) if !self.is_withdrawn(number)? => self.places(number),
+            Some(_) | None => Ok(Vec::new()),
+        }
+    }
+
+    fn directory(&self, pack: i64) -> Result<Option<Directory>, SqlError> {
+        let bytes: Option<Vec<u8>> =
+            self.first("SELECT directory FROM pack WHERE n = ?1", [pack], |row| {
+                row.get(0)
+            })?;
+        bytes.map(|bytes| Directory::read(&bytes)).transpose()
+    }
+
+    fn touches(&self, directory: &Directory, slot: usize) -> Result<bool, SqlError> {
+        if directory.is_common(slot) {
+            return Ok(true);
+        }
+        for token in directory.tokens_of(slot) {
+            let named = self.first(
+                "SELECT 1 FROM consignment_token WHERE token = ?1 LIMIT 1",
+                [token],
+                |row| row.get::<_, i64>(0),
+            )?;
+            if named.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, SqlError> {
+        let arriving = match stage {
+            Stage::History => false,
+            Stage::Arriving => true,
+        };
+        let rows = self.rows(
+            consignment_rows!("WHERE arriving = ?1 ORDER BY reference"),
+            [arriving],
+            SealedRow::read,
+        )?;
+        rows.into_iter()
+            .map(|row| self.open_consignment(row))
+            .collect()
+    }
+
+    pub(super) fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, SqlError> {
+        let row = self.first(
+            consignment_rows!("WHERE reference = ?1"),
+            [reference],
+            SealedRow::read,
+        )?;
+        row.map(|row| self.open_consignment(row)).transpose()
+    }
+
+    pub(super) fn consignments_with(
+        &self,
+        kind: SelectorKind,
+        value: &str,
+    ) -> Result<Vec<ConsignmentRow>, SqlError> {
+        let mut rows = match self.vault.token(kind, value) {
+            Some(token) => self
+                .rows(
+                    consignment_rows!(
+                        "JOIN consignment_token AS t ON t.consignment = c.n
+                         WHERE t.token = ?1 AND arriving ORDER BY reference"
+                    ),
+                    [token],
+                    SealedRow::read,
+                )?
+                .into_iter()
+                .map(|row| self.open_consignment(row))
+                .collect::<Result<Vec<_>, _>>()?,
+            None => self.consignments(Stage::Arriving)?,
+        };
+        let named = |(of, text): &(SelectorKind, String)| *of == kind && text == value;
+        rows.retain(|row| row.selectors.iter().any(named));
+        Ok(rows)
+    }
+
+    fn open_consignment(&self, row: SealedRow<bool>) -> Result<ConsignmentRow, SqlError> {
+        let place = Place::Consignment(&row.reference);
+        let what = || format!("consignment `{}`", row.reference);
+        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let SealedConsignment { body, selectors } =
+            SealedConsignment::decode(plain.as_slice()).map_err(|_| unreadable(&what()))?;
+        let selectors = selectors
+            .into_iter()
+            .map(|selector| Ok((named(&selector.kind)?, selector.value)))
+            .collect::<Result<_, SqlError>>()?;
+        Ok(ConsignmentRow {
+            at: Timestamp::from_millis(row.at),
+            arriving: row.clear,
+            body,
+            selectors,
+            reference: row.reference,
+        })
+    }
+
+    pub(super) fn score(&self, reference: &str) -> Result<Option<ScoreRow>, SqlError> {
+        let row = self.first(
+            score_rows!("WHERE reference = ?1"),
+            [reference],
+            SealedRow::read,
+        )?;
+        row.map(|row| self.open_score(row)).transpose()
+    }
+
+    pub(super) fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, SqlError> {
+        let rows = self.rows(
+            score_rows!("ORDER BY points DESC, reference LIMIT ?1"),
+            [limit],
+            SealedRow::read,
+        )?;
+        rows.into_iter().map(|row| self.open_score(row)).collect()
+    }
+
+    fn open_score(&self, row: SealedRow<f64>) -> Result<ScoreRow, SqlError> {
+        let place = Place::Score(&row.reference);
+        let what = || format!("the score of `{}`", row.reference);
+        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let SealedScore {
+            explanation,
+            records,
+        } = SealedScore::decode(plain.as_slice()).map_err(|_| unreadable(&what()))?;
+        let records = records
+            .iter()
+            .map(|bytes| RecordId::from_slice(bytes).ok_or_else(|| unreadable(&what())))
+            .collect::<Result<_, _>>()?;
+        Ok(ScoreRow {
+            points: row.clear,
+            at: Timestamp::from_millis(row.at),
+            explanation,
+            records,
+            reference: row.reference,
+        })
+    }
+}
+
+fn unreadable(what: &str) -> SqlError {
+    SqlError::Store(StoreError::Damaged(format!("{what} cannot be read")))
+}

@@ -1,0 +1,394 @@
+//! What the store's key does: seals things under keys of their own and makes index tokens.
+//!
+//! Each thing gets a fresh AES-256-GCM key that is used once, so that its nonce is constant
+//! (SP 800-38D §8.2: a key and nonce pair never repeats). The key is wrapped with AES-KWP
+//! (SP 800-38F, RFC 5649) under one derived from the store's key. The additional data names
+//! what is sealed, so that a ciphertext moved to another place does not open.
+//!
+//! The sections of a pack have a key each as well. These keys are kept together, sealed under a
+//! fresh key of the pack which alone is wrapped: erasing a section seals the other keys under
+//! another one and destroys this one. The pack's directory but for its tokens is bound to them, so
+//! that it cannot be changed either.
+//!
+//! Tokens of the blind index are HMAC-SHA-256, a key per kind of selector, cut to 64 bits: what
+//! is found by one is compared with what was looked for.
+//! Kinds with few possible values have none: whoever steals a token and guesses the key's use
+//! could still count equal ones (DESIGN §7).
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    hkdf, hmac,
+    key_wrap::{AES_256, AesKek, KeyWrapPadded as _},
+    rand,
+};
+use portcullis_protocol::{
+    body::SelectorKind,
+    identifiers::NodeId,
+    record::{Form, RecordId},
+};
+use zeroize::Zeroizing;
+
+use crate::error::SqlError;
+use portcullis_store::StoreError;
+
+/// The bytes of a wrapped 32-byte key.
+pub(super) const WRAPPED_LEN: usize = 40;
+
+/// A keyed hash of a selector.
+pub(super) type Token = i64;
+
+/// What is sealed: bound to its ciphertext.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// A section of a record.
+    Section(&'a RecordId, u8),
+    /// An item that waits for a person.
+    Held(&'a RecordId, Form, &'a NodeId),
+    /// An item that failed verification.
+    BadItem(&'a RecordId, &'a NodeId),
+    /// A consignment, by its reference.
+    Consignment(&'a str),
+    /// A score, by its consignment's reference.
+    Score(&'a str),
+    /// The keys of a pack's sections, by the pack's number and the digest of its directory.
+    Keys(i64, &'a [u8; 32]),
+}
+
+impl Place<'_> {
+    /// The additional data: a label, then fields of which at most the last has no fixed length.
+    fn bound(self) -> Vec<u8> {
+        match self {
+            Self::Section(id, index) => labelled("section", &[id.as_bytes(), &[index]]),
+            Self::Held(id, form, peer) => {
+                let form = form.bits().to_be_bytes();
+                labelled("held", &[id.as_bytes(), &form, peer.as_str().as_bytes()])
+            }
+            Self::BadItem(id, peer) => {
+                labelled("bad item", &[id.as_bytes(), peer.as_str().as_bytes()])
+            }
+            Self::Consignment(reference) => labelled("consignment", &[reference.as_bytes()]),
+            Self::Score(reference) => labelled("score", &[reference.as_bytes()]),
+            Self::Keys(pack, directory) => labelled("keys", &[&pack.to_be_bytes(), directory]),
+        }
+    }
+}
+
+fn labelled(label: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(96);
+    for text in ["portcullis store ", label, " v1\0"] {
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes
+}
+
+/// A sealed thing, and its key as it is kept.
+pub(super) struct Sealed {
+    /// The wrapped key.
+    pub(super) wrapped: [u8; WRAPPED_LEN],
+    /// The ciphertext with its tag.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The keys of a pack's sections, in order.
+pub(super) struct SectionKeys(Zeroizing<Vec<u8>>);
+
+/// Bytes of a key.
+const KEY_LEN: usize = 32;
+/// Keys that are drawn at a time.
+const KEYS_AT_ONCE: usize = 32;
+
+impl SectionKeys {
+    /// No keys yet.
+    pub(super) fn new() -> Self {
+        Self(Zeroizing::new(Vec::new()))
+    }
+
+    /// The key with this number, drawn now if it is a new one.
+    pub(super) fn draw(&mut self, number: usize) -> Result<&[u8; KEY_LEN], SqlError> {
+        let failed = StoreError::Cryptography("the random source");
+        let end = (number + 1) * KEY_LEN;
+        if self.0.len() < end {
+            let mut more = Zeroizing::new([0; KEYS_AT_ONCE * KEY_LEN]);
+            rand::fill(more.as_mut()).map_err(|_| failed.clone())?;
+            self.0.extend_from_slice(more.as_ref());
+        }
+        Ok(self.get(number).ok_or(failed)?)
+    }
+
+    /// The key with this number; `None` if there is none. One that was erased is zero.
+    pub(super) fn get(&self, number: usize) -> Option<&[u8; KEY_LEN]> {
+        let bytes = self.0.get(number.checked_mul(KEY_LEN)?..)?;
+        bytes.first_chunk().filter(|key| **key != [0; KEY_LEN])
+    }
+
+    /// Erases the key with this number.
+    pub(super) fn erase(&mut self, number: usize) {
+        let begin = number.saturating_mul(KEY_LEN);
+        if let Some(key) = self.0.get_mut(begin..begin.saturating_add(KEY_LEN)) {
+            key.fill(0);
+        }
+    }
+
+    /// The first `count` keys, to be sealed.
+    fn bytes(&self, count: usize) -> Vec<u8> {
+        self.0
+            .get(..count * KEY_LEN)
+            .map(<[u8]>::to_vec)
+            .unwrap_or_default()
+    }
+}
+
+/// Seals something under a key that is used for nothing else.
+pub(super) fn seal_under(
+    key: &[u8; KEY_LEN],
+    place: Place<'_>,
+    mut plain: Vec<u8>,
+) -> Result<Vec<u8>, SqlError> {
+    cipher(key)?
+        .seal_in_place_append_tag(single_use_nonce(), Aad::from(place.bound()), &mut plain)
+        .map_err(|_| StoreError::Cryptography("sealing"))?;
+    Ok(plain)
+}
+
+/// Opens what [`seal_under`] made; `None` if key or ciphertext are not those made for `place`.
+pub(super) fn open_under(
+    key: &[u8; KEY_LEN],
+    place: Place<'_>,
+    mut sealed: Vec<u8>,
+) -> Option<Vec<u8>> {
+    let plain = cipher(key)
+        .ok()?
+        .open_in_place(single_use_nonce(), Aad::from(place.bound()), &mut sealed)
+        .ok()?
+        .len();
+    sealed.truncate(plain);
+    Some(sealed)
+}
+
+/// The store's key at work.
+pub(super) struct Vault {
+    wrapping: Zeroizing<[u8; 32]>,
+    tokens: Vec<(SelectorKind, hmac::Key)>,
+}
+
+impl Vault {
+    /// Derives what the store's key is used for, each use a key of its own.
+    pub(super) fn new(key: &[u8; 32]) -> Result<Self, SqlError> {
+        let tokens = SelectorKind::ALL
+            .iter()
+            .filter(|kind| kind.is_high_entropy())
+            .map(|kind| {
+                let key = derived(key, &format!("blind index {kind} v1"))?;
+                Ok((*kind, hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())))
+            })
+            .collect::<Result<_, SqlError>>()?;
+        Ok(Self {
+            wrapping: derived(key, "key wrap v1")?,
+            tokens,
+        })
+    }
+
+    /// Seals `plain` under a fresh key.
+    pub(super) fn seal(&self, place: Place<'_>, plain: Vec<u8>) -> Result<Sealed, SqlError> {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        rand::fill(key.as_mut()).map_err(|_| StoreError::Cryptography("the random source"))?;
+        Ok(Sealed {
+            bytes: seal_under(&key, place, plain)?,
+            wrapped: self.wrap(&key)?,
+        })
+    }
+
+    /// Seals the first `count` keys of a pack under a fresh key.
+    pub(super) fn seal_keys(
+        &self,
+        pack: i64,
+        directory: &[u8; 32],
+        keys: &SectionKeys,
+        count: usize,
+    ) -> Result<Sealed, SqlError> {
+        self.seal(Place::Keys(pack, directory), keys.bytes(count))
+    }
+
+    /// Opens the keys of a pack; `None` if they or its directory were changed.
+    pub(super) fn open_keys(
+        &self,
+        pack: i64,
+        directory: &[u8; 32],
+        wrapped: &[u8],
+        sealed: Vec<u8>,
+    ) -> Option<SectionKeys> {
+        let bytes = self.open(Place::Keys(pack, directory), wrapped, sealed)?;
+        Some(SectionKeys(Zeroizing::new(bytes)))
+    }
+
+    /// Opens what [`Vault::seal`] made; `None` if key or ciphertext are not those made for `place`.
+    pub(super) fn open(
+        &self,
+        place: Place<'_>,
+        wrapped: &[u8],
+        sealed: Vec<u8>,
+    ) -> Option<Vec<u8>> {
+        open_under(&*self.unwrap(wrapped)?, place, sealed)
+    }
+
+    /// Wraps a key.
+    pub(super) fn wrap(&self, key: &[u8; 32]) -> Result<[u8; WRAPPED_LEN], SqlError> {
+        let mut wrapped = [0; WRAPPED_LEN];
+        AesKek::new(&AES_256, self.wrapping.as_ref())
+            .and_then(|kek| kek.wrap_with_padding(key, &mut wrapped).map(|_| ()))
+            .map_err(|_| StoreError::Cryptography("wrapping a key"))?;
+        Ok(wrapped)
+    }
+
+    /// Opens a wrapped key; `None` if it was wrapped under another one or changed.
+    pub(super) fn unwrap(&self, wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let mut buffer = Zeroizing::new([0; WRAPPED_LEN]);
+        let key = AesKek::new(&AES_256, self.wrapping.as_ref())
+            .and_then(|kek| kek.unwrap_with_padding(wrapped, buffer.as_mut()))
+            .ok()?;
+        (&*key).try_into().ok().map(Zeroizing::new)
+    }
+
+    /// The token of a selector; `None` for kinds that are not indexed on disk.
+    pub(super) fn token(&self, kind: SelectorKind, value: &str) -> Option<Token> {
+        let (_, key) = self.tokens.iter().find(|(of, _)| *of == kind)?;
+        let tag = hmac::sign(key, value.as_bytes());
+        tag.as_ref().first_chunk().copied().map(i64::from_be_bytes)
+    }
+}
+
+/// The key of one thing is used once, so that one nonce serves.
+fn single_use_nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; 12])
+}
+
+fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, SqlError> {
+    UnboundKey::new(&AES_256_GCM, key)
+        .map(LessSafeKey::new)
+        .map_err(|_| StoreError::Cryptography("AES-256-GCM").into())
+}
+
+struct KeyLength;
+
+impl hkdf::KeyType for KeyLength {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+/// A key for one use of `secret` (HKDF-SHA-256, RFC 5869).
+pub(super) fn derived(secret: &[u8; 32], label: &str) -> Result<Zeroizing<[u8; 32]>, SqlError> {
+    let mut key = Zeroizing::new([0; 32]);
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis store")
+        .extract(secret)
+        .expand(&[label.as_bytes()], KeyLength)
+        .and_then(|okm| okm.fill(key.as_mut()))
+        .map_err(|_| StoreError::Cryptography("HKDF"))?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault(byte: u8) -> Vault {
+        Vault::new(&[byte; 32]).unwrap()
+    }
+
+    fn id(byte: u8) -> RecordId {
+        RecordId::from_slice(&[byte; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_thing_opens_in_its_place_and_nowhere_else() {
+        let (vault, id, other) = (vault(1), id(1), id(2));
+        let place = Place::Section(&id, 3);
+        let Sealed { wrapped, bytes } = vault.seal(place, b"container".to_vec()).unwrap();
+        let opened = |place| vault.open(place, &wrapped, bytes.clone());
+        assert_eq!(opened(place).as_deref(), Some(b"container".as_slice()));
+        assert_eq!(opened(Place::Section(&id, 4)), None);
+        assert_eq!(opened(Place::Section(&other, 3)), None);
+        assert_eq!(opened(Place::Consignment("x")), None);
+        assert_eq!(opened(Place::Score("x")), None);
+    }
+
+    #[test]
+    fn a_flipped_bit_in_key_or_ciphertext_opens_nothing() {
+        let (vault, id) = (vault(1), id(1));
+        let place = Place::Section(&id, 0);
+        let Sealed { wrapped, bytes } = vault.seal(place, b"abc".to_vec()).unwrap();
+        for bit in 0..wrapped.len() * 8 {
+            let mut changed = wrapped;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(vault.open(place, &changed, bytes.clone()), None);
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(vault.open(place, &wrapped, changed), None);
+        }
+        assert_eq!(vault.open(place, &[], bytes), None);
+        assert_eq!(vault.open(place, &wrapped, Vec::new()), None);
+    }
+
+    #[test]
+    fn another_store_key_opens_nothing() {
+        let id = id(1);
+        let place = Place::Section(&id, 0);
+        let Sealed { wrapped, bytes } = vault(1).seal(place, b"abc".to_vec()).unwrap();
+        assert_eq!(vault(2).open(place, &wrapped, bytes), None);
+    }
+
+    #[test]
+    fn the_same_text_sealed_twice_shows_nothing_in_common() {
+        let (vault, id) = (vault(1), id(1));
+        let seal = || vault.seal(Place::Section(&id, 0), vec![0; 64]).unwrap();
+        let (first, second) = (seal(), seal());
+        assert_ne!(first.bytes, second.bytes);
+        assert_ne!(first.wrapped, second.wrapped);
+    }
+
+    #[test]
+    fn a_token_depends_on_store_kind_and_value() {
+        let vault = vault(1);
+        let token = |kind| vault.token(kind, "9074729");
+        assert_eq!(token(SelectorKind::Imo), token(SelectorKind::Imo));
+        assert_ne!(token(SelectorKind::Imo), token(SelectorKind::Mmsi));
+        assert_ne!(
+            token(SelectorKind::Imo),
+            self::vault(2).token(SelectorKind::Imo, "9074729")
+        );
+    }
+
+    #[test]
+    fn places_and_goods_have_no_token() {
+        assert_eq!(vault(1).token(SelectorKind::UnLocode, "NLRTM"), None);
+        assert_eq!(vault(1).token(SelectorKind::HsCode, "0803"), None);
+    }
+
+    #[test]
+    fn a_token_is_the_hmac_of_rfc_2104_under_the_derived_key() {
+        // An independent computation with the sha2 crate: HKDF (RFC 5869), then HMAC.
+        use sha2::{Digest as _, Sha256};
+        fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
+            let mut block = [0; 64];
+            block[..key.len()].copy_from_slice(key);
+            let inner = Sha256::new()
+                .chain_update(block.map(|byte| byte ^ 0x36))
+                .chain_update(text)
+                .finalize();
+            Sha256::new()
+                .chain_update(block.map(|byte| byte ^ 0x5c))
+                .chain_update(inner)
+                .finalize()
+                .into()
+        }
+        let extracted = mac(b"portcullis store", &[1; 32]);
+        let key = mac(&extracted, b"blind index imo v1\x01");
+        assert_eq!(
+            vault(1).token(SelectorKind::Imo, "9074729").unwrap(),
+            i64::from_be_bytes(mac(&key, b"9074729")[..8].try_into().unwrap())
+        );
+    }
+}

@@ -1,0 +1,336 @@
+//! What the cursors passed without a final answer: tried again, and not for ever.
+//!
+//! The wait doubles with every attempt, up to an hour. An exception ends seven days after it
+//! began, or when its record is to be deleted, whichever is first; then the record stands in
+//! `undelivered` until it gets a final answer after all. Both lists are bounded for each peer and
+//! lane: what has waited longest ends first, and the oldest of what has ended is forgotten.
+
+use std::collections::HashMap;
+
+use portcullis_protocol::{
+    frame::{Answer, Lane},
+    identifiers::NodeId,
+    time::Timestamp,
+};
+
+use super::{
+    dispatch::Turn,
+    group::Group,
+    packs::Desk,
+    query::{unreadable, unsigned},
+    reader::Reader,
+};
+use crate::error::SqlError;
+use portcullis_store::{
+    Event, ExceptionRow, HeldRecord, Retry, Settle, StoreError, UndeliveredRow,
+};
+
+/// How long a record that was refused for now, or held, is tried again: 7 days.
+pub(super) const LIFE_MS: i64 = 7 * 24 * 3_600_000;
+/// The longest wait between two attempts.
+const LONGEST_WAIT_MS: i64 = 3_600_000;
+/// The most exceptions of one peer and lane, and the most that are listed once they have ended.
+const MOST: i64 = 65_536;
+/// The kind of event that tells of records that are not tried again.
+const EXCEPTIONS_ENDED: &str = "exceptions-ended";
+
+impl Group<'_> {
+    /// Has the records tried again that got no final answer.
+    pub(super) fn retry(&mut self, turn: Turn<'_>, settle: &Settle) -> Result<(), SqlError> {
+        let mut waiting = settle
+            .answers
+            .iter()
+            .filter(|answer| !answer.outcome.is_final())
+            .peekable();
+        if waiting.peek().is_none() {
+            return Ok(());
+        }
+        let expires: HashMap<_, _> = settle.expires.iter().copied().collect();
+        for answer in waiting {
+            self.retry_one(turn, answer, settle.retry_at, expires.get(&answer.record))?;
+        }
+        self.end_crowded(turn)
+    }
+
+    fn retry_one(
+        &mut self,
+        turn: Turn<'_>,
+        answer: &Answer,
+        retry_at: Timestamp,
+        expires: Option<&Timestamp>,
+    ) -> Result<(), SqlError> {
+        let number = self.known(&answer.record)?;
+        if self.is_withdrawn(number)? {
+            return Ok(());
+        }
+        let attempts = self
+            .first(
+                "SELECT attempts FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
+                (turn.peer.as_str(), turn.lane.name(), number),
+                |row| row.get::<_, u32>(0),
+            )?
+            .unwrap_or(0);
+        let next = turn
+            .now
+            .plus_millis(wait(retry_at.millis_since(turn.now), attempts));
+        let life = turn.now.plus_millis(LIFE_MS);
+        let ends = expires.map_or(life, |at| life.min(*at));
+        self.run(
+            "INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
+             VALUES (?1, ?2, ?3, ?4, 1, ?5)
+             ON CONFLICT DO UPDATE
+             SET next_attempt = excluded.next_attempt, attempts = attempts + 1",
+            (
+                turn.peer.as_str(),
+                turn.lane.name(),
+                number,
+                next.as_millis(),
+                ends.as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Has a record tried again at once that was given up, or that waits.
+    pub(super) fn retry_now(&self, retry: &Retry) -> Result<(), SqlError> {
+        let Retry {
+            peer,
+            record,
+            now,
+            delete_at,
+        } = retry;
+        let number = self.number(record)?.ok_or(StoreError::NotOwed)?;
+        let life = now.plus_millis(LIFE_MS);
+        let ends = delete_at.map_or(life, |at| life.min(at)).as_millis();
+        self.run(
+            "INSERT OR IGNORE INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
+             SELECT peer, lane, record, ?3, 0, ?4 FROM undelivered
+             WHERE peer = ?1 AND record = ?2",
+            (peer.as_str(), number, now.as_millis(), ends),
+        )?;
+        self.run(
+            "DELETE FROM undelivered WHERE peer = ?1 AND record = ?2",
+            (peer.as_str(), number),
+        )?;
+        let waiting = self.run(
+            "UPDATE exception SET next_attempt = ?3, attempts = 0, ends_at = ?4
+             WHERE peer = ?1 AND record = ?2",
+            (peer.as_str(), number, now.as_millis(), ends),
+        )?;
+        if waiting == 0 {
+            return Err(StoreError::NotOwed.into());
+        }
+        Ok(())
+    }
+
+    /// Has what a peer holds, or held, tried again at once.
+    pub(super) fn ask_again(&self, peer: &NodeId, now: Timestamp) -> Result<(), SqlError> {
+        self.run(
+            "UPDATE exception SET next_attempt = ?2
+             WHERE peer = ?1 AND next_attempt > ?2 AND EXISTS
+                 (SELECT 1 FROM disclosure AS d
+                  WHERE d.peer = exception.peer AND d.record = exception.record
+                  AND d.state = 'held')",
+            (peer.as_str(), now.as_millis()),
+        )?;
+        Ok(())
+    }
+
+    /// A record got its final answer, or is denied.
+    pub(super) fn end_exception(&self, turn: Turn<'_>, record: i64) -> Result<(), SqlError> {
+        let key = (turn.peer.as_str(), turn.lane.name(), record);
+        self.run(
+            "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
+            key,
+        )?;
+        self.run(
+            "DELETE FROM undelivered WHERE peer = ?1 AND lane = ?2 AND record = ?3",
+            key,
+        )?;
+        Ok(())
+    }
+
+    /// Ends the exceptions whose time is over: nothing is retried for ever.
+    pub(super) fn end_overdue(&self, turn: Turn<'_>) -> Result<(), SqlError> {
+        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
+        let over = (peer, lane, turn.now.as_millis());
+        self.run(
+            "INSERT OR REPLACE INTO undelivered (peer, lane, record, attempts, ended_at)
+             SELECT peer, lane, record, attempts, ?3 FROM exception
+             WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
+            over,
+        )?;
+        let ended = self.run(
+            "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
+            over,
+        )?;
+        self.tell_ended(turn, ended)
+    }
+
+    /// No peer fills the disk.
+    fn end_crowded(&self, turn: Turn<'_>) -> Result<(), SqlError> {
+        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
+        self.run(
+            "INSERT OR REPLACE INTO undelivered (peer, lane, record, attempts, ended_at)
+             SELECT peer, lane, record, attempts, ?3 FROM exception
+             WHERE peer = ?1 AND lane = ?2
+             ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?4",
+            (peer, lane, turn.now.as_millis(), MOST),
+        )?;
+        let ended = self.run(
+            "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record IN
+                 (SELECT record FROM exception WHERE peer = ?1 AND lane = ?2
+                  ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?3)",
+            (peer, lane, MOST),
+        )?;
+        self.tell_ended(turn, ended)
+    }
+
+    fn tell_ended(&self, turn: Turn<'_>, ended: usize) -> Result<(), SqlError> {
+        if ended == 0 {
+            return Ok(());
+        }
+        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
+        self.run(
+            "DELETE FROM undelivered WHERE peer = ?1 AND lane = ?2 AND record IN
+                 (SELECT record FROM undelivered WHERE peer = ?1 AND lane = ?2
+                  ORDER BY ended_at DESC, record DESC LIMIT -1 OFFSET ?3)",
+            (peer, lane, MOST),
+        )?;
+        self.event(&Event {
+            at: turn.now,
+            kind: EXCEPTIONS_ENDED.to_owned(),
+            peer: Some(turn.peer.clone()),
+            detail: format!("records not tried again: {ended}; they are listed as undelivered"),
+        })
+    }
+}
+
+/// How long to wait after so many attempts before.
+fn wait(first_ms: i64, attempts: u32) -> i64 {
+    let doubled = 1_i64.checked_shl(attempts.min(32)).unwrap_or(i64::MAX);
+    first_ms.max(1).saturating_mul(doubled).min(LONGEST_WAIT_MS)
+}
+
+impl Reader<'_> {
+    pub(super) fn due(
+        &self,
+        peer: &NodeId,
+        lane: Lane,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<HeldRecord>, SqlError> {
+        let numbers: Vec<i64> = self.rows(
+            "SELECT record FROM exception
+             WHERE peer = ?1 AND lane = ?2 AND next_attempt <= ?3 AND ends_at > ?3
+             ORDER BY next_attempt, record LIMIT ?4",
+            (peer.as_str(), lane.name(), now.as_millis(), limit),
+            |row| row.get(0),
+        )?;
+        let mut desk = Desk::default();
+        let mut held = Vec::new();
+        for number in numbers {
+            held.extend(self.dispatched_number(number, &mut desk)?);
+        }
+        Ok(held)
+    }
+
+    pub(super) fn next_due(
+        &self,
+        peer: &NodeId,
+        lane: Lane,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, SqlError> {
+        let next = self.first(
+            "SELECT min(next_attempt) FROM exception
+             WHERE peer = ?1 AND lane = ?2 AND next_attempt < ends_at AND ends_at > ?3",
+            (peer.as_str(), lane.name(), now.as_millis()),
+            |row| row.get::<_, Option<i64>>(0),
+        )?;
+        Ok(next.flatten().map(Timestamp::from_millis))
+    }
+
+    pub(super) fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, SqlError> {
+        // What is owed again was accepted once; the row of its frame says so for all of them.
+        let rows = self.rows(
+            "SELECT e.peer, e.lane, coalesce(
+                 (SELECT d.state FROM disclosure AS d
+                  WHERE d.peer = e.peer AND d.record = e.record
+                  ORDER BY d.ordinal DESC LIMIT 1),
+                 (SELECT 'accepted' FROM channel_note AS c
+                  WHERE c.peer = e.peer AND c.record = e.record AND c.what = 'owed'),
+                 'intended'),
+                 count(*), min(e.next_attempt), min(e.ends_at)
+             FROM exception AS e WHERE e.ends_at > ?1 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+            [now.as_millis()],
+            |row| {
+                Ok((
+                    (row.get::<_, String>(0)?, row.get::<_, String>(1)?),
+                    (row.get::<_, String>(2)?, row.get::<_, i64>(3)?),
+                    (row.get(4)?, row.get(5)?),
+                ))
+            },
+        )?;
+        rows.into_iter()
+            .map(|((peer, lane), (state, count), (next_attempt, ends_at))| {
+                Ok(ExceptionRow {
+                    peer: peer.parse().map_err(|_| unreadable("a peer"))?,
+                    lane: lane.parse().map_err(|_| unreadable("a lane"))?,
+                    state,
+                    count: unsigned(count)?,
+                    next_attempt: Timestamp::from_millis(next_attempt),
+                    ends_at: Timestamp::from_millis(ends_at),
+                })
+            })
+            .collect()
+    }
+
+    /// What is not tried again, the newest end first: noted, or due to be noted.
+    pub(super) fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, SqlError> {
+        let rows = self.rows(
+            "SELECT peer, lane, record, attempts, ended_at FROM undelivered
+             UNION ALL
+             SELECT peer, lane, record, attempts, ends_at FROM exception WHERE ends_at <= ?1
+             ORDER BY 5 DESC, 3 DESC LIMIT ?2",
+            (now.as_millis(), MOST),
+            |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, u32>(3)?,
+                    row.get::<_, i64>(4)?,
+                ))
+            },
+        )?;
+        rows.into_iter()
+            .map(|(peer, lane, record, attempts, ended_at)| {
+                Ok(UndeliveredRow {
+                    peer: peer.parse().map_err(|_| unreadable("a peer"))?,
+                    lane: lane.parse().map_err(|_| unreadable("a lane"))?,
+                    record: self.ledger_id(record)?,
+                    attempts,
+                    ended_at: Timestamp::from_millis(ended_at),
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_with_every_attempt_up_to_an_hour() {
+        let waits: Vec<i64> = (0..7).map(|attempts| wait(60_000, attempts)).collect();
+        assert_eq!(
+            waits,
+            [
+                60_000, 120_000, 240_000, 480_000, 960_000, 1_920_000, 3_600_000
+            ]
+        );
+        assert_eq!(wait(60_000, u32::MAX), 3_600_000);
+        assert_eq!(wait(-5, 0), 1);
+    }
+}

@@ -1,0 +1,51 @@
+//! Facts about trust: freshness, suspensions, blocks and stops, each under its kind and subject.
+
+use portcullis_protocol::time::Timestamp;
+
+use super::{group::Group, query::unreadable, reader::Reader};
+use crate::error::SqlError;
+use portcullis_store::{Fact, FactKind, FactRow};
+
+impl Group<'_> {
+    /// Keeps a fact in place of the one with its kind and subject, or removes it.
+    pub(super) fn fact(&self, fact: &Fact) -> Result<(), SqlError> {
+        let Fact {
+            kind,
+            subject,
+            content,
+            at,
+        } = fact;
+        match content {
+            Some(content) => self.run(
+                "INSERT OR REPLACE INTO trust_fact (kind, subject, content, at)
+                 VALUES (?1, ?2, ?3, ?4)",
+                (kind.name(), subject, content, at.as_millis()),
+            )?,
+            None => self.run(
+                "DELETE FROM trust_fact WHERE kind = ?1 AND subject = ?2",
+                (kind.name(), subject),
+            )?,
+        };
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn facts(&self) -> Result<Vec<FactRow>, SqlError> {
+        let rows: Vec<(String, String, Vec<u8>, i64)> = self.rows(
+            "SELECT kind, subject, content, at FROM trust_fact ORDER BY kind, subject",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
+        rows.into_iter()
+            .map(|(kind, subject, content, at)| {
+                Ok(FactRow {
+                    kind: FactKind::named(&kind).ok_or_else(|| unreadable("a fact's kind"))?,
+                    subject,
+                    content,
+                    at: Timestamp::from_millis(at),
+                })
+            })
+            .collect()
+    }
+}

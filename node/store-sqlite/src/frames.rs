@@ -1,0 +1,372 @@
+//! Writing the ledger's rows of frames: when a frame is planned, given up, and answered.
+//!
+//! What does not go into the row of a frame is handed back, to be decided on or answered one by
+//! one ([`super::dispatch`]).
+
+use std::collections::HashSet;
+
+use portcullis_protocol::{
+    frame::{Answer, Lane, Outcome},
+    record::{Form, RecordId},
+};
+use rusqlite::Connection;
+
+use super::{
+    dispatch::{Turn, state_name},
+    group::Group,
+    pack::{Directory, id_at, pack_of, slot_of},
+    sent::{SentItem, SentRow, sent_at, sent_in, sent_rows, write_items},
+};
+use crate::error::SqlError;
+use portcullis_store::{DisclosureState, LedgerEntry, StoreError};
+
+/// What of a plan goes into a row, and what is decided on one by one.
+pub(super) struct Split<'a> {
+    /// Each entry with its record's number and its place in the frame.
+    pub(super) numbered: Vec<Numbered<'a>>,
+    /// The range of places that the row covers.
+    range: Option<(i64, i64)>,
+    /// Records that were decided on before.
+    met: HashSet<i64>,
+}
+
+/// An entry and its record's number.
+pub(super) struct Numbered<'a> {
+    pub(super) entry: &'a LedgerEntry,
+    pub(super) number: i64,
+    position: u32,
+}
+
+impl Split<'_> {
+    /// Whether an entry goes into the row.
+    pub(super) fn is_plain(&self, numbered: &Numbered<'_>) -> bool {
+        let place = numbered.entry.sequence.map(u64::cast_signed);
+        place == Some(numbered.number) && !self.met.contains(&numbered.number)
+    }
+}
+
+impl Group<'_> {
+    /// Numbers the entries of a plan, and looks for those that were decided on before.
+    pub(super) fn split<'e>(
+        &self,
+        turn: Turn<'_>,
+        first_sequence: Option<u64>,
+        entries: &'e [LedgerEntry],
+    ) -> Result<(Split<'e>, Vec<SentRow>), SqlError> {
+        let mut numbered = Vec::with_capacity(entries.len());
+        let mut position = 0;
+        let mut at_hand = None;
+        for entry in entries {
+            let number = self.number_of(entry, &mut at_hand)?;
+            if turn.lane == Lane::Urgent && self.number(&entry.record)? != Some(number) {
+                // It was announced, and its transaction failed.
+                return Err(StoreError::Fault("an entry names another record's place").into());
+            }
+            numbered.push(Numbered {
+                entry,
+                number,
+                position,
+            });
+            position += u32::from(!entry.form.is_empty());
+        }
+        let places = || entries.iter().filter_map(|entry| entry.sequence);
+        let range = places().min().zip(places().max());
+        let range = range.map(|(first, last)| (first.cast_signed(), last.cast_signed()));
+        let left = match first_sequence {
+            Some(sequence) => self.left_behind(turn, sequence)?,
+            None => Vec::new(),
+        };
+        let met = match range {
+            Some(range) => self.met_in(turn, range, &left)?,
+            None => HashSet::new(),
+        };
+        let split = Split {
+            numbered,
+            range,
+            met,
+        };
+        Ok((split, left))
+    }
+
+    /// The number of an entry's record; neighbours in the log have their pack's directory in common.
+    fn number_of(
+        &self,
+        entry: &LedgerEntry,
+        at_hand: &mut Option<(i64, Directory)>,
+    ) -> Result<i64, SqlError> {
+        let Some(place) = entry.sequence.map(u64::cast_signed) else {
+            return self.known(&entry.record);
+        };
+        let pack = pack_of(place);
+        if at_hand.as_ref().is_none_or(|(n, _)| *n != pack) {
+            let directory = self.directory_at(place, |directory| Some(directory.clone()))?;
+            *at_hand = directory.map(|directory| (pack, directory));
+        }
+        let number = at_hand
+            .as_ref()
+            .map(|(n, directory)| directory.number(*n, slot_of(place)));
+        Ok(number.ok_or(StoreError::Fault("an entry names no place in the log"))?)
+    }
+
+    /// Rows of frames that were given up: they were not answered, and another frame takes their
+    /// sequence numbers.
+    fn left_behind(&self, turn: Turn<'_>, sequence: u64) -> Result<Vec<SentRow>, SqlError> {
+        let rows = self.rows(
+            sent_rows!("WHERE peer = ?1 AND lane = ?2 AND sequence >= ?3 AND answered_at IS NULL"),
+            (turn.peer.as_str(), turn.lane.name(), sequence.cast_signed()),
+            SentRow::read,
+        )?;
+        rows.into_iter().map(SentRow::with_items).collect()
+    }
+
+    /// The records in a range of places that were decided on for this peer, but for the rows that
+    /// are about to be dissolved.
+    fn met_in(
+        &self,
+        turn: Turn<'_>,
+        (first, last): (i64, i64),
+        left: &[SentRow],
+    ) -> Result<HashSet<i64>, SqlError> {
+        let single = self.column(
+            "SELECT record FROM disclosure WHERE peer = ?1 AND record BETWEEN ?2 AND ?3",
+            &[&turn.peer.as_str(), &first, &last],
+        )?;
+        let mut met: HashSet<i64> = single.into_iter().collect();
+        for row in sent_in(&self.main, turn.peer.as_str(), turn.lane, (first, last))? {
+            if left.iter().all(|gone| gone.n != row.n) {
+                met.extend(row.items.iter().map(|item| item.number));
+            }
+        }
+        Ok(met)
+    }
+
+    /// Writes the row of a plan; gives what is to be decided on one by one.
+    pub(super) fn write_sent<'e>(
+        &mut self,
+        turn: Turn<'_>,
+        first_sequence: Option<u64>,
+        split: Split<'e>,
+    ) -> Result<Vec<Numbered<'e>>, SqlError> {
+        let mut items = Vec::with_capacity(split.numbered.len());
+        for numbered in split.numbered.iter().filter(|one| split.is_plain(one)) {
+            items.push(SentItem {
+                number: numbered.number,
+                form: numbered.entry.form,
+                withheld: numbered.entry.withheld,
+                decision: self.decision(&numbered.entry.note)?,
+                position: numbered.position,
+            });
+        }
+        let Some((first, last)) = split.range.filter(|_| !items.is_empty()) else {
+            return Ok(split.numbered);
+        };
+        let n = self.next_ordinal();
+        self.run(
+            "INSERT INTO sent (n, peer, lane, first, last, sequence, decided_at, items)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                n,
+                turn.peer.as_str(),
+                turn.lane.name(),
+                first,
+                last,
+                first_sequence.map(u64::cast_signed),
+                turn.now.as_millis(),
+                write_items(&items),
+            ),
+        )?;
+        let plain: HashSet<i64> = items.iter().map(|item| item.number).collect();
+        let mut rest = split.numbered;
+        rest.retain(|numbered| !plain.contains(&numbered.number));
+        Ok(rest)
+    }
+
+    /// Keeps what rows of frames that were given up say, one by one, unless the plan that takes
+    /// their place says the same. What is kept was decided on before, so that the newest decision
+    /// on a record with a row of its own has one as well.
+    pub(super) fn dissolve(
+        &mut self,
+        turn: Turn<'_>,
+        left: Vec<SentRow>,
+        split: &mut Split<'_>,
+    ) -> Result<(), SqlError> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        let again: HashSet<(i64, Form)> = split
+            .numbered
+            .iter()
+            .map(|numbered| (numbered.number, numbered.entry.form))
+            .collect();
+        for row in left {
+            for item in &row.items {
+                if !again.contains(&(item.number, item.form)) {
+                    self.single(turn, &row, item, Said::of(row.state(item)))?;
+                    split.met.insert(item.number);
+                }
+            }
+            self.run("DELETE FROM sent WHERE n = ?1", [row.n])?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is said of one item in a row of its own; one that is there stays.
+    fn single(
+        &self,
+        turn: Turn<'_>,
+        row: &SentRow,
+        item: &SentItem,
+        said: Said<'_>,
+    ) -> Result<(), SqlError> {
+        self.run(
+            "INSERT OR IGNORE INTO disclosure
+                 (peer, record, form, ordinal, withheld, state, reason, decision, decided_at,
+                  answered_at, receipt)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            (
+                turn.peer.as_str(),
+                item.number,
+                item.form.bits().cast_signed(),
+                row.n,
+                item.withheld,
+                state_name(said.state),
+                said.reason,
+                item.decision,
+                row.decided_at,
+                said.receipt.map(|_| turn.now.as_millis()),
+                said.receipt,
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Makes what a row says of a record the newest decision on it.
+    pub(super) fn renew_sent(
+        &mut self,
+        turn: Turn<'_>,
+        number: i64,
+        form: Form,
+    ) -> Result<(), SqlError> {
+        let ordinal = self.next_ordinal();
+        for row in self.sent_of(turn.peer.as_str(), number)? {
+            let found = row.items.iter().find(|item| {
+                item.number == number && item.form == form && row.answered_at.is_some()
+            });
+            let Some(item) = found else { continue };
+            self.run(
+                "INSERT OR IGNORE INTO disclosure
+                     (peer, record, form, ordinal, withheld, state, decision, decided_at,
+                      answered_at, receipt)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                (
+                    turn.peer.as_str(),
+                    number,
+                    form.bits().cast_signed(),
+                    ordinal,
+                    item.withheld,
+                    state_name(row.state(item)),
+                    item.decision,
+                    row.decided_at,
+                    row.answered_at,
+                    row.receipt,
+                ),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The rows that tell of a record.
+    pub(super) fn sent_of(&self, peer: &str, number: i64) -> Result<Vec<SentRow>, SqlError> {
+        let places = self.places(number)?;
+        sent_at(&self.main, peer, &places, number)
+    }
+
+    /// Answers the items of the row of this frame, and gives the answers that are of no item of it.
+    pub(super) fn settle_sent<'e>(
+        &mut self,
+        turn: Turn<'_>,
+        (sequence, receipt): (u64, i64),
+        answers: &'e [Answer],
+    ) -> Result<Vec<&'e Answer>, SqlError> {
+        let row = self.first(
+            sent_rows!(
+                "WHERE peer = ?1 AND lane = ?2 AND sequence = ?3 AND answered_at IS NULL
+                 ORDER BY n DESC LIMIT 1"
+            ),
+            (turn.peer.as_str(), turn.lane.name(), sequence.cast_signed()),
+            SentRow::read,
+        )?;
+        let Some(row) = row.map(SentRow::with_items).transpose()? else {
+            return Ok(answers.iter().collect());
+        };
+        let mut rest: Vec<Option<&Answer>> = answers.iter().map(Some).collect();
+        for item in row.items.iter().filter(|item| !item.form.is_empty()) {
+            let position = usize::try_from(item.position).unwrap_or(usize::MAX);
+            let answer = rest.get_mut(position).and_then(Option::take);
+            let answer = answer.ok_or(StoreError::Fault("an item has no answer"))?;
+            self.settle_item(turn, &row, item, (answer, receipt))?;
+        }
+        self.run(
+            "UPDATE sent SET answered_at = ?2, receipt = ?3 WHERE n = ?1",
+            (row.n, turn.now.as_millis(), receipt),
+        )?;
+        Ok(rest.into_iter().flatten().collect())
+    }
+
+    fn settle_item(
+        &mut self,
+        turn: Turn<'_>,
+        row: &SentRow,
+        item: &SentItem,
+        (answer, receipt): (&Answer, i64),
+    ) -> Result<(), SqlError> {
+        if answer.form != item.form || !self.log_ids.is(&self.main, item.number, &answer.record)? {
+            return Err(StoreError::Fault("an answer is of another item").into());
+        }
+        if answer.outcome == Outcome::Accepted {
+            return Ok(());
+        }
+        let said = Said {
+            state: DisclosureState::Answered(answer.outcome),
+            reason: answer.reason.as_deref(),
+            receipt: Some(receipt),
+        };
+        self.single(turn, row, item, said)
+    }
+}
+
+/// What is said of an item.
+struct Said<'a> {
+    state: DisclosureState,
+    reason: Option<&'a str>,
+    receipt: Option<i64>,
+}
+
+impl Said<'_> {
+    const fn of(state: DisclosureState) -> Self {
+        Self {
+            state,
+            reason: None,
+            receipt: None,
+        }
+    }
+}
+
+/// The ids of the pack looked at last.
+#[derive(Default)]
+pub(super) struct PackIds {
+    pack: Option<i64>,
+    ids: Vec<u8>,
+}
+
+impl PackIds {
+    fn is(&mut self, main: &Connection, number: i64, id: &RecordId) -> Result<bool, SqlError> {
+        let pack = pack_of(number);
+        if self.pack != Some(pack) {
+            let mut select = main.prepare_cached("SELECT ids FROM pack WHERE n = ?1")?;
+            self.ids = select.query_row([pack], |row| row.get(0))?;
+            self.pack = Some(pack);
+        }
+        Ok(id_at(&self.ids, slot_of(number)).as_ref() == Some(id))
+    }
+}

@@ -1,0 +1,194 @@
+//! Items that wait for a person: kept sealed until they are decided on or their time is over.
+//!
+//! A held item is no record: nothing of it is indexed, scored or passed on. Deciding on one goes
+//! the way of a frame's items, so that its answer is kept and given again as any other.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use portcullis_protocol::{
+    frame::Answer,
+    identifiers::NodeId,
+    record::{Form, RecordId},
+    rules::Rule,
+    seal::SealedRecord,
+    statement::SignedStatement,
+    time::Timestamp,
+    verify::VerifiedRecord,
+    wire,
+};
+use prost::Message as _;
+use rusqlite::Row;
+
+use super::{
+    group::{Group, Kept},
+    intake::Item,
+    query::{node, unreadable},
+    reader::Reader,
+};
+use crate::crypt::Place;
+use crate::error::SqlError;
+use portcullis_store::{HELD_LIFE_MS, HeldDecision, HeldItem};
+
+/// The most items of one peer that wait for a person.
+const MAX_HELD: i64 = 4096;
+
+impl Group<'_> {
+    /// Answers held items for good; what is not held any more is left as it is answered.
+    pub(super) fn decide_held(&mut self, decision: HeldDecision) -> Result<Vec<Answer>, SqlError> {
+        let HeldDecision { peer, now, items } = decision;
+        let mut answers = Vec::with_capacity(items.len());
+        for item in items {
+            if self.waits(&item.id, &peer, item.form)? {
+                answers.push(self.item(item, &peer, now)?);
+            }
+        }
+        Ok(answers)
+    }
+
+    fn waits(&self, id: &RecordId, peer: &NodeId, form: Form) -> Result<bool, SqlError> {
+        let Some(number) = self.number(id)? else {
+            return Ok(false);
+        };
+        let waiting = self.first(
+            "SELECT n FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            (number, peer.as_str(), form.bits().cast_signed()),
+            |row| row.get::<_, i64>(0),
+        )?;
+        Ok(waiting.is_some())
+    }
+
+    /// Keeps an item for a person; one that waits already is kept as it is. `false`: as many items
+    /// of this peer wait as may.
+    pub(super) fn hold(
+        &mut self,
+        item: &Item<'_>,
+        record: &VerifiedRecord,
+        rule: Rule,
+    ) -> Result<bool, SqlError> {
+        item.check(record)?;
+        let number = self.known(&item.id)?;
+        let waiting = self.first(
+            "SELECT n FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            item.key(number),
+            |row| row.get::<_, i64>(0),
+        )?;
+        if waiting.is_some() {
+            return Ok(true);
+        }
+        let held = self.column(
+            "SELECT count(*) FROM held WHERE peer = ?1",
+            &[&item.peer.as_str()],
+        )?;
+        if held.first().is_none_or(|held| *held >= MAX_HELD) {
+            return Ok(false);
+        }
+        let statement = self.statement(record.statement())?;
+        let place = Place::Held(&item.id, item.form, item.peer);
+        let Kept { key, sealed } = self.seal(place, record.to_wire(0).encode_to_vec())?;
+        let life = item.now.plus_millis(HELD_LIFE_MS);
+        let delete_at = record.header().marking.delete_at;
+        self.run(
+            "INSERT INTO held (record, peer, form, rule, at, ends_at, statement, key, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            (
+                number,
+                item.peer.as_str(),
+                item.form.bits().cast_signed(),
+                rule.id(),
+                item.now.as_millis(),
+                delete_at.map_or(life, |at| life.min(at)).as_millis(),
+                statement,
+                key,
+                sealed,
+            ),
+        )?;
+        Ok(true)
+    }
+
+    pub(super) fn release_held(&mut self, item: &Item<'_>, number: i64) -> Result<(), SqlError> {
+        let key = self.first(
+            "DELETE FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3 RETURNING key",
+            item.key(number),
+            |row| row.get(0),
+        )?;
+        if let Some(key) = key {
+            self.retire(key);
+        }
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn held_items(&self) -> Result<Vec<HeldItem>, SqlError> {
+        let rows = self.rows(
+            "SELECT record, peer, form, rule, at, statement, wrapped, held.sealed, ends_at
+             FROM held LEFT JOIN keys.wrapped_key AS k ON k.n = held.key ORDER BY held.n",
+            [],
+            HeldRow::read,
+        )?;
+        let mut statements = HashMap::new();
+        rows.into_iter()
+            .map(|row| self.held_item(row, &mut statements))
+            .collect()
+    }
+
+    fn held_item(
+        &self,
+        row: HeldRow,
+        statements: &mut HashMap<i64, Arc<SignedStatement>>,
+    ) -> Result<HeldItem, SqlError> {
+        let id = self.id(row.record)?;
+        let id = id.ok_or_else(|| unreadable("the id of a held item"))?;
+        let peer = node(&row.peer)?;
+        let form = Form::from_bits(row.form.cast_unsigned());
+        let what = || format!("the held item `{id}`");
+        let place = Place::Held(&id, form, &peer);
+        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let record = wire::Record::decode(Bytes::from(plain)).map_err(|_| unreadable(&what()))?;
+        let statement = self.statement(row.statement, statements)?;
+        Ok(HeldItem {
+            form,
+            rule: row.rule,
+            at: Timestamp::from_millis(row.at),
+            ends_at: Timestamp::from_millis(row.ends_at),
+            sealed: SealedRecord::new(record, statement),
+            peer,
+        })
+    }
+
+    pub(super) fn next_held_end(&self) -> Result<Option<Timestamp>, SqlError> {
+        let next = self.first("SELECT min(ends_at) FROM held", [], |row| {
+            row.get::<_, Option<i64>>(0)
+        })?;
+        Ok(next.flatten().map(Timestamp::from_millis))
+    }
+}
+
+struct HeldRow {
+    record: i64,
+    peer: String,
+    form: i64,
+    rule: String,
+    at: i64,
+    statement: i64,
+    wrapped: Option<Vec<u8>>,
+    sealed: Vec<u8>,
+    ends_at: i64,
+}
+
+impl HeldRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            record: row.get(0)?,
+            peer: row.get(1)?,
+            form: row.get(2)?,
+            rule: row.get(3)?,
+            at: row.get(4)?,
+            statement: row.get(5)?,
+            wrapped: row.get(6)?,
+            sealed: row.get(7)?,
+            ends_at: row.get(8)?,
+        })
+    }
+}

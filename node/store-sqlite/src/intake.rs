@@ -1,0 +1,294 @@
+//! What becomes of a frame's items: answered against what is held and what was answered before.
+
+use portcullis_protocol::{
+    frame::{Answer, Outcome},
+    identifiers::NodeId,
+    record::{Form, RecordId},
+    rules::Rule,
+    time::Timestamp,
+    verify::VerifiedRecord,
+};
+
+use super::{
+    group::Group,
+    pack::slot_of,
+    query::{named, reason},
+    records::Delivery,
+};
+use crate::error::SqlError;
+use portcullis_store::{DecisionNote, Intake, IntakeItem, Judgement, StoreError};
+
+/// An item and who delivered it.
+pub(super) struct Item<'a> {
+    /// The record's number, if it was met before.
+    number: Option<i64>,
+    pub(super) id: RecordId,
+    pub(super) form: Form,
+    pub(super) peer: &'a NodeId,
+    pub(super) now: Timestamp,
+}
+
+/// An answer in the making.
+struct Verdict {
+    outcome: Outcome,
+    rule: Option<Rule>,
+    note: DecisionNote,
+}
+
+impl Verdict {
+    const fn new(outcome: Outcome, rule: Option<Rule>, note: DecisionNote) -> Self {
+        Self {
+            outcome,
+            rule,
+            note,
+        }
+    }
+
+    /// Whether the record log tells of it: it was added to.
+    const fn is_logged(&self) -> bool {
+        match self.outcome {
+            Outcome::Accepted | Outcome::Extended => true,
+            Outcome::Duplicate | Outcome::Refused | Outcome::RefusedForNow | Outcome::Held => false,
+        }
+    }
+}
+
+impl Group<'_> {
+    /// Answers the items of a frame, in order.
+    pub(super) fn intake(&mut self, intake: Intake) -> Result<Vec<Answer>, SqlError> {
+        let Intake {
+            peer,
+            lane: _,
+            place: _,
+            statement: _,
+            part: _,
+            now,
+            items,
+        } = intake;
+        items
+            .into_iter()
+            .map(|item| self.item(item, &peer, now))
+            .collect()
+    }
+
+    pub(super) fn item(
+        &mut self,
+        item: IntakeItem,
+        peer: &NodeId,
+        now: Timestamp,
+    ) -> Result<Answer, SqlError> {
+        let IntakeItem {
+            id,
+            form,
+            judgement,
+        } = item;
+        let item = Item {
+            number: self.number(&id)?,
+            id,
+            form,
+            peer,
+            now,
+        };
+        match item.number {
+            Some(number) => self.met(&item, number, judgement),
+            None => {
+                let verdict = self.judged(&item, judgement)?;
+                self.answered_with(&item, &verdict)
+            }
+        }
+    }
+
+    /// Answers an item whose record was met before.
+    fn met(
+        &mut self,
+        item: &Item<'_>,
+        number: i64,
+        judgement: Judgement,
+    ) -> Result<Answer, SqlError> {
+        let earlier = self.earlier(item, number)?;
+        let settled = earlier.clone().filter(|answer| answer.outcome.is_final());
+        if self.is_withdrawn(number)? {
+            let verdict = Verdict::new(
+                Outcome::Refused,
+                Some(Rule::Withdrawn),
+                DecisionNote::default(),
+            );
+            // What was answered once and for all stays noted as it was answered.
+            return match settled {
+                Some(_) => Ok(item.answer(&verdict)),
+                None => self.answered_with(item, &verdict),
+            };
+        }
+        if let Some(answer) = settled {
+            return Ok(answer);
+        }
+        let verdict = self.judged(item, judgement)?;
+        if earlier.is_some() {
+            // It may have been refused for now since it was held.
+            if verdict.outcome.is_final() {
+                self.release_held(item, number)?;
+            }
+            if verdict.is_logged() {
+                self.forget(item, number)?;
+            }
+        }
+        self.answered_with(item, &verdict)
+    }
+
+    fn answered_with(&mut self, item: &Item<'_>, verdict: &Verdict) -> Result<Answer, SqlError> {
+        if verdict.is_logged() {
+            return Ok(item.answer(verdict));
+        }
+        self.note(item, verdict)
+    }
+
+    fn judged(&mut self, item: &Item<'_>, judgement: Judgement) -> Result<Verdict, SqlError> {
+        Ok(match judgement {
+            Judgement::Admit { record, note } => {
+                Verdict::new(self.admit(item, &record, &note)?, None, note)
+            }
+            Judgement::Refuse { rule, note } => Verdict::new(Outcome::Refused, Some(rule), note),
+            Judgement::RefuseForNow { rule } => {
+                Verdict::new(Outcome::RefusedForNow, Some(rule), DecisionNote::default())
+            }
+            Judgement::Hold { record, rule, note } => {
+                if self.hold(item, &record, rule)? {
+                    Verdict::new(Outcome::Held, Some(rule), note)
+                } else {
+                    Verdict::new(Outcome::RefusedForNow, Some(Rule::Busy), note)
+                }
+            }
+        })
+    }
+
+    fn admit(
+        &mut self,
+        item: &Item<'_>,
+        record: &VerifiedRecord,
+        note: &DecisionNote,
+    ) -> Result<Outcome, SqlError> {
+        item.check(record)?;
+        let delivery = Delivery {
+            peer: item.peer,
+            form: item.form,
+            decision: self.decision(note)?,
+        };
+        let held = match item.number {
+            Some(number) => self.held_form(number)?.map(|form| (number, form)),
+            None => None,
+        };
+        match held {
+            None => {
+                self.insert_record(record, item.number, Some(delivery), item.now)?;
+                Ok(Outcome::Accepted)
+            }
+            Some((_, held)) if record.form().is_within(held) => Ok(Outcome::Duplicate),
+            Some((number, held)) => {
+                self.extend_record(number, record, held, Some(delivery), item.now)?;
+                Ok(Outcome::Extended)
+            }
+        }
+    }
+
+    /// Forgets an answer that was not final: the log tells of the final one.
+    fn forget(&self, item: &Item<'_>, number: i64) -> Result<(), SqlError> {
+        self.run(
+            "DELETE FROM arrival WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            item.key(number),
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn is_withdrawn(&self, number: i64) -> Result<bool, SqlError> {
+        let found = self.first(
+            "SELECT record FROM tombstone WHERE record = ?1",
+            [number],
+            |row| row.get::<_, i64>(0),
+        )?;
+        Ok(found.is_some())
+    }
+
+    /// What this peer was answered to this record in this form.
+    fn earlier(&self, item: &Item<'_>, number: i64) -> Result<Option<Answer>, SqlError> {
+        if let Some(outcome) = self.admitted_before(item, number)? {
+            return Ok(Some(item.answer(&Verdict::new(
+                outcome,
+                None,
+                DecisionNote::default(),
+            ))));
+        }
+        let row = self.first(
+            "SELECT outcome, reason FROM arrival WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            item.key(number),
+            |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
+        )?;
+        row.map(|(outcome, reason)| {
+            Ok(Answer {
+                record: item.id,
+                form: item.form,
+                outcome: named(&outcome)?,
+                reason,
+            })
+        })
+        .transpose()
+    }
+
+    /// Whether this very delivery is in the record log: it added the record, or sections to it.
+    fn admitted_before(&self, item: &Item<'_>, number: i64) -> Result<Option<Outcome>, SqlError> {
+        for (at, place) in self.places(number)?.into_iter().enumerate() {
+            let delivered = self.directory_at(place, |all| all.delivered(slot_of(place)))?;
+            let same_form = delivered.is_some_and(|(form, _)| form == item.form);
+            if same_form && self.source_at(place)?.as_deref() == Some(item.peer.as_str()) {
+                return Ok(Some(match at {
+                    0 => Outcome::Accepted,
+                    _ => Outcome::Extended,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn note(&mut self, item: &Item<'_>, verdict: &Verdict) -> Result<Answer, SqlError> {
+        let decision = self.decision(&verdict.note)?;
+        let number = self.known(&item.id)?;
+        self.run(
+            "INSERT OR REPLACE INTO arrival (record, peer, form, outcome, reason, decision, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            (
+                number,
+                item.peer.as_str(),
+                item.form.bits().cast_signed(),
+                verdict.outcome.name(),
+                reason(verdict.rule),
+                decision,
+                item.now.as_millis(),
+            ),
+        )?;
+        Ok(item.answer(verdict))
+    }
+}
+
+impl Item<'_> {
+    pub(super) fn key(&self, number: i64) -> (i64, &str, i64) {
+        let form = self.form.bits().cast_signed();
+        (number, self.peer.as_str(), form)
+    }
+
+    fn answer(&self, verdict: &Verdict) -> Answer {
+        Answer {
+            record: self.id,
+            form: self.form,
+            outcome: verdict.outcome,
+            reason: reason(verdict.rule).map(str::to_owned),
+        }
+    }
+
+    /// The record must be the item, in its form or a thinner one: intake made both.
+    pub(super) fn check(&self, record: &VerifiedRecord) -> Result<(), SqlError> {
+        if record.id() == self.id && record.form().is_within(self.form) {
+            Ok(())
+        } else {
+            Err(StoreError::Fault("an item names one record and brings another").into())
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! The format of a pack: up to 32 records that came together, in one row.
+//!
+//! ```text
+//! ids        32 bytes each
+//! directory  for each entry: the sections it brings, the form delivered and the decision on it,
+//!            where its bytes end, how many sections came before, its tokens
+//! body       the entries' bytes, one after the other: header, place in its batch, sealed sections
+//! keys.db    the key of each section, in order, sealed together and bound to ids and directory,
+//!            but for the tokens: they go when a record is withdrawn, and the other keys stay
+//! ```
+//!
+//! A row costs about as much as ten records' worth of bytes, whatever is in it; what is done once
+//! for 32 records is done for nearly nothing. Each entry is decoded alone, so that damage to one
+//! touches no other.
+
+use bytes::Bytes;
+use portcullis_protocol::{
+    body::Body,
+    frame::Lane,
+    identifiers::NodeId,
+    record::{Form, Kind, RecordId},
+    time::Timestamp,
+    verify::{OpenSection, VerifiedRecord},
+};
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+
+use super::query::unreadable;
+use crate::crypt::{Place, SectionKeys, Vault, open_under, seal_under};
+use crate::error::SqlError;
+use portcullis_store::StoreError;
+
+/// Entries of a pack.
+pub(super) const SLOTS: i64 = 32;
+/// A pack with so many bytes takes no further entry.
+const FULL_BYTES: usize = 128 << 10;
+/// Bytes of a record id.
+const ID_LEN: usize = 32;
+/// Bytes of a salt.
+const SALT_LEN: usize = 16;
+
+/// The place of an entry in the log.
+pub(super) const fn place(pack: i64, slot: i64) -> i64 {
+    pack * SLOTS + slot
+}
+
+/// The pack in which a place is.
+pub(super) const fn pack_of(place: i64) -> i64 {
+    place.div_euclid(SLOTS)
+}
+
+/// The slot in its pack of a place.
+pub(super) fn slot_of(place: i64) -> usize {
+    usize::try_from(place.rem_euclid(SLOTS)).unwrap_or_default()
+}
+
+/// What a pack says of its entries without their bytes.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Directory {
+    /// The sections that each entry brings.
+    #[prost(fixed64, repeated, tag = "1")]
+    pub(super) forms: Vec<u64>,
+    /// The form in which each was delivered, and the decision to admit it; none of own records.
+    #[prost(fixed64, repeated, tag = "2")]
+    pub(super) delivered: Vec<u64>,
+    #[prost(int64, repeated, tag = "3")]
+    pub(super) decisions: Vec<i64>,
+    /// Where each entry's bytes end.
+    #[prost(uint32, repeated, tag = "4")]
+    pub(super) ends: Vec<u32>,
+    /// How many sections there are up to the end of each entry.
+    #[prost(uint32, repeated, tag = "5")]
+    pub(super) sections: Vec<u32>,
+    /// The number of each entry's record; none if all are their places.
+    #[prost(sint64, repeated, tag = "6")]
+    pub(super) numbers: Vec<i64>,
+    /// Tokens of selectors, and the slot of each.
+    #[prost(sfixed64, repeated, tag = "7")]
+    pub(super) tokens: Vec<i64>,
+    #[prost(uint32, repeated, tag = "8")]
+    pub(super) token_slots: Vec<u32>,
+    /// The slots of entries that name a selector which has no token.
+    #[prost(uint32, repeated, tag = "9")]
+    pub(super) common_slots: Vec<u32>,
+}
+
+impl Directory {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, SqlError> {
+        Self::decode(bytes).map_err(|_| unreadable("a pack's directory"))
+    }
+
+    /// The sections that the entry in this slot brings.
+    pub(super) fn form(&self, slot: usize) -> Option<Form> {
+        self.forms.get(slot).copied().map(Form::from_bits)
+    }
+
+    /// The form delivered of it and the decision on it, if a peer brought it.
+    pub(super) fn delivered(&self, slot: usize) -> Option<(Form, i64)> {
+        let form = self.delivered.get(slot).copied().map(Form::from_bits)?;
+        Some((form, self.decisions.get(slot).copied()?))
+    }
+
+    /// How many sections the pack has.
+    pub(super) fn section_count(&self) -> usize {
+        self.sections_before(self.sections.len())
+    }
+
+    /// The numbers of the sections of the entry in this slot.
+    pub(super) fn section_numbers(&self, slot: usize) -> std::ops::Range<usize> {
+        self.sections_before(slot)..self.sections_before(slot.saturating_add(1))
+    }
+
+    fn sections_before(&self, slot: usize) -> usize {
+        let before = slot.checked_sub(1).and_then(|slot| self.sections.get(slot));
+        before.map_or(0, |count| usize::try_from(*count).unwrap_or(usize::MAX))
+    }
+
+    /// The tokens of the entry in this slot.
+    pub(super) fn tokens_of(&self, slot: usize) -> impl Iterator<Item = i64> {
+        let at = self.tokens.iter().zip(&self.token_slots);
+        at.filter(move |(_, of)| usize::try_from(**of) == Ok(slot))
+            .map(|(token, _)| *token)
+    }
+
+    /// Whether the entry in this slot names a selector which has no token.
+    pub(super) fn is_common(&self, slot: usize) -> bool {
+        let is = |of: &u32| usize::try_from(*of) == Ok(slot);
+        self.common_slots.iter().any(is)
+    }
+
+    /// Forgets by which selectors the entry in this slot is found; gives the tokens.
+    pub(super) fn forget_selectors(&mut self, slot: usize) -> Vec<i64> {
+        let gone = self.tokens_of(slot).collect();
+        let stays = |of: &u32| usize::try_from(*of) != Ok(slot);
+        let tokens = self.tokens.iter().zip(&self.token_slots);
+        let (tokens, token_slots) = tokens.filter(|(_, of)| stays(of)).unzip();
+        (self.tokens, self.token_slots) = (tokens, token_slots);
+        self.common_slots.retain(stays);
+        gone
+    }
+
+    /// The directory without what selectors are found by.
+    fn without_selectors(&self) -> Self {
+        Self {
+            forms: self.forms.clone(),
+            delivered: self.delivered.clone(),
+            decisions: self.decisions.clone(),
+            ends: self.ends.clone(),
+            sections: self.sections.clone(),
+            numbers: self.numbers.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The number of the record in this slot of this pack.
+    pub(super) fn number(&self, pack: i64, slot: usize) -> i64 {
+        let own = || place(pack, i64::try_from(slot).unwrap_or_default());
+        self.numbers.get(slot).copied().unwrap_or_else(own)
+    }
+}
+
+/// The bytes of an entry. One that extends a record has no header.
+#[derive(Clone, PartialEq, Message)]
+struct Entry {
+    #[prost(bytes = "bytes", tag = "1")]
+    header: Bytes,
+    #[prost(int64, tag = "2")]
+    statement: i64,
+    #[prost(uint32, tag = "3")]
+    leaf: u32,
+    #[prost(bytes = "bytes", tag = "4")]
+    blind: Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    path: Bytes,
+    #[prost(message, repeated, tag = "6")]
+    sections: Vec<Sealed>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Sealed {
+    #[prost(uint32, tag = "1")]
+    index: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    bytes: Vec<u8>,
+}
+
+/// What the entries of a pack have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) kind: Kind,
+    /// The peer that delivered them.
+    pub(super) source: Option<NodeId>,
+    /// Whether this authority made the records.
+    pub(super) own: bool,
+    pub(super) extends: bool,
+    pub(super) received_at: Timestamp,
+}
+
+impl Run {
+    pub(super) const fn lane(&self) -> Lane {
+        Lane::of(self.kind)
+    }
+}
+
+/// A record to be packed.
+pub(super) struct Packing<'a> {
+    pub(super) record: &'a VerifiedRecord,
+    /// The sections that are kept.
+    pub(super) form: Form,
+    /// The number of its statement; not used when it extends.
+    pub(super) statement: i64,
+    /// Its number, if that is not its place.
+    pub(super) number: Option<i64>,
+    /// The form delivered and the decision, if a peer brought it.
+    pub(super) delivered: Option<(Form, i64)>,
+}
+
+/// A pack that takes entries.
+pub(super) struct OpenPack {
+    pub(super) n: i64,
+    pub(super) run: Run,
+    pub(super) ids: Vec<u8>,
+    pub(super) directory: Directory,
+    pub(super) body: Vec<u8>,
+    keys: SectionKeys,
+}
+
+impl OpenPack {
+    pub(super) fn new(n: i64, run: Run) -> Self {
+        Self {
+            n,
+            run,
+            ids: Vec::new(),
+            directory: Directory::default(),
+            body: Vec::new(),
+            keys: SectionKeys::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.directory.forms.len()
+    }
+
+    /// Whether it takes another entry.
+    pub(super) fn has_room(&self) -> bool {
+        i64::try_from(self.len()).is_ok_and(|len| len < SLOTS) && self.body.len() < FULL_BYTES
+    }
+
+    /// Adds an entry and gives its place.
+    pub(super) fn add(&mut self, packing: &Packing<'_>, vault: &Vault) -> Result<i64, SqlError> {
+        let slot = self.len();
+        let at = place(self.n, i64::try_from(slot).unwrap_or_default());
+        let sections = self.sealed(packing, vault, slot)?;
+        self.entry(packing, sections)?;
+        self.ids.extend_from_slice(packing.record.id().as_bytes());
+        let directory = &mut self.directory;
+        directory.forms.push(packing.form.bits());
+        if let Some((form, decision)) = packing.delivered {
+            directory.delivered.push(form.bits());
+            directory.decisions.push(decision);
+        }
+        let number = packing.number.unwrap_or(at);
+        if number != at && directory.numbers.is_empty() {
+            let first = place(self.n, 0);
+            directory.numbers.extend(first..at);
+        }
+        if number != at || !directory.numbers.is_empty() {
+            directory.numbers.push(number);
+        }
+        Ok(at)
+    }
+
+    fn sealed(
+        &mut self,
+        packing: &Packing<'_>,
+        vault: &Vault,
+        slot: usize,
+    ) -> Result<Vec<Sealed>, SqlError> {
+        let id = packing.record.id();
+        let mut count = self.directory.section_count();
+        let mut sealed = Vec::with_capacity(packing.record.sections().len());
+        let kept = |open: &&OpenSection| packing.form.contains(open.section.index);
+        for open in packing.record.sections().iter().filter(kept) {
+            let section = &open.section;
+            let mut plain = Vec::with_capacity(SALT_LEN + section.body.len() + SALT_LEN);
+            plain.extend_from_slice(&section.salt);
+            plain.extend_from_slice(&section.body);
+            let key = self.keys.draw(count)?;
+            sealed.push(Sealed {
+                index: section.index.into(),
+                bytes: seal_under(key, Place::Section(&id, section.index), plain)?,
+            });
+            count += 1;
+            self.index(open, vault, slot);
+        }
+        let count = u32::try_from(count).map_err(|_| StoreError::Fault("a pack is too large"))?;
+        self.directory.sections.push(count);
+        Ok(sealed)
+    }
+
+    fn index(&mut self, open: &OpenSection, vault: &Vault, slot: usize) {
+        let Body::Subject(subject) = &open.body else {
+            return;
+        };
+        for selector in &subject.selectors {
+            let slot = u32::try_from(slot).unwrap_or_default();
+            match vault.token(selector.kind(), selector.value()) {
+                Some(token) => {
+                    self.directory.tokens.push(token);
+                    self.directory.token_slots.push(slot);
+                }
+                None => self.directory.common_slots.push(slot),
+            }
+        }
+    }
+
+    fn entry(&mut self, packing: &Packing<'_>, sections: Vec<Sealed>) -> Result<(), SqlError> {
+        let wire = packing.record.sealed().wire();
+        let entry = if self.run.extends {
+            Entry {
+                sections,
+                ..Entry::default()
+            }
+        } else {
+            Entry {
+                header: wire.header.clone(),
+                statement: packing.statement,
+                leaf: wire.leaf,
+                blind: wire.blind.clone(),
+                path: wire.path.clone(),
+                sections,
+            }
+        };
+        entry
+            .encode(&mut self.body)
+            .map_err(|_| StoreError::Fault("an entry cannot be encoded"))?;
+        let end = u32::try_from(self.body.len());
+        let end = end.map_err(|_| StoreError::Fault("a pack is too large"))?;
+        self.directory.ends.push(end);
+        Ok(())
+    }
+
+    /// The directory's bytes, and the keys sealed.
+    pub(super) fn closed(&self, vault: &Vault) -> Result<Closed, SqlError> {
+        let directory = self.directory.encode_to_vec();
+        let bound = bound(&self.ids, &self.directory);
+        let keys = vault.seal_keys(self.n, &bound, &self.keys, self.directory.section_count())?;
+        Ok(Closed {
+            directory,
+            wrapped: keys.wrapped.to_vec(),
+            keys: keys.bytes,
+        })
+    }
+}
+
+/// A pack's directory and keys as they are stored.
+pub(super) struct Closed {
+    pub(super) directory: Vec<u8>,
+    pub(super) wrapped: Vec<u8>,
+    pub(super) keys: Vec<u8>,
+}
+
+/// What a pack's keys are bound to.
+pub(super) fn bound(ids: &[u8], directory: &Directory) -> [u8; 32] {
+    let directory = directory.without_selectors().encode_to_vec();
+    hashed(b"portcullis store directory v2\0", ids, &directory)
+}
+
+/// What the keys of a pack are bound to that was written before format 6.
+fn formerly_bound(ids: &[u8], directory: &[u8]) -> [u8; 32] {
+    hashed(b"portcullis store directory v1\0", ids, directory)
+}
+
+fn hashed(label: &[u8], ids: &[u8], directory: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(label);
+    hash.update(u64::try_from(ids.len()).unwrap_or(u64::MAX).to_be_bytes());
+    hash.update(ids);
+    hash.update(directory);
+    hash.finalize().into()
+}
+
+/// Opens the keys of a pack; `None` if they, its ids or its directory were changed.
+pub(super) fn open_keys(
+    vault: &Vault,
+    n: i64,
+    (ids, bytes, directory): (&[u8], &[u8], &Directory),
+    (wrapped, sealed): (&[u8], Vec<u8>),
+) -> Option<SectionKeys> {
+    vault
+        .open_keys(n, &bound(ids, directory), wrapped, sealed.clone())
+        .or_else(|| vault.open_keys(n, &formerly_bound(ids, bytes), wrapped, sealed))
+}
+
+/// The row of a pack, and the row of its keys.
+pub(super) struct PackRow {
+    pub(super) n: i64,
+    pub(super) extends: bool,
+    pub(super) source: Option<String>,
+    pub(super) received_at: i64,
+    pub(super) ids: Vec<u8>,
+    pub(super) directory: Vec<u8>,
+    pub(super) body: Vec<u8>,
+    pub(super) wrapped: Option<Vec<u8>>,
+    pub(super) keys: Option<Vec<u8>>,
+}
+
+/// The columns of a [`PackRow`], up to where rows are chosen.
+macro_rules! pack_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.n, extends, source, received_at, ids, directory, body, wrapped, sealed ",
+            "FROM pack AS p LEFT JOIN keys.pack_key AS k ON k.n = p.n ",
+            $rest
+        )
+    };
+}
+pub(super) use pack_rows;
+
+impl PackRow {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            n: row.get(0)?,
+            extends: row.get(1)?,
+            source: row.get(2)?,
+            received_at: row.get(3)?,
+            ids: row.get(4)?,
+            directory: row.get(5)?,
+            body: row.get(6)?,
+            wrapped: row.get(7)?,
+            keys: row.get(8)?,
+        })
+    }
+}
+
+/// A pack as it was read, with its keys.
+pub(super) struct Pack {
+    pub(super) n: i64,
+    pub(super) extends: bool,
+    pub(super) source: Option<NodeId>,
+    pub(super) received_at: Timestamp,
+    ids: Vec<u8>,
+    pub(super) directory: Directory,
+    body: Bytes,
+    keys: SectionKeys,
+}
+
+/// A record without its sections, as an entry has it.
+pub(super) struct Bare {
+    pub(super) header: Bytes,
+    pub(super) statement: i64,
+    pub(super) leaf: u32,
+    pub(super) blind: Bytes,
+    pub(super) path: Bytes,
+}
+
+/// A section that was opened: its index, salt and body.
+pub(super) struct Opened {
+    pub(super) index: u8,
+    pub(super) salt: Bytes,
+    pub(super) body: Bytes,
+}
+
+impl Pack {
+    /// Opens the keys of a pack that was read.
+    pub(super) fn open(row: PackRow, vault: &Vault) -> Result<Self, SqlError> {
+        let damaged = |what: &str| StoreError::Damaged(format!("pack {} {what}", row.n));
+        let wrapped = row.wrapped.ok_or_else(|| damaged("has no key"))?;
+        let keys = row.keys.ok_or_else(|| damaged("has no key"))?;
+        let directory = Directory::read(&row.directory)?;
+        let said = (row.ids.as_slice(), row.directory.as_slice(), &directory);
+        let keys = open_keys(vault, row.n, said, (&wrapped, keys))
+            .ok_or_else(|| damaged("does not open: it or its key was changed"))?;
+        Ok(Self {
+            n: row.n,
+            extends: row.extends,
+            source: row.source.as_deref().map(super::query::node).transpose()?,
+            received_at: Timestamp::from_millis(row.received_at),
+            ids: row.ids,
+            directory,
+            body: row.body.into(),
+            keys,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.directory.forms.len()
+    }
+
+    pub(super) fn id(&self, slot: usize) -> Result<RecordId, SqlError> {
+        id_at(&self.ids, slot).ok_or_else(|| unreadable("a record id"))
+    }
+
+    pub(super) fn place(&self, slot: usize) -> i64 {
+        place(self.n, i64::try_from(slot).unwrap_or_default())
+    }
+
+    fn entry(&self, slot: usize) -> Result<Entry, SqlError> {
+        let end = |slot: usize| {
+            let end = self.directory.ends.get(slot).copied();
+            end.and_then(|end| usize::try_from(end).ok())
+        };
+        let begin = slot.checked_sub(1).map_or(Some(0), end);
+        let range = begin.zip(end(slot)).map(|(begin, end)| begin..end);
+        let bytes = range.filter(|range| range.start <= range.end && range.end <= self.body.len());
+        bytes
+            .and_then(|range| Entry::decode(self.body.slice(range)).ok())
+            .ok_or_else(|| unreadable(&format!("the entry at {}", self.place(slot))))
+    }
+
+    /// The record in this slot without its sections. Its header is the one of its id.
+    pub(super) fn bare(&self, slot: usize) -> Result<Bare, SqlError> {
+        let Entry {
+            header,
+            statement,
+            leaf,
+            blind,
+            path,
+            sections: _,
+        } = self.entry(slot)?;
+        let id = self.id(slot)?;
+        if RecordId::of_header(&header) != id {
+            return Err(StoreError::Damaged(format!("record `{id}` has another header")).into());
+        }
+        Ok(Bare {
+            header,
+            statement,
+            leaf,
+            blind,
+            path,
+        })
+    }
+
+    /// The sections in this slot, each opened with its key.
+    pub(super) fn sections(&self, slot: usize) -> Result<Vec<Opened>, SqlError> {
+        let id = self.id(slot)?;
+        let before = |slot: usize| self.directory.sections.get(slot).copied();
+        let first = slot.checked_sub(1).map_or(Some(0), before).unwrap_or(0);
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        self.entry(slot)?
+            .sections
+            .into_iter()
+            .enumerate()
+            .map(|(at, sealed)| self.opened(&id, first.saturating_add(at), sealed))
+            .collect()
+    }
+
+    fn opened(&self, id: &RecordId, key: usize, sealed: Sealed) -> Result<Opened, SqlError> {
+        let Sealed { index, bytes } = sealed;
+        let damaged =
+            || StoreError::Damaged(format!("section {index} of record `{id}` does not open"));
+        let index = u8::try_from(index).map_err(|_| damaged())?;
+        let key = self.keys.get(key).ok_or_else(damaged)?;
+        let plain = open_under(key, Place::Section(id, index), bytes).ok_or_else(damaged)?;
+        if plain.len() < SALT_LEN {
+            return Err(damaged().into());
+        }
+        let plain = Bytes::from(plain);
+        Ok(Opened {
+            index,
+            salt: plain.slice(..SALT_LEN),
+            body: plain.slice(SALT_LEN..),
+        })
+    }
+}
+
+/// The id in this slot of a pack's ids.
+pub(super) fn id_at(ids: &[u8], slot: usize) -> Option<RecordId> {
+    let begin = slot.checked_mul(ID_LEN)?;
+    RecordId::from_slice(ids.get(begin..begin + ID_LEN)?)
+}

@@ -1,0 +1,420 @@
+//! Positions: how far this node is in what it sends, and how far each peer says it is.
+//!
+//! `sent_position` is this node's own: the next sequence number and the chain of each peer and
+//! lane in the present generation. It moves with the answers it is settled by, and is void once
+//! another generation starts. `witness` is what each peer claimed last, with the frames answered
+//! since (`protocol::frame::Witness`): it moves with the items of the frame, in one transaction.
+//!
+//! A fork is kept as evidence: the statement with the claim believed before and the one that does
+//! not follow from it, both signed by the peer. So many of each peer and no more.
+
+use portcullis_protocol::{
+    digest::Digest,
+    frame::{AnsweredFrame, Chain, Generation, Lane, Memory, Witness},
+    identifiers::NodeId,
+    rules::Rule,
+    statement::SignedStatement,
+    time::Timestamp,
+    wire,
+};
+use prost::Message as _;
+
+use super::{group::Group, query::unsigned, reader::Reader};
+use crate::error::SqlError;
+use portcullis_store::{
+    DispatchPosition, Event, ForkRow, Intake, NewGeneration, Part, Settle, StoreError, Written,
+};
+
+/// Generations of a peer that are known again; the newest.
+const MAX_GENERATIONS: i64 = 64;
+/// Forks of a peer that are kept: the first ones.
+const MAX_FORKS: i64 = 16;
+/// Another generation of a peer within this time is no event of its own.
+const GENERATION_EVENT_MS: i64 = 60_000;
+/// No other generation was seen before.
+const NEVER: Timestamp = Timestamp::from_millis(0);
+/// The bytes of an answered frame as it is kept: two numbers and a digest.
+const ANSWERED_BYTES: usize = 48;
+
+/// What is kept of a peer and lane.
+struct Known {
+    witness: Witness,
+    memory: Memory,
+    /// When it started its generation, if that was seen.
+    since: Timestamp,
+    /// The encoded statement with the claim.
+    statement: Vec<u8>,
+}
+
+impl Group<'_> {
+    /// Takes a frame in if its place follows from what is known of its sender.
+    pub(super) fn arrive(&mut self, intake: Intake) -> Result<Written, SqlError> {
+        let refused = match intake.part {
+            Part::First => self.witness(&intake)?,
+            Part::Later => self.later(&intake)?,
+        };
+        match refused {
+            Some(rule) => Ok(Written::Refused(rule)),
+            None => self.intake(intake).map(Written::Answers),
+        }
+    }
+
+    fn witness(&self, intake: &Intake) -> Result<Option<Rule>, SqlError> {
+        let (peer, lane, place) = (&intake.peer, intake.lane, &intake.place);
+        let Some(known) = self.known_place(peer, lane)? else {
+            let first = Witness::first(place);
+            self.keep_witness(intake, &first, NEVER)?;
+            return Ok(None);
+        };
+        if known.witness.generation != place.generation {
+            return self.other_generation(intake, &known);
+        }
+        match known.witness.next(place, known.memory) {
+            Ok(next) => {
+                self.keep_witness(intake, &next, known.since)?;
+                Ok(None)
+            }
+            Err(rule) => {
+                if rule == Rule::Fork {
+                    self.keep_fork(intake, &known)?;
+                }
+                Ok(Some(rule))
+            }
+        }
+    }
+
+    /// A frame of which a part was taken in: its first part was, if the frame is known.
+    fn later(&self, intake: &Intake) -> Result<Option<Rule>, SqlError> {
+        let known = self.known_place(&intake.peer, intake.lane)?;
+        let begun = known.is_some_and(|known| {
+            let mut answered = known.witness.answered.iter();
+            known.witness.generation == intake.place.generation
+                && answered.any(|frame| frame.digest == intake.place.digest)
+        });
+        Ok((!begun).then_some(Rule::Busy))
+    }
+
+    /// A new generation starts a new account; one that was left is not come back to.
+    fn other_generation(&self, intake: &Intake, known: &Known) -> Result<Option<Rule>, SqlError> {
+        let (peer, lane) = (&intake.peer, intake.lane);
+        let left = self.first(
+            "SELECT n FROM past_generation WHERE peer = ?1 AND lane = ?2 AND generation = ?3",
+            (
+                peer.as_str(),
+                lane.name(),
+                intake.place.generation.as_bytes(),
+            ),
+            |row| row.get::<_, i64>(0),
+        )?;
+        if left.is_some() {
+            return Ok(Some(Rule::Sequence));
+        }
+        self.run(
+            "INSERT INTO past_generation (peer, lane, generation) VALUES (?1, ?2, ?3)",
+            (
+                peer.as_str(),
+                lane.name(),
+                known.witness.generation.as_bytes(),
+            ),
+        )?;
+        self.run(
+            "DELETE FROM past_generation WHERE peer = ?1 AND lane = ?2 AND n NOT IN
+                 (SELECT n FROM past_generation WHERE peer = ?1 AND lane = ?2
+                  ORDER BY n DESC LIMIT ?3)",
+            (peer.as_str(), lane.name(), MAX_GENERATIONS),
+        )?;
+        if intake.now.millis_since(known.since) >= GENERATION_EVENT_MS {
+            self.event(&Event {
+                at: intake.now,
+                kind: "peer-generation".to_owned(),
+                peer: Some(peer.clone()),
+                detail: format!(
+                    "it started a new generation in lane {lane}: it was restored, or found itself rolled back"
+                ),
+            })?;
+        }
+        self.keep_witness(intake, &Witness::first(&intake.place), intake.now)?;
+        Ok(None)
+    }
+
+    fn known_place(&self, peer: &NodeId, lane: Lane) -> Result<Option<Known>, SqlError> {
+        let row = self.first(
+            "SELECT generation, settled_sequence, chain, answered, whole, since, statement
+             FROM witness WHERE peer = ?1 AND lane = ?2",
+            (peer.as_str(), lane.name()),
+            |row| {
+                Ok((
+                    row.get::<_, Vec<u8>>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, Vec<u8>>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                    row.get::<_, bool>(4)?,
+                    row.get::<_, i64>(5)?,
+                    row.get::<_, Vec<u8>>(6)?,
+                ))
+            },
+        )?;
+        row.map(
+            |(generation, settled, chain, answered, whole, since, statement)| {
+                Ok(Known {
+                    witness: Witness {
+                        generation: generation_of(&generation)?,
+                        settled_sequence: unsigned(settled)?,
+                        chain: chain_of(&chain)?,
+                        answered: answered_of(&answered)?,
+                    },
+                    memory: if whole {
+                        Memory::Whole
+                    } else {
+                        Memory::RolledBack
+                    },
+                    since: Timestamp::from_millis(since),
+                    statement,
+                })
+            },
+        )
+        .transpose()
+    }
+
+    fn keep_witness(
+        &self,
+        intake: &Intake,
+        witness: &Witness,
+        since: Timestamp,
+    ) -> Result<(), SqlError> {
+        self.run(
+            "INSERT OR REPLACE INTO witness
+                 (peer, lane, generation, settled_sequence, chain, answered, whole, since, statement)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)",
+            (
+                intake.peer.as_str(),
+                intake.lane.name(),
+                witness.generation.as_bytes(),
+                witness.settled_sequence.cast_signed(),
+                witness.chain.as_bytes(),
+                answered_bytes(&witness.answered),
+                since.as_millis(),
+                statement_bytes(&intake.statement),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn keep_fork(&self, intake: &Intake, known: &Known) -> Result<(), SqlError> {
+        let kept = self.column(
+            "SELECT count(*) FROM fork WHERE peer = ?1",
+            &[&intake.peer.as_str()],
+        )?;
+        if kept.first().is_none_or(|kept| *kept >= MAX_FORKS) {
+            return Ok(());
+        }
+        let forked = statement_bytes(&intake.statement);
+        self.run(
+            "INSERT INTO fork (peer, lane, at, known, forked) VALUES (?1, ?2, ?3, ?4, ?5)",
+            (
+                intake.peer.as_str(),
+                intake.lane.name(),
+                intake.now.as_millis(),
+                &known.statement,
+                forked,
+            ),
+        )?;
+        self.event(&Event {
+            at: intake.now,
+            kind: "fork".to_owned(),
+            peer: Some(intake.peer.clone()),
+            detail: format!(
+                "{}: in lane {} it claims to have settled up to {} what was never answered here; both signed frames are kept",
+                Rule::Fork,
+                intake.lane,
+                intake.place.settled_sequence,
+            ),
+        })
+    }
+
+    /// Moves this node's own position past a frame that was answered.
+    pub(super) fn settle_position(&self, settle: &Settle) -> Result<(), SqlError> {
+        let (peer, lane) = (settle.peer.as_str(), settle.lane.name());
+        let own = self.own_generation()?;
+        let (next_sequence, chain) = self
+            .first(
+                "SELECT next_sequence, chain FROM sent_position WHERE peer = ?1 AND lane = ?2",
+                (peer, lane),
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)),
+            )?
+            .map_or(Ok((1, Chain::START)), |(next, chain)| {
+                Ok::<_, SqlError>((unsigned(next)?, chain_of(&chain)?))
+            })?;
+        // A receipt of another generation, or for a frame that was planned anew: its answers
+        // count, its place does not.
+        if settle.generation != own || settle.first_sequence != next_sequence {
+            return Ok(());
+        }
+        if settle.next_sequence <= next_sequence {
+            return Err(StoreError::Fault("a frame without items is settled").into());
+        }
+        self.run(
+            "INSERT OR REPLACE INTO sent_position (peer, lane, next_sequence, chain)
+             VALUES (?1, ?2, ?3, ?4)",
+            (
+                peer,
+                lane,
+                settle.next_sequence.cast_signed(),
+                chain.then(&settle.frame).as_bytes(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn own_generation(&self) -> Result<Generation, SqlError> {
+        let found = self.first(GENERATION, [], |row| row.get::<_, Vec<u8>>(0))?;
+        generation_of(&found.unwrap_or_default())
+    }
+
+    /// Starts a new generation, unless the present one is another than the one that was found
+    /// wanting. What this node believes of its peers' positions may be as old as its own were.
+    pub(super) fn start_generation(&self, new: &NewGeneration) -> Result<(), SqlError> {
+        let NewGeneration {
+            instead_of,
+            generation,
+            at,
+            why,
+        } = new;
+        if self.own_generation()? != *instead_of {
+            return Ok(());
+        }
+        self.run(
+            "UPDATE meta SET value = ?1 WHERE name = 'generation'",
+            [generation.as_bytes()],
+        )?;
+        self.run(
+            "UPDATE OR REPLACE meta SET name = 'reconciling' WHERE name = 'restored'",
+            [],
+        )?;
+        self.run("DELETE FROM sent_position", [])?;
+        self.run("UPDATE witness SET whole = 0", [])?;
+        self.event(&Event {
+            at: *at,
+            kind: "generation-started".to_owned(),
+            peer: None,
+            detail: why.clone(),
+        })
+    }
+}
+
+/// The present generation.
+const GENERATION: &str = "SELECT value FROM meta WHERE name = 'generation'";
+
+impl Reader<'_> {
+    pub(super) fn generation(&self) -> Result<Generation, SqlError> {
+        let found = self.first(GENERATION, [], |row| row.get::<_, Vec<u8>>(0))?;
+        generation_of(&found.unwrap_or_default())
+    }
+
+    pub(super) fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, SqlError> {
+        let cursor: Option<i64> = self.first(
+            "SELECT cursor FROM dispatch WHERE peer = ?1 AND lane = ?2",
+            (peer.as_str(), lane.name()),
+            |row| row.get(0),
+        )?;
+        let sent: Option<(i64, Vec<u8>)> = self.first(
+            "SELECT next_sequence, chain FROM sent_position WHERE peer = ?1 AND lane = ?2",
+            (peer.as_str(), lane.name()),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let (next_sequence, chain) = match sent {
+            Some((next, chain)) => (unsigned(next)?, chain_of(&chain)?),
+            None => (1, Chain::START),
+        };
+        Ok(DispatchPosition {
+            generation: self.generation()?,
+            cursor: unsigned(cursor.unwrap_or(0))?,
+            next_sequence,
+            chain,
+        })
+    }
+
+    pub(super) fn forks(&self) -> Result<Vec<ForkRow>, SqlError> {
+        let rows = self.rows(
+            "SELECT peer, lane, at, known, forked FROM fork ORDER BY n",
+            [],
+            |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                    row.get::<_, Vec<u8>>(4)?,
+                ))
+            },
+        )?;
+        rows.into_iter()
+            .map(|(peer, lane, at, known, forked)| {
+                Ok(ForkRow {
+                    peer: peer.parse().map_err(|_| damaged("a peer"))?,
+                    lane: lane.parse().map_err(|_| damaged("a lane"))?,
+                    at: Timestamp::from_millis(at),
+                    known: statement_of(&known)?,
+                    forked: statement_of(&forked)?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn damaged(what: &str) -> SqlError {
+    SqlError::Store(StoreError::Damaged(format!(
+        "{what} of a position cannot be read"
+    )))
+}
+
+fn generation_of(bytes: &[u8]) -> Result<Generation, SqlError> {
+    bytes
+        .try_into()
+        .map(Generation::from_bytes)
+        .map_err(|_| damaged("the generation"))
+}
+
+fn chain_of(bytes: &[u8]) -> Result<Chain, SqlError> {
+    Chain::from_slice(bytes).ok_or_else(|| damaged("the chain"))
+}
+
+fn statement_bytes(statement: &SignedStatement) -> Vec<u8> {
+    wire::SignedStatement::from(statement).encode_to_vec()
+}
+
+fn statement_of(bytes: &[u8]) -> Result<SignedStatement, SqlError> {
+    wire::SignedStatement::decode(bytes)
+        .ok()
+        .and_then(|wire| SignedStatement::try_from(wire).ok())
+        .ok_or_else(|| damaged("a statement"))
+}
+
+fn answered_bytes(frames: &[AnsweredFrame]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(frames.len() * ANSWERED_BYTES);
+    for frame in frames {
+        bytes.extend(frame.first_sequence.to_be_bytes());
+        bytes.extend(frame.next_sequence.to_be_bytes());
+        bytes.extend(frame.digest.as_bytes());
+    }
+    bytes
+}
+
+fn answered_of(bytes: &[u8]) -> Result<Vec<AnsweredFrame>, SqlError> {
+    if !bytes.len().is_multiple_of(ANSWERED_BYTES) {
+        return Err(damaged("an answered frame"));
+    }
+    bytes
+        .chunks_exact(ANSWERED_BYTES)
+        .map(|frame| {
+            let (first, rest) = frame.split_first_chunk::<8>()?;
+            let (next, digest) = rest.split_first_chunk::<8>()?;
+            Some(AnsweredFrame {
+                first_sequence: u64::from_be_bytes(*first),
+                next_sequence: u64::from_be_bytes(*next),
+                digest: Digest::from_slice(digest)?,
+            })
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| damaged("an answered frame"))
+}

@@ -1,0 +1,191 @@
+//! Items that failed verification, kept as they came for whoever looks into it.
+//!
+//! They are no records: nothing of them is indexed, scored or passed on, and no other table knows
+//! them. Both their number and their bytes are bounded, for each peer and in total; the oldest
+//! goes first, so that no peer fills the disk, nor pushes out what another one sent unless all of
+//! them together send too much.
+
+use bytes::Bytes;
+use portcullis_protocol::{seal::SealedRecord, statement::SignedStatement, time::Timestamp, wire};
+use prost::Message as _;
+
+use super::{
+    group::{Group, Kept},
+    query::{node, record_id, unreadable, unsigned},
+    reader::Reader,
+};
+use crate::crypt::Place;
+use crate::error::SqlError;
+use portcullis_store::{Aside, BadItem, BadItemRow};
+
+/// The most items of one peer, and the most bytes of them.
+const OF_PEER: (i64, i64) = (256, 4 << 20);
+/// The most items of all peers together, and the most bytes of them.
+const IN_TOTAL: (i64, i64) = (4_096, 32 << 20);
+
+impl Group<'_> {
+    /// Sets items apart; the oldest give way.
+    pub(super) fn quarantine(&mut self, items: &[BadItem]) -> Result<(), SqlError> {
+        for item in items {
+            self.set_apart(item)?;
+        }
+        let mut peers: Vec<&str> = items.iter().map(|item| item.peer.as_str()).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        for peer in peers {
+            self.give_way(
+                "SELECT n FROM (SELECT n, row_number() OVER newest AS place,
+                     sum(bytes) OVER newest AS total
+                 FROM bad_item WHERE peer = ?1 WINDOW newest AS (ORDER BY n DESC))
+                 WHERE place > ?2 OR total > ?3",
+                peer,
+                OF_PEER,
+            )?;
+        }
+        self.give_way(
+            "SELECT n FROM (SELECT n, row_number() OVER newest AS place,
+                 sum(bytes) OVER newest AS total
+             FROM bad_item WHERE ?1 = '' WINDOW newest AS (ORDER BY n DESC))
+             WHERE place > ?2 OR total > ?3",
+            "",
+            IN_TOTAL,
+        )
+    }
+
+    fn set_apart(&mut self, item: &BadItem) -> Result<(), SqlError> {
+        let BadItem {
+            peer,
+            sealed,
+            rule,
+            detail,
+            at,
+        } = item;
+        let id = sealed.id();
+        let plain = wire::Frame {
+            payload: None,
+            batches: vec![sealed.statement().as_ref().into()],
+            records: vec![sealed.wire().clone()],
+        }
+        .encode_to_vec();
+        let bytes = i64::try_from(plain.len()).unwrap_or(i64::MAX);
+        let Kept { key, sealed } = self.seal(Place::BadItem(&id, peer), plain)?;
+        self.run(
+            "INSERT INTO bad_item (peer, id, rule, detail, at, bytes, key, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                peer.as_str(),
+                id.as_bytes(),
+                rule.id(),
+                detail,
+                at.as_millis(),
+                bytes,
+                key,
+                sealed,
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn give_way(
+        &mut self,
+        sql: &str,
+        peer: &str,
+        (count, bytes): (i64, i64),
+    ) -> Result<(), SqlError> {
+        let over = self.column(sql, &[&peer, &count, &bytes])?;
+        self.drop_bad(&over).map(|_| ())
+    }
+
+    /// Destroys items and their keys; gives how many there were.
+    pub(super) fn drop_bad(&mut self, numbers: &[i64]) -> Result<usize, SqlError> {
+        let mut dropped = 0;
+        for n in numbers {
+            let key = self.first(
+                "DELETE FROM bad_item WHERE n = ?1 RETURNING key",
+                [n],
+                |row| row.get(0),
+            )?;
+            if let Some(key) = key {
+                self.retire(key);
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+}
+
+impl Reader<'_> {
+    /// What is set apart, the newest first, without its content.
+    pub(super) fn bad_items(&self) -> Result<Vec<BadItemRow>, SqlError> {
+        let rows = self.rows(
+            "SELECT n, peer, id, rule, detail, at, bytes FROM bad_item ORDER BY n DESC",
+            [],
+            |row| {
+                Ok((
+                    (row.get::<_, i64>(0)?, row.get::<_, String>(1)?),
+                    row.get::<_, Vec<u8>>(2)?,
+                    (row.get::<_, String>(3)?, row.get::<_, String>(4)?),
+                    (row.get(5)?, row.get::<_, i64>(6)?),
+                ))
+            },
+        )?;
+        rows.into_iter()
+            .map(|((n, peer), id, (rule, detail), (at, bytes))| {
+                Ok(BadItemRow {
+                    n,
+                    peer: node(&peer)?,
+                    record: record_id(&id)?,
+                    rule,
+                    detail,
+                    at: Timestamp::from_millis(at),
+                    bytes: unsigned(bytes)?,
+                })
+            })
+            .collect()
+    }
+
+    /// An item as it came. Nothing of it is verified.
+    pub(super) fn bad_item(&self, n: i64) -> Result<Option<SealedRecord>, SqlError> {
+        let found = self.first(
+            "SELECT id, peer, wrapped, b.sealed
+             FROM bad_item AS b LEFT JOIN keys.wrapped_key AS k ON k.n = b.key WHERE b.n = ?1",
+            [n],
+            |row| {
+                Ok((
+                    row.get::<_, Vec<u8>>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, Option<Vec<u8>>>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                ))
+            },
+        )?;
+        let Some((id, peer, wrapped, sealed)) = found else {
+            return Ok(None);
+        };
+        let (id, peer) = (record_id(&id)?, node(&peer)?);
+        let what = || format!("the item {n} of the quarantine");
+        let plain = self.open(Place::BadItem(&id, &peer), wrapped.as_deref(), sealed, what)?;
+        let frame = wire::Frame::decode(Bytes::from(plain)).map_err(|_| unreadable(&what()))?;
+        let parts = frame
+            .records
+            .into_iter()
+            .next()
+            .zip(frame.batches.into_iter().next());
+        let (record, statement) = parts.ok_or_else(|| unreadable(&what()))?;
+        let statement = SignedStatement::try_from(statement).map_err(|_| unreadable(&what()))?;
+        Ok(Some(SealedRecord::new(record, statement.into())))
+    }
+
+    pub(super) fn aside(&self) -> Result<Aside, SqlError> {
+        let counts = self.first(
+            "SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM bad_item)",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )?;
+        let (held, quarantined) = counts.unwrap_or_default();
+        Ok(Aside {
+            held: unsigned(held)?,
+            quarantined: unsigned(quarantined)?,
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! Connections that only read, and one consistent look at both files.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::Connection;
+
+use super::{index::Index, schema};
+use crate::crypt::Vault;
+use crate::error::SqlError;
+use portcullis_store::StoreError;
+
+/// How many connections read at the same time; others wait.
+const MAX_READERS: usize = 8;
+
+/// Connections for reading, opened when they are needed.
+pub(super) struct Pool {
+    dir: PathBuf,
+    /// Guards the connections that are idle and the count of those that are open.
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Connection>,
+    open: usize,
+}
+
+impl Pool {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            state: Mutex::default(),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// Runs a query on one snapshot. The key of something replaced meanwhile can be gone
+    /// already, so that what looks damaged is looked at once more on a newer snapshot.
+    pub(super) fn read<T>(
+        &self,
+        vault: &Vault,
+        index: &Index,
+        query: impl Fn(&Reader<'_>) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let lease = self.lease()?;
+        let connection = lease.connection.as_ref().ok_or(StoreError::Stopped)?;
+        match snapshot(connection, vault, index, &query) {
+            Err(SqlError::Store(StoreError::Damaged(_))) => {
+                snapshot(connection, vault, index, &query)
+            }
+            other => other,
+        }
+    }
+
+    fn lease(&self) -> Result<Lease<'_>, SqlError> {
+        let mut state = self.lock();
+        while state.idle.is_empty() && state.open >= MAX_READERS {
+            state = self
+                .returned
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut lease = Lease {
+            connection: state.idle.pop(),
+            pool: self,
+        };
+        if lease.connection.is_none() {
+            state.open += 1;
+            drop(state);
+            lease.connection = Some(schema::readable(&self.dir)?);
+        }
+        Ok(lease)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection in use: it goes back to the pool however the query ends.
+struct Lease<'a> {
+    connection: Option<Connection>,
+    pool: &'a Pool,
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        match self.connection.take() {
+            Some(connection) => state.idle.push(connection),
+            None => state.open = state.open.saturating_sub(1),
+        }
+        self.pool.returned.notify_one();
+    }
+}
+
+fn snapshot<T>(
+    connection: &Connection,
+    vault: &Vault,
+    index: &Index,
+    query: &impl Fn(&Reader<'_>) -> Result<T, SqlError>,
+) -> Result<T, SqlError> {
+    // Dropped unfinished: there is nothing to commit.
+    let transaction = connection.unchecked_transaction()?;
+    query(&Reader {
+        connection: &transaction,
+        vault,
+        index,
+    })
+}
+
+/// One consistent look at the store.
+pub(super) struct Reader<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) vault: &'a Vault,
+    pub(super) index: &'a Index,
+}

@@ -1,0 +1,323 @@
+//! Repairing what comparing channels found.
+//!
+//! What a peer lost is tried again as an exception, and so decided on anew by policy; its row in
+//! the ledger stays as it was answered, for what was disclosed stays told. What the ledger forgot
+//! is told by a row that says how it was learned. What either side withdrew is not sent.
+
+use crate::channel::LEARNED;
+use portcullis_protocol::{
+    frame::{Answer, Lane, Outcome},
+    identifiers::NodeId,
+    reconcile::Entry,
+    record::{Form, RecordId},
+    time::Timestamp,
+    verify::VerifiedRecord,
+};
+
+use super::{
+    channel::Note, dispatch::Turn, exceptions::LIFE_MS, group::Group, pack::pack_of, query::named,
+};
+use crate::error::SqlError;
+use portcullis_store::{
+    DecisionNote, DisclosureState, Event, GiveBack, LedgerEntry, ReconciliationRow, Repair,
+};
+
+/// How a row of the ledger says that a record was given back to the authority that made it.
+const GIVEN_BACK: &str = "given-back";
+/// The most records that a peer may say it withdrew.
+const MAX_WITHDRAWN: i64 = 65_536;
+/// The kind of event that tells what comparing channels found.
+const RECONCILED: &str = "reconciled";
+
+/// A row of the ledger that no policy decided.
+fn said(why: &str, entry: &Entry) -> LedgerEntry {
+    LedgerEntry {
+        sequence: None,
+        record: entry.id,
+        form: entry.form,
+        withheld: 0,
+        note: DecisionNote {
+            policies: vec![why.to_owned()],
+            bundle: None,
+        },
+    }
+}
+
+impl Group<'_> {
+    /// Carries a repair out.
+    pub(super) fn repair(&mut self, repair: &Repair) -> Result<(), SqlError> {
+        let Repair {
+            peer,
+            at,
+            owed,
+            learned,
+            withdrawn,
+        } = repair;
+        for id in owed {
+            self.owe(peer, id, *at)?;
+        }
+        for entry in learned {
+            self.learn(peer, entry, *at)?;
+        }
+        for id in withdrawn {
+            self.note_withdrawn(peer, id, *at)?;
+        }
+        Ok(())
+    }
+
+    /// Has a record sent again that the peer lost. What was withdrawn is not.
+    fn owe(&mut self, peer: &NodeId, id: &RecordId, at: Timestamp) -> Result<(), SqlError> {
+        let Some(number) = self.number(id)? else {
+            return Ok(());
+        };
+        if self.is_withdrawn(number)? || self.channel_note(peer, number)?.is_some() {
+            return Ok(());
+        }
+        let Some(lane) = self.lane_of(number)? else {
+            return self.set_note(peer, number, Note::Gone, at);
+        };
+        self.set_note(peer, number, Note::Owed, at)?;
+        self.run(
+            "INSERT OR REPLACE INTO exception
+                 (peer, lane, record, next_attempt, attempts, ends_at)
+             VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+            (
+                peer.as_str(),
+                lane.name(),
+                number,
+                at.as_millis(),
+                at.plus_millis(LIFE_MS).as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// The lane of a record that is held.
+    fn lane_of(&self, number: i64) -> Result<Option<Lane>, SqlError> {
+        let Some(place) = self.places(number)?.first().copied() else {
+            return Ok(None);
+        };
+        let lane = self.first(
+            "SELECT lane FROM pack WHERE n = ?1",
+            [pack_of(place)],
+            |row| row.get::<_, String>(0),
+        )?;
+        lane.map(|lane| named(&lane)).transpose()
+    }
+
+    /// Takes a disclosure into the ledger that the peer told of. One that the ledger knows of in
+    /// any state stays as it is: its own receipt is on its way, or was there.
+    fn learn(&mut self, peer: &NodeId, entry: &Entry, at: Timestamp) -> Result<(), SqlError> {
+        let number = self.known(&entry.id)?;
+        match self.channel_note(peer, number)? {
+            Some(Note::Withdrawn) => return Ok(()),
+            Some(Note::Owed | Note::Gone) => self.forget_note(peer, number)?,
+            None => {}
+        }
+        if entry.is_withdrawn() || self.tells_of(number, peer, entry.form)? {
+            return Ok(());
+        }
+        let turn = Turn {
+            peer,
+            lane: Lane::Bulk,
+            now: at,
+        };
+        let said = said(LEARNED, entry);
+        let accepted = DisclosureState::Answered(Outcome::Accepted);
+        self.decide(turn, number, &said, accepted)?;
+        self.run(
+            "UPDATE disclosure SET answered_at = ?4 WHERE peer = ?1 AND record = ?2 AND form = ?3",
+            (
+                peer.as_str(),
+                number,
+                entry.form.bits().cast_signed(),
+                at.as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Tells of records that go back to the authority that made them, before they do. No receipt
+    /// follows, so that they stay as intended; what is told of already is not told again.
+    pub(super) fn give_back(&mut self, back: &GiveBack) -> Result<(), SqlError> {
+        let GiveBack { peer, at, given } = back;
+        let turn = Turn {
+            peer,
+            lane: Lane::Bulk,
+            now: *at,
+        };
+        for entry in given {
+            let Some(number) = self.number(&entry.id)? else {
+                continue;
+            };
+            if !self.tells_of(number, peer, entry.form)? {
+                let said = said(GIVEN_BACK, entry);
+                self.decide(turn, number, &said, DisclosureState::Intended)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_withdrawn(
+        &mut self,
+        peer: &NodeId,
+        id: &RecordId,
+        at: Timestamp,
+    ) -> Result<(), SqlError> {
+        let noted = self.column(
+            "SELECT count(*) FROM channel_note WHERE peer = ?1 AND what = 'withdrawn'",
+            &[&peer.as_str()],
+        )?;
+        if noted.first().is_none_or(|noted| *noted >= MAX_WITHDRAWN) {
+            return Ok(());
+        }
+        let number = self.known(id)?;
+        self.set_note(peer, number, Note::Withdrawn, at)?;
+        for lane in Lane::ALL {
+            let turn = Turn {
+                peer,
+                lane: *lane,
+                now: at,
+            };
+            self.end_exception(turn, number)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the peer says that it withdrew a record.
+    fn channel_note(&self, peer: &NodeId, number: i64) -> Result<Option<Note>, SqlError> {
+        let what = self.first(
+            "SELECT what FROM channel_note WHERE peer = ?1 AND record = ?2",
+            (peer.as_str(), number),
+            |row| row.get::<_, String>(0),
+        )?;
+        what.map(|what| Note::named(&what)).transpose()
+    }
+
+    fn set_note(
+        &self,
+        peer: &NodeId,
+        number: i64,
+        note: Note,
+        at: Timestamp,
+    ) -> Result<(), SqlError> {
+        self.run(
+            "INSERT OR REPLACE INTO channel_note (peer, record, what, at)
+             VALUES (?1, ?2, ?3, ?4)",
+            (peer.as_str(), number, note.name(), at.as_millis()),
+        )?;
+        Ok(())
+    }
+
+    fn forget_note(&self, peer: &NodeId, number: i64) -> Result<(), SqlError> {
+        self.run(
+            "DELETE FROM channel_note WHERE peer = ?1 AND record = ?2",
+            (peer.as_str(), number),
+        )?;
+        Ok(())
+    }
+
+    /// Whether anything is owed to the peer again.
+    fn owes(&self, peer: &NodeId) -> Result<bool, SqlError> {
+        let owed = self.first(
+            "SELECT record FROM channel_note WHERE peer = ?1 AND what = 'owed' LIMIT 1",
+            [peer.as_str()],
+            |row| row.get::<_, i64>(0),
+        )?;
+        Ok(owed.is_some())
+    }
+
+    /// What was owed again and is answered is so no more.
+    pub(super) fn pay(&self, turn: Turn<'_>, answers: &[Answer]) -> Result<(), SqlError> {
+        if !self.owes(turn.peer)? {
+            return Ok(());
+        }
+        for answer in answers.iter().filter(|answer| answer.outcome.is_final()) {
+            let Some(number) = self.number(&answer.record)? else {
+                continue;
+            };
+            if self.channel_note(turn.peer, number)? != Some(Note::Owed) {
+                continue;
+            }
+            if answer.outcome.is_admitted() {
+                self.forget_note(turn.peer, number)?;
+            } else {
+                self.set_note(turn.peer, number, Note::Gone, turn.now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was owed again and is denied now stays lost.
+    pub(super) fn deny_owed(&self, turn: Turn<'_>, number: i64) -> Result<(), SqlError> {
+        self.run(
+            "UPDATE channel_note SET what = 'gone' WHERE peer = ?1 AND record = ?2
+             AND what = 'owed'",
+            (turn.peer.as_str(), number),
+        )?;
+        Ok(())
+    }
+
+    /// Notes that the channel to a peer was compared.
+    pub(super) fn reconciled(&self, row: &ReconciliationRow) -> Result<(), SqlError> {
+        let ReconciliationRow {
+            peer,
+            own,
+            theirs,
+            at,
+            found,
+        } = row;
+        self.run(
+            "INSERT OR REPLACE INTO reconciled
+                 (peer, own, theirs, at, owed, learned, withdrawn, recovered)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                peer.as_str(),
+                own.as_bytes(),
+                theirs.as_bytes(),
+                at.as_millis(),
+                found.owed.cast_signed(),
+                found.learned.cast_signed(),
+                found.withdrawn.cast_signed(),
+                found.recovered.cast_signed(),
+            ),
+        )?;
+        if found.is_nothing() {
+            return Ok(());
+        }
+        self.event(&Event {
+            at: *at,
+            kind: RECONCILED.to_owned(),
+            peer: Some(peer.clone()),
+            detail: found.to_string(),
+        })
+    }
+
+    /// Takes records of this authority back that it had lost; what was withdrawn stays so.
+    pub(super) fn recover(
+        &mut self,
+        records: &[VerifiedRecord],
+        now: Timestamp,
+    ) -> Result<(), SqlError> {
+        for record in records {
+            let number = self.number(&record.id())?;
+            if let Some(number) = number
+                && self.is_withdrawn(number)?
+            {
+                continue;
+            }
+            let held: Option<(i64, Form)> = match number {
+                Some(number) => self.held_form(number)?.map(|form| (number, form)),
+                None => None,
+            };
+            match held {
+                None => {
+                    self.insert_record(record, number, None, now)?;
+                }
+                Some((_, held)) if record.form().is_within(held) => {}
+                Some((number, held)) => self.extend_record(number, record, held, None, now)?,
+            }
+        }
+        self.close_pack()
+    }
+}

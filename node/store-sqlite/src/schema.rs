@@ -1,0 +1,240 @@
+//! The two database files: how they are made, opened, brought up to date and looked through.
+
+use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
+
+use aws_lc_rs::rand;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
+
+use super::{KEYS_FILE, MAIN_FILE};
+use crate::crypt::Vault;
+use crate::error::SqlError;
+use portcullis_store::StoreError;
+
+/// The steps from an empty file to the newest format; the format is their number.
+const MAIN_STEPS: &[&str] = &[
+    include_str!("main_1.sql"),
+    include_str!("main_2.sql"),
+    include_str!("main_3.sql"),
+    include_str!("main_4.sql"),
+    include_str!("main_5.sql"),
+    include_str!("main_6.sql"),
+    include_str!("main_7.sql"),
+];
+const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
+
+/// What the check value in keys.db holds, wrapped: it opens under the right key alone.
+const CHECK: [u8; 32] = *b"portcullis store key check value";
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const CACHED_STATEMENTS: usize = 128;
+/// Pages in the WAL before it is written back: 64 MiB.
+const CHECKPOINT_PAGES: i64 = 16_384;
+
+/// Makes both files, which must not be there.
+pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), SqlError> {
+    for file in [KEYS_FILE, MAIN_FILE] {
+        if dir.join(file).exists() {
+            return Err(StoreError::Exists(dir.join(file).display().to_string()).into());
+        }
+    }
+    let mut random = [0; 32];
+    rand::fill(&mut random).map_err(|_| StoreError::Cryptography("the random source"))?;
+    let (store, generation) = random.split_at(16);
+    let keys = new_file(dir, KEYS_FILE, KEYS_STEPS)?;
+    set_meta(&keys, "store", store).map_err(SqlError::Keys)?;
+    set_meta(&keys, "check", &vault.wrap(&CHECK)?).map_err(SqlError::Keys)?;
+    let main = new_file(dir, MAIN_FILE, MAIN_STEPS)?;
+    set_meta(&main, "generation", generation)?;
+    set_meta(&main, "store", store)?;
+    sync_folder(dir)
+}
+
+/// Opens both files for writing.
+pub(super) fn open(dir: &Path, vault: &Vault) -> Result<(Connection, Connection), SqlError> {
+    let keys = writable(dir, KEYS_FILE)?;
+    migrate(&keys, KEYS_STEPS).map_err(SqlError::in_keys)?;
+    let check = meta(&keys, "check").map_err(SqlError::in_keys)?;
+    if vault.unwrap(&check).is_none_or(|key| *key != CHECK) {
+        return Err(StoreError::WrongKey.into());
+    }
+    let main = writable(dir, MAIN_FILE)?;
+    migrate(&main, MAIN_STEPS)?;
+    if meta(&main, "store")? != meta(&keys, "store").map_err(SqlError::in_keys)? {
+        let both = format!("`{MAIN_FILE}` and `{KEYS_FILE}` are of different stores");
+        return Err(StoreError::Damaged(both).into());
+    }
+    if meta(&main, "generation")?.len() != 16 {
+        return Err(StoreError::Damaged("its generation is not 16 bytes".to_owned()).into());
+    }
+    Ok((main, keys))
+}
+
+/// A connection that only reads, with the key table attached as `keys`.
+pub(super) fn readable(dir: &Path) -> Result<Connection, SqlError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(dir.join(MAIN_FILE), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    keep_statements(&connection)?;
+    let keys = dir.join(KEYS_FILE);
+    connection
+        .execute("ATTACH DATABASE ?1 AS keys", [path_text(&keys)?])
+        .map_err(SqlError::Keys)?;
+    Ok(connection)
+}
+
+/// What is wrong with the files, in words; the key table is attached as `keys`.
+pub(super) fn findings(connection: &Connection) -> Result<Vec<String>, SqlError> {
+    let mut findings = Vec::new();
+    for (schema, file) in [("main", MAIN_FILE), ("keys", KEYS_FILE)] {
+        findings.extend(torn(connection, schema, file, "quick_check")?);
+    }
+    findings.extend(dangling(connection)?);
+    findings.extend(keyless(connection)?);
+    Ok(findings)
+}
+
+/// What SQLite finds wrong with a file by `check`, one of its own.
+pub(super) fn torn(
+    connection: &Connection,
+    schema: &str,
+    file: &str,
+    check: &str,
+) -> Result<Vec<String>, SqlError> {
+    let lines = texts(connection, &format!("PRAGMA {schema}.{check}(20)"))?;
+    let wrong = lines.into_iter().filter(|line| line != "ok");
+    Ok(wrong.map(|line| format!("`{file}`: {line}")).collect())
+}
+
+/// Rows of the main database that refer to nothing.
+pub(super) fn dangling(connection: &Connection) -> Result<Vec<String>, SqlError> {
+    let tables = texts(
+        connection,
+        "SELECT DISTINCT \"table\" FROM pragma_foreign_key_check",
+    )?;
+    let named = |table| format!("`{MAIN_FILE}`: a row of `{table}` refers to nothing");
+    Ok(tables.into_iter().map(named).collect())
+}
+
+/// Things in the main database without a key.
+pub(super) fn keyless(connection: &Connection) -> Result<Vec<String>, SqlError> {
+    let mut findings = Vec::new();
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    for table in ["held", "bad_item", "consignment", "score"] {
+        let count = count(&format!(
+            "SELECT count(*) FROM {table} WHERE key NOT IN (SELECT n FROM keys.wrapped_key)"
+        ))?;
+        if count > 0 {
+            findings.push(format!(
+                "`{KEYS_FILE}`: {count} rows of `{table}` have no key"
+            ));
+        }
+    }
+    let packs = count("SELECT count(*) FROM pack WHERE n NOT IN (SELECT n FROM keys.pack_key)")?;
+    if packs > 0 {
+        findings.push(format!(
+            "`{KEYS_FILE}`: {packs} packs of records have no keys"
+        ));
+    }
+    Ok(findings)
+}
+
+fn texts(connection: &Connection, sql: &str) -> Result<Vec<String>, SqlError> {
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Makes a file for its owner alone; SQLite gives its WAL the same permissions.
+fn new_file(dir: &Path, name: &str, steps: &[&str]) -> Result<Connection, SqlError> {
+    let path = dir.join(name);
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| file_error(&path, source))?;
+    let connection = writable(dir, name)?;
+    migrate(&connection, steps)?;
+    Ok(connection)
+}
+
+pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, SqlError> {
+    let path = dir.join(name);
+    fs::metadata(&path).map_err(|source| file_error(&path, source))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    keep_statements(&connection)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    Ok(connection)
+}
+
+/// Keeps prepared statements prepared. SQLite is built with `STAT4`, and would parse a statement
+/// again for each binding that might change its plan; a plan that never changes is wanted here.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(|_| ())
+}
+
+/// Takes the steps that the file has not seen, all or none.
+fn migrate(connection: &Connection, steps: &[&str]) -> Result<(), SqlError> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(StoreError::Format { found, known }.into());
+    }
+    let taken = usize::try_from(found).unwrap_or(usize::MAX);
+    let missing = steps.get(taken..).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    Ok(transaction.commit()?)
+}
+
+pub(super) fn meta(connection: &Connection, name: &str) -> Result<Vec<u8>, SqlError> {
+    connection
+        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
+        .optional()?
+        .ok_or_else(|| StoreError::Damaged(format!("it does not say its `{name}`")).into())
+}
+
+fn set_meta(connection: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)",
+            (name, value),
+        )
+        .map(|_| ())
+}
+
+fn sync_folder(dir: &Path) -> Result<(), SqlError> {
+    fs::File::open(dir)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| file_error(dir, source))
+}
+
+pub(super) fn file_error(path: &Path, source: std::io::Error) -> SqlError {
+    SqlError::Store(StoreError::File {
+        path: path.display().to_string(),
+        source: Arc::new(source),
+    })
+}
+
+/// SQLite takes the path of an attached file as UTF-8.
+pub(super) fn path_text(path: &Path) -> Result<&str, SqlError> {
+    let not_utf8 = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not UTF-8");
+    path.to_str().ok_or_else(|| file_error(path, not_utf8()))
+}

@@ -1,0 +1,199 @@
+//! The ledger's rows for whole frames: what was decided on before a frame, and its receipt.
+//!
+//! A frame brings up to 1,024 records in the order of the log, and nearly always all of them are
+//! accepted. One row says so: the numbers, forms and decisions of its items, what was denied
+//! between them, and the receipt once it came. Whatever is otherwise has a row of its own in
+//! `disclosure`: an answer that is not `accepted`, a record that is tried again or was decided on
+//! before. Such a row stands before what is said here.
+//!
+//! ```text
+//! intend ─▶ row without an answer ──settle──▶ answered
+//!                  └─ the frame was given up: dissolved into rows of `disclosure`
+//! ```
+
+use portcullis_protocol::{
+    frame::{Lane, Outcome},
+    record::Form,
+};
+use prost::Message;
+use rusqlite::{Connection, Row};
+
+use super::query::unreadable;
+use crate::error::SqlError;
+use portcullis_store::DisclosureState;
+
+/// The items of a row, a column each.
+#[derive(Clone, PartialEq, Message)]
+struct Columns {
+    /// Each record's number, as the difference to the one before.
+    #[prost(sint64, repeated, tag = "1")]
+    numbers: Vec<i64>,
+    #[prost(uint64, repeated, tag = "2")]
+    forms: Vec<u64>,
+    #[prost(uint32, repeated, tag = "3")]
+    withheld: Vec<u32>,
+    #[prost(int64, repeated, tag = "4")]
+    decisions: Vec<i64>,
+    /// How many items of the frame come before each.
+    #[prost(uint32, repeated, tag = "5")]
+    positions: Vec<u32>,
+}
+
+/// One record of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SentItem {
+    pub(super) number: i64,
+    /// Empty: it was denied.
+    pub(super) form: Form,
+    pub(super) withheld: u32,
+    pub(super) decision: i64,
+    /// Its place in the frame.
+    pub(super) position: u32,
+}
+
+/// A row.
+pub(super) struct SentRow {
+    pub(super) n: i64,
+    pub(super) peer: String,
+    pub(super) decided_at: i64,
+    pub(super) answered_at: Option<i64>,
+    pub(super) receipt: Option<i64>,
+    pub(super) items: Vec<SentItem>,
+}
+
+/// The columns of a [`SentRow`], up to where rows are chosen.
+macro_rules! sent_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT n, peer, decided_at, answered_at, receipt, items FROM sent ",
+            $rest
+        )
+    };
+}
+pub(super) use sent_rows;
+
+impl SentRow {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Self, Vec<u8>)> {
+        let read = Self {
+            n: row.get(0)?,
+            peer: row.get(1)?,
+            decided_at: row.get(2)?,
+            answered_at: row.get(3)?,
+            receipt: row.get(4)?,
+            items: Vec::new(),
+        };
+        Ok((read, row.get(5)?))
+    }
+
+    pub(super) fn with_items((row, items): (Self, Vec<u8>)) -> Result<Self, SqlError> {
+        Ok(Self {
+            items: read_items(&items)?,
+            ..row
+        })
+    }
+
+    /// The state of one of its items, unless a row of its own says otherwise.
+    pub(super) const fn state(&self, item: &SentItem) -> DisclosureState {
+        match (item.form.is_empty(), self.answered_at) {
+            (true, _) => DisclosureState::Denied,
+            (false, None) => DisclosureState::Intended,
+            (false, Some(_)) => DisclosureState::Answered(Outcome::Accepted),
+        }
+    }
+}
+
+pub(super) fn write_items(items: &[SentItem]) -> Vec<u8> {
+    let mut columns = Columns::default();
+    let mut before = 0;
+    for item in items {
+        columns.numbers.push(item.number.wrapping_sub(before));
+        before = item.number;
+        columns.forms.push(item.form.bits());
+        columns.withheld.push(item.withheld);
+        columns.decisions.push(item.decision);
+        columns.positions.push(item.position);
+    }
+    columns.encode_to_vec()
+}
+
+fn read_items(bytes: &[u8]) -> Result<Vec<SentItem>, SqlError> {
+    let Columns {
+        numbers,
+        forms,
+        withheld,
+        decisions,
+        positions,
+    } = Columns::decode(bytes).map_err(|_| unreadable("a row of the ledger"))?;
+    let count = numbers.len();
+    let lengths = [
+        forms.len(),
+        withheld.len(),
+        decisions.len(),
+        positions.len(),
+    ];
+    if lengths.iter().any(|length| *length != count) {
+        return Err(unreadable("a row of the ledger"));
+    }
+    let mut number: i64 = 0;
+    let columns = numbers.into_iter().zip(forms).zip(withheld);
+    let items = columns.zip(decisions).zip(positions).map(
+        |((((difference, form), withheld), decision), position)| {
+            number = number.wrapping_add(difference);
+            SentItem {
+                number,
+                form: Form::from_bits(form),
+                withheld,
+                decision,
+                position,
+            }
+        },
+    );
+    Ok(items.collect())
+}
+
+/// The rows of a peer and lane that cover some of these places.
+pub(super) fn sent_in(
+    main: &Connection,
+    peer: &str,
+    lane: Lane,
+    (first, last): (i64, i64),
+) -> Result<Vec<SentRow>, SqlError> {
+    let mut select = main.prepare_cached(sent_rows!(
+        "WHERE peer = ?1 AND lane = ?2 AND last >= ?3 AND first <= ?4 ORDER BY n"
+    ))?;
+    let rows = select.query_map((peer, lane.name(), first, last), SentRow::read)?;
+    rows.map(|row| SentRow::with_items(row?)).collect()
+}
+
+/// The rows of a peer that tell of this record, which stands at these places.
+pub(super) fn sent_at(
+    main: &Connection,
+    peer: &str,
+    places: &[i64],
+    number: i64,
+) -> Result<Vec<SentRow>, SqlError> {
+    let mut rows = Vec::new();
+    for place in places {
+        for lane in Lane::ALL {
+            rows.extend(sent_in(main, peer, *lane, (*place, *place))?);
+        }
+    }
+    rows.retain(|row| row.items.iter().any(|item| item.number == number));
+    rows.sort_by_key(|row| row.n);
+    rows.dedup_by_key(|row| row.n);
+    Ok(rows)
+}
+
+/// The peers that rows are of.
+pub(super) fn sent_peers(main: &Connection) -> Result<Vec<String>, SqlError> {
+    let mut select = main.prepare_cached(
+        "WITH RECURSIVE p (peer) AS (
+             SELECT min(peer) FROM sent
+             UNION ALL
+             SELECT (SELECT min(peer) FROM sent WHERE sent.peer > p.peer) FROM p
+             WHERE p.peer IS NOT NULL)
+         SELECT peer FROM p WHERE peer IS NOT NULL",
+    )?;
+    let rows = select.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

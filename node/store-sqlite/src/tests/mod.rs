@@ -1,0 +1,38 @@
+//! What any engine behind [`Store`](portcullis_store::Store) has to hold, and what SQLite's files have to.
+
+mod announced;
+mod backfill;
+mod channel;
+mod conformance;
+mod decisions;
+mod dispatching;
+mod durability;
+pub(super) mod fixture;
+mod frames;
+mod office;
+mod position;
+mod quarantine;
+mod recent;
+mod retries;
+mod tampering;
+mod withdraw;
+mod writing;
+
+use std::cell::RefCell;
+
+use super::SqliteStore;
+
+pub(super) fn key() -> [u8; 32] {
+    [3; 32]
+}
+
+#[test]
+fn sqlite_conforms() {
+    let folders = RefCell::new(Vec::new());
+    conformance::conformance(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::create(folder.path(), &key()).unwrap();
+        folders.borrow_mut().push(folder);
+        Box::new(store)
+    });
+}

@@ -1,0 +1,320 @@
+//! What every engine has to hold, second part: registers, persons, acts, consignments, scores.
+
+use portcullis_protocol::{
+    body::SelectorKind,
+    frame::Outcome,
+    record::{Kind, RecordId},
+    register::{Register, SignedRegister},
+};
+
+use super::{conformance::claims, fixture::*};
+use portcullis_store::{
+    Act, ConsignmentRow, Event, PersonRow, ScoreRow, Stage, Store, StoreError, Write, Written,
+};
+use portcullis_testbed as testbed;
+
+claims![
+    an_empty_store_answers_every_question,
+    an_epoch_that_skips_repeats_or_forks_is_refused,
+    a_statement_is_carried_out_once_and_its_job_with_it,
+    an_act_without_a_statement_may_come_again,
+    a_person_is_enrolled_once,
+    a_consignment_comes_back_whole_and_is_replaced_by_its_reference,
+    arriving_consignments_are_found_by_identifier_indexed_or_not,
+    a_record_touches_the_consignments_it_names_and_what_is_not_indexed,
+    a_score_comes_back_whole_and_is_replaced_by_its_reference,
+    scores_are_listed_highest_first,
+    events_are_listed_newest_first,
+    the_newest_events_are_kept,
+];
+
+fn an_empty_store_answers_every_question(store: &dyn Store) {
+    assert_eq!(store.log_end().unwrap(), 0);
+    assert!(store.registers().unwrap().is_empty());
+    assert!(store.persons().unwrap().is_empty());
+    assert!(store.events(9).unwrap().is_empty());
+    assert!(store.scores(9).unwrap().is_empty());
+    assert!(store.held_items().unwrap().is_empty());
+    assert!(store.disclosures(None).unwrap().is_empty());
+    assert_eq!(store.score("x").unwrap(), None);
+    assert_eq!(store.consignment("x").unwrap(), None);
+}
+
+fn epoch(number: u64, change: impl FnOnce(&mut Register)) -> SignedRegister {
+    let mut register = testbed::register().register().clone();
+    register.epoch = number;
+    if number > 1 {
+        register.previous = Some(testbed::register().digest());
+    }
+    change(&mut register);
+    SignedRegister::unsigned(&register).unwrap()
+}
+
+fn an_epoch_that_skips_repeats_or_forks_is_refused(store: &dyn Store) {
+    let keep = |register: &SignedRegister| store.commit(vec![Write::Register(register.clone())]);
+    let (first, second) = (epoch(1, |_| ()), epoch(2, |_| ()));
+    assert!(matches!(
+        keep(&second),
+        Err(StoreError::Epoch {
+            found: 2,
+            newest: 0
+        })
+    ));
+    assert_eq!(keep(&first).unwrap(), [Written::Done]);
+    assert_eq!(keep(&second).unwrap(), [Written::Done]);
+    assert_eq!(keep(&first).unwrap(), [Written::Done]);
+    let fork = epoch(2, |register| register.issued_at = at(1));
+    assert!(matches!(
+        keep(&fork),
+        Err(StoreError::Epoch {
+            found: 2,
+            newest: 2
+        })
+    ));
+    let skipping = epoch(4, |_| ());
+    assert!(matches!(
+        keep(&skipping),
+        Err(StoreError::Epoch {
+            found: 4,
+            newest: 2
+        })
+    ));
+    assert_eq!(store.registers().unwrap(), [first, second]);
+}
+
+fn act(payload: Option<&'static [u8]>) -> Act {
+    Act {
+        action: "publish".to_owned(),
+        person: "ada".to_owned(),
+        uid: Some(1000),
+        at: at(0),
+        statement: payload.map(statement),
+        concerns: String::new(),
+        enrols: None,
+    }
+}
+
+fn a_statement_is_carried_out_once_and_its_job_with_it(store: &dyn Store) {
+    let record = Originator::new(1).record(Kind::Indicator);
+    let order = statement(b"publish this");
+    assert!(!store.act_seen(&order).unwrap());
+    store
+        .commit(vec![Write::Act(act(Some(b"publish this")))])
+        .unwrap();
+    assert!(store.act_seen(&order).unwrap());
+    assert!(!store.act_seen(&statement(b"publish that")).unwrap());
+    let again = vec![
+        Write::Publish {
+            records: vec![record.clone()],
+            now: at(1),
+        },
+        Write::Act(act(Some(b"publish this"))),
+    ];
+    assert!(matches!(store.commit(again), Err(StoreError::Replayed)));
+    assert!(store.record(&record.id()).unwrap().is_none());
+    // Twice in one job is twice as well.
+    let twice = vec![
+        Write::Act(act(Some(b"publish that"))),
+        Write::Act(act(Some(b"publish that"))),
+    ];
+    assert!(matches!(store.commit(twice), Err(StoreError::Replayed)));
+    assert!(!store.act_seen(&statement(b"publish that")).unwrap());
+}
+
+fn an_act_without_a_statement_may_come_again(store: &dyn Store) {
+    for _ in 0..2 {
+        store.commit(vec![Write::Act(act(None))]).unwrap();
+    }
+}
+
+fn person(id: &str) -> PersonRow {
+    PersonRow {
+        id: id.to_owned(),
+        name: "Ada Example".to_owned(),
+        role: "analyst".to_owned(),
+        public_key: vec![7; 32],
+        enrolled_at: at(0),
+        enrolled_by: String::new(),
+    }
+}
+
+fn a_person_is_enrolled_once(store: &dyn Store) {
+    let enrol = |person: PersonRow, payload| {
+        let enrolment = Act {
+            enrols: Some(person),
+            ..act(Some(payload))
+        };
+        store.commit(vec![Write::Act(enrolment)])
+    };
+    enrol(person("eve"), b"enrol eve").unwrap();
+    enrol(person("ada"), b"enrol ada").unwrap();
+    let other_key = PersonRow {
+        public_key: vec![8; 32],
+        ..person("ada")
+    };
+    let refused = enrol(other_key, b"enrol ada again");
+    assert!(matches!(refused, Err(StoreError::Enrolled(id)) if id == "ada"));
+    assert!(!store.act_seen(&statement(b"enrol ada again")).unwrap());
+    assert_eq!(store.persons().unwrap(), [person("ada"), person("eve")]);
+}
+
+fn consignment(reference: &str, arriving: bool) -> ConsignmentRow {
+    ConsignmentRow {
+        reference: reference.to_owned(),
+        at: at(0),
+        arriving,
+        body: STORY.as_bytes().to_vec(),
+        selectors: vec![
+            (SelectorKind::Container, CONTAINER.to_owned()),
+            (SelectorKind::HsCode, GOODS.to_owned()),
+        ],
+    }
+}
+
+fn a_consignment_comes_back_whole_and_is_replaced_by_its_reference(store: &dyn Store) {
+    let rows = ["b", "a", "c"].map(|reference| consignment(reference, reference != "c"));
+    store
+        .commit(vec![Write::Consignments(rows.to_vec())])
+        .unwrap();
+    let [b, a, c] = rows;
+    assert_eq!(store.consignments(Stage::Arriving).unwrap(), [a.clone(), b]);
+    assert_eq!(store.consignments(Stage::History).unwrap(), [c]);
+    let changed = ConsignmentRow {
+        at: at(9),
+        body: vec![],
+        selectors: vec![(SelectorKind::Imo, SHIP.to_owned())],
+        ..a
+    };
+    // Twice in one commit, and with further commits that destroy keys.
+    let twice = vec![consignment("a", true), changed.clone()];
+    store.commit(vec![Write::Consignments(twice)]).unwrap();
+    for payload in [b"1", b"2"] {
+        store.commit(vec![Write::Act(act(Some(payload)))]).unwrap();
+    }
+    assert_eq!(store.consignment("a").unwrap(), Some(changed.clone()));
+    let found = |kind, value| store.consignments_with(kind, value).unwrap();
+    assert_eq!(found(SelectorKind::Imo, SHIP), [changed]);
+    assert_eq!(found(SelectorKind::Container, CONTAINER).len(), 1);
+}
+
+fn arriving_consignments_are_found_by_identifier_indexed_or_not(store: &dyn Store) {
+    let rows = vec![consignment("new", true), consignment("old", false)];
+    store.commit(vec![Write::Consignments(rows)]).unwrap();
+    let found = |kind, value| store.consignments_with(kind, value).unwrap();
+    for (kind, value) in [
+        (SelectorKind::Container, CONTAINER),
+        (SelectorKind::HsCode, GOODS),
+    ] {
+        assert_eq!(found(kind, value), [consignment("new", true)], "{kind}");
+    }
+    assert!(found(SelectorKind::Seal, CONTAINER).is_empty());
+    assert!(found(SelectorKind::HsCode, "080310").is_empty());
+    // One that has left is not found any more.
+    let gone = vec![consignment("new", false)];
+    store.commit(vec![Write::Consignments(gone)]).unwrap();
+    assert!(found(SelectorKind::Container, CONTAINER).is_empty());
+    assert!(found(SelectorKind::HsCode, GOODS).is_empty());
+}
+
+fn a_record_touches_the_consignments_it_names_and_what_is_not_indexed(store: &dyn Store) {
+    let mut police = Originator::new(1);
+    let drafts = vec![about_a_container(Kind::Indicator), draft(Kind::Indicator)];
+    let records = police.batch(drafts);
+    publish(store, &records);
+    let (boxed, common) = (records[0].id(), records[1].id());
+    let unknown = RecordId::from_slice(&[0; 32]).unwrap();
+    let all = [boxed, unknown, common];
+    assert!(store.touching(&all).unwrap().is_empty());
+    let arrive = |arriving| {
+        let rows = vec![consignment("new", arriving)];
+        store.commit(vec![Write::Consignments(rows)]).unwrap();
+    };
+    arrive(true);
+    assert_eq!(store.touching(&all).unwrap(), [boxed, common]);
+    arrive(false);
+    assert_eq!(store.touching(&all).unwrap(), [common]);
+    // What a second deliverer adds counts as well.
+    let late = police
+        .batch(vec![about_a_container(Kind::Indicator)])
+        .remove(0);
+    let story = late.withhold(form(&[2])).unwrap();
+    assert_eq!(accept(store, "hub", &story), Outcome::Accepted);
+    arrive(true);
+    assert!(store.touching(&[late.id()]).unwrap().is_empty());
+    assert_eq!(accept(store, "hub", &late), Outcome::Extended);
+    assert_eq!(store.touching(&[late.id()]).unwrap(), [late.id()]);
+}
+
+fn score(reference: &str, points: f64) -> ScoreRow {
+    ScoreRow {
+        reference: reference.to_owned(),
+        points,
+        at: at(0),
+        explanation: b"{}".to_vec(),
+        records: vec![RecordId::from_slice(&[4; 32]).unwrap()],
+    }
+}
+
+fn a_score_comes_back_whole_and_is_replaced_by_its_reference(store: &dyn Store) {
+    let keep = |row: &ScoreRow| {
+        store
+            .commit(vec![Write::Scores(vec![row.clone()])])
+            .unwrap()
+    };
+    keep(&score("a", 17.5));
+    assert_eq!(store.score("a").unwrap(), Some(score("a", 17.5)));
+    let rescored = ScoreRow {
+        explanation: vec![],
+        records: vec![],
+        ..score("a", 3.25)
+    };
+    keep(&rescored);
+    keep(&score("b", 1.0));
+    assert_eq!(store.score("a").unwrap(), Some(rescored));
+    assert_eq!(store.scores(9).unwrap().len(), 2);
+}
+
+fn scores_are_listed_highest_first(store: &dyn Store) {
+    let rows = [("a", 1.0), ("b", 99.5), ("d", 50.0), ("c", 50.0)];
+    let rows: Vec<_> = rows
+        .map(|(reference, points)| score(reference, points))
+        .into();
+    store.commit(vec![Write::Scores(rows)]).unwrap();
+    let listed = |limit| {
+        let rows = store.scores(limit).unwrap();
+        rows.into_iter()
+            .map(|row| row.reference)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(9), ["b", "c", "d", "a"]);
+    assert_eq!(listed(2), ["b", "c"]);
+}
+
+fn event(number: usize) -> Event {
+    Event {
+        at: at(0),
+        kind: "frame-refused".to_owned(),
+        peer: number.is_multiple_of(2).then(|| peer("hub")),
+        detail: number.to_string(),
+    }
+}
+
+fn events_are_listed_newest_first(store: &dyn Store) {
+    let events = (0..3).map(|number| Write::Event(event(number)));
+    store.commit(events.collect()).unwrap();
+    assert_eq!(store.events(2).unwrap(), [event(2), event(1)]);
+}
+
+fn the_newest_events_are_kept(store: &dyn Store) {
+    let events = (0..100_003).map(|number| Write::Event(event(number)));
+    store.commit(events.collect()).unwrap();
+    let kept = store.events(u32::MAX).unwrap();
+    assert_eq!(kept.len(), 100_000);
+    assert_eq!(
+        (&kept[0].detail, &kept[99_999].detail),
+        (&"100002".to_owned(), &"3".to_owned())
+    );
+    // What is forgotten does not come back under a number used before.
+    let record = Originator::new(1).record(Kind::Alert);
+    assert_eq!(accept(store, "hub", &record), Outcome::Accepted);
+}

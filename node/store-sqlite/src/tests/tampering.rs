@@ -1,0 +1,409 @@
+//! Whoever changes or reads the files: what is changed is found, what is read says nothing.
+
+use std::{fs, path::Path};
+
+use portcullis_protocol::{
+    body::SelectorKind,
+    frame::{Lane, Outcome},
+    record::{Kind, RecordId},
+    rules::Rule,
+    verify::VerifiedRecord,
+};
+use rusqlite::Connection;
+
+use super::{fixture::*, key};
+use crate::SqliteStore;
+use portcullis_store::{
+    ConsignmentRow, Judgement, LogEntry, RecordFilter, Relay, ScoreRow, Store, StoreError, Write,
+};
+
+fn raw(folder: &Path, file: &str) -> Connection {
+    Connection::open(folder.join(file)).unwrap()
+}
+
+/// A store that holds one record, and the originator that verifies it.
+fn with_record(folder: &Path) -> (SqliteStore, Originator, VerifiedRecord) {
+    let store = SqliteStore::create(folder, &key()).unwrap();
+    let mut police = Originator::new(1);
+    let record = police.batch(vec![draft(Kind::Indicator); 2]).remove(0);
+    publish(&store, std::slice::from_ref(&record));
+    (store, police, record)
+}
+
+/// Flips every 13th bit of a column, one after the other, and reads the record each time.
+#[track_caller]
+fn every_flip_is_found(file: &str, table: &str, column: &str, order: &str) {
+    every_flip(file, table, column, order, |_, _| false);
+}
+
+/// The same, where what is read may also be `harmless`.
+#[track_caller]
+fn every_flip(
+    file: &str,
+    table: &str,
+    column: &str,
+    order: &str,
+    harmless: impl Fn(&VerifiedRecord, &VerifiedRecord) -> bool,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, police, record) = with_record(folder.path());
+    let database = raw(folder.path(), file);
+    let rows: Vec<(i64, Vec<u8>)> = database
+        .prepare(&format!("SELECT {order}, {column} FROM {table}"))
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert!(!rows.is_empty());
+    let put = |row: i64, value: &[u8]| {
+        let sql = format!("UPDATE {table} SET {column} = ?2 WHERE {order} = ?1");
+        assert_eq!(database.execute(&sql, (row, value)).unwrap(), 1);
+    };
+    for (row, value) in rows {
+        for bit in (0..value.len() * 8).step_by(13) {
+            let mut changed = value.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            put(row, &changed);
+            let read = store.records(&RecordFilter::default());
+            let verified = read.map(|held| police.verify(&held[0].sealed));
+            let found = match verified {
+                Err(StoreError::Damaged(_)) => true,
+                Ok(Ok(verified)) => harmless(&verified, &record),
+                Ok(Err(_)) => true,
+                Err(error) => panic!("{error}"),
+            };
+            assert!(found, "{table}.{column} row {row} bit {bit}");
+        }
+        put(row, &value);
+    }
+    let held = store.record(&record.id()).unwrap().unwrap();
+    assert_eq!(police.verify(&held.sealed).unwrap(), record);
+}
+
+#[test]
+fn a_flipped_bit_in_header_path_or_section_is_found() {
+    every_flip_is_found("store.db", "pack", "body", "n");
+}
+
+#[test]
+fn a_flipped_bit_in_what_a_pack_says_of_its_records_is_found() {
+    every_flip_is_found("store.db", "pack", "ids", "n");
+    // Tokens are not covered: they lead to a record, and what it says is compared then.
+    every_flip("store.db", "pack", "directory", "n", PartialEq::eq);
+}
+
+#[test]
+fn a_flipped_bit_in_the_keys_is_found() {
+    every_flip_is_found("keys.db", "pack_key", "wrapped", "n");
+    every_flip_is_found("keys.db", "pack_key", "sealed", "n");
+}
+
+#[test]
+fn a_flipped_bit_in_a_statement_is_found() {
+    every_flip_is_found("store.db", "statement", "payload", "n");
+    every_flip_is_found("store.db", "statement", "signature", "n");
+    every_flip_is_found("store.db", "statement", "key_id", "n");
+}
+
+/// Changes a store that holds two records, each in a pack of its own, and lists them.
+#[track_caller]
+fn damage_is_found(file: &str, sql: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut police, _) = with_record(folder.path());
+    publish(&store, &[police.record(Kind::Indicator)]);
+    raw(folder.path(), file).execute_batch(sql).unwrap();
+    let read = store.records(&RecordFilter::default());
+    assert!(
+        matches!(read, Err(StoreError::Damaged(_))),
+        "{sql}: {read:?}"
+    );
+}
+
+#[test]
+fn a_pack_whose_parts_were_exchanged_or_removed_is_found() {
+    for columns in ["body", "directory", "ids", "ids, directory, body"] {
+        damage_is_found(
+            "store.db",
+            &format!(
+                "UPDATE pack SET ({columns}) = (SELECT {columns} FROM pack WHERE n = 2) WHERE n = 1"
+            ),
+        );
+    }
+    damage_is_found("keys.db", "DELETE FROM pack_key WHERE n = 2");
+    for columns in ["wrapped", "sealed", "wrapped, sealed"] {
+        damage_is_found(
+            "keys.db",
+            &format!(
+                "UPDATE pack_key SET ({columns}) = (SELECT {columns} FROM pack_key WHERE n = 2)
+                 WHERE n = 1"
+            ),
+        );
+    }
+}
+
+/// Flips a bit in the body of the first pack; `at` counts from the end if it is negative.
+fn flip(folder: &Path, at: i64) {
+    let database = raw(folder, "store.db");
+    let mut body: Vec<u8> = database
+        .query_row("SELECT body FROM pack WHERE n = 1", [], |row| row.get(0))
+        .unwrap();
+    let length = i64::try_from(body.len()).unwrap();
+    body[usize::try_from(at.rem_euclid(length)).unwrap()] ^= 1;
+    database
+        .execute("UPDATE pack SET body = ?1 WHERE n = 1", [body])
+        .unwrap();
+}
+
+/// Publishes two records into one pack, damages it, and gives the outbox.
+fn outbox_after(at: i64) -> (Originator, [RecordId; 2], Vec<LogEntry>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let records = police.batch(vec![draft(Kind::Indicator); 2]);
+    publish(&store, &records);
+    drop(store);
+    flip(folder.path(), at);
+    // What is published a moment ago is in memory still, and sound.
+    let store = SqliteStore::open(folder.path(), &key()).unwrap();
+    let log = store.outbox(Lane::Bulk, Relay::OwnOnly, 0, 9).unwrap();
+    (police, [records[0].id(), records[1].id()], log)
+}
+
+#[test]
+fn a_damaged_record_is_refused_at_dispatch_and_keeps_no_other_back() {
+    let (police, [sound, damaged], log) = outbox_after(-1);
+    let ids: Vec<_> = log.iter().map(|entry| entry.logged.id()).collect();
+    assert_eq!(ids, [sound, damaged]);
+    assert!(police.verify(log[0].logged.sealed()).is_ok());
+    let refusal = police.verify(log[1].logged.sealed()).unwrap_err();
+    assert_eq!(refusal.rule, Rule::NothingOpened);
+}
+
+#[test]
+fn a_record_with_another_header_is_left_out_of_dispatch() {
+    let (_, [_, sound], log) = outbox_after(20);
+    let ids: Vec<_> = log.iter().map(|entry| entry.logged.id()).collect();
+    assert_eq!(ids, [sound]);
+}
+
+#[test]
+fn exceptions_that_are_too_many_end_early_and_leave_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _, record) = with_record(folder.path());
+    // As many as are kept, that end an hour after all others.
+    raw(folder.path(), "store.db")
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 65545)
+             INSERT INTO known (n, id) SELECT -i, randomblob(32) FROM n;
+             INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
+             SELECT 'hub', 'bulk', n, 0, 1, 1617181200000 FROM known WHERE n <= -10",
+        )
+        .unwrap();
+    let held = vec![answer(record.id(), record.form(), Outcome::Held)];
+    settle(&store, "hub", held, None, at(0));
+    let events = store.events(9).unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        events[0].detail,
+        "records not tried again: 1; they are listed as undelivered"
+    );
+    let due = store
+        .due(&peer("hub"), Lane::Bulk, at(3_600_000), u32::MAX)
+        .unwrap();
+    assert!(due.is_empty(), "the one that ends first has ended");
+}
+
+#[test]
+fn looking_the_files_through_finds_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _, record) = with_record(folder.path());
+    let refuse = Judgement::Refuse {
+        rule: Rule::PolicyDenied,
+        note: note("no"),
+    };
+    deliver(&store, "hub", vec![(record.id(), form(&[0]), refuse)]);
+    assert!(store.verify_files().unwrap().is_empty());
+    raw(folder.path(), "keys.db")
+        .execute_batch("DELETE FROM pack_key")
+        .unwrap();
+    let found = store.verify_files().unwrap();
+    assert_eq!(found, ["`keys.db`: 1 packs of records have no keys"]);
+    raw(folder.path(), "store.db")
+        .execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM decision")
+        .unwrap();
+    assert!(store.verify_files().unwrap().len() > 1);
+}
+
+#[test]
+fn ex_17_a_withdrawn_record_is_refused_and_answers_before_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let record = Originator::new(1).record(Kind::Indicator);
+    assert_eq!(accept(&store, "hub", &record), Outcome::Accepted);
+    raw(folder.path(), "store.db")
+        .execute_batch("INSERT INTO tombstone (record, outcome, at) VALUES (32, 'recalled', 0)")
+        .unwrap();
+    for from in ["hub", "port"] {
+        let item = vec![(record.id(), record.form(), admit(&record))];
+        let answers = deliver(&store, from, item);
+        assert_eq!(outcomes(&answers), [Outcome::Refused], "{from}");
+        assert_eq!(answers[0].reason.as_deref(), Some("EX-17"));
+    }
+    let kept: Vec<_> = store
+        .arrivals(Some(&record.id()))
+        .unwrap()
+        .into_iter()
+        .map(|row| (row.peer, row.answer.outcome))
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            (peer("hub"), Outcome::Accepted),
+            (peer("port"), Outcome::Refused)
+        ]
+    );
+}
+
+/// Everything on disk, the write-ahead logs with it.
+fn bytes_on_disk(folder: &Path) -> Vec<u8> {
+    let files = fs::read_dir(folder).unwrap();
+    files
+        .flat_map(|file| fs::read(file.unwrap().path()).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_files_yield_no_body_and_no_selector() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut police, _) = with_record(folder.path());
+    let waiting = police.record(Kind::Alert);
+    let hold = Judgement::Hold {
+        record: waiting.clone(),
+        rule: Rule::PolicyHeld,
+        note: note("h3"),
+    };
+    deliver(&store, "hub", vec![(waiting.id(), waiting.form(), hold)]);
+    let consignment = ConsignmentRow {
+        reference: "declaration-1".to_owned(),
+        at: at(0),
+        arriving: true,
+        body: STORY.as_bytes().to_vec(),
+        selectors: vec![
+            (SelectorKind::Container, CONTAINER.to_owned()),
+            (SelectorKind::HsCode, GOODS.to_owned()),
+        ],
+    };
+    let score = ScoreRow {
+        reference: "declaration-1".to_owned(),
+        points: 50.0,
+        at: at(0),
+        explanation: STORY.as_bytes().to_vec(),
+        records: vec![waiting.id()],
+    };
+    store
+        .commit(vec![
+            Write::Consignments(vec![consignment]),
+            Write::Scores(vec![score]),
+        ])
+        .unwrap();
+    let found = |text: &[u8]| {
+        let bytes = bytes_on_disk(folder.path());
+        bytes.windows(text.len()).any(|window| window == text)
+    };
+    assert!(found(b"declaration-1"), "the search finds what is there");
+    for secret in [
+        STORY,
+        CONTAINER,
+        SHIP,
+        GOODS,
+        "an officer",
+        "narcotics",
+        "a box",
+    ] {
+        assert!(!found(secret.as_bytes()), "{secret}");
+    }
+}
+
+#[test]
+fn the_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (_store, _, _) = with_record(folder.path());
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", file.path());
+    }
+}
+
+#[test]
+fn another_key_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    with_record(folder.path());
+    let other = [4; 32];
+    let opened = SqliteStore::open(folder.path(), &other);
+    assert!(matches!(opened, Err(StoreError::WrongKey)));
+}
+
+#[test]
+fn a_key_table_of_another_store_is_refused() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&one, &other] {
+        with_record(folder.path());
+    }
+    for file in ["keys.db", "keys.db-wal", "keys.db-shm"] {
+        let (from, to) = (other.path().join(file), one.path().join(file));
+        if from.exists() {
+            fs::copy(from, to).unwrap();
+        }
+    }
+    let opened = SqliteStore::open(one.path(), &key());
+    assert!(matches!(opened, Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    for file in ["store.db", "keys.db"] {
+        let folder = tempfile::tempdir().unwrap();
+        with_record(folder.path());
+        raw(folder.path(), file)
+            .execute_batch("PRAGMA user_version = 99")
+            .unwrap();
+        let opened = SqliteStore::open(folder.path(), &key());
+        assert!(
+            matches!(opened, Err(StoreError::Format { found: 99, .. })),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_store_is_made_once_and_not_opened_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = SqliteStore::open(folder.path(), &key());
+    assert!(matches!(missing, Err(StoreError::File { .. })));
+    let (_, police, record) = with_record(folder.path());
+    let again = SqliteStore::create(folder.path(), &key());
+    assert!(matches!(again, Err(StoreError::Exists(_))));
+    fs::remove_file(folder.path().join("keys.db")).unwrap();
+    let again = SqliteStore::create(folder.path(), &key());
+    assert!(matches!(again, Err(StoreError::Exists(_))));
+    assert!(!folder.path().join("keys.db").exists());
+    assert_eq!(police.verify(record.sealed()).unwrap(), record);
+}
+
+#[test]
+fn listing_names_the_damaged_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _, record) = with_record(folder.path());
+    flip(folder.path(), -1);
+    let error = store.records(&RecordFilter::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the store is damaged: section 3 of record `{}` does not open; restore it from a backup",
+            record.id()
+        )
+    );
+}

@@ -1,0 +1,472 @@
+//! The one task that writes: a thread of its own that groups jobs into transactions.
+//!
+//! ```text
+//! WriterHandle ──urgent──▶┐
+//!                         ├─▶ thread: urgent jobs, or bulk pieces for about 5 ms ─▶ one commit ─▶ answers
+//! WriterHandle ──bulk────▶┘
+//! ```
+//!
+//! An answer leaves only when the commit is on disk. Both queues are bounded: who writes more
+//! than the disk takes waits. A bulk job of one long write is cut into pieces, so that urgent
+//! ones get in between; it is answered when its last piece is durable, and may be durable in
+//! part if the process ends before: delivered again, the answers that were given stand.
+//!
+//! A transaction that publishes an alert is kept open for a millisecond at most: the store
+//! announces the alert, idle urgent lanes plan it, and what they intend becomes durable with it
+//! rather than a commit later. While alerts come, transactions of bulk are short.
+//!
+//! The abort path: if a commit fails because the disk failed (`SQLITE_IOERR`, so also a failed
+//! fsync), nobody knows what is on disk, and nothing that was read since can be trusted. The
+//! jobs of the group get no answer and the process ends at once with `std::process::abort`
+//! (exit by SIGABRT); it starts again from what the WAL holds (DESIGN §7).
+
+mod following;
+mod jobs;
+mod queues;
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicUsize},
+    thread,
+    time::{Duration, Instant},
+};
+
+use portcullis_protocol::frame::Lane;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::following::Follower;
+use self::{
+    following::Following,
+    jobs::{Cut, OpenJobs, answer},
+    queues::{Job, MAX_URGENT, Queues, Reply, Taken},
+};
+use super::{Store, StoreError, Write};
+
+/// Jobs that wait in each queue before their senders have to.
+const QUEUE: usize = 256;
+/// How long bulk pieces are added to one transaction at most.
+const SLICE: Duration = Duration::from_millis(5);
+/// How long at least: what is urgent waits for a slice and its commit.
+const SHORT_SLICE: Duration = Duration::from_millis(2);
+/// How long while urgent jobs come: most of what an alert waits for is the transaction before it.
+const SHORTEST_SLICE: Duration = Duration::from_micros(500);
+/// For how long an urgent job says that others will come.
+const URGENT_LATELY: Duration = Duration::from_secs(1);
+/// A slice is so much longer than its commit takes, where the disk is slow.
+const SLICE_PER_COMMIT: u32 = 3;
+/// For how long a transaction that publishes an alert is kept open: it is planned meanwhile, and
+/// what is intended for its peers joins.
+const FOLLOW_UP: Duration = Duration::from_millis(1);
+
+/// Which queue a job goes into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Before anything in bulk.
+    Urgent,
+    /// When nothing urgent waits.
+    Bulk,
+}
+
+impl From<Lane> for Priority {
+    fn from(lane: Lane) -> Self {
+        match lane {
+            Lane::Urgent => Self::Urgent,
+            Lane::Bulk => Self::Bulk,
+        }
+    }
+}
+
+/// Gives jobs to the writer; clones give to the same one.
+#[derive(Debug, Clone)]
+pub struct WriterHandle {
+    urgent: mpsc::Sender<Job>,
+    bulk: mpsc::Sender<Job>,
+    log_end: watch::Receiver<u64>,
+    urgent_end: watch::Receiver<u64>,
+    last_urgent: watch::Receiver<Option<Instant>>,
+    followers: Arc<AtomicUsize>,
+}
+
+impl WriterHandle {
+    /// Makes the writes durable, all or none, and gives their results in order. A bulk job of
+    /// one long write is made durable piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; [`StoreError::Stopped`] if the writer has stopped.
+    pub async fn commit(&self, priority: Priority, writes: Vec<Write>) -> Reply {
+        self.submit(priority, writes).await?.durable().await
+    }
+
+    /// Gives the writer a job, and does not wait until it is durable. Jobs of one priority are
+    /// made durable in the order in which they were given.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Stopped`] if the writer has stopped.
+    pub async fn submit(
+        &self,
+        priority: Priority,
+        writes: Vec<Write>,
+    ) -> Result<Pending, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(priority)
+            .send(Job { writes, reply })
+            .await
+            .map_err(|_| StoreError::Stopped)?;
+        Ok(Pending(answer))
+    }
+
+    /// Whether most places of a queue are taken.
+    #[must_use]
+    pub fn is_crowded(&self, priority: Priority) -> bool {
+        let queue = self.queue(priority);
+        queue.capacity() < queue.max_capacity() / 4
+    }
+
+    /// [`WriterHandle::commit`] for threads that are not the runtime's.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; [`StoreError::Stopped`] if the writer has stopped.
+    pub fn commit_blocking(&self, priority: Priority, writes: Vec<Write>) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        self.queue(priority)
+            .blocking_send(Job { writes, reply })
+            .map_err(|_| StoreError::Stopped)?;
+        answer.blocking_recv().unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// The newest number of the record log, as it grows.
+    #[must_use]
+    pub fn log_end(&self) -> watch::Receiver<u64> {
+        self.log_end.clone()
+    }
+
+    /// The newest number of the record log, as it grows by what travels in this lane. For bulk, and
+    /// where a write does not show what it logs, any growth is told.
+    #[must_use]
+    pub fn logged(&self, lane: Lane) -> watch::Receiver<u64> {
+        match lane {
+            Lane::Urgent => self.urgent_end.clone(),
+            Lane::Bulk => self.log_end(),
+        }
+    }
+
+    /// Says that what is urgent will be planned for a peer as soon as it is told of: a transaction
+    /// that publishes is kept open a moment for what is then intended, until the guard is dropped.
+    #[must_use]
+    pub fn follow(&self) -> Follower {
+        Follower::new(&self.followers)
+    }
+
+    /// Whether something urgent was written a moment ago: what is bulk comes in small portions then.
+    #[must_use]
+    pub fn is_urgent_lately(&self) -> bool {
+        is_lately(*self.last_urgent.borrow(), Instant::now())
+    }
+
+    const fn queue(&self, priority: Priority) -> &mpsc::Sender<Job> {
+        match priority {
+            Priority::Urgent => &self.urgent,
+            Priority::Bulk => &self.bulk,
+        }
+    }
+}
+
+/// A job that was given to the writer.
+#[derive(Debug)]
+pub struct Pending(oneshot::Receiver<Reply>);
+
+impl Pending {
+    /// Waits until it is durable, and gives its results.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; [`StoreError::Stopped`] if the writer has stopped.
+    pub async fn durable(self) -> Reply {
+        self.0.await.unwrap_or(Err(StoreError::Stopped))
+    }
+}
+
+/// What happens when the disk has failed.
+pub type OnDiskFailure = Box<dyn Fn(&StoreError) + Send>;
+
+/// Ends the process: the documented abort path.
+#[must_use]
+pub fn abort_on_disk_failure() -> OnDiskFailure {
+    Box::new(|error| {
+        tracing::error!(%error, "the disk failed in a commit; stopping at once");
+        std::process::abort();
+    })
+}
+
+/// What the writer needs of a store.
+trait Sink: Send + Sync {
+    fn commit_group(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply>;
+    fn log_end(&self) -> Result<u64, StoreError>;
+}
+
+impl Sink for dyn Store {
+    fn commit_group(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
+        Store::commit_group(self, next)
+    }
+
+    fn log_end(&self) -> Result<u64, StoreError> {
+        Store::log_end(self)
+    }
+}
+
+/// How long a transaction is kept open.
+struct Pace {
+    /// At most, for bulk pieces.
+    slice: Duration,
+    /// For what follows something urgent that is published.
+    follow_up: Duration,
+}
+
+/// The writer's thread.
+#[derive(Debug)]
+pub struct Writer {
+    /// Dropped or used, it tells the thread to stop.
+    stop: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the log cannot be read or the thread not be started.
+    pub fn start(
+        store: Arc<dyn Store>,
+        on_disk_failure: OnDiskFailure,
+    ) -> Result<(Self, WriterHandle), StoreError> {
+        let pace = Pace {
+            slice: SLICE,
+            follow_up: FOLLOW_UP,
+        };
+        Self::start_with(store, on_disk_failure, pace)
+    }
+
+    fn start_with<S: Sink + ?Sized + 'static>(
+        store: Arc<S>,
+        on_disk_failure: OnDiskFailure,
+        pace: Pace,
+    ) -> Result<(Self, WriterHandle), StoreError> {
+        let (urgent, urgent_jobs) = mpsc::channel(QUEUE);
+        let (bulk, bulk_jobs) = mpsc::channel(QUEUE);
+        let (stop, stopping) = oneshot::channel();
+        let end = store.log_end()?;
+        let (grown, log_end) = watch::channel(end);
+        let (urgent_grown, urgent_end) = watch::channel(end);
+        let followers = Arc::default();
+        let (urgent_taken, last_urgent) = watch::channel(None);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(no_thread)?;
+        let desk = Desk {
+            store,
+            on_disk_failure,
+            grown,
+            urgent_grown,
+            untold: Cell::new(false),
+            pace,
+            last_commit: Duration::ZERO,
+            last_urgent: urgent_taken,
+            pieces: VecDeque::new(),
+            followers: Arc::clone(&followers),
+        };
+        let queues = Queues {
+            urgent: urgent_jobs,
+            bulk: bulk_jobs,
+            stopping,
+            is_stopping: false,
+        };
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || desk.work(queues, &runtime))
+            .map_err(no_thread)?;
+        let handle = WriterHandle {
+            urgent,
+            bulk,
+            log_end,
+            urgent_end,
+            last_urgent,
+            followers,
+        };
+        Ok((Self { stop, thread }, handle))
+    }
+
+    /// Takes no further job, makes durable what was taken, and waits for the end.
+    pub fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the store's writer had panicked");
+        }
+    }
+}
+
+fn is_lately(last: Option<Instant>, now: Instant) -> bool {
+    last.is_some_and(|last| now.saturating_duration_since(last) < URGENT_LATELY)
+}
+
+fn no_thread(source: std::io::Error) -> StoreError {
+    StoreError::File {
+        path: "store-writer".to_owned(),
+        source: Arc::new(source),
+    }
+}
+
+/// The thread's own state.
+struct Desk<S: ?Sized> {
+    store: Arc<S>,
+    on_disk_failure: OnDiskFailure,
+    grown: watch::Sender<u64>,
+    urgent_grown: watch::Sender<u64>,
+    /// Whether something urgent was logged and could not be told.
+    untold: Cell<bool>,
+    pace: Pace,
+    /// How long the last commit of a slice took.
+    last_commit: Duration,
+    /// When an urgent job was taken last.
+    last_urgent: watch::Sender<Option<Instant>>,
+    /// Bulk jobs taken, the oldest first.
+    pieces: VecDeque<Cut>,
+    /// How many lanes are served at once when something urgent is published.
+    followers: Arc<AtomicUsize>,
+}
+
+impl<S: Sink + ?Sized> Desk<S> {
+    fn work(mut self, mut queues: Queues, runtime: &tokio::runtime::Runtime) {
+        loop {
+            let urgent = self.waiting(&mut queues);
+            if !urgent.is_empty() {
+                self.commit_urgent(urgent, &mut queues);
+            } else if !self.pieces.is_empty() {
+                self.commit_slice(&mut queues);
+            } else {
+                match runtime.block_on(queues.next()) {
+                    Taken::Urgent(job) => self.commit_urgent(vec![job], &mut queues),
+                    Taken::Bulk(job) => self.pieces.push_back(Cut::new(job)),
+                    Taken::Nothing => return,
+                }
+            }
+        }
+    }
+
+    /// The urgent jobs that wait.
+    fn waiting(&self, queues: &mut Queues) -> Vec<Job> {
+        queues.notice_stop();
+        std::iter::from_fn(|| queues.urgent.try_recv().ok())
+            .take(MAX_URGENT)
+            .collect()
+    }
+
+    fn commit_urgent(&self, jobs: Vec<Job>, queues: &mut Queues) {
+        self.last_urgent.send_replace(Some(Instant::now()));
+        let mut jobs = jobs.into_iter();
+        let mut replies = Vec::new();
+        let mut following = self.following();
+        let results = self.commit(&mut || {
+            let job = jobs.next().or_else(|| following.next(queues))?;
+            following.took(&job);
+            replies.push(job.reply);
+            Some(job.writes)
+        });
+        replies.extend(jobs.map(|job| job.reply));
+        // A transaction that could not begin took one job: the others fail for the same reason.
+        let failure = results
+            .last()
+            .and_then(|result| result.as_ref().err().cloned())
+            .unwrap_or(StoreError::Stopped);
+        let mut results = results.into_iter();
+        for reply in replies {
+            let result = results.next().unwrap_or_else(|| Err(failure.clone()));
+            answer(reply, result);
+        }
+    }
+
+    /// Commits bulk pieces until the slice is over. An urgent job that comes meanwhile joins the
+    /// transaction, which then ends: it waits for one piece and one commit at most.
+    fn commit_slice(&mut self, queues: &mut Queues) {
+        let began = Instant::now();
+        let slice = self.slice(began);
+        let mut open = OpenJobs::new(std::mem::take(&mut self.pieces));
+        let mut closed = None;
+        let mut following = self.following();
+        let results = self.commit(&mut || {
+            if let Some(job) = following.next(queues) {
+                following.took(&job);
+                return Some(open.join(job));
+            }
+            let is_over = !open.is_empty() && began.elapsed() >= slice;
+            let next = if is_over || open.has_urgent() {
+                None
+            } else {
+                open.next_piece(&mut queues.bulk)
+            };
+            closed = next.is_none().then(Instant::now);
+            next
+        });
+        self.last_commit = closed.map_or(self.last_commit, |closed| closed.elapsed());
+        if open.has_urgent() {
+            self.last_urgent.send_replace(Some(began));
+        }
+        self.pieces = open.settle(results);
+    }
+
+    fn following(&self) -> Following<'_> {
+        Following::new(&self.urgent_grown, &self.followers, self.pace.follow_up)
+    }
+
+    /// How long bulk pieces are added to a transaction that begins now.
+    fn slice(&self, now: Instant) -> Duration {
+        if is_lately(*self.last_urgent.borrow(), now) {
+            return SHORTEST_SLICE.min(self.pace.slice);
+        }
+        let commits = self.last_commit * SLICE_PER_COMMIT;
+        SHORT_SLICE.max(commits).min(self.pace.slice)
+    }
+
+    /// Commits a group; if the disk has failed, this is the end.
+    fn commit(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
+        let mut is_urgent = self.untold.get();
+        let results = self.store.commit_group(&mut || {
+            let writes = next()?;
+            is_urgent |= writes.iter().any(|write| write.urgent_logged() > 0);
+            Some(writes)
+        });
+        let failure = results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .find(|error| error.is_fatal());
+        if let Some(error) = failure {
+            (self.on_disk_failure)(error);
+        }
+        match self.store.log_end() {
+            Ok(end) => {
+                tell(&self.grown, end);
+                if is_urgent {
+                    tell(&self.urgent_grown, end);
+                }
+                self.untold.set(false);
+            }
+            Err(error) => {
+                self.untold.set(is_urgent);
+                tracing::warn!(%error, "the log's end cannot be read");
+            }
+        }
+        results
+    }
+}
+
+/// Tells of another end.
+fn tell(watched: &watch::Sender<u64>, end: u64) {
+    watched.send_if_modified(|known| std::mem::replace(known, end) != end);
+}
+
+#[cfg(test)]
+mod tests;

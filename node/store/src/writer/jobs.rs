@@ -1,0 +1,234 @@
+//! Bulk jobs cut into pieces, and whose each part of a transaction is.
+
+use std::collections::VecDeque;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::queues::{Job, Reply};
+use crate::{Intake, Part, Write, Written};
+
+/// Items in one piece of a long write: as many records as a pack takes.
+const PIECE: usize = 32;
+
+/// A bulk job on its way.
+pub(super) struct Cut {
+    /// What is not in a transaction yet.
+    pieces: VecDeque<Vec<Write>>,
+    /// What the others gave: the first error stays.
+    result: Reply,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// Who a part of a transaction belongs to.
+#[derive(Clone, Copy)]
+enum Owner {
+    /// The bulk job with this number.
+    Bulk(usize),
+    Urgent,
+}
+
+/// The jobs that one transaction takes from.
+pub(super) struct OpenJobs {
+    /// Bulk jobs, the oldest first.
+    cuts: VecDeque<Cut>,
+    /// The bulk job whose pieces are taken.
+    at: usize,
+    /// Who waits for the urgent jobs that joined.
+    urgent: Vec<oneshot::Sender<Reply>>,
+    /// Whose each part of the transaction is.
+    owners: Vec<Owner>,
+}
+
+impl OpenJobs {
+    pub(super) const fn new(cuts: VecDeque<Cut>) -> Self {
+        Self {
+            cuts,
+            at: 0,
+            urgent: Vec::new(),
+            owners: Vec::new(),
+        }
+    }
+
+    /// Whether the transaction has taken nothing yet.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    /// Whether an urgent job has joined.
+    pub(super) const fn has_urgent(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
+    pub(super) fn join(&mut self, job: Job) -> Vec<Write> {
+        self.owners.push(Owner::Urgent);
+        self.urgent.push(job.reply);
+        job.writes
+    }
+
+    /// The next piece of the jobs that are open, or of one that waits.
+    pub(super) fn next_piece(&mut self, bulk: &mut mpsc::Receiver<Job>) -> Option<Vec<Write>> {
+        let is_done = |job: &Cut| job.pieces.is_empty();
+        while self.cuts.get(self.at).is_some_and(is_done) {
+            self.at += 1;
+        }
+        if self.at == self.cuts.len() {
+            self.cuts.push_back(Cut::new(bulk.try_recv().ok()?));
+        }
+        let piece = self.cuts.get_mut(self.at)?.pieces.pop_front()?;
+        self.owners.push(Owner::Bulk(self.at));
+        Some(piece)
+    }
+
+    /// Gives everyone their results, and the jobs that are not done. A transaction that could not
+    /// begin took one part only: who has no result hears of its failure.
+    pub(super) fn settle(mut self, results: Vec<Reply>) -> VecDeque<Cut> {
+        let mut urgent = self.urgent.into_iter();
+        for (owner, result) in self.owners.into_iter().zip(results) {
+            match owner {
+                Owner::Bulk(number) => {
+                    if let Some(job) = self.cuts.get_mut(number) {
+                        job.take(result);
+                    }
+                }
+                Owner::Urgent => {
+                    if let Some(reply) = urgent.next() {
+                        answer(reply, result);
+                    }
+                }
+            }
+        }
+        self.cuts.into_iter().filter_map(Cut::finished).collect()
+    }
+}
+
+impl Cut {
+    pub(super) fn new(job: Job) -> Self {
+        Self {
+            pieces: pieces(job.writes),
+            result: Ok(Vec::new()),
+            reply: job.reply,
+        }
+    }
+
+    /// Takes the result of the next piece; an error ends the job.
+    fn take(&mut self, result: Reply) {
+        match (&mut self.result, result) {
+            (Ok(all), Ok(more)) => merge(all, more),
+            (Ok(_), Err(error)) => {
+                self.pieces.clear();
+                self.result = Err(error);
+            }
+            (Err(_), _) => {}
+        }
+    }
+
+    /// Answers a job that is done; gives it back if it is not.
+    fn finished(self) -> Option<Self> {
+        if !self.pieces.is_empty() {
+            return Some(self);
+        }
+        answer(self.reply, self.result);
+        None
+    }
+}
+
+/// Adds what a later piece of the same write gave.
+fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
+    if all.is_empty() {
+        *all = more;
+        return;
+    }
+    for (whole, part) in all.iter_mut().zip(more) {
+        match (whole, part) {
+            (Written::Answers(answers), Written::Answers(more)) => answers.extend(more),
+            (whole @ (Written::Done | Written::Answers(_)), refused @ Written::Refused(_)) => {
+                *whole = refused;
+            }
+            (Written::Refused(_), _)
+            | (Written::Done | Written::Answers(_), Written::Done)
+            | (Written::Done, Written::Answers(_)) => {}
+        }
+    }
+}
+
+/// The pieces that a bulk job may be cut into: a job of several writes is not cut, for the next
+/// piece is taken before it is known what became of the last.
+fn pieces(mut writes: Vec<Write>) -> VecDeque<Vec<Write>> {
+    match (writes.pop(), writes.is_empty()) {
+        (Some(write), true) => cut(write).into_iter().map(|piece| vec![piece]).collect(),
+        (last, _) => {
+            writes.extend(last);
+            VecDeque::from([writes])
+        }
+    }
+}
+
+fn cut(write: Write) -> Vec<Write> {
+    match write {
+        Write::Publish { records, now } => {
+            chunks(records, |records| Write::Publish { records, now })
+        }
+        Write::Intake(Intake {
+            peer,
+            lane,
+            place,
+            statement,
+            mut part,
+            now,
+            items,
+        }) => chunks(items, |items| {
+            let part = std::mem::replace(&mut part, Part::Later);
+            Write::Intake(Intake {
+                peer: peer.clone(),
+                lane,
+                place,
+                statement: statement.clone(),
+                part,
+                now,
+                items,
+            })
+        }),
+        Write::Consignments(rows) => chunks(rows, Write::Consignments),
+        Write::Scores(rows) => chunks(rows, Write::Scores),
+        whole @ (Write::Intend(_)
+        | Write::Fact(_)
+        | Write::Settle(_)
+        | Write::Register(_)
+        | Write::Act(_)
+        | Write::Event(_)
+        | Write::StartGeneration(_)
+        | Write::Quarantine(_)
+        | Write::DropBad(_)
+        | Write::Meet(_)
+        | Write::Backfill(_)
+        | Write::CancelBackfills(_)
+        | Write::Retry(_)
+        | Write::Decide(_)
+        | Write::AskAgain { .. }
+        | Write::Repair(_)
+        | Write::GiveBack(_)
+        | Write::Withdraw { .. }
+        | Write::Reconciled(_)
+        | Write::Recover { .. }) => vec![whole],
+    }
+}
+
+/// Pieces of at most [`PIECE`] items, in order; at least one.
+fn chunks<T>(items: Vec<T>, mut piece: impl FnMut(Vec<T>) -> Write) -> Vec<Write> {
+    if items.is_empty() {
+        return vec![piece(items)];
+    }
+    let mut items = items.into_iter();
+    std::iter::from_fn(|| {
+        let chunk: Vec<T> = items.by_ref().take(PIECE).collect();
+        (!chunk.is_empty()).then(|| piece(chunk))
+    })
+    .collect()
+}
+
+/// Who asked may have gone meanwhile; the write stands all the same.
+pub(super) fn answer(reply: oneshot::Sender<Reply>, result: Reply) {
+    if reply.send(result).is_err() {
+        tracing::debug!("nobody waits for the result of a write");
+    }
+}

@@ -1,0 +1,71 @@
+//! The two queues of jobs: what is urgent is taken first.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{StoreError, Write, Written};
+
+/// Urgent jobs in one transaction.
+pub(super) const MAX_URGENT: usize = 1024;
+
+pub(super) type Reply = Result<Vec<Written>, StoreError>;
+
+pub(super) struct Job {
+    pub(super) writes: Vec<Write>,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+impl Job {
+    /// Whether it will be followed by what is intended for peers.
+    pub(super) fn publishes(&self) -> bool {
+        let publishes = |write: &Write| matches!(write, Write::Publish { .. });
+        self.writes.iter().any(publishes)
+    }
+}
+
+/// Where jobs come from.
+pub(super) struct Queues {
+    pub(super) urgent: mpsc::Receiver<Job>,
+    pub(super) bulk: mpsc::Receiver<Job>,
+    pub(super) stopping: oneshot::Receiver<()>,
+    pub(super) is_stopping: bool,
+}
+
+pub(super) enum Taken {
+    Urgent(Job),
+    Bulk(Job),
+    /// All that was given has been taken, and nothing more comes.
+    Nothing,
+}
+
+impl Queues {
+    /// Waits for the next job, an urgent one if there is one.
+    pub(super) async fn next(&mut self) -> Taken {
+        loop {
+            tokio::select! {
+                biased;
+                Some(job) = self.urgent.recv() => return Taken::Urgent(job),
+                Some(job) = self.bulk.recv() => return Taken::Bulk(job),
+                _ = &mut self.stopping, if !self.is_stopping => self.close(),
+                else => return Taken::Nothing,
+            }
+        }
+    }
+
+    /// Closes the queues if it is time to stop, however much is going on.
+    pub(super) fn notice_stop(&mut self) {
+        let running = matches!(
+            self.stopping.try_recv(),
+            Err(oneshot::error::TryRecvError::Empty)
+        );
+        if !running && !self.is_stopping {
+            self.close();
+        }
+    }
+
+    /// What waits already is still taken.
+    pub(super) fn close(&mut self) {
+        self.is_stopping = true;
+        self.urgent.close();
+        self.bulk.close();
+    }
+}
