@@ -43,7 +43,7 @@ impl DevelopmentAuthority {
         })
     }
 
-    /// Takes up an authority again from what [`Self::certificate_pem`] and [`Self::key_pem`] gave.
+    /// Restores an authority from the results of [`Self::certificate_pem`] and [`Self::key_pem`].
     ///
     /// # Errors
     ///
@@ -58,19 +58,19 @@ impl DevelopmentAuthority {
         })
     }
 
-    /// The authority's own certificate: the trust anchor that the register binds to its nodes.
+    /// Returns the authority's own certificate: the trust anchor that the register binds to its nodes.
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
 
-    /// The authority's own certificate in PEM.
+    /// Returns the authority's own certificate in PEM.
     #[must_use]
     pub fn certificate_pem(&self) -> String {
         crate::certificate_pem(&self.certificate)
     }
 
-    /// The authority's private key in PEM, to be written to a file that only its owner can read.
+    /// Returns the authority's private key in PEM, to be written to a file that only its owner can read.
     #[must_use]
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
@@ -101,7 +101,7 @@ impl DevelopmentAuthority {
         self.finish(&params, serial)
     }
 
-    /// Makes a key and a certificate for a node with one thing wrong.
+    /// Makes a key and a certificate for a node, with one defect.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl DevelopmentAuthority {
 
     /// Certifies the key of a certificate request for the node with `names`, for 90 days from `now`.
     ///
-    /// Only the key is taken from the request. The names are the caller's, and a request that asks for others is refused,
+    /// Only the key is taken from the request; the caller gives the names. A request for other names is refused,
     /// because its author expects a certificate that would not be made.
     ///
     /// # Errors

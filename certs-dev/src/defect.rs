@@ -1,4 +1,4 @@
-//! Ways in which a node certificate can be wrong, for tests of what must refuse it.
+//! Defects of node certificates, for tests of the code that must refuse them.
 
 use jiff::Timestamp;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
@@ -7,10 +7,10 @@ use crate::names::NodeNames;
 use crate::node_certificate::{dns_name, uri_name};
 use crate::{Error, Period};
 
-/// One thing wrong with an otherwise good node certificate.
+/// One defect of an otherwise good node certificate.
 ///
-/// A foreign authority needs no defect (ask another [`crate::DevelopmentAuthority`]), nor does revocation (put the
-/// serial on a list).
+/// A foreign authority needs no defect (use another [`crate::DevelopmentAuthority`]), nor does revocation (put the
+/// serial number on a list).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Defect {
     /// Its period ended an hour ago.

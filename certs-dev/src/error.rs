@@ -1,9 +1,9 @@
-//! What can go wrong while making worthless certificates.
+//! Errors in making worthless certificates.
 
-/// Why a certificate, request or revocation list was not made.
+/// Error in making a certificate, request or revocation list.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A name that a certificate cannot carry.
+    /// A certificate cannot carry this name.
     #[error(
         "name `{name}` cannot stand in a certificate; use ASCII letters, digits, `-`, `.` and `_`"
     )]

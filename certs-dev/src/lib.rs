@@ -1,11 +1,12 @@
 //! A development PKI: one certification authority per authority, node certificates and revocation lists, all worthless.
 //!
-//! Worthless by name (`WORTHLESS DEVELOPMENT CA` in the subject of every authority) and by extension (every certificate
-//! carries [`DEVELOPMENT_OID`]), so that a node can refuse them outside a development federation. Keys are ECDSA P-256.
-//! Nothing here reads the clock or writes a file: `now` is an argument and the caller stores what it is handed.
+//! Certificates are worthless by name (`WORTHLESS DEVELOPMENT CA` in the subject of every authority) and by extension
+//! (every certificate carries [`DEVELOPMENT_OID`]), so that a node can refuse them outside a development federation.
+//! Keys are ECDSA P-256. Nothing here reads the clock or writes a file: `now` is an argument and the caller stores the
+//! results.
 //!
-//! Refuses: a certificate request whose signature fails or that asks for other names than the caller states. Never prints
-//! a private key: `Debug` leaves keys out, and errors carry none.
+//! A certificate request is refused if its signature fails or if it asks for names other than those the caller gives. A
+//! private key is never printed: `Debug` leaves keys out, and errors carry none.
 
 mod authority;
 mod defect;

@@ -10,7 +10,7 @@ pub struct NodeNames {
 }
 
 impl NodeNames {
-    /// Names the node `node` of `federation`, reached as `dns`.
+    /// Makes the names of the node `node` of `federation` with the DNS name `dns`.
     ///
     /// # Errors
     ///

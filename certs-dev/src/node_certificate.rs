@@ -1,4 +1,4 @@
-//! What a node gets: its key, its request and its certificate.
+//! The credentials of a node: its key, its request and its certificate.
 
 use std::fmt;
 
@@ -25,13 +25,13 @@ impl Serial {
         Ok(Self(octets.to_vec()))
     }
 
-    /// The serial number with these octets, most significant first, as a certificate's parser returns them.
+    /// Makes the serial number with these octets, most significant first, as a certificate's parser returns them.
     #[must_use]
     pub fn from_octets(octets: &[u8]) -> Self {
         Self(octets.to_vec())
     }
 
-    /// The octets, most significant first.
+    /// Returns the octets, most significant first.
     #[must_use]
     pub fn octets(&self) -> &[u8] {
         &self.0
@@ -55,13 +55,13 @@ impl NodeKey {
         Ok(Self(KeyPair::generate()?))
     }
 
-    /// The private key as PKCS #8, for rustls.
+    /// Returns the private key as PKCS #8, for rustls.
     #[must_use]
     pub fn der(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.0.serialize_der()).into()
     }
 
-    /// The private key as PKCS #8 in PEM, to be written to a file that only its owner can read.
+    /// Returns the private key as PKCS #8 in PEM, to be written to a file that only its owner can read.
     #[must_use]
     pub fn pem(&self) -> String {
         self.0.serialize_pem()

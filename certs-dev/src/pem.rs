@@ -1,4 +1,4 @@
-//! PEM text (RFC 7468) of what is public: certificates, requests, revocation lists.
+//! PEM text (RFC 7468) of public objects: certificates, requests, revocation lists.
 
 use data_encoding::BASE64;
 use rustls_pki_types::{

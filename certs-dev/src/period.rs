@@ -1,4 +1,4 @@
-//! From when to when a certificate or revocation list holds.
+//! Validity periods of certificates and revocation lists.
 
 use std::time::SystemTime;
 

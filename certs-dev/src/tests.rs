@@ -1,4 +1,4 @@
-//! What the development PKI makes, read back by another library (x509-parser).
+//! Checks the development PKI's output, read back by another library (x509-parser).
 
 use crate::{
     DEVELOPMENT_OID_TEXT, Defect, DevelopmentAuthority, Error, NodeKey, NodeNames, Serial,
@@ -119,8 +119,8 @@ fn a_request_for_another_node_is_refused() {
     assert!(matches!(refusal, Error::OtherNames { .. }), "{refusal:?}");
 }
 
-/// DER of the AlgorithmIdentifier ecdsa-with-SHA256 (RFC 5758 §3.2). It follows what is signed, and like the
-/// tag of the signature after it is itself not signed.
+/// DER of the AlgorithmIdentifier ecdsa-with-SHA256 (RFC 5758 §3.2). It follows the signed part. Like the tag of the
+/// signature after it, it is itself not signed.
 const ECDSA_WITH_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
 
 #[test]

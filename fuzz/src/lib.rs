@@ -1,9 +1,10 @@
-//! What each fuzz target does with its bytes: decode and judge them as they would be when they
-//! arrive, and check that what was accepted reads the same again.
+//! Fuzz targets of the protocol. Each decodes its bytes and judges them as on arrival, and checks
+//! that accepted data reads the same again.
 //!
 //! `protocol/tests/it/corpus.rs` includes this file and replays the corpus with it, so that the
-//! ordinary tests run what the fuzzer found. Signatures are made here where a hostile
-//! originator or peer would make them: otherwise nothing behind a signature would be reached.
+//! ordinary tests run what the fuzzer found. Signatures are made here in the places where a hostile
+//! originator or peer would make them: without them, no code behind a signature check would be
+//! reached.
 
 use std::sync::{Arc, LazyLock};
 
@@ -67,7 +68,7 @@ fn verify(sealed: &SealedRecord) -> Option<VerifiedRecord> {
     verifier.verify(sealed).ok()
 }
 
-/// Any text as an identifier of every kind: what is read is canonical.
+/// Reads any text as an identifier of every kind; the result must be canonical.
 pub fn identifiers(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -82,7 +83,7 @@ pub fn identifiers(data: &[u8]) {
     }
 }
 
-/// A selector on the wire.
+/// Reads a selector from the wire.
 pub fn selector(data: &[u8]) {
     let Ok(selector) = wire::Selector::decode(data) else {
         return;
@@ -93,7 +94,7 @@ pub fn selector(data: &[u8]) {
     }
 }
 
-/// A section's body: its tag in the first byte.
+/// Reads a section's body; the first byte is its tag.
 pub fn body(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else {
         return;
@@ -111,7 +112,7 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// A record of which the originator signs whatever header it has, in a batch of one.
+/// Verifies a record whose originator signs any header it has, in a batch of one.
 pub fn record(data: &[u8]) {
     let Ok(mut record) = wire::Record::decode(data) else {
         return;
@@ -139,7 +140,7 @@ pub fn record(data: &[u8]) {
     }
 }
 
-/// A batch statement that the originator signs whatever it says.
+/// Verifies a batch statement that the originator signs whatever it holds.
 pub fn statement(data: &[u8]) {
     let payload = Bytes::copy_from_slice(data);
     let statement = SignedStatement::sign::<Batch>(payload, &sealing_key()).unwrap();
@@ -153,7 +154,7 @@ pub fn statement(data: &[u8]) {
     drop(verifier.batch(&Arc::new(statement)));
 }
 
-/// A frame's statement type, as a peer would make it.
+/// Statement type of a frame, as a peer would define it.
 struct Framed;
 impl StatementType for Framed {
     const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.frame.v1";
@@ -166,7 +167,7 @@ impl StatementType for Receipted {
     const KEY_USE: KeyUse = KeyUse::Hop;
 }
 
-/// A payload with the signature that its maker would put under it.
+/// Returns a payload with the signature that its sender would give it.
 fn resigned<S: StatementType>(wire: Option<wire::SignedStatement>) -> wire::SignedStatement {
     let payload = wire.map(|signed| signed.payload).unwrap_or_default();
     let signed = SignedStatement::sign::<S>(payload, &hop_key()).unwrap();
@@ -181,7 +182,7 @@ fn hop() -> Hop<'static> {
     }
 }
 
-/// A frame that its sender signs whatever it says.
+/// Checks a frame that its sender signs whatever it holds.
 pub fn frame(data: &[u8]) {
     if check_frame_size(data).is_err() {
         return;
@@ -213,7 +214,7 @@ impl Entropy for Counter {
     }
 }
 
-/// A frame that was sent, for receipts to answer.
+/// A sent frame that receipts can answer.
 static SENT: LazyLock<SentFrame> = LazyLock::new(|| {
     let assessment = Assessment {
         threat: "narcotics".to_owned(),
@@ -252,7 +253,7 @@ static SENT: LazyLock<SentFrame> = LazyLock::new(|| {
     SentFrame::sign(head, &records, &hop_key()).unwrap()
 });
 
-/// A receipt that its receiver signs whatever it says.
+/// Checks a receipt that its receiver signs whatever it holds.
 pub fn receipt(data: &[u8]) {
     if check_receipt_size(data).is_err() {
         return;
@@ -265,7 +266,7 @@ pub fn receipt(data: &[u8]) {
     drop(SENT.receipt(receipt, |_| Some(hop_key().public())));
 }
 
-/// An epoch of the register as a file or message brings it.
+/// Reads an epoch of the register, as a file or message brings it.
 pub fn register(data: &[u8]) {
     let Ok(signed) = SignedRegister::decode(data) else {
         return;
@@ -287,14 +288,15 @@ pub fn register(data: &[u8]) {
     }
 }
 
-/// A membership request as a file brings it.
+/// Reads a membership request, as a file brings it.
 pub fn request(data: &[u8]) {
     if let Ok(request) = SignedMembershipRequest::verify(data) {
         assert!(!request.authority.nodes.is_empty());
     }
 }
 
-/// A question about a channel, or an answer: what is read is written as it was, and fits.
+/// Reads a question about a channel, or an answer; what is read must be written as it was, and must
+/// fit the size limits.
 pub fn reconcile(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     if check_ask_size(data).is_ok()

@@ -1,5 +1,5 @@
-//! What the fuzz targets of the node's own decoders do with their bytes: what a peer shows in its
-//! handshake, and what an operator, an analyst or another program at the admin socket hands in.
+//! Fuzz targets of the node's own decoders: the certificate that a peer shows in its handshake, and
+//! the data that an operator, an analyst or another program hands in at the admin socket.
 //!
 //! `tests/tests/it/corpus.rs` includes this file and replays the corpus with it.
 
@@ -26,19 +26,19 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 const NOW: Timestamp = Timestamp::from_millis(1_614_585_600_000);
 
-/// A certificate as a peer shows it, before anything is known of the peer.
+/// Parses a certificate as a peer shows it, before anything about the peer is known.
 pub fn certificate(data: &[u8]) {
     let der = CertificateDer::from(data);
     if let Ok(read) = PeerCertificate::parse(&der) {
         assert!(!read.uri().is_empty() || !read.dns_name().is_empty());
         assert!(marking(&der).is_ok());
-        // One byte more is no certificate any more.
+        // With one byte more it is no certificate any longer.
         let longer = [data, &[0]].concat();
         assert!(PeerCertificate::parse(&CertificateDer::from(longer)).is_err());
     }
 }
 
-/// A revocation list as an operator puts it into `crl/`.
+/// Reads a revocation list as an operator puts it into `crl/`.
 pub fn revocation(data: &[u8]) {
     let der = CertificateRevocationListDer::from(data);
     if let Ok(due) = next_update(&der) {
@@ -46,7 +46,7 @@ pub fn revocation(data: &[u8]) {
     }
 }
 
-/// A configuration file.
+/// Parses a configuration file.
 pub fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -59,7 +59,8 @@ pub fn configuration(data: &[u8]) {
 static SCHEMA: LazyLock<Schema> =
     LazyLock::new(|| Schema::parse(include_str!("../../data/customs-kr/schema.toml")).unwrap());
 
-/// A file of consignments. Packed ones are left out: what a fuzzer finds in gzip is gzip's.
+/// Reads a file of consignments. Compressed ones are left out: a fault found in them would be
+/// gzip's.
 pub fn consignments(data: &[u8]) {
     if data.starts_with(&[0x1f, 0x8b]) {
         return;
@@ -69,7 +70,7 @@ pub fn consignments(data: &[u8]) {
     }
 }
 
-/// Drafts as the admin API takes them.
+/// Reads drafts as the admin API takes them.
 pub fn drafts(data: &[u8]) {
     let Ok(DraftsView { drafts }) = serde_json::from_slice(data) else {
         return;
@@ -81,7 +82,8 @@ pub fn drafts(data: &[u8]) {
     }
 }
 
-/// A statement that an enrolled person signs whatever it says, with the bytes as its body too.
+/// Checks a statement that an enrolled person signs whatever it holds, and the same bytes in place
+/// of the signed statement.
 pub fn act(data: &[u8]) {
     let key = SigningKey::from_seed(KeyUse::Person, [3; 32]);
     let person = Enrolled {

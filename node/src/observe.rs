@@ -1,4 +1,4 @@
-//! What an operator's tools see: the log, `/metrics` and `/health` on a loopback port.
+//! Views for an operator's tools: the log, and `/metrics` and `/health` on a loopback port.
 //!
 //! Both pages are for this machine alone and show neither cargo nor persons.
 
@@ -23,16 +23,17 @@ use tracing_subscriber::{
 use portcullis_home::config::{LogFormat, LogSettings};
 use portcullis_kernel::{Kernel, health};
 
-/// The variable of the environment that names a filter.
+/// Environment variable that names a filter.
 const FILTER: &str = "PORTCULLIS_LOG";
 
-/// Moves the level of the log that this process started; unset: the environment names a filter.
+/// Handle on the level of the log that this process started. It is unset if the environment names a
+/// filter.
 static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
 
 type LevelHandle = reload::Handle<EnvFilter, Registry>;
 
 /// Starts the log on standard error. The environment's `PORTCULLIS_LOG`, a filter such as
-/// `portcullis_node=debug`, overrides the configured level, also that of a reload.
+/// `portcullis_node=debug`, overrides the configured level, and that of a reload as well.
 pub fn start_log(settings: LogSettings) {
     let (named, mistaken) = match EnvFilter::try_from_env(FILTER) {
         Ok(named) => (Some(named), None),
@@ -69,7 +70,7 @@ fn of_level(level: tracing::Level) -> EnvFilter {
     EnvFilter::new(level.to_string())
 }
 
-/// A log, and what moves its level.
+/// Makes a log, and the handle that moves its level.
 fn log<W>(
     filter: EnvFilter,
     format: LogFormat,

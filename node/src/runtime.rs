@@ -1,13 +1,15 @@
-//! A node from its home folder to its end: everything is read and checked before a port is bound.
+//! Life of a node, from its home folder to its end. Everything is read and checked before a port is
+//! bound.
 //!
 //! ```text
 //! configuration → keys → store → register chain → policy → certificate → peers' trust
 //!   → bind exchange, admin socket, metrics → serve until told to stop → stop in order
 //! ```
 //!
-//! `SIGHUP` (or the admin API) reloads configuration, register, policy, revocation lists and certificate, all
-//! or nothing: what does not load leaves the present state in force (`reload`). A new epoch of
-//! the register that a member brings, or `portcullis federation apply`, needs no reload.
+//! `SIGHUP` (or the admin API) reloads configuration, register, policy, revocation lists and
+//! certificate, all or nothing: if one of them does not load, the present state stays in force
+//! (`reload`). A new epoch of the register needs no reload, if a member or
+//! `portcullis federation apply` brings it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,10 +57,10 @@ use portcullis_store::{
 };
 use portcullis_store_sqlite::SqliteStore;
 
-/// How long frames under way may take to finish once the node is told to stop.
+/// Time that frames under way have to finish once the node is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Why a node does not start. The operator's to mend.
+/// A node does not start. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The home does not load.
@@ -73,7 +75,7 @@ pub enum StartError {
     /// The freshness key does not load.
     #[error(transparent)]
     FreshnessKey(#[from] KeyFileError),
-    /// The passphrase of the freshness key is not to be had.
+    /// The passphrase of the freshness key cannot be read.
     #[error(transparent)]
     Passphrase(#[from] SecretError),
     /// An address cannot be bound.
@@ -81,10 +83,10 @@ pub enum StartError {
     Bind {
         /// The address.
         address: String,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The desk has no schema.
+    /// The schema of the desk does not load.
     #[error(transparent)]
     Desk(#[from] desk::SetupError),
     /// The admin socket cannot be made.
@@ -144,19 +146,19 @@ impl Node {
         })
     }
 
-    /// Takes up what changed in the home.
+    /// Returns the reloader, which takes up changes in the home.
     #[must_use]
     pub const fn reloader(&self) -> &Arc<Reloader> {
         &self.reloader
     }
 
-    /// The heart of the node.
+    /// Returns the state shared by the parts of the node.
     #[must_use]
     pub const fn kernel(&self) -> &Arc<Kernel> {
         &self.kernel
     }
 
-    /// Where peers connect to.
+    /// Returns the address to which peers connect.
     ///
     /// # Errors
     ///
@@ -165,7 +167,8 @@ impl Node {
         self.exchange.local_addr()
     }
 
-    /// Serves until `shutdown`, then stops: no new frames, those under way are finished.
+    /// Serves until `shutdown`, then stops: no new frames are taken, and those under way are
+    /// finished.
     ///
     /// # Errors
     ///
@@ -324,8 +327,8 @@ fn load(home: &Home, config: &Config) -> Result<(Kernel, Writer, Arc<SqliteStore
     Ok((kernel, stopper, files))
 }
 
-/// A store that comes from a backup may have forgotten what it signed since: another generation
-/// begins before anything else is signed.
+/// Begins another generation, before anything else is signed, if the store comes from a backup.
+/// Such a store may have forgotten what it signed since.
 fn begin_anew(store: &SqliteStore, now: Timestamp) -> Result<(), StoreError> {
     let Some(backup) = store.restored_from()? else {
         return Ok(());
@@ -350,13 +353,13 @@ fn renewal(settings: &RenewalSettings) -> Result<Renewal, StartError> {
     })
 }
 
-/// Why `portcullis run` ended other than by being told to.
+/// Error with which `portcullis run` ends.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The node did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The operating system gave no runtime or no signals.
+    /// The operating system gave no runtime or no listening address.
     #[error("the operating system refused: {0}")]
     System(#[from] std::io::Error),
 }

@@ -1,8 +1,9 @@
-//! From nothing to a node that runs, with the commands that a newcomer types, and each thing that
-//! can be given wrongly on the way: what is said, the exit code, and that nothing is half done.
+//! Tests of the whole set-up, from an empty folder to a running node, with the commands that a
+//! newcomer types. Each possible wrong input on the way is tried: the message, the exit code, and
+//! that nothing is left half done are checked.
 //!
-//! Hermetic: each test has a folder of its own, and no variable of the environment reaches the
-//! program.
+//! The tests are hermetic: each has a folder of its own, and no variable of the environment reaches
+//! the program.
 
 #![cfg(test)]
 
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A folder with a passphrase file in it, and the program.
 struct Bench(tempfile::TempDir);
 
-/// What a command did.
+/// Exit status and output of a command.
 struct Ran {
     status: i32,
     stdout: String,
@@ -64,7 +65,7 @@ impl Bench {
         }
     }
 
-    /// Runs a command that must do what it is asked.
+    /// Runs a command that must succeed, and returns its standard output.
     #[track_caller]
     fn done(&self, line: &str) -> String {
         let ran = self.run(line);
@@ -72,7 +73,7 @@ impl Bench {
         ran.stdout
     }
 
-    /// Runs a command that must be refused with this exit code and say each of `says`.
+    /// Runs a command that must end with this exit code and print each text of `says`.
     #[track_caller]
     fn refused(&self, line: &str, status: i32, says: &[&str]) {
         let ran = self.run(line);
@@ -82,7 +83,7 @@ impl Bench {
         }
     }
 
-    /// The value behind a name in the answer's JSON.
+    /// Runs a command with `--json`, and returns a value of its answer by name.
     #[track_caller]
     fn json(&self, line: &str, name: &str) -> String {
         let answer: serde_json::Value =
@@ -90,7 +91,7 @@ impl Bench {
         answer[name].as_str().unwrap().to_owned()
     }
 
-    /// A federation with two governance keys, both of which must sign; gives its pin.
+    /// Makes a federation with two governance keys, both of which must sign, and returns its pin.
     fn federation(&self, kind: &str) -> String {
         for name in ["anna", "bert"] {
             self.done(&format!(
@@ -124,7 +125,7 @@ impl Bench {
         ));
     }
 
-    /// The authority's own CA signs the request, as an administrator would have it done.
+    /// Has the authority's own CA sign the request, as an administrator would.
     fn certificate(&self) -> DevelopmentAuthority {
         let now = jiff::Timestamp::now();
         let authority = DevelopmentAuthority::new("belgium", now).unwrap();
@@ -145,7 +146,7 @@ impl Bench {
         );
     }
 
-    /// A node that the second epoch lists, with its certificate.
+    /// Makes a node that the second epoch lists, and issues its certificate. Returns the pin.
     fn node(&self, kind: &str) -> String {
         let pin = self.federation(kind);
         self.init(&pin);
@@ -183,7 +184,7 @@ impl Bench {
     }
 }
 
-/// A node that runs; killed if the test fails before it is stopped.
+/// A running node, which is killed if the test fails before it is stopped.
 struct Running<'b> {
     bench: &'b Bench,
     child: Child,
@@ -201,7 +202,7 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // Ended already, if it was stopped.
+        // The process has ended already if it was stopped.
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -236,7 +237,7 @@ fn a_development_certificate_is_refused_by_run_outside_a_development_federation(
     bench.node("");
     bench.refused("--home home tls install cert.pem", 3, &["development PKI"]);
     assert!(!bench.path("home/tls/cert.pem").exists());
-    // Whoever puts it there by hand gets no further.
+    // A certificate put there by hand does not help either.
     fs::copy(bench.path("cert.pem"), bench.path("home/tls/cert.pem")).unwrap();
     let ran = bench.run("--home home run");
     assert_ne!(ran.status, 0);
@@ -266,11 +267,12 @@ fn a_register_that_is_not_the_next_one_is_refused_by_its_rule_and_not_applied() 
     bench.done(&format!(
         "federation verify 3.register 1.register 2.register --pin {pin}"
     ));
-    // A skipped epoch.
+    // An epoch that skips one.
     bench.done("federation admit antwerp.request --change --register 3.register --out 4.register");
     bench.signed("4.register");
     bench.refused(&apply("4.register"), 3, &["RG-04", "does not follow"]);
-    // A fork of the second epoch, and an older one than the newest.
+    // A fork at the second epoch, which is not newer than the newest one held, and then its
+    // successor.
     bench.done("federation admit antwerp.request --register 1.register --out fork.register");
     bench.signed("fork.register");
     bench.refused(&apply("fork.register"), 3, &["RG-04"]);
@@ -279,7 +281,7 @@ fn a_register_that_is_not_the_next_one_is_refused_by_its_rule_and_not_applied() 
     );
     bench.signed("fork3.register");
     bench.refused(&apply("fork3.register"), 3, &["RG-05", "fork"]);
-    // Another federation's first.
+    // The pin of another federation.
     let zeros = "0".repeat(64);
     bench.refused(
         &format!("federation verify 1.register --pin {zeros}"),
@@ -332,7 +334,7 @@ fn governance_mistakes_are_refused_before_a_file_is_written() {
         3,
         &["anna.key", "the passphrase does not open"],
     );
-    // A request of a node whose keys did not sign it.
+    // A request that the node's keys did not sign.
     bench.init(&pin);
     bench.certificate();
     bench.request();
@@ -393,7 +395,7 @@ fn a_node_is_made_once_and_says_what_is_wrong_with_it() {
 fn the_certificate_of_another_authority_is_not_installed() {
     let bench = Bench::new();
     bench.node("--development");
-    // Its own CA is the one in the register; this one is another of the same name.
+    // The register lists the node's own CA; this is another one of the same name.
     bench.certificate();
     bench.refused("--home home tls install cert.pem", 3, &["does not hold"]);
     bench.refused("--home home tls install ca.pem", 3, &[]);

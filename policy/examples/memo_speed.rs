@@ -1,4 +1,4 @@
-//! Measures decisions per second: answered from the memo, and by Cedar.
+//! Measures decisions per second, answered from the memo and by Cedar.
 //!
 //! `cargo run --release -p portcullis-policy --example memo_speed`
 

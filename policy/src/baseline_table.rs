@@ -1,4 +1,4 @@
-//! What the baseline decides, case by case (issue 2, DESIGN §1 and §6).
+//! Decisions of the baseline, case by case (issue 2, DESIGN §1 and §6).
 
 use portcullis_protocol::{
     marking::{Marking, Purpose, SectionMarking, Tlp},
@@ -11,7 +11,8 @@ use crate::{
     testing::{ORDINARY, engine, header, holding, id, indicator, marking, profile, register},
 };
 
-/// Who asks what of whom: `("police", "customs")` sends, `("customs", "customs")` admits.
+/// The parties of a question: `here` decides, `to` would receive, `via` delivered. If `here` equals
+/// `to`, the record is admitted; otherwise it is sent.
 struct Asked<'a> {
     here: &'a str,
     to: &'a str,
@@ -47,7 +48,8 @@ fn tags(decision: &FormDecision) -> String {
     names.join(" ")
 }
 
-/// Sends `header` from its originator to `to`, without policies of its own.
+/// Checks the sections that are sent of `header` from its originator to `to`, under the baseline
+/// alone.
 #[track_caller]
 fn check_release(header: &Header, to: &str, expect: &str) {
     let here = header.origin.to_string();
@@ -248,7 +250,7 @@ fn without_a_shared_community_nothing_below_clear_arrives() {
         );
     }
     check_release(&indicator(marking(Tlp::Clear)), "stranger", ALL);
-    // Whom the source names, it has chosen.
+    // A recipient that the source names is one that the source has chosen.
     let named = indicator(to(&["stranger"], marking(Tlp::Amber)));
     check_release(&named, "stranger", ALL);
 }
@@ -506,7 +508,7 @@ fn only_a_decision_to_send_gives_a_permit_and_it_covers_nothing_else() {
     assert!(ask("", &record, &asked("hub", "police")).permit().is_none());
 }
 
-/// The rule of the answer to a record that customs gets from the police.
+/// The rule under which customs answers a record from the police.
 fn rule_of(record: &Header) -> Option<Rule> {
     let asked = Asked {
         here: "customs",

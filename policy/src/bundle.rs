@@ -3,9 +3,9 @@
 //! # Tighten only
 //!
 //! A bundle holds `forbid` policies and nothing else. A `permit` is refused when the bundle is
-//! read, and so are templates and ids of the baseline. Cedar allows what some permit allows and no
-//! forbid forbids; all permits are the baseline's; so a bundle can turn an allow into a denial
-//! and never a denial into an allow.
+//! read, and so are templates and ids of the baseline. Cedar allows a request if some permit
+//! applies and no forbid does. All permits belong to the baseline; so a bundle can turn an allow
+//! into a denial and never a denial into an allow.
 
 use std::collections::BTreeMap;
 
@@ -28,13 +28,13 @@ pub struct PolicyText {
     pub id: PolicyId,
     /// The file it stands in; `baseline/…` for a shipped one.
     pub file: String,
-    /// The line on which it starts, from 1.
+    /// The line on which it starts, counted from 1.
     pub line: usize,
-    /// The comment above it, without the slashes; may be empty.
+    /// The comment above it, without the slashes; empty if there is none.
     pub comment: String,
     /// The policy, with its annotations.
     pub text: String,
-    /// What `@held` says, if a person decides instead of a plain denial.
+    /// The value of `@held`, if a person decides instead of a plain denial.
     pub held: Option<String>,
 }
 
@@ -42,12 +42,13 @@ pub struct PolicyText {
 pub(crate) struct Loaded {
     pub(crate) text: PolicyText,
     pub(crate) policy: Policy,
-    /// Where it starts in its file, in bytes.
+    /// Its start in the file, in bytes.
     start: usize,
 }
 
 impl Loaded {
-    /// Says what is wrong with it, and on which line if the diagnostic points at one.
+    /// Makes a finding about this policy, on the line that the diagnostic points at if there is
+    /// one.
     pub(crate) fn finding(&self, diagnostic: &dyn Diagnostic, message: String) -> Finding {
         let label = diagnostic.labels().and_then(|mut labels| labels.next());
         let inside = label.and_then(|label| label.offset().checked_sub(self.start));
@@ -65,7 +66,7 @@ impl Loaded {
     }
 }
 
-/// The policies of one authority. They can tighten the baseline and never loosen it.
+/// The policies of one authority; they can tighten the baseline and never loosen it.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     digest: Digest,
@@ -73,7 +74,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// No policies: the baseline alone.
+    /// Makes an empty bundle: the baseline applies alone.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -82,12 +83,13 @@ impl Bundle {
         }
     }
 
-    /// Reads the texts of a folder, by file name. They are validated against the schema by
-    /// [`Engine::new`](crate::Engine::new).
+    /// Reads the texts of a folder, given by file name. [`Engine::new`](crate::Engine::new)
+    /// validates them against the schema.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`] says what is no Cedar or not fit for a bundle, and where.
+    /// [`PolicyError`] for text that is not Cedar and for policies not fit for a bundle, each with
+    /// its place.
     pub fn from_files(files: &BTreeMap<String, String>) -> Result<Self, PolicyError> {
         if let Some(name) = files.keys().find(|name| !is_file_name(name)) {
             return Err(PolicyError::FileName(name.clone()));
@@ -106,13 +108,13 @@ impl Bundle {
         })
     }
 
-    /// The digest of the files' names and texts.
+    /// Returns the digest of the files' names and texts.
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Its policies, by file and position.
+    /// Its policies, ordered by file and position.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyText> {
         self.policies.iter().map(|loaded| &loaded.text)
     }
@@ -122,7 +124,7 @@ impl Bundle {
     }
 }
 
-/// The policies that ship.
+/// Loads the policies that ship with the crate.
 pub(crate) fn baseline() -> Result<Vec<Loaded>, PolicyError> {
     load(BASELINE)
 }
@@ -234,7 +236,8 @@ fn read_file(file: &str, text: &str) -> Result<Vec<Loaded>, Vec<Finding>> {
     Ok(loaded)
 }
 
-/// Cedar numbers the policies of a text `policy0`, `policy1`, …
+/// Returns the position of a policy in its text; Cedar names the policies of a text `policy0`,
+/// `policy1`, …
 fn position(policy: &Policy) -> usize {
     let id: &str = policy.id().as_ref();
     let number = id
@@ -287,7 +290,7 @@ fn load_policy(
     })
 }
 
-/// The `//` lines directly above `start`, without their slashes.
+/// Returns the `//` lines directly above `start`, without their slashes.
 fn comment_above(whole: &str, start: usize) -> String {
     let above = whole.get(..start).unwrap_or_default();
     let mut lines: Vec<&str> = above
@@ -366,7 +369,7 @@ mod tests {
             &[("a.cedar", &named), ("b.cedar", &format!("{NEVER}{named}"))],
             "`b.cedar` line 2, policy `one`: its id stands already in `a.cedar` line 1",
         );
-        // Nor may an `@id` take the name that an unnamed policy has.
+        // An `@id` may not take the name of an unnamed policy either.
         check_refused(
             &[("a.cedar", &format!("{NEVER}@id(\"a.cedar#1\") {NEVER}"))],
             "`a.cedar` line 2, policy `a.cedar#1`: its id stands already in `a.cedar` line 1",
@@ -446,7 +449,7 @@ mod tests {
         assert_ne!(one, digest(&[("b.cedar", NEVER)]));
         assert_ne!(one, digest(&[("a.cedar", &format!("// note\n{NEVER}"))]));
         assert_ne!(one, digest(&[("a.cedar", NEVER), ("b.cedar", "")]));
-        // sha256 of the label, a zero byte and the counted parts, computed apart from this code.
+        // SHA-256 of the label, a zero byte and the counted parts, computed apart from this code.
         let mut input = b"portcullis policy bundle v1\0".to_vec();
         for part in ["a.cedar", NEVER] {
             input.extend([0, 0, 0, 0, 0, 0, 0]);

@@ -1,4 +1,4 @@
-//! Decisions on a record: section by section, then closed over the groups that travel together.
+//! Decisions on a record: section by section, then narrowed so that no group of sections is cut.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,18 +17,18 @@ use crate::{
     key::KeyBuilder,
 };
 
-/// What was decided on one section.
+/// The decision on one section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SectionDecision {
     /// The section's number.
     pub index: u8,
-    /// What it holds.
+    /// Kind of its content.
     pub tag: SectionTag,
-    /// The answer, before groups are looked at.
+    /// The answer, before groups are considered.
     pub verdict: Arc<Verdict>,
 }
 
-/// What was decided on a record in the form at hand.
+/// The decision on a record in the form at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormDecision {
     action: Action,
@@ -53,7 +53,7 @@ impl Engine {
         self.section_verdict(&mut key, request, section)
     }
 
-    /// Decides on every section at hand. A section whose group is not allowed whole stays closed.
+    /// Decides on every section at hand. A section stays closed if its group is not allowed whole.
     #[must_use]
     pub fn decide(&self, request: &RecordRequest<'_>) -> FormDecision {
         let mut key = KeyBuilder::new(request);
@@ -102,7 +102,7 @@ impl Engine {
 }
 
 impl FormDecision {
-    /// What was asked for.
+    /// Returns the action that was asked for.
     #[must_use]
     pub const fn action(&self) -> Action {
         self.action
@@ -114,43 +114,44 @@ impl FormDecision {
         self.record
     }
 
-    /// Who would have it, or use it.
+    /// Returns the authority that would receive the record, or use it.
     #[must_use]
     pub const fn principal(&self) -> &AuthorityId {
         &self.principal
     }
 
-    /// The digest of the rules that decided ([`Engine::rules`]).
+    /// Returns the digest of the rules that decided ([`Engine::rules`]).
     #[must_use]
     pub const fn rules(&self) -> Digest {
         self.rules
     }
 
-    /// The sections that are allowed and whose groups are whole.
+    /// Returns the sections that are allowed and whose groups are whole.
     #[must_use]
     pub const fn opened(&self) -> Form {
         self.opened
     }
 
-    /// The sections at hand that are not opened.
+    /// Returns the sections at hand that are not opened.
     #[must_use]
     pub const fn withheld(&self) -> Form {
         self.asked.without(self.opened)
     }
 
-    /// The sections that wait for a person.
+    /// Returns the sections that wait for a person's decision.
     #[must_use]
     pub const fn held(&self) -> Form {
         self.held
     }
 
-    /// The decision on each section at hand, ascending by index.
+    /// Returns the decision on each section at hand, ascending by index.
     #[must_use]
     pub fn sections(&self) -> &[SectionDecision] {
         &self.sections
     }
 
-    /// The record as a whole: allowed if any section is opened; held if none is and some wait.
+    /// Returns the outcome for the whole record: allowed if any section is opened, held if none is
+    /// opened and some wait, denied otherwise.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         if !self.opened.is_empty() {
@@ -162,7 +163,7 @@ impl FormDecision {
         }
     }
 
-    /// The rule under which a receiver answers; `None` if it is allowed.
+    /// Returns the rule under which a receiver answers; `None` if the record is allowed.
     #[must_use]
     pub fn rule(&self) -> Option<Rule> {
         match self.outcome() {
@@ -173,7 +174,7 @@ impl FormDecision {
         }
     }
 
-    /// The policies that decided on any section, ascending, each once.
+    /// Returns the policies that decided on any section, ascending, each once.
     #[must_use]
     pub fn policies(&self) -> Vec<PolicyId> {
         let deciding = self.sections.iter().flat_map(|it| &it.verdict.policies);
@@ -181,7 +182,7 @@ impl FormDecision {
         deciding.into_iter().cloned().collect()
     }
 
-    /// The policies that keep sections closed, ascending, each once.
+    /// Returns the policies that keep sections closed, ascending, each once.
     #[must_use]
     pub fn withholding(&self) -> Vec<PolicyId> {
         let closed = self.sections.iter();
@@ -190,13 +191,14 @@ impl FormDecision {
         deciding.into_iter().cloned().collect()
     }
 
-    /// What could not be evaluated.
+    /// Errors of sections that could not be evaluated.
     pub fn errors(&self) -> impl Iterator<Item = &str> {
         let errors = self.sections.iter().flat_map(|it| &it.verdict.errors);
         errors.map(String::as_str)
     }
 
-    /// The permit to send what was opened; `None` if nothing was, or if nothing is to be sent.
+    /// Returns the permit to send the opened sections; `None` if there are none, or if the action
+    /// sends nothing.
     #[must_use]
     pub fn permit(&self) -> Option<Permit> {
         (self.action.sends() && !self.opened.is_empty()).then(|| Permit {
@@ -210,7 +212,7 @@ impl FormDecision {
     }
 }
 
-/// The right to send one record to one receiver in one form. Only a [`FormDecision`] gives one;
+/// The right to send one record to one receiver in one form. Only a [`FormDecision`] gives one, and
 /// it is checked again when the frame is written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Permit {
@@ -223,7 +225,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Whether it allows sending `form` of `record` to `receiver`.
+    /// Returns whether the permit allows sending `form` of `record` to `receiver`.
     #[must_use]
     pub fn covers(&self, record: &RecordId, receiver: &AuthorityId, form: Form) -> bool {
         self.record == *record
@@ -232,7 +234,7 @@ impl Permit {
             && form.is_within(self.form)
     }
 
-    /// Whether it sends an own record or passes on another's.
+    /// Returns the action: to send an own record, or to pass on another's.
     #[must_use]
     pub const fn action(&self) -> Action {
         self.action
@@ -256,13 +258,13 @@ impl Permit {
         self.form
     }
 
-    /// The digest of the rules that decided.
+    /// Returns the digest of the rules that decided.
     #[must_use]
     pub const fn rules(&self) -> Digest {
         self.rules
     }
 
-    /// The policies that decided, also those that withhold the other sections.
+    /// Returns the policies that decided, those that withhold other sections included.
     #[must_use]
     pub fn policies(&self) -> &[PolicyId] {
         &self.policies

@@ -1,7 +1,7 @@
-//! The policies in force, and the memo of what they answered.
+//! The policies in force, and the memo of their answers.
 //!
-//! An engine never changes: another bundle is another engine with an empty memo. The facts of
-//! the register are in every key, so a new epoch needs nothing else.
+//! An engine never changes: another bundle needs another engine, with an empty memo. Every memo key
+//! holds the register's facts, so a new epoch needs no other measure.
 
 use std::{
     collections::BTreeMap,
@@ -30,17 +30,17 @@ pub struct Engine {
     texts: BTreeMap<String, PolicyText>,
     bundle: Digest,
     rules: Digest,
-    /// Guards the answers given so far; nothing is evaluated under it.
+    /// Answers given so far, behind a lock; nothing is evaluated while it is held.
     memo: Mutex<Memo>,
 }
 
-/// Answers by whole key: equal bytes, not equal hashes, make a hit.
+/// Answers by whole key: a hit needs equal bytes, not merely equal hashes.
 struct Memo {
     answers: LruCache<Box<[u8]>, Arc<Verdict>>,
     counts: MemoCounts,
 }
 
-/// How often the memo answered.
+/// Number of answers with and without the memo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoCounts {
     /// Questions answered from the memo.
@@ -97,7 +97,7 @@ impl Engine {
         })
     }
 
-    /// The digest of all that decides: schema, baseline and bundle. Decisions name it.
+    /// Returns the digest of all that decides: schema, baseline and bundle. Decisions name it.
     #[must_use]
     pub const fn rules(&self) -> Digest {
         self.rules
@@ -109,18 +109,18 @@ impl Engine {
         self.bundle
     }
 
-    /// The policy with this id, as it was written.
+    /// Returns the policy with this id, as its author wrote it.
     #[must_use]
     pub fn explain(&self, policy: &str) -> Option<&PolicyText> {
         self.texts.get(policy)
     }
 
-    /// Every policy in force, by id.
+    /// Every policy in force, ordered by id.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyText> {
         self.texts.values()
     }
 
-    /// How often the memo answered since this engine was made.
+    /// Returns the counts of hits and misses since this engine was made.
     #[must_use]
     pub fn memo_counts(&self) -> MemoCounts {
         self.memo().counts
@@ -143,7 +143,7 @@ impl Engine {
 
     fn memo(&self) -> MutexGuard<'_, Memo> {
         self.memo.lock().unwrap_or_else(|poisoned| {
-            // A thread died inside the cache: what it left is not to be trusted.
+            // A thread died inside the cache, so its content cannot be trusted.
             let mut memo = poisoned.into_inner();
             memo.answers.clear();
             memo
@@ -198,8 +198,8 @@ fn policy_set<'p>(
     Ok(set)
 }
 
-/// Holds every policy against the schema. Warnings count as errors: a `forbid` that can never
-/// apply is a restriction that its author believes in and that is not there.
+/// Validates every policy against the schema. Warnings count as errors: a `forbid` that can never
+/// apply is a restriction that its author relies on and that does not exist.
 fn validate(schema: &Schema, policies: &[Loaded]) -> Result<(), PolicyError> {
     let validator = Validator::new(schema.clone());
     let result = validator.validate(&policy_set(policies)?, ValidationMode::Strict);
@@ -227,7 +227,7 @@ fn finding(policies: &[Loaded], id: &str, diagnostic: &dyn Diagnostic) -> Findin
     let help = help.unwrap_or_else(|| {
         "look up what a policy can see in `policy/schema/portcullis.cedarschema`".to_owned()
     });
-    // Cedar says the same once for each action: all six have one shape.
+    // Cedar repeats the message for each action, because all six have one shape.
     let said = Action::ALL
         .iter()
         .fold(diagnostic.to_string(), |said, action| {
@@ -307,7 +307,7 @@ mod tests {
             "own.cedar#1",
             "send",
         );
-        // May be absent: not to be read without `has`.
+        // The attribute may be absent, so it must not be read without `has`.
         check_invalid(
             "forbid (principal, action, resource) when { context.section.least_count < 5 };",
             1,
@@ -390,7 +390,7 @@ mod tests {
             );
         };
         ask(&header);
-        // Another record with the same marking: another id, key, time and digests.
+        // Another record with the same marking: id, key, time and digests differ.
         header.sealed_at = header.sealed_at.plus_millis(5);
         header.root = portcullis_protocol::record::RootTag::from_bytes([9; 16]);
         ask(&header);

@@ -1,17 +1,18 @@
-//! Why a bundle cannot be used: always the operator's to mend, with where and what to do.
+//! Errors that keep a bundle from being used. The operator has to correct them; each names the
+//! place and the remedy.
 
 use std::fmt;
 
-/// One thing that is wrong with a policy, and where.
+/// One fault of a policy, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The file.
     pub file: String,
-    /// The line in it, from 1.
+    /// The line in the file, counted from 1.
     pub line: usize,
-    /// The policy, if it is known which.
+    /// The policy, if it is known.
     pub policy: Option<String>,
-    /// What is wrong and what to do.
+    /// The fault and the remedy.
     pub message: String,
 }
 
@@ -30,7 +31,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Why policies cannot be put in force. Nothing of the bundle is in force then.
+/// Error in putting policies in force; nothing of the bundle is in force then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// A file's name is not fit to be part of a policy's id.
@@ -42,7 +43,7 @@ pub enum PolicyError {
     /// Texts that are not Cedar.
     #[error("{}", list(.0))]
     Parse(Vec<Finding>),
-    /// Policies that are Cedar, but not such as a bundle may hold.
+    /// Policies that are valid Cedar, but that a bundle may not hold.
     #[error("{}", list(.0))]
     Unfit(Vec<Finding>),
     /// Policies that do not fit the schema.
@@ -54,7 +55,7 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
-    /// What is wrong, one by one; empty for errors that are about no policy.
+    /// Returns the single faults; empty for errors that concern no policy.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         match self {

@@ -1,7 +1,7 @@
-//! One question put to Cedar.
+//! Evaluation of one question by Cedar.
 //!
 //! Requests and entities are validated against the schema. Cedar skips a policy that fails to
-//! evaluate, also a `forbid`: so any error, here or there, is a denial.
+//! evaluate, even a `forbid`. Therefore any error, in Cedar or here, is a denial.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -33,14 +33,14 @@ impl fmt::Display for PolicyId {
     }
 }
 
-/// What was decided.
+/// Outcome of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// It may.
+    /// Allowed.
     Allow,
-    /// A person decides first.
+    /// Held: a person decides first.
     Hold,
-    /// It may not.
+    /// Denied.
     Deny,
 }
 
@@ -57,12 +57,12 @@ impl fmt::Display for Outcome {
 /// The answer to one question about one section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// What was decided.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The policies that decided, by id: the permits of an allow, the forbids of a denial. None
-    /// if nothing permits it.
+    /// The policies that decided, by id: the permits of an allow, the forbids of a denial. Empty if
+    /// nothing permits it.
     pub policies: Vec<PolicyId>,
-    /// Why it could not be evaluated; any entry makes it a denial.
+    /// Errors of evaluation; any entry makes the answer a denial.
     pub errors: Vec<String>,
 }
 
@@ -76,24 +76,24 @@ impl Verdict {
     }
 }
 
-/// The policies in force and what it takes to ask them.
+/// The policies in force, with all that is needed to evaluate them.
 pub(crate) struct Evaluator {
     pub(crate) schema: Schema,
     pub(crate) policies: PolicySet,
     /// The policies without those that hold.
     pub(crate) deciding: PolicySet,
-    /// The ids of Cedar to ours, with whether the policy holds instead of denying.
+    /// Maps Cedar's ids to ours, each with the effect of its `forbid`.
     pub(crate) ids: BTreeMap<cedar_policy::PolicyId, (PolicyId, Holds)>,
     pub(crate) names: Names,
     pub(crate) authorizer: Authorizer,
 }
 
-/// Whether a `forbid` denies or asks a person.
+/// Effect of a `forbid`: a denial, or a question to a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holds {
-    /// `@held`: a person decides.
+    /// Marked `@held`: a person decides.
     ForAPerson,
-    /// It denies.
+    /// A denial.
     No,
 }
 
@@ -131,7 +131,7 @@ impl Evaluator {
         }
     }
 
-    /// Whether a denial stands on policies that hold and on nothing else: without them, it would
+    /// Returns whether a denial rests only on policies that hold: without them, the request would
     /// be allowed.
     fn only_held(
         &self,

@@ -1,4 +1,4 @@
-//! The example policies do what their comments say.
+//! Checks that the example policies do what their comments state.
 
 use std::collections::BTreeMap;
 

@@ -1,21 +1,21 @@
-//! What is asked, and what is known about a record apart from its header.
+//! Actions that are asked about, and facts about a record that are not in its header.
 
 use portcullis_protocol::{marking::Marking, time::Timestamp};
 
-/// What is to be done with a record.
+/// Action on a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// Send an own record to a member.
     Release,
     /// Send another's record to a member.
     Relay,
-    /// Take a record in.
+    /// Admit a record here.
     Admit,
-    /// Show it to a person of this authority.
+    /// Show the record to a person of this authority.
     Consult,
-    /// Let it count in a score.
+    /// Let the record count in a score.
     Score,
-    /// Write it to a file or system outside of the federation.
+    /// Write the record to a file or system outside of the federation.
     Export,
 }
 
@@ -30,7 +30,7 @@ impl Action {
         Self::Export,
     ];
 
-    /// Its name in the schema.
+    /// Returns its name in the schema.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Action {
         }
     }
 
-    /// Whether it sends the record to another member.
+    /// Returns whether it sends the record to another member.
     #[must_use]
     pub const fn sends(self) -> bool {
         match self {
@@ -59,21 +59,21 @@ impl std::fmt::Display for Action {
     }
 }
 
-/// What depends on the time or on other records, worked out before a policy is asked.
+/// Facts that depend on the time or on other records, computed before a policy is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// The date of deletion has passed.
+    /// True if the date of deletion has passed.
     pub expired: bool,
-    /// The date of review has passed.
+    /// True if the date of review has passed.
     pub review_due: bool,
-    /// The originator's grant of this record to the principal is in force.
+    /// True if the originator's grant of this record to the principal is in force.
     pub grant_active: bool,
-    /// A person of this authority has read and approved what was held.
+    /// True if a person of this authority has read and approved a record that was held.
     pub approved: bool,
 }
 
 impl Facts {
-    /// What a marking says at `now`; no grant and no approval.
+    /// Returns the facts of a marking at `now`, without grant and approval.
     #[must_use]
     pub fn at(marking: &Marking, now: Timestamp) -> Self {
         let passed = |date: Option<Timestamp>| date.is_some_and(|date| date <= now);

@@ -1,4 +1,4 @@
-//! A record at hand, and the questions that can be asked about it.
+//! Records at hand, and the questions that can be asked about them.
 
 use portcullis_protocol::{
     identifiers::AuthorityId,
@@ -10,10 +10,10 @@ use crate::{
     member::{Member, Roster},
 };
 
-/// A record as a node holds it or is given it: all that a question about it needs.
+/// A record that a node holds or is offered, with all that a question about it needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Holding<'a> {
-    /// The members as of now.
+    /// The members in the epoch in force.
     pub roster: &'a Roster,
     /// The authority whose node asks.
     pub here: &'a AuthorityId,
@@ -25,17 +25,18 @@ pub struct Holding<'a> {
     pub form: Form,
     /// The authority that delivered it; the originator itself for own records.
     pub via: &'a AuthorityId,
-    /// What depends on the time, on grants and on approvals.
+    /// Facts that depend on the time, on grants and on approvals.
     pub facts: Facts,
 }
 
-/// An authority that the register does not list: nothing is decided about it.
+/// Error for an authority that the register does not list; nothing is decided about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a member in the register in force; renew the register, or leave it out")]
 pub struct UnknownMember(pub AuthorityId);
 
 impl<'a> Holding<'a> {
-    /// Asks whether `receiver` may be sent it: `release` of an own record, `relay` of another's.
+    /// Asks whether the record may be sent to `receiver`: `release` of an own record, `relay` of
+    /// another's.
     ///
     /// # Errors
     ///
@@ -49,7 +50,7 @@ impl<'a> Holding<'a> {
         self.ask(action, receiver)
     }
 
-    /// Asks whether it may be taken in.
+    /// Asks whether the record may be admitted here.
     ///
     /// # Errors
     ///
@@ -58,7 +59,7 @@ impl<'a> Holding<'a> {
         self.ask(Action::Admit, self.here)
     }
 
-    /// Asks whether a person of this authority may see it.
+    /// Asks whether a person of this authority may see the record.
     ///
     /// # Errors
     ///
@@ -67,7 +68,7 @@ impl<'a> Holding<'a> {
         self.ask(Action::Consult, self.here)
     }
 
-    /// Asks whether it may count in a score.
+    /// Asks whether the record may count in a score.
     ///
     /// # Errors
     ///
@@ -76,7 +77,7 @@ impl<'a> Holding<'a> {
         self.ask(Action::Score, self.here)
     }
 
-    /// Asks whether it may leave the federation.
+    /// Asks whether the record may leave the federation.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl<'a> Holding<'a> {
     }
 }
 
-/// One question about a record; [`Holding`] makes it, so that its parts belong together.
+/// One question about a record. Only [`Holding`] makes it, so that its parts belong together.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordRequest<'a> {
     pub(crate) action: Action,
@@ -121,13 +122,13 @@ pub struct RecordRequest<'a> {
 }
 
 impl RecordRequest<'_> {
-    /// What is asked for.
+    /// Returns the action that is asked for.
     #[must_use]
     pub const fn action(&self) -> Action {
         self.action
     }
 
-    /// Who would have it, or use it.
+    /// Returns the authority that would receive the record, or use it.
     #[must_use]
     pub const fn principal(&self) -> &AuthorityId {
         self.principal.id()

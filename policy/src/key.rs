@@ -1,9 +1,9 @@
 //! The canonical encoding of a question: all that Cedar will see, and the key of the memo.
 //!
 //! A question is encoded first, and the Cedar request is then made from the *encoding* alone
-//! ([`Question::decode`]): so nothing can reach Cedar that is not in the key. Every text and list
-//! is counted, so two questions that differ have different encodings. There are no ids of
-//! records, no times and no free text in it, so that like records share one decision.
+//! ([`Question::decode`]). Nothing can therefore reach Cedar that is not in the key. Every text and
+//! list is preceded by its length, so that different questions have different encodings. The key
+//! holds no record ids, times or free text, so that similar records share one decision.
 
 use portcullis_protocol::{
     evaluation::{InformationCode, SourceCode},
@@ -19,12 +19,12 @@ use crate::{
     member::Member,
 };
 
-/// A role whose member is written out here.
+/// Marks a role whose member is written out at this place.
 const WRITTEN_OUT: u8 = 0xff;
-/// Stands for an absent value.
+/// Marks an absent value.
 const ABSENT: u8 = 0xff;
 
-/// The facts of a member, as its part of a key.
+/// Encodes the facts of a member as its part of a key.
 pub(crate) fn encode_member(authority: &Authority) -> Box<[u8]> {
     let Authority {
         id,
@@ -49,7 +49,7 @@ pub(crate) fn encode_member(authority: &Authority) -> Box<[u8]> {
     key.into_boxed_slice()
 }
 
-/// A key under construction: what all sections of a record share stands first.
+/// A key under construction; the part that all sections of a record share stands first.
 pub(crate) struct KeyBuilder {
     bytes: Vec<u8>,
     shared: usize,
@@ -63,7 +63,7 @@ impl KeyBuilder {
         Self { bytes, shared }
     }
 
-    /// The whole key for one section.
+    /// Returns the whole key for one section.
     pub(crate) fn section(&mut self, marking: &Marking, entry: &SectionEntry) -> &[u8] {
         self.bytes.truncate(self.shared);
         put_section(&mut self.bytes, entry);
@@ -94,7 +94,8 @@ fn put_shared(key: &mut Vec<u8>, request: &RecordRequest<'_>) {
     put_texts(key, header.audience.iter().map(UnLocode::as_str));
 }
 
-/// A member that takes part in two roles is written once, and then by the number of its first.
+/// Writes the members of four roles. A member in two roles is written out once, and then given as
+/// the number of its first role.
 fn put_roles(key: &mut Vec<u8>, roles: [&Member; 4]) {
     for (place, member) in (0u8..).zip(roles) {
         let before = (0..place).zip(roles);
@@ -126,7 +127,7 @@ fn put_section(key: &mut Vec<u8>, entry: &SectionEntry) {
         index: _,
         tag,
         digest: _,
-        // Already in the marking of the section.
+        // Contained in the section's marking already.
         stricter: _,
         least_count,
     } = entry;
@@ -145,7 +146,7 @@ fn put_marking(key: &mut Vec<u8>, marking: &Marking) {
         relay,
         originator_control,
         requested_action,
-        // Seen as `review_due` and `expired`.
+        // Represented by `review_due` and `expired`.
         review_at: _,
         delete_at: _,
         data_subject,
@@ -174,7 +175,7 @@ fn put_marking(key: &mut Vec<u8>, marking: &Marking) {
     put_texts(key, release_to.iter().flatten().map(AuthorityId::as_str));
 }
 
-/// At most eight flags, the first in the lowest bit.
+/// Writes at most eight flags, the first in the lowest bit.
 fn put_flags(key: &mut Vec<u8>, flags: &[bool]) {
     let bits = flags
         .iter()
@@ -201,7 +202,7 @@ fn put_texts<'t>(key: &mut Vec<u8>, texts: impl Iterator<Item = &'t str>) {
     }
 }
 
-/// A question as Cedar gets it, read from a key.
+/// A question in the form that Cedar gets, read from a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Question<'k> {
     pub(crate) action: Action,
@@ -220,7 +221,7 @@ pub(crate) struct Question<'k> {
     pub(crate) marking: MarkingFacts<'k>,
 }
 
-/// A member as Cedar gets it.
+/// A member in the form that Cedar gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MemberFacts<'k> {
     pub(crate) id: &'k str,
@@ -232,7 +233,7 @@ pub(crate) struct MemberFacts<'k> {
     pub(crate) clients: Vec<&'k str>,
 }
 
-/// A marking as Cedar gets it.
+/// A marking in the form that Cedar gets.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MarkingFacts<'k> {
     pub(crate) tlp: Tlp,
@@ -250,7 +251,7 @@ pub(crate) struct MarkingFacts<'k> {
 }
 
 impl<'k> Question<'k> {
-    /// Reads a key; `None` if it is not one.
+    /// Reads a key; `None` if the bytes are not one.
     pub(crate) fn decode(key: &'k [u8]) -> Option<Self> {
         let mut reader = Reader(key);
         let question = reader.question()?;
@@ -382,7 +383,8 @@ impl<'k> Reader<'k> {
 
     fn texts(&mut self) -> Option<Vec<&'k str>> {
         let count = self.count()?;
-        // Not reserved by the count: it is bounded by the key, entry by entry.
+        // No capacity is reserved by the count, which is not checked: the key's length bounds the
+        // entries.
         let mut texts = Vec::new();
         for _ in 0..count {
             texts.push(self.text()?);

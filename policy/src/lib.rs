@@ -1,13 +1,13 @@
-//! Who may have it: decisions on the records of a federation by Cedar policies.
+//! Decisions on the records of a federation, made by Cedar policies.
 //!
-//! A decision is taken for each section of a record: may this authority have it, may it be used
-//! here (DESIGN §6). Policies see the record's header and the register's facts about authorities,
-//! never a body and never the time. The shipped baseline permits; an authority's
-//! own [`Bundle`] can only forbid. What fails to evaluate is denied.
+//! Each section of a record is decided on: may this authority have it, may it be used here (DESIGN
+//! §6). Policies see the record's header and the register's facts about authorities, never a body
+//! and never the time. The shipped baseline permits; an authority's own [`Bundle`] can only forbid.
+//! A request that fails to evaluate is denied.
 //!
-//! Top-down: a [`Holding`] says what record is at hand, [`Engine::decide`] answers with a
-//! [`FormDecision`], and only from one that allows comes a [`Permit`] to send. [`preview`] asks
-//! the same engine the same questions for every member. Reads no clock, no file, no socket.
+//! In reading order: a [`Holding`] describes the record at hand, and [`Engine::decide`] answers
+//! with a [`FormDecision`]. Only one that allows gives a [`Permit`] to send. [`preview`] asks the
+//! same engine the same questions for every member. Nothing here reads a clock, a file or a socket.
 
 mod bundle;
 mod decide;

@@ -1,4 +1,4 @@
-//! Members as policies see them: the register's facts, and nothing else widens.
+//! Members as policies see them: the register's facts, the only facts that widen.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use portcullis_protocol::{
 
 use crate::key::encode_member;
 
-/// What the register says about one authority, ready for the key of a decision.
+/// The register's facts about one authority, encoded for the key of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     id: AuthorityId,
@@ -17,7 +17,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// The facts of `authority` that policies see.
+    /// Encodes the facts of `authority` that policies see.
     #[must_use]
     pub fn of(authority: &Authority) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl Member {
         }
     }
 
-    /// The authority.
+    /// Returns the authority's id.
     #[must_use]
     pub const fn id(&self) -> &AuthorityId {
         &self.id
@@ -37,7 +37,7 @@ impl Member {
     }
 }
 
-/// The members of one epoch of the register. Made once per epoch.
+/// The members of one epoch of the register; made once per epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roster {
     epoch: u64,
@@ -45,7 +45,7 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// The members that `register` lists.
+    /// Makes the roster of the members that `register` lists.
     #[must_use]
     pub fn of(register: &Register) -> Self {
         let members = register.authorities.values().map(Member::of);
@@ -61,13 +61,13 @@ impl Roster {
         self.epoch
     }
 
-    /// The member with this id.
+    /// Returns the member with this id.
     #[must_use]
     pub fn member(&self, id: &AuthorityId) -> Option<&Member> {
         self.members.get(id)
     }
 
-    /// Every member, by id.
+    /// Every member, ordered by id.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
     }

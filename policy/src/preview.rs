@@ -1,7 +1,8 @@
-//! See before you send: who would get what, in which form, and which policies decide.
+//! Previews: the members that would get a record, each with the form it would get and the policies
+//! that decide.
 //!
 //! A preview asks [`Engine::decide`] the questions that dispatch asks ([`Holding::towards`]), so
-//! it cannot say anything else than what happens.
+//! its answers are those of the dispatch.
 
 use portcullis_protocol::{
     identifiers::AuthorityId,
@@ -15,27 +16,27 @@ use crate::{
     holding::{Holding, UnknownMember},
 };
 
-/// What one member would get of one record.
+/// The part of one record that one member would get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreviewRow {
     /// The record.
     pub record: RecordId,
     /// The member.
     pub receiver: AuthorityId,
-    /// The record as a whole.
+    /// The outcome for the whole record.
     pub outcome: Outcome,
-    /// The sections it would get: index and what they hold.
+    /// The sections it would get, each as its index and tag.
     pub opened: Vec<(u8, SectionTag)>,
     /// The sections it would not get.
     pub withheld: Vec<(u8, SectionTag)>,
-    /// The policies that decide, also those that withhold.
+    /// The policies that decide, those that withhold included.
     pub policies: Vec<PolicyId>,
     /// The whole decision, section by section.
     pub decision: FormDecision,
 }
 
-/// Asks for every member but this one what it would be sent of each of `holdings`. Rows come in
-/// the order of the holdings, members by id.
+/// Decides for every member but this one what it would be sent of each of `holdings`. Rows are in
+/// the order of the holdings, then by member id.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! What holds for every question, and a model of the baseline written from docs/policy.md.
+//! Properties that hold for every question, and a model of the baseline written from
+//! docs/policy.md.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -26,7 +27,7 @@ static REGISTER: LazyLock<Register> = LazyLock::new(register);
 static ROSTER: LazyLock<Roster> = LazyLock::new(|| Roster::of(&REGISTER));
 static BASELINE: LazyLock<Engine> = LazyLock::new(|| engine(""));
 
-/// One question in its parts, so that the model reads the parts and the engine the request.
+/// One question in parts: the model reads the parts, the engine the request made of them.
 #[derive(Debug, Clone)]
 struct Case {
     action: Action,
@@ -146,7 +147,7 @@ fn cases() -> impl Strategy<Value = Case> {
         facts(),
     )
         .prop_map(|(action, [here, to, via], [own, direct], header, facts)| {
-            // Half of the questions are about own or directly delivered records.
+            // Half of the questions concern own or directly delivered records.
             let here = if own && action.sends() {
                 header.origin.clone()
             } else {
@@ -170,7 +171,7 @@ fn cases() -> impl Strategy<Value = Case> {
         })
 }
 
-/// Policies of a bundle: valid ones, some that fail to evaluate, some that hold.
+/// Conditions for the policies of a bundle: valid ones, some that fail to evaluate, some that hold.
 const CONDITIONS: &[&str] = &[
     r#"principal.country == "BR""#,
     r#"principal.kind == Portcullis::AuthorityKind::"hub""#,
@@ -178,7 +179,7 @@ const CONDITIONS: &[&str] = &[
     r#"principal.clients.contains(context.here)"#,
     r#"context.section.tag == Portcullis::SectionTag::"persons""#,
     r#"context.section has least_count && context.section.least_count < 7"#,
-    // Fails for every section that has a least count above zero.
+    // Fails for every section with a least count above zero.
     r#"context.section has least_count &&
        context.section.least_count + 9223372036854775807 < 0"#,
     r#"context.marking.pap == Portcullis::Pap::"RED""#,
@@ -205,7 +206,7 @@ fn forbids() -> impl Strategy<Value = String> {
         })
 }
 
-/// Whether the baseline lets it, as docs/policy.md says it in words.
+/// Returns the baseline's outcome as docs/policy.md describes it in words.
 fn model(case: &Case, entry: &SectionEntry) -> Outcome {
     let marking = case.header.section_marking(entry);
     let part = Part::of(case, &marking, entry);
@@ -272,7 +273,7 @@ impl<'a> Part<'a> {
         self.marking.release_to.is_none() || self.named()
     }
 
-    /// From its originator straight to the receiver.
+    /// Returns whether the record goes from its originator straight to the receiver.
     fn straight(&self) -> bool {
         match self.case.action {
             Action::Release => true,
@@ -281,7 +282,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Who passes it on, when it does not come straight.
+    /// Returns the authority that passes the record on, if it does not come straight.
     fn passer(&self) -> &Authority {
         if self.case.action == Action::Relay {
             self.here
@@ -439,7 +440,7 @@ proptest! {
                     list.into_iter().map(id).collect::<BTreeSet<_>>()
                 });
                 prop_assert_eq!(list, marking.release_to.clone());
-                // A key cut short is no key.
+                // A truncated key is no key.
                 let shorter = key.split_last().map_or(&[][..], |(_, rest)| rest);
                 prop_assert_eq!(Question::decode(shorter), None);
             }
@@ -484,7 +485,7 @@ proptest! {
         bundle in proptest::collection::vec(forbids(), 0..5),
         questions in proptest::collection::vec((any::<bool>(), 0usize..3, cases()), 24),
     ) {
-        // Bundles, epochs and facts change from question to question.
+        // Bundles, epochs and facts differ from question to question.
         let engines = [engine(""), engine(&bundle.concat())];
         let rosters = epochs();
         for (own, epoch, case) in questions.iter().chain(&questions).flat_map(|it| [it, it]) {

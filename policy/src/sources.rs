@@ -2,7 +2,7 @@
 
 use portcullis_protocol::digest::Digest;
 
-/// What policies can see, in Cedar's schema language.
+/// The attributes that policies can see, in Cedar's schema language.
 pub(crate) const SCHEMA: &str = include_str!("../schema/portcullis.cedarschema");
 
 /// The shipped baseline, by file.
@@ -29,11 +29,11 @@ pub(crate) const BASELINE: [(&str, &str); 5] = [
     ),
 ];
 
-/// What the ids of the baseline's policies start with, and no other policy's.
+/// Prefix of the ids of the baseline's policies; no other policy may have it.
 pub(crate) const BASELINE_PREFIX: &str = "base-";
 
-/// The digest of named texts, in the order given. Counts stand before names and texts, so that
-/// no two lists share an encoding.
+/// Returns the digest of named texts, in the order given. A length stands before each name and
+/// text, so that no two lists share an encoding.
 pub(crate) fn digest_of<'t>(
     label: &str,
     files: impl IntoIterator<Item = (&'t str, &'t str)>,

@@ -34,8 +34,8 @@ pub(crate) fn authority(name: &str, kind: AuthorityKind, regime: LegalRegime) ->
     }
 }
 
-/// `police`, `customs`, `customs-b`, `port` (with its client `terminal`), `hub`, and outside of
-/// the community `stranger` (customs), `abroad` (customs of a third country).
+/// The members `police`, `customs`, `customs-b`, `port` (with its client `terminal`) and `hub`, and
+/// outside of the community `stranger` (customs) and `abroad` (customs of a third country).
 pub(crate) fn register() -> Register {
     let mut port = authority("port", AuthorityKind::PortAuthority, LegalRegime::Gdpr);
     port.clients.push(id("terminal"));
@@ -85,7 +85,7 @@ pub(crate) fn marking(tlp: Tlp) -> Marking {
     )
 }
 
-/// A record of `origin` with these sections, subject and assessment grouped.
+/// A record of `origin` with these sections; subject and assessment form a group.
 pub(crate) fn header(origin: &str, kind: Kind, tags: &[SectionTag], marking: Marking) -> Header {
     let sections: Vec<SectionEntry> = (0..)
         .zip(tags)
@@ -159,7 +159,7 @@ pub(crate) fn memo() -> NonZeroUsize {
     NonZeroUsize::new(64).unwrap()
 }
 
-/// `header` as `here` holds it, delivered by `via`.
+/// `header` as `here` holds it after `via` delivered it.
 pub(crate) fn holding<'a>(
     roster: &'a Roster,
     here: &'a AuthorityId,

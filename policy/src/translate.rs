@@ -1,4 +1,5 @@
-//! Questions in Cedar's terms: entities, context and request, as the schema declares them.
+//! Translation of questions into Cedar's terms: entities, context and request, as the schema
+//! declares them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,7 +18,7 @@ use crate::{
     key::{MarkingFacts, MemberFacts, Question},
 };
 
-/// Facts that do not fit the schema: neither a peer's fault nor an operator's.
+/// Error for facts that do not fit the schema: the fault of neither a peer nor an operator.
 #[derive(Debug, thiserror::Error)]
 #[error("the facts do not fit the schema: {0}")]
 pub(crate) struct UnfitFacts(Box<dyn std::error::Error + Send + Sync>);
@@ -28,12 +29,12 @@ impl UnfitFacts {
     }
 }
 
-/// The one record of a request. It carries no id, so that like records share a decision.
+/// Id of the one record of a request. It is a constant, so that similar records share a decision.
 const THE_RECORD: &str = "record";
 
 type Attributes = HashMap<String, RestrictedExpression>;
 
-/// A type of entities in the schema.
+/// An entity type of the schema.
 pub(crate) struct Type(EntityTypeName);
 
 impl Type {
@@ -50,7 +51,7 @@ impl Type {
     }
 }
 
-/// The types of the schema, parsed once.
+/// The entity types of the schema, parsed once.
 pub(crate) struct Names {
     action: Type,
     authority: Type,
@@ -92,7 +93,7 @@ impl Names {
         })
     }
 
-    /// The question as Cedar takes it, validated against the schema.
+    /// Makes Cedar's request and entities for the question, validated against the schema.
     pub(crate) fn request(
         &self,
         question: &Question<'_>,
@@ -262,8 +263,8 @@ fn attributes<const N: usize>(pairs: [(&str, RestrictedExpression); N]) -> Attri
         .collect()
 }
 
-/// A record of attributes. Names in a map are unique, which is all that could fail; what would
-/// stand instead does not fit the schema, and so denies.
+/// Makes a Cedar record of attributes. It fails only for a repeated name, and the names of a map
+/// are unique. The value used in that case does not fit the schema, and so denies.
 fn record(attributes: Attributes) -> RestrictedExpression {
     RestrictedExpression::new_record(attributes)
         .unwrap_or_else(|_| RestrictedExpression::new_bool(false))

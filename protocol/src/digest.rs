@@ -1,7 +1,7 @@
-//! Labelled SHA-256: every hash the protocol takes names what it is for.
+//! Labelled SHA-256: every hash of the protocol names its use in a label.
 //!
-//! The label and a zero byte come first, so that no input of one use can be an input of
-//! another (DESIGN §4).
+//! The label and a zero byte come first, so that no input of one use can be an input of another
+//! (DESIGN §4).
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Hashes `parts` one after the other under `label`. The caller's parts are of fixed length,
-    /// but for the last.
+    /// Hashes `parts` one after the other under `label`. All parts but the last must be of fixed
+    /// length; the caller sees to that.
     #[must_use]
     pub fn labelled(label: &str, parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
@@ -61,7 +61,7 @@ fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-/// Why a text is not a digest or an id.
+/// Error for a text that is not a digest or an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not 64 hexadecimal characters; copy the whole id")]
 pub struct DigestParseError(String);

@@ -1,5 +1,5 @@
-//! The 4x4 evaluation of a record: how far its source can be relied on (A, B, C, X) and how the
-//! source knows (1 to 4). What nobody evaluated is `X4`.
+//! The 4x4 evaluation of a record: the reliability of its source (A, B, C, X) and the way in which
+//! the source knows (1 to 4). The code of an unevaluated record is `X4`.
 //!
 //! A receiver never changes an evaluation alone, so nothing here combines or improves two of
 //! them. The Admiralty scale (A–F, 1–6) uses the same letters and digits for other things: 4x4 C
@@ -36,7 +36,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How far the source can be relied on.
+/// Reliability of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceCode {
     /// No doubt, or reliable in all instances.
@@ -49,7 +49,7 @@ pub enum SourceCode {
     X,
 }
 
-/// How the source knows.
+/// The way in which the source knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InformationCode {
     /// The accuracy is not in doubt.
@@ -65,9 +65,9 @@ pub enum InformationCode {
 /// A 4x4 evaluation, written `B2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Evaluation {
-    /// How far the source can be relied on.
+    /// Reliability of the source.
     pub source: SourceCode,
-    /// How the source knows.
+    /// The way in which the source knows.
     pub information: InformationCode,
     /// The Admiralty code that the originator gave, if this evaluation was mapped from one.
     pub admiralty: Option<Admiralty>,
@@ -76,9 +76,9 @@ pub struct Evaluation {
 /// A code of the Admiralty scale, written `C3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Admiralty {
-    /// How reliable the source is.
+    /// Reliability of the source.
     pub source: AdmiraltySource,
-    /// How credible the information is.
+    /// Credibility of the information.
     pub information: AdmiraltyInformation,
 }
 
@@ -116,7 +116,7 @@ pub enum AdmiraltyInformation {
     Six,
 }
 
-/// Why a text is no code of the scale.
+/// Error for a text that is no code of the scale.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
     /// No 4x4 code.

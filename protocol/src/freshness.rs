@@ -1,14 +1,14 @@
-//! Freshness: that a register is still the newest, said again and again by keys that are online.
+//! Freshness statements: keys that are online state again and again that a register is the newest.
 //!
-//! A register says nothing about its successor, so a node that is kept from hearing of a new
-//! epoch would trust a removed member for ever. A freshness statement names an epoch and its
-//! digest and holds for 48 hours at most. The keys that make it can do nothing else: who steals
-//! one can hide a new epoch from those whom he cuts off, and change nothing. A register was the
-//! newest when it was issued, so it vouches for itself for the first 48 hours.
+//! A register says nothing about its successor, so a node that is kept from hearing of a new epoch
+//! would trust a removed member for ever. A freshness statement names an epoch and its digest and
+//! holds for 48 hours at most. The keys that sign it can do nothing else: a thief of such a key can
+//! hide a new epoch from nodes that he cuts off, and change nothing. A register was the newest when
+//! it was issued, so it vouches for itself for the first 48 hours.
 //!
-//! Refuses a statement about another register than the one in force, one whose time cannot be,
-//! and one with too few signatures of the keys that this register lists. How a node fares
-//! without a statement is [`Stage`]: it never stops receiving, verifying or recalling.
+//! Refuses a statement about a register other than the one in force, one with impossible times, and
+//! one with too few signatures of the keys that this register lists. [`Stage`] tells what happens
+//! to a node without a statement: it never stops receiving, verifying or recalling.
 
 use std::collections::BTreeSet;
 
@@ -30,11 +30,11 @@ use crate::{
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// How long a statement holds at most, and a register without one.
+/// Longest validity of a statement, and of a register without one, in milliseconds.
 pub const MAX_VALIDITY_MS: i64 = 48 * HOUR_MS;
-/// With so much time left the node begins to warn.
+/// Remaining validity below which the node warns, in milliseconds.
 pub const WARN_BEFORE_MS: i64 = 24 * HOUR_MS;
-/// How long after the end bulk records are still released.
+/// Time after the end of validity in which bulk records are still released, in milliseconds.
 pub const BULK_AFTER_MS: i64 = 7 * 24 * HOUR_MS;
 
 /// The most bytes of an encoded statement with its signatures.
@@ -51,7 +51,7 @@ impl StatementType for FreshnessType {
     const KEY_USE: KeyUse = KeyUse::Freshness;
 }
 
-/// What a statement says.
+/// Content of a freshness statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freshness {
     /// The federation.
@@ -60,14 +60,14 @@ pub struct Freshness {
     pub epoch: u64,
     /// The digest of that epoch.
     pub register: Digest,
-    /// When it was said.
+    /// Time of signing.
     pub issued_at: Timestamp,
-    /// How long it holds.
+    /// End of validity.
     pub valid_until: Timestamp,
 }
 
 impl Freshness {
-    /// What to say of a register: that it is the newest now, for as long as may be.
+    /// Returns the statement that a register is the newest now, with the longest validity allowed.
     #[must_use]
     pub fn of(register: &VerifiedRegister, now: Timestamp) -> Self {
         Self {
@@ -161,7 +161,8 @@ impl SignedFreshness {
         .encode_to_vec()
     }
 
-    /// What it says, without any signature being checked: to show it, never to act on it.
+    /// Returns the content without checking any signature. It is for display; nothing may act on
+    /// it.
     ///
     /// # Errors
     ///
@@ -187,12 +188,12 @@ impl SignedFreshness {
         })
     }
 
-    /// The keys whose signatures are there; nothing is proved by it.
+    /// The keys whose signatures are attached; none of them is checked.
     pub fn signers(&self) -> impl Iterator<Item = KeyId> {
         self.signatures.iter().map(|(id, _)| *id)
     }
 
-    /// Checks it against the register in force.
+    /// Checks the statement against the register in force.
     ///
     /// # Errors
     ///
@@ -267,7 +268,7 @@ fn check_times(freshness: &Freshness, now: Timestamp) -> Result<(), Refusal> {
     Err(Refusal::new(Rule::FreshnessTime, detail))
 }
 
-/// A statement that was checked against the register it speaks of.
+/// A statement that was checked against the register it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedFreshness {
     freshness: Freshness,
@@ -275,21 +276,21 @@ pub struct VerifiedFreshness {
 }
 
 impl VerifiedFreshness {
-    /// What it says.
+    /// Returns the content.
     #[must_use]
     pub const fn freshness(&self) -> &Freshness {
         &self.freshness
     }
 
-    /// It with its signatures, to pass on.
+    /// Returns the statement with its signatures, to pass on.
     #[must_use]
     pub const fn signed(&self) -> &SignedFreshness {
         &self.signed
     }
 }
 
-/// Until when a register counts as the newest, by its own issue and the statement at hand; `None`
-/// if it lists no freshness keys.
+/// Returns the time until which a register counts as the newest, by its own issue and the given
+/// statement; `None` if it lists no freshness keys.
 #[must_use]
 pub fn fresh_until(
     register: &VerifiedRegister,
@@ -307,24 +308,26 @@ pub fn fresh_until(
     Some(by_statement.map_or(by_issue, |until| until.max(by_issue)))
 }
 
-/// How a node fares with the freshness of its register. Each step narrows what is released, and
-/// no step touches receipt, verification or recall.
+/// Stage of a node by the freshness of its register. Each stage narrows what is released; none
+/// touches receipt, verification or recall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// The register lists no freshness keys.
     Unused,
-    /// The register is the newest, until then.
+    /// The register is the newest, until this time.
     Fresh(Timestamp),
-    /// It is, and no new statement came in the last day: warned of.
+    /// The register is the newest until this time, but no new statement came in the last day; a
+    /// warning is shown.
     Ending(Timestamp),
-    /// Nobody has said so since then: warned of.
+    /// Nobody has confirmed the register since this time; a warning is shown.
     Stale(Timestamp),
-    /// Nobody has said so for seven days more: bulk records are not released.
+    /// Nobody has confirmed the register for more than seven days after this time: bulk records are
+    /// not released.
     BulkStopped(Timestamp),
 }
 
 impl Stage {
-    /// The stage at `now` of a register that counts as the newest until `until`.
+    /// Returns the stage at `now` of a register that counts as the newest until `until`.
     #[must_use]
     pub const fn at(until: Option<Timestamp>, now: Timestamp) -> Self {
         let Some(until) = until else {
@@ -342,7 +345,7 @@ impl Stage {
         }
     }
 
-    /// Until when the register is or was fresh.
+    /// Returns the time until which the register is or was fresh.
     #[must_use]
     pub const fn until(self) -> Option<Timestamp> {
         match self {
@@ -354,7 +357,7 @@ impl Stage {
         }
     }
 
-    /// Whether bulk records may be released.
+    /// Returns whether bulk records may be released.
     #[must_use]
     pub const fn releases_bulk(self) -> bool {
         match self {

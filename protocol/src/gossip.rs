@@ -1,13 +1,13 @@
-//! What members tell each other about whom to trust: register, freshness, suspensions.
+//! Gossip about trust: members exchange registers, freshness statements and suspensions.
 //!
 //! ```text
 //! asks: I have epoch 4 …          ──▶  epochs after 4, as many as fit; the newer freshness; …
 //! ```
 //!
-//! Any member may carry what others signed: nothing is believed because of who brought it. Each
-//! epoch is verified on top of the one before it, and its signatures before its content is read,
-//! so that only the governance can make a node do more work. Sizes and counts are checked before
-//! anything is decoded.
+//! Any member may carry what others signed; nothing is believed because of who brought it. Each
+//! epoch is verified on top of the one before it. Its signatures are checked before its content is
+//! read, so that only the governance can make a node do more work. Sizes and counts are checked
+//! before anything is decoded.
 
 use bytes::Bytes;
 
@@ -28,9 +28,9 @@ use crate::{
 pub const MAX_ASK_BYTES: usize = 1 << 10;
 /// The most bytes of an answer, and of one epoch that travels in it.
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// The most epochs in an answer; who lacks more asks again.
+/// The most epochs in an answer; a node that lacks more asks again.
 pub const MAX_EPOCHS: usize = 64;
-/// What else is in an answer: digests, lengths, freshness, suspensions.
+/// Bytes of an answer reserved for all but the epochs: digests, lengths, freshness, suspensions.
 const BESIDE_EPOCHS: usize = 4 << 20;
 /// The most signatures of an epoch: of the governance before it and of its own.
 const MAX_SIGNATURES: usize = 128;
@@ -40,7 +40,7 @@ const ANSWER_EPOCHS: u64 = 3;
 const ANSWER_SUSPENSIONS: u64 = 5;
 const REGISTER_SIGNATURES: u64 = 2;
 
-/// What a node has: enough to tell what it lacks.
+/// The trust data that a node has, in enough detail to tell what it lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The federation.
@@ -49,7 +49,7 @@ pub struct Standing {
     pub epoch: u64,
     /// The digest of that epoch.
     pub register: Digest,
-    /// When its freshness statement was issued.
+    /// Time at which its freshness statement was issued.
     pub freshness_issued: Option<Timestamp>,
     /// The digest over its suspensions.
     pub suspensions: Digest,
@@ -99,7 +99,7 @@ impl Standing {
         })
     }
 
-    /// Whether someone who has `other` might know something that this node does not.
+    /// Returns whether a node that has `other` might know something that this node does not.
     #[must_use]
     pub fn lacks(&self, other: &Self) -> bool {
         other.epoch > self.epoch
@@ -108,7 +108,8 @@ impl Standing {
                     || other.suspensions != self.suspensions))
     }
 
-    /// Whether both hold another register under the same number: someone signed a fork.
+    /// Returns whether the two hold different registers under one epoch number: the governance
+    /// signed a fork.
     #[must_use]
     pub fn forks_from(&self, other: &Self) -> bool {
         self.epoch == other.epoch && self.register != other.register
@@ -157,10 +158,10 @@ fn count(encoded: &[u8], number: u64, most: usize) -> Result<(), Refusal> {
     })
 }
 
-/// What a member answered: nothing of it is verified yet.
+/// A member's answer; nothing in it is verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The epoch that it says it has.
+    /// The epoch that the member claims to have.
     pub epoch: u64,
     /// The digest of that epoch.
     pub register: Digest,
@@ -173,8 +174,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer of a node that has `standing` to one that asked: `epochs` are its epochs after
-    /// the asked one, encoded and ascending, of which those are taken that fit.
+    /// Makes the answer of a node that has `standing`. `epochs` are its epochs after the asked one,
+    /// encoded and ascending; as many are taken as fit.
     #[must_use]
     pub fn new(
         standing: &Standing,
@@ -200,7 +201,7 @@ impl Answer {
         }
     }
 
-    /// The message that carries it.
+    /// Returns the message that carries the answer.
     #[must_use]
     pub fn to_wire(&self) -> wire::TrustAnswer {
         wire::TrustAnswer {
@@ -243,17 +244,17 @@ impl Answer {
     }
 }
 
-/// What came of following epochs.
+/// Result of following epochs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Followed {
     /// The epochs that verified, each on top of the one before.
     pub taken: Vec<VerifiedRegister>,
-    /// Why the next one was refused; nothing after it was looked at.
+    /// The refusal of the next one; nothing after it was looked at.
     pub refused: Option<Refusal>,
 }
 
 /// Verifies encoded epochs on top of the one in force, one by one. An epoch that is not newer is
-/// passed over, unless it is another one under the number in force.
+/// skipped; a different register under the number in force is refused.
 #[must_use]
 pub fn follow(present: &VerifiedRegister, epochs: &[Bytes]) -> Followed {
     let mut taken: Vec<VerifiedRegister> = Vec::new();

@@ -1,8 +1,8 @@
 //! Keys, each with one use.
 //!
 //! A key id covers the use and the algorithm, so that the same 32 bytes enrolled for another use
-//! are another key. Only Ed25519 signs, checked with `verify_strict`; keys of small order are
-//! refused before they are ever enrolled.
+//! are another key. Only Ed25519 keys sign; signatures are checked with `verify_strict`. Keys of
+//! small order are refused before they are ever enrolled.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{digest::Digest, wire};
 
-/// What a key is for; it does nothing else.
+/// Use of a key; a key has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyUse {
     /// Seals records.
@@ -26,7 +26,7 @@ pub enum KeyUse {
     Governance,
     /// Signs the acts of a person.
     Person,
-    /// Signs, online, that a register is the newest.
+    /// Signs, online, a statement that a register is the newest.
     Freshness,
 }
 
@@ -78,7 +78,7 @@ impl From<KeyUse> for wire::KeyUse {
     }
 }
 
-/// Names a key: SHA-256 over its use, its algorithm and its 32 public bytes.
+/// Id of a key: SHA-256 over its use, its algorithm and its 32 public bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Digest);
 
@@ -128,7 +128,7 @@ impl Algorithm {
     }
 }
 
-/// Why 32 bytes are not a key that may be enrolled.
+/// Error for 32 bytes that are not a key that may be enrolled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not a point of the curve.
@@ -187,7 +187,7 @@ impl PublicKey {
         })
     }
 
-    /// What the key is for.
+    /// Returns the use of the key.
     #[must_use]
     pub const fn usage(&self) -> KeyUse {
         self.usage
@@ -218,9 +218,9 @@ impl PublicKey {
     }
 }
 
-/// Whether an X25519 key leads to the same shared secret with everyone (RFC 7748 §6.1): the points
-/// of small order on the curve and its twist, as cr.yp.to/ecdh.html lists them. The topmost bit
-/// is ignored, as it is when the key is used.
+/// Returns whether an X25519 key leads to the same shared secret with everyone (RFC 7748 §6.1).
+/// Those are the points of small order on the curve and its twist, as cr.yp.to/ecdh.html lists
+/// them. The topmost bit is ignored, as it is when the key is used.
 fn is_small_order(key: &[u8; 32]) -> bool {
     const ORDER_EIGHT: [[u8; 32]; 2] = [
         [
@@ -257,7 +257,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Makes the key of a 32-byte seed; the caller drew it at random and keeps it secret.
+    /// Makes the key of a 32-byte seed. The caller draws the seed at random and keeps it secret.
     #[must_use]
     pub fn from_seed(usage: KeyUse, seed: [u8; 32]) -> Self {
         let seed = Zeroizing::new(seed);
@@ -286,7 +286,7 @@ impl SigningKey {
         self.public.id
     }
 
-    /// What the key is for.
+    /// Returns the use of the key.
     #[must_use]
     pub const fn usage(&self) -> KeyUse {
         self.public.usage

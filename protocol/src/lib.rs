@@ -1,14 +1,15 @@
-//! What Portcullis nodes say to each other.
+//! The protocol between Portcullis nodes.
 //!
-//! Identifiers, markings, sealed records, the register and the frames of one hop: types that
-//! can only hold what the protocol allows, and the checks that make them. Nothing here reads a
-//! clock, draws a random number, opens a file or a socket: time, keys and salts are arguments.
+//! It consists of identifiers, markings, sealed records, the register and the frames of one hop.
+//! The types can hold only what the protocol allows; the checks that make them are here too.
+//! Nothing here reads a clock, draws a random number, opens a file or a socket: time, keys and
+//! salts are arguments.
 //!
-//! Top-down: [`record`] says what an originator signs, [`seal`] makes it, [`verify`] checks it;
-//! [`register`] says whose keys count, [`freshness`] that it is the newest, [`suspension`] who is
-//! out for a while, and [`gossip`] carries them; [`frame`] carries records over one hop,
-//! [`reconcile`] finds out what of a channel was lost. The wire format
-//! is `proto/portcullis/v1`; [`wire`] holds its generated types and nothing else does.
+//! In reading order: [`record`] defines what an originator signs, [`seal`] makes it, and [`verify`]
+//! checks it. [`register`] lists the keys that count, [`freshness`] proves that it is the newest,
+//! [`suspension`] excludes a member for a while, and [`gossip`] carries all three. [`frame`]
+//! carries records over one hop, and [`reconcile`] finds the records of a channel that were lost.
+//! The wire format is `proto/portcullis/v1`; only [`wire`] holds its generated types.
 
 pub mod body;
 pub mod digest;

@@ -1,4 +1,4 @@
-//! Markings: what may be done with a record, said by its originator and bound by its signature.
+//! Markings: the originator's limits on the use of a record, bound by its signature.
 //!
 //! Markings only ever tighten: [`Marking::strictest`] joins two of them, a section's
 //! [`SectionMarking`] adds to its record's. Sources: TLP 2.0 (FIRST), Europol handling codes,
@@ -59,7 +59,7 @@ impl fmt::Display for Tlp {
 impl FromStr for Tlp {
     type Err = UnknownName;
 
-    /// Takes `TLP:AMBER+STRICT` or `amber+strict`. TLP 1.0's `WHITE` is refused here: what reads
+    /// Reads `TLP:AMBER+STRICT` or `amber+strict`. TLP 1.0's `WHITE` is refused here: a reader of
     /// other systems' files maps it to [`Tlp::Clear`] with a warning.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let upper = text.to_ascii_uppercase();
@@ -91,7 +91,7 @@ named! {
 }
 
 named! {
-    /// What a record may be used for.
+    /// Purpose that a record may be used for.
     Purpose, "purpose",
     "`law-enforcement`, `customs-control`, `port-security`, `statistics`" {
         /// Prevention, detection and investigation of criminal offences.
@@ -106,7 +106,7 @@ named! {
 }
 
 named! {
-    /// Whom a record is about (Directive (EU) 2016/680 Art. 6).
+    /// Category of the person that a record concerns (Directive (EU) 2016/680 Art. 6).
     DataSubject, "category of data subject", "`suspect`, `convicted`, `victim`, `other`" {
         /// Someone with serious grounds against them.
         Suspect = "suspect",
@@ -120,10 +120,10 @@ named! {
 }
 
 named! {
-    /// What the originator asks the finder to do, from the most discreet on.
+    /// Action that the originator asks of the finder, the most discreet first.
     RequestedAction, "requested action",
     "`discreet`, `inquiry`, `specific-check`, `do-not-approach`" {
-        /// Look and report; nobody may notice.
+        /// Look and report; nobody may notice it.
         Discreet = "discreet",
         /// Ask, within an ordinary check.
         Inquiry = "inquiry",
@@ -191,31 +191,31 @@ impl fmt::Display for HandlingCodes {
 /// The whole marking of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Marking {
-    /// To whom it may be disclosed.
+    /// Limit on its disclosure.
     pub tlp: Tlp,
-    /// What may be done with it.
+    /// Limit on the actions taken with it.
     pub pap: Pap,
     /// Europol handling codes.
     pub handling: HandlingCodes,
-    /// What it may be used for; never empty.
+    /// Purposes that it may be used for; never empty.
     pub purposes: BTreeSet<Purpose>,
-    /// The only authorities that may have it; `None`: no list.
+    /// The only authorities that may have it; `None` if there is no such list.
     pub release_to: Option<BTreeSet<AuthorityId>>,
-    /// Whether a hub may pass it on.
+    /// True if a hub may pass it on.
     pub relay: bool,
-    /// Whether wider sharing needs the originator's permission.
+    /// True if wider sharing needs the originator's permission.
     pub originator_control: bool,
-    /// What the finder is asked to do.
+    /// Action asked of the finder.
     pub requested_action: Option<RequestedAction>,
-    /// When a person looks at it again.
+    /// Time at which a person reviews it.
     pub review_at: Option<Timestamp>,
-    /// When it is to be erased.
+    /// Time at which it is erased.
     pub delete_at: Option<Timestamp>,
-    /// Whom it is about.
+    /// Category of the person it concerns.
     pub data_subject: Option<DataSubject>,
 }
 
-/// Why a marking contradicts itself.
+/// Contradiction within a marking.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MarkingError {
     /// No purpose is given.
@@ -233,7 +233,8 @@ pub enum MarkingError {
 }
 
 impl Marking {
-    /// A marking with this label and these purposes and nothing else said; relaying is allowed.
+    /// Makes a marking with this label and these purposes. Relaying is allowed and `PAP:GREEN` set;
+    /// all else is empty.
     #[must_use]
     pub fn new(tlp: Tlp, purposes: impl IntoIterator<Item = Purpose>) -> Self {
         Self {
@@ -273,9 +274,10 @@ impl Marking {
         }
     }
 
-    /// The marking of what stands on both: the narrower of each part. Of two requested actions
-    /// the more discreet wins, except that `do not approach` always does. Purposes are those
-    /// that both allow, and may be empty: then nothing may be done with the two together.
+    /// Joins two markings into that of a thing to which both apply: the narrower of each part. Of
+    /// two requested actions the more discreet wins, except that `do-not-approach` always does. The
+    /// purposes are those that both allow. They may be empty: then nothing may be done with the two
+    /// together.
     #[must_use]
     pub fn strictest(&self, other: &Self) -> Self {
         Self {
@@ -297,7 +299,7 @@ impl Marking {
         }
     }
 
-    /// The marking of a section of a record with this marking.
+    /// Returns the marking of a section of a record that has this marking.
     #[must_use]
     pub fn tightened(&self, section: &SectionMarking) -> Self {
         let mut marking = self.clone();
@@ -337,21 +339,21 @@ pub fn more_discreet(
     actions.into_iter().flatten().min()
 }
 
-/// A stricter marking of one section; what it leaves out repeats the record's.
+/// A stricter marking of one section; a part left out is the same as the record's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct SectionMarking {
     /// A narrower TLP label.
     pub tlp: Option<Tlp>,
     /// A narrower PAP label.
     pub pap: Option<Pap>,
-    /// Adds H1.
+    /// True if the section adds H1.
     pub h1: bool,
-    /// Adds H2.
+    /// True if the section adds H2.
     pub h2: bool,
 }
 
 impl SectionMarking {
-    /// Whether any part of it is looser than the record's marking, which is never allowed.
+    /// Returns whether any part is looser than the record's marking, which is never allowed.
     #[must_use]
     pub fn is_looser_than(&self, record: &Marking) -> bool {
         self.tlp.is_some_and(|tlp| tlp < record.tlp) || self.pap.is_some_and(|pap| pap < record.pap)

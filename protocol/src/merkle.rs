@@ -1,21 +1,21 @@
 //! The Merkle trees of the protocol: batches of records, items of a frame, answers of a receipt.
 //!
-//! A tree has a power of two of leaves, so that a path's length says nothing but the size that
-//! the signed statement names anyway. Leaves and inner nodes are hashed under labels of their
-//! own, so that neither can stand for the other.
+//! A tree has a power of two of leaves, so that a path's length tells only the size that the signed
+//! statement names anyway. Leaves and inner nodes are hashed under different labels, so that
+//! neither can stand for the other.
 
 use crate::digest::Digest;
 
 /// The most leaves a tree has.
 pub const MAX_LEAVES: usize = 1024;
 
-/// A tree over digests, kept whole to give paths.
+/// A tree over digests, kept whole so that it can give paths.
 pub struct Tree {
     /// Level 0 holds the leaves, the last level the root alone.
     levels: Vec<Vec<Digest>>,
 }
 
-/// Why digests make no tree.
+/// Error for a number of digests that makes no tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a tree has a power of two of leaves, at most 1024; this one has {0}")]
 pub struct TreeSizeError(pub usize);
@@ -45,7 +45,7 @@ impl Tree {
         Ok(Self { levels })
     }
 
-    /// Builds the tree over `leaves` filled up to a power of two with a digest that no leaf has.
+    /// Builds the tree over `leaves`, filled up to a power of two with a digest that no leaf has.
     ///
     /// # Errors
     ///
@@ -75,7 +75,8 @@ impl Tree {
         self.levels.first().map_or(0, Vec::len)
     }
 
-    /// The siblings from leaf `position` up to below the root; empty beyond the last leaf.
+    /// Returns the siblings on the path from leaf `position` up to below the root; empty beyond the
+    /// last leaf.
     #[must_use]
     pub fn path(&self, position: usize) -> Vec<Digest> {
         if position >= self.size() {
@@ -98,7 +99,7 @@ fn parent(left: &Digest, right: &Digest) -> Digest {
     )
 }
 
-/// The root that `leaf` at `position` and its siblings lead to. The caller has checked that the
+/// Computes the root from `leaf` at `position` and its siblings. The caller has checked that the
 /// path has as many siblings as the tree has levels, and that `position` lies within it.
 #[must_use]
 pub fn root_from_path(leaf: Digest, position: usize, path: &[Digest]) -> Digest {
@@ -109,7 +110,8 @@ pub fn root_from_path(leaf: Digest, position: usize, path: &[Digest]) -> Digest 
         })
 }
 
-/// The node above `node`, which stands on this level above `position`.
+/// Computes the node above `node`, which is the node of this level on the path from leaf
+/// `position`.
 fn step(node: Digest, sibling: Digest, position: usize, level: usize) -> Digest {
     if (position >> level) & 1 == 0 {
         parent(&node, &sibling)
@@ -120,18 +122,19 @@ fn step(node: Digest, sibling: Digest, position: usize, level: usize) -> Digest 
 
 /// The nodes of one tree that are known to lead to its root, learned from the paths of its leaves.
 ///
-/// A path that leads to the root proves every node on it and beside it. The leaves of a whole
-/// batch, one after the other, so cost one hash each instead of one for each level.
+/// A path that leads to the root proves every node on it and beside it. Thus the leaves of a whole
+/// batch, checked one after the other, cost one hash each instead of one for each level.
 #[derive(Debug, Clone)]
 pub struct KnownNodes {
     root: Digest,
     height: usize,
-    /// The root at 1, the two below it at 2 and 3, and so on; made when the first path is learned.
+    /// The root at 1, the two nodes below it at 2 and 3, and so on; allocated when the first path
+    /// is learned.
     nodes: Vec<Option<Digest>>,
 }
 
 impl KnownNodes {
-    /// Nothing is known of the tree with this root and a power of two of leaves but its root.
+    /// Starts with the root only, of a tree with `size` leaves, a power of two.
     #[must_use]
     pub const fn new(root: Digest, size: usize) -> Self {
         Self {
@@ -141,9 +144,9 @@ impl KnownNodes {
         }
     }
 
-    /// Whether `leaf` at `position` and its siblings lead to the root, as [`root_from_path`] says;
-    /// no sibling goes unchecked. The caller has checked that the path has as many siblings as
-    /// the tree has levels, and that `position` lies within it.
+    /// Returns whether `leaf` at `position` and its siblings lead to the root, as
+    /// [`root_from_path`] computes it; no sibling goes unchecked. The caller has checked that the
+    /// path has as many siblings as the tree has levels, and that `position` lies within it.
     pub fn leads(&mut self, leaf: Digest, position: usize, path: &[Digest]) -> bool {
         let mut node = leaf;
         let mut climbed = Vec::with_capacity(path.len());
@@ -164,7 +167,7 @@ impl KnownNodes {
         leads
     }
 
-    /// Where the node above `position` stands on this level.
+    /// Returns the place in `nodes` of this level's node on the path from leaf `position`.
     const fn place(&self, position: usize, level: usize) -> usize {
         (1 << (self.height - level)) + (position >> level)
     }
@@ -174,8 +177,8 @@ impl KnownNodes {
         self.nodes.get(place).copied().flatten()
     }
 
-    /// Whether the siblings from this level on are those that are known: what leads to the root
-    /// has all of its way known.
+    /// Returns whether the siblings from this level on are the known ones. If a node is known to
+    /// lead to the root, all nodes on and beside its path are known.
     fn knows_beside(&self, position: usize, level: usize, path: &[Digest]) -> bool {
         let rest = path.iter().enumerate().skip(level);
         rest.into_iter().all(|(level, sibling)| {
@@ -231,7 +234,8 @@ mod tests {
             let leaves = leaves(size);
             let tree = Tree::new(leaves.clone()).unwrap();
             let mut known = KnownNodes::new(tree.root(), size);
-            // Backwards and then forwards, each leaf with every sibling changed once and as it is.
+            // Leaves are taken backwards and then forwards; each is tried with every sibling
+            // changed once, and unchanged.
             for position in (0..size).rev().chain(0..size) {
                 let path = tree.path(position);
                 for level in 0..path.len() {

@@ -1,6 +1,6 @@
 //! Closed lists of names: an enum with one canonical text for each value.
 
-/// Why a text is not one of a closed list of names.
+/// Error for a text that is not in a closed list of names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}; write one of {choices}")]
 pub struct UnknownName {

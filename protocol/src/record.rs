@@ -1,8 +1,8 @@
-//! Records: the immutable thing an originator signs, and the parts of it that can be withheld.
+//! Records: the immutable unit that an originator signs, with sections that can be withheld.
 //!
-//! A record is a [`Header`], always sent whole, and sections of which a receiver may see only
-//! some: the set it sees is a [`Form`]. The header lists a salted digest of every section, so
-//! the originator's signature holds for every form (DESIGN §4).
+//! A record is a [`Header`], always sent whole, and sections of which a receiver may see only some:
+//! the set it sees is a [`Form`]. The header lists a salted digest of every section, so that the
+//! originator's signature holds for every form (DESIGN §4).
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -18,10 +18,10 @@ use crate::{
     time::Timestamp,
 };
 
-/// Sections of one record are numbered below this.
+/// Number of section indexes: the sections of one record are numbered below this.
 pub const MAX_SECTIONS: u8 = 64;
 
-/// Names a record: SHA-256 over its header as signed.
+/// Id of a record: SHA-256 over its header as signed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(Digest);
 
@@ -66,7 +66,7 @@ impl FromStr for RecordId {
 }
 
 named! {
-    /// What kind of thing a record says.
+    /// Kind of record.
     Kind, "kind of record", "`indicator`, `alert`, `advisory`, `outcome`, `risk-profile`" {
         /// Something to look out for.
         Indicator = "indicator",
@@ -74,7 +74,7 @@ named! {
         Alert = "alert",
         /// A vulnerability or a good practice.
         Advisory = "advisory",
-        /// What a control found: a sighting.
+        /// The result of a control: a sighting.
         Outcome = "outcome",
         /// Counts of controls and findings per cell.
         RiskProfile = "risk-profile",
@@ -82,16 +82,16 @@ named! {
 }
 
 named! {
-    /// What a section holds.
+    /// Kind of content of a section.
     SectionTag, "section",
     "`subject`, `assessment`, `narrative`, `source`, `persons`, `attachments`, `cells`" {
         /// The selectors: what the record is about.
         Subject = "subject",
         /// The threat and its assessment.
         Assessment = "assessment",
-        /// The story in free text.
+        /// The account in free text.
         Narrative = "narrative",
-        /// Where it comes from.
+        /// The source of the information.
         Source = "source",
         /// Persons concerned.
         Persons = "persons",
@@ -118,7 +118,8 @@ impl SectionTag {
     }
 }
 
-/// The 16 random bytes that a record and its copies share: ten copies of one rumour are one.
+/// The 16 random bytes that a record shares with its copies, so that ten copies of one rumour count
+/// as one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RootTag([u8; 16]);
 
@@ -172,19 +173,19 @@ impl Form {
         }
     }
 
-    /// Whether the section with this index is in the set.
+    /// Returns whether the section with this index is in the set.
     #[must_use]
     pub const fn contains(self, index: u8) -> bool {
         index < MAX_SECTIONS && self.0 & (1 << index) != 0
     }
 
-    /// Both sets together.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What both sets share.
+    /// Returns the members that both sets have.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
@@ -196,13 +197,13 @@ impl Form {
         Self(self.0 & !other.0)
     }
 
-    /// Whether every member of this set is one of `other`.
+    /// Returns whether every member of this set is in `other`.
     #[must_use]
     pub const fn is_within(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }
 
-    /// Whether the set has no member.
+    /// Returns whether the set has no members.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -232,41 +233,41 @@ impl FromIterator<u8> for Form {
     }
 }
 
-/// One line of a header's section table.
+/// One row of a header's section table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SectionEntry {
     /// The section's number in the record, below [`MAX_SECTIONS`].
     pub index: u8,
-    /// What it holds.
+    /// Kind of its content.
     pub tag: SectionTag,
     /// The salted digest of its bytes.
     pub digest: Digest,
-    /// A marking stricter than the record's.
+    /// Its marking, if stricter than the record's.
     pub stricter: Option<SectionMarking>,
     /// Cells only: the smallest count of controls of any cell in it.
     pub least_count: Option<u32>,
 }
 
-/// What an originator signs: always sent whole.
+/// The part of a record that its originator signs; always sent whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// The federation in which the record counts.
+    /// The federation in which the record is valid.
     pub federation: FederationId,
-    /// What kind of thing it says.
+    /// Kind of the record.
     pub kind: Kind,
-    /// Who says it.
+    /// The authority that made it.
     pub origin: AuthorityId,
     /// The sealing key it is signed with.
     pub key_id: KeyId,
-    /// When it was sealed, by the originator's clock.
+    /// Time of sealing, by the originator's clock.
     pub sealed_at: Timestamp,
-    /// Whether it belongs to an exercise and to nothing real.
+    /// True if it belongs to an exercise and to nothing real.
     pub exercise: bool,
     /// The ports it concerns; empty: all.
     pub audience: BTreeSet<UnLocode>,
-    /// What may be done with it.
+    /// Limits on its use.
     pub marking: Marking,
-    /// How far its source and content are trusted.
+    /// Evaluation of its source and information.
     pub evaluation: Evaluation,
     /// Sections that travel together or not at all.
     pub groups: Vec<Form>,
@@ -274,7 +275,7 @@ pub struct Header {
     pub derived_from: Vec<RecordId>,
     /// The record it replaces.
     pub supersedes: Option<RecordId>,
-    /// What copies of it share.
+    /// Tag shared with its copies.
     pub root: RootTag,
     /// Its sections, ascending by index.
     pub sections: Vec<SectionEntry>,
@@ -287,13 +288,13 @@ impl Header {
         self.sections.iter().map(|entry| entry.index).collect()
     }
 
-    /// The table's line for this index.
+    /// Returns the row for this index.
     #[must_use]
     pub fn entry(&self, index: u8) -> Option<&SectionEntry> {
         self.sections.iter().find(|entry| entry.index == index)
     }
 
-    /// The marking of one section: the record's, tightened by its own.
+    /// Returns the marking of one section: the record's, tightened by the section's own.
     #[must_use]
     pub fn section_marking(&self, entry: &SectionEntry) -> Marking {
         entry.stricter.as_ref().map_or_else(
@@ -302,7 +303,7 @@ impl Header {
         )
     }
 
-    /// The strictest marking of the sections in `form`.
+    /// Returns the strictest marking of the sections in `form`.
     #[must_use]
     pub fn marking_of(&self, form: Form) -> Marking {
         self.sections
@@ -315,7 +316,7 @@ impl Header {
             })
     }
 
-    /// Whether `form` opens some of a group's sections and not the others.
+    /// Returns whether `form` opens some of a group's sections and leaves out others.
     #[must_use]
     pub fn cuts_a_group(&self, form: Form) -> bool {
         self.groups
@@ -323,11 +324,12 @@ impl Header {
             .any(|group| !form.intersection(*group).is_empty() && !group.is_within(form))
     }
 
-    /// The largest part of `form` that cuts no group.
+    /// Returns the largest part of `form` that cuts no group.
     #[must_use]
     pub fn without_cut_groups(&self, form: Form) -> Form {
         let mut form = form;
-        // Groups may overlap, so that dropping one can cut another; each round drops a section.
+        // Groups may overlap, so that dropping one can cut another. Each round drops at least one
+        // section.
         while let Some(cut) = self
             .groups
             .iter()
@@ -339,12 +341,12 @@ impl Header {
     }
 }
 
-/// A section with its salt: the salt is part of it, withheld and erased with it.
+/// A section with its salt. The salt is withheld and erased together with the section.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Section {
     /// The section's number in the record.
     pub index: u8,
-    /// 16 random bytes that keep the digest from being guessed.
+    /// 16 random bytes that prevent guessing the body from the digest.
     pub salt: [u8; 16],
     /// The encoded body.
     pub body: Bytes,
@@ -367,7 +369,7 @@ impl Section {
 }
 
 impl fmt::Debug for Section {
-    /// Neither salt nor body: both are secret and end up in logs too easily.
+    /// Leaves salt and body out: both are secret and easily end up in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Section({}, {} bytes)", self.index, self.body.len())
     }

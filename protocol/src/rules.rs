@@ -1,8 +1,7 @@
-//! Every rule that refuses something between nodes, by id.
+//! Rules by which nodes refuse something from each other, each with an id.
 //!
-//! The id is what a receipt, a log line and `portcullis explain` name; `docs/validation.md`
-//! lists the same table and a test holds the two together. An id never changes its meaning and
-//! is never used again.
+//! Receipts, log lines and `portcullis explain` name the id. `docs/validation.md` lists the same
+//! table, and a test keeps the two equal. An id never changes its meaning and is never used again.
 
 use std::{fmt, str::FromStr};
 
@@ -22,13 +21,13 @@ macro_rules! rules {
                 match self { $( Self::$variant => $id, )+ }
             }
 
-            /// What is refused, in a few words.
+            /// Returns a few words on the thing refused.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $( Self::$variant => $title, )+ }
             }
 
-            /// What to do about it, and whose turn it is.
+            /// Returns the remedy, and the party that has to act.
             #[must_use]
             pub const fn remedy(self) -> &'static str {
                 match self { $( Self::$variant => $remedy, )+ }
@@ -38,7 +37,7 @@ macro_rules! rules {
 }
 
 rules! {
-    // ---- the record: what verification refuses ----
+    // ---- the record: refusals by verification ----
     RecordHeader = "RE-01", "unreadable header or unknown version",
         "the originator's software writes another format; update the older side";
     RecordFederation = "RE-02", "record of another federation",
@@ -76,7 +75,7 @@ rules! {
     ContradictoryMarking = "RE-19", "marking that contradicts itself",
         "for instance TLP:RED without named recipients; report it to the originator";
 
-    // ---- the hop: what a frame or receipt is refused for ----
+    // ---- the hop: refusals of a frame or receipt ----
     FrameUnreadable = "EX-01", "unreadable frame",
         "the frame cannot be read or has no items or too many; update the older side";
     FrameFederation = "EX-02", "frame of another federation",
@@ -155,7 +154,7 @@ rules! {
     RolledBack = "RG-10", "register older than one this node has seen",
         "the newest epochs are missing from `register/`: put them back, or fetch them from a member and apply them";
 
-    // ---- what members tell each other about trust ----
+    // ---- trust data exchanged between members ----
     TrustUnreadable = "TR-01", "unreadable question or answer about trust",
         "it cannot be read; update the older side";
     TrustFederation = "TR-02", "question about trust in another federation",
@@ -206,7 +205,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Why a text names no rule.
+/// Error for a text that names no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no rule has the id `{0}`; `portcullis explain` lists them all")]
 pub struct UnknownRule(String);

@@ -1,8 +1,8 @@
 //! Sealing: drafts become signed records.
 //!
-//! Each section gets a fresh salt, the header its section table, the batch a tree over blinded
-//! and shuffled leaves, and the originator signs one statement over the tree's root. What comes
-//! out is a [`SealedRecord`]: the originator verifies it like any other before storing it.
+//! Each section gets a fresh salt, the header gets its section table, and the batch gets a tree
+//! over blinded and shuffled leaves. The originator signs one statement over the tree's root. The
+//! result is a [`SealedRecord`]; the originator verifies it like any other before storing it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -26,8 +26,8 @@ use crate::{
     wire,
 };
 
-/// Where random bytes come from; the caller brings it. Salts, blinds and root tags must not be
-/// guessable: outside of tests it is the operating system's generator.
+/// Source of random bytes, given by the caller. Salts, blinds and root tags must not be guessable:
+/// outside of tests the source is the operating system's generator.
 pub trait Entropy {
     /// Fills `out` with random bytes.
     fn fill(&mut self, out: &mut [u8]);
@@ -44,41 +44,42 @@ impl StatementType for Batch {
 /// The version of the header format.
 pub(crate) const HEADER_VERSION: u32 = 1;
 
-/// The most bytes of a record's header and bodies together: it fits into a frame by itself.
+/// The most bytes of a record's header and bodies together, so that the record fits into a frame by
+/// itself.
 pub const MAX_RECORD_BYTES: usize = 7 << 20;
 
 /// A record before it is sealed.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// What kind of thing it says.
+    /// Kind of the record.
     pub kind: Kind,
-    /// Whether it belongs to an exercise.
+    /// True if it belongs to an exercise.
     pub exercise: bool,
     /// The ports it concerns; empty: all.
     pub audience: BTreeSet<UnLocode>,
-    /// What may be done with it.
+    /// Limits on its use.
     pub marking: Marking,
-    /// How far its source and content are trusted.
+    /// Evaluation of its source and information.
     pub evaluation: Evaluation,
     /// The records it was made from.
     pub derived_from: Vec<RecordId>,
     /// The record it replaces.
     pub supersedes: Option<RecordId>,
-    /// The root of what it copies; `None`: something new.
+    /// The root tag of the record that it copies; `None`: something new.
     pub root: Option<RootTag>,
-    /// Its sections. The table lists them by tag, those of one tag in this order.
+    /// Its sections. The table lists them by tag, and those of one tag in the order given here.
     pub sections: Vec<DraftSection>,
-    /// Sections that travel together, by their positions in `sections`; `None`: subject with
+    /// Groups of sections that travel together, as positions in `sections`; `None`: subject with
     /// assessment.
     pub groups: Option<Vec<Form>>,
-    /// Tags for which a digest of nothing stands in the table, so that their absence does not show:
-    /// `source` and `persons`. A decoy has no marking of its own: where these sections are marked
-    /// stricter than their record, their presence shows.
+    /// Tags for which the table gets a random digest if the section is absent, so that its absence
+    /// does not show; only `source` and `persons` can have one. A decoy has no marking of its own:
+    /// if these sections are marked stricter than their record, their presence shows.
     pub decoys: BTreeSet<SectionTag>,
 }
 
 impl Draft {
-    /// A draft with these sections and nothing else said.
+    /// Makes a draft with these sections and defaults for the rest.
     #[must_use]
     pub fn new(kind: Kind, marking: Marking, evaluation: Evaluation, bodies: Vec<Body>) -> Self {
         let sections = bodies
@@ -107,16 +108,16 @@ impl Draft {
 /// A section before it is sealed.
 #[derive(Debug, Clone)]
 pub struct DraftSection {
-    /// What it holds.
+    /// Its content.
     pub body: Body,
     /// A marking stricter than the record's.
     pub stricter: Option<SectionMarking>,
 }
 
-/// Why drafts cannot be sealed. All of them are the caller's to mend.
+/// Error in sealing drafts; the caller has to correct the drafts in every case.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// A batch of none or of too many.
+    /// A batch of no records, or of too many.
     #[error("a batch holds 1 to {MAX_LEAVES} records, not {0}")]
     BatchSize(usize),
     /// The marking contradicts itself.
@@ -133,7 +134,7 @@ pub enum SealError {
     /// A section's content is not allowed.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// A decoy for a section whose absence is no secret.
+    /// A decoy for a section whose absence is not secret.
     #[error("section `{0}` has no decoy; only `source` and `persons` have")]
     Decoy(SectionTag),
     /// A group names a section that is not there.
@@ -142,18 +143,18 @@ pub enum SealError {
     /// The record is too large for a frame.
     #[error("the record has {0} bytes, {MAX_RECORD_BYTES} are allowed; split it")]
     TooLarge(usize),
-    /// Every receiver would refuse the header.
+    /// The header breaks a rule, so that every receiver would refuse it.
     #[error("every receiver would refuse it: {0}")]
     Refused(#[from] Refusal),
-    /// The header holds something that the wire cannot say, such as an empty H3 text.
+    /// The header holds a value that the wire format cannot express, such as an empty H3 text.
     #[error("the header holds a value that would be lost; leave out empty texts and zero times")]
     Lossy,
-    /// The key does not seal.
+    /// The key is not a sealing key.
     #[error(transparent)]
     Key(#[from] SignatureError),
 }
 
-/// Why a set of sections does not fit the kind of record.
+/// Misfit between a set of sections and the kind of record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SectionsError {
     /// A section that the kind needs is missing.
@@ -172,7 +173,7 @@ pub enum SectionsError {
         /// The section that does not fit.
         tag: SectionTag,
     },
-    /// A section stands twice, or there are too many.
+    /// A section occurs twice, or there are too many sections.
     #[error("section `{0}` stands too often")]
     TooMany(SectionTag),
 }
@@ -203,7 +204,7 @@ pub(crate) fn check_sections(
     }
 }
 
-/// The sections a kind needs, and those it may have.
+/// Returns the sections that a kind needs, and those it may have.
 const fn sections_of(kind: Kind) -> (&'static [SectionTag], &'static [SectionTag]) {
     use SectionTag::{Assessment, Attachments, Cells, Narrative, Persons, Source, Subject};
     const ORDINARY: &[SectionTag] = &[Subject, Assessment, Narrative, Source, Persons, Attachments];
@@ -214,12 +215,12 @@ const fn sections_of(kind: Kind) -> (&'static [SectionTag], &'static [SectionTag
     }
 }
 
-/// A record in some form as it travels and is kept: nothing about it has been checked.
+/// A record in some form as it travels and is stored; nothing about it has been checked.
 #[derive(Debug, Clone)]
 pub struct SealedRecord {
     pub(crate) record: wire::Record,
     pub(crate) statement: Arc<SignedStatement>,
-    /// What the header's bytes say, if they were read already: when they were sealed here.
+    /// The decoded header, if it was read already: that is so if the record was sealed here.
     pub(crate) header: Option<Arc<Header>>,
 }
 
@@ -235,8 +236,8 @@ impl PartialEq for SealedRecord {
 }
 
 impl SealedRecord {
-    /// Puts a record together with the batch statement that it is said to belong to. The
-    /// record's `batch` field says which of a frame's statements that is and is ignored here.
+    /// Joins a record with the batch statement that it is said to belong to. The record's `batch`
+    /// field tells which of a frame's statements that is; it is ignored here.
     #[must_use]
     pub const fn new(record: wire::Record, statement: Arc<SignedStatement>) -> Self {
         Self {
@@ -246,13 +247,13 @@ impl SealedRecord {
         }
     }
 
-    /// The id that the header has, whether or not anything else about it is right.
+    /// Returns the id of the header, whether or not anything else about the record is right.
     #[must_use]
     pub fn id(&self) -> RecordId {
         RecordId::of_header(&self.record.header)
     }
 
-    /// The sections that it brings, by what they call themselves.
+    /// Returns the set of the section indexes that the record claims to bring.
     #[must_use]
     pub fn claimed_form(&self) -> Form {
         self.record
@@ -262,20 +263,20 @@ impl SealedRecord {
             .collect()
     }
 
-    /// The record on the wire.
+    /// Returns the record on the wire.
     #[must_use]
     pub const fn wire(&self) -> &wire::Record {
         &self.record
     }
 
-    /// The statement it came with.
+    /// Returns the statement it came with.
     #[must_use]
     pub const fn statement(&self) -> &Arc<SignedStatement> {
         &self.statement
     }
 }
 
-/// Who seals, and when.
+/// The sealing authority with its key, and the time of sealing.
 #[derive(Debug, Clone, Copy)]
 pub struct Sealer<'a> {
     /// The federation the records are made for.
@@ -284,7 +285,7 @@ pub struct Sealer<'a> {
     pub origin: &'a AuthorityId,
     /// Its sealing key.
     pub key: &'a SigningKey,
-    /// The time they bear.
+    /// The time of sealing that the records state.
     pub now: Timestamp,
 }
 
@@ -293,7 +294,7 @@ impl Sealer<'_> {
     ///
     /// # Errors
     ///
-    /// [`SealError`] says which rule the drafts break; nothing is sealed then.
+    /// [`SealError`] for the first fault; nothing is sealed then.
     pub fn seal(
         &self,
         drafts: Vec<Draft>,
@@ -325,7 +326,7 @@ impl Sealer<'_> {
         Ok(records.collect())
     }
 
-    /// Everything of a record but its place in the batch.
+    /// Makes all of a record except its place in the batch.
     fn sheet(&self, draft: Draft, entropy: &mut dyn Entropy) -> Result<Sheet, SealError> {
         draft.marking.check()?;
         check_sections(
@@ -385,7 +386,7 @@ impl Sealer<'_> {
 /// A record without its place in a batch.
 struct Sheet {
     header: Bytes,
-    /// What the header says, as it was read back.
+    /// The header, as decoded from its bytes.
     read: Arc<Header>,
     sections: Vec<Section>,
     blind: [u8; 16],
@@ -405,7 +406,7 @@ impl Sheet {
     }
 }
 
-/// A record that fits no frame is not signed.
+/// Refuses a record that fits no frame, before it is signed.
 fn check_size(header: &Bytes, sections: &[Section]) -> Result<(), SealError> {
     let bodies = sections.iter().map(|section| section.body.len());
     let bytes = bodies.fold(header.len(), usize::saturating_add);
@@ -415,7 +416,7 @@ fn check_size(header: &Bytes, sections: &[Section]) -> Result<(), SealError> {
     Ok(())
 }
 
-/// The leaf of a record in its batch's tree.
+/// Returns the leaf of a record in its batch's tree.
 pub(crate) fn batch_leaf(blind: &[u8; 16], id: RecordId) -> Digest {
     Digest::labelled("portcullis batch leaf v1", &[blind, id.as_bytes()])
 }
@@ -426,12 +427,12 @@ fn random<const N: usize>(entropy: &mut dyn Entropy) -> [u8; N] {
     bytes
 }
 
-/// A draft's section table in the making: sections and decoys in the order of their tags, so that
-/// their place does not tell one from the other.
+/// Section table of a draft under construction. Sections and decoys stand in the order of their
+/// tags, so that their places do not tell one from the other.
 struct Table {
     sections: Vec<Section>,
     entries: Vec<SectionEntry>,
-    /// The index that each of the draft's sections was given.
+    /// Pairs of a position in the draft's sections and the index it was given.
     indexes: Vec<(usize, u8)>,
 }
 
@@ -486,8 +487,8 @@ impl Table {
         Ok(())
     }
 
-    /// The groups asked for, or subject with assessment. A decoy is in none: it can never be
-    /// opened, and its group with it.
+    /// Returns the groups asked for, or subject with assessment by default. No group holds a decoy:
+    /// a decoy can never be opened, nor could its group.
     fn groups(&self, asked: Option<&[Form]>) -> Result<Vec<Form>, SealError> {
         match asked {
             Some(groups) => groups.iter().map(|group| self.group(*group)).collect(),
@@ -495,7 +496,7 @@ impl Table {
         }
     }
 
-    /// A group of the draft's sections by the indexes that they were given.
+    /// Translates a group from positions in the draft to section indexes.
     fn group(&self, asked: Form) -> Result<Form, SealError> {
         let index_of = |position: u8| {
             self.indexes
@@ -510,7 +511,8 @@ impl Table {
     }
 }
 
-/// What the table lists, by tag: a section by its position in the draft, or a decoy.
+/// Lists the rows of the table by tag: each is a section, given by its position in the draft, or a
+/// decoy.
 fn places(draft: &Draft) -> Result<Vec<(SectionTag, Option<usize>)>, SealError> {
     let has_decoy = |tag| matches!(tag, SectionTag::Source | SectionTag::Persons);
     if let Some(tag) = draft.decoys.iter().find(|tag| !has_decoy(**tag)) {
@@ -529,7 +531,8 @@ fn places(draft: &Draft) -> Result<Vec<(SectionTag, Option<usize>)>, SealError> 
     Ok(places)
 }
 
-/// A decoy is a digest that no section has: 32 random bytes look the same.
+/// Makes a decoy: 32 random bytes in place of a digest, which look the same and belong to no
+/// section.
 fn decoy(index: u8, tag: SectionTag, entropy: &mut dyn Entropy) -> SectionEntry {
     SectionEntry {
         index,
@@ -553,7 +556,8 @@ fn default_groups(entries: &[SectionEntry]) -> Vec<Form> {
     }
 }
 
-/// Where each record's leaf stands: a random permutation of the tree's places, cut to `count`.
+/// Returns the place of each record's leaf: a random permutation of the tree's places, cut to
+/// `count`.
 fn shuffled_places(count: usize, entropy: &mut dyn Entropy) -> Vec<usize> {
     let mut places: Vec<usize> = (0..count.next_power_of_two()).collect();
     for last in (1..places.len()).rev() {
@@ -565,7 +569,7 @@ fn shuffled_places(count: usize, entropy: &mut dyn Entropy) -> Vec<usize> {
     places
 }
 
-/// The tree with each record at its place and random leaves in between, so that neither the
+/// Builds the tree with each record at its place and random leaves elsewhere, so that neither the
 /// neighbours nor their number show.
 fn batch_tree(
     sheets: &[Sheet],

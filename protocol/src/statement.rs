@@ -1,9 +1,9 @@
 //! Signed statements: DSSE pre-authentication encoding over a typed payload.
 //!
-//! Every statement type names its payload type and the one use a key must have to sign it, so
-//! that a key of another use, or a payload of another type, can never verify. Bytes are signed
-//! and verified as they came; nothing is verified from a re-encoding.
-//! Source: DSSE v1.0 (secure-systems-lab/dsse, protocol.md).
+//! Every statement type states its payload type and the one use that a key must have to sign it. A
+//! key of another use, or a payload of another type, can therefore never verify. Bytes are signed
+//! and verified as they came; nothing is verified from a re-encoding. Source: DSSE v1.0
+//! (secure-systems-lab/dsse, protocol.md).
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use crate::{
     wire,
 };
 
-/// A type of statement: what its signature covers and which keys may make it.
+/// A type of statement: the content its signature covers and the keys that may sign it.
 pub trait StatementType {
     /// The DSSE payload type.
     const PAYLOAD_TYPE: &'static str;
@@ -20,10 +20,10 @@ pub trait StatementType {
     const KEY_USE: KeyUse;
 }
 
-/// Why a signature does not count.
+/// Fault of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// The key is not for this kind of statement.
+    /// The key is for another kind of statement.
     #[error("a {actual} key cannot sign what a {required} key must sign")]
     WrongUse {
         /// The use the statement requires.
@@ -73,7 +73,7 @@ impl SignedStatement {
         })
     }
 
-    /// Checks the signature with `key` and gives the payload.
+    /// Checks the signature with `key` and returns the payload.
     ///
     /// # Errors
     ///
@@ -89,13 +89,13 @@ impl SignedStatement {
         Ok(&self.payload)
     }
 
-    /// The key that the statement names; nothing is proved by it.
+    /// Returns the id of the key that the statement names; it is not checked.
     #[must_use]
     pub const fn key_id(&self) -> KeyId {
         self.key_id
     }
 
-    /// The payload, unchecked: enough to find the key to check it with.
+    /// Returns the payload, unchecked: enough to find the key to check it with.
     #[must_use]
     pub const fn unverified_payload(&self) -> &Bytes {
         &self.payload
@@ -118,7 +118,7 @@ impl TryFrom<wire::SignedStatement> for SignedStatement {
             signature,
         } = wire;
         Ok(Self {
-            // A copy: a slice would keep the whole message alive that it came in.
+            // Copied: a slice would keep the whole received message alive.
             payload: Bytes::copy_from_slice(&payload),
             key_id: KeyId::from_slice(&key_id).ok_or(SignatureError::Malformed)?,
             signature: signature
@@ -139,7 +139,7 @@ impl From<&SignedStatement> for wire::SignedStatement {
     }
 }
 
-/// Signs `payload` as a statement of type `S` and gives the signature alone.
+/// Signs `payload` as a statement of type `S` and returns the signature alone.
 ///
 /// # Errors
 ///
@@ -182,7 +182,8 @@ fn require_use<S: StatementType>(actual: KeyUse) -> Result<(), SignatureError> {
     }
 }
 
-/// DSSE: `DSSEv1 SP LEN(type) SP type SP LEN(body) SP body`, lengths in ASCII decimal.
+/// Encodes as DSSE does: `DSSEv1 SP LEN(type) SP type SP LEN(body) SP body`, lengths in ASCII
+/// decimal.
 fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut encoded = format!(
         "DSSEv1 {} {payload_type} {} ",

@@ -1,14 +1,15 @@
-//! Suspensions: one governance key puts a member out for a while, without waiting for the others.
+//! Suspensions: one governance key excludes a member for a while, without waiting for the others.
 //!
-//! While it lasts, nothing is released to the authority, its connections are closed, and what it
-//! delivers or made is refused for now, so that nothing is lost when it ends. It can only narrow:
-//! it says nothing but who and until when, and anything more makes it unreadable.
+//! While a suspension lasts, nothing is released to the authority and its connections are closed.
+//! Records that it delivers or made are refused for now, so that nothing is lost when the
+//! suspension ends. A suspension can only narrow: it states an authority, a time span and a reason,
+//! and anything more makes it unreadable.
 //!
-//! One key suspends an authority once in an epoch, for 72 hours at most. What is longer needs a
-//! new register, signed by enough of the governance. A suspension is taken up in the epoch that it
-//! names; taken up, it holds to its end while its key is of the governance. Of two by the same key
-//! the one that ends first counts everywhere, whichever was heard of first: who signed one can
-//! shorten it and never prolong it.
+//! One key suspends an authority once in an epoch, for 72 hours at most. A longer exclusion needs a
+//! new register, signed by enough of the governance. A node takes a suspension up in the epoch that
+//! it names; from then on it holds to its end while its key is of the governance. Of two by the
+//! same key, the one that ends first counts everywhere, whichever was heard of first: the signer
+//! can shorten a suspension and never prolong it.
 
 use std::collections::BTreeMap;
 
@@ -27,11 +28,11 @@ use crate::{
     wire,
 };
 
-/// How long a suspension lasts at most.
+/// Longest duration of a suspension, in milliseconds.
 pub const MAX_SUSPENSION_MS: i64 = 72 * 3_600_000;
 /// The most bytes of an encoded suspension with its signature.
 pub const MAX_SUSPENSION_BYTES: usize = 2 << 10;
-/// The most suspensions that are held.
+/// The most suspensions that a node holds.
 pub const MAX_SUSPENSIONS: usize = 1024;
 const LONGEST_REASON: usize = 256;
 
@@ -43,20 +44,20 @@ impl StatementType for SuspensionType {
     const KEY_USE: KeyUse = KeyUse::Governance;
 }
 
-/// What a suspension says.
+/// Content of a suspension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspension {
     /// The federation.
     pub federation: FederationId,
-    /// Who is suspended.
+    /// The suspended authority.
     pub authority: AuthorityId,
-    /// The register's epoch when it was made.
+    /// The epoch of the register at the time of signing.
     pub epoch: u64,
-    /// When it begins.
+    /// Its beginning.
     pub from: Timestamp,
-    /// When it ends.
+    /// Its end.
     pub until: Timestamp,
-    /// Why, for people.
+    /// Reason, for display.
     pub reason: String,
 }
 
@@ -97,8 +98,8 @@ pub struct VerifiedSuspension {
 }
 
 impl VerifiedSuspension {
-    /// Checks a suspension by itself: that it can be read, says nothing more, lasts no longer than
-    /// it may, and is signed by a governance key of the register in force.
+    /// Checks a suspension by itself: it can be read, holds nothing more, lasts no longer than
+    /// allowed, and is signed by a governance key of the register in force.
     ///
     /// # Errors
     ///
@@ -137,19 +138,19 @@ impl VerifiedSuspension {
         })
     }
 
-    /// What it says.
+    /// Returns the content.
     #[must_use]
     pub const fn suspension(&self) -> &Suspension {
         &self.suspension
     }
 
-    /// It with its signature, to pass on.
+    /// Returns the suspension with its signature, to pass on.
     #[must_use]
     pub const fn encoded(&self) -> &Bytes {
         &self.encoded
     }
 
-    /// Who signed.
+    /// Returns the id of the signing key.
     #[must_use]
     pub const fn key(&self) -> KeyId {
         self.key
@@ -163,7 +164,7 @@ impl VerifiedSuspension {
         )
     }
 
-    /// By what the narrower of two is found: every node finds the same one.
+    /// Returns the sort key by which the narrower of two is found, the same on every node.
     fn order(&self) -> (Timestamp, Digest) {
         (self.suspension.until, self.digest())
     }
@@ -177,8 +178,8 @@ fn unreadable(detail: &str) -> Refusal {
     Refusal::new(Rule::SuspensionUnreadable, detail)
 }
 
-/// Reads a payload that says what a suspension says and nothing else: a field that this version
-/// does not know might ask for more than to narrow.
+/// Reads a payload that holds the fields of a suspension and nothing else. A field unknown to this
+/// version might ask for more than a narrowing.
 fn read(payload: &Bytes) -> Result<Suspension, Refusal> {
     let wire::Suspension {
         federation,
@@ -212,17 +213,17 @@ fn read(payload: &Bytes) -> Result<Suspension, Refusal> {
 
 type Slot = (KeyId, AuthorityId, u64);
 
-/// What became of a suspension that was offered.
+/// Result of offering a suspension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// It was not known.
+    /// It was not known before.
     New,
     /// It is held already.
     Known,
 }
 
-/// The suspensions that a node knows, the spent ones of this epoch among them, so that none is
-/// made anew by a key that has used its turn.
+/// The suspensions that a node knows. Ended ones of this epoch are kept, so that a key that has
+/// used its turn cannot make another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Suspensions(BTreeMap<Slot, VerifiedSuspension>);
 
@@ -261,18 +262,18 @@ impl Suspensions {
         Ok(Taken::New)
     }
 
-    /// Takes back one that was taken up before, when the node starts.
+    /// Takes up a suspension again that the node held before its start.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] under SU-01 to SU-04, if its key is no more of the governance, say.
+    /// A [`Refusal`] under SU-01 to SU-04, for instance if its key is no longer of the governance.
     pub fn restore(&mut self, bytes: &[u8], register: &Register) -> Result<(), Refusal> {
         let held = VerifiedSuspension::verify(bytes, register)?;
         self.0.insert(held.slot(), held);
         Ok(())
     }
 
-    /// Who is suspended now, and until when.
+    /// Returns the authorities that are suspended now, each with the end of its suspension.
     #[must_use]
     pub fn in_force(
         &self,
@@ -296,18 +297,18 @@ impl Suspensions {
         out
     }
 
-    /// Forgets those that have ended and whose epoch has passed: they cannot be made again.
+    /// Removes suspensions that have ended and whose epoch has passed: they cannot be made again.
     pub fn forget_spent(&mut self, register: &Register, now: Timestamp) {
         self.0
             .retain(|(_, _, epoch), held| *epoch >= register.epoch || held.suspension.until > now);
     }
 
-    /// All that are held, in one order everywhere.
+    /// All suspensions held, in an order that is the same on every node.
     pub fn all(&self) -> impl Iterator<Item = &VerifiedSuspension> {
         self.0.values()
     }
 
-    /// Those that another node may still take up: of this epoch, and not at their end.
+    /// Suspensions that another node may still take up: those of this epoch that have not ended.
     pub fn current(
         &self,
         register: &Register,
@@ -319,7 +320,8 @@ impl Suspensions {
             .filter(move |held| held.suspension.epoch == epoch && held.suspension.until > now)
     }
 
-    /// Tells two sets of current suspensions apart without sending them.
+    /// Returns a digest over the current suspensions, by which two sets are compared without being
+    /// sent.
     #[must_use]
     pub fn digest(&self, register: &Register, now: Timestamp) -> Digest {
         let current = self.current(register, now);

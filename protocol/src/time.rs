@@ -1,4 +1,4 @@
-//! Points in time, in milliseconds since 1970 UTC. The clock itself is the caller's.
+//! Points in time, in milliseconds since 1970 UTC. The caller supplies the clock.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Timestamp(i64);
 
-/// Why a text is not a point in time.
+/// Error for a text that is not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a time; write for instance `2021-03-01T08:00:00Z` or `2021-03-01`")]
 pub struct TimestampParseError(String);
@@ -24,7 +24,7 @@ impl Timestamp {
         self.0
     }
 
-    /// This point moved by `millis`, at the ends of the range if it would pass them.
+    /// Returns this point moved by `millis`, held at the ends of the range.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
@@ -36,7 +36,7 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The wire's optional time, where zero stands for none.
+    /// Reads the wire's optional time, where zero stands for none.
     #[must_use]
     pub const fn from_wire(millis: i64) -> Option<Self> {
         if millis == 0 {
@@ -46,7 +46,7 @@ impl Timestamp {
         }
     }
 
-    /// The wire's optional time, where zero stands for none.
+    /// Writes the wire's optional time, where zero stands for none.
     #[must_use]
     pub fn to_wire(time: Option<Self>) -> i64 {
         time.map_or(0, |time| time.0)

@@ -1,8 +1,8 @@
 //! Verification: the only way from a [`SealedRecord`] to a [`VerifiedRecord`].
 //!
 //! The originator's key comes from the register, the statement's signature is checked once per
-//! batch, and every byte that was opened must hash to what the header lists. What is refused is
-//! refused under a [`Rule`]; details never repeat a body, a salt or a selector.
+//! batch, and every opened byte must hash to the digest that the header lists. A refusal names a
+//! [`Rule`]; its details never repeat a body, a salt or a selector.
 
 mod record;
 
@@ -30,19 +30,19 @@ pub use record::{FormError, OpenSection, VerifiedRecord};
 /// The most bytes of an encoded header.
 pub const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// The most bytes of a batch statement: names and digests, and nothing to pad them with.
+/// The most bytes of a batch statement: it holds only names and digests, without padding.
 const MAX_BATCH_BYTES: usize = 1 << 10;
 
-/// How far ahead of the receiver's clock a record may have been sealed.
+/// Longest time by which a record's sealing may be ahead of the receiver's clock, in milliseconds.
 pub const MAX_CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
 
-/// Why something was refused: the rule, and what about it.
+/// A refusal: the rule and the details.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}: {detail}")]
 pub struct Refusal {
     /// The rule that refuses it.
     pub rule: Rule,
-    /// What about it, without secrets.
+    /// The details, without secrets.
     pub detail: String,
 }
 
@@ -56,33 +56,33 @@ impl Refusal {
     }
 }
 
-/// How a sealing key stands in the register.
+/// State of a sealing key in the register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyStanding {
-    /// It seals.
+    /// The key seals.
     InForce,
-    /// It is retired at this time, which may lie ahead: until then it signs as before, so that
-    /// what is on its way arrives.
+    /// The key is retired at this time. If the time lies ahead, the key signs as before until then,
+    /// so that records on their way arrive.
     RetiredSince(Timestamp),
-    /// Somebody else may have used it since this time.
+    /// Somebody else may have used the key since this time.
     CompromisedSince(Timestamp),
 }
 
-/// Whose sealing keys count.
+/// Source of the sealing keys that count.
 pub trait SealingKeys {
-    /// The sealing key of `origin` with this id, and how it stands.
+    /// Returns the sealing key of `origin` with this id, and its state.
     fn sealing_key(&self, origin: &AuthorityId, key: &KeyId) -> Option<(&PublicKey, KeyStanding)>;
 }
 
-/// Whether something is seen for the first time. A signature counts from when it was first seen:
-/// what is already held stays valid when its key ends.
+/// Occasion of a check. A signature counts from the time at which it was first seen: a record
+/// already held stays valid when its key ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// It arrives: its key must be in force and its time must not lie ahead.
+    /// The record arrives: its key must be in force and its time must not lie ahead.
     Arriving,
-    /// It is held, and was admitted when it arrived.
+    /// The record is held; it was admitted on arrival.
     Held {
-        /// When it was first seen here.
+        /// Time at which it was first seen here.
         first_seen: Timestamp,
     },
 }
@@ -90,13 +90,13 @@ pub enum Occasion {
 /// Checks batches and records against one federation's keys.
 #[derive(Clone, Copy)]
 pub struct Verifier<'a> {
-    /// The federation in which they must count.
+    /// The federation in which batches and records must be valid.
     pub federation: &'a FederationId,
-    /// Whose keys count.
+    /// The keys that count.
     pub keys: &'a dyn SealingKeys,
-    /// The present.
+    /// The present time.
     pub now: Timestamp,
-    /// Whether they arrive or are held.
+    /// The occasion: arrival, or a check of something held.
     pub occasion: Occasion,
 }
 
@@ -112,7 +112,7 @@ pub struct VerifiedBatch {
 }
 
 impl VerifiedBatch {
-    /// Nothing known yet of the tree over the batch's records.
+    /// Returns the known nodes of the tree over the batch's records; only its root is known yet.
     #[must_use]
     pub const fn nodes(&self) -> KnownNodes {
         KnownNodes::new(self.root, self.tree_size)
@@ -135,9 +135,9 @@ impl Verifier<'_> {
         Ok(batch)
     }
 
-    /// Checks all about a batch verified before under the same keys but its signature: that its
-    /// key stands, on arrival that it is in force, and later that it was not compromised when the
-    /// batch was first seen.
+    /// Checks all but the signature of a batch that was verified before under the same keys. On
+    /// arrival its key must be in force; later the key must not have been compromised at the time
+    /// when the batch was first seen.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Checks a record of a batch that was checked.
+    /// Checks a record of a batch that is already checked.
     ///
     /// # Errors
     ///
@@ -192,8 +192,8 @@ impl Verifier<'_> {
         self.record_among(sealed, batch, &mut batch.nodes())
     }
 
-    /// Checks a record of a batch that was checked, one of several: `nodes` are those of
-    /// [`VerifiedBatch::nodes`], and what the others taught of the batch's tree.
+    /// Checks one of several records of a batch that is already checked. `nodes` come from
+    /// [`VerifiedBatch::nodes`]; each record adds to them the nodes of its path.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl Verifier<'_> {
         })
     }
 
-    /// Checks a record and the statement it came with.
+    /// Checks a record and the statement that it came with.
     ///
     /// # Errors
     ///
@@ -263,7 +263,7 @@ impl Verifier<'_> {
     }
 }
 
-/// What was first seen since its key is compromised may be anybody's.
+/// Refuses a batch that was first seen after its key was compromised: anybody may have made it.
 fn check_held(
     batch: &VerifiedBatch,
     standing: KeyStanding,
@@ -329,7 +329,7 @@ fn read_batch(
     })
 }
 
-/// Reads a header and checks all that can be checked without the rest of the record.
+/// Reads a header and makes all checks that need nothing else of the record.
 pub(crate) fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
     if bytes.len() > MAX_HEADER_BYTES {
         let detail = format!("{} bytes, {MAX_HEADER_BYTES} are allowed", bytes.len());
@@ -360,7 +360,7 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
     Ok(header)
 }
 
-/// A record that fits no frame would block whoever has to pass it on.
+/// Refuses a record that fits no frame: it would block any node that has to pass it on.
 fn check_size(sealed: &SealedRecord) -> Result<(), Refusal> {
     let bodies = sealed
         .record

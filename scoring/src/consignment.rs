@@ -1,7 +1,8 @@
-//! One consignment: a row of the authority's own file, read by its [`Schema`].
+//! Consignments: rows of the authority's own file, read by its [`Schema`].
 //!
-//! A consignment is never shared. Refused: columns that the schema does not list, columns that
-//! it lists and the file lacks, values of another type; each error names the line and the column.
+//! A consignment is never shared. Refused are columns that the schema does not list, columns that
+//! it lists and the file lacks, and values of another type; each error names the line and the
+//! column.
 
 use portcullis_protocol::{
     body::{Selector, SelectorError, SelectorKind, Window},
@@ -20,7 +21,7 @@ const DAY_NEEDED: &str = "a day such as `2021-03-31`";
 /// A consignment whose values fit its schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consignment {
-    /// In the schema's order; empty where an optional field says nothing.
+    /// Values in the schema's order; empty for an optional field without a value.
     values: Vec<Box<str>>,
     id: FieldIndex,
     office: FieldIndex,
@@ -31,17 +32,17 @@ pub struct Consignment {
     identifiers: Vec<Identifier>,
 }
 
-/// The year whose controls a profile counts, for instance `2020`.
+/// Year whose controls a profile counts, for instance `2020`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(String);
 
-/// Why a text is not a period.
+/// Error for a text that is not a period.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a period; write a year of four digits, for instance `2020`")]
 pub struct PeriodParseError(String);
 
 impl Period {
-    /// The text of the year.
+    /// Returns the year as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -64,7 +65,7 @@ impl std::str::FromStr for Period {
     }
 }
 
-/// Why a file's header does not fit the schema.
+/// Misfit between a file's header and the schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// There is no header.
@@ -73,17 +74,17 @@ pub enum HeaderError {
     /// The schema does not list the column.
     #[error("line 1: the schema has no column `{0}`; remove it or add a `[[field]]` for it")]
     UnknownColumn(String),
-    /// The column stands twice.
+    /// The column occurs twice.
     #[error("line 1: the column `{0}` stands twice; remove one")]
     RepeatedColumn(String),
-    /// A field's column is not there.
+    /// The column of a required field is missing.
     #[error(
         "line 1: the column `{0}` is missing; add it, or mark its field `optional` in the schema"
     )]
     MissingColumn(String),
 }
 
-/// Why a row is not a consignment.
+/// Error for a row that is not a consignment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
     /// More or fewer values than columns.
@@ -105,28 +106,28 @@ pub enum RowError {
         line: u64,
         /// The column.
         column: String,
-        /// The value as it stands.
+        /// The value as it is in the file.
         value: String,
-        /// What the field takes.
+        /// The values that the field takes.
         needed: String,
     },
-    /// A value that is no identifier of the kind its schema says.
+    /// A value that is no identifier of the kind given in its schema.
     #[error("line {line}, column `{column}`: {why}")]
     Identifier {
         /// The line of the file.
         line: u64,
         /// The column.
         column: String,
-        /// What is wrong with it, and what to do.
+        /// Fault and remedy.
         why: String,
     },
 }
 
-/// Which column of a file holds which field.
+/// Column of a file for each field of the schema.
 #[derive(Debug, Clone)]
 pub struct Columns<'s> {
     schema: &'s Schema,
-    /// For each field, in the schema's order, its column.
+    /// The column of each field, in the schema's order.
     of_field: Vec<Option<usize>>,
     width: usize,
 }
@@ -201,7 +202,7 @@ impl<'s> Columns<'s> {
 
 impl Consignment {
     /// Reads a consignment from its values in the schema's order, as [`Consignment::values`]
-    /// gives them. `line` stands in errors only.
+    /// returns them. `line` is used in errors only.
     ///
     /// # Errors
     ///
@@ -223,7 +224,8 @@ impl Consignment {
         build(schema, line, values)
     }
 
-    /// Adds identifiers that a documented rule made because the data has none; they are marked.
+    /// Adds identifiers that a documented rule made because the data has none; they are marked as
+    /// generated.
     #[must_use]
     pub fn with_generated(mut self, made: impl IntoIterator<Item = Identifier>) -> Self {
         self.identifiers
@@ -234,60 +236,60 @@ impl Consignment {
         self
     }
 
-    /// Its values in the schema's order, canonical; empty where an optional field says nothing.
+    /// Its values in the schema's order, canonical; empty for an optional field without a value.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(AsRef::as_ref)
     }
 
-    /// The value of one field.
+    /// Returns the value of one field.
     #[must_use]
     pub fn value(&self, field: FieldIndex) -> &str {
         self.values.get(field.get()).map_or("", AsRef::as_ref)
     }
 
-    /// What people call it.
+    /// Returns its id.
     #[must_use]
     pub fn id(&self) -> &str {
         self.value(self.id)
     }
 
-    /// The office whose consignment it is.
+    /// Returns the office that handles it.
     #[must_use]
     pub fn office(&self) -> &str {
         self.value(self.office)
     }
 
-    /// The start of its day (UTC).
+    /// Returns the start of its day (UTC).
     #[must_use]
     pub const fn day_begins(&self) -> Timestamp {
         self.date
     }
 
-    /// The last millisecond of its day (UTC).
+    /// Returns the last millisecond of its day (UTC).
     #[must_use]
     pub const fn day_ends(&self) -> Timestamp {
         self.date.plus_millis(DAY_MS - 1)
     }
 
-    /// The period of profiles that counts it.
+    /// Returns the period of the profiles that count it.
     #[must_use]
     pub fn period(&self) -> Period {
         Period(format!("{:04}", self.year))
     }
 
-    /// What its control found; `None` if it was not controlled.
+    /// Returns the result of its control; `None` if it was not controlled.
     #[must_use]
     pub const fn finding(&self) -> Option<bool> {
         self.finding
     }
 
-    /// Whether it came by sea.
+    /// Returns whether it came by sea.
     #[must_use]
     pub const fn by_sea(&self) -> bool {
         self.by_sea
     }
 
-    /// What indicators can name it by.
+    /// Returns the identifiers by which indicators can name it.
     #[must_use]
     pub fn identifiers(&self) -> &[Identifier] {
         &self.identifiers
@@ -367,8 +369,8 @@ fn identifiers(
     Ok(identifiers)
 }
 
-/// The canonical text of an identifier. A selector of its kind knows it; the window, which some
-/// kinds demand, does not matter here.
+/// Returns the canonical text of an identifier. The selector of its kind defines it; the window,
+/// which some kinds need, has no effect here.
 fn canonical_identifier(kind: SelectorKind, text: &str) -> Result<String, SelectorError> {
     let from = Timestamp::from_millis(0);
     let window = Window { from, until: from };
@@ -391,7 +393,7 @@ fn bad_value(field: &Field, line: u64, value: &str) -> RowError {
     }
 }
 
-/// The canonical text of a value, or `None` if the field cannot have it.
+/// Returns the canonical text of a value; `None` if the field cannot have it.
 fn canonical(field: &Field, text: &str) -> Option<Box<str>> {
     if text.is_empty() {
         return field.optional.then(Box::default);
@@ -414,7 +416,8 @@ fn is_day(text: &str) -> bool {
     text.len() == 10 && text.parse::<Timestamp>().is_ok()
 }
 
-/// A decimal without sign of plus, leading zeros, or zeros and a point at its end.
+/// Returns the canonical text of a decimal: no plus sign, no leading zeros, no zeros at the end of
+/// the fraction and no trailing point.
 fn decimal(text: &str) -> Option<String> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

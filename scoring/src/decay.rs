@@ -1,9 +1,9 @@
-//! How an indicator fades with age.
+//! Decay of indicators with age.
 //!
-//! The curves of MISP and OpenCTI are here so that their indicators can be weighed as their own
-//! systems would; a half-life is the default.
+//! The curves of MISP and OpenCTI are offered so that their indicators can be weighed as their own
+//! systems would; the default is a half-life.
 
-/// A falling curve from 1 for what is new.
+/// A falling curve that is 1 at age zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decay {
     /// Halves with each `half_life_ms` milliseconds.
@@ -25,7 +25,7 @@ pub enum Decay {
         /// The factor `pound` of the decay rule.
         pound: f64,
     },
-    /// Does not fade.
+    /// No decay.
     Never,
 }
 
@@ -33,7 +33,8 @@ pub enum Decay {
 pub const DAY_MS: f64 = 86_400_000.0;
 
 impl Decay {
-    /// The part that is left at this age; what is not yet born is new.
+    /// Returns the fraction that is left at this age, in milliseconds; a negative age counts as
+    /// zero.
     #[must_use]
     pub fn left(self, age_ms: i64) -> f64 {
         let age = (age_ms as f64).max(0.0);

@@ -1,14 +1,15 @@
-//! What indicators and outcomes on a consignment's identifiers are worth.
+//! Weights of indicators and outcomes on a consignment's identifiers.
 //!
-//! The likelihood ratio of an indicator is 1 + (largest ratio of its kind − 1) · reliability of
-//! its origin · credibility of its evaluation · what age has left of it. An outcome that found
-//! nothing is worth less than 1: the miss rate of a control, as far as it is to be believed.
+//! The likelihood ratio of an indicator is 1 + (largest ratio of its kind − 1) · reliability of its
+//! origin · credibility of its evaluation · fraction left at its age. The ratio of an outcome
+//! without a finding lies below 1: it is the miss rate of a control if the outcome is fully
+//! believed, and nearer to 1 the less it is.
 //!
-//! Ten copies of one rumour are one rumour: within a root the strongest counts. Roots add up
-//! only where they are independent: authority and group differ, neither speaker is a hub, and
-//! both know their information themselves (information code 1 or 2). What one group says is
-//! capped. Refused: evidence outside its time window or past its deletion date; it is set aside
-//! with the reason.
+//! Ten copies of one rumour count as one rumour: of the records with one root, only the strongest
+//! counts. Roots add up only if they are independent: their authorities and groups differ, neither
+//! speaker is a hub, and both know their information themselves (information code 1 or 2). The
+//! weight of one group is capped. Evidence outside its time window or past its deletion date is
+//! refused: it is set aside with the reason.
 
 mod independence;
 
@@ -29,64 +30,64 @@ use crate::{
     reliability::Reliabilities,
 };
 
-/// What a record says about one identifier.
+/// One record's evidence on one identifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectorEvidence {
     /// The record.
     pub record: RecordId,
-    /// The tag that its copies share.
+    /// The tag that the record shares with its copies.
     pub root: RootTag,
-    /// Who published it.
+    /// The publisher.
     pub origin: Origin,
     /// The identifier, with its time window.
     pub selector: Selector,
-    /// How source and information were evaluated.
+    /// Evaluation of source and information.
     pub evaluation: Evaluation,
     /// The record's marking in the form that is held.
     pub marking: Marking,
-    /// When it was sealed.
+    /// Time of sealing.
     pub seen_at: Timestamp,
-    /// What a control found; `None` for an indicator or an alert.
+    /// Result of the control; `None` for an indicator or an alert.
     pub outcome: Option<Finding>,
 }
 
-/// Who published a record, as the register knows it.
+/// The publisher of a record, as the register lists it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     /// The authority.
     pub authority: AuthorityId,
     /// Its group, for instance its parent ministry.
     pub group: String,
-    /// Whether it speaks for itself.
+    /// Role: an authority that speaks for itself, or a hub.
     pub role: OriginRole,
 }
 
-/// Whether a publisher speaks for itself.
+/// Role of a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OriginRole {
     /// An authority that speaks for itself.
     Member,
-    /// A hub, which speaks of what others told it.
+    /// A hub, which repeats what others told it.
     Hub,
 }
 
-/// How the identifiers of one kind are weighed.
+/// Weights for the identifiers of one kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KindWeight {
     /// The likelihood ratio of a fresh indicator that is certainly true; at least 1.
     pub largest_ratio: f64,
-    /// How it fades.
+    /// Its decay with age.
     pub decay: Decay,
 }
 
-/// How evidence is weighed. The defaults are expert choices, not measurements.
+/// Options for weighing evidence. The defaults are expert choices, not measurements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvidenceOptions {
-    /// Kinds that are weighed otherwise than by [`KindWeight::of`].
+    /// Weights of kinds for which [`KindWeight::of`] does not apply.
     pub kinds: BTreeMap<SelectorKind, KindWeight>,
-    /// How often a control misses what is there.
+    /// Share of the controls that miss what is there, from 0 to 1.
     pub miss_rate: f64,
-    /// The most that one group can move the log-odds.
+    /// The most by which one group can move the log-odds.
     pub group_cap: f64,
 }
 
@@ -101,8 +102,8 @@ impl Default for EvidenceOptions {
 }
 
 impl KindWeight {
-    /// The default weight of a kind: narrow identifiers weigh more and fade sooner if they are
-    /// used again.
+    /// Returns the default weight of a kind. Identifiers that name fewer things weigh more, and
+    /// those that are used again decay sooner.
     #[must_use]
     pub fn of(kind: SelectorKind) -> Self {
         let (largest_ratio, half_life_days) = match kind {
@@ -121,14 +122,14 @@ impl KindWeight {
     }
 }
 
-/// Why a record about an identifier of the consignment moves nothing.
+/// Reason for which a record about an identifier of the consignment counts nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SetAside {
     /// The consignment's day lies outside the selector's time window.
     OutsideWindow,
     /// Its deletion date has passed.
     Expired,
-    /// It may rest on the same knowledge as this record, which counts.
+    /// It may rest on the same knowledge as the named record, which counts.
     NotIndependent(RecordId),
 }
 
@@ -145,25 +146,26 @@ impl std::fmt::Display for SetAside {
 /// One root that moves the log-odds.
 #[derive(Debug)]
 pub(crate) struct Root<'e> {
-    /// The copy that is worth most.
+    /// The copy with the largest weight.
     pub(crate) strongest: &'e SelectorEvidence,
-    /// All copies, the strongest among them.
+    /// All copies, the strongest included.
     pub(crate) copies: Vec<&'e SelectorEvidence>,
     pub(crate) log_odds: f64,
 }
 
-/// The evidence on one consignment, sorted out.
+/// The evidence on one consignment, sorted by its effect.
 #[derive(Debug)]
 pub(crate) struct Weighed<'e> {
-    /// What moves the log-odds.
+    /// The roots that move the log-odds.
     pub(crate) counted: Vec<Root<'e>>,
-    /// What is about the consignment now, whether it moves anything or not.
+    /// All records about the consignment that are neither outside their window nor expired, whether
+    /// they move anything or not.
     pub(crate) current: Vec<&'e SelectorEvidence>,
-    /// What moves nothing, and why.
+    /// Records that move nothing, each with the reason.
     pub(crate) set_aside: Vec<(RecordId, SetAside)>,
 }
 
-/// Weighs records at one moment.
+/// Weighs records at one point in time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scales<'o> {
     pub(crate) options: &'o EvidenceOptions,
@@ -172,7 +174,7 @@ pub(crate) struct Scales<'o> {
 }
 
 impl Scales<'_> {
-    /// Sorts out what `evidence` says of `consignment`. What is about others is passed over.
+    /// Sorts the evidence on `consignment`; evidence on others is ignored.
     pub(crate) fn weigh<'e>(
         &self,
         consignment: &Consignment,
@@ -203,7 +205,7 @@ impl Scales<'_> {
         }
     }
 
-    /// One entry for each root, the strongest first.
+    /// Returns one entry for each root, the strongest first.
     fn roots<'e>(&self, items: Vec<&'e SelectorEvidence>) -> Vec<Root<'e>> {
         let mut by_root: BTreeMap<RootTag, Vec<&SelectorEvidence>> = BTreeMap::new();
         for item in items {
@@ -238,7 +240,7 @@ impl Scales<'_> {
         })
     }
 
-    /// The logarithm of the likelihood ratio of one record.
+    /// Returns the logarithm of the likelihood ratio of one record.
     fn log_odds(&self, item: &SelectorEvidence) -> f64 {
         let kind = item.selector.kind();
         let weight = self
@@ -277,9 +279,10 @@ impl SelectorEvidence {
     }
 }
 
-/// How far what is said can be believed, between 0 and 1: the source's code times the
-/// information's. After the weights that MISP gives the Admiralty scale (A 100, B 75, D 25 for
-/// what is mostly unreliable, F 50 for what cannot be judged; 1 100, 2 75, 3 50, 4 25).
+/// Returns the credibility of a record, between 0 and 1: the value of the source's code times that
+/// of the information's. The values follow the weights that MISP gives the Admiralty scale (A 100,
+/// B 75, D 25 for a mostly unreliable source, F 50 for one that cannot be judged; 1 100, 2 75, 3
+/// 50, 4 25).
 #[must_use]
 pub fn credibility(evaluation: &Evaluation) -> f64 {
     let source = match evaluation.source {
@@ -340,7 +343,7 @@ mod tests {
         );
     }
 
-    /// As [`indicator`], evaluated so.
+    /// Returns [`indicator`] with another evaluation.
     fn evaluated(n: u8, code: &str) -> SelectorEvidence {
         SelectorEvidence {
             evaluation: code.parse().unwrap(),

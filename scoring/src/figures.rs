@@ -1,7 +1,7 @@
-//! The figures of `docs/scoring.md`, made again from the shipped files.
+//! Checks the figures of `docs/scoring.md` by computing them again from the shipped files.
 //!
-//! Expected values: programs of their own in Python (plain look-up; Newton's method with numpy),
-//! which share no code with this crate.
+//! The expected values come from separate Python programs (plain look-up; Newton's method with
+//! numpy), which share no code with this crate.
 
 use std::{fmt::Write as _, sync::LazyLock};
 
@@ -28,14 +28,15 @@ static FILES: LazyLock<Files> = LazyLock::new(|| Files {
     arriving: fixtures::arriving(),
 });
 
-/// What one office knows, and how it scores by it.
+/// The arrivals of one office, and the scorer made from what it knows.
 struct Office<'f> {
     scorer: Scorer,
     arriving: Vec<&'f Consignment>,
 }
 
 impl<'f> Office<'f> {
-    /// `name` with its own counts whole and, of `others`, the cells with at least `least` controls.
+    /// Makes office `name` with its own counts whole and, of `others`, the cells with at least
+    /// `least` controls.
     fn new(files: &'f Files, name: &str, others: &[&str], least: u32) -> Self {
         let pool = fixtures::pool_of(&files.schema, &files.history, name, others, least);
         let levels = Levels::of(&files.schema, &pool);
@@ -55,7 +56,7 @@ impl<'f> Office<'f> {
             .collect()
     }
 
-    /// As if the findings of the arrivals had been dealt out anew.
+    /// Ranks the arrivals as if their findings had been dealt out anew.
     fn ranking_permuted(&self) -> Ranking {
         let findings = self.arriving.iter().cycle().skip(self.arriving.len() / 2);
         let score = |row: &Consignment| self.scorer.profile_log_odds(row);
@@ -224,7 +225,7 @@ fn each_quarter_of_the_history_is_scored_by_the_other_three_as_documented() {
     documented(&table);
 }
 
-/// Every line of the table stands in the document.
+/// Checks that every row of the table is in the document.
 #[track_caller]
 fn documented(table: &str) {
     let document = include_str!("../../docs/scoring.md");
@@ -245,8 +246,8 @@ fn figures(columns: &[&[Ranking]]) -> String {
     columns.iter().map(cell).collect::<Vec<_>>().join(" |")
 }
 
-/// Of the arrivals whose federated probability lies in each fifth: how many, the mean probability,
-/// and the rate of findings.
+/// Returns a table by fifths of the federated probability: the number of arrivals, the mean
+/// probability and the rate of findings in each.
 fn calibration(offices: &[Office<'_>]) -> String {
     let mut fifths = [(0.0, 0.0, 0.0); 5];
     for office in offices {

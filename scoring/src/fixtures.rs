@@ -78,13 +78,13 @@ pub(crate) fn parse_csv(schema: &Schema, text: &str) -> Vec<Consignment> {
         .collect()
 }
 
-/// The name of the authority whose office this is.
+/// Returns the name of the authority that the office belongs to.
 pub(crate) fn authority(office: &str) -> AuthorityId {
     format!("customs-{office}").parse().unwrap()
 }
 
-/// What `receiver` holds when it knows its own rows of `history` whole and, of the other
-/// offices, the cells with at least `least` controls.
+/// Returns the pool of `receiver`: its own rows of `history` whole, and of the other offices the
+/// cells with at least `least` controls.
 pub(crate) fn pool_of(
     schema: &Schema,
     history: &[Consignment],
@@ -118,7 +118,7 @@ pub(crate) fn pool_of(
     pool
 }
 
-/// A profile's record with this header.
+/// Returns a profile's record with this header.
 pub(crate) fn said_by(header: &[u8]) -> ProfileRecord {
     ProfileRecord {
         record: RecordId::of_header(header),
@@ -127,7 +127,7 @@ pub(crate) fn said_by(header: &[u8]) -> ProfileRecord {
     }
 }
 
-/// The container that the fixture consignment came in.
+/// The container of the fixture consignment.
 pub(crate) const CONTAINER: &str = "CSQU3054383";
 
 /// A consignment of 2021-01-01 in a generated container.
@@ -145,7 +145,7 @@ pub(crate) fn day() -> Timestamp {
     "2021-01-01".parse().unwrap()
 }
 
-/// A fresh indicator on the fixture container, `A1`, told apart by `n` in record and root, from an
+/// A fresh `A1` indicator on the fixture container. Each `n` gives another record and root, from an
 /// authority and a group of its own.
 pub(crate) fn indicator(n: u8) -> SelectorEvidence {
     let window = Window {

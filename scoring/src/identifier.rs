@@ -1,4 +1,4 @@
-//! Identifiers of a consignment that an indicator can name.
+//! Identifiers of a consignment by which an indicator can name it.
 
 use portcullis_protocol::{
     body::{Selector, SelectorKind},
@@ -8,17 +8,17 @@ use portcullis_protocol::{
 /// One identifier of a consignment, in the canonical text of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier {
-    /// What it names.
+    /// Kind of identifier.
     pub kind: SelectorKind,
     /// Its canonical text.
     pub value: String,
-    /// Whether it was made by a rule because the data has none.
+    /// True if a rule made it because the data has none.
     pub generated: bool,
 }
 
 impl Identifier {
-    /// Whether `selector` means this identifier. Goods are meant by every code that theirs
-    /// begins with, in the same edition.
+    /// Returns whether `selector` names this identifier. A goods code is named by every code that
+    /// it begins with, in the same edition.
     #[must_use]
     pub fn is_named_by(&self, selector: &Selector) -> bool {
         if self.kind != selector.kind() {

@@ -1,7 +1,7 @@
-//! The index by which counts are found: one node for each value at each level.
+//! Index of counts: one node for each value at each level.
 //!
 //! A node's counts are the sums of the cells below it. Values are interned, so that finding a
-//! consignment's nodes costs two table look-ups a level and copies nothing.
+//! consignment's nodes costs two table look-ups for each level and copies nothing.
 
 use std::collections::HashMap;
 
@@ -12,12 +12,12 @@ use crate::{
     schema::{FieldIndex, Level, Schema},
 };
 
-/// The place of a node in its index.
+/// Position of a node in its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Node(u32);
 
 impl Node {
-    /// All that is counted.
+    /// The node over all counts.
     pub(crate) const ROOT: Self = Self(0);
 
     pub(crate) const fn index(self) -> usize {
@@ -25,7 +25,7 @@ impl Node {
     }
 }
 
-/// The place of a source in its index.
+/// Position of a source in its index.
 type SourceIndex = usize;
 
 /// Summed counts at every level.
@@ -37,12 +37,12 @@ pub struct Levels {
     children: HashMap<(Node, u32), Node>,
     counts: Vec<Counts>,
     sources: Vec<Source>,
-    /// Which sources count at a node; sorted, each pair once.
+    /// Pairs of a node and a source that counts there; sorted, each pair once.
     said: Vec<(Node, SourceIndex)>,
 }
 
 impl Levels {
-    /// Sums up what counts in `pool`, at every level of `schema`.
+    /// Sums up the counts of `pool`, at every level of `schema`.
     #[must_use]
     pub fn of(schema: &Schema, pool: &Pool) -> Self {
         let mut index = Self {
@@ -65,26 +65,26 @@ impl Levels {
         index
     }
 
-    /// All that is counted.
+    /// Returns the sum of all counts.
     #[must_use]
     pub fn total(&self) -> Counts {
         self.counts.first().copied().unwrap_or_default()
     }
 
-    /// The levels, from the coarsest on.
+    /// Returns the levels, the coarsest first.
     #[must_use]
     pub fn levels(&self) -> &[Level] {
         &self.levels
     }
 
-    /// Whose counts are summed up.
+    /// Returns the sources of the counts.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         &self.sources
     }
 
-    /// The counts that speak of `consignment`: all that is counted, then level by level, as far
-    /// as something like it was ever controlled.
+    /// Returns the counts on the path of `consignment`: the total, then one entry for each level,
+    /// down to the most specific at which any control was counted.
     #[must_use]
     pub fn counts_of(&self, consignment: &Consignment) -> Vec<Counts> {
         let nodes = self.path(consignment);
@@ -99,7 +99,7 @@ impl Levels {
         self.counts.get(node.index()).copied().unwrap_or_default()
     }
 
-    /// The nodes of `consignment`, from the root on, as far as there are any.
+    /// Returns the nodes of `consignment` from the root down, as far as they exist.
     pub(crate) fn path(&self, consignment: &Consignment) -> Vec<Node> {
         let mut node = Node::ROOT;
         let mut path = Vec::with_capacity(self.levels.len() + 1);
@@ -119,7 +119,7 @@ impl Levels {
         path
     }
 
-    /// The name of each level and what the consignment says there.
+    /// Returns the name of each level with the consignment's value at that level.
     pub(crate) fn portions<'c>(
         &'c self,
         consignment: &'c Consignment,
@@ -133,7 +133,7 @@ impl Levels {
         })
     }
 
-    /// The sources that count at `node`.
+    /// Returns the sources that count at `node`.
     pub(crate) fn sources_at(&self, node: Node) -> impl Iterator<Item = &Source> {
         let from = self.said.partition_point(|(other, _)| *other < node);
         let said = self.said.get(from..).unwrap_or_default();

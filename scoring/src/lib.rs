@@ -1,8 +1,8 @@
-//! What it means: risk profiles, selector evidence, and scores that explain themselves.
+//! Scoring: risk profiles, selector evidence, and scores that explain themselves.
 //!
-//! Pure: no clock, no file, no random source; `now` is an argument. The fields of a consignment
-//! and the cells of a profile are described by a schema file ([`schema`]); no column of any data
-//! set stands in the code.
+//! The crate is pure: it uses no clock, file or random source; `now` is an argument. A schema file
+//! describes the fields of a consignment and the cells of a profile ([`schema`]); the code names no
+//! column of any data set.
 
 pub mod consignment;
 pub mod decay;

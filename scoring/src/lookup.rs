@@ -1,15 +1,15 @@
-//! The plain look-up: the finding rate of the most specific kind of consignment that was ever
-//! controlled, drawn step by step towards the rate of the next coarser kind.
+//! The plain look-up. It takes the finding rate of the most specific kind of consignment that was
+//! ever controlled, drawn step by step towards the rate of the next coarser kind.
 //!
-//! A baseline of its own beside the score: it beats every model published on the shipped data
-//! set, so that a score without it would say little.
+//! It is a baseline beside the score. It beats every model published on the shipped data set, so a
+//! score says little unless it is compared with it.
 
 use crate::{consignment::Consignment, levels::Levels, profile::Counts};
 
-/// How many controls the next coarser rate weighs in the published figures.
+/// Shrinkage of the published figures: the weight of the next coarser rate, in controls.
 pub const SHRINKAGE: f64 = 0.3;
 
-/// The plain look-up over some counts.
+/// The plain look-up over given counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'l> {
     levels: &'l Levels,
@@ -17,7 +17,7 @@ pub struct Lookup<'l> {
 }
 
 impl<'l> Lookup<'l> {
-    /// The look-up with the published shrinkage.
+    /// Makes the look-up with the published shrinkage.
     #[must_use]
     pub const fn new(levels: &'l Levels) -> Self {
         Self {
@@ -26,8 +26,8 @@ impl<'l> Lookup<'l> {
         }
     }
 
-    /// The rate at which controls of such consignments found something: between 0 and 1, and 0
-    /// where nothing was ever controlled.
+    /// Returns the rate at which controls of such consignments found something, between 0 and 1; 0
+    /// if nothing was ever controlled.
     #[must_use]
     pub fn rate(&self, consignment: &Consignment) -> f64 {
         let total = self.levels.total();
@@ -42,7 +42,7 @@ impl<'l> Lookup<'l> {
     }
 }
 
-/// The finding rate of `counts`, as if `shrinkage` controls more had found at the rate `parent`.
+/// Returns the finding rate of `counts` after adding `shrinkage` controls with the rate `parent`.
 pub(crate) fn shrunk(counts: Counts, parent: f64, shrinkage: f64) -> f64 {
     (f64::from(counts.findings()) + shrinkage * parent) / (f64::from(counts.controls()) + shrinkage)
 }
@@ -63,7 +63,7 @@ mod tests {
             .collect()
     }
 
-    /// The rankings of the six offices, each with its own counts and those of `others`.
+    /// Returns the rankings of the six offices, each with its own counts and those of `others`.
     fn rankings(others: &[&str]) -> Vec<Ranking> {
         let schema = fixtures::schema();
         let (history, arriving) = (fixtures::history(), fixtures::arriving());
@@ -81,8 +81,8 @@ mod tests {
         assert!((ratio - expected).abs() < 1e-6, "{ratio} is not {expected}");
     }
 
-    // Expected values: a program of its own in Python over the same files, with dictionaries for
-    // counts and pairs counted by sorting.
+    // The expected values come from a separate Python program over the same files, which keeps
+    // counts in dictionaries and counts pairs by sorting.
 
     #[test]
     fn pooled_counts_rank_as_published() {

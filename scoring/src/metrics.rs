@@ -1,16 +1,17 @@
-//! Figures of quality: how well a score ranks what controls found.
+//! Quality figures: measures of how well a score ranks the findings of controls.
 //!
-//! A [`Ranking`] is one office's arrivals. Each office opens its own share of them, so `overall`
-//! figures are sums over offices: concordant pairs over pairs, findings over what was opened.
+//! A [`Ranking`] holds one office's arrivals. Each office opens its own share of them, so that
+//! `overall` figures are sums over offices: concordant pairs over pairs, findings over opened
+//! arrivals.
 
 /// The scores and findings of one office's arrivals.
 #[derive(Debug, Clone, Default)]
 pub struct Ranking {
-    /// By falling score; equal scores in the order they came.
+    /// Pairs of score and finding, by falling score; equal scores in the order of arrival.
     by_score: Vec<(f64, bool)>,
 }
 
-/// A part and the whole it is of.
+/// A part and its whole.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Share {
     /// The part.
@@ -20,7 +21,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// The part over the whole; `None` for a whole of nothing.
+    /// Returns the part divided by the whole; `None` if the whole is zero.
     #[must_use]
     pub fn ratio(self) -> Option<f64> {
         (self.whole > 0.0).then(|| self.part / self.whole)
@@ -37,20 +38,21 @@ impl std::iter::Sum for Share {
 }
 
 impl Ranking {
-    /// How many arrivals there are.
+    /// Returns the number of arrivals.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.by_score.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no arrivals.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.by_score.is_empty()
     }
 
-    /// Of all pairs of an arrival with a finding and one without, how many the score puts in
-    /// the right order; a tie counts half. Its ratio is the area under the ROC curve.
+    /// Counts the pairs of an arrival with a finding and one without that the score puts in the
+    /// right order, out of all such pairs; a tie counts half. The ratio is the area under the ROC
+    /// curve.
     #[must_use]
     pub fn concordant_pairs(&self) -> Share {
         let mut findings_above = 0.0;
@@ -71,7 +73,8 @@ impl Ranking {
         }
     }
 
-    /// The findings among the arrivals that an office opens when it opens `percent` of them.
+    /// Counts the findings among the arrivals opened if an office opens `percent` of them, out of
+    /// those opened.
     #[must_use]
     pub fn precision_at(&self, percent: f64) -> Share {
         let opened = self.opened(percent);
@@ -81,7 +84,7 @@ impl Ranking {
         }
     }
 
-    /// Of all findings, those among the arrivals opened at `percent`.
+    /// Counts the findings among the arrivals opened at `percent`, out of all findings.
     #[must_use]
     pub fn recall_at(&self, percent: f64) -> Share {
         Share {
@@ -90,7 +93,8 @@ impl Ranking {
         }
     }
 
-    /// The first arrivals by score: `percent` of them, rounded to the nearest, at least one.
+    /// Returns the first arrivals by score: `percent` of them, rounded to the nearest, at least
+    /// one.
     fn opened(&self, percent: f64) -> &[(f64, bool)] {
         let wanted = self.len() as f64 * percent / 100.0;
         let least = usize::from(!self.is_empty());

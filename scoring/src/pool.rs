@@ -1,8 +1,7 @@
 //! The counts of several authorities, each (authority, period) counted once.
 //!
-//! Counts reach an authority directly, through a hub, or inside a hub's sum. A [`Pool`] keeps what
-//! it is given apart by who is counted, for which period and in which edition, and decides
-//! when asked which of it counts:
+//! Counts reach an authority directly, through a hub, or inside a hub's sum. A [`Pool`] keeps them
+//! apart by contributors, period and edition. When asked, it decides which of them count:
 //!
 //! - parts of one edition add up; the same part again changes nothing;
 //! - of several editions the one sealed last counts, alone;
@@ -20,7 +19,7 @@ use crate::{
     received::{CellsPart, Contributors, Edition, ProfileRecord},
 };
 
-/// What became of cells that were added.
+/// Result of adding cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
     /// They were not held before.
@@ -45,19 +44,19 @@ struct HeldPart {
     cells: Vec<(CellKey, Counts)>,
 }
 
-/// Counts that take part in the sums, and where they come from.
+/// Counts that take part in the sums, with their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Whose controls are counted.
+    /// The authorities whose controls are counted.
     pub contributors: Contributors,
-    /// When they were.
+    /// The period of those controls.
     pub period: Period,
-    /// The records that say so; none for the authority's own.
+    /// The records that state the counts; none for the authority's own.
     pub records: Vec<ProfileRecord>,
 }
 
 impl Pool {
-    /// A pool of `own` that counts nothing yet.
+    /// Makes a pool of `own` that holds no counts yet.
     #[must_use]
     pub const fn new(own: AuthorityId) -> Self {
         Self {
@@ -67,12 +66,12 @@ impl Pool {
         }
     }
 
-    /// Puts these in place of all of the authority's own counts.
+    /// Replaces all of the authority's own counts.
     pub fn replace_own(&mut self, profiles: BTreeMap<Period, Profile>) {
         self.own_profiles = profiles;
     }
 
-    /// Takes the cells of one received section.
+    /// Adds the cells of one received section.
     pub fn add(&mut self, part: CellsPart) -> Added {
         if part.contributors == Contributors::one(self.own.clone()) {
             return Added::Own;
@@ -94,7 +93,7 @@ impl Pool {
         Added::New
     }
 
-    /// Forgets all that `record` said; says whether it said anything.
+    /// Removes all counts from `record`; returns whether there were any.
     pub fn remove(&mut self, record: &RecordId) -> bool {
         let before = self.part_count();
         for editions in self.held.values_mut() {
@@ -107,7 +106,7 @@ impl Pool {
         self.part_count() != before
     }
 
-    /// What counts, in a fixed order, the authority's own first.
+    /// Returns the sources that count, in a fixed order, the authority's own first.
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
         self.counted()
@@ -136,7 +135,7 @@ impl Pool {
             .collect()
     }
 
-    /// What counts of the others' counts: no two of one period speak of the same authority.
+    /// Selects the counts of others that take part: no two of one period count the same authority.
     fn chosen(&self) -> Vec<Candidate<'_>> {
         let mut candidates: Vec<Candidate<'_>> = self
             .held
@@ -169,7 +168,7 @@ impl Pool {
     }
 }
 
-/// The latest edition of some contributors' counts for one period.
+/// The latest edition of the counts of some contributors for one period.
 struct Candidate<'p> {
     contributors: &'p Contributors,
     period: &'p Period,
@@ -228,7 +227,7 @@ mod tests {
         (key, Counts::new(controls, findings).unwrap())
     }
 
-    /// A part of one edition, told apart by `n`, that counts the controls of `of`.
+    /// Makes a part of one edition, distinguished by `n`, that counts the controls of `of`.
     fn part(of: &[&str], n: u8, sealed_at: i64, cells: Vec<(CellKey, Counts)>) -> CellsPart {
         let named = of.iter().map(|name| authority(name));
         let alone = authority(of[0]);

@@ -1,9 +1,8 @@
-//! A risk profile: how often consignments of a kind were controlled, and how often that found
-//! something.
+//! Risk profiles: the number of controls and of findings for each kind of consignment.
 //!
-//! A profile keeps counts of its schema's most specific level only; coarser counts are sums of
-//! the cells that are shown, never numbers of their own, so that withholding a cell withholds it
-//! everywhere. Cells are cut into [`CountBand`]s, so that small counts can be withheld alone.
+//! A profile keeps counts of its schema's most specific level only. Coarser counts are sums of the
+//! cells that are shown, never numbers of their own, so that withholding a cell withholds it
+//! everywhere. Cells are separated into [`CountBand`]s, so that small counts can be withheld alone.
 
 use std::{collections::BTreeMap, iter};
 
@@ -17,7 +16,7 @@ use crate::{
     schema::Schema,
 };
 
-/// The largest encoding of one section's cells, in bytes, with room for what stands around them.
+/// The largest encoding of one section's cells, in bytes, with room for the fields around them.
 pub const SECTION_LIMIT: usize = 1_000_000;
 
 /// The values of the schema's key fields: the name of a cell.
@@ -25,12 +24,12 @@ pub const SECTION_LIMIT: usize = 1_000_000;
 pub struct CellKey(Box<[Box<str>]>);
 
 impl CellKey {
-    /// The cell of these values, in the order of [`Schema::key`].
+    /// Makes the key of the cell with these values, in the order of [`Schema::key`].
     pub fn new<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
         Self(values.into_iter().map(Box::from).collect())
     }
 
-    /// The cell that counts `consignment`.
+    /// Returns the key of the cell that counts `consignment`.
     #[must_use]
     pub fn of(schema: &Schema, consignment: &Consignment) -> Self {
         Self::new(schema.key().iter().map(|field| consignment.value(*field)))
@@ -42,17 +41,17 @@ impl CellKey {
     }
 }
 
-/// How many controls there were and how many of them found something.
+/// Number of controls, and number of those that found something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Counts {
     controls: u32,
     findings: u32,
 }
 
-/// Why two numbers are not counts.
+/// Error for two numbers that are not counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CountsError {
-    /// A cell that counts nothing says nothing.
+    /// No controls: a cell without any holds no information.
     #[error("a cell counts at least one control; leave out cells without any")]
     NoControls,
     /// More findings than controls.
@@ -66,7 +65,7 @@ pub enum CountsError {
 }
 
 impl Counts {
-    /// The counts of a cell.
+    /// Makes the counts of a cell.
     ///
     /// # Errors
     ///
@@ -81,7 +80,7 @@ impl Counts {
         }
     }
 
-    /// Nothing counted yet.
+    /// Returns counts of zero.
     #[must_use]
     pub const fn none() -> Self {
         Self {
@@ -90,13 +89,13 @@ impl Counts {
         }
     }
 
-    /// How many controls there were.
+    /// Returns the number of controls.
     #[must_use]
     pub const fn controls(self) -> u32 {
         self.controls
     }
 
-    /// How many of them found something.
+    /// Returns the number of controls that found something.
     #[must_use]
     pub const fn findings(self) -> u32 {
         self.findings
@@ -109,7 +108,7 @@ impl Counts {
         }
     }
 
-    /// What is left without `other`; `None` if `other` is not part of it.
+    /// Subtracts `other`; `None` if `other` is not part of these counts.
     pub(crate) fn minus(self, other: Self) -> Option<Self> {
         let controls = self.controls.checked_sub(other.controls)?;
         let findings = self.findings.checked_sub(other.findings)?;
@@ -124,7 +123,7 @@ impl Counts {
     }
 }
 
-/// How many controls a cell counts, as far as sharing asks.
+/// Band of a cell's number of controls, as finely as sharing needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CountBand {
     /// One.
@@ -140,7 +139,7 @@ pub enum CountBand {
 }
 
 impl CountBand {
-    /// Every band, from the smallest counts on.
+    /// Every band, the smallest counts first.
     pub const ALL: [Self; 5] = [
         Self::One,
         Self::Two,
@@ -149,7 +148,7 @@ impl CountBand {
         Self::TenAndMore,
     ];
 
-    /// The band of a cell.
+    /// Returns the band of a cell.
     #[must_use]
     pub const fn of(counts: Counts) -> Self {
         match counts.controls {
@@ -161,7 +160,7 @@ impl CountBand {
         }
     }
 
-    /// The smallest count that belongs to it.
+    /// Returns the smallest count in the band.
     #[must_use]
     pub const fn least(self) -> u32 {
         match self {
@@ -179,13 +178,13 @@ impl CountBand {
 pub struct CellsSection {
     /// The band of all its cells.
     pub band: CountBand,
-    /// Its number among the parts of the whole profile, from 1.
+    /// Number of this part of the whole profile, counted from 1.
     pub part: u32,
-    /// How many parts the whole profile has.
+    /// Number of parts of the whole profile.
     pub parts: u32,
     /// The smallest count of controls of any cell in it.
     pub least_count: u32,
-    /// The cells, in order.
+    /// The cells, in the order of their keys.
     pub cells: Vec<(CellKey, Counts)>,
 }
 
@@ -196,8 +195,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Counts the controlled consignments, apart for each period. What was not controlled is
-    /// not counted.
+    /// Counts the controlled consignments, separately for each period. Consignments without a
+    /// control are not counted.
     pub fn by_period<'c>(
         schema: &Schema,
         consignments: impl IntoIterator<Item = &'c Consignment>,
@@ -217,13 +216,13 @@ impl Profile {
         *cell = cell.plus(counts);
     }
 
-    /// Its cells, in order.
+    /// Returns its cells, in the order of their keys.
     #[must_use]
     pub const fn cells(&self) -> &BTreeMap<CellKey, Counts> {
         &self.cells
     }
 
-    /// All of it together.
+    /// Returns the sum of all cells.
     #[must_use]
     pub fn total(&self) -> Counts {
         self.cells
@@ -231,8 +230,8 @@ impl Profile {
             .fold(Counts::none(), |sum, cell| sum.plus(*cell))
     }
 
-    /// Cuts the profile into sections: one band each, none above `limit` bytes when encoded, and
-    /// numbered through. A single cell above the limit stands alone.
+    /// Cuts the profile into sections of one band each, none above `limit` bytes when encoded, and
+    /// numbers them. A single cell above the limit gets a section of its own.
     #[must_use]
     pub fn sections(&self, limit: usize) -> Vec<CellsSection> {
         let mut sections: Vec<CellsSection> = Vec::new();
@@ -277,7 +276,7 @@ impl FromIterator<(CellKey, Counts)> for Profile {
 }
 
 impl CellsSection {
-    /// The body of the section, of one authority's controls in one period.
+    /// Makes the body of the section, for one authority's controls in one period.
     #[must_use]
     pub fn into_body(self, schema: &Schema, period: &Period, contributor: &AuthorityId) -> Cells {
         let cells = self.cells.into_iter().map(|(key, counts)| Cell {
@@ -306,8 +305,9 @@ impl CellsSection {
     }
 }
 
-/// At least the bytes of the cell's protobuf encoding: a tag and a length of up to five bytes
-/// before each text and before the cell, and two numbers of a tag and up to five bytes.
+/// Returns an upper bound of the bytes of the cell's protobuf encoding: a tag and a length of up to
+/// five bytes before each text and before the cell, and two numbers with a tag and up to five bytes
+/// each.
 fn encoded_bound(key: &CellKey) -> usize {
     const HEAD: usize = 6;
     let texts = key.values().map(|value| value.len() + HEAD);
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn the_profile_counts_every_controlled_consignment_once() {
-        // Rows and findings of office 13 in 2020, by `awk` over the file.
+        // Rows and findings of office 13 in 2020, counted with `awk` over the file.
         let rows = fixtures::history();
         let own = fixtures::of_office(&rows, "13");
         let profiles = Profile::by_period(&fixtures::schema(), own);

@@ -1,7 +1,7 @@
-//! Cells that others sent, and who they say is counted.
+//! Received cells, and the check of the contributors that their sender names.
 //!
-//! Refused: an authority that speaks for another, a hub that restates one authority, cells of
-//! another schema.
+//! Refused are an authority that speaks for another, a hub that restates one authority, and cells
+//! of another schema.
 
 use std::collections::BTreeSet;
 
@@ -21,12 +21,12 @@ use crate::{
     schema::Schema,
 };
 
-/// Who signed a profile.
+/// The signer of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker<'a> {
-    /// An authority, which may speak for itself alone.
+    /// An authority, which may speak only for itself.
     Authority(&'a AuthorityId),
-    /// A hub, which may sum up what several authorities gave it.
+    /// A hub, which may sum up counts given by several authorities.
     Hub(&'a AuthorityId),
 }
 
@@ -34,23 +34,24 @@ pub enum Speaker<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contributors(pub(crate) BTreeSet<AuthorityId>);
 
-/// One edition of a profile: all its parts share these. Editions order by when they were sealed.
+/// One edition of a profile, shared by all its parts. Editions are ordered by their time of
+/// sealing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edition {
-    /// When it was sealed.
+    /// Time of sealing.
     pub sealed_at: Timestamp,
     /// The root tag of its records.
     pub root: RootTag,
 }
 
-/// What the header of a received profile says, as far as its counts rest on it.
+/// Header data of a received profile that its counts depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileRecord {
     /// The record.
     pub record: RecordId,
     /// Its marking in the form that is held.
     pub marking: Marking,
-    /// How it was evaluated.
+    /// Its evaluation.
     pub evaluation: Evaluation,
 }
 
@@ -59,22 +60,22 @@ pub struct ProfileRecord {
 pub struct CellsPart {
     /// The record that holds the section.
     pub(crate) said_by: ProfileRecord,
-    /// Which edition of the profile it belongs to.
+    /// The edition of the profile that it belongs to.
     pub(crate) edition: Edition,
-    /// Whose controls it counts.
+    /// The authorities whose controls it counts.
     pub(crate) contributors: Contributors,
-    /// When those controls were.
+    /// The period of those controls.
     pub(crate) period: Period,
-    /// Its number among the parts of the profile, from 1.
+    /// Number of this part of the profile, counted from 1.
     pub(crate) part: u32,
     /// The cells.
     pub(crate) cells: Vec<(CellKey, Counts)>,
 }
 
-/// Why what was received is not taken for counts.
+/// Error for received cells that are not taken as counts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReceivedError {
-    /// Nobody is counted.
+    /// No contributor is named.
     #[error(
         "the cells say of nobody that they count their controls; the sender names its contributors"
     )]
@@ -84,7 +85,7 @@ pub enum ReceivedError {
         "`{0}` is not a hub and speaks of other authorities' controls; ask those for their own profiles"
     )]
     SpeaksForOthers(AuthorityId),
-    /// A hub restates what one authority said.
+    /// A hub restates one authority's counts.
     #[error(
         "the hub `{0}` restates one authority's counts; it passes on that authority's own record instead"
     )]
@@ -102,10 +103,10 @@ pub enum ReceivedError {
     /// Cells of another profile schema.
     #[error("the cells are of another profile schema, `{0}`; both sides need the same")]
     OtherSchema(Digest),
-    /// A period that is none.
+    /// A period that is not valid.
     #[error(transparent)]
     Period(#[from] PeriodParseError),
-    /// Counts that are none.
+    /// Counts that are not valid.
     #[error(transparent)]
     Counts(#[from] CountsError),
     /// Cells of several bands in one section.
@@ -117,13 +118,13 @@ pub enum ReceivedError {
 }
 
 impl Contributors {
-    /// The authority alone.
+    /// Makes a set of one authority.
     #[must_use]
     pub fn one(authority: AuthorityId) -> Self {
         Self(BTreeSet::from([authority]))
     }
 
-    /// Takes what a profile says of its contributors, if its signer may say so.
+    /// Takes the contributors that a profile names, if its signer may speak for them.
     ///
     /// # Errors
     ///
@@ -161,8 +162,8 @@ impl CellsPart {
     ///
     /// # Errors
     ///
-    /// [`ReceivedError`] for another schema, contributors that the speaker may not speak for, and
-    /// counts that cannot be.
+    /// [`ReceivedError`] for another schema, for contributors that the speaker may not speak for,
+    /// and for invalid counts.
     pub fn read(
         schema: &Schema,
         speaker: Speaker<'_>,

@@ -1,7 +1,7 @@
-//! From a probability and what originators ask for to a recommended control.
+//! Recommendations: a control, derived from a probability and from the requests of originators.
 //!
-//! The software recommends and a person decides. Where originators ask for different things, the
-//! more discreet wins and every one of them is named, so that all are told.
+//! The software recommends and a person decides. If originators ask for different actions, the more
+//! discreet one wins; all of them are named, so that all can be told.
 
 use portcullis_protocol::{
     digest::Digest,
@@ -15,13 +15,13 @@ use crate::{consignment::Consignment, evidence::SelectorEvidence};
 /// A control, from none to the most thorough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Control {
-    /// None.
+    /// No control.
     None,
-    /// Of the papers; nobody notices.
+    /// A control of the papers; nobody notices it.
     Document,
-    /// By a scanner.
+    /// A scan.
     Scan,
-    /// By hand.
+    /// A search by hand.
     Physical,
 }
 
@@ -44,7 +44,7 @@ impl std::fmt::Display for Control {
     }
 }
 
-/// The probabilities of a finding from which on each control is recommended.
+/// The least probabilities of a finding at which each control is recommended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
     document: f64,
@@ -52,7 +52,7 @@ pub struct Thresholds {
     physical: f64,
 }
 
-/// Why three numbers are not thresholds.
+/// Error for three numbers that are not thresholds.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
     "`{document}`, `{scan}`, `{physical}` are no thresholds; give probabilities from 0 to 1 that do not fall"
@@ -74,7 +74,7 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// Thresholds of a document control, a scan and a physical control.
+    /// Makes the thresholds of a document control, a scan and a physical control.
     ///
     /// # Errors
     ///
@@ -107,8 +107,8 @@ impl Thresholds {
     }
 }
 
-/// A share of the consignments that is drawn for control whatever their scores: it keeps what
-/// controls teach honest, and covers the indicators behind other controls.
+/// A share of the consignments that is drawn for control whatever their scores. It keeps the
+/// lessons of controls unbiased and hides the indicators behind other controls.
 #[derive(Clone, PartialEq)]
 pub struct Sampling {
     share: f64,
@@ -116,14 +116,14 @@ pub struct Sampling {
     control: Control,
 }
 
-/// Why a number is no share.
+/// Error for a number that is no share.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error("`{0}` is no share of the consignments; give a number from 0 to 1")]
 pub struct ShareError(f64);
 
 impl Sampling {
-    /// Draws `share` of the consignments for `control`. The seed is secret: who knows it can
-    /// tell which consignments are drawn.
+    /// Makes a sampling that draws `share` of the consignments for `control`. The seed is secret:
+    /// anyone who knows it can tell which consignments are drawn.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Sampling {
         .ok_or(ShareError(share))
     }
 
-    /// Whether the consignment of this id is drawn; the same in every run.
+    /// Returns whether the consignment with this id is drawn; the result is the same in every run.
     fn draws(&self, id: &str) -> bool {
         let digest = Digest::labelled(DRAW_LABEL, &[&self.seed, id.as_bytes()]);
         let [a, b, c, d, ..] = *digest.as_bytes();
@@ -147,7 +147,7 @@ impl Sampling {
 }
 
 impl std::fmt::Debug for Sampling {
-    /// The seed stays out: it is secret.
+    /// Leaves the seed out, because it is secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Sampling({} for {})", self.share, self.control)
     }
@@ -155,27 +155,28 @@ impl std::fmt::Debug for Sampling {
 
 const DRAW_LABEL: &str = "portcullis random control v1";
 
-/// What an originator asks whoever finds it to do.
+/// An originator's request to the finder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ask {
-    /// Who asks; its contact point is to be told.
+    /// The authority that asks; its contact point is to be told.
     pub authority: AuthorityId,
-    /// What for.
+    /// The action asked for.
     pub action: RequestedAction,
-    /// In which record.
+    /// The record that holds the request.
     pub record: RecordId,
 }
 
-/// What to do with a consignment.
+/// Recommended handling of a consignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recommendation {
     /// The control.
     pub control: Control,
-    /// Whether it was drawn at random; such controls are marked, and their outcomes say more.
+    /// True if it was drawn at random. Such controls are marked; their outcomes are more
+    /// informative.
     pub drawn: bool,
-    /// How to go about it; the most discreet of what is asked.
+    /// The manner of the control: the most discreet action that is asked for.
     pub action: Option<RequestedAction>,
-    /// Everything that is asked.
+    /// All requests.
     pub asks: Vec<Ask>,
 }
 
@@ -204,7 +205,7 @@ impl Recommendation {
         }
     }
 
-    /// Whether originators ask for different things, so that a person must weigh them.
+    /// Returns whether originators ask for different actions, so that a person must weigh them.
     #[must_use]
     pub fn is_contested(&self) -> bool {
         self.asks.iter().any(|ask| Some(ask.action) != self.action)
@@ -221,8 +222,9 @@ impl Ask {
     }
 }
 
-/// The control that heeds what is asked: nobody may notice a discreet one; an inquiry rides on an
-/// ordinary check; a specific check is a search; who must not be approached is left alone.
+/// Adapts the control to the requested action. A discreet control stays unnoticed, an inquiry needs
+/// an ordinary check, a specific check is a search, and a subject who must not be approached is
+/// left alone.
 fn heeding(control: Control, action: Option<RequestedAction>) -> Control {
     match action {
         None => control,
@@ -286,7 +288,7 @@ mod tests {
             ids.filter(|id| sampling.draws(id)).collect::<Vec<_>>()
         };
         let (first, second) = (drawn(1), drawn(2));
-        // 500 of 10,000 with a standard deviation of 21.8.
+        // Expected: 500 of 10,000, with a standard deviation of 21.8.
         assert!((400..600).contains(&first.len()), "{}", first.len());
         let both = first.iter().filter(|id| second.contains(id)).count();
         assert!(both < 60, "{both}");

@@ -1,7 +1,7 @@
-//! Logistic regression with a Gaussian prior on each unknown: Newton's method, its steps found by
-//! conjugate gradients, so that a handful of unknowns needs no matrix.
+//! Logistic regression with a Gaussian prior on each unknown, by Newton's method. Conjugate
+//! gradients find its steps, so that a handful of unknowns needs no matrix.
 
-/// One unknown: what it multiplies in each row, and its prior.
+/// One unknown: its factor in each row, and its prior.
 pub(crate) struct Unknown {
     pub(crate) column: Vec<f64>,
     pub(crate) mean: f64,
@@ -9,18 +9,18 @@ pub(crate) struct Unknown {
     pub(crate) pull: f64,
 }
 
-/// Rows, each with a finding or none, and unknowns.
+/// The rows, each with a finding or without, and the unknowns.
 pub(crate) struct Regression {
     /// 1 for a finding, 0 for none.
     found: Vec<f64>,
     unknowns: Vec<Unknown>,
 }
 
-/// The fit ends when a step is shorter than this,
+/// Length of a step below which the fit ends.
 const SETTLED: f64 = 1e-9;
-/// or after so many steps.
+/// Most steps of a fit.
 const STEPS: usize = 50;
-/// A step that does not better the fit is halved at most so often.
+/// Most halvings of a step that does not improve the fit.
 const HALVINGS: usize = 30;
 
 impl Regression {
@@ -32,10 +32,10 @@ impl Regression {
         Self { found, unknowns }
     }
 
-    /// The most probable value of each unknown.
+    /// Returns the most probable value of each unknown.
     ///
-    /// The search starts where all but the first are 0: there the rows are far from certain, and
-    /// Newton's steps are good ones.
+    /// The search starts with all unknowns but the first at 0. There the probabilities are far from
+    /// 0 and 1, and Newton's steps are good.
     pub(crate) fn fit(&self) -> Vec<f64> {
         let start = self.unknowns.iter().enumerate();
         let mut at: Vec<f64> = start
@@ -53,7 +53,7 @@ impl Regression {
         at
     }
 
-    /// The values after one Newton step, halved until it betters the fit.
+    /// Returns the values after one Newton step, which is halved until it improves the fit.
     fn step(&self, at: &[f64]) -> Vec<f64> {
         let log_odds = self.log_odds(at);
         let likely: Vec<f64> = log_odds.iter().map(|z| 1.0 / (1.0 + (-z).exp())).collect();
@@ -75,7 +75,7 @@ impl Regression {
         at.to_vec()
     }
 
-    /// The log-odds of each row.
+    /// Returns the log-odds of each row.
     fn log_odds(&self, at: &[f64]) -> Vec<f64> {
         let mut log_odds = vec![0.0; self.found.len()];
         for (unknown, value) in self.unknowns.iter().zip(at) {
@@ -86,7 +86,7 @@ impl Regression {
         log_odds
     }
 
-    /// The logarithm of the posterior, but for a constant.
+    /// Returns the logarithm of the posterior, up to a constant.
     fn fitness(&self, at: &[f64]) -> f64 {
         let log_odds = self.log_odds(at);
         let likelihood = log_odds
@@ -101,8 +101,8 @@ impl Regression {
         likelihood.sum::<f64>() - prior.sum::<f64>()
     }
 
-    /// The step that the curvature turns into `slope`, by conjugate gradients; in exact numbers
-    /// they end after as many rounds as there are unknowns.
+    /// Solves for the step whose product with the curvature is `slope`, by conjugate gradients. In
+    /// exact arithmetic they end after as many rounds as there are unknowns.
     fn solve(&self, doubt: &[f64], slope: Vec<f64>) -> Vec<f64> {
         let mut step = vec![0.0; slope.len()];
         let mut left = slope;
@@ -123,7 +123,7 @@ impl Regression {
         step
     }
 
-    /// The curvature times `towards`.
+    /// Returns the product of the curvature and `towards`.
     fn curvature(&self, doubt: &[f64], towards: &[f64]) -> Vec<f64> {
         let mut along = self.log_odds(towards);
         for (row, doubt) in along.iter_mut().zip(doubt) {
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_constant_finds_the_logit_of_the_rate() {
-        // 3 of 4 found; next to no prior: ln 3.
+        // 3 of 4 found; with a negligible prior: ln 3.
         let found = vec![true, true, true, false];
         let fit = Regression::new(found, vec![unknown(&[1.0; 4], 1e-12)]).fit();
         assert!((fit[0] - 3.0_f64.ln()).abs() < 1e-9, "{fit:?}");

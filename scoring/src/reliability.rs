@@ -1,7 +1,8 @@
-//! How far an authority's indicators have been borne out: a Beta posterior for each.
+//! Reliability of authorities: a Beta posterior for each over the share of its indicators that
+//! proved right.
 //!
-//! An outcome of one's own control counts whole, another authority's at a discount: it may have
-//! been told what it wanted to hear.
+//! An outcome of one's own control counts whole. Another authority's counts at a discount, because
+//! it may have been told what it wanted to hear.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ pub struct Reliability {
     wrong: f64,
 }
 
-/// Whose control an outcome comes from.
+/// Authority that made the control behind an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observer {
     /// This authority's own.
@@ -23,13 +24,13 @@ pub enum Observer {
     Other,
 }
 
-/// Before any outcome: as if 4 of 5 indicators had been right.
+/// The prior: as if 4 of 5 indicators had been right.
 const PRIOR: Reliability = Reliability {
     right: 4.0,
     wrong: 1.0,
 };
 
-/// What another authority's outcome counts.
+/// Weight of another authority's outcome.
 const OTHERS_DISCOUNT: f64 = 0.25;
 
 impl Default for Reliability {
@@ -39,13 +40,13 @@ impl Default for Reliability {
 }
 
 impl Reliability {
-    /// The mean of the posterior.
+    /// Returns the mean of the posterior.
     #[must_use]
     pub fn mean(self) -> f64 {
         self.right / (self.right + self.wrong)
     }
 
-    /// The posterior after one more outcome of an indicator.
+    /// Returns the posterior after one more outcome of an indicator.
     #[must_use]
     pub fn after(self, outcome: Finding, observer: Observer) -> Self {
         let weight = match observer {
@@ -63,26 +64,26 @@ impl Reliability {
     }
 }
 
-/// The reliability of each authority; of those without outcomes, the prior's.
+/// The reliability of each authority; the prior for those without outcomes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reliabilities {
     of: BTreeMap<AuthorityId, Reliability>,
 }
 
 impl Reliabilities {
-    /// Learns from the outcome of an indicator that `origin` had published.
+    /// Adds the outcome of an indicator that `origin` had published.
     pub fn observe(&mut self, origin: &AuthorityId, outcome: Finding, observer: Observer) {
         let posterior = self.of.entry(origin.clone()).or_default();
         *posterior = posterior.after(outcome, observer);
     }
 
-    /// The reliability of `origin`.
+    /// Returns the reliability of `origin`.
     #[must_use]
     pub fn of(&self, origin: &AuthorityId) -> Reliability {
         self.of.get(origin).copied().unwrap_or_default()
     }
 
-    /// Each authority that has outcomes, with its reliability.
+    /// The authorities that have outcomes, each with its reliability.
     pub fn iter(&self) -> impl Iterator<Item = (&AuthorityId, Reliability)> {
         self.of
             .iter()
@@ -96,7 +97,8 @@ mod tests {
 
     #[test]
     fn own_outcomes_count_whole_and_others_a_quarter() {
-        // Beta(4, 1): 0.8. One own hit: 5/6. One own miss: 4/6. Four misses of others: as one own.
+        // Beta(4, 1) has mean 0.8. One own hit: 5/6. One own miss: 4/6. Four misses of others weigh
+        // as one own miss.
         let prior = Reliability::default();
         let close = |reliability: Reliability, mean: f64| {
             assert!((reliability.mean() - mean).abs() < 1e-12, "{reliability:?}");

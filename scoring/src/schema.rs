@@ -1,8 +1,8 @@
-//! What a consignment is and what a risk profile counts, read from a schema file.
+//! Schemas: the fields of a consignment and the levels of a risk profile, read from a schema file.
 //!
-//! The rest of the crate knows fields by their position in a [`Schema`] and never by a name of
-//! some data set. Refused: unknown keys, a role or level that names no field, names or columns
-//! said twice, levels that do not build on one another.
+//! The rest of the crate addresses fields by their position in a [`Schema`], never by a name from
+//! some data set. Refused are unknown keys, a role or level that names no field, repeated names or
+//! columns, and levels that do not build on one another.
 
 mod parse;
 
@@ -23,11 +23,11 @@ impl FieldIndex {
     }
 }
 
-/// What a field's values are.
+/// Type of a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FieldType {
-    /// Any text, compared as it stands without the blanks around it.
+    /// Any text, compared after blanks at its ends are removed.
     Text,
     /// A decimal number; `8.0` and `8` are the same value.
     Decimal,
@@ -59,42 +59,42 @@ pub struct Field {
 }
 
 impl Field {
-    /// The name by which roles and levels speak of it.
+    /// Returns the name by which roles and levels refer to it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The column of a file that holds it.
+    /// Returns the column of a file that holds it.
     #[must_use]
     pub fn column(&self) -> &str {
         &self.column
     }
 
-    /// What its values are.
+    /// Returns the type of its values.
     #[must_use]
     pub const fn kind(&self) -> FieldType {
         self.kind
     }
 }
 
-/// One level of a profile: a field, or the first characters of it, added to the levels before.
+/// One level of a profile: a field, or its first characters, added to the levels before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level {
     pub(crate) name: String,
-    /// Which value of a cell's key it looks at.
+    /// Position in a cell's key of the value that it looks at.
     pub(crate) part: usize,
     pub(crate) prefix: Option<usize>,
 }
 
 impl Level {
-    /// What people call it.
+    /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The part of `value` that counts at this level.
+    /// Returns the part of `value` that counts at this level.
     #[must_use]
     pub fn portion<'v>(&self, value: &'v str) -> &'v str {
         let end = self
@@ -105,23 +105,23 @@ impl Level {
     }
 }
 
-/// Where an identifier that an indicator can name comes from.
+/// Source of an identifier that an indicator can name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentifierRule {
     pub(crate) kind: SelectorKind,
     pub(crate) field: Option<FieldIndex>,
-    /// What stands before the field's value in the identifier.
+    /// Text put before the field's value to make the identifier.
     pub(crate) prefix: String,
 }
 
 impl IdentifierRule {
-    /// What kind of identifier it is.
+    /// Returns the kind of identifier.
     #[must_use]
     pub const fn kind(&self) -> SelectorKind {
         self.kind
     }
 
-    /// Whether the data has none and a documented rule makes one.
+    /// Returns whether a documented rule makes the identifier because the data has none.
     #[must_use]
     pub const fn is_generated(&self) -> bool {
         self.field.is_none()
@@ -144,42 +144,42 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// What the schema is called.
+    /// Returns the name of the schema.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The fields of a consignment, in order.
+    /// Returns the fields of a consignment, in order.
     #[must_use]
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// The identifiers that indicators can name.
+    /// Returns the identifiers that indicators can name.
     #[must_use]
     pub fn identifiers(&self) -> &[IdentifierRule] {
         &self.identifiers
     }
 
-    /// The levels of a profile, from the coarsest on.
+    /// Returns the levels of a profile, the coarsest first.
     #[must_use]
     pub fn levels(&self) -> &[Level] {
         &self.levels
     }
 
-    /// The fields whose whole values are a cell's key, in order.
+    /// Returns the fields whose whole values form a cell's key, in order.
     #[must_use]
     pub fn key(&self) -> &[FieldIndex] {
         &self.key
     }
 
-    /// The canonical encoding of what makes two authorities' cells comparable: the finding's
-    /// name and each level's name, field, type, digits and prefix. Columns of a file, roles and
-    /// identifiers are each authority's own matter and are not in it.
+    /// Returns the canonical encoding of all that makes the cells of two authorities comparable:
+    /// the finding's name and each level's name, field, type, digits and prefix. Columns of a file,
+    /// roles and identifiers are each authority's own matter and are left out.
     ///
-    /// Texts are UTF-8 behind their length as a big-endian `u32`; numbers are big-endian `u32`,
-    /// zero where nothing is said.
+    /// Each text is UTF-8 preceded by its length as a big-endian `u32`; numbers are big-endian
+    /// `u32`, zero if absent.
     #[must_use]
     pub fn canonical_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -202,7 +202,7 @@ impl Schema {
         bytes
     }
 
-    /// What a profile states as its schema: the SHA-256 of the canonical bytes.
+    /// Returns the digest by which a profile names its schema: the SHA-256 of the canonical bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::labelled(DIGEST_LABEL, &[&self.canonical_bytes()])

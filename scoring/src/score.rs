@@ -1,12 +1,12 @@
-//! The score of a consignment, and why.
+//! Scores of consignments, with their explanation.
 //!
-//! The log-odds of a finding are a sum: the base rate, what each level of the profile adds, and
-//! what indicators on its identifiers add. Every summand is a [`Contribution`] that names the
-//! records it rests on. A score inherits the strictest marking of these records, so that it goes
-//! no further than they may.
+//! The log-odds of a finding are a sum of the base rate, the contribution of each level of the
+//! profile, and that of indicators on the consignment's identifiers. Every summand is a
+//! [`Contribution`] that names the records it rests on. A score inherits the strictest marking of
+//! these records, so that it goes no further than they may.
 //!
-//! A score is for one audience: the caller passes only what that audience may see, in the pool
-//! and as evidence. The software recommends; a person decides.
+//! A score is for one audience: the caller passes only what that audience may see, in the pool and
+//! as evidence. The software recommends; a person decides.
 
 use std::collections::BTreeSet;
 
@@ -30,29 +30,29 @@ use crate::{
     scorecard::Scorecard,
 };
 
-/// What adds to a score.
+/// Kind of summand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The base: how often controls find something at all.
+    /// The base: the rate at which controls find anything at all.
     Base,
     /// A level of the profile.
     Level {
         /// The level's name.
         level: String,
-        /// The consignment's value there.
+        /// The consignment's value at this level.
         value: String,
-        /// What was counted there.
+        /// The counts at this level for that value.
         counts: Counts,
     },
     /// An indicator or outcome on one of the consignment's identifiers.
     Selector {
-        /// What kind of identifier.
+        /// Kind of identifier.
         kind: SelectorKind,
         /// The identifier.
         value: String,
-        /// What a control found; `None` for an indicator.
+        /// Result of the control; `None` for an indicator.
         finding: Option<Finding>,
-        /// Whether the identifier was generated because the data has none.
+        /// True if the identifier was generated because the data has none.
         generated: bool,
     },
 }
@@ -88,19 +88,19 @@ impl std::fmt::Display for What {
 /// One summand of a score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contribution {
-    /// What it is.
+    /// Kind of summand.
     pub what: What,
-    /// What it adds to the log-odds.
+    /// Its contribution to the log-odds.
     pub log_odds: f64,
-    /// The records it rests on; none for what the authority knows itself.
+    /// The records it rests on; empty for the authority's own knowledge.
     pub records: Vec<RecordId>,
-    /// How these were evaluated, each evaluation once.
+    /// The evaluations of these records, each once.
     pub evaluations: Vec<Evaluation>,
-    /// The roots of these, if they are indicators or outcomes.
+    /// The roots of these records, if they are indicators or outcomes.
     pub roots: Vec<RootTag>,
 }
 
-/// Which model made a score: the digest of its scorecard, its settings and its counts' records.
+/// Version of the model: the digest of its scorecard, its settings and the records of its counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ModelVersion(Digest);
 
@@ -113,7 +113,7 @@ impl std::fmt::Display for ModelVersion {
 /// The form of the model.
 const MODEL: &str = "levels-1";
 
-/// How likely a control finds something, and why.
+/// The likelihood that a control finds something, with its explanation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score {
     /// The log-odds: the sum of the contributions.
@@ -122,28 +122,30 @@ pub struct Score {
     pub probability: f64,
     /// The probability in points from 0 to 100.
     pub points: u8,
-    /// What to do.
+    /// The recommended handling.
     pub recommendation: Recommendation,
     /// The summands, in the order of the model.
     pub contributions: Vec<Contribution>,
-    /// Records about the consignment that add nothing, and why.
+    /// Records about the consignment that add nothing, each with the reason.
     pub set_aside: Vec<(RecordId, SetAside)>,
-    /// The strictest marking of all it rests on; `None` if that is the authority's own knowledge.
+    /// The strictest marking of all records it rests on; `None` if it rests on the authority's own
+    /// knowledge alone.
     pub marking: Option<Marking>,
-    /// Which model made it.
+    /// The model that made it.
     pub model: ModelVersion,
 }
 
-/// What a [`Scorer`] is set to.
+/// Settings of a [`Scorer`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
-    /// How evidence on identifiers is weighed.
+    /// Options for weighing evidence on identifiers.
     pub evidence: EvidenceOptions,
-    /// How far each authority is relied on.
+    /// The reliability of each authority.
     pub reliabilities: Reliabilities,
-    /// From which probability on controls are recommended.
+    /// The least probabilities at which controls are recommended.
     pub thresholds: Thresholds,
-    /// Which share of the consignments is drawn for control whatever their scores; `None`: none.
+    /// The share of consignments that is drawn for control whatever their scores; `None`: no
+    /// sampling.
     pub sampling: Option<Sampling>,
 }
 
@@ -159,7 +161,7 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// A scorer from summed counts and the scorecard calibrated on them.
+    /// Makes a scorer from summed counts and the scorecard calibrated on them.
     #[must_use]
     pub fn new(levels: Levels, scorecard: Scorecard, settings: Settings) -> Self {
         let records = levels.sources().iter().flat_map(|source| &source.records);
@@ -174,19 +176,19 @@ impl Scorer {
         }
     }
 
-    /// Which model it is.
+    /// Returns the version of the model.
     #[must_use]
     pub const fn model(&self) -> ModelVersion {
         self.model
     }
 
-    /// The counts it stands on.
+    /// Returns the counts it rests on.
     #[must_use]
     pub const fn levels(&self) -> &Levels {
         &self.levels
     }
 
-    /// The log-odds from the profile alone, without explanation: enough to rank arrivals.
+    /// Returns the log-odds from the profile alone, without explanation: enough to rank arrivals.
     #[must_use]
     pub fn profile_log_odds(&self, consignment: &Consignment) -> f64 {
         let path = self.levels.path(consignment);
@@ -194,7 +196,7 @@ impl Scorer {
         self.scorecard.base() + self.scorecard.contributions(counts).sum::<f64>()
     }
 
-    /// Scores a consignment at the time `now`. Evidence about other consignments is passed over.
+    /// Scores a consignment at the time `now`. Evidence about other consignments is ignored.
     #[must_use]
     pub fn score(
         &self,
@@ -239,7 +241,7 @@ impl Scorer {
         }
     }
 
-    /// The base and what each level adds.
+    /// Returns the base and the contribution of each level.
     fn profile(&self, consignment: &Consignment) -> Vec<Contribution> {
         let path = self.levels.path(consignment);
         let counts = path.iter().map(|node| self.levels.counts_at(*node));
@@ -306,7 +308,7 @@ fn strictest<'m>(markings: impl Iterator<Item = &'m Marking>) -> Option<Marking>
     })
 }
 
-/// The probability in hundredths, rounded to the nearest.
+/// Returns the probability in hundredths, rounded to the nearest.
 fn points(probability: f64) -> u8 {
     let hundredths = (probability * 100.0).round();
     (0..=100)
@@ -330,8 +332,8 @@ fn version(levels: &Levels, scorecard: &Scorecard, settings: &Settings) -> Model
     let total = levels.total();
     bytes.extend_from_slice(&total.controls().to_be_bytes());
     bytes.extend_from_slice(&total.findings().to_be_bytes());
-    // The settings hold ordered maps and numbers only, and show no seed; their text is the same in
-    // every run.
+    // The settings hold only ordered maps and numbers, and do not show the seed; their text is the
+    // same in every run.
     let settings = format!("{settings:?}");
     ModelVersion(Digest::labelled(
         "portcullis score model v1",

@@ -1,14 +1,16 @@
-//! The scorecard: how much an authority may make of the evidence at each level.
+//! Scorecards: the factors by which an authority weighs the evidence at each level.
 //!
-//! At each level of the profile the finding rate, drawn towards that of the level before, moves
-//! the log-odds by the *weight of evidence* `logit(rate) − logit(rate before)`. A scorecard
-//! multiplies each level's weight by a factor of its own and adds a base. Factors of 1 make the
-//! log-odds those of the shrunken rate, which claims too much where counts are small; calibration
-//! moves them to what the authority's own controls bear out: all of them together first, each by
-//! itself only where many controls ask for it, so that the order in which the rates rank stays.
+//! At each level of the profile the finding rate, drawn towards that of the level before, moves the
+//! log-odds by the *weight of evidence* `logit(rate) − logit(rate before)`. A scorecard multiplies
+//! each level's weight by a factor and adds a base. With all factors at 1, the log-odds are those
+//! of the shrunken rate, which claims too much if counts are small. Calibration moves the factors
+//! to values that the authority's own controls confirm. It moves all of them together first, and
+//! each by itself only if many controls ask for it, so that the order in which the rates rank is
+//! kept.
 //!
-//! No control teaches about itself: own rows are cut into folds, and a row's evidence comes from
-//! counts without its fold. The fit is a logistic regression with Gaussian priors.
+//! No control teaches about itself: the authority's own rows are cut into folds, and a row's
+//! evidence comes from counts without its fold. The fit is a logistic regression with Gaussian
+//! priors.
 
 use crate::{
     consignment::Consignment,
@@ -18,16 +20,16 @@ use crate::{
     regression::{Regression, Unknown},
 };
 
-/// How a scorecard is calibrated.
+/// Options of a calibration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
-    /// How many controls the rate of the level before weighs.
+    /// Weight of the rate of the level before, in controls.
     pub shrinkage: f64,
     /// The precision of the prior that holds the factors' common part near 1.
     pub common_pull: f64,
     /// The precision of the prior that holds each factor near the common part.
     pub level_pull: f64,
-    /// How many folds the authority's own rows are cut into; at least 2.
+    /// Number of folds that the authority's own rows are cut into; at least 2.
     pub folds: usize,
 }
 
@@ -42,7 +44,7 @@ impl Default for Calibration {
     }
 }
 
-/// Why a scorecard cannot be calibrated.
+/// Error in calibrating a scorecard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CalibrationError {
     /// A row's own control is missing from the counts, so that it cannot be left out of them.
@@ -50,15 +52,15 @@ pub enum CalibrationError {
         "the own control in row {row} is not among the counts; replace the pool's own counts by those of the same rows"
     )]
     NotCounted {
-        /// Its place among the rows, from 1.
+        /// Its position among the rows, counted from 1.
         row: usize,
     },
-    /// Folds that leave nothing to learn from.
+    /// Fewer than two folds leave nothing to learn from.
     #[error("`{0}` folds; cross-fitting needs at least 2")]
     TooFewFolds(usize),
 }
 
-/// A base and a factor for each level.
+/// A base, and a factor for each level.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scorecard {
     base: f64,
@@ -66,14 +68,14 @@ pub struct Scorecard {
     shrinkage: f64,
 }
 
-/// Rates are kept this far from 0 and 1, so that their logits stay finite.
+/// Least distance of rates from 0 and 1, so that their logits stay finite.
 const RATE_MARGIN: f64 = 1e-6;
 
 /// The precision of the prior that holds the base near the pooled one.
 const BASE_PULL: f64 = 1.0;
 
 impl Scorecard {
-    /// The scorecard that takes the evidence at its word: all factors are 1.
+    /// Makes the scorecard that takes the evidence unchanged: all factors are 1.
     #[must_use]
     pub fn uncalibrated(levels: &Levels, shrinkage: f64) -> Self {
         Self {
@@ -83,8 +85,9 @@ impl Scorecard {
         }
     }
 
-    /// Calibrates on the controlled among `own`, the authority's own rows, which must be those
-    /// that the pool counts as its own. Without any, the scorecard stays uncalibrated.
+    /// Calibrates on the controlled rows of `own`. These are the authority's own rows, and must be
+    /// those that the pool counts as its own. If none is controlled, the scorecard stays
+    /// uncalibrated.
     ///
     /// # Errors
     ///
@@ -112,25 +115,25 @@ impl Scorecard {
         Ok(start.fitted(found, evidence, options))
     }
 
-    /// The log-odds before any evidence.
+    /// Returns the log-odds before any evidence.
     #[must_use]
     pub const fn base(&self) -> f64 {
         self.base
     }
 
-    /// The factor of each level.
+    /// Returns the factor of each level.
     #[must_use]
     pub fn factors(&self) -> &[f64] {
         &self.factors
     }
 
-    /// How many controls the rate of the level before weighs.
+    /// Returns the weight of the rate of the level before, in controls.
     #[must_use]
     pub const fn shrinkage(&self) -> f64 {
         self.shrinkage
     }
 
-    /// What each level adds to the log-odds, for counts from the total on.
+    /// Returns the contribution of each level to the log-odds; `counts` begin with the total.
     pub(crate) fn contributions(
         &self,
         counts: impl IntoIterator<Item = Counts>,
@@ -142,9 +145,10 @@ impl Scorecard {
             .map(|(factor, weight)| factor * weight)
     }
 
-    /// The scorecard that `found` bears out, for a column of evidence a level.
+    /// Fits the scorecard to `found`; `evidence` has one column for each level.
     ///
-    /// A factor is a part that all share plus one of its own: two unknowns with a prior each.
+    /// A factor is the sum of a part common to all levels and one of its own: two unknowns with a
+    /// prior each.
     fn fitted(&self, found: Vec<bool>, evidence: Vec<Vec<f64>>, options: Calibration) -> Self {
         let mut sums = vec![0.0; found.len()];
         for column in &evidence {
@@ -179,18 +183,18 @@ impl Scorecard {
     }
 }
 
-/// One own control and its place in the counts.
+/// One own control, with its path in the counts.
 struct Control {
     path: Vec<Node>,
     found: bool,
 }
 
-/// The rate of everything counted; one half where nothing is.
+/// Returns the rate of all that is counted; one half if nothing is.
 fn base_rate(total: Counts) -> f64 {
     shrunk(total, 0.5, 1.0)
 }
 
-/// The weight of evidence of each level, for counts from the total on.
+/// Returns the weight of evidence of each level; `counts` begin with the total.
 fn weights(counts: impl IntoIterator<Item = Counts>, shrinkage: f64) -> impl Iterator<Item = f64> {
     let mut counts = counts.into_iter();
     let mut rate = base_rate(counts.next().unwrap_or_default());
@@ -206,7 +210,8 @@ fn logit(rate: f64) -> f64 {
     (rate / (1.0 - rate)).ln()
 }
 
-/// The weights of evidence of each control from counts without its fold; a column a level.
+/// Returns the weights of evidence of each control from counts without its fold, one column for
+/// each level.
 fn cross_fitted(
     levels: &Levels,
     controls: &[Control],
@@ -235,7 +240,7 @@ fn cross_fitted(
     Ok(columns)
 }
 
-/// What `controls` add to the counts of each node.
+/// Sums `controls` for each node.
 fn counted<'c>(levels: &Levels, controls: impl Iterator<Item = &'c Control>) -> Vec<Counts> {
     let mut counts = vec![Counts::none(); levels.node_count()];
     for control in controls {
@@ -248,7 +253,8 @@ fn counted<'c>(levels: &Levels, controls: impl Iterator<Item = &'c Control>) -> 
     counts
 }
 
-/// The counts along the control's path without `left_out`; `None` if they are not in there.
+/// Returns the counts along the control's path without `left_out`; `None` if the path is not
+/// complete or `left_out` is not part of the counts.
 fn without(levels: &Levels, left_out: &[Counts], control: &Control) -> Option<Vec<Counts>> {
     let whole = control.path.len() == levels.levels().len() + 1;
     let counts = control.path.iter().map(|node| {
@@ -270,7 +276,7 @@ mod tests {
         Scorecard::calibrated(&levels, fixtures::of_office(&history, office), options).unwrap()
     }
 
-    /// Expected values: Newton's method in Python with numpy over the same files.
+    /// The expected values come from Newton's method in Python with numpy over the same files.
     #[track_caller]
     fn check(office: &str, others: &[&str], expected: [f64; 8]) {
         let card = card(office, others, Calibration::default());
@@ -344,8 +350,8 @@ mod tests {
 
     #[test]
     fn labels_without_meaning_teach_nothing() {
-        // Findings dealt out anew, with the rate kept: what the counts then say of a control
-        // left out of them must not help to tell its finding.
+        // Findings are dealt out anew at the same rate. The counts without a control must then not
+        // help to predict its finding.
         let (schema, history) = (fixtures::schema(), fixtures::history());
         let finding = schema.finding.get();
         let own = fixtures::of_office(&history, "40");

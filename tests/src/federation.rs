@@ -47,7 +47,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A member: its id, which is its node's as well, and its kind.
+/// A member: its id, which is also the id of its node, and its kind.
 pub type Member = (&'static str, AuthorityKind);
 
 /// The id of every test federation.
@@ -55,11 +55,11 @@ pub const FEDERATION: &str = "test";
 
 /// A node that runs until it is dropped or stopped.
 pub struct Running {
-    /// Its heart.
+    /// The running core of the node.
     pub kernel: Arc<Kernel>,
-    /// Its home.
+    /// Home directory of the node.
     pub home: Home,
-    /// What takes up changes in its home.
+    /// Reloader that takes up changes in the home.
     pub reloader: Arc<Reloader>,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
@@ -84,7 +84,7 @@ impl Running {
         }
     }
 
-    /// Stops the node and gives its home, in which it can be started again.
+    /// Stops the node and returns its home, in which it can be started again.
     pub async fn stop(self) -> Home {
         self.shutdown.cancel();
         self.serving.await.unwrap();
@@ -92,17 +92,18 @@ impl Running {
     }
 }
 
-/// Where a node listens, and where its peers are told to find it: at a proxy, for instance.
+/// The addresses of a node: the one it listens on and the one its peers are told, for instance that
+/// of a proxy.
 #[derive(Debug, Clone, Copy)]
 pub struct Site {
-    /// Where it listens.
+    /// Address on which the node listens.
     pub listen: SocketAddr,
-    /// What the register says.
+    /// Address that the register gives to the peers.
     pub endpoint: SocketAddr,
 }
 
 impl Site {
-    /// A place of its own on loopback, found where it is.
+    /// Returns a free address on loopback; peers reach the node at the same address.
     #[must_use]
     pub fn free() -> Self {
         let listen = free_address(Ipv4Addr::LOCALHOST);
@@ -113,13 +114,13 @@ impl Site {
     }
 }
 
-/// A federation whose homes are made and whose nodes are not started.
+/// A federation whose homes exist and whose nodes have not been started.
 pub struct Federation {
     homes: BTreeMap<AuthorityId, Home>,
     authorities: BTreeMap<AuthorityId, DevelopmentAuthority>,
-    /// The newest epoch.
+    /// Newest epoch of the register.
     pub register: Register,
-    /// The newest epoch with its signatures.
+    /// Newest epoch with its signatures.
     signed: SignedRegister,
     folder: TempDir,
 }
@@ -138,13 +139,13 @@ impl Federation {
         Self::at(members, |_| Site::free())
     }
 
-    /// As [`Self::new`], each member at the site that is given for its name.
+    /// Like [`Self::new`], with the addresses of each member as `site` gives them for its name.
     #[must_use]
     pub fn at(members: &[Member], site: impl FnMut(&str) -> Site) -> Self {
         Self::altered(members, site, |_| {})
     }
 
-    /// As [`Self::at`], with the register changed before it is signed.
+    /// Like [`Self::at`], with the register changed by `alter` before it is signed.
     #[must_use]
     pub fn altered(
         members: &[Member],
@@ -196,7 +197,8 @@ impl Federation {
         }
     }
 
-    /// Makes and signs the next epoch, which differs by `change`, and lays it into one home.
+    /// Makes and signs the next epoch, changed by `change`, and writes it into the home of one
+    /// member.
     pub fn next_epoch(&mut self, at: &str, change: impl FnOnce(&mut Register)) {
         self.register.epoch += 1;
         self.register.previous = Some(self.signed.digest());
@@ -208,7 +210,8 @@ impl Federation {
         self.signed = signed;
     }
 
-    /// Admits a listed node's request to be listed with other keys, and lays the epoch into one home.
+    /// Admits the request of a listed node to be listed with other keys, and writes the resulting
+    /// epoch into the home of one member.
     pub fn admit_change(&mut self, at: &str, request: &[u8], overlap_ms: i64) {
         let request = SignedMembershipRequest::verify(request).unwrap();
         let now = portcullis_home::clock::system_clock()();
@@ -225,13 +228,13 @@ impl Federation {
         });
     }
 
-    /// The home of a member.
+    /// Returns the home of a member.
     #[must_use]
     pub fn home(&self, member: &str) -> Home {
         self.homes.get(&member.parse().unwrap()).unwrap().clone()
     }
 
-    /// The certification authority of a member.
+    /// Returns the certification authority of a member.
     #[must_use]
     pub fn ca(&self, member: &str) -> &DevelopmentAuthority {
         self.authorities.get(&member.parse().unwrap()).unwrap()
@@ -246,20 +249,20 @@ impl Federation {
         running
     }
 
-    /// Where the homes lie.
+    /// Returns the folder in which the homes lie.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// The one key that governs every test federation.
+/// Returns the one governance key of every test federation.
 #[must_use]
 pub fn governance_key() -> SigningKey {
     SigningKey::from_seed(KeyUse::Governance, [77; 32])
 }
 
-/// An epoch without members: its digest is what every node is pinned to.
+/// First epoch, without members. Every node is pinned to its digest.
 fn first_epoch(governance: &SigningKey, now: Timestamp) -> SignedRegister {
     let mut first = SignedRegister::unsigned(&Register {
         federation: FEDERATION.parse().unwrap(),
@@ -278,15 +281,15 @@ fn first_epoch(governance: &SigningKey, now: Timestamp) -> SignedRegister {
     first
 }
 
-/// The ports that are given: below those that systems give out by themselves, so that no
-/// connection and no listener of somebody else comes upon one before it is used.
+/// Ports from which addresses are taken. They lie below the range from which systems take ephemeral
+/// ports, so that no foreign connection or listener occupies one before it is used.
 const PORTS: Range<u16> = 10_000..32_000;
 
-/// An address of this machine at which nobody listens, and which is given once. Processes begin
-/// at ports of their own.
+/// Returns an address of this machine on which nobody listens. No address is returned twice. Each
+/// process begins its search at a different port.
 #[must_use]
 pub fn free_address(ip: Ipv4Addr) -> SocketAddr {
-    /// Guards how many ports were looked at.
+    /// Number of ports tried so far.
     static LOOKED_AT: Mutex<u32> = Mutex::new(0);
     let count = u32::from(PORTS.end - PORTS.start);
     let first = std::process::id().wrapping_mul(64);
@@ -330,7 +333,7 @@ fn make(folder: &Path, (name, kind): Member, site: Site, pin: Digest, now: Times
     }
 }
 
-/// Has the member's own CA sign its request; gives the CA and its revocation list.
+/// Has the member's own CA sign its request; returns the CA and its revocation list.
 fn certify(
     home: &Home,
     name: &str,
@@ -382,7 +385,7 @@ fn install(home: &Home, epochs: &[&SignedRegister]) {
     }
 }
 
-/// Writes the revocation lists of certification authorities into a home, by their names.
+/// Writes revocation lists into a home, each under the name of its certification authority.
 pub fn write_lists(home: &Home, lists: &[(String, String)]) {
     for (name, list) in lists {
         let path = home.revocation_lists().join(format!("{name}.crl"));
@@ -390,8 +393,8 @@ pub fn write_lists(home: &Home, lists: &[(String, String)]) {
     }
 }
 
-/// Waits until `holds` says so, or fails after 20 seconds. It asks again at every notice of
-/// `core`, and now and then besides.
+/// Waits until `holds` returns true, or fails after 20 seconds. It is asked again at every notice
+/// of `core` and at least every 50 ms.
 pub async fn eventually(kernel: &Kernel, mut holds: impl FnMut() -> bool) {
     let mut notices = kernel.notices();
     let waiting = async {

@@ -1,5 +1,5 @@
-//! What the tests of the whole share: federations of real nodes on loopback, and what is done to
-//! them.
+//! Shared parts of the tests of the whole system: federations of real nodes on loopback, the faults
+//! and attacks that they are put through, and the simulation of a federation.
 
 pub mod faults;
 pub mod federation;

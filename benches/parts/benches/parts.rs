@@ -1,9 +1,11 @@
-//! The parts of an exchange one by one: what `portcullis bench exchange` measures whole.
+//! Benchmarks of the single parts of an exchange, which `portcullis bench exchange` measures as a
+//! whole.
 //!
-//! Two nodes are prepared on homes made as the bench makes them, and their parts are called
-//! without a socket between them. Figures per record are those of 1,024 together.
+//! Two nodes are prepared on homes made as that command makes them, and their parts are called
+//! without a socket between them. Figures per record are those of 1,024 records together.
 //!
-//! Commits go to a store on the disk of `TMPDIR`, with fsync: a folder in memory flatters them.
+//! Commits go to a store on the disk of `TMPDIR`, with fsync; a folder in memory would give figures
+//! that are too good.
 
 #![expect(
     clippy::unwrap_used,
@@ -32,7 +34,7 @@ use portcullis_protocol::{
 };
 use prost::Message as _;
 
-/// Records together.
+/// Number of records measured together.
 const BATCH: u64 = bench::BATCH;
 
 /// Two nodes that know each other.
@@ -42,7 +44,7 @@ struct Two {
     sender: Arc<Kernel>,
     receiver: Arc<Kernel>,
     generator: Generator,
-    /// The sequence number of the next frame's first item, and the chain over those settled.
+    /// The sequence number of the next frame's first item, and the chain over the settled frames.
     position: (u64, Chain),
     _folder: tempfile::TempDir,
 }
@@ -128,7 +130,7 @@ impl Two {
         .unwrap()
     }
 
-    /// Takes a frame for settled.
+    /// Counts a frame as settled.
     fn settle(&mut self, frame: &ReceivedFrame) {
         let place = frame.place();
         self.position = (place.next_sequence, place.chain.then(&place.digest));
@@ -148,7 +150,7 @@ impl Two {
     }
 }
 
-/// Random numbers of the operating system, as the node draws them.
+/// Returns the operating system's source of random bytes, as the node uses it.
 fn entropy() -> impl Entropy {
     portcullis_home::clock::SystemEntropy::default()
 }
@@ -232,7 +234,7 @@ fn decide(criterion: &mut Criterion) {
             BatchSize::LargeInput,
         );
     });
-    // Two records that are asked about in turn, and a memory for one answer.
+    // Two records are asked about in turn, and the memo holds one answer.
     let engine = Engine::new(Bundle::empty(), NonZeroUsize::MIN).unwrap();
     let register = sender.verified_register().clone();
     let forgetful = Decider::new(register, engine, two.sender.me().authority.clone()).unwrap();
@@ -371,7 +373,7 @@ fn plan(criterion: &mut Criterion) {
         now,
         most: portcullis_protocol::frame::MAX_ITEMS,
     };
-    // What is at hand was verified when it was published: nothing is read from the disk.
+    // The records in memory were verified when they were published: nothing is read from the disk.
     group.bench_function("load, decide, sign", |bencher| {
         bencher.iter(|| {
             let footing = Footing {

@@ -1,1 +1,1 @@
-//! Nothing: the measuring is in `benches/`.
+//! Empty: the benchmarks are in `benches/`.

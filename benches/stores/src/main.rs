@@ -1,7 +1,7 @@
 //! Compares embedded stores on the write path of a node: 600-byte records, one durable commit for each 1,024.
 //!
-//! Prints a table, and with `--json FILE` writes every figure. Refuses to report an engine that, opened again after
-//! its run, does not hold what it said it had committed.
+//! Prints a table, and with `--json FILE` writes every figure. The program fails if an engine that
+//! is opened again after its run does not hold what it had reported as committed.
 
 mod engines;
 mod report;
@@ -23,14 +23,14 @@ usage: portcullis-bench-stores [--commits N] [--repeat N] [--limit SECONDS] [--d
   --dir FOLDER      where the stores are written; it must be on the disk to be measured (default target/stores)
   --json FILE       write all figures there";
 
-/// What the command line asks for.
+/// Options of the command line.
 struct Options {
     commits: u64,
     repeat: usize,
     limit: Duration,
     folder: PathBuf,
     json: Option<PathBuf>,
-    /// Set where strace runs this program: commit once in this engine and shape, and report nothing.
+    /// Set if strace runs this program: make one run in this engine and shape, and report nothing.
     only: Option<(String, Shape)>,
 }
 

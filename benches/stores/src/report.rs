@@ -1,4 +1,4 @@
-//! The figures, as a table and as JSON.
+//! The figures of a comparison, as a table and as JSON.
 
 use crate::syscalls::{self, Calls, Syscalls};
 use crate::workload::{PER_COMMIT, RECORD, Shape};
@@ -9,35 +9,35 @@ use std::fmt;
 /// Commits whose system calls are counted.
 const TRACED: u64 = 20;
 
-/// All that was measured.
+/// All figures of a comparison.
 #[derive(serde::Serialize)]
 pub(crate) struct Report {
     record_bytes: usize,
     records_per_commit: u64,
     folder: String,
     rates: Vec<Rate>,
-    /// Empty where `strace` is not installed.
+    /// Empty if `strace` is not installed.
     syscalls: Vec<Syscalls>,
 }
 
-/// One engine with one shape.
+/// Figures of one engine with one shape.
 #[derive(serde::Serialize)]
 struct Rate {
     engine: &'static str,
     shape: &'static str,
-    /// Records a second: the median of `runs`.
+    /// Records per second: the median of `runs`.
     median: u64,
     runs: Vec<u64>,
-    /// The one-minute load average before each run: what else the machine was doing.
+    /// The one-minute load average before each run, as a measure of the machine's other work.
     load: Vec<String>,
-    /// Commits of the shortest run. Fewer than asked for where the limit ended it.
+    /// Commits of the shortest run; fewer than asked for if the limit ended it.
     commits: u64,
     /// Bytes on disk for each byte of record, at the end of the last run.
     amplification: f64,
 }
 
 impl Report {
-    /// Runs everything that `options` ask for.
+    /// Makes all runs that `options` ask for.
     pub(crate) fn measure(options: &Options) -> Result<Self> {
         let mut report = Self {
             record_bytes: RECORD,
@@ -106,7 +106,7 @@ fn amplification(outcome: &run::Outcome) -> f64 {
     outcome.bytes as f64 / (records as f64 * RECORD as f64)
 }
 
-/// The middle one; the lower of the two middle ones where the number is even.
+/// Returns the median; the lower of the two middle values if their number is even.
 fn median(runs: &[u64]) -> u64 {
     let mut sorted = runs.to_vec();
     sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! One run: an empty folder, commits against the clock, then the question what is held.
+//! One run: starts with an empty folder, commits against the clock, and checks what is held.
 
 use crate::engines;
 use crate::workload::{self, PER_COMMIT, Shape};
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What one run came to. Making the records is not counted.
+/// Result of one run. The time to make the records is not counted.
 pub(crate) struct Outcome {
     pub(crate) commits: u64,
     pub(crate) spent: Duration,
@@ -15,7 +15,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Records a second.
+    /// Returns the records per second.
     pub(crate) fn rate(&self) -> u64 {
         let records = u128::from(self.commits.saturating_mul(PER_COMMIT)).saturating_mul(1_000_000);
         u64::try_from(records / self.spent.as_micros().max(1)).unwrap_or(u64::MAX)
@@ -66,7 +66,7 @@ fn fill(
     })
 }
 
-/// Opens the store again and looks for the first and the last commit, row by row and key by key.
+/// Opens the store again and checks the first and the last commit, row by row and key by key.
 fn check(engine: &str, shape: Shape, commits: u64, place: &Path) -> Result<()> {
     let Some(last) = commits.checked_sub(1) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Counts the system calls by which an engine asks for durability, where `strace` is installed.
+//! Counts the system calls by which an engine asks for durability, if `strace` is installed.
 
 use crate::workload::Shape;
 use anyhow::{Context, Result};
@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 const CALLS: [&str; 5] = ["fsync", "fdatasync", "sync_file_range", "msync", "syncfs"];
 
-/// Calls by name.
+/// Number of calls, by name.
 pub(crate) type Calls = BTreeMap<String, u64>;
 
-/// What `commits` commits cost beyond opening and closing the empty store.
+/// System calls of `commits` commits, beside those of opening and closing the empty store.
 #[derive(serde::Serialize)]
 pub(crate) struct Syscalls {
     pub(crate) engine: String,
@@ -19,11 +19,11 @@ pub(crate) struct Syscalls {
     pub(crate) commits: u64,
     /// Calls to open the store, close it and open it again, with nothing committed.
     pub(crate) empty: Calls,
-    /// Calls of the same with `commits` commits between.
+    /// The same calls with `commits` commits in between.
     pub(crate) filled: Calls,
 }
 
-/// Whether `strace` can be run here.
+/// Returns whether `strace` can be run here.
 pub(crate) fn available() -> bool {
     Command::new("strace")
         .arg("-V")

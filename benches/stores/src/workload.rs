@@ -1,20 +1,20 @@
-//! What is written: records that do not compress, and index keys in no order.
+//! The data written: records that do not compress, and index keys in random order.
 
 /// Bytes of one record.
 pub(crate) const RECORD: usize = 600;
 /// Records of one durable commit.
 pub(crate) const PER_COMMIT: u64 = 1024;
 
-/// How the records of a commit become rows.
+/// The way in which the records of a commit become rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// One row holds the records of one commit.
     Batch,
-    /// As `Batch`, with two rows a record in tables keyed by 32 random bytes.
+    /// As `Batch`, with two rows for each record in tables keyed by 32 random bytes.
     BatchIndexed,
-    /// One row a record, in order.
+    /// One row for each record, in order.
     Row,
-    /// As `Row`, with two rows a record in tables keyed by 32 random bytes.
+    /// As `Row`, with two rows for each record in tables keyed by 32 random bytes.
     RowIndexed,
 }
 
@@ -43,7 +43,7 @@ impl Shape {
 /// A key of an index.
 pub(crate) type Key = [u8; 32];
 
-/// What one durable commit holds.
+/// Content of one durable commit.
 pub(crate) struct Commit {
     /// Rows of the log, by position.
     pub(crate) log: Vec<(u64, Vec<u8>)>,
@@ -51,9 +51,9 @@ pub(crate) struct Commit {
     pub(crate) indexes: [Vec<(Key, u64)>; 2],
 }
 
-/// Makes the `number`th commit. The same number gives the same commit.
+/// Makes the `number`th commit; the same number gives the same commit.
 ///
-/// The seed is mixed: from neighbouring seeds the generator gives one sequence, shifted.
+/// The seed is mixed first: with neighbouring seeds the generator would give one sequence, shifted.
 pub(crate) fn commit(shape: Shape, number: u64) -> Commit {
     let mut random = Random(Random(number).next());
     let first = number.saturating_mul(PER_COMMIT);

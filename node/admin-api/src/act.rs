@@ -1,8 +1,9 @@
-//! Acts: what a person has the node do, as a statement signed with the person's key.
+//! Acts: a person's instructions to the node, each a statement signed with the person's key.
 //!
-//! The statement names the node, the action, its parameters and the digest of the body that
-//! travels beside it, so that neither can be exchanged, sent to another node, or sent twice. Who
-//! acts is said by the signature alone; the table of roles says what each may do.
+//! The statement names the node, the action, its parameters and the digest of the body that travels
+//! beside it. None of these can be exchanged, and the statement can neither be sent to another node
+//! nor be sent twice. The signature alone identifies the person. The table of roles tells what each
+//! role may do.
 //!
 //! Pure: the time and the nonce are arguments.
 
@@ -21,7 +22,7 @@ use portcullis_protocol::{
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
-/// How far the statement's time may lie from the node's.
+/// Largest distance between the statement's time and the node's that is accepted, in milliseconds.
 pub const FRESH_MS: i64 = 10 * 60 * 1000;
 
 /// A person as the node knows them: who signs, in which role, with which key.
@@ -35,7 +36,7 @@ pub struct Enrolled {
     pub public_key: Vec<u8>,
 }
 
-/// What a person signs.
+/// Statement type of an act: signed with a person's key.
 pub enum PersonAct {}
 
 impl StatementType for PersonAct {
@@ -53,13 +54,13 @@ macro_rules! named {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
 
-            /// Its name.
+            /// Returns the name of the value.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $( Self::$variant => $name, )+ }
             }
 
-            /// The one with this name.
+            /// Returns the value with this name; `None` if there is none.
             #[must_use]
             pub fn named(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|one| one.name() == name)
@@ -69,7 +70,7 @@ macro_rules! named {
 }
 
 named! {
-    /// What can be done.
+    /// Action that a person can have the node carry out.
     Action {
         /// Publish indicators and outcomes.
         Publish = "publish",
@@ -91,19 +92,19 @@ named! {
         PeerUnblock = "peer-unblock",
         /// Send nothing more to a peer, or to anyone.
         ReleaseStop = "release-stop",
-        /// Send again what was stopped.
+        /// Resume the release to a peer, or to everyone, after a stop.
         ReleaseResume = "release-resume",
-        /// Take in what is held, if nothing else is against it.
+        /// Admit held items, unless something else forbids it.
         HoldRelease = "hold-release",
-        /// Refuse what is held.
+        /// Refuse held items.
         HoldDrop = "hold-drop",
-        /// Try a record again that was given up.
+        /// Retry a record that was given up or waits for its next try.
         DispatchRetry = "dispatch-retry",
         /// Send a peer older records.
         Backfill = "backfill",
         /// Send no more of the older records that a peer is owed.
         BackfillCancel = "backfill-cancel",
-        /// Say that the clock, which was set, is right.
+        /// Confirm that the clock is right after it was set.
         ConfirmClock = "confirm-clock",
         /// Destroy items that failed verification.
         QuarantineDrop = "quarantine-drop",
@@ -111,11 +112,11 @@ named! {
 }
 
 named! {
-    /// A role, which says what a person may do.
+    /// Role of a person, which determines the actions that the person may have carried out.
     Role {
         /// Works with records and scores.
         Analyst = "analyst",
-        /// An analyst who answers for others.
+        /// Analyst who is responsible for others.
         Supervisor = "supervisor",
         /// Watches over personal data.
         DataProtection = "data-protection",
@@ -127,7 +128,7 @@ named! {
 }
 
 impl Action {
-    /// The roles that may do it.
+    /// Returns the roles that may have the action carried out.
     #[must_use]
     pub const fn roles(self) -> &'static [Role] {
         match self {
@@ -155,7 +156,7 @@ impl Action {
     }
 }
 
-/// What the statement says, as JSON, version 1.
+/// Payload of the statement, as JSON, version 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ActView {
@@ -169,38 +170,38 @@ struct ActView {
     nonce: String,
 }
 
-/// What is to be done, before it is signed.
+/// Request for an act, before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The federation.
     pub federation: &'a str,
-    /// The node that is to do it.
+    /// The node that is to carry out the act.
     pub node: &'a str,
-    /// What is to be done.
+    /// The action to carry out.
     pub action: Action,
-    /// How.
+    /// Parameters of the action.
     pub parameters: BTreeMap<String, String>,
-    /// What with.
+    /// Body that travels beside the statement.
     pub body: &'a [u8],
-    /// The present.
+    /// The present time.
     pub at: Timestamp,
-    /// 16 random bytes: the same request twice is two acts.
+    /// 16 random bytes. They make the same request, sent twice, two acts.
     pub nonce: [u8; 16],
 }
 
-/// Why a statement is not acted on. The caller's to mend.
+/// Error of a statement that is not acted on. The caller has to correct it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActError {
-    /// It cannot be read.
+    /// The statement cannot be read.
     #[error("the signed act cannot be read; use a command line of the node's version")]
     Unreadable,
-    /// The key is nobody's.
+    /// The key belongs to no enrolled person.
     #[error("the key `{0:.12}` is no enrolled person's")]
     Nobody(String),
-    /// The signature is wrong.
+    /// The signature does not count.
     #[error("the act's signature does not count: {0}")]
     Signature(#[from] SignatureError),
-    /// It is for another node.
+    /// The statement is for another node or federation.
     #[error("the act is for node `{named}` of `{federation}`, not for this one")]
     OtherNode {
         /// The node it names.
@@ -208,33 +209,33 @@ pub enum ActError {
         /// The federation it names.
         federation: String,
     },
-    /// The body is another.
+    /// The body is not the one that was signed for.
     #[error("the act was signed for another content than the one that came with it")]
     OtherBody,
-    /// Too old or too new.
+    /// The time of the statement is more than [`FRESH_MS`] from the node's.
     #[error(
         "the act was signed at {0}, too far from the node's time; set the clock and sign again"
     )]
     Stale(Timestamp),
-    /// The role may not.
+    /// The role of the person does not permit the action.
     #[error("`{person}` has the role `{role}`, which may not `{action}`; it is for: {allowed}")]
     Role {
-        /// Who signed.
+        /// Id of the person who signed.
         person: String,
-        /// Their role.
+        /// Role of that person.
         role: String,
-        /// What was asked.
+        /// Name of the action asked for.
         action: &'static str,
-        /// The roles that may.
+        /// Names of the roles that may have it carried out, separated by commas.
         allowed: String,
     },
 }
 
-/// Signs a request and gives the statement as text.
+/// Signs a request and returns the encoded statement, in base 64.
 ///
 /// # Errors
 ///
-/// [`SignatureError`] if the key is no person's.
+/// [`SignatureError`] if the key is not a person's key.
 pub fn sign(request: &Request<'_>, key: &SigningKey) -> Result<String, SignatureError> {
     let view = ActView {
         version: 1,
@@ -256,33 +257,33 @@ fn body_digest(body: &[u8]) -> Digest {
     Digest::labelled("portcullis act body v1", &[body])
 }
 
-/// A statement that was checked: who has what done.
+/// A statement that was checked: the person, the action and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedAct {
-    /// Who.
+    /// The person who signed.
     pub person: Enrolled,
-    /// What.
+    /// The action to carry out.
     pub action: Action,
-    /// How.
+    /// Parameters of the action.
     pub parameters: BTreeMap<String, String>,
     /// The statement as it was signed.
     pub statement: SignedStatement,
 }
 
-/// Where a statement counts, and when.
+/// Federation, node and time against which a statement is checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Desk<'a> {
     /// The federation.
     pub federation: &'a FederationId,
     /// The node.
     pub node: &'a NodeId,
-    /// The present.
+    /// The present time.
     pub now: Timestamp,
 }
 
 impl Desk<'_> {
-    /// Checks a statement against the persons enrolled and the body that came with it. Whether it
-    /// was carried out before is for the store to say.
+    /// Checks a statement against the enrolled persons and the body that came with it. It is the
+    /// store that refuses a statement which was carried out before.
     ///
     /// # Errors
     ///

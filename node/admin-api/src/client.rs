@@ -1,7 +1,7 @@
 //! The command line's side of the admin socket: requests, answers, and the stream of notices.
 //!
-//! A connection for each request; nothing is kept. What the node refuses comes back as
-//! [`ClientError::Refused`] with its own words.
+//! Each request has a connection of its own, and nothing is kept. A refusal comes back as
+//! [`ClientError::Refused`], in the node's own words.
 
 use std::{
     io,
@@ -24,28 +24,28 @@ use tokio::net::UnixStream;
 use super::ACT_HEADER;
 use crate::v1::{ProblemView, notice::NoticeView};
 
-/// The most bytes of one answer that are read.
+/// Largest size of an answer that is read, in bytes.
 const MOST_ANSWERED: u64 = 256 << 20;
 
-/// The most bytes of one line of an answer: a manifest with 10,000 files.
+/// Largest size of one line of an answer, in bytes: a manifest with 10,000 files.
 const LONGEST_LINE: usize = 4 << 20;
 
-/// Why the node's answer was not had.
+/// Error of a request to the node.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// There is no socket.
     #[error("no node answers at `{}`", .0.display())]
     NotThere(PathBuf),
-    /// The socket is another's.
+    /// The socket may not be used by this user.
     #[error("`{}` may not be used by this user", .0.display())]
     NotAllowed(PathBuf),
     /// The connection failed.
     #[error("the connection to the node failed: {0}")]
     Connection(#[source] io::Error),
-    /// The connection broke, or what came is not HTTP.
+    /// The connection broke, or the data that came is not HTTP.
     #[error("the node broke off: {0}")]
     Broken(#[from] hyper::Error),
-    /// What came is not what was expected.
+    /// The answer is not of the expected form.
     #[error("the node's answer cannot be read: {0}")]
     Unreadable(String),
     /// The node refused or failed.
@@ -53,26 +53,27 @@ pub enum ClientError {
     Refused(StatusCode, ProblemView),
 }
 
-/// Speaks to one node.
+/// Client of one node.
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
 }
 
 impl Client {
-    /// Speaks to the node with this socket. Whether it runs shows at the first request.
+    /// Returns a client of the node with this socket. The first request shows whether the node
+    /// runs.
     #[must_use]
     pub const fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 
-    /// The socket.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Asks.
+    /// Sends a request without a body and returns the answer.
     ///
     /// # Errors
     ///
@@ -81,7 +82,7 @@ impl Client {
         self.answer(request("GET", path, None, Bytes::new())?).await
     }
 
-    /// Asks with a body.
+    /// Sends a request with a JSON body and returns the answer.
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl Client {
         self.answer(request("POST", path, None, body.into())?).await
     }
 
-    /// Has a signed act done: `statement` as text, and the body that it names by its digest.
+    /// Sends a signed act: `statement` as text, and the body that it names by its digest.
     ///
     /// # Errors
     ///
@@ -109,7 +110,7 @@ impl Client {
             .await
     }
 
-    /// Listens to what happens.
+    /// Opens the stream of notices.
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ impl Client {
         Ok(Lines::of(self.send(request).await?))
     }
 
-    /// Asks with a body for an answer that comes line by line.
+    /// Sends a request with a JSON body whose answer comes line by line.
     ///
     /// # Errors
     ///
@@ -142,7 +143,7 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| unreadable(&error))
     }
 
-    /// Sends and gives the answer if it is a good one.
+    /// Sends a request and returns the response if its status is a success.
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
@@ -207,7 +208,8 @@ async fn collected(body: Incoming) -> Result<Bytes, ClientError> {
     Ok(body.collect().await?.to_bytes())
 }
 
-/// What the node says is wrong; a body that is no problem is shown as it is.
+/// Returns the problem in the node's answer. For a body that is no problem, only the status is
+/// told.
 fn problem(status: StatusCode, body: &[u8]) -> ProblemView {
     serde_json::from_slice(body).unwrap_or_else(|_| ProblemView {
         message: format!("the node answered {status}"),
@@ -233,7 +235,7 @@ impl<T: DeserializeOwned> Lines<T> {
         }
     }
 
-    /// The next line; `None` when the answer has ended, or the node has stopped.
+    /// Returns the next line; `None` if the answer has ended, or the node has stopped.
     ///
     /// # Errors
     ///
@@ -260,8 +262,8 @@ impl<T: DeserializeOwned> Lines<T> {
     }
 }
 
-/// A path component or query value with everything but unreserved characters (RFC 3986 §2.3)
-/// percent-encoded.
+/// Returns a path component or query value with everything but unreserved characters (RFC 3986
+/// §2.3) percent-encoded.
 #[must_use]
 pub fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

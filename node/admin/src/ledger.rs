@@ -1,8 +1,8 @@
-//! What became of every record for every peer, and whether all that is held verifies.
+//! State of every record for every peer, and verification of everything that is held.
 //!
-//! Counts of the disclosure ledger, and a check of each record from its bytes on disk up to the
-//! register's signatures. A record that cannot be read or does not verify is named with the rule
-//! or the store's words; the others are looked at all the same.
+//! Counts the disclosure ledger, and checks each record from its bytes on disk up to the register's
+//! signatures. A record that cannot be read, or does not verify, is reported with the rule it
+//! breaks or the error of the store. The others are checked all the same.
 
 use std::collections::BTreeMap;
 
@@ -15,39 +15,39 @@ use portcullis_store::{DisclosureRow, DisclosureState, StoreError};
 /// The counts of a node's disclosure ledger. Version 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerView {
-    /// 1.
+    /// Version of the format: 1.
     pub version: u32,
     /// Records that this authority made.
     pub own: u64,
     /// Records of others that are held.
     pub others: u64,
-    /// Records times peers on which there is a decision.
+    /// Number of pairs of a record and a peer for which there is a decision.
     pub rows: u64,
-    /// Answered as accepted, extended or duplicate.
+    /// Disclosures answered as accepted, extended or duplicate.
     pub delivered: u64,
-    /// Stopped here by policy.
+    /// Disclosures denied by policy at this node.
     pub denied: u64,
-    /// Refused by the peer.
+    /// Disclosures refused by the peer.
     pub refused: u64,
-    /// Held by the peer for a person.
+    /// Disclosures held by the peer for a person.
     pub held: u64,
-    /// Without an answer that counts: sent or about to be, or to be tried again.
+    /// Disclosures without a final answer: sent, about to be sent, or to be tried again.
     pub open: u64,
-    /// Sections withheld from what was released.
+    /// Sections withheld from released records.
     pub withheld_sections: u64,
 }
 
-/// Whether what a node holds verifies. Version 1.
+/// Result of verifying everything that a node holds. Version 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerificationView {
-    /// 1.
+    /// Version of the format: 1.
     pub version: u32,
     /// Records held that verify against the register in force.
     pub verified: u64,
-    /// Records set apart, for they were first seen since their key is compromised.
+    /// Records set apart, because they were first seen after their key was compromised.
     #[serde(default)]
     pub set_apart: u64,
-    /// Those that do not verify.
+    /// Records that do not verify.
     pub failed: Vec<FailureView>,
 }
 
@@ -56,9 +56,9 @@ pub struct VerificationView {
 pub struct FailureView {
     /// The record.
     pub record: String,
-    /// The rule it breaks; absent: the store could not read it.
+    /// Rule that the record breaks; absent if the store could not read it.
     pub rule: Option<String>,
-    /// What is wrong.
+    /// Description of the error.
     pub why: String,
 }
 
@@ -76,7 +76,7 @@ pub fn count(kernel: &Kernel) -> Result<LedgerView, StoreError> {
         match kernel.store().record(&id) {
             Ok(Some(held)) if held.source.is_none() => view.own += 1,
             Ok(Some(_)) => view.others += 1,
-            // What cannot be read is for the verification to say.
+            // The verification reports records that cannot be read.
             Ok(None) | Err(StoreError::Damaged(_)) => {}
             Err(error) => return Err(error),
         }
@@ -122,7 +122,7 @@ fn every_id(kernel: &Kernel) -> Result<Vec<RecordId>, StoreError> {
     kernel.store().ids_with_prefix("", u32::MAX)
 }
 
-/// The newest decision on each record for each peer.
+/// Returns the newest decision on each record for each peer.
 fn newest(rows: Vec<DisclosureRow>) -> impl Iterator<Item = DisclosureRow> {
     let mut newest: BTreeMap<(RecordId, NodeId), DisclosureRow> = BTreeMap::new();
     for row in rows {

@@ -1,14 +1,14 @@
-//! The admin API: what the command line has a running node do, over a Unix socket.
+//! The admin API, by which the command line controls a running node over a Unix socket.
 //!
 //! ```text
 //! command ─▶ Client ─HTTP/1 over admin.sock─▶ server ─▶ route ─▶ core, desk, store
 //!             act: statement signed by a person ─▶ verified ─▶ logged ─▶ done
 //! ```
 //!
-//! Reading needs no signature and is logged as a consultation; whatever changes or sends
-//! something is an act signed by a person ([`act`]). Requests and answers are the structs of
-//! [`api`], version 1, below `/v1/`. Refuses bodies over 256 MiB and whoever the socket's mode
-//! keeps out.
+//! Reading needs no signature; reading records and scores is logged as a consultation. Whatever
+//! changes or sends something is an act signed by a person ([`act`]). Requests and answers are the
+//! structs of [`api`], version 1, below `/v1/`. Refuses bodies over 256 MiB, and users whom the
+//! mode of the socket keeps out.
 
 pub mod ledger;
 pub mod problem;

@@ -1,7 +1,7 @@
-//! Errors of the admin API, and what HTTP status each has: here and nowhere else.
+//! Errors of the admin API, and the HTTP status of each; statuses are set here and nowhere else.
 //!
-//! 422 what was given is wrong · 403 not allowed · 404 not known here · 409 not now · 413 too
-//! large · 500 the node failed.
+//! 422 the input is wrong · 403 not allowed · 404 not known here · 413 too large · 500 the node
+//! failed.
 
 use axum::{
     Json,
@@ -17,23 +17,23 @@ use portcullis_desk::DeskError;
 use portcullis_kernel::PublishError;
 use portcullis_store::StoreError;
 
-/// Why the node does not do what it is asked.
+/// Reason why the node does not do what it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     kind: ProblemKind,
     view: ProblemView,
 }
 
-/// Whose turn it is.
+/// Kind of a problem, which determines the HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// What was given is wrong: the caller's to mend.
+    /// The input is wrong, and the caller has to correct it.
     Invalid,
     /// Signature, role or policy does not allow it.
     Denied,
-    /// It is not known here.
+    /// The object asked for is not known here.
     Unknown,
-    /// It is too large.
+    /// The input is too large.
     TooLarge,
     /// The node failed.
     Failed,
@@ -52,7 +52,7 @@ impl ProblemKind {
 }
 
 impl Problem {
-    /// A problem of this kind.
+    /// Returns a problem of this kind.
     pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -64,14 +64,14 @@ impl Problem {
         }
     }
 
-    /// Says what to do.
+    /// Adds what the caller can do about it.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.view.r#do = Some(remedy.into());
         self
     }
 
-    /// Names the rule or policy that refused.
+    /// Adds the id of the rule or policy that refused.
     #[must_use]
     pub fn rule(mut self, rule: impl Into<String>) -> Self {
         self.view.rule = Some(rule.into());

@@ -16,10 +16,10 @@ use portcullis_backup::Snapshots;
 use portcullis_desk::Desk;
 use portcullis_kernel::{Kernel, reload::Reloader};
 
-/// What the routes work with.
+/// Parts of the node that the routes work with.
 #[derive(Clone)]
 pub struct Admin {
-    /// What the parts of the node share.
+    /// The kernel that the parts of the node share.
     pub kernel: Arc<Kernel>,
     /// The scoring desk.
     pub desk: Arc<Desk>,
@@ -27,14 +27,14 @@ pub struct Admin {
     pub snapshots: Snapshots,
     /// Takes up a changed register or policy.
     pub reloader: Arc<Reloader>,
-    /// Ends streams when the node stops.
+    /// Token that ends streams when the node stops.
     pub shutdown: CancellationToken,
 }
 
-/// The other side of the socket.
+/// The process at the other side of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// Its uid, as the kernel says; `None` if the kernel did not.
+    /// Its uid as the kernel reports it; `None` if the kernel does not.
     pub uid: Option<u32>,
 }
 

@@ -1,7 +1,7 @@
-//! The admin socket: who may open it, and the table of routes.
+//! The admin socket: its access mode and the table of routes.
 //!
-//! The socket's mode says who may try; who acts is said by a signature. The uid of the other
-//! side, which the kernel vouches for (`SO_PEERCRED`), is logged beside both.
+//! The mode of the socket determines who may connect; the signature of an act determines who acts.
+//! The uid of the other side, for which the kernel vouches (`SO_PEERCRED`), is logged beside both.
 
 use crate::request::{Admin, Caller};
 use portcullis_home::config::SocketAccess;
@@ -26,27 +26,27 @@ use super::{
     },
 };
 
-/// The most bytes of a request's body: a year of declarations packs into a tenth of it.
+/// Largest size of a request's body, in bytes. A year of declarations packs into a tenth of it.
 const MOST_BODY: usize = 256 << 20;
 
-/// Why there is no admin socket. The operator's to mend.
+/// Error of making the admin socket. The operator has to correct it.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// A node answers there.
+    /// Another node answers at the path.
     #[error("another node answers at `{}`; stop it first, or give this one a home of its own", .0.display())]
     InUse(PathBuf),
-    /// It cannot be made.
+    /// The socket cannot be made.
     #[error("the admin socket `{}` cannot be made: {source}", path.display())]
     Unmade {
-        /// Where.
+        /// Path of the socket.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
 }
 
-/// Makes the socket. It appears under its name with its mode already set; one that a node left
-/// behind is replaced, one that answers is not.
+/// Makes the socket. It appears under its name with its mode already set. A socket that a stopped
+/// node left behind is replaced; one that answers is not.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What the parts of a node hold, as the structs that the socket speaks: each conversion once, and here.
+//! Conversions of rows and values into the structs that the socket speaks: each once, and here.
 
 use portcullis_admin_api::v1::{
     Malformed,
@@ -21,7 +21,7 @@ use portcullis_store::{
     HeldRecord, PersonRow,
 };
 
-/// How far a backup is, as a line of the answer.
+/// The progress of a backup, as a line of the answer.
 pub(crate) fn progress(progress: Progress) -> BackupStep<Manifest> {
     let Progress { phase, done, of } = progress;
     BackupStep::Progress {
@@ -288,7 +288,8 @@ pub(crate) fn record_line(held: &HeldRecord, record: &VerifiedRecord, shown: For
     }
 }
 
-/// What a record is about: its identifiers, else its title, else its threat or its counts.
+/// Describes the subject of a record: its identifiers, else its title, else its threat or its
+/// counts.
 fn about(record: &VerifiedRecord, shown: Form) -> Option<String> {
     let sections = record.sections().iter();
     let mut shown = sections.filter(|open| shown.contains(open.section.index));
@@ -312,7 +313,7 @@ fn about(record: &VerifiedRecord, shown: Form) -> Option<String> {
     })
 }
 
-/// What a preview says for a peer.
+/// A preview of a backfill to a peer.
 pub(crate) fn backfill_preview(peer: &str, preview: &Preview) -> BackfillPreviewView {
     let decided: u64 = preview.sends.values().chain(preview.denied.values()).sum();
     BackfillPreviewView {

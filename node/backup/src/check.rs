@@ -1,4 +1,4 @@
-//! Checking a backup: every file against its manifest, and the databases themselves.
+//! Checks of a backup: every file against its manifest, and the databases themselves.
 
 use std::path::Path;
 
@@ -17,15 +17,15 @@ use portcullis_store_sqlite::{KEYS_FILE, MAIN_FILE};
 /// A backup that was found whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// The manifest of the data.
+    /// Manifest of the data.
     pub data: Manifest,
-    /// That of the keys, if they were looked at.
+    /// Manifest of the keys, if they were checked.
     pub keys: Option<Manifest>,
-    /// Who signed it.
+    /// The signature, and who vouches for its key.
     pub signed: Signed,
 }
 
-/// Which backup is looked at, and what is known of it from elsewhere.
+/// The backup to check, and what is known about it from elsewhere.
 #[derive(Debug, Clone, Copy)]
 pub struct Which<'a> {
     /// The folder of the data.
@@ -36,12 +36,12 @@ pub struct Which<'a> {
     pub pin: Option<&'a Digest>,
 }
 
-/// Checks the data of a backup, and its keys if they are named: the signature, every digest, the
-/// integrity of the databases, and that both are of one backup.
+/// Checks the data of a backup, and its keys if they are named. Checked are the signature, every
+/// digest, the integrity of the databases, and that both folders are of one backup.
 ///
 /// # Errors
 ///
-/// [`BackupError`] says what is wrong.
+/// [`BackupError`] with a description of what is wrong.
 pub fn verify(which: Which<'_>, told: Told<'_>) -> Result<Checked, BackupError> {
     let checked = manifests(which)?;
     let Which { from, keys, pin: _ } = which;
@@ -64,7 +64,7 @@ pub fn verify(which: Which<'_>, told: Told<'_>) -> Result<Checked, BackupError> 
     }
 }
 
-/// Reads both manifests and checks the signature; those of two backups are refused.
+/// Reads both manifests and checks the signature. Refuses the manifests of two different backups.
 pub(super) fn manifests(which: Which<'_>) -> Result<Checked, BackupError> {
     let Which { from, keys, pin } = which;
     let (data, text) = Manifest::read(from, Part::Data)?;
@@ -82,7 +82,7 @@ pub(super) fn manifests(which: Which<'_>) -> Result<Checked, BackupError> {
     Ok(Checked { data, keys, signed })
 }
 
-/// The manifest of the keys, if it is the one that the data's names.
+/// Returns the manifest of the keys, if it is the one that the manifest of the data names.
 fn bound(data: &Manifest, from: &Path, folder: &Path) -> Result<Manifest, BackupError> {
     let (keys, text) = Manifest::read(folder, Part::Keys)?;
     let digest = Digest::from_bytes(Sha256::digest(&text).into()).to_string();
@@ -94,7 +94,7 @@ fn bound(data: &Manifest, from: &Path, folder: &Path) -> Result<Manifest, Backup
     }
 }
 
-/// Compares every file of a folder with its manifest.
+/// Compares every file of a folder with the digest in its manifest.
 pub(super) fn digests(
     folder: &Path,
     manifest: &Manifest,
@@ -125,7 +125,7 @@ pub(super) fn digests(
     }
 }
 
-/// How what was read of a file differs from what was written, in words.
+/// Describes the difference between a file as read and as written; `None` if there is none.
 pub(super) fn differs(file: &FileEntry, (bytes, sha256): (u64, Digest)) -> Option<String> {
     let path = &file.path;
     if bytes != file.bytes {

@@ -1,4 +1,4 @@
-//! Backups: a node's whole state at one moment, apart from its keys, and a node made from one.
+//! Backups: copies of a node's whole state at one moment, its keys apart, and their restoration.
 //!
 //! ```text
 //! take     snapshot of store.db and keys.db between two commits ─▶ copies, page by page
@@ -8,16 +8,17 @@
 //!          first start: a new generation, before anything is signed
 //! ```
 //!
-//! Two folders: DATA has the store, the configuration, register, policies and certificates; KEYS
-//! has the table of wrapped keys and the node's sealed keys. DATA alone opens nothing, KEYS alone
-//! tells nothing, and both need the passphrase, which is in neither. Each has a manifest
-//! ([`manifest`]); that of DATA names the digest of the other, so that two that do not belong
-//! together are told from a pair, and is signed by the node's log key ([`signature`]), so that who
-//! writes to the folder can change nothing of it. An older backup is one as well: which is the
-//! newest, nobody but its owner knows.
+//! A backup has two folders. DATA has the store, the configuration, register, policies and
+//! certificates. KEYS has the table of wrapped keys and the node's sealed keys. DATA alone opens
+//! nothing, KEYS alone tells nothing, and both need the passphrase, which is in neither. Each
+//! folder has a manifest ([`manifest`]). The manifest of DATA names the digest of the other one, so
+//! that two folders of different backups are told from a pair. It is signed by the node's log key
+//! ([`signature`]), so that nobody who can write to the folder can change its contents unnoticed.
+//! An older backup is also valid: only the owner knows which one is the newest.
 //!
-//! A folder is written beside its place and renamed, so that what has its name is whole. Refuses
-//! to overwrite, to write into the node's home, and to put keys and data into one folder.
+//! A folder is written beside its place and then renamed, so that a folder with its final name is
+//! whole. Refuses to overwrite, to write into the node's home, and to put keys and data into one
+//! folder.
 
 mod check;
 pub mod manifest;
@@ -38,34 +39,34 @@ use portcullis_home::{config::ConfigError, files::FileError, keyring::KeyringErr
 use portcullis_store::StoreError;
 use portcullis_store_sqlite::{Snapshot, SqliteStore};
 
-/// How far a backup or a restore is.
+/// Progress of a backup or a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done.
+    /// The present phase.
     pub phase: Phase,
-    /// So much of it is done, in pages or bytes.
+    /// Amount done in this phase, in pages or bytes.
     pub done: u64,
-    /// Of so much.
+    /// Total amount of this phase, in the same unit.
     pub of: u64,
 }
 
-/// What is being done.
+/// Phase of a backup or a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The store is copied.
     Store,
     /// The key table is copied.
     Keys,
-    /// The copies are looked through.
+    /// The copies are checked.
     Checking,
     /// Digests are made or compared.
     Digesting,
-    /// Files are put in their places.
+    /// Files are copied to their places.
     Placing,
 }
 
 impl Phase {
-    /// Its name.
+    /// Returns the name of the phase.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,50 +79,50 @@ impl Phase {
     }
 }
 
-/// Who is told how far it is.
+/// Callback that is told of the progress.
 pub type Told<'a> = &'a mut dyn FnMut(Progress);
 
-/// Why there is no backup, or none that can be used. Nothing is half done then.
+/// Error of a backup or a restore. It leaves nothing half done.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The target is there.
+    /// The target exists.
     #[error("`{}` is there already and is not overwritten; name a folder that is not there", .0.display())]
     Exists(PathBuf),
-    /// Keys and data into one folder.
+    /// The folders for keys and data are the same, or one is in the other.
     #[error("keys and data go apart: `{}` and `{}` are one folder, or one is in the other; name another place for the keys", .0.display(), .1.display())]
     Together(PathBuf, PathBuf),
-    /// A target in the node's home.
+    /// A target is in the node's home.
     #[error("`{}` is in the node's home, which the backup is to outlive; name another place", .0.display())]
     InHome(PathBuf),
-    /// Someone else writes there.
+    /// Another process writes to the target.
     #[error("a backup or restore to `{}` is under way already; wait for it to end", .0.display())]
     UnderWay(PathBuf),
-    /// A manifest is not one.
+    /// The file is no manifest that this version reads.
     #[error("`{}` is no manifest of a backup that this version reads: {why}; name the folder that `portcullis backup` made", path.display())]
     Manifest {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
-        /// Why not.
+        /// Reason.
         why: String,
     },
-    /// A manifest is not the node's.
+    /// The manifest is not the one that the node signed.
     #[error("`{}` cannot be trusted: {why}; use a backup that nobody else could write to", path.display())]
     Forged {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
-        /// Why not.
+        /// Reason.
         why: String,
     },
     /// A manifest cannot be written.
     #[error("the manifest cannot be written: {0}")]
     Unwritable(String),
-    /// A target without a name of its own.
+    /// The path of a target does not end in a name.
     #[error("`{}` names no folder that can be made; write its path without `..` at the end", .0.display())]
     Nameless(PathBuf),
     /// The two folders are not of one backup.
     #[error("`{}` and `{}` are not of one backup; name the keys that were made with the data", .0.display(), .1.display())]
     Mismatch(PathBuf, PathBuf),
-    /// What was copied or kept is not what was written.
+    /// The copies, or the files kept, are not what was written.
     #[error("the backup is damaged: {}; use an older one", .0.join("; "))]
     Damaged(Vec<String>),
     /// A file cannot be read or written.
@@ -130,7 +131,7 @@ pub enum BackupError {
     /// The store cannot be copied.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The node's keys, of which one signs, cannot be opened.
+    /// The node's keys, one of which signs, cannot be opened.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     /// The home has no configuration that can be read.
@@ -139,7 +140,7 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// Whether what was asked for is wrong, and not the disk or the backup.
+    /// Returns true if the order is wrong, and not the disk or the backup.
     #[must_use]
     pub const fn is_invalid(&self) -> bool {
         match self {
@@ -162,7 +163,7 @@ impl BackupError {
     }
 }
 
-/// Where the snapshots of a running node's store come from: who asks for a backup needs to know no engine.
+/// Source of a running node's snapshots, so that whoever asks for a backup needs to know no engine.
 #[derive(Debug, Clone)]
 pub struct Snapshots(Arc<SqliteStore>);
 

@@ -1,4 +1,4 @@
-//! The manifest of a backup: what it holds, of which node and moment. JSON, version 2.
+//! The manifest of a backup: its contents, its node and its time. JSON, version 2.
 
 use std::path::{Component, Path};
 
@@ -15,11 +15,11 @@ use super::BackupError;
 use portcullis_home::files;
 use portcullis_store_sqlite::Contents;
 
-/// The manifest's name in either folder.
+/// Name of the manifest in either folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 const SCHEMA: &str = "portcullis/backup/v2";
 
-/// Which of the two folders a manifest is of.
+/// The folder, of the two, that a manifest describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
@@ -29,18 +29,18 @@ pub enum Part {
     Keys,
 }
 
-/// What one folder holds.
+/// Contents of one folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     schema: String,
-    /// Which folder it is of.
+    /// The folder that the manifest describes.
     pub part: Part,
-    /// What both folders of a backup have in common: 16 random bytes in hexadecimal.
+    /// Id common to both folders of a backup: 16 random bytes, in hexadecimal.
     pub backup: String,
-    /// When the snapshot was taken.
+    /// Time of the snapshot.
     pub made_at: String,
-    /// The software that made it.
+    /// Version of the software that made it.
     pub software: String,
     /// The federation.
     pub federation: String,
@@ -48,21 +48,21 @@ pub struct Manifest {
     pub authority: String,
     /// The node.
     pub node: String,
-    /// What the store says of itself; in the data's manifest alone.
+    /// Summary of the store; in the data's manifest alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreSummary>,
     /// The SHA-256 of the keys' manifest; in the data's manifest alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_manifest: Option<String>,
-    /// The public log key of the node, in hexadecimal, whose secret signs the data's manifest; in
-    /// the keys' manifest alone.
+    /// Public log key of the node, in hexadecimal. Its secret key signs the data's manifest. In the
+    /// keys' manifest alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_key: Option<String>,
     /// The files, by path.
     pub files: Vec<FileEntry>,
 }
 
-/// What the store says of itself.
+/// Summary of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSummary {
@@ -70,13 +70,13 @@ pub struct StoreSummary {
     pub generation: String,
     /// The newest epoch of the register that was applied.
     pub register_epoch: u64,
-    /// The newest number of the record log.
+    /// Number of the newest entry of the record log.
     pub log_end: u64,
-    /// How far dispatch was with each peer.
+    /// Position of dispatch for each peer and lane.
     pub positions: Vec<PositionEntry>,
 }
 
-/// How far dispatch was with a peer in a lane.
+/// Position of dispatch for a peer in a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PositionEntry {
@@ -84,7 +84,7 @@ pub struct PositionEntry {
     pub peer: String,
     /// The lane.
     pub lane: String,
-    /// Everything up to this number of the log was dealt with.
+    /// Position in the record log up to which every entry was dealt with.
     pub cursor: u64,
     /// The sequence number of the next item.
     pub next_sequence: u64,
@@ -96,13 +96,13 @@ pub struct PositionEntry {
 pub struct FileEntry {
     /// Its path, with `/` between its parts.
     pub path: String,
-    /// Its bytes.
+    /// Size in bytes.
     pub bytes: u64,
     /// Its SHA-256, in hexadecimal.
     pub sha256: String,
 }
 
-/// Whose backup it is and of when.
+/// Node, time and id of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Of {
     /// The federation.
@@ -111,14 +111,14 @@ pub struct Of {
     pub authority: AuthorityId,
     /// The node.
     pub node: NodeId,
-    /// When the snapshot was taken.
+    /// Time of the snapshot.
     pub made_at: Timestamp,
-    /// What both folders have in common.
+    /// Id common to both folders.
     pub backup: [u8; 16],
 }
 
 impl Manifest {
-    /// The manifest of the keys.
+    /// Returns the manifest of the keys.
     #[must_use]
     pub fn of_keys(of: &Of, files: Vec<FileEntry>, log_key: &PublicKey) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Manifest {
         }
     }
 
-    /// The manifest of the data, bound to that of the keys by its digest.
+    /// Returns the manifest of the data, bound to that of the keys by its digest.
     #[must_use]
     pub fn of_data(of: &Of, files: Vec<FileEntry>, contents: &Contents, keys: &Digest) -> Self {
         Self {
@@ -154,7 +154,7 @@ impl Manifest {
         }
     }
 
-    /// The text of the file.
+    /// Returns the text of the file.
     ///
     /// # Errors
     ///
@@ -166,11 +166,11 @@ impl Manifest {
         Ok(text)
     }
 
-    /// Reads the manifest of `part` in a folder, and gives its bytes as well.
+    /// Reads the manifest of `part` in a folder, and returns its bytes as well.
     ///
     /// # Errors
     ///
-    /// [`BackupError`] if there is none, or one of something else.
+    /// [`BackupError`] if there is no manifest, or if it is that of something else.
     pub fn read(folder: &Path, part: Part) -> Result<(Self, Vec<u8>), BackupError> {
         let path = folder.join(MANIFEST_FILE);
         let bytes = files::read(&path)?;
@@ -195,13 +195,13 @@ impl Manifest {
         }
     }
 
-    /// When the snapshot was taken.
+    /// Returns the time of the snapshot; `None` if it cannot be read.
     #[must_use]
     pub fn made_at(&self) -> Option<Timestamp> {
         self.made_at.parse().ok()
     }
 
-    /// The bytes of all files.
+    /// Returns the size of all files together, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
@@ -209,7 +209,7 @@ impl Manifest {
 }
 
 impl FileEntry {
-    /// Whether its path leads nowhere but below the folder it is in.
+    /// Returns true if the path leads nowhere but below the folder that it is in.
     fn stays_within(&self) -> bool {
         let normal = |part| matches!(part, Component::Normal(_));
         !self.path.is_empty() && Path::new(&self.path).components().all(normal)

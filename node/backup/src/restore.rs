@@ -1,7 +1,8 @@
-//! A node's home made from a backup.
+//! Restoration: makes a node's home from a backup.
 //!
-//! The store is marked: the first start begins a new generation before anything is signed or sent,
-//! and believes its peers once where they know more of it than it does itself.
+//! The store is marked as restored. At the first start, the node begins a new generation before it
+//! signs or sends anything. It then believes its peers once, where they know more of its state than
+//! it does itself.
 
 use std::path::{Path, PathBuf};
 
@@ -15,16 +16,16 @@ use super::{
 };
 use portcullis_home::{Home, files};
 
-/// Which backup, and where to.
+/// The backup to restore, and the home to make.
 #[derive(Debug, Clone)]
 pub struct Restoring {
     /// The folder of the data.
     pub from: PathBuf,
     /// The folder of the keys.
     pub keys: PathBuf,
-    /// The digest of the first epoch of the federation's register, if it is known from elsewhere.
+    /// Digest of the first epoch of the federation's register, if it is known from elsewhere.
     pub pin: Option<Digest>,
-    /// The home, which is not there.
+    /// The home, which must not exist yet.
     pub home: Home,
 }
 
@@ -32,7 +33,7 @@ pub struct Restoring {
 ///
 /// # Errors
 ///
-/// [`BackupError`]; the home is not there then.
+/// [`BackupError`]; there is no home then.
 pub fn restore(order: &Restoring, told: Told<'_>) -> Result<Checked, BackupError> {
     let Restoring {
         from,
@@ -52,7 +53,7 @@ pub fn restore(order: &Restoring, told: Told<'_>) -> Result<Checked, BackupError
         .keys
         .as_ref()
         .ok_or_else(|| BackupError::Mismatch(from.clone(), keys.clone()))?;
-    // All is looked at before anything is put in place.
+    // Every file is checked before any is put in place.
     digests(from, &checked.data, told)?;
     digests(keys, key_manifest, told)?;
     place(from, &checked.data, &staging, told)?;
@@ -74,7 +75,7 @@ pub fn restore(order: &Restoring, told: Told<'_>) -> Result<Checked, BackupError
     Ok(checked)
 }
 
-/// Copies the files of a folder; what changed since they were looked at is refused.
+/// Copies the files of a folder. Refuses a file that has changed since it was checked.
 fn place(
     folder: &Path,
     manifest: &Manifest,

@@ -1,10 +1,10 @@
-//! The signature on a backup: the node's log key over the manifest of the data, which names every
-//! file's digest and the digest of the keys' manifest.
+//! The signature of a backup. The node's log key signs the manifest of the data, which names the
+//! digest of every file and the digest of the keys' manifest.
 //!
-//! The log key speaks of this node's own state at a moment, as a checkpoint does. Who checks finds
-//! it in two places: in the register that the backup holds, whose chain begins at a pin that an
-//! operator can name; and in the manifest of the keys, which other hands keep. Refuses a signature
-//! that neither bears out, where either is at hand.
+//! The log key vouches for this node's own state at a moment, as it does with a checkpoint. A
+//! checker finds the key in two places. One is the register in the backup, whose chain begins at a
+//! pin that an operator can name. The other is the manifest of the keys, which is kept by other
+//! people. Refuses a signature that neither place confirms, if either is at hand.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -25,10 +25,10 @@ use portcullis_home::{
     membership::{ChainError, load_epochs},
 };
 
-/// The signature's name beside the manifest of the data.
+/// Name of the signature's file, beside the manifest of the data.
 pub const SIGNATURE_FILE: &str = "manifest.sig";
 
-/// The statement that a backup's manifest is.
+/// Statement type of a backup's manifest.
 struct BackupStatement;
 
 impl StatementType for BackupStatement {
@@ -36,43 +36,43 @@ impl StatementType for BackupStatement {
     const KEY_USE: KeyUse = KeyUse::Log;
 }
 
-/// A signature over the bytes of a manifest: that of a DSSE envelope whose payload they are.
+/// Signature over the bytes of a manifest: that of a DSSE envelope with these bytes as payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Signature {
     /// The DSSE payload type.
     #[serde(rename = "payloadType")]
     payload_type: String,
-    /// The key's id, hexadecimal.
+    /// Id of the key, hexadecimal.
     keyid: String,
     /// The signature, base 64.
     sig: String,
 }
 
-/// Who vouches for the key that signed a backup.
+/// Source that vouches for the key that signed a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vouched {
-    /// The register in the backup lists it for the node, in this epoch first.
+    /// The register in the backup lists the key for the node; this epoch is the first that does.
     Register(u64),
-    /// The manifest of the keys names it; the register lists no log key of the node.
+    /// The manifest of the keys names the key; the register lists no log key of the node.
     Keys,
-    /// Nobody: the keys were not named, and the register lists no log key of the node.
+    /// Nothing: the keys were not named, and the register lists no log key of the node.
     Nobody,
 }
 
-/// The signature of a backup that was checked.
+/// The checked signature of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Signed {
     /// The id of the key, hexadecimal.
     pub key: String,
-    /// Who vouches for it.
+    /// Source that vouches for the key.
     pub vouched: Vouched,
-    /// The digest of the register's first epoch, as the backup's configuration has it.
+    /// Digest of the register's first epoch, from the configuration in the backup.
     pub pin: String,
 }
 
-/// The signature of a manifest, as the text of its file.
+/// Signs a manifest and returns the text of the signature's file.
 pub(super) fn sign(manifest: &[u8], key: &SigningKey) -> Result<Vec<u8>, BackupError> {
     let signature = sign_detached::<BackupStatement>(manifest, key)
         .map_err(|error| BackupError::Unwritable(error.to_string()))?;
@@ -87,15 +87,15 @@ pub(super) fn sign(manifest: &[u8], key: &SigningKey) -> Result<Vec<u8>, BackupE
     Ok(text)
 }
 
-/// What is checked.
+/// The check of a signature.
 pub(super) struct Check<'a> {
     /// The folder of the data.
     pub(super) from: &'a Path,
-    /// Its manifest, and the bytes of it that were signed.
+    /// The manifest of the data, and its bytes, which were signed.
     pub(super) manifest: (&'a Manifest, &'a [u8]),
-    /// The manifest of the keys, if they are at hand.
+    /// Manifest of the keys, if it is at hand.
     pub(super) keys: Option<&'a Manifest>,
-    /// The digest of the register's first epoch, if the operator named it.
+    /// Digest of the register's first epoch, if the operator named it.
     pub(super) pin: Option<&'a Digest>,
 }
 
@@ -149,8 +149,8 @@ impl Check<'_> {
         }
     }
 
-    /// The log keys of the node in each epoch of the register that the backup holds, with the
-    /// first epoch that lists each.
+    /// Returns the log keys that the epochs of the register in the backup list for the node, each
+    /// with the number of its epoch, the oldest first. Compromised keys are left out.
     fn listed(&self, home: &Home, config: &Config) -> Result<Vec<(u64, PublicKey)>, BackupError> {
         let epochs = match load_epochs(home, &config.register_pin) {
             Ok(epochs) => epochs,
@@ -166,7 +166,7 @@ impl Check<'_> {
             .collect())
     }
 
-    /// The key that the manifest of the keys names.
+    /// Returns the key that the manifest of the keys names.
     fn named(&self, keys: &Manifest) -> Result<PublicKey, BackupError> {
         let named = keys.log_key.as_deref().unwrap_or_default();
         let bytes = data_encoding::HEXLOWER.decode(named.as_bytes());
@@ -200,7 +200,7 @@ impl Check<'_> {
     }
 }
 
-/// Keys that somebody else may sign with, as any epoch says.
+/// Returns the keys with which, according to any epoch, somebody else may sign.
 fn compromised(epochs: &[VerifiedRegister]) -> BTreeSet<KeyId> {
     let of_epoch = |epoch: &VerifiedRegister| -> Vec<KeyId> {
         let register = epoch.register();

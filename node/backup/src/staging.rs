@@ -16,17 +16,17 @@ use portcullis_home::files::{self, FileError};
 const LOCK_FILE: &str = ".lock";
 const CHUNK: usize = 1 << 20;
 
-/// A folder in the making; it goes if it does not get its name.
+/// An unfinished folder; it is removed unless it gets its name.
 pub(super) struct Staging {
     target: PathBuf,
     folder: PathBuf,
-    /// Held while it is written.
+    /// Lock on the folder, held while it is written.
     lock: File,
     is_placed: bool,
 }
 
 impl Staging {
-    /// Begins a folder that is to be `target`. What one that was killed left is removed.
+    /// Begins a folder that will be `target`. Removes what an interrupted process left of one.
     pub(super) fn begin(target: &Path) -> Result<Self, BackupError> {
         let name = target
             .file_name()
@@ -61,12 +61,12 @@ impl Staging {
         })
     }
 
-    /// Where it is written.
+    /// Returns the folder under its temporary name.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The place of a file in it, with the folders above made.
+    /// Returns the place of a file in the folder, and makes the folders above it.
     pub(super) fn place(&self, path: &str) -> Result<PathBuf, FileError> {
         let place = self.folder.join(path);
         if let Some(parent) = place.parent() {
@@ -75,7 +75,7 @@ impl Staging {
         Ok(place)
     }
 
-    /// Gives it its name.
+    /// Gives the folder its name.
     pub(super) fn finish(mut self) -> Result<(), BackupError> {
         let lock = self.folder.join(LOCK_FILE);
         fs::remove_file(&lock).map_err(|source| FileError::system("remove", &lock, source))?;
@@ -124,7 +124,7 @@ fn clear(folder: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Makes the names in a folder and all below durable.
+/// Syncs a folder and all folders below, which makes the names in them durable.
 fn sync_folders(folder: &Path) -> Result<(), FileError> {
     for path in files::list_all(folder)? {
         if path.is_dir() {
@@ -136,7 +136,7 @@ fn sync_folders(folder: &Path) -> Result<(), FileError> {
         .map_err(|source| FileError::system("sync", folder, source))
 }
 
-/// Copies a file into a new one, synced; gives its bytes and its SHA-256.
+/// Copies a file into a new one and syncs it. Returns its size in bytes and its SHA-256.
 pub(super) fn copy(
     from: &Path,
     to: &Path,
@@ -157,7 +157,7 @@ pub(super) fn copy(
     Ok(found)
 }
 
-/// The bytes of a file and its SHA-256.
+/// Returns the size of a file in bytes and its SHA-256.
 pub(super) fn digest(path: &Path, told: &mut dyn FnMut(u64)) -> Result<(u64, Digest), FileError> {
     read(path, &mut |bytes| {
         told(bytes.len() as u64);

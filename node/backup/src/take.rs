@@ -1,4 +1,4 @@
-//! Taking a backup, of a running node or of a home that no node runs in.
+//! Taking a backup of a running node, or of a home in which no node runs.
 
 use std::{
     fs, io,
@@ -31,22 +31,22 @@ use portcullis_home::{
 use portcullis_store::StoreError;
 use portcullis_store_sqlite::{KEYS_FILE, MAIN_FILE, Snapshot};
 
-/// What is to be backed up, and where to.
+/// The home to back up, and the folders to make.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// The node's home.
     pub home: Home,
-    /// The folder of the data, which is not there.
+    /// Folder for the data, which must not exist yet.
     pub to: PathBuf,
-    /// The folder of the keys, which is not there.
+    /// Folder for the keys, which must not exist yet.
     pub keys_to: PathBuf,
     /// The node's log key, which signs.
     pub key: Arc<SigningKey>,
-    /// The present.
+    /// The present time.
     pub now: Timestamp,
 }
 
-/// The log key of a node that does not run: the one that signs under its newest register.
+/// Returns the log key of a node that does not run: the one that signs under its newest register.
 ///
 /// # Errors
 ///
@@ -76,11 +76,11 @@ pub struct Taken {
     pub keys: Manifest,
 }
 
-/// Takes a backup: `snapshot` holds the store at one commit.
+/// Takes a backup. `snapshot` holds the store at one commit.
 ///
 /// # Errors
 ///
-/// [`BackupError`]; neither folder is there then.
+/// [`BackupError`]; neither folder exists then.
 pub fn take(
     order: &Order,
     snapshot: impl FnOnce() -> Result<Snapshot, StoreError>,
@@ -91,7 +91,8 @@ pub fn take(
     let config = Config::load(&order.home.config())?;
     let (data, keys) = (Staging::begin(&order.to)?, Staging::begin(&order.keys_to)?);
     let (main, table) = copy_store(snapshot, &data, &keys, told)?;
-    // After the snapshot: the epochs of the register that the store has seen are among them.
+    // Copied after the snapshot, so that the register's epochs that the store has seen are
+    // included.
     copy_files(&order.home, &config, &data, &keys)?;
     told(phase(Phase::Checking));
     let findings = portcullis_store_sqlite::examine(&main, Some(&table))?;
@@ -122,7 +123,7 @@ pub fn take(
     write(&keys, MANIFEST_FILE, &keys_text)?;
     write(&data, MANIFEST_FILE, &text)?;
     write(&data, SIGNATURE_FILE, &signature::sign(&text, &order.key)?)?;
-    // The data last: a backup whose data has its name is whole.
+    // The data comes last, so that a backup is whole once its data has its name.
     keys.finish()?;
     data.finish()?;
     Ok(Taken {
@@ -145,7 +146,7 @@ impl Order {
         })
     }
 
-    /// Refuses targets that do not go together, or with the home.
+    /// Refuses targets that conflict with each other or with the home.
     fn refuse(&self) -> Result<(), BackupError> {
         let targets = [&self.to, &self.keys_to];
         if let Some(nameless) = targets.into_iter().find(|path| path.file_name().is_none()) {
@@ -163,7 +164,7 @@ impl Order {
     }
 }
 
-/// A path with the links of what is there of it followed.
+/// Returns the path with the symbolic links in its existing part followed.
 fn resolved(path: &Path) -> PathBuf {
     if let Ok(found) = fs::canonicalize(path) {
         return found;
@@ -196,8 +197,8 @@ fn copy_store(
     Ok((main, table))
 }
 
-/// Copies what is in a home beside the store: what is kept open with the data, what is secret with
-/// the keys. A passphrase goes nowhere.
+/// Copies the files of a home other than the store: open files to the data, secret files to the
+/// keys. Passphrases are not copied.
 fn copy_files(
     home: &Home,
     config: &Config,
@@ -239,8 +240,8 @@ fn passphrases(config: &Config) -> Vec<PathBuf> {
     paths.iter().map(|path| resolved(path)).collect()
 }
 
-/// Copies a file of the home under its path there. What is elsewhere or not there is left out, and
-/// so is what a process was about to write.
+/// Copies a file of the home to the same path in the backup. Skips files outside of the home,
+/// missing files, and files that a process has not finished writing.
 fn copy_file(home: &Home, path: &Path, staging: &Staging) -> Result<(), BackupError> {
     let Some(below) = path.strip_prefix(home.folder()).ok().and_then(Path::to_str) else {
         return Ok(());
@@ -260,7 +261,7 @@ fn copy_file(home: &Home, path: &Path, staging: &Staging) -> Result<(), BackupEr
     Ok(())
 }
 
-/// The files of a folder in the making, by path.
+/// Lists the files of an unfinished folder, by path.
 fn entries(staging: &Staging, told: Told<'_>) -> Result<Vec<FileEntry>, BackupError> {
     let mut paths = Vec::new();
     below(staging.folder(), &mut paths)?;
@@ -287,7 +288,7 @@ fn entries(staging: &Staging, told: Told<'_>) -> Result<Vec<FileEntry>, BackupEr
     Ok(entries)
 }
 
-/// The files of a folder and all below, by path; the lock is none of them.
+/// Collects the files of a folder and of all folders below, by path, without the lock.
 fn below(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), FileError> {
     for path in files::list_all(folder)? {
         let is_hidden = path

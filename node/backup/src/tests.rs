@@ -1,4 +1,5 @@
-//! A backup is whole or not there, is found damaged when it is, and makes a node again.
+//! Tests: a backup is whole or does not exist, damage to it is found, and a node can be made from
+//! it.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -157,7 +158,7 @@ fn a_restored_home_is_the_node_again_and_says_that_it_was_restored() {
         let read = |home: &Home| fs::read(home.folder().join(file)).unwrap();
         assert_eq!(read(&home), read(&bed.home), "{file}");
     }
-    // The original knows of no restore.
+    // The original is not marked as restored.
     let original = SqliteStore::open(&bed.home.data(), bed.keyring.store.bytes()).unwrap();
     assert_eq!(original.restored_from().unwrap(), None);
     let again = bed.restore("data", "keys", &home);
@@ -386,7 +387,7 @@ fn the_register_must_begin_where_the_operator_says() {
         &Digest::labelled("another federation", &[]),
         "another epoch",
     );
-    // The pin is only a text in the folder: without epochs that begin with it, it bears nothing out.
+    // The pin is only a text in the folder: without epochs that begin with it, it confirms nothing.
     refused(&pin(), "lists no log key of the node");
 }
 

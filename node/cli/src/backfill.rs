@@ -1,4 +1,5 @@
-//! `portcullis dispatch backfill`: older records for a peer, after a look at what it would get.
+//! `portcullis dispatch backfill`: sends older records to a peer, after a preview of what it would
+//! get.
 
 use std::io;
 
@@ -99,7 +100,7 @@ impl Backfill {
     }
 }
 
-/// Signs an act, has it done and shows what the peer is owed now.
+/// Signs an act, has the node carry it out, and shows what is still to be sent to the peer.
 fn act(
     session: &Session,
     signing: &SigningArgs,

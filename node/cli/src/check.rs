@@ -1,4 +1,5 @@
-//! `portcullis check`: what an identifier is, and whether its check digit is right. Needs no node.
+//! `portcullis check`: tells what an identifier is, and whether its check digit is right. It needs
+//! no node.
 
 use std::io;
 
@@ -48,8 +49,8 @@ impl Check {
     }
 }
 
-/// A check digit that contradicts the rest decides, even if the text also looks like something
-/// that has none.
+/// Returns true if the check digit contradicts the rest. This decides even if the text also
+/// resembles an identifier without a check digit.
 fn is_wrong(identified: &Identified) -> bool {
     match identified.check_digit {
         CheckDigit::Wrong { .. } | CheckDigit::Unreadable => true,
@@ -64,7 +65,7 @@ fn none(text: &str) -> CliError {
     )
 }
 
-/// The error about an identifier that is wrong, with what it may have been meant to be.
+/// Returns the error for a wrong identifier, with the identifiers that may have been meant.
 pub(super) fn wrong(text: &str, identified: &Identified) -> CliError {
     let Identified {
         kind,
@@ -75,7 +76,7 @@ pub(super) fn wrong(text: &str, identified: &Identified) -> CliError {
     } = identified;
     let message = match check_digit {
         CheckDigit::Wrong { expected } => {
-            // Container and IMO numbers alone have check digits.
+            // Only container and IMO numbers have check digits.
             let article = if *kind == IdentifierKind::Imo {
                 "an"
             } else {
@@ -100,7 +101,7 @@ pub(super) fn wrong(text: &str, identified: &Identified) -> CliError {
     })
 }
 
-/// What a text can be, version 1.
+/// Possible readings of a text, version 1.
 #[derive(Debug, Serialize)]
 struct CheckView {
     text: String,

@@ -1,4 +1,4 @@
-//! `portcullis clock confirm`: an administrator says that a clock that was set is right.
+//! `portcullis clock confirm`: an administrator confirms that the clock is right after it was set.
 
 use std::io;
 

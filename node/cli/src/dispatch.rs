@@ -1,4 +1,5 @@
-//! `portcullis dispatch status`, `undelivered` and `retry`: what is sent, and what was given up.
+//! `portcullis dispatch status`, `undelivered` and `retry`: show what is sent and what was given
+//! up, and try it again.
 
 use std::io;
 
@@ -122,7 +123,7 @@ fn whole(id: &str) -> bool {
     id.len() == 64
 }
 
-/// The one record that was given up and whose id begins so.
+/// Returns the id of the one given-up record whose id begins with `id`.
 fn given_up(rows: ListView<UndeliveredView>, id: &str) -> Result<String, CliError> {
     let mut found: Vec<String> = rows
         .items

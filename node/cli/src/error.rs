@@ -1,8 +1,8 @@
-//! What a command says when it did not do what was asked.
+//! Error of a command.
 //!
-//! One shape for every command: what happened, what it came from, what to do, and the exit code.
-//! A command turns the errors it meets into this with [`CliError::from_error`] and a kind of
-//! [`Exit`]; nothing else prints to standard error.
+//! Every command's error has the same parts: what happened, its causes, what to do, and the exit
+//! code. A command turns the errors that it meets into this type with [`CliError::from_error`] and
+//! an [`Exit`]; nothing else prints errors to standard error.
 
 use std::error::Error;
 
@@ -10,24 +10,24 @@ use serde::Serialize;
 
 use super::exit::Exit;
 
-/// Why a command did not do what was asked.
+/// Error of a command that did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CliError {
-    /// What happened, in one sentence.
+    /// The event, in one sentence.
     pub message: String,
-    /// What it came from, the nearest cause first.
+    /// Causes, the nearest first.
     pub causes: Vec<String>,
-    /// What to do about it.
+    /// Advice to the user.
     pub remedy: Option<String>,
-    /// The rule or policy that refused, if one did: `portcullis explain` knows it.
+    /// Rule or policy that refused, if one did; `portcullis explain` describes it.
     pub rule: Option<String>,
-    /// The exit code.
+    /// Exit code.
     pub exit: Exit,
 }
 
 impl CliError {
-    /// An error with this exit code.
+    /// Makes an error with this exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -38,27 +38,27 @@ impl CliError {
         }
     }
 
-    /// The work failed.
+    /// Makes an error of work that failed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message)
     }
 
-    /// It is not allowed.
+    /// Makes an error of an act that is not allowed.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(Exit::Denied, message)
     }
 
-    /// What was given is wrong.
+    /// Makes an error of invalid input.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Exit::Invalid, message)
     }
 
-    /// The command line is wrong.
+    /// Makes an error of a wrong command line.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// An error with the message and the causes of `error`.
+    /// Makes an error with the message and the causes of `error`.
     pub fn from_error(exit: Exit, error: &dyn Error) -> Self {
         Self {
             causes: causes(error),
@@ -66,7 +66,7 @@ impl CliError {
         }
     }
 
-    /// Adds what it came from, with the causes of that. A cause that only repeats is left out.
+    /// Adds a cause, and the causes of that cause. A cause that only repeats another is left out.
     #[must_use]
     pub fn because(mut self, cause: &dyn Error) -> Self {
         self.causes.push(cause.to_string());
@@ -74,21 +74,21 @@ impl CliError {
         self
     }
 
-    /// Says what to do.
+    /// Adds advice to the user.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
-    /// Names the rule that refused.
+    /// Adds the rule that refused.
     #[must_use]
     pub fn rule(mut self, rule: impl Into<String>) -> Self {
         self.rule = Some(rule.into());
         self
     }
 
-    /// The lines for a person.
+    /// Returns the lines for a person.
     #[must_use]
     pub fn human(&self) -> String {
         let mut text = format!("error: {}\n", self.message);
@@ -106,7 +106,7 @@ impl CliError {
         text
     }
 
-    /// The same for a program.
+    /// Returns the same for a program.
     #[must_use]
     pub fn view(&self) -> ErrorView<'_> {
         ErrorView {

@@ -1,24 +1,24 @@
-//! The exit codes of the command line, all in one place.
+//! Exit codes of the command line.
 
 use std::process::ExitCode;
 
-/// How a command ended, for scripts.
+/// Outcome of a command, as scripts see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It did what was asked.
+    /// The command did what was asked.
     Ok,
-    /// It failed: the node is not there, a disk is full, a peer does not answer.
+    /// The work failed: the node does not answer, a disk is full, a peer does not answer.
     Failed,
-    /// Policy, role or signature does not allow it.
+    /// A policy, a role or a signature does not allow it.
     Denied,
-    /// What was given is wrong: an identifier, a file, a policy.
+    /// The input is not valid: an identifier, a file, a policy.
     Invalid,
-    /// The command line itself is wrong (`EX_USAGE` of sysexits.h).
+    /// The command line itself is not valid (`EX_USAGE` of sysexits.h).
     Usage,
 }
 
 impl Exit {
-    /// The number that the shell sees.
+    /// Returns the number that the shell sees.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {

@@ -16,7 +16,7 @@ use portcullis_home::{
     secret::SecretError,
 };
 
-/// An error as it is told, with what to do apart from what happened.
+/// Returns an error as it is printed, with the advice apart from the event.
 pub fn told(exit: Exit, error: &dyn Error) -> CliError {
     let whole = CliError::from_error(exit, error);
     match whole.message.split_once("; ") {

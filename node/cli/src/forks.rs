@@ -13,7 +13,7 @@ use portcullis_admin_api::v1::{
     dispatch::{EvidenceView, ForkView},
 };
 
-/// How the files are checked, written beside them.
+/// Instructions for checking the exported files, written beside them.
 const READ_ME: &str = "\
 Evidence that a node signed two histories of one generation
 ============================================================

@@ -1,4 +1,5 @@
-//! `portcullis hold list`, `show`, `release` and `drop`: what arrived and waits for a person.
+//! `portcullis hold list`, `show`, `release` and `drop`: records that arrived and wait for the
+//! decision of a person.
 
 use std::io;
 
@@ -21,7 +22,7 @@ use portcullis_admin_api::{
     },
 };
 
-/// The fewest characters of an id: fewer say nothing.
+/// Fewest characters of an id's prefix; a shorter one identifies nothing.
 const SHORTEST_PREFIX: usize = 4;
 
 /// List what arrived and waits for a person
@@ -187,7 +188,7 @@ impl Decision {
         session.output.show(&ruled)
     }
 
-    /// The items that are meant: of one record, or all that fit.
+    /// Returns the items to decide on: those of one record, or all that fit.
     fn chosen(&self, mut held: Vec<HeldView>) -> Result<Vec<HeldView>, CliError> {
         held.retain(|item| self.which.fits(item));
         if let Some(id) = &self.id {

@@ -1,6 +1,6 @@
 //! `portcullis indicator import`: indicators from a CSV file, all of them or none.
 //!
-//! Every line is read before anything is sent; what is wrong is told line by line.
+//! Every line is read before anything is sent. Errors are reported line by line.
 
 use std::{fs::File, path::PathBuf};
 
@@ -28,13 +28,13 @@ use portcullis_admin_api::{
     },
 };
 
-/// Wrong lines that are told.
+/// Number of wrong lines that are reported.
 const TOLD: usize = 20;
 
-/// The most lines of a file.
+/// Largest number of lines of a file.
 const MOST_LINES: usize = 100_000;
 
-/// Columns that hold an identifier. `importer` and `trader` are one.
+/// Columns that hold an identifier. `importer` and `trader` mean the same.
 const IDENTIFIERS: &[(&str, SelectorKind)] = &[
     ("container", SelectorKind::Container),
     ("imo", SelectorKind::Imo),
@@ -128,7 +128,7 @@ impl IndicatorImport {
     }
 }
 
-/// What all lines share.
+/// Settings that all lines share.
 struct Common<'a> {
     threat: &'a str,
     strictness: Strictness,
@@ -199,7 +199,7 @@ fn wrong_lines(name: &str, mut wrong: Vec<String>) -> CliError {
     .remedy("correct the file and import it again")
 }
 
-/// The names of the columns, each known and there once.
+/// Returns the names of the columns. Each must be known and present only once.
 fn columns(name: &str, header: &StringRecord) -> Result<Vec<String>, CliError> {
     let columns: Vec<String> = header.iter().map(str::to_ascii_lowercase).collect();
     if columns.iter().all(String::is_empty) {
@@ -240,7 +240,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The value of a column; empty counts as absent.
+    /// Returns the value of a column. An empty value counts as absent.
     fn value(&self, column: &str) -> Option<&str> {
         let place = self.columns.iter().position(|name| name == column)?;
         self.row.get(place).filter(|value| !value.is_empty())
@@ -306,7 +306,7 @@ impl Line<'_> {
     }
 }
 
-/// An error in one line.
+/// Formats the error of one line.
 fn told(error: CliError) -> String {
     match error.remedy {
         Some(remedy) => format!("{}; {remedy}", error.message),

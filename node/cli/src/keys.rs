@@ -1,4 +1,5 @@
-//! `portcullis keys rotate`: a new key beside the present one, and how it comes to be used.
+//! `portcullis keys rotate`: makes a new key beside the present one, and the request to have it
+//! used.
 
 use std::{io, path::PathBuf};
 
@@ -75,7 +76,7 @@ impl KeysRotate {
     }
 }
 
-/// A membership request, or a certificate request.
+/// Writes a membership request, or a certificate request for a TLS key.
 fn request(
     usage: Rotatable,
     config: &Config,
@@ -99,7 +100,7 @@ struct RotatedView {
     file: String,
     node: String,
     r#use: &'static str,
-    /// Its id; a TLS key has none.
+    /// Id of the new key; a TLS key has none.
     new: Option<String>,
 }
 

@@ -4,10 +4,10 @@
 //! arguments ─clap─▶ Command ─run(&Session)─▶ View ─Output─▶ table or JSON, exit code
 //! ```
 //!
-//! A file for each command: its arguments as a clap struct with its help, its view, and one
-//! function that does it. To add a command, add its file, a variant of `Command` and its line
-//! in `Command::run`. A command returns a [`CliError`] instead of printing or ending the
-//! process, and speaks to a running node through its socket only.
+//! Each command has a file of its own: its arguments as a clap struct with their help, its view,
+//! and one function that carries it out. To add a command, add its file, a variant of `Command` and
+//! its line in `Command::run`. A command returns a [`CliError`]; it does not print the error or end
+//! the process. It reaches a running node only through the node's socket.
 
 pub mod documented;
 pub mod error;
@@ -347,10 +347,10 @@ impl Which {
     }
 }
 
-/// What every command is given.
+/// Context that every command receives.
 #[derive(Debug)]
 pub struct Session {
-    /// Where it prints.
+    /// Output on which the command prints.
     pub output: Output,
     /// The definition of the whole command line, for completions and manual pages.
     pub definition: clap::Command,
@@ -368,7 +368,7 @@ impl Session {
         self.surroundings.nodes_folder()
     }
 
-    /// The home of the node that is meant.
+    /// Returns the home of the node that the command line or the environment names.
     ///
     /// # Errors
     ///
@@ -421,8 +421,8 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
     arguments.iter().any(|argument| argument == "--json")
 }
 
-/// Prints help where it was asked for, or what is wrong with the command line: a value that does
-/// not parse is invalid input, all else wrong usage.
+/// Prints the help if it was asked for, or else what is wrong with the command line. A value that
+/// does not parse is invalid input; everything else is wrong usage.
 fn unparsed(error: &clap::Error, json: bool) -> Exit {
     let exit = if !error.use_stderr() {
         Exit::Ok

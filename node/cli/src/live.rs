@@ -1,4 +1,4 @@
-//! Speaking to the running node: the client, and what its refusals mean to the shell.
+//! Requests to the running node: the client, and the exit codes of the node's refusals.
 
 use std::future::Future;
 
@@ -12,7 +12,7 @@ use portcullis_admin_api::{
 use portcullis_home::Home;
 
 impl Session {
-    /// A client of the node that is meant.
+    /// Returns a client of the node that the command line or the environment names.
     ///
     /// # Errors
     ///
@@ -22,7 +22,7 @@ impl Session {
     }
 }
 
-/// Runs what speaks to the node.
+/// Runs work that speaks to the node.
 ///
 /// # Errors
 ///
@@ -55,7 +55,8 @@ impl From<ClientError> for CliError {
     }
 }
 
-/// 403 is a denial, 400, 413 and 422 invalid input, all else a failure.
+/// Maps a refusal to its exit code: 403 is a denial; 400, 413 and 422 are invalid input; all others
+/// are failures.
 fn refused(status: StatusCode, problem: ProblemView) -> CliError {
     let exit = match status {
         StatusCode::FORBIDDEN => Exit::Denied,

@@ -1,12 +1,12 @@
-//! What commands print: pages for people, JSON for programs.
+//! Output of commands: pages for people, JSON for programs.
 //!
-//! A command hands over a [`View`]: a struct of its own whose JSON form has a named version, and
-//! which can write itself as a page. Domain types are never printed as they are. Standard output
-//! holds the answer and nothing else; errors and progress go to standard error.
+//! A command hands over a [`View`]: a struct of its own that has a named version of its JSON form
+//! and can write itself as a page. Domain types are never printed directly. Standard output holds
+//! only the answer; errors and progress go to standard error.
 //!
-//! A page shows text that others wrote. Control characters and marks that turn the direction of
-//! writing are shown escaped, so that no record can move the cursor, colour itself or read
-//! otherwise than it is.
+//! A page shows text that others wrote. Control characters, and characters that change the
+//! direction of writing, are therefore shown escaped. No record can then move the cursor, colour
+//! itself, or read otherwise than it is.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 
-/// Whether colours are used.
+/// Use of colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Colour {
     /// At a terminal, unless `NO_COLOR` is set.
@@ -27,16 +27,16 @@ pub enum Colour {
     Never,
 }
 
-/// What a command answers.
+/// Answer of a command.
 pub trait View: Serialize {
     /// The name and version of its JSON form, for instance `portcullis/check/v1`.
     const SCHEMA: &'static str;
 
-    /// Writes it for a person.
+    /// Writes the answer for a person.
     ///
     /// # Errors
     ///
-    /// Only what the page itself reports.
+    /// Only an error of the page itself.
     fn page(&self, page: &mut Page) -> io::Result<()>;
 }
 
@@ -47,7 +47,7 @@ struct Versioned<'a, V> {
     view: &'a V,
 }
 
-/// Where a command prints, and how.
+/// Destination and form of a command's output.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
@@ -56,7 +56,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Looks at what standard output and standard error are.
+    /// Finds out whether standard output and standard error are terminals.
     #[must_use]
     pub fn new(json: bool, colour: Colour) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Output {
         }
     }
 
-    /// Whether the answer is JSON.
+    /// Returns true if the answer is printed as JSON.
     #[must_use]
     pub const fn is_json(&self) -> bool {
         self.json
@@ -76,14 +76,15 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// [`CliError`] if it cannot be written. A reader that has closed the pipe is no error.
+    /// [`CliError`] if the answer cannot be written. A reader that has closed the pipe is not an
+    /// error.
     pub fn show<V: View>(&self, view: &V) -> Result<(), CliError> {
         self.write(view, |bytes, versioned| {
             serde_json::to_writer_pretty(bytes, versioned)
         })
     }
 
-    /// Prints one of a stream of answers: with `--json` a line of its own.
+    /// Prints one answer of a stream of answers. With `--json` it is one line.
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ impl Output {
         }
     }
 
-    /// Tells of an error. If that cannot be written either, nobody is left to tell.
+    /// Prints an error on standard error. If that fails too, it is not reported anywhere.
     pub fn complain(&self, error: &CliError) {
         let text = if self.json {
             serde_json::to_string(&error.view()).map(|json| format!("{json}\n"))
@@ -144,7 +145,7 @@ impl Output {
         }
     }
 
-    /// Tells a person of something beside the answer; with `--json` nothing is told.
+    /// Prints a note for a person beside the answer. With `--json` nothing is printed.
     pub fn note(&self, text: &str) {
         if self.json {
             return;
@@ -159,7 +160,7 @@ fn unwritable(error: &io::Error) -> CliError {
     CliError::failed("the answer cannot be written").because(error)
 }
 
-/// Colours, or none.
+/// Choice of escape codes for colours, or of plain text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ink {
     Plain,
@@ -225,8 +226,8 @@ impl Page {
         writeln!(self.text, "{bold}")
     }
 
-    /// Writes pairs of a name and a value, the values under each other. A value of several lines
-    /// keeps to its column.
+    /// Writes pairs of a name and a value, with the values aligned. The further lines of a value
+    /// stay in its column.
     ///
     /// # Errors
     ///
@@ -267,17 +268,17 @@ impl Page {
     }
 }
 
-/// How a column stands.
+/// Title and alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
-    /// Text, from the left.
+    /// Text, aligned left.
     Text(&'static str),
-    /// Numbers, to the right.
+    /// Numbers, aligned right.
     Number(&'static str),
 }
 
-/// A table: a header, rows, columns two spaces apart and no rules, so that it can be read by
-/// `awk` as well.
+/// A table with a header and rows. Columns are two spaces apart and there are no rules, so `awk`
+/// can read it too.
 #[derive(Debug)]
 pub struct Table {
     grid: Grid,
@@ -285,7 +286,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with these columns.
+    /// Makes a table with these columns.
     #[must_use]
     pub fn new(columns: &[Column]) -> Self {
         let mut grid = Grid::new();
@@ -306,7 +307,7 @@ impl Table {
         self.grid.add_row(cells.collect::<Vec<String>>());
     }
 
-    /// Whether it has no rows.
+    /// Returns true if the table has no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.grid.is_empty()
@@ -330,7 +331,7 @@ impl Table {
     }
 }
 
-/// A time in RFC 3339 without the part of its second: for tables.
+/// Shortens a time in RFC 3339 to whole seconds, for tables.
 #[must_use]
 pub fn seconds(time: &str) -> String {
     match time.split_once('.') {
@@ -339,7 +340,7 @@ pub fn seconds(time: &str) -> String {
     }
 }
 
-/// Text with control characters and turning marks escaped.
+/// Escapes control characters, and characters that change the direction of writing.
 fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -352,12 +353,13 @@ fn harmless(text: &str) -> String {
     shown
 }
 
-/// Text for a cell of a table: harmless, and in one line.
+/// Makes text fit for a cell of a table: harmless, and on one line.
 fn one_line(text: &str) -> String {
     harmless(&text.replace(['\n', '\r'], " "))
 }
 
-/// Unicode's embeddings, overrides and isolates of writing direction (UAX #9).
+/// Returns true for Unicode's marks, embeddings, overrides and isolates of writing direction (UAX
+/// #9).
 const fn turns_direction(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,5 +1,5 @@
-//! `portcullis peer block`, `peer unblock`, `release stop` and `release resume`: what an
-//! administrator closes at once, whatever policy and register say.
+//! `portcullis peer block`, `peer unblock`, `release stop` and `release resume`: acts by which an
+//! administrator closes a channel at once, whatever policy and register say.
 
 use std::io;
 

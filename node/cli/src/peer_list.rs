@@ -1,4 +1,4 @@
-//! `portcullis peer list`: how it stands with each peer, at one look.
+//! `portcullis peer list`: shows the state of each peer in one table.
 
 use std::io;
 
@@ -86,7 +86,7 @@ fn table(peers: &[PeerStandingView]) -> Table {
     table
 }
 
-/// How far its clock is ahead of this node's, and by how much that may be wrong.
+/// Formats the offset of the peer's clock from this node's clock, with its error, in milliseconds.
 fn clock(peer: &PeerView) -> String {
     match (peer.clock_ahead_ms, peer.clock_error_ms) {
         (Some(ahead), Some(error)) => format!("{ahead:+} ±{error} ms"),
@@ -94,7 +94,8 @@ fn clock(peer: &PeerView) -> String {
     }
 }
 
-/// What does not fit into a line, and what to do about it.
+/// Returns the lines below the table: troubles that do not fit into a row, and what to do about
+/// them.
 fn troubles(one: &PeerStandingView) -> Vec<String> {
     let node = &one.peer.node;
     let failure = one.peer.failure.as_ref();

@@ -1,7 +1,8 @@
-//! `portcullis person key` and `person enrol`: a person, their key and their role.
+//! `portcullis person key` and `person enrol`: make a person's key, and enrol the person with a
+//! role.
 //!
-//! The key is made by the person and stays with them; only its public half is enrolled. Enrolling
-//! is an act of an administrator; while nobody is enrolled, the first one signs for themselves.
+//! The person makes the key and keeps it; only its public half is enrolled. Enrolling is an act of
+//! an administrator. While nobody is enrolled, the first administrator signs their own enrolment.
 
 use std::{io, path::PathBuf};
 

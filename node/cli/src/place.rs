@@ -1,4 +1,4 @@
-//! Which node a command speaks to: its home folder and its socket.
+//! Node that a command speaks to: its home folder and its socket.
 //!
 //! ```text
 //! -n NAME        →  NODES/NAME, a symbolic link to the home or a file that holds its path
@@ -6,8 +6,8 @@
 //! nothing        →  PORTCULLIS_HOME, else /var/lib/portcullis
 //! ```
 //!
-//! `NODES` is `~/.portcullis/nodes`, or `PORTCULLIS_NODES`. A name is one path component; that
-//! the node runs is not said by having its place.
+//! `NODES` is `~/.portcullis/nodes`, or `PORTCULLIS_NODES`. A name is one path component. That a
+//! node has a place does not mean that it runs.
 
 use std::{
     ffi::OsString,
@@ -17,7 +17,7 @@ use std::{
 
 use super::error::CliError;
 
-/// Where a node lives if nobody says otherwise.
+/// Home of a node if nothing else is named.
 const DEFAULT_HOME: &str = "/var/lib/portcullis";
 
 /// What the command line says about the node.
@@ -43,14 +43,14 @@ pub struct PlaceArgs {
     pub node: Option<String>,
 }
 
-/// What the environment says about it.
+/// Paths that the environment of the process names.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// `HOME`.
+    /// Value of `HOME`.
     pub user_home: Option<PathBuf>,
-    /// `PORTCULLIS_HOME`.
+    /// Value of `PORTCULLIS_HOME`.
     pub node_home: Option<PathBuf>,
-    /// `PORTCULLIS_NODES`.
+    /// Value of `PORTCULLIS_NODES`.
     pub nodes: Option<PathBuf>,
 }
 
@@ -70,11 +70,11 @@ impl Surroundings {
         }
     }
 
-    /// The folder of named nodes.
+    /// Returns the folder of named nodes.
     ///
     /// # Errors
     ///
-    /// [`CliError`] if nothing says where it is.
+    /// [`CliError`] if neither the environment nor the user's home names it.
     pub fn nodes_folder(&self) -> Result<PathBuf, CliError> {
         let of_user = || Some(self.user_home.as_ref()?.join(".portcullis").join("nodes"));
         self.nodes.clone().or_else(of_user).ok_or_else(|| {
@@ -85,11 +85,11 @@ impl Surroundings {
 }
 
 impl PlaceArgs {
-    /// The home of the node that is meant.
+    /// Returns the home of the node that the command line or the environment names.
     ///
     /// # Errors
     ///
-    /// [`CliError`] if a name leads to no node.
+    /// [`CliError`] if a name does not lead to a node.
     pub fn home(&self, surroundings: &Surroundings) -> Result<PathBuf, CliError> {
         match (&self.node, &self.home) {
             (Some(name), _) => named(name, &surroundings.nodes_folder()?),
@@ -132,7 +132,7 @@ fn unknown(name: &str, nodes: &Path, error: &io::Error) -> CliError {
     CliError::failed(message).because(error).remedy(remedy)
 }
 
-/// The names in the folder; a folder that cannot be read has none.
+/// Returns the names in the folder; none if the folder cannot be read.
 fn names(nodes: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(nodes) else {
         return Vec::new();

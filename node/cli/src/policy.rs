@@ -20,7 +20,7 @@ use portcullis_admin_api::v1::{
 };
 use portcullis_home::{Home, files};
 
-/// The memo of an engine that answers nothing.
+/// Size of the memo of an engine that answers no requests.
 const NO_MEMO: NonZeroUsize = NonZeroUsize::MIN;
 
 /// Check the policies of a folder
@@ -136,12 +136,12 @@ fn unknown(id: &str) -> CliError {
         .remedy("list all policies with `portcullis policy explain`")
 }
 
-/// The policy with this id, of the baseline or of the node's home.
+/// Returns the policy with this id, from the baseline or from the node's home.
 pub(super) fn find(session: &Session, id: &str) -> Result<Option<PolicyView>, CliError> {
     Ok(engine_of(session)?.explain(id).map(PolicyView::from))
 }
 
-/// The baseline with the policies in the node's home, if it has some.
+/// Returns an engine with the baseline and the policies in the node's home, if there are any.
 fn engine_of(session: &Session) -> Result<Engine, CliError> {
     engine(bundle(&Home::new(session.home()?).policy())?)
 }
@@ -150,7 +150,7 @@ fn engine(bundle: Bundle) -> Result<Engine, CliError> {
     Engine::new(bundle, NO_MEMO).map_err(|error| wrong(&error))
 }
 
-/// The policies of a folder; no folder is no policy.
+/// Returns the policies of a folder. A folder that does not exist holds no policy.
 fn bundle(folder: &std::path::Path) -> Result<Bundle, CliError> {
     if !folder.exists() {
         return Ok(Bundle::empty());
@@ -165,7 +165,7 @@ fn bundle(folder: &std::path::Path) -> Result<Bundle, CliError> {
     Bundle::from_files(&texts).map_err(|error| wrong(&error))
 }
 
-/// Every finding is a cause of its own.
+/// Turns a policy error into one of the command. Each finding becomes a cause.
 fn wrong(error: &portcullis_policy::PolicyError) -> CliError {
     let findings: Vec<String> = error.findings().iter().map(ToString::to_string).collect();
     match findings.len() {

@@ -97,11 +97,11 @@ impl Advisory {
     }
 }
 
-/// Signs drafts and has them published, all or none.
+/// Signs drafts and has them published, all of them or none.
 ///
 /// # Errors
 ///
-/// [`CliError`].
+/// [`CliError`] if the key does not open, or the node does not answer or refuses.
 pub(super) fn publish(
     session: &Session,
     signing: &SigningArgs,

@@ -165,7 +165,7 @@ impl QuarantineDrop {
     }
 }
 
-/// What is set apart, version 2: items and records.
+/// Items and records that are set apart, version 2.
 #[derive(Debug, Serialize)]
 struct QuarantineView {
     items: Vec<BadItemView>,

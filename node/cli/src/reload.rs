@@ -1,4 +1,4 @@
-//! `portcullis reload`: a running node takes up a changed register, policy or certificate.
+//! `portcullis reload`: has a running node load a changed register, policy or certificate.
 
 use std::io;
 

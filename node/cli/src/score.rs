@@ -1,4 +1,4 @@
-//! `portcullis score`: what a consignment scores, and why.
+//! `portcullis score`: shows the score of a consignment and its contributions.
 
 use std::io;
 

@@ -159,7 +159,8 @@ pub(super) fn label(section: &SectionView) -> String {
     format!("{:>2} {:<11}{tlp}", section.index, section.holds)
 }
 
-/// What a section says. Of a record made here nothing is withheld: what is closed is empty.
+/// Returns the content of a section as text. Nothing is withheld from a record made here; a closed
+/// section of such a record is empty.
 fn said(record: &RecordView, section: &SectionView) -> String {
     match (&section.content, record.from.is_none()) {
         (Some(content), _) => content_text(content),

@@ -1,7 +1,7 @@
 //! Signing acts with a person's key.
 //!
-//! Who acts is said by the key alone: there is no way to name oneself. The passphrase is asked
-//! for at the terminal, or read from a file that only its owner can read.
+//! The key alone identifies the person who acts; there is no option to give a name. The passphrase
+//! is asked for at the terminal, or read from a file that only its owner can read.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -32,19 +32,19 @@ pub(super) struct SigningArgs {
     passphrase_file: Option<PathBuf>,
 }
 
-/// An act to be signed and done.
+/// An act that a person signs and a node carries out.
 #[derive(Debug)]
 pub(super) struct Deed {
-    /// What is done.
+    /// Action.
     pub(super) action: Action,
-    /// How.
+    /// Parameters of the action.
     pub(super) parameters: BTreeMap<String, String>,
-    /// What with.
+    /// Body of the request.
     pub(super) body: Bytes,
 }
 
 impl Deed {
-    /// An act with this body and no parameters.
+    /// Makes an act with this body and no parameters.
     pub(super) fn new(action: Action, body: impl Into<Bytes>) -> Self {
         Self {
             action,
@@ -55,11 +55,11 @@ impl Deed {
 }
 
 impl SigningArgs {
-    /// Opens the key.
+    /// Opens the person's key.
     ///
     /// # Errors
     ///
-    /// [`CliError`] if no key is named, or it does not open.
+    /// [`CliError`] if no key is named, or the key does not open.
     pub(super) fn open(&self) -> Result<SigningKey, CliError> {
         let named = || std::env::var_os(KEY_VARIABLE).filter(|value| !value.is_empty());
         let file = self
@@ -79,11 +79,11 @@ impl SigningArgs {
     }
 }
 
-/// Signs an act for the node behind `client` and has it done.
+/// Signs an act and has the node behind `client` carry it out.
 ///
 /// # Errors
 ///
-/// [`CliError`] if the node is not there, or refuses.
+/// [`CliError`] if the node does not answer, or refuses.
 pub(super) async fn have_done<T: DeserializeOwned>(
     client: &Client,
     key: &SigningKey,

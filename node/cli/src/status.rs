@@ -1,4 +1,4 @@
-//! `portcullis status`: how it stands with a running node.
+//! `portcullis status`: shows the state of a running node.
 
 use std::io;
 
@@ -116,7 +116,8 @@ fn freshness(status: &StatusView) -> String {
     }
 }
 
-/// How it stands with what was sent and might be lost.
+/// Formats how far the records sent to peers are compared with what they hold, and what was
+/// repaired.
 fn channels(status: &StatusView) -> String {
     let open: Vec<&str> = status
         .peers
@@ -150,7 +151,8 @@ fn state(status: &StatusView) -> &'static str {
     }
 }
 
-/// What is said of a peer's clock; less than a second apart is no news.
+/// Formats the difference between a peer's clock and this one. Returns `None` unless the difference
+/// exceeds its error by more than a second.
 fn clock_apart(peer: &PeerView) -> Option<String> {
     let (ahead, error) = (peer.clock_ahead_ms?, peer.clock_error_ms?);
     let apart = ahead.saturating_abs();

@@ -1,4 +1,4 @@
-//! `portcullis tls install`: takes up the certificate that the authority's CA made.
+//! `portcullis tls install`: installs the certificate that the authority's CA issued.
 
 use std::{io, path::PathBuf};
 
@@ -77,8 +77,8 @@ impl Install {
     }
 }
 
-/// The register, if there is one yet that lists the node: before it does, nobody can say who may
-/// have issued the certificate.
+/// Returns the register if there is one yet that lists the node. Before that, nothing says which CA
+/// may have issued the certificate.
 fn register_listing(home: &Home, config: &Config) -> Result<Option<VerifiedRegister>, CliError> {
     match load_chain(home, &config.register_pin) {
         Ok(register) => {

@@ -1,4 +1,4 @@
-//! `portcullis watch`: what happens, as it happens.
+//! `portcullis watch`: prints events as they happen.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! How a consignment is kept: compact and versioned, for the store encrypts bytes.
+//! Encoding of a stored consignment: compact and versioned, because the store encrypts bytes.
 //!
 //! ```text
 //! version    u8, 1
@@ -6,8 +6,8 @@
 //! generated  u16 count, then each: u8 length, kind's name; u32 length, UTF-8
 //! ```
 //!
-//! Numbers are big-endian. Refused: another version, text that is not UTF-8, bytes too few or
-//! too many, values that the schema in use does not take.
+//! Numbers are big-endian. Refuses another version, text that is not UTF-8, too few or too many
+//! bytes, and values that the schema in use does not take.
 
 use portcullis_protocol::{body::SelectorKind, body::canonical};
 use portcullis_scoring::{
@@ -20,21 +20,21 @@ use portcullis_store::{ConsignmentRow, Stage};
 
 const VERSION: u8 = 1;
 
-/// Why a stored consignment cannot be read.
+/// Error of reading a stored consignment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodingError {
-    /// A newer version wrote it.
+    /// A newer version of the software wrote it.
     #[error("a stored consignment has format {0}, this version reads 1; update portcullis")]
     Version(u8),
-    /// It ends early, goes on too long, or holds no text.
+    /// It has too few or too many bytes, or a part that is not valid text.
     #[error("a stored consignment is damaged; import its file again")]
     Damaged,
-    /// The schema does not take it.
+    /// The schema does not take its values.
     #[error("a stored consignment does not fit the schema in use ({0}); import its file again")]
     Schema(#[from] RowError),
 }
 
-/// The row that keeps a consignment.
+/// Returns the row of the store that keeps a consignment.
 #[must_use]
 pub fn row(consignment: &Consignment, stage: Stage) -> ConsignmentRow {
     let identifiers = consignment.identifiers().iter();
@@ -105,7 +105,7 @@ fn put_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend_from_slice(text.as_bytes());
 }
 
-/// What is left to read.
+/// The bytes that are still to be read.
 struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {

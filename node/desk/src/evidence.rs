@@ -1,7 +1,7 @@
-//! What held records say, in the terms of scoring: counts of profiles, evidence on identifiers.
+//! Held records in the terms of scoring: counts from profiles, and evidence on identifiers.
 //!
-//! The facts about an origin (its group, whether it is a hub) come from the register in force and
-//! from nowhere else. Only verified records come in here.
+//! The facts about an origin (its group, and whether it is a hub) come from the register in force
+//! and from nowhere else. Only verified records are accepted here.
 
 use portcullis_protocol::{
     body::{Body, Finding},
@@ -16,11 +16,11 @@ use portcullis_scoring::{
     schema::Schema,
 };
 
-/// The counts of a profile record, of sections whose smallest count is at least `least`.
+/// Returns the counts of a profile record, from sections whose smallest count is at least `least`.
 ///
 /// # Errors
 ///
-/// [`ReceivedError`] if a section is not to be taken for counts; none of the record is then.
+/// [`ReceivedError`] if a section cannot be taken for counts; then nothing of the record is taken.
 pub fn cells(
     schema: &Schema,
     register: &Register,
@@ -58,7 +58,7 @@ pub fn cells(
         .collect()
 }
 
-/// What a record says about each identifier it names; nothing if it names none.
+/// Returns the evidence of a record on each identifier that it names; empty if it names none.
 #[must_use]
 pub fn on_selectors(register: &Register, record: &VerifiedRecord) -> Vec<SelectorEvidence> {
     let header = record.header();
@@ -89,7 +89,7 @@ pub fn on_selectors(register: &Register, record: &VerifiedRecord) -> Vec<Selecto
         .collect()
 }
 
-/// What the control behind an outcome found.
+/// Returns the finding of the control behind an outcome; `None` if the record has none.
 #[must_use]
 pub fn finding(record: &VerifiedRecord) -> Option<Finding> {
     match record.body(SectionTag::Assessment) {
@@ -106,7 +106,8 @@ pub fn finding(record: &VerifiedRecord) -> Option<Finding> {
     }
 }
 
-/// Who published it. An origin that has left the register is its own group.
+/// Returns the origin of a record with its group and role. An authority that has left the register
+/// is its own group.
 fn origin(register: &Register, authority: &AuthorityId) -> Origin {
     let group = register
         .authorities

@@ -1,8 +1,9 @@
-//! How well the authority's own arrivals are ranked, by what their controls found.
+//! Quality of the ranking of the authority's own arrivals, measured by the findings of their
+//! controls.
 //!
-//! Pure. Every figure is a part and a whole, so that whoever sums offices up adds parts and
-//! wholes. Only what was controlled counts. Generated identifiers count in none of it: figures
-//! come from profiles alone.
+//! Pure. Every figure is a part and a whole, so that the figures of several offices are summed by
+//! adding parts and wholes. Only controlled consignments count. Generated identifiers do not count:
+//! figures come from profiles alone.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +15,10 @@ use portcullis_scoring::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The shares of arrivals, in per cent, at which figures are given.
+/// Shares of arrivals, in per cent, for which figures are given.
 pub const PERCENTS: [u8; 3] = [1, 5, 10];
 
-/// The smallest counts of a shared cell whose cost is shown.
+/// Smallest counts of a shared cell for which the cost is shown.
 pub const LEAST_COUNTS: [u32; 4] = [2, 3, 5, 10];
 
 /// A part of a whole.
@@ -32,48 +33,49 @@ pub struct ShareView {
 /// Figures of one way to rank.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct QualityView {
-    /// Pairs in the right order, of all pairs of a finding and a non-finding: its ratio is the AUC.
+    /// Pairs of a finding and a non-finding in the right order, of all such pairs. The ratio is the
+    /// AUC.
     pub auc: ShareView,
-    /// Findings among what is opened, by per cent opened.
+    /// Findings among the consignments opened, of all opened, by per cent opened.
     pub precision_at: BTreeMap<String, ShareView>,
-    /// Findings among what is opened, of all findings, by per cent opened.
+    /// Findings among the consignments opened, of all findings, by per cent opened.
     pub recall_at: BTreeMap<String, ShareView>,
 }
 
-/// What withholding small counts between customs authorities would cost.
+/// Cost of withholding small counts between customs authorities.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeastCountView {
     /// The smallest count of a shared cell.
     pub least_count: u32,
-    /// The figures then.
+    /// Figures with smaller counts withheld.
     pub federated: QualityView,
 }
 
 /// The figures of one authority. Version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FiguresView {
-    /// 1.
+    /// Version of the format: 1.
     pub version: u32,
-    /// Its rows of the past.
+    /// Number of its rows of the past.
     pub history: u64,
-    /// Its arrivals.
+    /// Number of its arrivals.
     pub arriving: u64,
-    /// Those whose control is known.
+    /// Number of its arrivals whose control is known.
     pub controlled: u64,
-    /// Ranked by the score from its own counts.
+    /// Figures of the score from its own counts.
     pub local: QualityView,
-    /// Ranked by the score from the federation's counts.
+    /// Figures of the score from the federation's counts.
     pub federated: QualityView,
-    /// Ranked by the plain look-up in the federation's counts.
+    /// Figures of the plain look-up in the federation's counts.
     pub lookup: QualityView,
-    /// Ranked by the plain look-up in its own counts.
+    /// Figures of the plain look-up in its own counts.
     pub lookup_local: QualityView,
-    /// What withholding small counts would cost.
+    /// Cost of withholding small counts, by smallest count.
     pub least_counts: Vec<LeastCountView>,
 }
 
 impl ShareView {
-    /// The part over the whole; `None` for a whole of nothing.
+    /// Returns the part over the whole; `None` if the whole is not positive.
     #[must_use]
     pub fn ratio(self) -> Option<f64> {
         (self.whole > 0.0).then(|| self.part / self.whole)
@@ -116,7 +118,7 @@ impl From<&Ranking> for QualityView {
 }
 
 impl QualityView {
-    /// The figures of several authorities together: each opens its own share.
+    /// Returns the figures of several authorities together, each of which opens its own share.
     #[must_use]
     pub fn sum<'v>(views: impl IntoIterator<Item = &'v Self>) -> Self {
         let mut sum = Self::default();
@@ -136,13 +138,13 @@ fn add(sum: &mut BTreeMap<String, ShareView>, more: &BTreeMap<String, ShareView>
     }
 }
 
-/// The figures of a scorer on arrivals.
+/// Returns the figures of a scorer on arrivals.
 #[must_use]
 pub fn of_scores(scorer: &Scorer, arriving: &[Consignment]) -> QualityView {
     quality(arriving, |row| scorer.profile_log_odds(row))
 }
 
-/// The figures of the plain look-up in a scorer's counts.
+/// Returns the figures of the plain look-up in a scorer's counts.
 #[must_use]
 pub fn of_lookup(scorer: &Scorer, arriving: &[Consignment]) -> QualityView {
     let lookup = Lookup::new(scorer.levels());

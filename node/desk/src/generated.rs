@@ -1,16 +1,16 @@
-//! Containers and vessels for data that has none: made by a seeded rule, marked as generated.
+//! Containers and vessels for data without them, made by a seeded rule and marked as generated.
 //!
 //! The rule, for a consignment by sea with reference R and a seed S:
 //!
 //! 1. D = SHA-256("portcullis generated identifiers v1" ‖ 0x00 ‖ S as big-endian u64 ‖ R).
 //! 2. The container is `ZZZU`, then the first four bytes of D as a big-endian number modulo
-//!    1,000,000 in six digits, then the check digit of ISO 6346. Serials with the remainder 10,
-//!    whose check digit is ambiguous, are passed over: the next serial is tried.
+//!    1,000,000 in six digits, then the check digit of ISO 6346. A serial with the remainder 10,
+//!    whose check digit is ambiguous, is skipped: the next serial is tried.
 //! 3. The vessel is one of forty: the fifth byte of D modulo 40, added to 200000, then the check
 //!    digit of an IMO number.
 //!
-//! `ZZZ` and the range of 200000x are used by no real box and no real ship as far as is known;
-//! every record and score that names one says that it was generated.
+//! As far as is known, no real container uses `ZZZ` and no real ship uses the range of 200000x.
+//! Every record and score that names one says that it was generated.
 
 use portcullis_protocol::{
     body::SelectorKind,
@@ -29,11 +29,11 @@ const SERIALS: u32 = 1_000_000;
 
 const VESSELS: u8 = 40;
 
-/// What the rule is seeded with.
+/// Seed of the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
-/// The identifiers that the schema has made for this consignment.
+/// Returns the identifiers that the schema has generated for this consignment.
 #[must_use]
 pub fn identifiers(schema: &Schema, consignment: &Consignment, seed: Seed) -> Vec<Identifier> {
     if !consignment.by_sea() {
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{by_sea, consignment, schema};
 
-    /// ISO 6346 and the IMO rule as FACTS.md states them, apart from the types under test.
+    /// Check digit of ISO 6346 as FACTS.md states it, computed without the types under test.
     fn check_digit_of_container(text: &str) -> u32 {
         let value = |c: char| match c.to_digit(10) {
             Some(digit) => digit,

@@ -1,7 +1,7 @@
-//! The records held, as far as policy lets them count in a score.
+//! The held records, as far as policy lets them count in a score.
 //!
-//! Every record that comes out of the store is verified again, and decided on under the action
-//! `score`; what does not pass says nothing here, and the log says why.
+//! Every record from the store is verified again, and decided on under the action `score`. A record
+//! that does not pass does not count here, and the log says why.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use super::evidence;
 use portcullis_kernel::{Kernel, decide::Decider};
 use portcullis_store::{HeldRecord, RecordFilter, Store, StoreError};
 
-/// Kinds of records that speak of identifiers.
+/// Kinds of records that name identifiers.
 const ON_SELECTORS: [Kind; 3] = [Kind::Indicator, Kind::Alert, Kind::Outcome];
 
-/// What is held, under one register and policy.
+/// The held records, under one register and policy.
 pub(super) struct Holdings {
     kernel: Arc<Kernel>,
     store: Arc<dyn Store>,
@@ -45,12 +45,12 @@ impl Holdings {
         }
     }
 
-    /// When it was looked at.
+    /// Returns the time to which all decisions here refer.
     pub(super) const fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// What may count of a record held, verified again; `None` if nothing may.
+    /// Verifies a held record again and returns the part that may count; `None` if nothing may.
     pub(super) fn countable(&self, held: &HeldRecord) -> Option<VerifiedRecord> {
         let record = match self.decider.verify_held(held, self.now) {
             Ok(record) => record,
@@ -75,7 +75,7 @@ impl Holdings {
         record.withhold(form).ok()
     }
 
-    /// The sections that policy lets count.
+    /// Returns the sections that policy lets count.
     fn counting_form(&self, record: &VerifiedRecord, source: Option<&NodeId>) -> Form {
         let holding = self.decider.holding(record, source, self.now);
         match holding.scoring() {
@@ -87,7 +87,8 @@ impl Holdings {
         }
     }
 
-    /// The counts in the profiles of others, of sections whose smallest count is at least `least`.
+    /// Returns the counts in the profiles of others, from sections whose smallest count is at least
+    /// `least`.
     pub(super) fn profiles(
         &self,
         schema: &Schema,
@@ -112,7 +113,7 @@ impl Holdings {
         Ok(parts)
     }
 
-    /// What records say about identifiers of this kind and value, found by the index.
+    /// Returns the evidence of records on an identifier of this kind and value, found by the index.
     pub(super) fn about(
         &self,
         kind: SelectorKind,
@@ -122,15 +123,15 @@ impl Holdings {
         Ok(held.iter().flat_map(|held| self.said_by(held)).collect())
     }
 
-    /// What a record says about the identifiers it names.
+    /// Returns the evidence of a record on the identifiers it names.
     pub(super) fn said_by(&self, held: &HeldRecord) -> Vec<SelectorEvidence> {
         self.countable(held)
             .map(|record| evidence::on_selectors(self.decider.register(), &record))
             .unwrap_or_default()
     }
 
-    /// What records say about identifiers that are too few to be indexed on disk (goods, ports):
-    /// these are matched in memory.
+    /// Returns the evidence of records on identifiers that are not indexed on disk, because their
+    /// kinds (goods, ports) have too few values. These are matched in memory.
     pub(super) fn unindexed(&self) -> Result<Vec<SelectorEvidence>, StoreError> {
         let mut found = Vec::new();
         for kind in ON_SELECTORS {
@@ -142,7 +143,7 @@ impl Holdings {
         Ok(found)
     }
 
-    /// How far each origin's indicators were borne out, by the outcomes held.
+    /// Returns the reliability of each origin, learned from the outcomes held for its indicators.
     pub(super) fn reliabilities(&self) -> Result<Reliabilities, StoreError> {
         let mut reliabilities = Reliabilities::default();
         for held in self.records(Kind::Outcome)? {

@@ -1,8 +1,8 @@
-//! Import: a CSV file becomes consignments, all of them or none.
+//! Import: turns a CSV file into consignments, all of them or none.
 //!
-//! The file is read whole before anything is stored: a malformed line, a column the schema does
-//! not know, a repeated reference or an empty file is an error that names the line, and nothing
-//! of the file is kept. Plain and gzip-packed files are told apart by their first bytes.
+//! The file is read whole before anything is stored. A malformed line, a column that the schema
+//! does not know, a repeated reference and an empty file are errors. The error names the line, and
+//! nothing of the file is kept. The first bytes tell a gzip file from a plain one.
 
 use std::{
     collections::HashMap,
@@ -20,24 +20,24 @@ use super::generated::{self, Seed};
 /// The first bytes of a gzip file (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The progress of a file is told once for so many rows.
+/// Number of rows after which the progress is reported again.
 const ROWS_A_STEP: u64 = 500;
 
-/// Why a file is not imported. The operator's fault; nothing of it was kept.
+/// Error of an import. The operator has to correct the file; nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// Nothing stands in it.
+    /// The file is empty.
     #[error("the file is empty; it needs a header line and at least one row")]
     Empty,
-    /// A header and nothing else.
+    /// The file has a header and no rows.
     #[error("the file has a header and no rows; nothing was imported")]
     NoRows,
-    /// It cannot be read as CSV.
+    /// A line cannot be read as CSV.
     #[error("line {line}: {why}; nothing was imported")]
     Csv {
-        /// The line.
+        /// Number of the line.
         line: u64,
-        /// What is wrong with it.
+        /// Description of the error.
         why: String,
     },
     /// The header does not fit the schema.
@@ -46,25 +46,25 @@ pub enum ImportError {
     /// A row does not fit the schema.
     #[error("{0}; nothing was imported")]
     Row(#[from] RowError),
-    /// Two rows have one reference.
+    /// Two rows have the same reference.
     #[error(
         "line {line}: the reference `{reference}` stands in line {first} already; nothing was imported"
     )]
     Repeated {
-        /// The line.
+        /// Number of the line.
         line: u64,
-        /// The line where it stands first.
+        /// Number of the line with the same reference before it.
         first: u64,
         /// The reference.
         reference: String,
     },
 }
 
-/// Reads a file of consignments. `rows` hears how many rows were read so far.
+/// Reads a file of consignments. Calls `rows` with the number of rows read so far.
 ///
 /// # Errors
 ///
-/// [`ImportError`] names the line.
+/// [`ImportError`], which names the line.
 pub fn read(
     schema: &Schema,
     file: &[u8],

@@ -1,5 +1,5 @@
-//! The scoring desk: the authority's own consignments, and what they mean in the light of all
-//! that it has lawfully received.
+//! The scoring desk: scores the authority's own consignments by everything it has lawfully
+//! received.
 //!
 //! ```text
 //! file ─ import ─▶ store ─┐
@@ -8,10 +8,10 @@
 //! indicators, alerts, outcomes held ─ by selector ─────────────────┘
 //! ```
 //!
-//! A consignment is never shared, and nothing here is sent: publishing a profile seals counts and
-//! leaves sending to dispatch and policy. What policy does not let count in a score does not
-//! count. All of it is work for the processor and the disk: it runs apart from the runtime's
-//! threads. The live part ([`live`]) owns the writing of scores.
+//! A consignment is never shared, and nothing is sent here: publishing a profile seals counts and
+//! leaves sending to dispatch and policy. A record counts in a score only if policy lets it. All of
+//! this work loads the processor and the disk, so it runs outside of the runtime's threads. The
+//! live part ([`live`]) owns the writing of scores.
 
 pub mod encoding;
 pub mod evidence;
@@ -68,10 +68,10 @@ use portcullis_store::{ConsignmentRow, Stage, StoreError, Write, writer::Priorit
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// The schema of a node that has no file of its own.
+/// Schema of a node that has no file of its own.
 pub const SHIPPED_SCHEMA: &str = include_str!("../../../data/customs-kr/schema.toml");
 
-/// Why the desk did not do what it was asked.
+/// Error of the desk.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
     /// The file was not imported.
@@ -92,7 +92,7 @@ pub enum DeskError {
     /// A profile was not published.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// There is nothing to make a profile of.
+    /// There is no controlled history to make a profile of.
     #[error(
         "no history is imported that was controlled; run `portcullis consignment import --history FILE` first"
     )]
@@ -105,38 +105,38 @@ pub enum DeskError {
     CutShort,
 }
 
-/// What a desk is set to.
+/// Settings of a desk.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The schema of consignments and cells.
     pub schema: Schema,
-    /// How evidence is weighed and controls are recommended.
+    /// Settings for weighing evidence and recommending controls.
     pub settings: Settings,
-    /// How scorecards are calibrated.
+    /// Settings for calibrating scorecards.
     pub calibration: Calibration,
-    /// The marking of the profiles that it publishes.
+    /// Marking of the profiles that it publishes.
     pub profile_marking: Marking,
 }
 
-/// Why a desk has no schema. The operator's fault.
+/// Error of loading the schema of a desk. The operator has to correct it.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is no schema.
+    /// The file is no schema.
     #[error("`{path}`: {source}")]
     Schema {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong with it.
+        /// Cause.
         source: SchemaError,
     },
 }
 
 impl Setup {
-    /// The settings of the node with this home: the schema is its file `schema.toml`, or the
-    /// shipped one if it has none.
+    /// Loads the settings of the node with this home. The schema is its file `schema.toml`, or the
+    /// shipped one if there is no such file.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl Setup {
         Self::of_schema(&text, path)
     }
 
-    /// The settings with the shipped schema.
+    /// Returns the settings with the shipped schema.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl Setup {
         }
     }
 
-    /// The usual settings with this schema. Profiles are TLP:AMBER, for customs control and
+    /// Returns the usual settings with this schema. Profiles are TLP:AMBER, for customs control and
     /// statistics.
     #[must_use]
     pub fn new(schema: Schema) -> Self {
@@ -186,28 +186,28 @@ impl Setup {
 /// A file to import.
 #[derive(Debug, Clone)]
 pub struct Import {
-    /// Its content, plain or packed with gzip.
+    /// Content of the file, plain or packed with gzip.
     pub file: Bytes,
-    /// Whether its consignments arrive or are history.
+    /// Stage of its consignments: arriving, or history.
     pub stage: Stage,
-    /// The seed of the identifiers to generate where the schema says so; `None`: none.
+    /// Seed of the identifiers to generate where the schema says so; `None`: none are generated.
     pub generate: Option<Seed>,
 }
 
-/// Hears how many rows were read so far.
+/// Callback that receives the number of rows read so far.
 pub type Progress = Box<dyn Fn(u64) + Send>;
 
-/// How far the desk is.
+/// Progress of the desk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeskState {
-    /// Counts up whenever what scores stand on changes.
+    /// Revision of the data that scores depend on; it is increased at every change.
     pub revision: u64,
-    /// The revision by which every arrival is scored.
+    /// Revision by which every arrival is scored.
     pub scored: u64,
 }
 
 impl DeskState {
-    /// Whether every arrival is scored by all that is known.
+    /// Returns true if every arrival is scored by everything known.
     #[must_use]
     pub const fn is_settled(self) -> bool {
         self.revision == self.scored
@@ -218,15 +218,16 @@ impl DeskState {
 pub struct Desk {
     kernel: Arc<Kernel>,
     setup: Setup,
-    /// The newest model: whoever needs a score at once takes it while another is being built.
+    /// The newest model. It serves scores that are needed at once while another model is being
+    /// built.
     model: ArcSwapOption<Model>,
-    /// Has one model built at a time; held by blocking threads only.
+    /// Lock that lets one model be built at a time; held by blocking threads only.
     building: Mutex<()>,
     state: watch::Sender<DeskState>,
 }
 
 impl Desk {
-    /// A desk that has everything still to score.
+    /// Returns a desk that still has everything to score.
     #[must_use]
     pub fn new(kernel: Arc<Kernel>, setup: Setup) -> Self {
         let state = DeskState {
@@ -242,13 +243,13 @@ impl Desk {
         }
     }
 
-    /// How far it is.
+    /// Returns the progress of the desk.
     #[must_use]
     pub fn state(&self) -> DeskState {
         *self.state.borrow()
     }
 
-    /// Waits until every arrival is scored by all that is known.
+    /// Waits until every arrival is scored by everything known.
     pub async fn settled(&self) {
         let mut state = self.state.subscribe();
         // The sender lives as long as the desk.
@@ -257,11 +258,11 @@ impl Desk {
         }
     }
 
-    /// Imports a file, all of it or nothing. A consignment that is there is replaced.
+    /// Imports a file, all of it or nothing. A consignment that exists already is replaced.
     ///
     /// # Errors
     ///
-    /// [`DeskError::Import`] names the line; [`DeskError::Store`].
+    /// [`DeskError::Import`], which names the line; [`DeskError::Store`].
     pub async fn import(
         self: &Arc<Self>,
         import: Import,
@@ -284,11 +285,12 @@ impl Desk {
         Ok(view)
     }
 
-    /// Publishes the profile of the authority's own controls, one for each period.
+    /// Publishes the profiles of the authority's own controls, one for each period.
     ///
     /// # Errors
     ///
-    /// [`DeskError::NoHistory`] if nothing was controlled; whatever keeps it from being sealed.
+    /// [`DeskError::NoHistory`] if nothing was controlled; otherwise the reason why a profile
+    /// cannot be sealed.
     pub async fn publish_profile(self: &Arc<Self>) -> Result<Vec<PublishedProfileView>, DeskError> {
         let profiles = self
             .apart(|desk| {
@@ -321,11 +323,11 @@ impl Desk {
         Ok(published)
     }
 
-    /// The score of a consignment as of now, explained. Nothing is stored.
+    /// Returns the score of a consignment as of now, explained. Nothing is stored.
     ///
     /// # Errors
     ///
-    /// [`DeskError::UnknownConsignment`]; whatever keeps it from being scored.
+    /// [`DeskError::UnknownConsignment`]; otherwise the reason why it cannot be scored.
     pub async fn score(self: &Arc<Self>, reference: &str) -> Result<ExplanationView, DeskError> {
         let reference = reference.to_owned();
         self.apart(move |desk| {
@@ -341,7 +343,7 @@ impl Desk {
         .await
     }
 
-    /// The arrivals with the highest scores, at most `limit`.
+    /// Returns the arrivals with the highest scores, at most `limit`.
     ///
     /// # Errors
     ///
@@ -354,14 +356,14 @@ impl Desk {
         .await
     }
 
-    /// The figures of the authority's own arrivals, from its own store.
+    /// Returns the figures of the authority's own arrivals, from its own store.
     ///
     /// # Errors
     ///
-    /// Whatever keeps a model from being built.
+    /// [`DeskError`] with the reason why a model cannot be built.
     pub async fn figures(self: &Arc<Self>) -> Result<FiguresView, DeskError> {
         self.apart(|desk| {
-            // Built anew: figures are of what the store holds at this moment.
+            // Built anew, so that the figures are those of the store at this moment.
             let model = desk.build()?;
             let history = desk.consignments(Stage::History)?;
             let arriving = desk.consignments(Stage::Arriving)?;
@@ -400,7 +402,7 @@ impl Desk {
         })
     }
 
-    /// The model of at least this revision; builds it if there is none.
+    /// Returns a model of at least this revision; builds one if there is none.
     fn model(&self, revision: u64) -> Result<Arc<Model>, DeskError> {
         let newest = || {
             let model = self.model.load_full();
@@ -410,7 +412,7 @@ impl Desk {
             return Ok(model);
         }
         let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another may have built it meanwhile.
+        // Another thread may have built it meanwhile.
         if let Some(model) = newest() {
             return Ok(model);
         }
@@ -419,13 +421,13 @@ impl Desk {
         Ok(model)
     }
 
-    /// The newest model, though more may be known by now; builds one only if there is none.
+    /// Returns the newest model, even if more is known by now; builds one only if there is none.
     fn model_at_hand(&self) -> Result<Arc<Model>, DeskError> {
         self.model(0)
     }
 
     fn build(&self) -> Result<Model, DeskError> {
-        // Read before the store: what comes in meanwhile makes a revision after this one.
+        // Read before the store, so that data which comes in meanwhile makes a later revision.
         let revision = self.state().revision;
         let holdings = Holdings::of(&self.kernel);
         let history = self.consignments(Stage::History)?;
@@ -462,12 +464,12 @@ impl Desk {
         Ok(encoding::decode(&self.setup.schema, &row.body)?)
     }
 
-    /// What scores stand on has changed.
+    /// Starts a new revision, because data that scores depend on has changed.
     fn changed(&self) {
         self.state.send_modify(|state| state.revision += 1);
     }
 
-    /// Runs work for processor and disk apart from the runtime's threads.
+    /// Runs blocking work, for the processor or the disk, outside of the runtime's threads.
     async fn apart<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, DeskError> + Send + 'static,

@@ -1,13 +1,13 @@
-//! The live part of the desk: what arrives re-matches stored consignments at once.
+//! The live part of the desk: an arriving record is matched with the stored consignments at once.
 //!
 //! ```text
 //! notice of an indicator, alert, outcome ─▶ its selectors ─▶ consignments with them ─▶ scores
 //! a profile, an import, missed notices    ─▶ after a pause: a new model, then a sweep over all
 //! ```
 //!
-//! One task owns the writing of scores, so that an older score never replaces a newer one. A
-//! sweep goes in slices; between two slices it heeds what has arrived. A failure is logged and the
-//! sweep is tried again: no score is lost, for a score is derived from what is stored.
+//! One task owns the writing of scores, so that an older score never replaces a newer one. A sweep
+//! goes in slices; between two slices, newly arrived records are handled. A failure is logged and
+//! the sweep is tried again. No score is lost, because a score is derived from stored data.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,28 +33,28 @@ use super::{Desk, DeskError, DeskState, holdings::Holdings, model::Model};
 use portcullis_kernel::Notice;
 use portcullis_store::{ConsignmentRow, ScoreRow, Stage, Write, writer::Priority};
 
-/// Profiles and imports come in bunches: a new model waits for this long a pause.
+/// Pause before a new model is built, because profiles and imports come in groups.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A sweep that failed is tried again after this.
+/// Delay before a failed sweep is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Consignments scored in one slice of a sweep: about 10 ms.
+/// Number of consignments scored in one slice of a sweep, which takes about 10 ms.
 const SLICE: usize = 64;
 
-/// Notices heeded together.
+/// Largest number of notices handled together.
 const TOGETHER: usize = 256;
 
-/// What a bunch of notices asks for.
+/// Work that a group of notices asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct News {
     /// Records that name identifiers.
     records: Vec<RecordId>,
-    /// Whether a model must be built anew.
+    /// True if a model must be built anew.
     model: bool,
 }
 
-/// Where a sweep over all arrivals stands.
+/// State of a sweep over all arrivals.
 enum Sweep {
     Resting,
     Waiting(Instant),
@@ -62,20 +62,20 @@ enum Sweep {
     Running(Loaded),
 }
 
-/// A model and what is still to be scored with it.
+/// A model, and the consignments still to be scored with it.
 struct Loaded {
     model: Arc<Model>,
     waiting: VecDeque<ConsignmentRow>,
 }
 
-/// What a sweep is ready for.
+/// Next step that a sweep is ready for.
 enum Ready {
     Load,
     Loaded(Result<Loaded, DeskError>),
     Slice,
 }
 
-/// A new score, and whether its points differ from those before.
+/// A new score, with a flag that its points differ from those before.
 struct Fresh {
     row: ScoreRow,
     differs: bool,
@@ -106,7 +106,8 @@ impl Desk {
         }
     }
 
-    /// Scores what the records name, at once; what changes the model is left to the sweep.
+    /// Scores the consignments that the records name, at once. A change of the model is left to the
+    /// sweep.
     async fn heed(self: &Arc<Self>, news: News) {
         let News { records, model } = news;
         if model {
@@ -129,14 +130,14 @@ impl Desk {
         self.keep(Priority::Urgent, scores).await
     }
 
-    /// The new scores of consignments that these records name, and whether a record names
-    /// something too common to be found by the index.
+    /// Returns the new scores of the consignments that these records name. The flag is true if a
+    /// record names an identifier of a kind that the index leaves out.
     fn matched(&self, records: &[RecordId]) -> Result<(Vec<Fresh>, bool), DeskError> {
         let store = self.kernel.store();
         let holdings = Holdings::of(&self.kernel);
         let mut found: BTreeMap<String, ConsignmentRow> = BTreeMap::new();
         let mut common = false;
-        // Most records concern no consignment: they are not opened.
+        // Most records concern no consignment, and these are not opened.
         for id in &store.touching(records)? {
             let Some(held) = store.record(id)? else {
                 continue;
@@ -164,7 +165,7 @@ impl Desk {
         Ok((scores, common))
     }
 
-    /// Stores scores and tells of those that differ.
+    /// Stores scores and sends a notice for each that differs.
     async fn keep(&self, priority: Priority, scores: Vec<Fresh>) -> Result<(), DeskError> {
         if scores.is_empty() {
             return Ok(());
@@ -210,7 +211,8 @@ impl Desk {
         Ok(Loaded { model, waiting })
     }
 
-    /// Scores the next few; when none is left, the revision of the model is scored whole.
+    /// Scores the next slice. If no consignment is left, every arrival is scored by the model's
+    /// revision.
     async fn slice(self: &Arc<Self>, mut loaded: Loaded) -> Result<Sweep, DeskError> {
         let rows: Vec<ConsignmentRow> = {
             let few = loaded.waiting.len().min(SLICE);
@@ -246,7 +248,7 @@ fn tried_again(error: &DeskError) -> Sweep {
 }
 
 impl Sweep {
-    /// Waits for the next step; changes nothing, so that it can be dropped at any time.
+    /// Waits for the next step. Changes nothing, so that the future can be dropped at any time.
     async fn ready(&mut self) -> Ready {
         match self {
             Self::Resting => std::future::pending().await,
@@ -263,7 +265,7 @@ impl Sweep {
     }
 }
 
-/// Waits until the revision is another than `seen`, and remembers it.
+/// Waits until the revision differs from `seen`, and remembers it.
 async fn changed_since(
     state: &mut watch::Receiver<DeskState>,
     seen: &mut u64,
@@ -274,7 +276,8 @@ async fn changed_since(
 }
 
 impl News {
-    /// Takes the notice that came and those that wait behind it. `None`: none will come any more.
+    /// Collects the notice that came and those that wait behind it; `None` if no notice can come
+    /// any more.
     fn gather(first: Result<Notice, RecvError>, notices: &mut Receiver<Notice>) -> Option<Self> {
         let mut news = Self::default();
         match first {
@@ -285,7 +288,7 @@ impl News {
         for _ in 1..TOGETHER {
             match notices.try_recv() {
                 Ok(notice) => news.add(&notice),
-                // What was missed may have been anything: everything is scored anew.
+                // The missed notices may have been of any kind, so everything is scored anew.
                 Err(TryRecvError::Lagged(_)) => news.model = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
@@ -308,7 +311,8 @@ impl News {
     fn add_record(&mut self, record: RecordId, kind: Kind) {
         match kind {
             Kind::Indicator | Kind::Alert => self.records.push(record),
-            // An outcome says something about its consignment and about whoever was borne out.
+            // An outcome tells about its consignment, and about the origin whose indicator it
+            // confirms or not.
             Kind::Outcome => {
                 self.records.push(record);
                 self.model = true;

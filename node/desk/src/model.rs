@@ -1,8 +1,8 @@
-//! The model in force: scorers calibrated on the authority's own controls, with its own counts
-//! alone and with what the federation gave.
+//! The model in force: two scorers calibrated on the authority's own controls. One uses its own
+//! counts alone, the other also the counts that the federation gave.
 //!
-//! Pure. A model is built whole and replaced whole; the counts in it are those of the records
-//! held when it was built.
+//! Pure. A model is built whole and replaced whole. Its counts are those of the records held when
+//! it was built.
 
 use portcullis_protocol::identifiers::AuthorityId;
 use portcullis_scoring::{
@@ -17,23 +17,23 @@ use portcullis_scoring::{
     scorecard::{Calibration, CalibrationError, Scorecard},
 };
 
-/// What a model is built with.
+/// Input for building a model.
 #[derive(Debug)]
 pub struct Builder<'a> {
     /// The schema of consignments and cells.
     pub schema: &'a Schema,
     /// This authority.
     pub own: &'a AuthorityId,
-    /// Its own rows of the past.
+    /// Consignments of its own history.
     pub history: &'a [Consignment],
-    /// How scores are made.
+    /// Settings for scoring.
     pub settings: &'a Settings,
-    /// How scorecards are calibrated.
+    /// Settings for calibrating scorecards.
     pub calibration: Calibration,
 }
 
 impl Builder<'_> {
-    /// The scorer that has the authority's own counts and those of others.
+    /// Returns the scorer with the authority's own counts and those of others.
     ///
     /// # Errors
     ///
@@ -54,15 +54,15 @@ impl Builder<'_> {
     }
 }
 
-/// The two scorers in force, and what is matched in memory.
+/// The two scorers in force, and the evidence that is matched in memory.
 #[derive(Debug)]
 pub struct Model {
-    /// Which state of the store it was built from.
+    /// Revision of the desk's state that it was built from.
     pub revision: u64,
-    /// With the authority's own counts alone.
+    /// Scorer with the authority's own counts alone.
     pub local: Scorer,
-    /// With the counts of others as well.
+    /// Scorer with the counts of others as well.
     pub federated: Scorer,
-    /// What records say about identifiers that no index finds: goods and ports.
+    /// Evidence of records on identifiers that are not indexed: goods and ports.
     pub unindexed: Vec<SelectorEvidence>,
 }

@@ -1,8 +1,9 @@
-//! Publication: the authority's own controls become a risk profile, cut so that it can be sealed.
+//! Publication: turns the authority's own controls into risk profiles that can be sealed.
 //!
-//! One profile for each period. Its sections hold cells of one count band each, so that small
-//! counts can be withheld alone; sections are packed into records below 1 MiB, numbered through,
-//! which share a root. Nothing but counts per cell leaves: no row, no identifier, no day.
+//! There is one profile for each period. Each of its sections holds cells of one count band, so
+//! that small counts can be withheld alone. The sections are packed into records below 1 MiB. They
+//! are numbered consecutively, and the records share a root. Only counts per cell leave the node:
+//! no row, no identifier, no day.
 
 use portcullis_protocol::{
     body::{Body, BodyError},
@@ -18,7 +19,7 @@ use portcullis_scoring::{
     schema::Schema,
 };
 
-/// The bodies of one record have fewer bytes than this together.
+/// Limit in bytes: the bodies of one record together stay below it.
 const RECORD_BYTES: usize = 1 << 20;
 
 /// A profile of one period, ready to be sealed.
@@ -26,19 +27,19 @@ const RECORD_BYTES: usize = 1 << 20;
 pub struct ProfileDraft {
     /// The period.
     pub period: Period,
-    /// Its controls.
+    /// Number of its controls.
     pub controls: u32,
-    /// Its findings.
+    /// Number of its findings.
     pub findings: u32,
-    /// Its cells.
+    /// Number of its cells.
     pub cells: usize,
-    /// Its sections.
+    /// Number of its sections.
     pub sections: usize,
-    /// Its records; they are sealed in one batch.
+    /// Its records, which are sealed in one batch.
     pub drafts: Vec<Draft>,
 }
 
-/// Cuts the profiles of `own`, the authority's own rows, one for each period.
+/// Makes the profiles of `own`, the authority's own rows, one for each period.
 ///
 /// # Errors
 ///
@@ -73,7 +74,7 @@ pub fn drafts(
         .collect()
 }
 
-/// Puts sections into as few records as the limits allow, in their order.
+/// Packs sections into as few records as the limits allow, in their order.
 fn packed(bodies: Vec<Body>, marking: &Marking, root: RootTag) -> Result<Vec<Draft>, BodyError> {
     let mut records: Vec<Vec<Body>> = Vec::new();
     let mut size = RECORD_BYTES;
@@ -89,7 +90,7 @@ fn packed(bodies: Vec<Body>, marking: &Marking, root: RootTag) -> Result<Vec<Dra
             record.push(body);
         }
     }
-    // Counted by the authority itself from its own controls: known and not in doubt.
+    // The authority counted its own controls, so the counts are known and not in doubt.
     let evaluation = Evaluation::new(SourceCode::A, InformationCode::One);
     let drafts = records.into_iter().map(|bodies| Draft {
         root: Some(root),
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{read, row_with, schema};
 
-    /// Counts up: nothing here depends on chance.
+    /// Counts up, so that nothing here depends on chance.
     struct Counting(u8);
 
     impl Entropy for Counting {
@@ -121,7 +122,7 @@ mod tests {
         Marking::new(Tlp::Amber, [Purpose::CustomsControl])
     }
 
-    /// `count` controlled rows of one cell in a year.
+    /// Returns `count` controlled rows of one cell in a year.
     fn rows(first: u32, count: u32, heading: &str, year: &str) -> Vec<String> {
         (first..first + count)
             .map(|id| {

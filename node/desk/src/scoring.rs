@@ -1,4 +1,4 @@
-//! From a stored consignment to its score and explanation.
+//! Scoring of a stored consignment, with explanation.
 
 use portcullis_admin_api::v1::score::ExplanationView;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Desk {
         Ok(explained(model, holdings, &consignment, &score))
     }
 
-    /// The row that keeps the score of a consignment.
+    /// Returns the row that keeps the score of a consignment.
     pub(super) fn score_row(
         &self,
         model: &Arc<Model>,
@@ -65,7 +65,8 @@ fn scored(
             evidence.extend(about.cloned());
         }
     }
-    // A record that names two identifiers of the consignment is found twice.
+    // A record that names two identifiers of the consignment is found twice, so duplicates are
+    // removed.
     let key = |item: &SelectorEvidence| (item.record, item.selector.clone());
     evidence.sort_by_key(key);
     evidence.dedup_by_key(|item| key(item));
@@ -84,7 +85,8 @@ fn explained(
     view::explanation(consignment.id(), score, local, model, holdings.now())
 }
 
-/// The view as JSON: it has no map with other keys than text and no number that JSON lacks.
+/// Encodes the view as JSON. It has no map with keys other than text, and no number that JSON
+/// lacks.
 fn json(view: &ExplanationView) -> Vec<u8> {
     serde_json::to_vec(view).unwrap_or_else(|error| {
         tracing::error!(%error, "an explanation cannot be written");

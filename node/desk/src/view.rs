@@ -13,7 +13,7 @@ use portcullis_store::ScoreRow;
 
 use super::model::Model;
 
-/// Puts a score into words.
+/// Returns the view of a score.
 #[must_use]
 pub(crate) fn explanation(
     reference: &str,
@@ -50,7 +50,8 @@ pub(crate) fn explanation(
     }
 }
 
-/// The line of a stored score; its explanation may be of another version.
+/// Returns the line of a stored score. Control and reason are empty if its explanation cannot
+/// be read, for instance because it is of another version.
 #[must_use]
 pub(crate) fn ranked(row: &ScoreRow) -> RankedView {
     let explanation: Option<ExplanationView> = serde_json::from_slice(&row.explanation).ok();

@@ -1,4 +1,4 @@
-//! What goes to peers and comes from them.
+//! The exchange with peers: deliveries sent and received, channels compared, trust spread.
 //!
 //! `dispatch` sends and settles, `inbound` takes in and answers, `reconcile` finds what either end of a channel lost,
 //! `gossip` spreads what is said about trust. They share one connection, one set of limits and the parts of the kernel.

@@ -1,4 +1,4 @@
-//! The seams through which time and randomness enter, so that tests own them.
+//! Sources of time and randomness, which tests can replace.
 
 use std::{
     sync::Arc,
@@ -8,10 +8,10 @@ use std::{
 use portcullis_protocol::{seal::Entropy, time::Timestamp};
 use zeroize::Zeroizing;
 
-/// Tells the time.
+/// Function that returns the present time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// The clock of this machine.
+/// Returns the clock of this machine.
 #[must_use]
 pub fn system_clock() -> Clock {
     Arc::new(|| {
@@ -22,15 +22,15 @@ pub fn system_clock() -> Clock {
     })
 }
 
-/// The operating system's random numbers, asked for by the block: a record takes a handful of
-/// small ones, and a call to the system costs as much as hashing it.
+/// Random numbers of the operating system, drawn by the block. A record takes a handful of small
+/// ones, and a call to the system costs as much as hashing the record.
 #[derive(Default)]
 pub struct SystemEntropy {
-    /// What was drawn and not given out yet; each byte is given out once and overwritten.
+    /// Bytes drawn and not given out yet. Each byte is given out once and overwritten.
     drawn: Zeroizing<Vec<u8>>,
 }
 
-/// Bytes drawn at a time; larger requests go to the system themselves.
+/// Bytes drawn at a time. Larger requests go to the system directly.
 const BLOCK: usize = 4096;
 
 impl std::fmt::Debug for SystemEntropy {

@@ -1,8 +1,8 @@
-//! Files that are there whole or not at all.
+//! Files that are written as a whole or not at all.
 //!
-//! A file is written beside its place, synced, put in its place in one step, and the folder is
-//! synced: a process that is killed leaves the old file or the new one, never half of one.
-//! Refuses to read a secret that others than its owner can read.
+//! A file is written beside its place, synced, and put in its place in one step; then the folder is
+//! synced. A process that is killed leaves the old file or the new one, never a partial one.
+//! Reading a secret that others than its owner can read is refused.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 /// The largest file that is read whole; a register of 10,000 members stays below it.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// Who may read a file.
+/// Permission to read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Its owner alone (mode 0600).
+    /// Only its owner (mode 0600).
     Owner,
     /// Everyone (mode 0644).
     Everyone,
@@ -34,57 +34,57 @@ impl Access {
     }
 }
 
-/// Why a file was not read or written. The operator's fault, or the disk's.
+/// Error of a file that was not read or written. It is the operator's fault, or the disk's.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is not there.
+    /// The file does not exist.
     #[error("`{}` is not there; check the path", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
     },
-    /// It is there and must not be.
+    /// The file exists and must not.
     #[error("`{}` is there already and is not overwritten; name another file, or move this one away", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// Others than its owner can read a secret.
+    /// A secret can be read by others than its owner.
     #[error("`{}` can be read by others (mode {mode:04o}); run `chmod 600 {}`", path.display(), path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// Its permissions.
+        /// Permissions of the file.
         mode: u32,
     },
-    /// It is larger than anything that is read whole.
+    /// The file is larger than any that is read as a whole.
     #[error("`{}` has {size} bytes, more than {LARGEST}; check that it is the right file", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
+        /// Size in bytes.
         size: u64,
     },
-    /// Not text in UTF-8.
+    /// The file is not text in UTF-8.
     #[error("`{}` is not text in UTF-8; check that it is the right file", path.display())]
     NotText {
         /// The file.
         path: PathBuf,
     },
-    /// The system refused.
+    /// The operating system refused.
     #[error("cannot {what} `{}`: {source}", path.display())]
     System {
-        /// What was tried.
+        /// Operation that was tried, as a verb.
         what: &'static str,
-        /// With which file.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why not.
+        /// Underlying I/O error.
         source: io::Error,
     },
 }
 
 impl FileError {
-    /// Names the file and what was tried with it.
+    /// Makes an error that names the file and the operation that was tried on it.
     pub fn system(what: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         let kind = source.kind();
@@ -98,11 +98,11 @@ impl FileError {
     }
 }
 
-/// Reads a file whole.
+/// Reads a whole file.
 ///
 /// # Errors
 ///
-/// [`FileError`].
+/// [`FileError`] if the file does not exist, is too large, or cannot be read.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |source| FileError::system("read", path, source);
     let size = fs::metadata(path).map_err(failed)?.len();
@@ -113,22 +113,22 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(failed)
 }
 
-/// Reads a text file whole.
+/// Reads a whole text file.
 ///
 /// # Errors
 ///
-/// [`FileError`].
+/// [`FileError`] as for [`read`], or if the file is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     String::from_utf8(read(path)?).map_err(|_| FileError::NotText {
         path: path.to_owned(),
     })
 }
 
-/// Reads a file that holds a secret; refuses one that others than its owner can read.
+/// Reads a file that holds a secret. A file that others than its owner can read is refused.
 ///
 /// # Errors
 ///
-/// [`FileError`].
+/// [`FileError`] as for [`read`], or if others can read the file.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mode = mode(path)?;
     if mode & 0o077 != 0 {
@@ -138,25 +138,25 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read(path).map(Zeroizing::new)
 }
 
-/// The permissions of a file.
+/// Returns the permissions of a file.
 ///
 /// # Errors
 ///
-/// [`FileError`].
+/// [`FileError`] if they cannot be read.
 pub fn mode(path: &Path) -> Result<u32, FileError> {
     let metadata = fs::metadata(path).map_err(|source| FileError::system("read", path, source))?;
     Ok(metadata.mode() & 0o7777)
 }
 
-/// Makes a file that is not there yet.
+/// Creates a file that does not exist yet.
 ///
 /// # Errors
 ///
-/// [`FileError::Exists`] if it is, and whatever the system refuses.
+/// [`FileError::Exists`] if it does, and any refusal of the system.
 pub fn create(path: &Path, content: &[u8], access: Access) -> Result<(), FileError> {
     let failed = |source| FileError::system("write", path, source);
     let beside = write_beside(path, content, access)?;
-    // A link fails where a rename would overwrite.
+    // A hard link fails if the file exists, and a rename would overwrite it.
     let placed = fs::hard_link(&beside, path).map_err(failed);
     fs::remove_file(&beside).map_err(failed)?;
     placed?;
@@ -167,18 +167,19 @@ pub fn create(path: &Path, content: &[u8], access: Access) -> Result<(), FileErr
 ///
 /// # Errors
 ///
-/// [`FileError`].
+/// [`FileError`] if the file cannot be written.
 pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), FileError> {
     let beside = write_beside(path, content, access)?;
     fs::rename(&beside, path).map_err(|source| FileError::system("write", path, source))?;
     sync_folder_of(path)
 }
 
-/// Makes a folder that its owner alone can enter, with those above it; one that is there stays.
+/// Makes a folder that only its owner can enter, and the folders above it. An existing folder is
+/// left as it is.
 ///
 /// # Errors
 ///
-/// [`FileError`].
+/// [`FileError`] if the folder cannot be made.
 pub fn create_folder(path: &Path) -> Result<(), FileError> {
     DirBuilder::new()
         .recursive(true)
@@ -187,22 +188,22 @@ pub fn create_folder(path: &Path) -> Result<(), FileError> {
         .map_err(|source| FileError::system("make the folder", path, source))
 }
 
-/// The files of a folder with this extension, by name; none if the folder is not there.
+/// Returns the files of a folder with this extension, by name; none if the folder does not exist.
 ///
 /// # Errors
 ///
-/// [`FileError`].
+/// [`FileError`] if the folder cannot be listed.
 pub fn list(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
     let mut paths = list_all(folder)?;
     paths.retain(|path| path.extension().is_some_and(|found| found == extension));
     Ok(paths)
 }
 
-/// What is in a folder, by name; nothing if the folder is not there.
+/// Returns the entries of a folder, by name; none if the folder does not exist.
 ///
 /// # Errors
 ///
-/// [`FileError`].
+/// [`FileError`] if the folder cannot be listed.
 pub fn list_all(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let failed = |source| FileError::system("list", folder, source);
     let entries = match fs::read_dir(folder) {
@@ -221,7 +222,7 @@ fn write_beside(path: &Path, content: &[u8], access: Access) -> Result<PathBuf, 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
     let failed = |source| FileError::system("write", &beside, source);
-    // One left by a process that was killed and had the same number.
+    // A file may be left by a killed process that had the same process id.
     match fs::remove_file(&beside) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -238,7 +239,7 @@ fn write_beside(path: &Path, content: &[u8], access: Access) -> Result<PathBuf, 
     Ok(beside)
 }
 
-/// Makes the names in the folder of `path` durable.
+/// Syncs the folder of `path`, which makes the names in it durable.
 pub fn sync_folder_of(path: &Path) -> Result<(), FileError> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

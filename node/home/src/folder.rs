@@ -1,4 +1,4 @@
-//! A node's home: the one folder that holds everything a node keeps.
+//! A node's home: the one folder that holds all files of a node.
 //!
 //! ```text
 //! portcullis.toml          the configuration
@@ -14,65 +14,66 @@
 
 use std::path::{Path, PathBuf};
 
-/// The folder of a node. That it exists is not said by having this value.
+/// Folder of a node. The folder need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home(PathBuf);
 
 impl Home {
-    /// The home in this folder.
+    /// Makes a home of this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())
     }
 
-    /// The folder itself.
+    /// Returns the folder itself.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.0
     }
 
-    /// The configuration.
+    /// Returns the path of the configuration.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.0.join("portcullis.toml")
     }
 
-    /// The node's sealed keys.
+    /// Returns the path of the node's sealed keys.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.0.join("keys").join("node.keys")
     }
 
-    /// The node's certificate chain, its own certificate first.
+    /// Returns the path of the node's certificate chain, which begins with the node's own
+    /// certificate.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.0.join("tls").join("cert.pem")
     }
 
-    /// The request for that certificate.
+    /// Returns the path of the request for that certificate.
     #[must_use]
     pub fn certificate_request(&self) -> PathBuf {
         self.0.join("tls").join("csr.pem")
     }
 
-    /// The folder of the revocation lists.
+    /// Returns the folder of the revocation lists.
     #[must_use]
     pub fn revocation_lists(&self) -> PathBuf {
         self.0.join("crl")
     }
 
-    /// The folder of the register's epochs.
+    /// Returns the folder of the register's epochs.
     #[must_use]
     pub fn register(&self) -> PathBuf {
         self.0.join("register")
     }
 
-    /// The folder of the authority's own policies.
+    /// Returns the folder of the authority's own policies.
     #[must_use]
     pub fn policy(&self) -> PathBuf {
         self.0.join("policy")
     }
 
-    /// The folder of the store.
+    /// Returns the folder of the store.
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.0.join("data")
@@ -87,13 +88,13 @@ impl Home {
         self.0.join(Self::SCHEMA)
     }
 
-    /// The socket of the running node.
+    /// Returns the path of the running node's socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.0.join("admin.sock")
     }
 
-    /// The sign that `portcullis init` has begun here and has not ended.
+    /// Returns the path of the mark that `portcullis init` has begun here and not ended.
     #[must_use]
     pub fn unfinished(&self) -> PathBuf {
         self.0.join(".init-unfinished")

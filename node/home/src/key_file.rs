@@ -1,7 +1,7 @@
-//! A key of a person or of the governance, in a file that its owner's passphrase opens.
+//! Key files of persons and of the governance, each opened with its owner's passphrase.
 //!
-//! Beside `NAME` stands `NAME.pub`, the public half, which can be handed on. Refuses a file of
-//! another use: a governance key signs no act of a person, nor the other way round.
+//! The public half lies beside `NAME` in `NAME.pub` and can be handed on. A file of another use is
+//! refused: a governance key cannot sign an act of a person, nor the other way round.
 
 use std::path::{Path, PathBuf};
 
@@ -17,28 +17,28 @@ use crate::{
 
 const PUBLIC_FORMAT: &str = "portcullis public key v1";
 
-/// Why a key file cannot be used. Its owner's to mend.
+/// Error of a key file that cannot be used. It is the owner's to correct.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The sealed part.
+    /// The sealed part cannot be opened or made.
     #[error("`{}`: {source}", path.display())]
     Secret {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Underlying error.
         source: SecretError,
     },
-    /// It holds no key, or one of another use.
+    /// The file holds no key, or one of another use.
     #[error("`{}` holds no {usage} key: {reason}", path.display())]
     NoKey {
         /// The file.
         path: PathBuf,
-        /// What was to be in it.
+        /// Use of the key that was expected.
         usage: KeyUse,
-        /// What is wrong with it.
+        /// Description of the fault.
         reason: String,
     },
     /// The system's random numbers failed.
@@ -55,12 +55,12 @@ struct PublicFile {
     id: String,
 }
 
-/// Makes a key and writes it to `path`, sealed under its owner's passphrase, and its public half
-/// to the file beside it.
+/// Makes a key and writes it to `path`, sealed under its owner's passphrase. The public half is
+/// written to the file beside it.
 ///
 /// # Errors
 ///
-/// [`KeyFileError`]; a file that is there is never overwritten.
+/// [`KeyFileError`]; an existing file is never overwritten.
 pub fn create(
     path: &Path,
     usage: KeyUse,
@@ -85,7 +85,8 @@ pub fn create(
 ///
 /// # Errors
 ///
-/// [`KeyFileError`] if it is no key of this use or the passphrase is another.
+/// [`KeyFileError`] if the file does not hold a key of this use, or the passphrase does not open
+/// it.
 pub fn open(
     path: &Path,
     usage: KeyUse,
@@ -100,11 +101,11 @@ pub fn open(
     Ok(SigningKey::from_seed(usage, *seed))
 }
 
-/// Reads the public half of a key: of the file that holds the key, or of the one beside it.
+/// Reads the public half of a key, from the file that holds the key or from the one beside it.
 ///
 /// # Errors
 ///
-/// [`KeyFileError`] if there is no key of this use.
+/// [`KeyFileError`] if the file does not hold a key of this use.
 pub fn public(path: &Path, usage: KeyUse) -> Result<PublicKey, KeyFileError> {
     let text = files::read_text(path)?;
     let hex = match serde_json::from_str::<PublicFile>(&text) {
@@ -124,7 +125,7 @@ pub fn public(path: &Path, usage: KeyUse) -> Result<PublicKey, KeyFileError> {
         .map_err(|error: KeyError| no_key(path, usage, &error.to_string()))
 }
 
-/// Where the public half of the key in `path` stands.
+/// Returns the path of the public half of the key in `path`.
 #[must_use]
 pub fn public_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

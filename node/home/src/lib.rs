@@ -1,4 +1,4 @@
-//! What lies in a node's folder: files, secrets, keys, configuration, register.
+//! A node's folder: its files, secrets, keys, configuration and register.
 //!
 //! Everything that is read from a home is read here, whole, and becomes a type or an error that says what to do.
 //! Nothing here knows of a running node.

@@ -1,8 +1,8 @@
-//! The certificate that the authority's own CA made of this node's request.
+//! The certificate that the authority's own CA issued for this node's request.
 //!
-//! What peers will ask of it is asked here first, with the code that they ask it with: its key,
-//! its names, its issuer, its dates, and whether it is worthless. Refuses to install what no peer
-//! would believe.
+//! The peers' checks are made here first, with the code that peers use: key, names, issuer, dates,
+//! and the mark of a worthless certificate. A certificate that no peer would believe is not
+//! installed.
 
 use std::path::{Path, PathBuf};
 
@@ -27,10 +27,10 @@ use portcullis_peering::{
     trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Refusal, Role, TrustError},
 };
 
-/// How PEM is written: 64 characters a line (RFC 7468 §2), and `\n`.
+/// Format of PEM: 64 characters a line (RFC 7468 §2), and `\n`.
 const LINES: pem::EncodeConfig = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
 
-/// Why there is no certificate request.
+/// A certificate request cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CsrError {
     /// The names or the key do not make one.
@@ -41,46 +41,46 @@ pub enum CsrError {
     Keyring(#[from] KeyringError),
 }
 
-/// Why a file holds no certificate that can be read.
+/// Error of a file that holds no readable certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Neither PEM nor DER.
+    /// The file is neither PEM nor DER.
     #[error("`{}` holds no certificate in PEM or DER; ask its authority for the certificate file", .0.display())]
     None(PathBuf),
-    /// Of an authority was asked, and it is of none.
+    /// A certificate of a CA was expected, and it is not one.
     #[error("the certificate in `{}` is not that of a certification authority; name the CA's own certificate, the one that signs this authority's nodes", .0.display())]
     NotAuthority(PathBuf),
 }
 
-/// Why a certificate is not fit for this node.
+/// Error of a certificate that is not fit for this node.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateFault {
-    /// The file.
+    /// The file holds no readable certificate.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// It cannot be a node's, or its key is another.
+    /// The certificate cannot be a node's, or belongs to another key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// Its names.
+    /// The certificate has other names than the node.
     #[error(
         "the certificate is for `{found}`, and this node is `{expected}`; have it made from `tls/csr.pem`, with both names as they are"
     )]
     Names {
-        /// The names in it.
+        /// Names in the certificate.
         found: String,
-        /// The names of the node.
+        /// Names of the node.
         expected: String,
     },
-    /// Its end has come.
+    /// The certificate has ended.
     #[error("the certificate ended at {0}; have a new one made from `tls/csr.pem`")]
     Ended(jiff::Timestamp),
-    /// No peer would believe it.
+    /// Peers would not believe the certificate.
     #[error("no peer would believe it: {0}")]
     Refused(#[from] Refusal),
-    /// The register's facts of this node.
+    /// The facts of this node in the register cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The register does not list this node.
@@ -96,19 +96,19 @@ impl From<CertificateError> for CertificateFault {
     }
 }
 
-/// Who this node is, as its certificate must say.
+/// Identity of this node, as its certificate must state it.
 #[derive(Debug, Clone)]
 pub struct Own {
-    /// The node.
+    /// Id of the node.
     pub node: NodeId,
-    /// Its one DNS name.
+    /// The one DNS name of the certificate.
     pub dns_name: DnsName,
-    /// Its one URI.
+    /// The one URI of the certificate.
     pub uri: String,
 }
 
 impl Own {
-    /// The node of this configuration.
+    /// Returns the identity of the node of this configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         Self {
@@ -119,7 +119,7 @@ impl Own {
     }
 }
 
-/// The time of certificates: whole seconds from 1970 on.
+/// Converts a time to that of certificates: whole seconds since 1970.
 #[must_use]
 pub fn unix(now: Timestamp) -> UnixTime {
     let millis = u64::try_from(now.as_millis()).unwrap_or_default();
@@ -130,7 +130,7 @@ pub fn unix(now: Timestamp) -> UnixTime {
 ///
 /// # Errors
 ///
-/// [`PemError`] if there is none.
+/// [`PemError`] if the file cannot be read or holds no certificate.
 pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let bytes = files::read(path)?;
     let none = || PemError::None(path.to_owned());
@@ -150,7 +150,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Pe
 ///
 /// # Errors
 ///
-/// [`PemError`] if the file holds none, or the certificate is not of a CA.
+/// [`PemError`] if the file holds no certificate, or the certificate is not that of a CA.
 pub fn certificate_authority(path: &Path) -> Result<CertificateDer<'static>, PemError> {
     let first = read_certificates(path)?.into_iter().next();
     let der = first.ok_or_else(|| PemError::None(path.to_owned()))?;
@@ -162,8 +162,9 @@ pub fn certificate_authority(path: &Path) -> Result<CertificateDer<'static>, Pem
     }
 }
 
-/// Checks that a chain, the node's own certificate first, is one that peers believe, by the
-/// register that they have; without a register, that its key and its names are this node's.
+/// Checks a chain that begins with the node's own certificate. Key, names and end are compared with
+/// this node and with `now`. With a register, the chain is also judged as peers with that register
+/// judge it.
 ///
 /// # Errors
 ///
@@ -221,12 +222,12 @@ fn judge(
     Ok(())
 }
 
-/// Puts a certificate in the node's home, after [`check_certificate`]; the running node takes it
-/// up when it is reloaded.
+/// Puts a certificate in the node's home, after [`check_certificate`]. A running node uses it after
+/// a reload.
 ///
 /// # Errors
 ///
-/// [`CertificateFault`]; the present certificate stays then.
+/// [`CertificateFault`] if the certificate is not fit or cannot be written; the present one stays.
 pub fn install_certificate(
     home: &Home,
     path: &Path,

@@ -1,11 +1,11 @@
 //! Secrets at rest: a passphrase, and files sealed under it.
 //!
-//! The key of a sealed file comes from the passphrase by Argon2id (RFC 9106) with a salt of the
-//! file's own; its content is encrypted with AES-256-GCM. What the file says openly of itself
-//! (its format, what it holds, a public key) is authenticated with it.
+//! The key of a sealed file is derived from the passphrase with Argon2id (RFC 9106) and a salt of
+//! the file's own. The content is encrypted with AES-256-GCM. The readable parts of the file (its
+//! format, the description of its content, a public key) are authenticated with it.
 //!
-//! Refuses an empty passphrase, a file that others can read, and parameters beyond what a node
-//! would write. Never prints a passphrase or what was sealed.
+//! An empty passphrase, a file that others can read, and parameters beyond those that a node would
+//! write are refused. A passphrase or a sealed content is never printed.
 
 mod place;
 
@@ -28,33 +28,34 @@ const MEMORY_KIB: u32 = 65_536;
 const PASSES: u32 = 3;
 const LANES: u32 = 4;
 
-/// Bounds on what a file may ask of the machine that opens it.
+/// Upper limits on the work that a file may ask of the machine that opens it.
 const MOST_MEMORY_KIB: u32 = 1_048_576;
 const MOST_PASSES: u32 = 32;
 const MOST_LANES: u32 = 16;
 
-/// The fewest characters of a passphrase that a person chooses.
+/// Fewest characters of a passphrase that a person chooses.
 pub const SHORTEST_CHOSEN: usize = 12;
 
-/// Where the passphrase of a node's key comes from.
+/// Source of the passphrase of a node's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// A file that holds the passphrase on its first line.
     PassphraseFile(PathBuf),
-    /// A credential that systemd passes to the service (`LoadCredentialEncrypted=`), by its name.
+    /// A credential that systemd passes to the service (`LoadCredentialEncrypted=`), named by its
+    /// name.
     SystemdCredential(String),
 }
 
-/// Why a secret cannot be had.
+/// Error of a secret that cannot be obtained or sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Nothing stands where the passphrase should.
+    /// The file, credential or input that should hold the passphrase is empty.
     #[error("the passphrase in `{0}` is empty; put the passphrase on its first line")]
     Empty(String),
-    /// A chosen passphrase is short.
+    /// A chosen passphrase is too short.
     #[error(
         "a passphrase of {0} characters is too short; choose {SHORTEST_CHOSEN} or more, for instance four words"
     )]
@@ -62,33 +63,33 @@ pub enum SecretError {
     /// The two passphrases typed differ.
     #[error("the two passphrases differ; type the same one twice")]
     Differ,
-    /// There is no terminal to ask at.
+    /// There is no terminal at which to ask.
     #[error("cannot ask for the passphrase: {0}; name a file with `--passphrase-file`")]
     Terminal(std::io::Error),
-    /// Not started by systemd with credentials.
+    /// The process was not started by systemd with this credential.
     #[error(
         "systemd gave no credential `{0}`; add `LoadCredentialEncrypted={0}` to the service, or set `passphrase_file` in `[key]`"
     )]
     NoCredential(String),
-    /// Not a sealed file.
+    /// The file is not a sealed file of this version.
     #[error(
         "not a sealed file of this version: {0}; check that it is the right file, or restore it from a backup"
     )]
     Format(String),
-    /// A sealed file that holds something else.
+    /// The sealed file holds something else.
     #[error("the file holds {found}, and {expected} was expected; name the right file")]
     OtherContent {
-        /// What it holds.
+        /// Description of its content.
         found: String,
-        /// What was expected.
+        /// Description of the expected content.
         expected: String,
     },
-    /// The passphrase is another one, or the file was changed.
+    /// The passphrase is not the right one, or the file was changed.
     #[error(
         "the passphrase does not open the {0}; give the passphrase they were made with, or restore the file if it was changed"
     )]
     WrongPassphrase(String),
-    /// The machine cannot do the work.
+    /// The machine cannot derive the key.
     #[error("the key cannot be derived: {0}; is there enough free memory (64 MiB)?")]
     Derivation(argon2::Error),
     /// The system's random numbers or the cipher failed.
@@ -96,7 +97,7 @@ pub enum SecretError {
     System,
 }
 
-/// A passphrase. It is wiped from memory when dropped and never printed.
+/// A passphrase. It is wiped from memory when it is dropped, and is never printed.
 #[derive(Clone)]
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
@@ -107,11 +108,11 @@ impl fmt::Debug for Passphrase {
 }
 
 impl Passphrase {
-    /// Takes these bytes for the passphrase, without the ends of line after them.
+    /// Takes these bytes as the passphrase, without the line ends after them.
     ///
     /// # Errors
     ///
-    /// [`SecretError::Empty`] if nothing is left; `origin` is named in it.
+    /// [`SecretError::Empty`], which names `origin`, if nothing is left.
     pub fn new(bytes: &[u8], origin: &str) -> Result<Self, SecretError> {
         let end = bytes
             .iter()
@@ -123,20 +124,20 @@ impl Passphrase {
         }
     }
 
-    /// Reads the passphrase of a file that only its owner can read.
+    /// Reads the passphrase from a file that only its owner can read.
     ///
     /// # Errors
     ///
-    /// [`SecretError`].
+    /// [`SecretError`] if the file cannot be read, others can read it, or it is empty.
     pub fn from_file(path: &std::path::Path) -> Result<Self, SecretError> {
         Self::new(&files::read_secret(path)?, &path.display().to_string())
     }
 
-    /// The file's passphrase, or the one asked for at the terminal.
+    /// Reads the passphrase from the file, or asks for it at the terminal if there is no file.
     ///
     /// # Errors
     ///
-    /// [`SecretError`].
+    /// [`SecretError`] if it cannot be read or is empty.
     pub fn given_or_asked(
         file: Option<&std::path::Path>,
         question: &str,
@@ -147,11 +148,12 @@ impl Passphrase {
         }
     }
 
-    /// As [`Self::given_or_asked`] for a new passphrase: asked for twice, and not too short.
+    /// As [`Self::given_or_asked`], for a new passphrase: it is asked for twice and must not be too
+    /// short.
     ///
     /// # Errors
     ///
-    /// [`SecretError`].
+    /// [`SecretError`] if it cannot be read, is empty or too short, or the two inputs differ.
     pub fn chosen(file: Option<&std::path::Path>, question: &str) -> Result<Self, SecretError> {
         let chosen = Self::given_or_asked(file, question)?;
         let length = String::from_utf8_lossy(&chosen.0).chars().count();
@@ -164,7 +166,7 @@ impl Passphrase {
         Ok(chosen)
     }
 
-    /// The bytes, for a derivation of another kind.
+    /// Returns the bytes, for a derivation of another kind.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -183,7 +185,7 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// [`SecretError`].
+    /// [`SecretError`] if the source cannot be read or is empty.
     pub fn read(&self) -> Result<Passphrase, SecretError> {
         match self {
             Self::PassphraseFile(path) => Passphrase::from_file(path),
@@ -191,7 +193,7 @@ impl KeySource {
         }
     }
 
-    /// The file that holds it, if it is one that the operator named.
+    /// Returns the file that holds the passphrase if the operator named one.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
         match self {
@@ -200,7 +202,7 @@ impl KeySource {
         }
     }
 
-    /// The file that it is read from.
+    /// Returns the path from which the passphrase is read.
     fn path(&self) -> Result<PathBuf, SecretError> {
         match self {
             Self::PassphraseFile(path) => Ok(path.clone()),
@@ -209,14 +211,15 @@ impl KeySource {
     }
 }
 
-/// The folder in which systemd passes credentials.
+/// Returns the folder in which systemd passes credentials.
 fn credentials(name: &str) -> Result<PathBuf, SecretError> {
     std::env::var_os("CREDENTIALS_DIRECTORY")
         .map(PathBuf::from)
         .ok_or_else(|| SecretError::NoCredential(name.to_owned()))
 }
 
-/// systemd guards its folder of credentials itself; the modes of the files in it are its affair.
+/// Reads a credential. Modes of the files are not checked, because systemd guards this folder
+/// itself.
 fn credential(folder: &std::path::Path, name: &str) -> Result<Passphrase, SecretError> {
     match files::read(&folder.join(name)) {
         Ok(bytes) => Passphrase::new(&Zeroizing::new(bytes), &format!("credential {name}")),
@@ -246,9 +249,9 @@ struct Costs {
     lanes: u32,
 }
 
-/// Seals `secret` and writes the text of its file.
+/// Seals `secret` and returns the text of its file.
 ///
-/// `holds` says in a few words what it is, `public` what may be read without the passphrase.
+/// `holds` describes the content in a few words; `public` is readable without the passphrase.
 ///
 /// # Errors
 ///
@@ -285,11 +288,11 @@ pub fn seal(
     Ok(format!("{text}\n"))
 }
 
-/// Opens the text of a sealed file that must hold `holds`.
+/// Opens the text of a sealed file whose description must be `holds`.
 ///
 /// # Errors
 ///
-/// [`SecretError`] if it is not such a file or the passphrase does not open it.
+/// [`SecretError`] if it is not such a file, or the passphrase does not open it.
 pub fn open(
     passphrase: &Passphrase,
     holds: &str,
@@ -314,11 +317,11 @@ pub fn open(
     Ok(content)
 }
 
-/// What a sealed file says openly, without its passphrase; not authenticated.
+/// Returns the public part of a sealed file, read without its passphrase and not authenticated.
 ///
 /// # Errors
 ///
-/// [`SecretError`] if it is not a sealed file that holds `holds`.
+/// [`SecretError`] if it is not a sealed file whose description is `holds`.
 pub fn public_part(holds: &str, text: &str) -> Result<Option<String>, SecretError> {
     Ok(parse(holds, text)?.public)
 }
@@ -341,7 +344,8 @@ fn parse(holds: &str, text: &str) -> Result<SealedFile, SecretError> {
     Ok(file)
 }
 
-/// What is authenticated of the open part: lengths first, so that no two parts run together.
+/// Returns the authenticated bytes of the readable parts. Lengths come first, so that two parts
+/// cannot run together.
 fn open_part(file: &SealedFile) -> Vec<u8> {
     let public = file.public.as_deref().unwrap_or_default();
     format!(

@@ -2,28 +2,28 @@
 
 use portcullis_protocol::identifiers::NodeId;
 
-/// Rumours that may wait; one that is missed is made good by the rotation.
+/// Rumours that may wait. A rumour that is missed is made good by the rotation.
 pub const RUMOURS_WAITING: usize = 1024;
 
-/// What a peer let show.
+/// Sign that a peer gave of its knowledge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rumour {
-    /// It seems to know more.
+    /// The peer seems to know more.
     Ahead(NodeId),
-    /// It has what this node has.
+    /// The peer has what this node has.
     Level(NodeId),
-    /// It waits for answers that this node has decided on.
+    /// The peer waits for answers that this node has decided on.
     Waiting(NodeId),
 }
 
-/// Calls to compare that may wait; one that is missed is made good within a day.
+/// Calls to compare that may wait. A call that is missed is made good within a day.
 pub const CALLS_WAITING: usize = 256;
 
-/// Why channels are to be compared now.
+/// Reason to compare channels now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// With this peer: it was restored, or somebody wants it.
+    /// Compare with this peer: it was restored, or somebody asks for it.
     With(NodeId),
-    /// With all: this node started a new generation.
+    /// Compare with all peers: this node started a new generation.
     All,
 }

@@ -1,5 +1,5 @@
-//! Steps of this machine's clock: noticed by a clock that cannot be set, and refused until a person
-//! says that the time is right.
+//! Steps of this machine's clock. A clock that cannot be set detects them, and a step is not
+//! believed until a person confirms the time.
 //!
 //! ```text
 //! wall clock ─┐
@@ -8,10 +8,10 @@
 //! time passed
 //! ```
 //!
-//! Until then the node goes on by the time it had: it receives, verifies, answers and delivers, and
-//! what had ended stays ended, what had not goes on. It seals nothing, for what was sealed under a
-//! wrong time cannot be taken back. Many small steps count together. A machine that slept has made a
-//! step as well, for its other clock stood still.
+//! Until then the node goes on by the time it had. It receives, verifies, answers and delivers;
+//! keys and terms that had ended stay ended, and others go on. It seals nothing, because a record
+//! sealed under a wrong time cannot be taken back. Many small steps count together. A machine that
+//! slept has made a step as well, because its other clock stood still.
 
 use std::{
     sync::{Mutex, OnceLock, PoisonError},
@@ -20,30 +20,31 @@ use std::{
 
 use portcullis_protocol::time::Timestamp;
 
-/// A larger step waits for confirmation.
+/// Largest step that is believed without confirmation, in milliseconds.
 pub const LARGEST_STEP_MS: i64 = 5 * 60_000;
 
-/// Compares two clocks: pure, both times are arguments.
+/// Compares two clocks. Pure: both times are arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepWatch {
-    /// The time that was believed, and what the clock that cannot be set showed then.
+    /// Believed time, and the reading of the clock that cannot be set at that time, in
+    /// milliseconds.
     anchor: (Timestamp, u64),
-    /// By how much the wall clock was off when that was last seen, until a person confirms it.
+    /// Step last seen of the wall clock, in milliseconds, until a person confirms it.
     waiting: Option<i64>,
 }
 
-/// What a look at the clocks gives.
+/// Result of a look at the clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// The time to go by.
+    /// Time to go by.
     pub now: Timestamp,
-    /// A step that was not noticed before.
+    /// A step that was not noticed before, in milliseconds.
     pub noticed: Option<i64>,
 }
 
 impl StepWatch {
-    /// Begins at a wall clock's time. `known` is the newest time that this node wrote down before:
-    /// a wall clock well before it was set back while the node did not run.
+    /// Begins at a wall clock's time. `known` is the newest time that this node wrote down before.
+    /// A wall clock well before it was set back while the node did not run.
     #[must_use]
     pub fn begin(wall: Timestamp, monotonic_ms: u64, known: Option<Timestamp>) -> Self {
         let back = known.filter(|known| known.millis_since(wall) > LARGEST_STEP_MS);
@@ -72,24 +73,24 @@ impl StepWatch {
         Look { now, noticed }
     }
 
-    /// The step that waits for confirmation.
+    /// Returns the step that waits for confirmation, in milliseconds.
     #[must_use]
     pub const fn waiting(&self) -> Option<i64> {
         self.waiting
     }
 
-    /// A person says that the wall clock is right.
+    /// Takes a person's confirmation that the wall clock is right.
     pub const fn confirm(&mut self, wall: Timestamp, monotonic_ms: u64) {
         self.anchor = (wall, monotonic_ms);
         self.waiting = None;
     }
 }
 
-/// Watches this process's clock; until it begins, the wall clock is believed.
+/// Watches this process's clock. Until it begins, the wall clock is believed.
 #[derive(Debug, Default)]
 pub(crate) struct ClockWatch {
     began: OnceLock<Instant>,
-    /// Guards the comparison for the moment of a look; nothing before the beginning.
+    /// Locked only for a look; `None` before the beginning.
     watch: Mutex<Option<StepWatch>>,
 }
 
@@ -104,12 +105,12 @@ impl ClockWatch {
         self.with(|watch| *watch = Some(begun));
     }
 
-    /// The time to go by.
+    /// Returns the time to go by.
     pub(crate) fn now(&self, wall: Timestamp) -> Timestamp {
         self.look(wall).0
     }
 
-    /// The step that waits for confirmation.
+    /// Returns the step that waits for confirmation, in milliseconds.
     pub(crate) fn waiting(&self, wall: Timestamp) -> Option<i64> {
         self.look(wall).1
     }

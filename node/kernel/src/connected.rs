@@ -1,4 +1,4 @@
-//! Which peers there are delivery streams with, and since when.
+//! Open delivery streams by peer and direction, with the time since which each is open.
 
 use std::{
     collections::BTreeMap,
@@ -9,19 +9,19 @@ use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
 
 use super::Kernel;
 
-/// Who delivers over a stream.
+/// Direction of a delivery stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
-    /// This node, to the peer.
+    /// This node delivers to the peer.
     ToPeer,
-    /// The peer, to this node.
+    /// The peer delivers to this node.
     FromPeer,
 }
 
-/// The delivery streams that are open. There are no more than limits per peer allow.
+/// The delivery streams that are open. Their number is limited per peer.
 #[derive(Debug, Clone, Default)]
 pub struct Streams {
-    /// By peer and way; held for a moment only.
+    /// Streams by peer and direction; locked for a moment only.
     open: Arc<Mutex<BTreeMap<(NodeId, Way), Open>>>,
 }
 
@@ -31,7 +31,7 @@ struct Open {
     since: Timestamp,
 }
 
-/// A stream that is open until this is dropped.
+/// Guard of an open stream, which counts as open until the guard is dropped.
 #[derive(Debug)]
 pub struct Connected {
     streams: Streams,
@@ -77,13 +77,14 @@ impl Drop for Connected {
 }
 
 impl Kernel {
-    /// Notes that a delivery stream is open, until what it gives is dropped.
+    /// Notes that a delivery stream is open, until the returned guard is dropped.
     #[must_use]
     pub fn connected(&self, peer: &NodeId, way: Way) -> Connected {
         self.streams.enter(peer.clone(), way, self.now())
     }
 
-    /// Since when, without a break, there is at least one delivery stream this way.
+    /// Returns the time since which at least one delivery stream in this direction is open without
+    /// a break.
     #[must_use]
     pub fn connected_since(&self, peer: &NodeId, way: Way) -> Option<Timestamp> {
         self.streams.since(peer, way)

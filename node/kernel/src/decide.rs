@@ -1,8 +1,8 @@
-//! Register and policy in force, as one: what verifies a record and decides on it.
+//! Register and policy in force, as one unit that verifies a record and decides on it.
 //!
 //! A [`Decider`] is immutable; a reload makes another. Batch statements that were verified under
-//! its register are remembered, in a bounded cache compared by the whole statement, so that a
-//! batch's signature is checked once and not per record.
+//! its register are remembered in a bounded cache, compared by the whole statement. The signature
+//! of a batch is therefore checked once, and not per record.
 
 use std::{
     num::NonZeroUsize,
@@ -35,7 +35,7 @@ pub struct Decider {
     archive: Archive,
     engine: Arc<Engine>,
     own: AuthorityId,
-    /// Guards the cache for the moment of a lookup; verifying happens outside of it.
+    /// Locked only for a lookup; verification happens outside of the lock.
     batches: Mutex<LruCache<[u8; 64], Remembered>>,
 }
 
@@ -45,7 +45,7 @@ struct Remembered {
     statement: Arc<SignedStatement>,
 }
 
-/// Why register and policy do not go together.
+/// Reason for which register and policy do not fit together.
 #[derive(Debug, thiserror::Error)]
 pub enum DeciderError {
     /// The register does not list this authority.
@@ -61,7 +61,7 @@ pub enum DeciderError {
 }
 
 impl Decider {
-    /// Puts a register and a policy together.
+    /// Joins a register and a policy.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Decider {
         })
     }
 
-    /// With the keys of earlier epochs as well: what was admitted under them stays verifiable.
+    /// Adds the keys of earlier epochs: records admitted under them stay verifiable.
     #[must_use]
     pub fn with_archive(mut self, earlier: Archive) -> Self {
         let mut archive = earlier;
@@ -96,51 +96,51 @@ impl Decider {
         self
     }
 
-    /// The sealing keys of every epoch up to this one.
+    /// Returns the sealing keys of every epoch up to this one.
     #[must_use]
     pub const fn archive(&self) -> &Archive {
         &self.archive
     }
 
-    /// The register in force.
+    /// Returns the register in force.
     #[must_use]
     pub const fn register(&self) -> &Register {
         self.register.register()
     }
 
-    /// The register in force with its signatures.
+    /// Returns the register in force with its signatures.
     #[must_use]
     pub const fn verified_register(&self) -> &VerifiedRegister {
         &self.register
     }
 
-    /// The policy in force.
+    /// Returns the policy in force.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// The policy in force, for a decider of another epoch. What it remembers covers all that it
-    /// was asked about, the members' facts included, so that it may be shared.
+    /// Returns the policy in force, for a decider of another epoch. Its cache is keyed by all
+    /// inputs of a question, the members' facts included, so it may be shared.
     #[must_use]
     pub fn shared_engine(&self) -> Arc<Engine> {
         Arc::clone(&self.engine)
     }
 
-    /// The members' facts as policy sees them.
+    /// Returns the members' facts as policy sees them.
     #[must_use]
     pub const fn roster(&self) -> &Roster {
         &self.roster
     }
 
-    /// The authority whose node this is.
+    /// Returns the authority whose node this is.
     #[must_use]
     pub const fn own(&self) -> &AuthorityId {
         &self.own
     }
 
-    /// A record at hand, as policy is asked about it. `source` delivered it; `None`: it was made
-    /// here, or its deliverer is no member any more.
+    /// Describes a record for a question to policy. `source` is the node that delivered it; `None`
+    /// if it was made here or its deliverer is no longer a member.
     #[must_use]
     pub fn holding<'a>(
         &'a self,
@@ -162,7 +162,7 @@ impl Decider {
         }
     }
 
-    /// Decides what of a record is sent to a member.
+    /// Decides on the sections of a record that are sent to a member.
     #[must_use]
     pub fn release(
         &self,
@@ -181,7 +181,7 @@ impl Decider {
         }
     }
 
-    /// Decides what of a record that `peer` delivered is taken in.
+    /// Decides on the sections of a record delivered by `peer` that are taken in.
     #[must_use]
     pub fn admit(
         &self,
@@ -204,7 +204,7 @@ impl Decider {
         }
     }
 
-    /// Verifies records one after the other.
+    /// Begins to verify records one after the other.
     #[must_use]
     pub const fn verification(&self, now: Timestamp) -> Verification<'_> {
         Verification {
@@ -227,8 +227,8 @@ impl Decider {
         self.verification(now).arriving(sealed)
     }
 
-    /// Verifies a record that is held: its key may have ended since it was admitted, or its
-    /// originator have left. What was first seen since its key is compromised is refused (EX-21).
+    /// Verifies a held record. Its key may have ended since it was admitted, or its originator may
+    /// have left. A record first seen after its key was compromised is refused (EX-21).
     ///
     /// # Errors
     ///
@@ -241,7 +241,7 @@ impl Decider {
         self.verify_seen(&held.sealed, held.received_at, now)
     }
 
-    /// Verifies a record that was first seen at some time.
+    /// Verifies a record that was first seen at the given time.
     ///
     /// # Errors
     ///
@@ -255,8 +255,9 @@ impl Decider {
         self.verification(now).seen(sealed, first_seen)
     }
 
-    /// What is remembered was verified on an occasion of either kind, so arrivals, which are
-    /// judged more strictly, are remembered and asked for under their own cheap check.
+    /// Returns the verified batch of a statement, from the cache if it is there. A cached batch may
+    /// have been verified on an occasion of either kind, and arrivals are judged more strictly. It
+    /// is therefore checked again for this occasion, which is cheap.
     fn batch(
         &self,
         statement: &Arc<SignedStatement>,
@@ -285,19 +286,19 @@ impl Decider {
     }
 }
 
-/// Batches of which something is remembered while records are verified one after the other.
+/// Batches remembered while records are verified one after the other.
 const BATCHES_MET: usize = 8;
 
-/// Records that are verified one after the other, under one register and at one time: what one of
-/// them shows of their batch is not checked again for the next.
+/// Verification of several records, one after the other, under one register and at one time. Facts
+/// that one record proves about its batch are not checked again for the next.
 pub struct Verification<'a> {
     decider: &'a Decider,
     now: Timestamp,
-    /// The batches met last, the newest at the end.
+    /// Batches met last, the newest at the end.
     met: Vec<Met>,
 }
 
-/// A batch whose signature was checked, and what is known of its tree.
+/// A batch whose signature was checked, and the known nodes of its tree.
 struct Met {
     statement: Arc<SignedStatement>,
     batch: Arc<VerifiedBatch>,
@@ -314,7 +315,7 @@ impl<'a> Verification<'a> {
         self.record(sealed, Occasion::Arriving)
     }
 
-    /// Verifies a record that was first seen at some time.
+    /// Verifies a record that was first seen at the given time.
     ///
     /// # Errors
     ///
@@ -327,7 +328,7 @@ impl<'a> Verification<'a> {
         self.record(sealed, Occasion::Held { first_seen })
     }
 
-    /// Checks that a record verified before may still be taken: that its batch's key stands.
+    /// Checks again a record that was verified before: the key of its batch must still stand.
     ///
     /// # Errors
     ///
@@ -347,7 +348,8 @@ impl<'a> Verification<'a> {
         verifier.record_among(sealed, &met.batch, &mut met.nodes)
     }
 
-    /// Only the register in force lets anything in; the archive holds what was let in before.
+    /// Only the register in force lets records in. The archive holds the keys of records that were
+    /// let in before.
     fn verifier(&self, occasion: Occasion) -> Verifier<'a> {
         let keys: &dyn SealingKeys = match occasion {
             Occasion::Arriving => self.decider.register(),
@@ -377,7 +379,7 @@ impl<'a> Verification<'a> {
             self.met.push(met);
             self.met.len() - 1
         };
-        // It was found or pushed just now.
+        // The index is valid: the batch was found or pushed just now.
         let lost = || Refusal::new(Rule::BatchStatement, "it was lost while it was checked");
         let met = self.met.get_mut(at).ok_or_else(lost)?;
         verifier.check_again(&met.batch)?;
@@ -398,7 +400,7 @@ impl<'a> Verification<'a> {
     }
 }
 
-/// What was decided on sending a record to a member.
+/// Decision on sending a record to a member.
 #[derive(Debug)]
 pub struct Release {
     permit: Option<Permit>,
@@ -420,20 +422,20 @@ impl Release {
         }
     }
 
-    /// The sections that may be sent; empty if it is denied.
+    /// Returns the sections that may be sent; empty if the record is denied.
     #[must_use]
     pub fn form(&self) -> Form {
         self.permit.as_ref().map_or(Form::EMPTY, Permit::form)
     }
 
-    /// How the decision is noted in the ledger.
+    /// Returns the decision as noted in the ledger.
     #[must_use]
     pub fn note(&self) -> DecisionNote {
         self.note.clone()
     }
 
-    /// The record in the form that may be sent to `receiver`; `None` if nothing may. The permit
-    /// is checked once more against what is about to leave.
+    /// Returns the record in the form that may be sent to `receiver`, or `None` if nothing may be
+    /// sent. The permit is checked once more against the record that is about to leave.
     #[must_use]
     pub fn apply(
         &self,
@@ -453,37 +455,37 @@ impl Release {
     }
 }
 
-/// Whether a person has read and approved what policy holds.
+/// State of a person's approval of a record that policy holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Approval {
     /// Nobody was asked yet.
     Open,
-    /// A person has.
+    /// A person has read and approved it.
     Given,
 }
 
-/// What was decided on taking a record in.
+/// Decision on taking a record in.
 #[derive(Debug)]
 pub enum Admission {
-    /// It is taken in, in this form.
+    /// The record is taken in, in this form.
     Admitted {
         /// The record without the sections that are not taken in.
         record: Box<VerifiedRecord>,
-        /// How the decision is noted.
+        /// The decision as noted.
         note: DecisionNote,
     },
-    /// It is not taken in.
+    /// The record is not taken in.
     Denied {
-        /// Under which rule.
+        /// Rule under which it is denied.
         rule: Rule,
-        /// How the decision is noted.
+        /// The decision as noted.
         note: DecisionNote,
     },
-    /// A person decides.
+    /// A person has to decide.
     Held {
         /// The record as it was delivered.
         record: Box<VerifiedRecord>,
-        /// How the decision is noted.
+        /// The decision as noted.
         note: DecisionNote,
     },
 }

@@ -18,23 +18,23 @@ use crate::{
 use portcullis_peering::term::Term;
 use portcullis_store::{StoreError, Write, writer::Priority};
 
-/// Why what was offered is not taken up.
+/// Reason for which an offered statement is not taken up.
 #[derive(Debug, thiserror::Error)]
 pub enum OfferError {
-    /// It is refused.
+    /// The statement is refused.
     #[error("{}: {}; {}", .0.rule, .0.detail, .0.rule.remedy())]
     Refused(#[from] Refusal),
-    /// It could not be kept.
+    /// The statement could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Kernel {
-    /// Reads what was kept about trust and closes what it closes. Called once, at the start.
+    /// Reads the stored trust state and closes gates accordingly. Called once, at the start.
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
+    /// [`StoreError`] if the facts cannot be read.
     pub fn restore_gates(&self) -> Result<(), StoreError> {
         let decider = self.decider();
         let rows = self.store().facts()?;
@@ -44,7 +44,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// What this node depends on that comes to an end by itself, the nearest first.
+    /// Lists the dependencies of this node that end by themselves, the nearest end first.
     #[must_use]
     pub fn dependencies(&self) -> Vec<Dependency> {
         let (decider, now) = (self.decider(), self.now());
@@ -83,13 +83,13 @@ impl Kernel {
         in_order(all)
     }
 
-    /// Watches the gates.
+    /// Subscribes to changes of the gates.
     #[must_use]
     pub fn watch_gates(&self) -> watch::Receiver<Arc<Gates>> {
         self.gatekeeper().gates.subscribe()
     }
 
-    /// Computes the gates anew, and cuts the connections that they cut.
+    /// Computes the gates anew, and cuts the connections that they no longer allow.
     pub fn move_gates(&self) {
         let decider = self.decider();
         let state = self.gatekeeper().state();
@@ -104,13 +104,13 @@ impl Kernel {
         });
     }
 
-    /// What the gates are computed from.
+    /// Returns the trust state from which the gates are computed.
     #[must_use]
     pub fn trust_state(&self) -> TrustState {
         self.gatekeeper().state()
     }
 
-    /// What this node has, to be compared with what a member has.
+    /// Returns the trust data of this node, for comparison with a member's.
     #[must_use]
     pub fn standing(&self) -> Standing {
         let decider = self.decider();
@@ -126,11 +126,12 @@ impl Kernel {
             .next_change(decider.verified_register(), self.now())
     }
 
-    /// Takes up a freshness statement, whoever brought it; `true` if it is newer.
+    /// Takes up a freshness statement from any bearer. Returns `true` if it is newer than the one
+    /// held.
     ///
     /// # Errors
     ///
-    /// [`OfferError`].
+    /// [`OfferError`] if it is refused or cannot be stored.
     pub async fn offer_freshness(&self, bytes: &[u8]) -> Result<bool, OfferError> {
         let _turn = self.gatekeeper().turn.lock().await;
         let decider = self.decider();
@@ -140,11 +141,11 @@ impl Kernel {
         Ok(self.change(change, Vec::new()).await?)
     }
 
-    /// Takes up a suspension, whoever brought it; `true` if it was not known.
+    /// Takes up a suspension from any bearer. Returns `true` if it was not known.
     ///
     /// # Errors
     ///
-    /// [`OfferError`].
+    /// [`OfferError`] if it is refused or cannot be stored.
     pub async fn offer_suspension(&self, bytes: &[u8]) -> Result<bool, OfferError> {
         let _turn = self.gatekeeper().turn.lock().await;
         let decider = self.decider();
@@ -154,11 +155,12 @@ impl Kernel {
         Ok(self.change(change, Vec::new()).await?)
     }
 
-    /// Changes the state as `make` says, in one commit with `beside`, and moves the gates.
+    /// Applies the change that `make` returns, in one commit with the writes in `beside`, and moves
+    /// the gates.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; nothing was changed then.
+    /// [`StoreError`] if the commit fails; nothing is changed then.
     pub async fn change_gates(
         &self,
         make: impl FnOnce(&TrustState) -> Change + Send,

@@ -1,5 +1,5 @@
-//! Moves the gates when time, the register or a statement moves, and renews freshness where this
-//! node is trusted to.
+//! Keeper of the gates. It moves them when time, the register or a statement moves, and renews the
+//! freshness statement on a node that is trusted to do so.
 
 use crate::{
     Kernel, OfferError,
@@ -15,29 +15,30 @@ use portcullis_protocol::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Looked at so often, whatever is said of the next change: the clock may have been set.
+/// Longest wait between two looks at the gates. It holds even if the next change is later, because
+/// the clock may have been set.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A freshness key at hand, and how often it speaks.
+/// A loaded freshness key, and its interval.
 #[derive(Debug)]
 pub struct Renewal {
-    /// The key.
+    /// The freshness key.
     pub key: SigningKey,
-    /// How often.
+    /// Interval between renewals.
     pub every: Duration,
 }
 
-/// Keeps the gates where they belong until `shutdown`.
+/// Keeps the gates up to date until `shutdown`.
 pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     let mut deciders = kernel.deciders();
-    // What is taken up meanwhile has an end of its own to wait for.
+    // A statement taken up meanwhile has an end of its own to wait for.
     let mut gates = kernel.watch_gates();
     let mut reminder = Reminder::default();
     loop {
         let before = kernel.gates().stage;
         kernel.move_gates();
         tell(before, kernel.gates().stage);
-        // The look at the time notices a step of the clock on an idle node as well.
+        // Reading the time here notices a step of the clock on an idle node as well.
         let (dependencies, now) = (kernel.dependencies(), kernel.now());
         kernel.metrics().show_ends(&dependencies, now);
         for one in reminder.due(&dependencies, now) {
@@ -56,14 +57,14 @@ pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     }
 }
 
-/// What was warned of, and when: once a day each.
+/// Warnings given, with their times. Each is repeated at most once a day.
 #[derive(Debug, Default)]
 struct Reminder(BTreeMap<Subject, Timestamp>);
 
 impl Reminder {
     const EVERY_MS: i64 = 24 * 3_600_000;
 
-    /// What is to be warned of now.
+    /// Returns the dependencies to warn of now.
     fn due<'a>(&mut self, all: &'a [Dependency], now: Timestamp) -> Vec<&'a Dependency> {
         let soon = |one: &&Dependency| one.urgency(now) != Urgency::Later;
         let ending: Vec<&Dependency> = all.iter().filter(soon).collect();
@@ -112,7 +113,7 @@ fn tell(before: Stage, after: Stage) {
     }
 }
 
-/// Signs the freshness of each new register, and again and again, until `shutdown`.
+/// Signs a freshness statement for each new register, and at every interval, until `shutdown`.
 pub async fn renew(kernel: Arc<Kernel>, renewal: Renewal, shutdown: CancellationToken) {
     let mut deciders = kernel.deciders();
     loop {
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(told(24 * 30, 23), 0);
         assert_eq!(told(24 * 30, 24), 1);
         assert_eq!(told(24 * 30, 25), 0);
-        // Renewed, and much later near its end again.
+        // The dependency is renewed, and much later is near its end again.
         assert_eq!(told(24 * 90, 26), 0);
         assert_eq!(told(24, 27), 1);
     }

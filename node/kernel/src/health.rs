@@ -1,7 +1,7 @@
-//! Whether the node can do its work: what `/health`, `status` and the log say when it cannot.
+//! Health of the node: the problems that `/health`, `status` and the log report.
 //!
-//! Health is judged from what work needs, not from whether the process runs: keys that the
-//! register lists, a certificate that peers accept, a store that answers.
+//! Health is judged by the node's ability to work, not by the existence of its process: keys that
+//! the register lists, a certificate that peers accept, a store that answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +15,16 @@ use portcullis_protocol::{
 
 use crate::{Kernel, Me, PeerHealth};
 
-/// Something that keeps the node from its work, and what to do about it.
+/// A problem that keeps the node from its work, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong.
+    /// Description of the problem.
     pub what: String,
-    /// What to do.
+    /// Action that solves it.
     pub remedy: &'static str,
 }
 
-/// What keeps this node from its work; empty: nothing.
+/// Returns the problems that keep this node from its work; empty if there are none.
 #[must_use]
 pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     let decider = kernel.decider();
@@ -59,7 +59,7 @@ fn clock_problem(step_ms: i64) -> Problem {
     }
 }
 
-/// Peers that take nothing from this node.
+/// Returns a problem for each peer that takes nothing from this node.
 fn stopped_deliveries(peers: &BTreeMap<NodeId, PeerHealth>) -> Vec<Problem> {
     let stopped = peers
         .iter()

@@ -1,4 +1,4 @@
-//! Items that wait for a person: how each gets its one final answer.
+//! Items that wait for a person, and the one final answer that each of them gets.
 //!
 //! ```text
 //! held ──release──▶ judged anew, as approved ──▶ admitted, or refused by what denies besides
@@ -6,9 +6,9 @@
 //!      ──time over▶ refused under PO-05, or EX-18 if the record was to be deleted
 //! ```
 //!
-//! A final answer takes the way of a frame's items through the store, and the sender is told that
-//! it can ask again. What cannot be answered for good now, because policy holds it still or its
-//! originator is suspended, goes on waiting.
+//! A final answer goes through the store like the items of a frame, and the sender is told that it
+//! can ask again. An item that cannot be answered for good now, because policy still holds it or
+//! its originator is suspended, goes on waiting.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,23 +31,23 @@ use portcullis_store::{
     Written, writer::Priority,
 };
 
-/// It is looked so often whether the time of an item is over, whatever is said of the next one:
-/// the clock may have been set.
+/// Longest wait between two looks for items whose time is over. It holds even if the next end is
+/// later, because the clock may have been set.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Which item is meant.
+/// Key of one waiting item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ItemKey {
-    /// The record.
+    /// Id of the record.
     pub record: RecordId,
-    /// Who delivered it.
+    /// Peer that delivered it.
     pub peer: NodeId,
-    /// The form in which it was delivered.
+    /// Form in which it was delivered.
     pub form: Form,
 }
 
 impl ItemKey {
-    /// The key of an item.
+    /// Returns the key of an item.
     #[must_use]
     pub fn of(item: &HeldItem) -> Self {
         Self {
@@ -58,29 +58,29 @@ impl ItemKey {
     }
 }
 
-/// What a person decides.
+/// Decision of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// To take it in, if nothing else is against it.
+    /// Take the item in, if nothing else forbids it.
     Release,
-    /// Not to take it in.
+    /// Refuse the item.
     Drop,
 }
 
-/// What is to become of items, before it is durable.
+/// Answers to items, before they are durable.
 #[derive(Debug, Default)]
 pub struct Ruling {
     /// Final answers, by peer.
     decisions: BTreeMap<NodeId, Vec<IntakeItem>>,
     admitted: BTreeMap<NodeId, Vec<Admitted>>,
-    /// Items that go on waiting, and why.
+    /// Items that go on waiting, each with the reason.
     pub stays: Vec<(ItemKey, String)>,
-    /// Items that do not wait.
+    /// Items that are not waiting.
     pub unknown: Vec<ItemKey>,
 }
 
 impl Ruling {
-    /// The writes that make it durable, one for each peer.
+    /// Takes out the writes that make the ruling durable, one for each peer.
     pub fn writes(&mut self, now: Timestamp) -> Vec<Write> {
         let decisions = std::mem::take(&mut self.decisions).into_iter();
         decisions
@@ -88,7 +88,7 @@ impl Ruling {
             .collect()
     }
 
-    /// Whether there is nothing to write.
+    /// Returns true if there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.decisions.is_empty()
@@ -121,7 +121,7 @@ impl Ruling {
 ///
 /// # Errors
 ///
-/// [`StoreError`] if what is held cannot be read.
+/// [`StoreError`] if the held items cannot be read.
 pub fn rule(kernel: &Kernel, choice: Choice, keys: &[ItemKey]) -> Result<Ruling, StoreError> {
     let held = kernel.store().held_items()?;
     let held: BTreeMap<_, _> = held.iter().map(|item| (ItemKey::of(item), item)).collect();
@@ -150,7 +150,7 @@ fn refused(rule: Rule) -> Judgement {
     }
 }
 
-/// A final judgement, or why the item goes on waiting.
+/// Returns a final judgement, or the reason for which the item goes on waiting.
 fn released(kernel: &Kernel, item: &HeldItem) -> Result<Judgement, String> {
     let (decider, gates) = (kernel.decider(), kernel.gates());
     if decider.register().node(&item.peer).is_none() {
@@ -178,7 +178,7 @@ fn released(kernel: &Kernel, item: &HeldItem) -> Result<Judgement, String> {
     }
 }
 
-/// Tells whoever waits for it what became of items, once it is durable: the desk, and the peers.
+/// Announces the answers once they are durable: to the desk, and to the peers that wait for them.
 pub fn announce(kernel: &Kernel, ruling: &mut Ruling, peers: Vec<(NodeId, Vec<Answer>)>) {
     for (peer, answers) in peers {
         let admitted = ruling.admitted.remove(&peer).unwrap_or_default();
@@ -187,11 +187,12 @@ pub fn announce(kernel: &Kernel, ruling: &mut Ruling, peers: Vec<(NodeId, Vec<An
     }
 }
 
-/// Makes a ruling durable beside other writes, and announces it. Gives the answers by peer.
+/// Makes a ruling durable together with other writes, and announces it. Returns the answers by
+/// peer.
 ///
 /// # Errors
 ///
-/// [`StoreError`]; nothing was written then.
+/// [`StoreError`] if the commit fails; nothing is written then.
 pub async fn carry_out(
     kernel: &Kernel,
     mut ruling: Ruling,
@@ -228,7 +229,7 @@ pub async fn keep(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     }
 }
 
-/// Ends what is over, and says how long nothing is.
+/// Ends the items whose time is over. Returns the time until the next look.
 async fn end(kernel: &Arc<Kernel>) -> Result<Duration, StoreError> {
     let reading = Arc::clone(kernel);
     let (ruling, next) = tokio::task::spawn_blocking(move || {

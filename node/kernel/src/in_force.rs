@@ -1,8 +1,8 @@
-//! What a reload replaces, loaded from the home and checked whole: register, policy, own
-//! certificate, and what the register and the revocation lists say of the peers.
+//! State that a reload replaces, loaded from the home and checked whole: register, policy, own
+//! certificate, and the facts about peers from the register and the revocation lists.
 //!
-//! Refuses a home that lacks epochs which the store has seen (RG-10): who removes the newest epoch
-//! file would bring a removed member back.
+//! A home that lacks epochs which the store has seen is refused (RG-10): otherwise a removed member
+//! would come back when somebody removes the newest epoch file.
 
 use crate::decide::{Decider, DeciderError};
 use portcullis_home::{
@@ -31,10 +31,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Answers of policy that are remembered, about 1 KiB each.
+/// Policy decisions that are remembered, about 1 KiB each.
 const MEMO: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// Why what is in a home is not put in force. The operator's to mend.
+/// A home's content cannot be put in force. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The keys do not load.
@@ -46,7 +46,7 @@ pub enum LoadError {
     /// The register does not load.
     #[error(transparent)]
     Register(#[from] ChainError),
-    /// The register and this node do not go together.
+    /// The register and this node do not fit together.
     #[error(transparent)]
     Decider(#[from] DeciderError),
     /// The policy does not load.
@@ -58,10 +58,11 @@ pub enum LoadError {
     /// The peers' certificates cannot be judged.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// A file does not read.
+    /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A certificate of the development PKI outside of a development federation (RG-09).
+    /// The certificate is of the development PKI, and the federation is not for development
+    /// (RG-09).
     #[error(
         "RG-09: this node's certificate is a worthless development one, and the register is of a real federation; have the authority's own CA sign `tls/csr.pem`"
     )]
@@ -71,9 +72,9 @@ pub enum LoadError {
         "RG-04: the newest register in the home is epoch {found}, epoch {present} is in force; put the missing epochs back"
     )]
     Older {
-        /// The epoch in the home.
+        /// Epoch in the home.
         found: u64,
-        /// The epoch in force.
+        /// Epoch in force.
         present: u64,
     },
     /// The home lacks epochs that this node has seen (RG-10).
@@ -81,36 +82,36 @@ pub enum LoadError {
         "RG-10: the newest register in the home is epoch {found}, this node has seen epoch {seen}; put the missing epochs back into `register/`, or fetch them from a member and apply them"
     )]
     RolledBack {
-        /// The epoch in the home.
+        /// Newest epoch in the home.
         found: u64,
-        /// The newest epoch seen.
+        /// Newest epoch seen.
         seen: u64,
     },
-    /// The home holds another epoch than this node has seen.
+    /// The home holds a different register than this node has seen under the same epoch.
     #[error(
         "RG-05: epoch {epoch} in the home is another one than this node has seen before; someone signed a fork: call the governance"
     )]
     Forked {
-        /// The epoch.
+        /// Number of the epoch.
         epoch: u64,
     },
-    /// The configuration does not hold.
+    /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The configuration changed in what is read at start only.
+    /// A part of the configuration changed that is read at start only.
     #[error("`{}`: {keys} changed, which needs a restart", path.display())]
     NeedsRestart {
         /// The file.
         path: PathBuf,
-        /// The keys or sections that changed.
+        /// Keys or sections that changed.
         keys: String,
     },
-    /// No peer would believe the certificate.
+    /// The certificate is one that no peer would believe.
     #[error("`{}`: {fault}", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The fault.
         #[source]
         fault: Box<CertificateFault>,
     },
@@ -120,9 +121,9 @@ pub enum LoadError {
     /// A folder cannot be read.
     #[error("`{path}` cannot be read: {source}")]
     Folder {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A revocation list is not PEM.
@@ -130,11 +131,11 @@ pub enum LoadError {
     RevocationList(PathBuf),
 }
 
-/// What a reload replaces, loaded and checked whole.
+/// State that a reload replaces, loaded and checked whole.
 pub struct InForce {
     /// The register and the policy.
     pub decider: Decider,
-    /// What the register and the revocation lists say of the peers.
+    /// Facts of the register and the revocation lists about the peers.
     pub trust: PeerTrust,
     /// This node's certificate and its key.
     pub identity: OwnIdentity,
@@ -195,13 +196,13 @@ pub fn missing_epochs(
     }
 }
 
-/// An epoch that was verified before it was kept.
+/// Reads an epoch that was verified before it was stored.
 pub fn read_register(kept: &SignedRegister) -> Option<Register> {
     kept.unverified().ok()
 }
 
-/// What is written when nodes are peers that were not: they begin with what comes from now on.
-/// What is older they are sent by a backfill alone.
+/// Makes the write for nodes that become peers. They begin with records that are logged from now
+/// on; older records reach them only by a backfill.
 pub fn meeting(before: Option<&Register>, next: &Register) -> Option<Write> {
     let nodes = next.nodes().map(|(_, node)| node.id.clone());
     let new: Vec<NodeId> = nodes
@@ -253,7 +254,8 @@ pub fn policy_files(folder: &Path) -> Result<BTreeMap<String, String>, LoadError
         .collect()
 }
 
-/// The files of a folder with this extension, by name; none if there is no folder.
+/// Lists the files of a folder with this extension, sorted by name. Returns none if there is no
+/// folder.
 fn files_named(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
     let failed = |source| LoadError::Folder {
         path: folder.to_owned(),
@@ -275,8 +277,8 @@ fn files_named(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError
     Ok(files)
 }
 
-/// What the register and the revocation lists say of the peers. A list counts for the node whose
-/// trust anchor's subject issued it.
+/// Builds the trust in peers from the register and the revocation lists. A list counts for the node
+/// whose trust anchor's subject issued it.
 pub fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, LoadError> {
     let lists = revocation_lists(home)?;
     let facts: Vec<PeerFacts> = register
@@ -301,7 +303,7 @@ pub fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, LoadErr
     Ok(PeerTrust::new(facts, development)?)
 }
 
-/// The revocation lists in a home.
+/// Reads the revocation lists in a home.
 pub fn revocation_lists(
     home: &Home,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, LoadError> {
@@ -314,7 +316,8 @@ pub fn revocation_lists(
         .collect()
 }
 
-/// Whether a list names the anchor's subject as its issuer. The verifier checks its signature.
+/// Returns true if a list names the anchor's subject as its issuer. The verifier checks its
+/// signature.
 pub fn issued_by(list: &CertificateRevocationListDer<'_>, anchor: &[u8]) -> bool {
     use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
     let issuer = CertificateRevocationList::from_der(list).ok();
@@ -332,7 +335,7 @@ mod tests {
     use super::*;
     use portcullis_testbed::governance::Governance;
 
-    /// Three epochs, and another third one.
+    /// Makes three epochs, and a different third one.
     fn epochs() -> ([SignedRegister; 3], SignedRegister) {
         let governance = Governance::new();
         let first = governance.next(None);

@@ -1,8 +1,9 @@
-//! Intake: what is judged of a frame that arrived, before the store looks at what is held.
+//! Intake: judgement of an arrived frame's records, before the store compares them with the held
+//! ones.
 //!
-//! Pure. The frame's signature and items were checked already; here each record is verified,
-//! then decided on by policy, and gets a judgement. A refusal names a rule; only an unknown
-//! sealing key is worth another try, for the register may be about to say more.
+//! Pure. The frame's signature and items were checked already. Here each record is verified, then
+//! decided on by policy, and gets a judgement. A refusal names a rule. Refusals for now ask for
+//! another try, for example under an unknown sealing key, because the register may soon list it.
 
 use portcullis_protocol::{
     frame::ReceivedFrame,
@@ -21,21 +22,21 @@ use crate::{
 use portcullis_home::config::Exercises;
 use portcullis_store::{DecisionNote, HeldItem, Intake, IntakeItem, Judgement, Part};
 
-/// Judges frames of one peer. Whether the peer may bring records of others is for policy to say.
+/// Judges frames of one peer. Policy decides if the peer may bring records of others.
 pub struct Judge<'a> {
     /// Verifies and decides.
     pub decider: &'a Decider,
-    /// When a record that is held was first seen; asked only if its key has ended.
+    /// Returns the time at which a held record was first seen; called only if its key has ended.
     pub first_seen: &'a dyn Fn(&RecordId) -> Option<Timestamp>,
-    /// What is closed to whom.
+    /// Closures in force.
     pub gates: &'a Gates,
     /// This authority.
     pub own: &'a AuthorityId,
     /// The peer.
     pub peer: &'a NodeId,
-    /// Whether exercises are admitted.
+    /// Treatment of exercises: admitted or not.
     pub exercises: Exercises,
-    /// The present.
+    /// Present time.
     pub now: Timestamp,
 }
 
@@ -64,8 +65,8 @@ impl Judge<'_> {
         }
     }
 
-    /// Judges an item anew that was held, and that a person has approved of: its key counts from
-    /// when it was first seen, and policy is asked about all but the approval.
+    /// Judges a held item anew after a person has approved it. Its key is judged as of the time at
+    /// which the item was first seen. Policy is asked about everything but the approval.
     #[must_use]
     pub fn approved(&self, item: &HeldItem) -> Judgement {
         let verified = self
@@ -86,9 +87,10 @@ impl Judge<'_> {
         }
     }
 
-    /// What was sealed with a key that has ended. First seen before, it is judged as any other;
-    /// first seen now, a person decides if the key was retired, and nobody if it is compromised.
-    /// Policy is asked first, for what it denies nobody need look at.
+    /// Judges a record whose key has ended. A record first seen before the end is judged as any
+    /// other. If it is first seen now, a person decides if the key was retired, and it is refused
+    /// if the key is compromised. Policy is asked first, because nobody need look at what it
+    /// denies.
     fn late(&self, sealed: &SealedRecord, refusal: &Refusal) -> Judgement {
         let before = (self.first_seen)(&sealed.id());
         let first_seen = before.unwrap_or(self.now);
@@ -126,7 +128,7 @@ impl Judge<'_> {
         Ok(record)
     }
 
-    /// What this node takes from nobody, however well it is sealed.
+    /// Refuses records that this node takes from nobody, however well they are sealed.
     fn check(&self, record: &VerifiedRecord) -> Result<(), Refusal> {
         let header = record.header();
         if header.origin == *self.own {
@@ -173,8 +175,8 @@ fn is_of_ended_key(refusal: &Refusal) -> bool {
 fn refused(refusal: &Refusal) -> Judgement {
     tracing::debug!(%refusal, "an item is refused");
     let rule = refusal.rule;
-    // An unknown key may be listed soon, a clock that is ahead is passed by time, and so is a
-    // suspension.
+    // These refusals may pass with time: an unknown key may be listed soon, a clock that is ahead
+    // is overtaken, and a suspension ends.
     if matches!(rule, Rule::SealingKey | Rule::FutureSeal | Rule::Suspended) {
         return Judgement::RefuseForNow { rule };
     }
@@ -208,7 +210,7 @@ mod tests {
         Decider::new(testbed::register(), engine, own.parse().unwrap()).unwrap()
     }
 
-    /// A frame from member `sender` to antwerp with these records, whatever they are.
+    /// Makes a frame from member `sender` to antwerp with these records, valid or not.
     fn frame(sender: u8, records: &[SealedRecord]) -> ReceivedFrame {
         let (_, name, _) = testbed::MEMBERS[usize::from(sender) - 1];
         let peer: NodeId = format!("{name}-1").parse().unwrap();
@@ -300,7 +302,8 @@ mod tests {
         let forged = SignedStatement::try_from(other).unwrap();
         let record = received.records[0].wire().clone();
         received.records[0] = SealedRecord::new(record, forged.into());
-        // A statement that names one key and is signed by another is malformed before unknown.
+        // A statement that names one key and is signed by another counts as malformed before it
+        // counts as unknown.
         refused_under(&judge(1, &received, NOW), Rule::BatchStatement);
         let stranger =
             testbed::seal_with(1, testbed::key(8, KeyUse::Sealing), testbed::indicator());
@@ -310,7 +313,7 @@ mod tests {
         refused_under(&judgements, Rule::SealingKey);
     }
 
-    /// Antwerp's decider once rotterdam's sealing key has ended in this way.
+    /// Makes antwerp's decider after rotterdam's sealing key has ended in this way.
     fn ended(change: impl FnOnce(&mut RegisteredKey)) -> Decider {
         let present = testbed::register();
         let mut next = present.register().clone();
@@ -355,7 +358,7 @@ mod tests {
         };
         assert_eq!(rule, Rule::KeyEnded);
         assert_eq!(record.form(), Form::from_bits(0b1111));
-        // What this node would not take anyway, nobody need look at.
+        // Nobody need look at a record that this node would not take anyway.
         let mut exercise = testbed::indicator();
         exercise.exercise = true;
         refused_under(&[judged_by(&retired, &one(exercise))], Rule::Exercise);
@@ -406,7 +409,7 @@ mod tests {
             .unwrap()
             .with_archive(archive);
         assert!(with.verify_seen(&record, NOW, NOW).is_ok());
-        // Nothing new comes in by the archive.
+        // The archive lets nothing new in.
         let arriving = with.verify_arriving(&record, NOW).unwrap_err();
         assert_eq!(arriving.rule, Rule::SealingKey);
     }

@@ -1,8 +1,8 @@
-//! What the parts of a running node share: keys, store, the register and policy in force.
+//! Shared state of a running node: its keys, its store, and the register and policy in force.
 //!
-//! The register and the policy travel together as one [`Decider`], replaced whole by a reload,
-//! so that no decision is taken under half of each. Whoever writes goes through the one writer;
-//! whoever waits for news watches the end of the record log or listens to notices.
+//! The register and the policy travel together as one [`Decider`], which a reload replaces whole,
+//! so that no decision mixes an old and a new one. All writes go through the one writer. Code that
+//! waits for news watches the end of the record log or listens to notices.
 
 pub mod calls;
 pub mod clock_step;
@@ -70,38 +70,38 @@ use portcullis_store::{
 /// Notices that may wait for a slow listener before it misses some.
 const NOTICES_WAITING: usize = 4096;
 
-/// Who this node is.
+/// Identity of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Me {
-    /// Its federation.
+    /// Federation of the node.
     pub federation: FederationId,
-    /// Its authority.
+    /// Authority of the node.
     pub authority: AuthorityId,
-    /// Its id.
+    /// Id of the node.
     pub node: NodeId,
 }
 
-/// What a core is made of.
+/// Parts from which a core is made.
 pub struct Parts {
-    /// Who this node is.
+    /// Identity of this node.
     pub me: Me,
-    /// Where it keeps things.
+    /// Store of records, ledger and trust state.
     pub store: Arc<dyn Store>,
-    /// The one writer.
+    /// The one writer to the store.
     pub writer: WriterHandle,
-    /// Its keys.
+    /// Keys of the node.
     pub keyring: Arc<Keyring>,
     /// The register and policy in force.
     pub decider: Arc<Decider>,
-    /// The certificate it shows.
+    /// Certificate shown to peers.
     pub identity: Arc<OwnIdentity>,
-    /// Whose certificates count.
+    /// Trust in the certificates of peers.
     pub trust: Trust,
-    /// The time.
+    /// Clock of this machine.
     pub clock: Clock,
-    /// How long to wait after failures.
+    /// The pauses after failures.
     pub retry: RetryBounds,
-    /// Whether exercises are admitted.
+    /// Treatment of exercises: admitted or not.
     pub exercises: Exercises,
     /// Limits of outgoing connections.
     pub connector: ConnectorLimits,
@@ -109,13 +109,13 @@ pub struct Parts {
     pub metrics: Metrics,
 }
 
-/// What of the configuration can change while the node runs.
+/// Settings of the configuration that can change while the node runs.
 struct Settings {
     exercises: Exercises,
     connector: ConnectorLimits,
 }
 
-/// The shared heart of a running node.
+/// State shared by the parts of a running node.
 pub struct Kernel {
     parts: Parts,
     work: Work,
@@ -123,19 +123,19 @@ pub struct Kernel {
     notices: broadcast::Sender<Notice>,
     rumours: broadcast::Sender<Rumour>,
     settings: ArcSwap<Settings>,
-    /// Calls to dispatch to look again, counted.
+    /// Number of calls on dispatch to look again.
     calls: watch::Sender<u64>,
     keyring: ArcSwap<Keyring>,
     clock_watch: ClockWatch,
     comparisons: broadcast::Sender<Call>,
     gatekeeper: Gatekeeper,
     streams: Streams,
-    /// How it stands with each peer; held for a moment only.
+    /// Health of each peer; locked for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
 }
 
 impl Kernel {
-    /// Puts the parts together.
+    /// Assembles a core from its parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self {
@@ -158,19 +158,19 @@ impl Kernel {
         }
     }
 
-    /// Who this node is.
+    /// Returns the identity of this node.
     #[must_use]
     pub const fn me(&self) -> &Me {
         &self.parts.me
     }
 
-    /// The present.
+    /// Returns the present time, as the clock watch believes it.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock_watch.now(self.wall())
     }
 
-    /// What this machine's clock shows, believed or not.
+    /// Returns the time that this machine's clock shows, believed or not.
     #[must_use]
     pub fn wall(&self) -> Timestamp {
         (self.parts.clock)()
@@ -180,7 +180,7 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be read when this node last wrote something down.
+    /// [`StoreError`] if the time of the newest record cannot be read.
     pub fn watch_clock(&self) -> Result<(), StoreError> {
         let newest = self.store().records(&RecordFilter {
             limit: Some(1),
@@ -191,36 +191,37 @@ impl Kernel {
         Ok(())
     }
 
-    /// The step of this machine's clock, in milliseconds, that waits for a person's confirmation.
+    /// Returns the step of this machine's clock, in milliseconds, that waits for a person's
+    /// confirmation.
     #[must_use]
     pub fn clock_step(&self) -> Option<i64> {
         self.clock_watch.waiting(self.wall())
     }
 
-    /// An administrator says that the clock is right.
+    /// Confirms, for an administrator, that the clock is right.
     pub fn confirm_clock(&self) {
         self.clock_watch.confirm(self.wall());
     }
 
-    /// What is kept.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.parts.store
     }
 
-    /// The counters.
+    /// Returns the counters.
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.parts.metrics
     }
 
-    /// The register and policy in force.
+    /// Returns the register and policy in force.
     #[must_use]
     pub fn decider(&self) -> Arc<Decider> {
         Arc::clone(&self.decider.borrow())
     }
 
-    /// Watches for another register or policy.
+    /// Subscribes to changes of register or policy.
     #[must_use]
     pub fn deciders(&self) -> watch::Receiver<Arc<Decider>> {
         self.decider.subscribe()
@@ -231,13 +232,14 @@ impl Kernel {
         self.decider.send_replace(decider);
     }
 
-    /// What is closed to whom.
+    /// Returns the closures in force.
     #[must_use]
     pub fn gates(&self) -> Arc<Gates> {
         self.gatekeeper.gates()
     }
 
-    /// Why nothing is released to a peer in a lane; nothing if it may be.
+    /// Returns the reason for which nothing is released to a peer in a lane; `None` if release is
+    /// open or the register does not list the peer.
     #[must_use]
     pub fn closed(&self, peer: &NodeId, lane: Lane) -> Option<Closed> {
         let decider = self.decider();
@@ -249,7 +251,7 @@ impl Kernel {
         &self.gatekeeper
     }
 
-    /// When a record that is held was first seen here.
+    /// Returns the time at which a held record was first seen here.
     #[must_use]
     pub fn first_seen(&self, record: &RecordId) -> Option<Timestamp> {
         match self.store().record(record) {
@@ -261,69 +263,70 @@ impl Kernel {
         }
     }
 
-    /// Watches the end of the record log, as it grows in this lane.
+    /// Subscribes to the end of the record log, as it grows in this lane.
     #[must_use]
     pub fn logged(&self, lane: Lane) -> watch::Receiver<u64> {
         self.parts.writer.logged(lane)
     }
 
-    /// Listens to what peers let show of the register that they hold.
+    /// Subscribes to rumours: signs that peers give of the register that they hold.
     #[must_use]
     pub fn rumours(&self) -> broadcast::Receiver<Rumour> {
         self.rumours.subscribe()
     }
 
-    /// Tells what a peer let show; nobody listening is fine.
+    /// Spreads a rumour. It is no error if nobody listens.
     pub fn spread(&self, rumour: Rumour) {
         if self.rumours.send(rumour).is_err() {
             tracing::trace!("nobody listens to rumours");
         }
     }
 
-    /// Has dispatch look again at what is due, to every peer.
+    /// Calls on dispatch to look again at what is due, for every peer.
     pub fn call_dispatch(&self) {
         self.calls
             .send_modify(|calls| *calls = calls.wrapping_add(1));
     }
 
-    /// Watches for calls to look again.
+    /// Subscribes to calls on dispatch.
     #[must_use]
     pub fn dispatch_calls(&self) -> watch::Receiver<u64> {
         self.calls.subscribe()
     }
 
-    /// Takes note of the epoch that a peer signed in a frame or receipt.
+    /// Compares the epoch that a peer signed in a frame or receipt with this node's own, and
+    /// spreads a rumour if the peer is ahead.
     pub fn heard_epoch(&self, peer: &NodeId, epoch: u64) {
         if epoch > self.decider.borrow().register().epoch {
             self.spread(Rumour::Ahead(peer.clone()));
         }
     }
 
-    /// Has channels compared soon; nobody listening is fine.
+    /// Calls for a comparison of channels soon. It is no error if nobody listens.
     pub fn call_to_compare(&self, call: Call) {
         if self.comparisons.send(call).is_err() {
             tracing::trace!("nobody compares channels");
         }
     }
 
-    /// Listens to calls to compare channels.
+    /// Subscribes to calls to compare channels.
     #[must_use]
     pub fn calls_to_compare(&self) -> broadcast::Receiver<Call> {
         self.comparisons.subscribe()
     }
 
-    /// This node's keys.
+    /// Returns this node's keys.
     #[must_use]
     pub fn keyring(&self) -> Arc<Keyring> {
         self.keyring.load_full()
     }
 
-    /// Puts other keys in their place: the same and those made since.
+    /// Replaces the keyring by one that holds the same keys and those made since.
     pub fn replace_keyring(&self, keyring: Keyring) {
         self.keyring.store(Arc::new(keyring));
     }
 
-    /// The key of this use with which this node signs under the register in force.
+    /// Returns the key of this use with which this node signs under the register in force.
     fn signing_key(&self, usage: KeyUse) -> Arc<SigningKey> {
         let decider = self.decider();
         let listed = decider.register().node(&self.parts.me.node);
@@ -331,49 +334,49 @@ impl Kernel {
         self.keyring().signing(usage, listed, self.now())
     }
 
-    /// The hop key.
+    /// Returns the hop key, which signs frames and receipts.
     #[must_use]
     pub fn hop_key(&self) -> Arc<SigningKey> {
         self.signing_key(KeyUse::Hop)
     }
 
-    /// The log key, which signs what this node says of its own state.
+    /// Returns the log key, which signs statements about this node's own state.
     #[must_use]
     pub fn log_key(&self) -> Arc<SigningKey> {
         self.signing_key(KeyUse::Log)
     }
 
-    /// The sealing key.
+    /// Returns the sealing key.
     #[must_use]
     pub fn sealing_key(&self) -> Arc<SigningKey> {
         self.signing_key(KeyUse::Sealing)
     }
 
-    /// Whose certificates count; replaced on reload.
+    /// Returns the trust in the certificates of peers. A reload replaces its content.
     #[must_use]
     pub const fn trust(&self) -> &Trust {
         &self.parts.trust
     }
 
-    /// The certificate this node shows; replaced on reload.
+    /// Returns the certificate that this node shows. A reload replaces its content.
     #[must_use]
     pub const fn identity(&self) -> &Arc<OwnIdentity> {
         &self.parts.identity
     }
 
-    /// How long to wait after failures.
+    /// Returns the waiting times after failures.
     #[must_use]
     pub const fn retry(&self) -> RetryBounds {
         self.parts.retry
     }
 
-    /// Whether exercises are admitted.
+    /// Returns the treatment of exercises: admitted or not.
     #[must_use]
     pub fn exercises(&self) -> Exercises {
         self.settings.load().exercises
     }
 
-    /// Takes up what of another configuration needs no restart.
+    /// Takes up those settings of another configuration that need no restart.
     pub fn take_settings(&self, config: &Config) {
         self.settings.store(Arc::new(Settings {
             exercises: config.exercises,
@@ -381,7 +384,7 @@ impl Kernel {
         }));
     }
 
-    /// Connects to a peer.
+    /// Makes a connector to a peer.
     ///
     /// # Errors
     ///
@@ -396,13 +399,13 @@ impl Kernel {
         )
     }
 
-    /// The one writer.
+    /// Returns the one writer.
     #[must_use]
     pub const fn writer(&self) -> &WriterHandle {
         &self.parts.writer
     }
 
-    /// Runs what takes the processor for a while, off the runtime's threads.
+    /// Returns the threads for work that takes the processor for a while, apart from the runtime's.
     #[must_use]
     pub const fn work(&self) -> &Work {
         &self.work
@@ -412,7 +415,7 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; nothing was written then.
+    /// [`StoreError`] if the commit fails; nothing is written then.
     pub async fn commit(
         &self,
         priority: Priority,
@@ -421,18 +424,18 @@ impl Kernel {
         self.parts.writer.commit(priority, writes).await
     }
 
-    /// Remembers an event. A failure to do so is logged; nobody waits for it.
+    /// Stores an event. A failure is logged only.
     pub async fn note(&self, event: Event) {
         if let Err(error) = self.commit(Priority::Bulk, vec![Write::Event(event)]).await {
             tracing::error!(%error, "an event was not stored");
         }
     }
 
-    /// A peer has decided on what it held: that is sent again at once.
+    /// Makes the records that the peer held due at once, because the peer has decided on them.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; it is sent again later then.
+    /// [`StoreError`] if the commit fails; the records are sent again later then.
     pub async fn ask_again(&self, peer: &NodeId) -> Result<(), StoreError> {
         let again = Write::AskAgain {
             peer: peer.clone(),

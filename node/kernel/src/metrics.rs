@@ -1,4 +1,4 @@
-//! What the node counts, for `/metrics`. No label carries an identifier of cargo or persons.
+//! Counters of the node, for `/metrics`. No label carries an identifier of cargo or persons.
 
 use portcullis_protocol::{
     frame::{Answer, Outcome},
@@ -20,30 +20,30 @@ pub struct OutcomeLabel {
     outcome: &'static str,
 }
 
-/// What comes to an end.
+/// Kind of dependency that comes to an end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EndLabel {
     what: &'static str,
 }
 
-/// The node's counters; clones count together.
+/// Counters of the node; clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    /// Connections.
+    /// Counters of connections.
     pub connections: ExchangeCounters,
     /// Frames refused whole.
     pub frames_refused: Counter,
     /// Items that failed verification and were set apart.
     pub items_quarantined: Counter,
     ends: Family<EndLabel, Gauge>,
-    /// Records found lost or unknown at one end of a channel, and put right.
+    /// Records that one end of a channel had lost or did not know of, repaired.
     repairs: Counter,
     answers: Family<OutcomeLabel, Counter>,
     receipts: Family<OutcomeLabel, Counter>,
 }
 
 impl Metrics {
-    /// Has the counters shown.
+    /// Registers the counters with a registry.
     pub fn register(&self, registry: &mut Registry) {
         self.connections.register(registry);
         registry.register(
@@ -78,8 +78,8 @@ impl Metrics {
         );
     }
 
-    /// Shows how long is left until each of these ends, of a kind the first, and nothing of a kind
-    /// of which there is none. They come in order.
+    /// Shows the seconds until each kind of dependency ends, by its first end. A kind without
+    /// dependencies is not shown. `dependencies` must be in order of their ends.
     pub fn show_ends(&self, dependencies: &[Dependency], now: Timestamp) {
         let label = |one: &Dependency| EndLabel {
             what: one.subject.name(),
@@ -89,14 +89,14 @@ impl Metrics {
                 self.ends.remove(&EndLabel { what: name });
             }
         }
-        // The nearest comes first, so it is written last.
+        // The nearest end of a kind comes first, so it is written last.
         for one in dependencies.iter().rev() {
             let seconds = one.ends.millis_since(now) / 1000;
             self.ends.get_or_create(&label(one)).set(seconds);
         }
     }
 
-    /// How many items peers have answered, whatever they answered.
+    /// Returns the number of items that peers have answered, with any outcome.
     #[must_use]
     pub fn receipted(&self) -> u64 {
         let of = |outcome: &Outcome| {
@@ -108,7 +108,7 @@ impl Metrics {
         Outcome::ALL.iter().map(of).sum()
     }
 
-    /// Counts what comparing a channel put right.
+    /// Counts the repairs of a comparison.
     pub fn count_repairs(&self, found: &Found) {
         let Found {
             owed,
@@ -119,12 +119,12 @@ impl Metrics {
         self.repairs.inc_by(owed + learned + withdrawn + recovered);
     }
 
-    /// Counts what was answered to a peer.
+    /// Counts the answers to a peer.
     pub fn count_answers(&self, answers: &[Answer]) {
         count(&self.answers, answers);
     }
 
-    /// Counts what a peer answered.
+    /// Counts the answers of a peer.
     pub fn count_receipts(&self, answers: &[Answer]) {
         count(&self.receipts, answers);
     }

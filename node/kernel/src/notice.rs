@@ -1,4 +1,4 @@
-//! What happens, told to whoever watches, and how it stands with each peer.
+//! Notices of events to all listeners, and the health of each peer.
 
 use std::{collections::BTreeMap, sync::PoisonError};
 
@@ -13,16 +13,16 @@ use tokio::sync::broadcast;
 use super::Kernel;
 use crate::skew::Skew;
 
-/// Something that just happened, for whoever watches. It names records, never their content.
+/// Something that just happened. A notice names records, never their content.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// This authority's record is in the log.
     Published {
-        /// The record.
+        /// Id of the record.
         record: RecordId,
         /// Its kind.
         kind: Kind,
-        /// When.
+        /// Time of publication.
         at: Timestamp,
     },
     /// A peer's record, or more of its sections, was admitted.
@@ -33,63 +33,63 @@ pub enum Notice {
         kind: Kind,
         /// Its origin.
         origin: AuthorityId,
-        /// Who delivered it.
+        /// Peer that delivered it.
         peer: NodeId,
-        /// When.
+        /// Time of admission.
         at: Timestamp,
     },
-    /// What a peer delivered was refused or held.
+    /// A record that a peer delivered was refused or held.
     Declined {
         /// The peer.
         peer: NodeId,
-        /// The answer it got.
+        /// Answer to the peer.
         answer: Answer,
-        /// When.
+        /// Time of the answer.
         at: Timestamp,
     },
     /// A peer answered.
     Answered {
         /// The peer.
         peer: NodeId,
-        /// Its answer.
+        /// Answer of the peer.
         answer: Answer,
-        /// When.
+        /// Time at which the answer was settled.
         at: Timestamp,
     },
     /// A delivery failed and will be tried again.
     DeliveryFailed {
         /// The peer.
         peer: NodeId,
-        /// Why.
+        /// Reason of the failure.
         why: String,
-        /// When.
+        /// Time of the failure.
         at: Timestamp,
     },
     /// A consignment has a new score.
     Scored {
         /// The consignment's reference.
         reference: String,
-        /// 0 to 100.
+        /// Score from 0 to 100.
         points: f64,
-        /// When.
+        /// Time of the score.
         at: Timestamp,
     },
 }
 
-/// How it stands with one peer.
+/// Health of one peer as seen from this node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerHealth {
-    /// When its last receipt came.
+    /// Time of its last receipt.
     pub last_receipt: Option<Timestamp>,
-    /// Why the last delivery failed, if it did since then.
+    /// Reason of the last failed delivery, if no receipt came since.
     pub failure: Option<String>,
-    /// How far its clock is from this one, as last measured.
+    /// Offset of its clock from this node's, as last measured.
     pub skew: Option<Skew>,
-    /// The rule under which it takes nothing from this node until something changes.
+    /// Id of the rule under which it takes nothing from this node until something changes.
     pub stopped: Option<String>,
 }
 
-/// What is told of a record that policy admits.
+/// A record that policy admits, as told to listeners.
 #[derive(Debug, Clone)]
 pub struct Admitted {
     /// The record.
@@ -101,13 +101,13 @@ pub struct Admitted {
 }
 
 impl Kernel {
-    /// Listens to what happens.
+    /// Subscribes to notices.
     #[must_use]
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         self.notices.subscribe()
     }
 
-    /// Tells the parts that wait for it that records of a peer are durable.
+    /// Tells listeners that records of a peer are durable, and which were declined.
     pub fn received(&self, peer: &NodeId, answers: &[Answer], records: Vec<Admitted>) {
         let at = self.now();
         let admitted: BTreeMap<RecordId, &Answer> = answers
@@ -136,7 +136,7 @@ impl Kernel {
         }
     }
 
-    /// Tells that a peer answered frames.
+    /// Tells listeners that a peer answered frames.
     pub fn settled(&self, peer: &NodeId, answers: &[Answer]) {
         let at = self.now();
         self.with_peers(|peers| {
@@ -155,7 +155,7 @@ impl Kernel {
         }
     }
 
-    /// Tells that a peer takes nothing from this node, under the rule with this id.
+    /// Records that a peer takes nothing from this node, under the rule with this id.
     pub fn delivery_stopped(&self, peer: &NodeId, rule: String) {
         tracing::error!(%peer, rule, "nothing is delivered to this peer");
         self.with_peers(|peers| {
@@ -163,7 +163,7 @@ impl Kernel {
         });
     }
 
-    /// Tells that a delivery failed.
+    /// Tells listeners that a delivery failed.
     pub fn delivery_failed(&self, peer: &NodeId, why: &str) {
         self.with_peers(|peers| {
             peers.entry(peer.clone()).or_default().failure = Some(why.to_owned());
@@ -175,20 +175,21 @@ impl Kernel {
         });
     }
 
-    /// How it stands with the peers that were spoken to.
+    /// Returns the health of the peers that were spoken to.
     #[must_use]
     pub fn peer_health(&self) -> BTreeMap<NodeId, PeerHealth> {
         self.with_peers(|peers| peers.clone())
     }
 
-    /// Tells whoever listens; nobody listening is fine.
+    /// Sends a notice to all listeners. It is no error if nobody listens.
     pub fn tell(&self, notice: Notice) {
         if self.notices.send(notice).is_err() {
             tracing::trace!("nobody listens to notices");
         }
     }
 
-    /// Takes note of how far a peer's clock is from this one.
+    /// Measures the offset of a peer's clock from this node's, and keeps the better of this and the
+    /// last measurement.
     pub fn measured(&self, peer: &NodeId, sent: Timestamp, answered: Timestamp) {
         if let Some(new) = Skew::measured(sent, answered, self.now()) {
             self.with_peers(|peers| {

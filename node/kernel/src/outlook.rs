@@ -1,16 +1,17 @@
-//! What a node depends on that comes to an end by itself, when, and what stops then: pure.
+//! Outlook: the dependencies of a node that end by themselves, the time of each end, and its
+//! consequences. Pure.
 //!
 //! ```text
 //! certificates, anchors, lists, keys, freshness ─▶ Dependency {ends, stops, remedy} ─▶ doctor, status,
 //!                                                                                   metrics, log
 //! ```
 //!
-//! What lasts long is warned of from 30 days before its end, what lasts less than 120 days in its
-//! last quarter: a list that is renewed every week would be warned of always if 30 days held for
-//! it. Freshness, which lasts 48 hours, is warned of in its last 24.
+//! A dependency that lasts 120 days or longer is warned of from 30 days before its end. A shorter
+//! one is warned of in its last quarter: with 30 days, a list that is renewed every week would
+//! always be warned of. Freshness, which lasts 48 hours, is warned of in its last 24.
 //!
-//! An outage is no more than a time in which none of them can be renewed, so that what would stop
-//! when is found without one ([`outage`]).
+//! An outage is only a time in which none of them can be renewed. The consequences of one are
+//! therefore computed without one ([`outage`]).
 
 use std::fmt;
 
@@ -28,10 +29,10 @@ use portcullis_protocol::{
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// No end is warned of earlier than this.
+/// Earliest warning before an end, in milliseconds.
 const WARN_AT_MOST_MS: i64 = 30 * DAY_MS;
 
-/// How long before its end what lasts this long is warned of, in milliseconds.
+/// Time before the end of `term` from which on it is warned of, in milliseconds.
 #[must_use]
 pub const fn warned_before(term: Term) -> i64 {
     let quarter = term.until.millis_since(term.since) / 4;
@@ -44,27 +45,27 @@ pub const fn warned_before(term: Term) -> i64 {
     }
 }
 
-/// What comes to an end.
+/// A thing that comes to an end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// This node's certificate.
+    /// Certificate of this node.
     Certificate,
-    /// This node's last key of a use that the register lists.
+    /// Last key of this node for a use that the register lists.
     Key(KeyUse),
-    /// The certificate that a peer showed last.
+    /// Certificate that a peer showed last.
     PeerCertificate(NodeId),
-    /// The certificate of the authority that vouches for a node.
+    /// Certificate of the authority that vouches for a node.
     Anchor(NodeId),
-    /// The revocation list of an authority.
+    /// Revocation list of an authority.
     RevocationList(AuthorityId),
-    /// The freshness of the register.
+    /// Freshness of the register.
     Freshness,
-    /// The time that bulk records are released after that.
+    /// Release of bulk records, which lasts for a time after the freshness has ended.
     BulkRelease,
 }
 
 impl Subject {
-    /// Every name that there is.
+    /// Every name that [`Self::name`] returns.
     pub const NAMES: &'static [&'static str] = &[
         "certificate",
         "key",
@@ -75,7 +76,7 @@ impl Subject {
         "bulk-release",
     ];
 
-    /// Its name in metrics: nothing that tells members apart.
+    /// Returns the name in metrics, which does not tell members apart.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -141,19 +142,19 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Something with an end.
+/// A thing that ends, with the time of its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// What.
+    /// The thing.
     pub subject: Subject,
-    /// Its end.
+    /// End of the period.
     pub ends: Timestamp,
-    /// How long before that it is warned of, in milliseconds.
+    /// Time before the end at which the warning begins, in milliseconds.
     pub warned_before: i64,
 }
 
 impl Dependency {
-    /// Something that holds for a term.
+    /// Makes the dependency on a thing that holds for a term.
     #[must_use]
     pub const fn lasting(subject: Subject, term: Term) -> Self {
         Self {
@@ -163,19 +164,19 @@ impl Dependency {
         }
     }
 
-    /// What stops at its end.
+    /// Returns the consequences of its end.
     #[must_use]
     pub fn stops(&self) -> String {
         self.subject.stops()
     }
 
-    /// What to do before it.
+    /// Returns the action to take before it.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
         self.subject.remedy()
     }
 
-    /// Whether it has ended, or is to be warned of.
+    /// Returns the urgency: ended, soon or later.
     #[must_use]
     pub const fn urgency(&self, now: Timestamp) -> Urgency {
         let left = self.ends.millis_since(now);
@@ -188,7 +189,7 @@ impl Dependency {
         }
     }
 
-    /// How long until its end, in days or hours as people say it.
+    /// Returns the time until its end, in days, hours or minutes.
     #[must_use]
     pub fn left(&self, now: Timestamp) -> String {
         let left = self.ends.millis_since(now);
@@ -206,19 +207,19 @@ impl Dependency {
     }
 }
 
-/// How near an end is.
+/// Nearness of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// It is past.
+    /// The end is past.
     Ended,
-    /// It is to be seen to.
+    /// The warning has begun.
     Soon,
-    /// It is far.
+    /// The end is far.
     Later,
 }
 
 impl Urgency {
-    /// As it is written in JSON.
+    /// Returns the name as it is written in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -229,14 +230,15 @@ impl Urgency {
     }
 }
 
-/// The ends of this node's keys that are listed with one, but for those that another key follows.
+/// Lists the ends of this node's keys, one for each use. A use is left out if one of its keys has
+/// no end.
 pub fn ending_keys(listed: &Node, now: Timestamp) -> impl Iterator<Item = Dependency> {
     [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log, KeyUse::Agreement]
         .into_iter()
         .filter_map(move |usage| {
             let of_use = |key: &&RegisteredKey| key.public.usage() == usage && key.signs_at(now);
             let ends = listed.keys.iter().filter(of_use).map(end_of);
-            // A key without an end outlasts all others.
+            // A key without an end outlasts all others of its use.
             let ends = ends
                 .collect::<Option<Vec<Timestamp>>>()?
                 .into_iter()
@@ -256,7 +258,7 @@ const fn end_of(key: &RegisteredKey) -> Option<Timestamp> {
     }
 }
 
-/// The two ends of a register's freshness; none if it is not used.
+/// Returns the two ends of a register's freshness; none if freshness is not used.
 pub fn freshness_ends(stage: Stage) -> impl Iterator<Item = Dependency> {
     stage.until().into_iter().flat_map(|until| {
         [
@@ -274,7 +276,7 @@ pub fn freshness_ends(stage: Stage) -> impl Iterator<Item = Dependency> {
     })
 }
 
-/// These dependencies, the nearest end first.
+/// Sorts dependencies by their ends, the nearest first.
 #[must_use]
 pub fn in_order(all: impl IntoIterator<Item = Dependency>) -> Vec<Dependency> {
     let mut all: Vec<Dependency> = all.into_iter().collect();
@@ -282,8 +284,9 @@ pub fn in_order(all: impl IntoIterator<Item = Dependency>) -> Vec<Dependency> {
     all
 }
 
-/// What would end within an outage that begins now and lasts so long, with the time from its
-/// beginning, in the order given. What has ended already is not of the outage.
+/// Returns the items that would end within an outage that begins at `now` and lasts `lasts_ms`
+/// milliseconds, each with the milliseconds from `now` to its end, in the order given. Items that
+/// have ended already are left out.
 pub fn outage<T>(
     all: &[T],
     ends: impl Fn(&T) -> Option<Timestamp>,
@@ -383,7 +386,7 @@ mod tests {
             let freshness = freshness_ends(Stage::Fresh(at(stage))).next().unwrap();
             assert_eq!(freshness.urgency(NOW), expected);
         }
-        // A term of which the end comes before the beginning is never soon.
+        // A term that ends before it begins is never soon.
         assert_eq!(
             lasting(Subject::Certificate, -9, 1).urgency(NOW),
             Urgency::Later

@@ -1,4 +1,4 @@
-//! Drafts become records of the log: sealed, verified as any member would, and durable.
+//! Publication of drafts as records of the log: sealed, verified as any member would, and durable.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use super::{Kernel, Notice};
 use portcullis_home::clock::SystemEntropy;
 use portcullis_store::{StoreError, Write};
 
-/// Why records are not published.
+/// Reason for which records are not published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// They break a rule of sealing: the caller's to mend.
+    /// The drafts break a rule of sealing. The caller has to mend them.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The register does not list this node's sealing key, or the record breaks a rule of the protocol.
     #[error("the sealed record would be refused by every member: {0}")]
     Refused(#[from] Refusal),
-    /// It could not be stored.
+    /// The records could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The clock was set by so many seconds, and nobody has confirmed it.
+    /// The clock was set by this many seconds, and nobody has confirmed it.
     #[error("the clock was set by {0} seconds; nothing is sealed until it is confirmed")]
     ClockStep(i64),
     /// The work was cut short.
@@ -40,7 +40,7 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// [`PublishError`]; what it names is not published.
+    /// [`PublishError`] if sealing, verification or the commit fails; nothing is published then.
     pub async fn publish(
         self: &Arc<Self>,
         drafts: Vec<Draft>,

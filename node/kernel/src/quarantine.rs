@@ -1,9 +1,10 @@
-//! What is set apart: records that were first seen since their key is compromised (EX-21), and
-//! items that failed verification when they came.
+//! Quarantine: records that were first seen after their key was compromised (EX-21), and items that
+//! failed verification on arrival.
 //!
-//! Nothing marks such a record in the store. Whoever reads a record verifies it again, so that from
-//! the moment the register says so it is not shown, not passed on and not scored; this lists them.
-//! A bad item is no record: it is refused, and kept as it came, bounded, for whoever looks into it.
+//! Nothing marks such a record in the store. Every reader verifies a record again, so from the
+//! moment that the register names the compromise, the record is not shown, not passed on and not
+//! scored. This module lists such records. A bad item is not a record: it is refused, and kept as
+//! it came, within a bound, for inspection.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use portcullis_protocol::{
 use crate::{Kernel, decide::Decider};
 use portcullis_store::{BadItem, HeldRecord, Intake, Judgement, StoreError};
 
-/// Items of one frame that are kept: enough to see what is wrong with it.
+/// Bad items kept of one frame, enough to see its fault.
 const MOST_OF_FRAME: usize = 64;
 
 /// A record that is set apart.
@@ -25,16 +26,16 @@ pub struct SetApart {
     pub held: HeldRecord,
     /// The rule that sets it apart.
     pub rule: Rule,
-    /// Which key, whose, and since when.
+    /// The key, its owner, and the time since which it is compromised.
     pub why: String,
 }
 
-/// Lists what is set apart, by record id, at most `limit`. Without a compromised key in any epoch
-/// nothing is read.
+/// Lists the records that are set apart, by record id, at most `limit`. If no key is compromised in
+/// any epoch, nothing is read.
 ///
 /// # Errors
 ///
-/// [`StoreError`].
+/// [`StoreError`] if the store cannot be read.
 pub fn list(kernel: &Kernel, limit: usize) -> Result<Vec<SetApart>, StoreError> {
     let (decider, now) = (kernel.decider(), kernel.now());
     let keys: BTreeSet<KeyId> = decider.archive().compromised().collect();
@@ -46,7 +47,7 @@ pub fn list(kernel: &Kernel, limit: usize) -> Result<Vec<SetApart>, StoreError> 
         if apart.len() >= limit {
             break;
         }
-        // Known by its id alone: refused, held or erased.
+        // The record is known by its id alone: it was refused, held or erased.
         let Some(held) = kernel.store().record(&id)? else {
             continue;
         };
@@ -65,7 +66,7 @@ pub fn list(kernel: &Kernel, limit: usize) -> Result<Vec<SetApart>, StoreError> 
     Ok(apart)
 }
 
-/// The items of a frame that failed verification, the first of them.
+/// Returns the first items of a frame that failed verification.
 #[must_use]
 pub fn bad_items(
     decider: &Decider,
@@ -92,12 +93,12 @@ pub fn bad_items(
         .collect()
 }
 
-/// Whether what breaks this rule was changed on the way, or forged.
+/// Returns true if a record that breaks this rule was changed on the way, or forged.
 fn is_bad(rule: Rule) -> bool {
     rule.id().starts_with("RE-") || [Rule::BatchSignature, Rule::KeyCompromised].contains(&rule)
 }
 
-/// How the rule is broken, as verification says.
+/// Returns the detail that verification gives for a broken rule.
 fn how(decider: &Decider, sealed: &SealedRecord, rule: Rule, now: Timestamp) -> String {
     match decider.verify_arriving(sealed, now) {
         Err(refusal) if refusal.rule == rule => refusal.detail,

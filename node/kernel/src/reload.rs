@@ -1,12 +1,13 @@
-//! What a running node takes up: all that is in its home, all or nothing; or new epochs alone,
-//! from the home or from a member.
+//! Changes that a running node takes up: all that is in its home, all or nothing, or new epochs
+//! alone, from the home or from a member.
 //!
 //! ```text
 //! epochs ─verify on top of the one in force─▶ files ─▶ store ─▶ trust of peers ─▶ decider
 //! ```
 //!
-//! The files come first: a process that is killed in between finds more in its home than in its
-//! store, which it mends at its start; the other way round it would take itself for rolled back.
+//! The files are written first. A process that is killed in between finds more in its home than in
+//! its store, which it repairs at its start. In the other order it would take itself for rolled
+//! back.
 
 use std::sync::Arc;
 
@@ -34,23 +35,23 @@ use portcullis_home::{
 use portcullis_peering::trust::PeerTrust;
 use portcullis_store::{Write, writer::Priority};
 
-/// Takes up what changed, in a running node.
+/// Takes up changes in a running node.
 pub struct Reloader {
     kernel: Arc<Kernel>,
     home: Home,
     config: Config,
     /// Moves the level of the log.
     move_level: fn(tracing::Level),
-    /// Guards nothing but the order: the older of two must not be put in force after the newer.
+    /// Guards only the order: the older of two registers must not be put in force after the newer.
     turn: Mutex<()>,
 }
 
-/// What came of epochs that a member brought.
+/// Result of following epochs that a member brought.
 #[derive(Debug)]
 pub struct Followed {
-    /// How many were put in force.
+    /// Number of epochs put in force.
     pub taken: usize,
-    /// Why the next one was refused.
+    /// Refusal of the next epoch, if there was one.
     pub refused: Option<Refusal>,
 }
 
@@ -95,7 +96,7 @@ impl Reloader {
         }
         self.keep(&in_force.epochs, in_force.decider.register())
             .await?;
-        // From here on nothing can fail.
+        // No step below can fail.
         self.kernel.identity().replace(&in_force.identity);
         self.kernel.replace_keyring(keyring);
         self.kernel.trust().replace(in_force.trust);
@@ -156,7 +157,7 @@ impl Reloader {
         })
     }
 
-    /// Refuses a chain that holds another epoch under the number of the one in force.
+    /// Refuses a chain that holds a different epoch under the number of the one in force.
     fn compare(&self, chain: &[VerifiedRegister]) -> Result<(), LoadError> {
         let decider = self.kernel.decider();
         let (present, epoch) = (decider.verified_register(), decider.register().epoch);
@@ -171,7 +172,7 @@ impl Reloader {
         }
     }
 
-    /// Puts the last of these epochs in force; all of them are kept first.
+    /// Stores all of these epochs and puts the last in force.
     async fn put_in_force(&self, chain: Vec<VerifiedRegister>) -> Result<(), LoadError> {
         let kept: Vec<SignedRegister> = chain.iter().map(|one| one.signed().clone()).collect();
         let mut archive = self.kernel.decider().archive().clone();
@@ -182,7 +183,7 @@ impl Reloader {
         let (home, register) = (self.home.clone(), newest.register().clone());
         let trust = apart(move || peer_trust(&home, &register)).await?;
         if let Err(error) = self.find_keys(newest.register()).await {
-            // Whom to trust does not wait for keys: the node goes on with those that it has.
+            // The change of trust does not wait for keys: the node goes on with those that it has.
             tracing::error!(%error, "the keys that the new epoch lists cannot be opened; see to them, then reload");
         }
         self.commit(kept, newest.register()).await?;
@@ -198,14 +199,14 @@ impl Reloader {
                 Ok(())
             }
             Err(error @ DeciderError::NotListed { .. }) => {
-                // Nobody is a peer of who is no member: every connection closes.
+                // A node that is not a member has no peers: every connection closes.
                 self.kernel.trust().replace(PeerTrust::nobody());
                 Err(error.into())
             }
         }
     }
 
-    /// Opens the keys again if an epoch lists one for this node that was made since the start.
+    /// Opens the keys again if an epoch lists a key of this node that was made since the start.
     async fn find_keys(&self, register: &Register) -> Result<(), LoadError> {
         let listed = register.node(&self.config.node).map(|(_, node)| node);
         let (kernel, home, config) = self.parts();
@@ -217,13 +218,13 @@ impl Reloader {
         Ok(())
     }
 
-    /// Keeps in the store what it has not seen of the home's epochs.
+    /// Stores those of the home's epochs that the store has not seen.
     async fn keep(&self, epochs: &[SignedRegister], newest: &Register) -> Result<(), LoadError> {
         let missing = missing_epochs(epochs, &self.kernel.store().registers()?)?;
         self.commit(missing, newest).await
     }
 
-    /// Keeps epochs; peers that are new with the newest are met in the same transaction.
+    /// Stores epochs. Peers that are new in the newest are met in the same transaction.
     async fn commit(
         &self,
         epochs: Vec<SignedRegister>,
@@ -246,20 +247,20 @@ impl Reloader {
         )
     }
 
-    /// The node's home.
+    /// Returns the node's home.
     #[must_use]
     pub const fn home(&self) -> &Home {
         &self.home
     }
 
-    /// The configuration it started with.
+    /// Returns the configuration with which the node started.
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
     }
 }
 
-/// The configuration as it is now, if a running node can take it up.
+/// Loads the present configuration, if a running node can take it up.
 fn configuration(home: &Home, present: &Config) -> Result<Config, LoadError> {
     let path = home.config();
     let new = Config::load(&path)?;
@@ -272,7 +273,7 @@ fn configuration(home: &Home, present: &Config) -> Result<Config, LoadError> {
     Err(LoadError::NeedsRestart { path, keys })
 }
 
-/// Refuses a certificate that no peer would believe, which only a start puts up with.
+/// Refuses a certificate that no peer would believe. A start tolerates one, a reload does not.
 fn fit(
     home: &Home,
     config: &Config,

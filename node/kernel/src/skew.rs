@@ -1,38 +1,38 @@
-//! How far a peer's clock is from this one's, measured from receipts: pure.
+//! Clock offset of a peer, measured from receipts. Pure.
 //!
-//! A receipt says when the peer answered, by its clock. Its frame was sent before and its receipt
-//! read after, by this clock, so that the difference lies within two bounds; half their distance is
-//! the error. The best measurement of the last quarter of an hour counts. It is shown and nothing
-//! else: no rule believes a clock for being near.
+//! A receipt gives the time of the peer's answer by the peer's clock. Its frame was sent before and
+//! its receipt read after, both by this node's clock, so the offset lies between two bounds. Half
+//! their distance is the error. The best measurement of the last quarter of an hour counts. It is
+//! only shown: no rule trusts a clock because it is near.
 
 use std::fmt;
 
 use portcullis_protocol::time::Timestamp;
 
-/// A measurement gives way to a worse one after this time.
+/// Time in milliseconds after which a measurement gives way to a worse one.
 const LASTS_MS: i64 = 15 * 60_000;
 
-/// How far a clock is ahead, and within what error.
+/// Offset of a peer's clock, with its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skew {
-    /// By how many milliseconds the peer's clock is ahead; negative: behind.
+    /// Milliseconds by which the peer's clock is ahead; negative if it is behind.
     pub ahead_ms: i64,
-    /// The most by which that is wrong.
+    /// Largest error of `ahead_ms`, in milliseconds.
     pub error_ms: i64,
-    /// When it was measured.
+    /// Time of the measurement.
     pub at: Timestamp,
 }
 
 impl Skew {
-    /// Measures by one exchange: sent, answered by the peer's clock, read. Nothing if this clock
-    /// was set back meanwhile.
+    /// Measures by one exchange: frame sent, answered by the peer's clock, receipt read. Returns
+    /// `None` if this clock was set back meanwhile.
     #[must_use]
     pub const fn measured(sent: Timestamp, answered: Timestamp, read: Timestamp) -> Option<Self> {
         let took = read.millis_since(sent);
         if took < 0 {
             return None;
         }
-        // Half of the way, rounded so that the bounds are within.
+        // Half of the round trip, rounded up so that the bounds are included.
         let error_ms = took / 2 + took % 2;
         Some(Self {
             ahead_ms: answered.millis_since(sent).saturating_sub(took / 2),
@@ -41,7 +41,7 @@ impl Skew {
         })
     }
 
-    /// The better of the measurement held and a new one.
+    /// Returns the better of the held measurement and a new one.
     #[must_use]
     pub fn or_better(held: Option<Self>, new: Self) -> Self {
         match held {

@@ -1,9 +1,9 @@
-//! Processor work off the runtime's threads, by lane: what is bulk gives way to what is urgent.
+//! Processor work off the runtime's threads, by lane: bulk work gives way to urgent work.
 //!
 //! Sealing, verifying and planning for the bulk lane run on threads of their own, as many as the
-//! machine has cores, which the system schedules after all others of the process. A burst in bulk
-//! so costs an alert no more than the moment until its thread is scheduled. Nothing but niceness
-//! tells the two apart: on a machine that is idle otherwise, bulk gets all of it.
+//! machine has cores. The system schedules them after all others of the process, so a burst in bulk
+//! delays an alert only until its thread is scheduled. Niceness alone separates the two: on a
+//! machine that is idle otherwise, bulk gets all of it.
 
 use std::{
     future::Future,
@@ -19,12 +19,12 @@ use tokio::sync::oneshot;
 /// Runs work of either lane.
 #[derive(Debug)]
 pub struct Work {
-    /// The threads of bulk; without them bulk runs beside everything else.
+    /// Threads for bulk work. Without them bulk work runs beside everything else.
     bulk: Option<ThreadPool>,
 }
 
 impl Work {
-    /// Starts the threads of bulk.
+    /// Starts the threads for bulk work.
     #[must_use]
     pub fn start() -> Self {
         let pool = ThreadPoolBuilder::new()
@@ -38,7 +38,7 @@ impl Work {
         Self { bulk: pool.ok() }
     }
 
-    /// Runs `work`; the future gives what it gives. Dropping the future does not stop it.
+    /// Runs `work`. The future yields its result. Dropping the future does not stop the work.
     pub fn run<T: Send + 'static>(
         &self,
         lane: Lane,
@@ -58,11 +58,11 @@ impl Work {
     }
 }
 
-/// Work that was begun.
+/// Work that was started.
 #[derive(Debug)]
 pub struct Running<T>(oneshot::Receiver<T>);
 
-/// Work ended without a result: it panicked, or the process is about to end.
+/// Error of work that ended without a result: it panicked, or the process is about to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the work was cut short")]
 pub struct CutShort;

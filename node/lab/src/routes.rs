@@ -1,5 +1,5 @@
-//! What the demo and the fault tests ask of a node beside what it serves to administrators: counts of the whole ledger,
-//! a check of everything held, how well arrivals are ranked. Unsigned, unlogged and slow on a large store, and so no
+//! Routes for the demo and the fault tests, beside those that a node serves to administrators: counts of the whole
+//! ledger, a check of everything held, how well arrivals are ranked. Unsigned, unlogged and slow on a large store, and so no
 //! part of the product.
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
@@ -24,7 +24,7 @@ async fn figures(State(admin): State<Admin>) -> Answer<FiguresView> {
     admin.desk.figures().await.map(Json).map_err(failed)
 }
 
-/// Waits until every arrival is scored by all that is known.
+/// Waits until every arrival is scored by everything known, or the node stops.
 async fn settled(State(admin): State<Admin>) -> Json<DeskState> {
     tokio::select! {
         () = admin.desk.settled() => {}

@@ -1,7 +1,9 @@
-//! What a node's certificate says (RFC 5280): its names, its serial number, how long it lasts, whether it is worthless.
+//! Content of a node's certificate (RFC 5280): its names, its serial number, its validity, and the mark of the
+//! development PKI.
 //!
 //! Refuses a certificate without exactly one DNS name and exactly one URI, and one whose key may not sign a handshake
-//! (RFC 8446 §4.4.2.2), which webpki does not look at. Believes nothing: signatures and dates are judged in [`super::trust`].
+//! (RFC 8446 §4.4.2.2), which webpki does not check. Nothing is believed here: signatures and dates are judged in
+//! [`super::trust`].
 
 use jiff::Timestamp;
 use portcullis_protocol::register::DEVELOPMENT_OID;
@@ -12,7 +14,7 @@ use x509_parser::time::ASN1Time;
 
 use crate::term::Term;
 
-/// What an end-entity certificate says of its holder.
+/// Statements of an end-entity certificate about its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
     dns_name: String,
@@ -23,39 +25,39 @@ pub struct PeerCertificate {
     marking: Marking,
 }
 
-/// Whether a certificate is of the development PKI.
+/// Mark of the development PKI on a certificate: present or absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marking {
-    /// It carries the extension that calls it worthless.
+    /// The certificate carries the extension that calls it worthless.
     Development,
-    /// It does not.
+    /// The certificate does not carry it.
     Unmarked,
 }
 
-/// Why a certificate or revocation list cannot be one of a node.
+/// Reason for which a certificate or revocation list cannot be one of a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// Not one DER certificate, an extension twice, or a date outside the calendar.
+    /// The bytes are not exactly one DER certificate, an extension occurs twice, or a date is outside the calendar.
     #[error("not a certificate in DER; give the certificate alone, as its authority issued it")]
     Malformed,
-    /// Not one DER revocation list with a date of renewal.
+    /// The bytes are not exactly one DER revocation list with a next update.
     #[error("not a revocation list in DER with a next update; fetch it from its authority again")]
     MalformedList,
-    /// No DNS name, or more than one.
+    /// The certificate has no DNS name, or more than one.
     #[error("the certificate has {found} DNS names; have it issued with exactly one")]
     DnsNames {
-        /// How many there are.
+        /// Number of DNS names found.
         found: usize,
     },
-    /// No URI, or more than one.
+    /// The certificate has no URI, or more than one.
     #[error(
         "the certificate has {found} URIs; have it issued with exactly one, `urn:portcullis:FEDERATION:NODE`"
     )]
     Uris {
-        /// How many there are.
+        /// Number of URIs found.
         found: usize,
     },
-    /// Its key usage leaves out digital signature.
+    /// The key usage leaves out `digitalSignature`.
     #[error(
         "the certificate's key may not sign a handshake; have it issued with key usage `digitalSignature`"
     )]
@@ -67,7 +69,7 @@ impl PeerCertificate {
     ///
     /// # Errors
     ///
-    /// [`CertificateError`] says what a node's certificate must have and this one has not.
+    /// [`CertificateError`] names the requirement on a node's certificate that this one does not meet.
     pub fn parse(der: &CertificateDer<'_>) -> Result<Self, CertificateError> {
         let certificate = certificate(der)?;
         refuse_unable_to_sign(&certificate)?;
@@ -82,44 +84,44 @@ impl PeerCertificate {
         })
     }
 
-    /// The one DNS name.
+    /// Returns the one DNS name.
     #[must_use]
     pub fn dns_name(&self) -> &str {
         &self.dns_name
     }
 
-    /// The one URI.
+    /// Returns the one URI.
     #[must_use]
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// The serial number's octets, most significant first.
+    /// Returns the octets of the serial number, most significant first.
     #[must_use]
     pub fn serial(&self) -> &[u8] {
         &self.serial
     }
 
-    /// The last second at which it holds.
+    /// Returns the last second of validity.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
 
-    /// From when until when it holds.
+    /// Returns the first and last second of validity.
     #[must_use]
     pub const fn term(&self) -> Term {
         self.term
     }
 
-    /// Whether it calls itself worthless.
+    /// Returns the mark of the development PKI, present or absent.
     #[must_use]
     pub fn marking(&self) -> Marking {
         self.marking
     }
 }
 
-/// Reads whether a certificate, of a node or of an authority, is of the development PKI.
+/// Reads the mark of the development PKI on a certificate of a node or of an authority.
 ///
 /// # Errors
 ///
@@ -128,7 +130,7 @@ pub fn marking(der: &CertificateDer<'_>) -> Result<Marking, CertificateError> {
     Ok(marking_of(&certificate(der)?))
 }
 
-/// Reads from when until when a certificate, of a node or of an authority, holds.
+/// Reads the validity of a certificate of a node or of an authority.
 ///
 /// # Errors
 ///
@@ -145,11 +147,11 @@ fn term_of(certificate: &X509Certificate<'_>) -> Option<Term> {
     ))
 }
 
-/// Reads from when until when a revocation list holds.
+/// Reads the period from a revocation list's last update to its next.
 ///
 /// # Errors
 ///
-/// [`CertificateError::MalformedList`] if it is not a revocation list or does not say.
+/// [`CertificateError::MalformedList`] if it is not a revocation list or does not give both times.
 pub fn list_term(der: &CertificateRevocationListDer<'_>) -> Result<Term, CertificateError> {
     let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
         return Err(CertificateError::MalformedList);
@@ -158,11 +160,11 @@ pub fn list_term(der: &CertificateRevocationListDer<'_>) -> Result<Term, Certifi
     Ok(Term::of(since, next_update(der)?))
 }
 
-/// Reads until when a revocation list holds.
+/// Reads the time of a revocation list's next update.
 ///
 /// # Errors
 ///
-/// [`CertificateError::MalformedList`] if it is not a revocation list or does not say.
+/// [`CertificateError::MalformedList`] if it is not a revocation list or does not give that time.
 pub fn next_update(der: &CertificateRevocationListDer<'_>) -> Result<Timestamp, CertificateError> {
     let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
         return Err(CertificateError::MalformedList);

@@ -1,7 +1,8 @@
-//! The codec of the exchange: protobuf, but what is too large is refused before it is decoded.
+//! Codec of the exchange: protobuf, with messages that are too large refused before they are
+//! decoded.
 //!
-//! A limit on bytes alone is not enough: two bytes on the wire can become more than a hundred in memory (EX-12). A stream
-//! that brings such a message ends.
+//! A limit on bytes alone is not enough: two bytes on the wire can become more than a hundred in
+//! memory (EX-12). A stream that brings a message beyond its limits ends.
 
 use std::marker::PhantomData;
 
@@ -22,7 +23,7 @@ use tonic_prost::ProstEncoder;
 
 /// A message with limits of its own.
 pub trait Limited: Message + Default + Send + 'static {
-    /// Checks the encoded message against them.
+    /// Checks the encoded message against its limits.
     ///
     /// # Errors
     ///
@@ -108,7 +109,8 @@ impl<U: Limited> Decoder for LimitedDecoder<U> {
 
 fn status(refusal: &Refusal) -> Status {
     if refusal.rule == Rule::Oversized {
-        // As tonic says of its own limit; who is told to ask later would ask the same again.
+        // The code that tonic gives for its own limit. With a code that says "try again later" the
+        // peer would ask the same again.
         Status::out_of_range(refusal.to_string())
     } else {
         Status::invalid_argument(refusal.to_string())
@@ -123,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// What a stream makes of one message in gRPC's framing: a flag, a length, the bytes.
+    /// Returns what a stream yields for one message in gRPC's framing: a flag, a length, the bytes.
     async fn received(encoded: &[u8]) -> Result<Option<wire::Frame>, Status> {
         let mut body = BytesMut::new();
         body.put_u8(0);

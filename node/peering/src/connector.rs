@@ -28,11 +28,11 @@ use super::verifier::refuse_other;
 /// The limits of an outgoing connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectorLimits {
-    /// How long looking up the name and connecting may take.
+    /// Time limit for looking up the name and connecting.
     pub connect_timeout: Duration,
-    /// How long the handshake may take.
+    /// Time limit of the handshake.
     pub handshake_timeout: Duration,
-    /// How long a connection may last.
+    /// Age limit of a connection.
     pub connection_lifetime: Duration,
 }
 
@@ -46,23 +46,23 @@ impl Default for ConnectorLimits {
     }
 }
 
-/// Why no connection to a peer was made.
+/// Error that kept a connection to a peer from being made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Not `host:port`.
+    /// The address is not `host:port`.
     #[error("`{address}` is not `host:port`; correct the node's endpoint in the register")]
     Address {
-        /// What was given.
+        /// The address given.
         address: String,
     },
-    /// Nothing answers there.
+    /// Nothing answers at the address.
     #[error("no connection to node `{node}` at `{address}`")]
     Tcp {
         /// The node called.
         node: NodeId,
-        /// Where.
+        /// The address tried.
         address: String,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -71,25 +71,25 @@ pub enum ConnectError {
     Handshake {
         /// The node called.
         node: NodeId,
-        /// Why.
+        /// The TLS or input/output error.
         #[source]
         source: io::Error,
     },
-    /// It took too long.
+    /// A step took longer than its limit.
     #[error("node `{node}` did not answer within {limit:?}")]
     TimedOut {
         /// The node called.
         node: NodeId,
-        /// The limit.
+        /// The limit exceeded.
         limit: Duration,
     },
-    /// It does not speak HTTP/2.
+    /// The peer does not speak HTTP/2.
     #[error("node `{node}` did not agree on HTTP/2")]
     NotHttp2 {
         /// The node called.
         node: NodeId,
     },
-    /// It is not, or no longer, believed.
+    /// The peer is not, or no longer, believed.
     #[error(transparent)]
     Untrusted(#[from] Ending),
 }

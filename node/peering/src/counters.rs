@@ -1,4 +1,4 @@
-//! What the exchange counts, for `/metrics`. No label carries a name that a stranger can choose.
+//! Counters of the exchange, for `/metrics`. No label carries a name that a stranger can choose.
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 
 use super::ending::Ending;
 
-/// Why an incoming connection did not become a peer's.
+/// Reason for which an incoming connection did not become a peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Rejection {
     /// The handshake took too long.
@@ -24,7 +24,7 @@ pub enum Rejection {
     PeerBusy,
 }
 
-/// Why an open connection was ended from this side.
+/// Reason for which an open connection was ended from this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 enum EndedFor {
     Age,
@@ -51,7 +51,7 @@ pub struct ExchangeCounters {
 }
 
 impl ExchangeCounters {
-    /// Has the counters shown under `portcullis_connections_…`.
+    /// Registers the counters under `portcullis_connections_…`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "portcullis_connections_accepted",
@@ -70,13 +70,13 @@ impl ExchangeCounters {
         );
     }
 
-    /// How many connections became a peer's.
+    /// Returns the number of connections that became a peer's.
     #[must_use]
     pub fn accepted_total(&self) -> u64 {
         self.accepted.get()
     }
 
-    /// How many connections were rejected for `reason`.
+    /// Returns the number of connections rejected for `reason`.
     #[must_use]
     pub fn rejected_total(&self, reason: Rejection) -> u64 {
         self.rejected

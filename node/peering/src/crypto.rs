@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 
-/// The cryptography in use. Classical groups stay behind the hybrid one, for a peer whose library is older.
+/// Returns the cryptography in use. Classical groups stay behind the hybrid one, for peers with an older library.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         kx_groups: vec![

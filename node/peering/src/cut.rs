@@ -1,18 +1,18 @@
-//! Why there is no connection with a node that the register lists.
+//! Reasons for which there is no connection with a node that the register lists.
 
 use portcullis_protocol::{rules::Rule, time::Timestamp};
 
-/// Why there is no connection with a node.
+/// Reason for which there is no connection with a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cut {
-    /// An administrator of this node blocked it.
+    /// An administrator of this node blocked the node.
     Blocked,
-    /// The governance suspended its authority until then.
+    /// The governance suspended the node's authority until this time.
     Suspended(Timestamp),
 }
 
 impl Cut {
-    /// The rule under which it is refused.
+    /// Returns the rule under which the node is refused.
     #[must_use]
     pub const fn rule(&self) -> Rule {
         match self {

@@ -1,4 +1,5 @@
-//! When an open connection ends of itself: at its age limit, with the judgement it rests on, or when a reload refuses it.
+//! End of open connections from this side: at the age limit, when the judgement of the peer no longer holds, or when a
+//! reload refuses the peer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,13 @@ use super::tls::Clock;
 use super::trust::{JudgedPeer, PeerTrust, Refusal, Role, Trust};
 use super::verifier::refuse_other;
 
-/// Why an open connection was ended. Its next read or write fails with this inside the [`std::io::Error`].
+/// Reason for which an open connection was ended. Its next read or write fails with this inside the [`std::io::Error`].
 #[derive(Debug, thiserror::Error)]
 pub enum Ending {
-    /// It reached the age that a connection may have; connect again.
+    /// The connection reached its age limit; connect again.
     #[error("the connection reached its age limit; connect again")]
     Age,
-    /// The peer's certificate or a revocation list came to its end, or a reload no longer vouches for the peer.
+    /// The peer's certificate or a revocation list expired, or a reload no longer vouches for the peer.
     #[error("the peer is no longer trusted: {0}")]
     Untrusted(#[from] Refusal),
     /// The clock gives no time, so nothing can be judged.
@@ -26,7 +27,7 @@ pub enum Ending {
     NoClock,
 }
 
-/// What a peer showed in its handshake, kept so that it can be judged again.
+/// Certificates that a peer showed in its handshake, kept so that it can be judged again.
 #[derive(Debug)]
 pub(super) struct Presented {
     role: Role,
@@ -35,7 +36,7 @@ pub(super) struct Presented {
 }
 
 impl Presented {
-    /// Keeps the chain of a finished handshake; nothing if the peer showed none.
+    /// Keeps the chain of a finished handshake. Returns nothing if the peer showed none.
     pub(super) fn new(role: Role, chain: Option<&[CertificateDer<'static>]>) -> Option<Self> {
         let (end_entity, intermediates) = chain?.split_first()?;
         Some(Self {
@@ -73,7 +74,7 @@ impl Warden {
         clock: Clock,
         lifetime: Duration,
     ) -> Result<(Self, JudgedPeer), Ending> {
-        // Subscribed before judging: a reload in between is seen by one or the other.
+        // Subscribed before judging, so that a reload in between is seen by one or the other.
         let mut reloads = trust.subscribe();
         let snapshot = reloads.borrow_and_update().clone();
         let (judged, now) = presented.judge(&snapshot, &clock)?;
@@ -94,7 +95,7 @@ impl Warden {
             tokio::select! {
                 () = tokio::time::sleep_until(self.oldest) => return Ending::Age,
                 () = tokio::time::sleep_until(self.holds_until) => {}
-                // Without a sender there are no more reloads, and time alone ends the connection.
+                // Once the sender is gone there are no more reloads, and time alone ends the connection.
                 Ok(()) = self.reloads.changed() => {}
             }
             if let Err(ending) = self.judge_again() {
@@ -112,7 +113,7 @@ impl Warden {
     }
 }
 
-/// The first instant at which a judgement made at `now` no longer holds: a second past its last.
+/// Returns the first instant at which a judgement made at `now` no longer holds: one second after its last.
 fn instant_of(judged: &JudgedPeer, now: UnixTime) -> Instant {
     let until = u64::try_from(judged.holds_until.as_second()).unwrap_or(0);
     Instant::now() + Duration::from_secs(until.saturating_sub(now.as_secs()).saturating_add(1))

@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::certificate::{CertificateError, PeerCertificate};
 
-/// Why this node cannot show a certificate. The operator's fault.
+/// Error that keeps this node from showing a certificate. The operator has to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Not PEM, or without the part that is needed.
@@ -22,7 +22,7 @@ pub enum IdentityError {
         "no {what} in the PEM file; check that the file is the one its authority sent or `init` made"
     )]
     Pem {
-        /// What was looked for.
+        /// The part that was looked for.
         what: &'static str,
     },
     /// The certificate cannot be a node's.
@@ -38,7 +38,8 @@ pub enum IdentityError {
 /// The certificate chain and key shown to peers. `Debug` shows nothing of the key.
 #[derive(Debug)]
 pub struct OwnIdentity {
-    // An ArcSwap, because rustls asks for it in the middle of a handshake and must not wait.
+    // This is an `ArcSwap` because rustls asks for it in the middle of a handshake and must not
+    // wait.
     shown: ArcSwap<Shown>,
 }
 
@@ -89,7 +90,7 @@ impl OwnIdentity {
         self.shown.store(other.shown.load_full());
     }
 
-    /// What the certificate shown says.
+    /// Returns what the certificate shown says.
     #[must_use]
     pub fn certificate(&self) -> PeerCertificate {
         self.shown.load().certificate.clone()

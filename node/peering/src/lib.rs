@@ -1,4 +1,4 @@
-//! Who a peer is, and the TLS connections to and from it.
+//! Identity of peers, and the TLS connections to and from them.
 //!
 //! A peer is who its certificate *and* the register say ([`trust`]). Connections are TLS 1.3 with certificates on both
 //! sides ([`tls`]), are accepted and made here and not by tonic ([`listener`], [`connector`]), end after an hour at most,

@@ -32,7 +32,7 @@ use super::tally::Tally;
 use super::tls::{Clock, HTTP2, server_config};
 use super::trust::{Role, Trust};
 
-/// How long to wait after the system refused to accept, which is mostly a lack of file descriptors.
+/// Pause after the system refused to accept, which is mostly a lack of file descriptors.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
 /// The bounds of a listener.
@@ -42,11 +42,11 @@ pub struct ListenerLimits {
     pub handshakes: usize,
     /// Unfinished handshakes from one address, so that one caller cannot hold all of them.
     pub handshakes_per_address: usize,
-    /// How long a handshake may take.
+    /// Time limit of one handshake.
     pub handshake_timeout: Duration,
     /// Open connections of one peer.
     pub connections_per_peer: usize,
-    /// How long a connection may last.
+    /// Age limit of a connection.
     pub connection_lifetime: Duration,
     /// Connections that have been judged and wait to be served.
     pub waiting: usize,
@@ -98,7 +98,7 @@ pub struct Listener {
     reception: Reception,
 }
 
-/// What every handshake needs; clones share their tallies and counters.
+/// State that every handshake needs; clones share their tallies and counters.
 #[derive(Clone)]
 struct Reception {
     acceptor: TlsAcceptor,
@@ -111,7 +111,7 @@ struct Reception {
     judged: mpsc::Sender<PeerStream>,
 }
 
-/// Why one incoming connection came to nothing.
+/// Reason for which one incoming connection came to nothing.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("no handshake within {0:?}")]
@@ -194,7 +194,7 @@ impl Listener {
         running.shutdown().await;
     }
 
-    /// Waits for room and then for a caller; nothing if the semaphore is closed, which it never is.
+    /// Waits for room and then for a caller. Returns nothing if the semaphore is closed, which never happens.
     async fn next(&self) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         let permit = self.handshakes.clone().acquire_owned().await.ok()?;
         loop {

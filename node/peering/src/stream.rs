@@ -1,4 +1,4 @@
-//! A connection with a judged peer, as tonic sees it: bytes both ways, and who is at the other end.
+//! Connection with a judged peer, as tonic sees it: bytes both ways, and the peer's identity.
 //!
 //! Refuses to carry another byte once the peer is no longer trusted or the connection is too old ([`super::ending`]).
 
@@ -21,14 +21,14 @@ use super::counters::ExchangeCounters;
 use super::ending::{Ending, Warden};
 use super::tally::Seat;
 
-/// Who is at the other end: in the extensions of every request that came over the connection.
+/// Peer at the other end, found in the extensions of every request that came over the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// The node, by its certificate and the register.
+    /// Node id, by its certificate and the register.
     pub node: NodeId,
-    /// The last second at which its certificate holds.
+    /// Last second at which its certificate holds.
     pub certificate_expiry: Timestamp,
-    /// Where it connected from, or where it was connected to.
+    /// Address that it connected from, or that was connected to.
     pub address: SocketAddr,
 }
 
@@ -62,13 +62,13 @@ impl PeerStream {
         }
     }
 
-    /// Who is at the other end.
+    /// Returns the peer at the other end.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Looks whether the connection has ended, and registers to be woken when it does.
+    /// Checks if the connection has ended, and registers to be woken when it does.
     fn poll_alive(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.ended.is_none()
             && let Poll::Ready(ending) = self.ending.as_mut().poll(context)
@@ -111,7 +111,7 @@ impl fmt::Debug for PeerStream {
 }
 
 impl AsyncRead for PeerStream {
-    /// HTTP/2 always has a read outstanding, so this is where an idle connection learns of its end.
+    /// HTTP/2 always has a read outstanding, so an idle connection learns of its end here.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,13 +1,13 @@
-//! A count per key with a ceiling, given back when its holder is dropped.
+//! A count per key with a ceiling. A place is given back when its holder is dropped.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many places each key holds.
+/// Places held per key, each key up to the same ceiling.
 #[derive(Debug, Clone)]
 pub struct Tally<K: Ord> {
     ceiling: usize,
-    // Guards the counts alone, is held for one map operation, and never across an await.
+    // Guards the counts alone. Held for one map operation, and never across an await.
     counts: Arc<Mutex<BTreeMap<K, usize>>>,
 }
 

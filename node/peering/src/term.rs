@@ -2,17 +2,17 @@
 
 use portcullis_protocol::time::Timestamp;
 
-/// From when until when something holds.
+/// Period in which something holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Term {
-    /// Its first moment.
+    /// First moment of the period.
     pub since: Timestamp,
     /// Its end.
     pub until: Timestamp,
 }
 
 impl Term {
-    /// The term of two times as certificates write them.
+    /// Makes the term of two times as certificates write them.
     #[must_use]
     pub fn of(since: jiff::Timestamp, until: jiff::Timestamp) -> Self {
         Self {

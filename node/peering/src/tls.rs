@@ -1,7 +1,7 @@
-//! The one way in which this node speaks TLS, for both sides.
+//! TLS configuration of this node, one for both sides.
 //!
-//! TLS 1.3 alone (RFC 8446), over aws-lc-rs; the hybrid key exchange X25519MLKEM768 first; certificates on both sides;
-//! HTTP/2 by ALPN. Refuses session resumption, tickets and early data: each connection judges its peer anew.
+//! Only TLS 1.3 (RFC 8446), over aws-lc-rs, with the hybrid key exchange X25519MLKEM768 first, certificates on both
+//! sides, and HTTP/2 by ALPN. Refuses session resumption, tickets and early data: each connection judges its peer anew.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use super::verifier::{AnyPeer, OnePeer};
 /// The protocol of RFC 9113, as named in ALPN.
 pub const HTTP2: &[u8] = b"h2";
 
-/// Where the time comes from by which certificates are judged.
+/// Source of the time by which certificates are judged.
 pub type Clock = Arc<dyn TimeProvider>;
 
-/// The clock of the operating system.
+/// Returns the clock of the operating system.
 #[must_use]
 pub fn system_clock() -> Clock {
     Arc::new(rustls::time_provider::DefaultTimeProvider)

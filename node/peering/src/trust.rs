@@ -1,9 +1,9 @@
-//! Who may be a peer: one snapshot of the register and of the revocation lists, and the judgement of a certificate by it.
+//! Trust in peers: one snapshot of the register and of the revocation lists, and the judgement of a certificate by it.
 //!
-//! A peer's node id is the one that the register binds to the single URI of its certificate. Its chain is verified against
-//! the trust anchor bound to that node and no other, so that no authority can speak for another's node; name constraints
-//! play no part. Where revocation lists are given for a node, they are binding: an unknown status, or a list past its next
-//! update, refuses. Without any, revocation is not looked at, and only the register can end the trust.
+//! A peer's node id is the one that the register binds to the single URI of its certificate. Its chain is verified
+//! against the trust anchor bound to that node and no other, so that no authority can speak for another's node; name
+//! constraints play no part. Revocation lists, if given for a node, are binding: an unknown status, or a list past its
+//! next update, refuses. Without any, revocation is not checked, and only the register can end the trust.
 //!
 //! The register, not the anchor's own dates, says how long an anchor is trusted (RFC 5280 §6.1.1 d).
 //!
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use super::certificate::{self, CertificateError, Marking, PeerCertificate};
 use crate::{cut::Cut, term::Term};
 
-/// What the register and the operator say of one node.
+/// Facts about one node from the register and the operator.
 #[derive(Debug, Clone)]
 pub struct PeerFacts {
     /// The node.
@@ -38,56 +38,57 @@ pub struct PeerFacts {
     pub uri: String,
     /// The certificate of its authority's own certification authority.
     pub trust_anchor: CertificateDer<'static>,
-    /// That authority's revocation lists; with none, revocation is not looked at.
+    /// Revocation lists of that authority. If there are none, revocation is not checked.
     pub revocation_lists: Vec<CertificateRevocationListDer<'static>>,
 }
 
-/// What a federation holds of certificates that call themselves worthless.
+/// Treatment of development certificates, which call themselves worthless, in a federation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DevelopmentCertificates {
-    /// They are refused.
+    /// Development certificates are refused.
     Refused,
-    /// They are good enough: the register says that this is a development federation.
+    /// Development certificates are accepted: the register says that this is a development federation.
     Accepted,
 }
 
-/// Which side of a connection the judged peer plays.
+/// Side of the connection that the judged peer plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It connected to us.
+    /// The peer connected to this node.
     Client,
-    /// We connected to it.
+    /// This node connected to the peer.
     Server,
 }
 
 /// A peer whose certificate was judged good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgedPeer {
-    /// Who it is.
+    /// Node id of the peer.
     pub node: NodeId,
-    /// The last second at which its certificate holds.
+    /// Last second at which its certificate holds.
     pub certificate_expiry: Timestamp,
-    /// From when until when its certificate holds.
+    /// Validity of its certificate.
     pub certificate_term: Term,
-    /// The last second at which this judgement can hold: the end of its certificate or of a revocation list.
+    /// Last second at which this judgement can hold: the end of its certificate or of a revocation list, whichever is
+    /// first.
     pub holds_until: Timestamp,
 }
 
-/// Why a peer is not believed. The peer's fault, or that of who keeps the register.
+/// Reason for which a peer is not believed. The peer, or the keeper of the register, has to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Its certificate cannot be that of a node.
+    /// The certificate cannot be that of a node.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// Its URI is that of no node in the register.
+    /// The URI belongs to no node in the register.
     #[error(
         "no node in the register has the URI `{uri}`; check that both nodes hold the newest register"
     )]
     UnknownUri {
-        /// The URI, shortened and with control characters escaped.
+        /// URI found, shortened and with control characters escaped.
         uri: String,
     },
-    /// It carries another DNS name than the register binds to its URI.
+    /// The certificate carries another DNS name than the register binds to its URI.
     #[error(
         "the certificate of node `{node}` has the DNS name `{found}` and the register `{expected}`"
     )]
@@ -96,10 +97,10 @@ pub enum Refusal {
         node: NodeId,
         /// The name in the register.
         expected: String,
-        /// The name found, shortened and with control characters escaped.
+        /// Name found, shortened and with control characters escaped.
         found: String,
     },
-    /// It is another node than the one we called.
+    /// The peer is another node than the one that was called.
     #[error(
         "node `{found}` answered where `{expected}` was called; check the endpoint of `{expected}` in the register"
     )]
@@ -115,15 +116,15 @@ pub enum Refusal {
         /// The node called.
         node: NodeId,
     },
-    /// It is cut off: blocked here, or its authority suspended.
+    /// The peer is cut off: blocked here, or its authority suspended.
     #[error("node `{node}` is {cut}")]
     Cut {
         /// The node its URI names.
         node: NodeId,
-        /// Why.
+        /// Reason for the cut.
         cut: Cut,
     },
-    /// A worthless certificate in a federation that is not for development.
+    /// The certificate is of a development PKI, and the federation is not for development.
     #[error(
         "the certificate of node `{node}` is of a development PKI, and the federation is not for development"
     )]
@@ -131,18 +132,18 @@ pub enum Refusal {
         /// The node its URI names.
         node: NodeId,
     },
-    /// Its chain does not verify against the trust anchor of its node.
+    /// The chain does not verify against the trust anchor of the node.
     #[error("the certificate of node `{node}` does not hold: {reason}")]
     Chain {
         /// The node its URI names.
         node: NodeId,
-        /// What webpki says.
+        /// Verdict of webpki.
         reason: rustls::Error,
     },
 }
 
 impl Refusal {
-    /// The rule that refuses the peer.
+    /// Returns the rule that refuses the peer.
     #[must_use]
     pub const fn rule(&self) -> Rule {
         match self {
@@ -159,7 +160,7 @@ impl Refusal {
     }
 }
 
-/// Whether a certificate is revoked, or no list in force says that it is not.
+/// Returns true if a certificate is revoked, or if no list in force says that it is not.
 const fn is_revocation(reason: &rustls::Error) -> bool {
     matches!(
         reason,
@@ -172,16 +173,17 @@ const fn is_revocation(reason: &rustls::Error) -> bool {
     )
 }
 
-/// Why register facts make no snapshot. The fault of who keeps the register or the revocation lists.
+/// Reason for which register facts make no snapshot. The keeper of the register or of the revocation lists has to mend
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// Two nodes of one id or one URI.
+    /// Two nodes have the same id or the same URI.
     #[error("two nodes in the register share the name `{name}`")]
     Shared {
         /// The id or URI.
         name: String,
     },
-    /// Not a DNS name.
+    /// The name is not a DNS name.
     #[error("`{dns_name}`, of node `{node}`, is no DNS name")]
     DnsName {
         /// The node.
@@ -204,7 +206,7 @@ pub enum TrustError {
     RevocationList {
         /// The node.
         node: NodeId,
-        /// Why not.
+        /// The fault in the list.
         #[source]
         source: CertificateError,
     },
@@ -213,7 +215,7 @@ pub enum TrustError {
     Verifier {
         /// The node.
         node: NodeId,
-        /// Why not.
+        /// The error of the verifier's builder.
         #[source]
         source: rustls::server::VerifierBuilderError,
     },
@@ -223,7 +225,7 @@ pub enum TrustError {
 #[derive(Debug, Clone)]
 pub struct PeerTrust {
     peers: BTreeMap<NodeId, TrustedPeer>,
-    /// The nodes that are cut off, whatever register and certificate say.
+    /// Nodes that are cut off, whatever register and certificate say.
     cut: BTreeMap<NodeId, Cut>,
     by_uri: BTreeMap<String, NodeId>,
     development: DevelopmentCertificates,
@@ -240,12 +242,12 @@ struct TrustedPeer {
     as_server: Arc<WebPkiServerVerifier>,
 }
 
-/// From when until when that holds which vouches for a node.
+/// Validity of the documents that vouch for a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// Its trust anchor.
+    /// Term of the trust anchor.
     pub anchor: Term,
-    /// Of its revocation lists the first to end; nothing if there are none.
+    /// Term of the revocation list that ends first; `None` without revocation lists.
     pub list: Option<Term>,
 }
 
@@ -271,7 +273,7 @@ impl PeerTrust {
         Ok(trust)
     }
 
-    /// A snapshot in which nobody is a peer.
+    /// Makes a snapshot in which nobody is a peer.
     #[must_use]
     pub const fn nobody() -> Self {
         Self {
@@ -335,18 +337,18 @@ impl PeerTrust {
         })
     }
 
-    /// The name to ask for when connecting to `node`; nothing if the register does not know it.
+    /// Returns the DNS name to ask for when connecting to `node`; `None` if the register does not know the node.
     #[must_use]
     pub fn server_name(&self, node: &NodeId) -> Option<ServerName<'static>> {
         self.peers.get(node).map(|peer| peer.server_name.clone())
     }
 
-    /// Every peer in the order of its id, with the time by which its revocation lists must be renewed.
+    /// Lists every peer in the order of its id, with the time by which its revocation lists must be renewed.
     pub fn peers(&self) -> impl Iterator<Item = (&NodeId, Option<Timestamp>)> {
         self.peers.iter().map(|(node, peer)| (node, peer.lists_due))
     }
 
-    /// Every node in the order of its id, with the terms of what vouches for it.
+    /// Lists every node in the order of its id, with the terms of the documents that vouch for it.
     pub fn terms(&self) -> impl Iterator<Item = (&NodeId, Terms)> {
         self.peers.iter().map(|(node, peer)| (node, peer.terms))
     }
@@ -487,7 +489,7 @@ fn earliest_due(
     Ok(dues.into_iter().min())
 }
 
-/// A name from a certificate that nobody vouches for, made safe for a log line.
+/// Makes a name from an unverified certificate safe for a log line: at most 100 characters, escaped.
 fn shown(name: &str) -> String {
     name.chars()
         .take(100)
@@ -495,11 +497,11 @@ fn shown(name: &str) -> String {
         .collect()
 }
 
-/// The current snapshot, shared by everything that judges peers; a reload reaches all of it, and open connections too.
+/// The current snapshot, shared by all code that judges peers. A reload reaches all of it, and open connections too.
 #[derive(Debug, Clone)]
 pub struct Trust {
     current: watch::Sender<Arc<PeerTrust>>,
-    /// The terms of the certificates that peers showed last; guarded for a moment only.
+    /// Terms of the certificates that peers showed last; locked for a moment only.
     seen: Arc<Mutex<BTreeMap<NodeId, Term>>>,
 }
 
@@ -513,8 +515,8 @@ impl Trust {
         }
     }
 
-    /// Puts `snapshot` in place of the current one and has every open connection judged by it. Who
-    /// is cut off stays so.
+    /// Puts `snapshot` in place of the current one and has every open connection judged by it. Nodes that are cut off
+    /// stay so.
     pub fn replace(&self, snapshot: PeerTrust) {
         self.current.send_modify(|current| {
             let cut = current.cut.clone();
@@ -522,7 +524,7 @@ impl Trust {
         });
     }
 
-    /// Cuts these nodes off and no others, and has every open connection judged by it.
+    /// Cuts off exactly these nodes, and has every open connection judged by it.
     pub fn cut(&self, cut: BTreeMap<NodeId, Cut>) {
         self.current.send_if_modified(|current| {
             if current.cut == cut {
@@ -536,19 +538,19 @@ impl Trust {
         });
     }
 
-    /// The current snapshot.
+    /// Returns the current snapshot.
     #[must_use]
     pub fn current(&self) -> Arc<PeerTrust> {
         self.current.borrow().clone()
     }
 
-    /// Takes note of the certificate that a peer showed.
+    /// Records the term of the certificate that a peer showed.
     pub(super) fn saw(&self, judged: &JudgedPeer) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(judged.node.clone(), judged.certificate_term);
     }
 
-    /// The terms of the certificates that nodes of the register showed last.
+    /// Returns the terms of the certificates that nodes of the register showed last.
     #[must_use]
     pub fn seen(&self) -> BTreeMap<NodeId, Term> {
         let current = self.current();

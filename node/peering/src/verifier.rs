@@ -1,4 +1,4 @@
-//! The two places where rustls asks whether a peer is believed; both answer by [`super::trust`].
+//! Certificate verifiers for the two places where rustls asks about a peer. Both answer by [`super::trust`].
 //!
 //! Refuses TLS 1.2 signatures outright: neither side of this node can negotiate that version.
 
@@ -31,7 +31,8 @@ impl AnyPeer {
 }
 
 impl ClientCertVerifier for AnyPeer {
-    /// No hint: the list of authorities is no one's business before it has said who it is, and a node has one certificate.
+    /// Gives no hint. The list of authorities is no caller's business before it has said who it is, and a node has only
+    /// one certificate.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -102,7 +103,7 @@ impl OnePeer {
 }
 
 impl ServerCertVerifier for OnePeer {
-    /// The name that rustls passes is not looked at: the register's name for the expected node is.
+    /// The name that rustls passes is ignored; the register's name for the expected node is checked instead.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -161,7 +162,7 @@ pub(super) fn refuse_other(expected: &NodeId, judged: JudgedPeer) -> Result<Judg
     })
 }
 
-/// The refusal behind a failed handshake, where there is one.
+/// Returns the refusal behind a failed handshake, if there is one.
 #[must_use]
 pub fn refusal_of(error: &std::io::Error) -> Option<&Refusal> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
@@ -171,8 +172,9 @@ pub fn refusal_of(error: &std::io::Error) -> Option<&Refusal> {
     inner.downcast_ref()
 }
 
-/// Turns a refusal into what rustls takes. webpki's verdicts stay themselves, so that the peer gets the alert that fits
-/// (`certificate_expired`, `certificate_revoked`); ours travel inside, and the peer sees `certificate_unknown`.
+/// Turns a refusal into an error for rustls. The verdicts of webpki are passed on as they are, so that the peer gets
+/// the alert that fits (`certificate_expired`, `certificate_revoked`). This node's own refusals travel inside, and the
+/// peer sees `certificate_unknown`.
 fn alert(refusal: Refusal) -> Error {
     tracing::debug!(rule = refusal.rule().id(), %refusal, "peer not believed");
     match refusal {

@@ -1,4 +1,4 @@
-//! `portcullis backup` and `portcullis restore`: a copy of a node, and a node from a copy.
+//! `portcullis backup` and `portcullis restore`: make a backup of a node, and a node from a backup.
 
 use std::{
     io,
@@ -165,7 +165,7 @@ impl Targets {
     }
 }
 
-/// Has the running node do it; nothing if no node runs.
+/// Has the running node make the backup; returns `None` if no node runs.
 async fn ask(
     client: &Client,
     order: &BackupOrder,
@@ -266,7 +266,7 @@ fn refused(error: &BackupError) -> CliError {
     CliError::from_error(exit, error)
 }
 
-/// How far it is, at a terminal.
+/// Progress bar at a terminal.
 struct Bar(ProgressBar);
 
 impl Bar {
@@ -374,7 +374,7 @@ impl View for RestoredView {
     }
 }
 
-/// Who signed a backup, and what that stands on.
+/// Returns the pairs that tell who signed a backup, and what the trust in that signature rests on.
 fn vouched(signed: &Signed) -> [(&'static str, String); 2] {
     let by = match &signed.vouched {
         Vouched::Register(epoch) => format!("which the register lists since epoch {epoch}"),

@@ -1,4 +1,4 @@
-//! `portcullis doctor`: what is wrong with a node, and what to do.
+//! `portcullis doctor`: reports what is wrong with a node, and what to do about it.
 
 use std::{io, time::Duration};
 
@@ -81,8 +81,8 @@ impl Doctor {
     }
 }
 
-/// Adds what only the running node knows, and gives what ends as it sees it. That it does not
-/// answer is no finding: what is seen from outside stands.
+/// Adds the facts that only the running node knows, and returns what will end as that node sees it.
+/// A node that does not answer is not a finding: the facts seen from outside remain.
 fn ask(session: &Session, node: &mut NodeFacts, now: Timestamp) -> Option<Vec<EndView>> {
     let asked = session
         .client()
@@ -102,7 +102,7 @@ fn ask(session: &Session, node: &mut NodeFacts, now: Timestamp) -> Option<Vec<En
     Some(status.ends)
 }
 
-/// What would stop in an outage.
+/// Things that would stop in an outage.
 #[derive(Debug, Serialize)]
 struct OutageView {
     lasts_hours: u64,
@@ -153,15 +153,15 @@ impl OutageView {
     }
 }
 
-/// What was found, version 1.
+/// Findings, version 1.
 #[derive(Debug, Serialize)]
 struct FindingsView {
     home: String,
     errors: usize,
     findings: Vec<FindingView>,
-    /// What comes to an end by itself, the nearest first.
+    /// Things that end by themselves, the nearest first.
     ends: Vec<EndView>,
-    /// What would stop in the outage that was asked about.
+    /// Things that would stop in the outage that was asked about.
     outage: Option<OutageView>,
 }
 

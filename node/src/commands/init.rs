@@ -81,7 +81,7 @@ impl Init {
         let key = match (self.passphrase_file, self.systemd_credential) {
             (Some(file), _) => KeySource::PassphraseFile(file),
             (None, Some(name)) => KeySource::SystemdCredential(name),
-            // clap asks for one of the two.
+            // clap requires one of the two.
             (None, None) => return Err(CliError::usage("name a passphrase file")),
         };
         Ok(NewNode {

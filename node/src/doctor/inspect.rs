@@ -1,4 +1,4 @@
-//! Reads the facts of a node from its home. Changes nothing, and needs no running node.
+//! Reads the facts of a node from its home. It changes nothing and needs no running node.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ use portcullis_peering::{
     term::Term,
 };
 
-/// Reads what is known of the node in `home`.
+/// Returns the facts of the node in `home`.
 #[must_use]
 pub fn inspect(home: &Home, now: Timestamp) -> Facts {
     Facts {
@@ -53,7 +53,7 @@ pub fn inspect(home: &Home, now: Timestamp) -> Facts {
     }
 }
 
-/// What should be closed to others, as far as it is there.
+/// Returns the files and folders that exist, are open to others, and should not be.
 fn exposed(home: &Home) -> Vec<Exposed> {
     let keys = home.keys();
     let key_folder = keys.parent().map(Path::to_owned).unwrap_or_default();
@@ -147,7 +147,7 @@ fn keys(keyring: Result<Keyring, KeyringError>) -> KeysFact {
     }
 }
 
-/// Only whether the files are there: opening them is for the node, which may be running.
+/// Checks only that the files exist. Opening them is left to the node, which may be running.
 fn store(home: &Home) -> Result<(), String> {
     let there = |name: &&str| home.data().join(name).is_file();
     match ["store.db", "keys.db"].iter().find(|name| !there(name)) {
@@ -171,7 +171,7 @@ fn listing(
     let named = authority.id == config.authority
         && register.federation == config.federation
         && node.dns_name == config.dns_name.as_str();
-    // Keys that do not open are a finding of their own, and a key that is not listed yet is none.
+    // Keys that do not open have a finding of their own. A key that is not listed yet is no fault.
     let keyed = keyring.is_none_or(|keyring| {
         let signs = |usage| {
             let id = keyring.signing(usage, Some(node), now).id();
@@ -219,7 +219,8 @@ fn certificate(
     }
 }
 
-/// For each authority the earliest renewal of the lists of its nodes' anchors.
+/// Returns for each authority the term of the revocation list that ends first among those of its
+/// nodes' anchors. An authority has no term if one of these anchors has no list.
 fn revocation(home: &Home, register: &Register) -> Result<Vec<RevocationFact>, String> {
     let lists = revocation_lists(home).map_err(|error| error.to_string())?;
     let mut terms: BTreeMap<AuthorityId, Option<Term>> = BTreeMap::new();

@@ -1,11 +1,12 @@
-//! What is wrong with a node, and what to do: found from facts, without a running node.
+//! Diagnosis of a node: finds what is wrong and what to do, from facts and without a running node.
 //!
 //! ```text
 //! inspect(home, now) ─▶ Facts ─▶ diagnose ─▶ findings, the errors first
 //! ```
 //!
-//! [`inspect`] reads and changes nothing; [`diagnose`] is pure. An error keeps the node from
-//! starting or from being believed; a warning will become one, or weakens what the node protects.
+//! [`inspect`] only reads; [`diagnose`] is a pure function. An error keeps the node from starting
+//! or from being believed by peers. A warning will become an error, or weakens the protection of
+//! the node.
 
 mod inspect;
 
@@ -19,22 +20,22 @@ use portcullis_home::secret::KeyPlace;
 use portcullis_kernel::outlook::{Dependency, Subject, Urgency};
 use portcullis_peering::term::Term;
 
-/// How far the clock may lie behind what was signed before.
+/// Time in milliseconds by which the clock may be behind the time of issue of the register.
 const CLOCK_SLACK_MS: i64 = 5 * 60_000;
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The node does not start, or no peer believes it.
     Error,
-    /// It works, but not for long, or not as safely as it could.
+    /// The node works, but not for long, or not as safely as it could.
     Warning,
-    /// It is as it should be.
+    /// The subject is as it should be.
     Good,
 }
 
 impl Severity {
-    /// As it is printed.
+    /// Returns the severity as it is printed.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -45,122 +46,122 @@ impl Severity {
     }
 }
 
-/// Something that was found.
+/// A finding of the diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// What it is about, in a word.
+    /// Subject, in a word.
     pub about: &'static str,
-    /// What was found.
+    /// Description of the state.
     pub what: String,
-    /// What to do; empty if nothing.
+    /// Advice; empty if there is nothing to do.
     pub advice: String,
 }
 
-/// What is known of a node.
+/// Facts about a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The present, by this machine's clock.
     pub now: Timestamp,
-    /// What can be read by others than the node's owner and should not be.
+    /// Files and folders that others than the node's owner can read and should not.
     pub exposed: Vec<Exposed>,
-    /// The node, or why there is none.
+    /// Facts of the node, or the reason why there is no node.
     pub node: Result<NodeFacts, String>,
 }
 
 /// A file or folder that is open to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposed {
-    /// Which.
+    /// Path of the file or folder.
     pub path: PathBuf,
-    /// Its mode.
+    /// Present mode.
     pub mode: u32,
-    /// The mode it should have.
+    /// Mode that it should have.
     pub should: u32,
 }
 
-/// What is known of a node whose configuration holds.
+/// Facts about a node whose configuration is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFacts {
-    /// Where the passphrase lies, seen from the home; `None` if that cannot be seen.
+    /// Place of the passphrase in relation to the home; `None` if it cannot be seen.
     pub key_place: Option<KeyPlace>,
-    /// Whether the keys open.
+    /// State of the sealed keys.
     pub keys: KeysFact,
-    /// The store's files.
+    /// Presence of the store's files, or a description of the fault.
     pub store: Result<(), String>,
-    /// The register.
+    /// State of the register in the home.
     pub register: RegisterFact,
-    /// The certificate.
+    /// State of the node's certificate.
     pub certificate: CertificateFact,
-    /// The revocation lists, one entry for each member authority.
+    /// Revocation lists, one entry for each member authority.
     pub revocation: Result<Vec<RevocationFact>, String>,
-    /// Whether the policies hold.
+    /// Validity of the policies, or a description of the fault.
     pub policy: Result<(), String>,
-    /// The socket.
+    /// State of the admin socket.
     pub socket: SocketFact,
-    /// How fresh the register is, by its own issue or as the running node says.
+    /// Freshness of the register, by its own time of issue or as the running node reports it.
     pub freshness: Stage,
-    /// What comes to an end by itself, as far as it is seen from outside, the nearest end first.
+    /// Things that end by themselves, as seen from outside, the nearest end first.
     pub dependencies: Vec<Dependency>,
-    /// What the running node has closed beside policy, in words.
+    /// Closures of the running node besides policy, in words.
     pub closed: Vec<String>,
 }
 
-/// The node's sealed keys.
+/// State of the node's sealed keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysFact {
-    /// They open.
+    /// The keys open.
     Open,
-    /// They do not.
+    /// The keys do not open.
     Closed(String),
-    /// Their passphrase is a systemd credential, which the service alone is given.
+    /// The passphrase is a systemd credential, which systemd gives only to the service.
     OutOfReach,
 }
 
-/// The register in the home.
+/// State of the register in the home.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegisterFact {
-    /// There is none.
+    /// There is no register.
     Missing,
-    /// It does not verify.
+    /// The register does not verify.
     Refused(String),
-    /// It verifies.
+    /// The register verifies.
     Held {
-        /// Its epoch.
+        /// Number of the newest epoch.
         epoch: u64,
-        /// When it was issued.
+        /// Time at which that epoch was issued.
         issued_at: Timestamp,
-        /// Whether this node is listed, with the keys it has.
+        /// Listing of this node, compared with the keys that it has.
         listed: Listed,
     },
 }
 
-/// How the register lists this node.
+/// Listing of this node in the register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// Not at all.
+    /// The node is not listed.
     No,
-    /// With other keys than it has, or under another authority.
+    /// The node is listed with other keys than it has, or under another authority or name.
     Otherwise,
-    /// As it is.
+    /// The node is listed as it is.
     Yes,
 }
 
-/// The node's certificate.
+/// State of the node's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateFact {
-    /// There is none.
+    /// There is no certificate.
     Missing,
-    /// It cannot be checked while the keys do not open.
+    /// The certificate cannot be checked while the keys do not open.
     Unchecked,
-    /// Peers would not believe it.
+    /// Peers would not believe the certificate.
     Unfit(String),
-    /// It is a worthless one, and the federation is a real one (RG-09).
+    /// The certificate is a worthless development one, and the federation is a real one (RG-09).
     Development,
-    /// Peers believe it until then.
+    /// Peers believe the certificate during its term.
     Fit {
-        /// Its first and last second.
+        /// First and last second of its validity.
         term: Term,
     },
 }
@@ -168,24 +169,24 @@ pub enum CertificateFact {
 /// The revocation lists for the nodes of one authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationFact {
-    /// Which authority.
+    /// Id of the authority.
     pub authority: AuthorityId,
-    /// From when until when its list holds; `None` if there is no list.
+    /// Term in which its list is valid; `None` if there is no list.
     pub term: Option<Term>,
 }
 
-/// The admin socket.
+/// State of the admin socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SocketFact {
-    /// There is none: the node does not run.
+    /// There is no socket: the node does not run.
     Absent,
-    /// Nobody answers behind it.
+    /// The socket exists, and nobody answers on it.
     Dead,
-    /// A node answers.
+    /// A node answers on the socket.
     Answers,
 }
 
-/// Finds what is wrong, the errors first.
+/// Returns the findings, the errors first.
 #[must_use]
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = facts.exposed.iter().map(exposed).collect();
@@ -398,7 +399,8 @@ fn freshness(stage: Stage) -> Option<Finding> {
     }
 }
 
-/// What ends soon and is no finding of its own: keys, and what vouches for peers.
+/// Returns the things that end soon and have no finding of their own: keys, and the certificates
+/// and anchors that vouch for peers.
 fn ends(dependencies: &[Dependency], now: Timestamp) -> impl Iterator<Item = Finding> {
     dependencies.iter().filter_map(move |one| {
         let about = match one.subject {
@@ -449,7 +451,8 @@ fn good(about: &'static str, what: &str) -> Finding {
     finding(Severity::Good, about, what, "")
 }
 
-/// Our error messages say what to do after a semicolon; such a part becomes the advice.
+/// Makes a finding. The part of an error message after its semicolon says what to do; it becomes
+/// the advice unless another is given.
 fn finding(severity: Severity, about: &'static str, what: &str, advice: &str) -> Finding {
     let (what, inner) = match what.split_once("; ") {
         Some((what, inner)) if advice.is_empty() => (what, inner),

@@ -1,4 +1,4 @@
-//! Each thing that can be wrong is found, and a node as it should be has no finding but good ones.
+//! Tests of the diagnosis: each fault is found, and a node without faults has only good findings.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -38,7 +38,7 @@ fn sound() -> NodeFacts {
     }
 }
 
-/// The term of so many days with so many left.
+/// Returns a term of `lasts` days with `left` days left.
 fn term(lasts: i64, left: i64) -> Term {
     let until = NOW.plus_millis(left * DAY);
     let since = until.plus_millis(-lasts * DAY);
@@ -53,7 +53,7 @@ fn of(node: NodeFacts) -> Vec<Finding> {
     })
 }
 
-/// Checks that one thing is found in this node: its severity, its subject, and what is said of it.
+/// Checks that this node has exactly one fault, with this severity, subject and description.
 #[track_caller]
 fn finds(node: NodeFacts, severity: Severity, about: &str, says: &str) {
     let bad: Vec<_> = of(node)

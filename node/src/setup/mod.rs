@@ -1,13 +1,13 @@
-//! How a node comes to be: `portcullis init` and the certificate that its authority's CA sends.
+//! Making of a node: `portcullis init`, and the certificate that its authority's CA issues.
 //!
 //! ```text
 //! init: mark the home unfinished → folders → keys → store → certificate request
 //!   → configuration → unmark
 //! ```
 //!
-//! A home is made once. A process that is killed in the middle leaves the mark, with which no
-//! command takes the home for a node; the next `init` clears what the first had made and starts
-//! anew. Refuses a home that is a node already: keys are never overwritten.
+//! A home is made once. A process that is killed in the middle leaves the mark, and no command
+//! takes a home with that mark for a node. The next `init` clears the files that the first one had
+//! made and starts anew. A home that is a node already is refused: keys are never overwritten.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -33,52 +33,52 @@ use portcullis_home::{
 use portcullis_store::StoreError;
 use portcullis_store_sqlite::SqliteStore;
 
-/// What is decided about a node before it is made.
+/// Settings of a node that is to be made.
 #[derive(Debug, Clone)]
 pub struct NewNode {
-    /// The federation.
+    /// Id of the federation.
     pub federation: FederationId,
-    /// The authority whose node it is.
+    /// Id of the authority whose node it is.
     pub authority: AuthorityId,
-    /// The node.
+    /// Id of the node.
     pub node: NodeId,
     /// The one DNS name of its certificate.
     pub dns_name: DnsName,
-    /// Where peers connect to.
+    /// Address on which the node listens for peers.
     pub listen: SocketAddr,
-    /// The digest of the register's first epoch.
+    /// Digest of the register's first epoch.
     pub register_pin: Digest,
-    /// Where the passphrase of its keys comes from.
+    /// Source of the passphrase of its keys.
     pub key: KeySource,
-    /// Where metrics and health are served, if not where they usually are.
+    /// Address on which metrics and health are served; `None` for the default.
     pub metrics: Option<SocketAddr>,
 }
 
-/// Why a node was not made. Nothing is half done then.
+/// Error of a node that was not made. A home that is left unfinished is not taken for a node.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// It is a node already.
+    /// The home is a node already.
     #[error("`{}` is a node already; its keys are never made anew: name another home with `--home`", .0.display())]
     AlreadyMade(PathBuf),
-    /// Someone else is making it.
+    /// Another process is making it.
     #[error("`portcullis init` is running in `{}` already; wait for it to end", .0.display())]
     Running(PathBuf),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The keys.
+    /// The keys cannot be made.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// The store.
+    /// The store cannot be made.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The configuration that would be written is not one.
+    /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A path that TOML cannot hold.
+    /// The path of the passphrase file cannot be written in TOML.
     #[error("`{}` is not text in UTF-8; name the passphrase file by another path", .0.display())]
     Path(PathBuf),
-    /// The certificate request.
+    /// The certificate request cannot be made.
     #[error(transparent)]
     Request(#[from] CsrError),
 }
@@ -87,10 +87,10 @@ pub enum SetupError {
 ///
 /// # Errors
 ///
-/// [`SetupError`]; nothing is half done then.
+/// [`SetupError`] if the node cannot be made. A home that is left halfway carries the mark.
 pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     let config = configuration(node)?;
-    // The passphrase is read first: without it not even a folder is made.
+    // The passphrase is read first. If that fails, not even a folder is made.
     node.key.read().map_err(KeyringError::from)?;
     files::create_folder(home.folder())?;
     let mark = begin(home)?;
@@ -98,7 +98,7 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
         files::create_folder(&folder)?;
     }
     let keyring = Keyring::create(home, &node.key)?;
-    // Here and never later: a node whose store is gone must not go on with an empty one.
+    // The store is made only here. A node whose store is gone must not go on with an empty one.
     SqliteStore::create(&home.data(), keyring.store.bytes())?;
     let request = certificate_request(&keyring, &node.dns_name, &node.federation, &node.node)?;
     files::create(
@@ -111,7 +111,7 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     Ok(keyring)
 }
 
-/// The text of the configuration, checked as the node will check it.
+/// Returns the text of the configuration, checked in the same way as the node checks it.
 fn configuration(node: &NewNode) -> Result<String, SetupError> {
     let mut given = vec![
         ("federation", quoted(node.federation.as_ref())),
@@ -123,7 +123,7 @@ fn configuration(node: &NewNode) -> Result<String, SetupError> {
     ];
     given.push(match &node.key {
         KeySource::PassphraseFile(path) => {
-            // Absolute: the node may be started in another folder.
+            // The path is made absolute, because the node may be started in another folder.
             let path = std::path::absolute(path)
                 .map_err(|source| FileError::system("find", path, source))?;
             let text = path
@@ -141,7 +141,7 @@ fn configuration(node: &NewNode) -> Result<String, SetupError> {
     Ok(text)
 }
 
-/// A basic string of TOML.
+/// Quotes text as a basic string of TOML.
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
@@ -158,7 +158,8 @@ fn folders(home: &Home) -> Vec<PathBuf> {
     ]
 }
 
-/// Marks the home unfinished and keeps others out; clears what an `init` that was stopped made.
+/// Marks the home unfinished and locks the mark against other processes. If an `init` was stopped
+/// before, its files are cleared.
 fn begin(home: &Home) -> Result<File, SetupError> {
     let path = home.unfinished();
     let failed = |source| FileError::system("write", &path, source);
@@ -182,7 +183,7 @@ fn begin(home: &Home) -> Result<File, SetupError> {
     }
 }
 
-/// Holds the mark for this process; it must still be the one in the home.
+/// Locks the mark for this process. The locked file must still be the one in the home.
 fn lock(home: &Home, mark: &File) -> Result<(), SetupError> {
     let path = home.unfinished();
     let running = || SetupError::Running(home.folder().to_owned());
@@ -195,12 +196,12 @@ fn lock(home: &Home, mark: &File) -> Result<(), SetupError> {
     let held = mark.metadata().map_err(failed)?;
     match fs::metadata(&path) {
         Ok(present) if (present.dev(), present.ino()) == (held.dev(), held.ino()) => Ok(()),
-        // Another has ended well, or begun, since the file was opened.
+        // Since the file was opened, another process has ended or begun an `init`.
         Ok(_) | Err(_) => Err(running()),
     }
 }
 
-/// Removes what an `init` that was stopped had made; nothing has been used of it.
+/// Removes the files that a stopped `init` had made; none of them has been used.
 fn clear(home: &Home) -> Result<(), FileError> {
     let mut made = vec![home.config(), home.certificate_request(), home.keys()];
     made.extend(files::list_all(&home.data())?);

@@ -1,4 +1,4 @@
-//! A node is made once and whole; its certificate is checked as its peers will check it.
+//! Tests of the making of a node, and of the check of its certificate.
 
 use portcullis_home::{
     own_certificate::{
@@ -47,7 +47,7 @@ impl Bed {
         }
     }
 
-    /// What a process leaves that is killed after it wrote its keys.
+    /// Leaves the home as a process does that is killed after it wrote its keys.
     fn stopped_halfway(&self) -> Keyring {
         let keyring = init(&self.home, &self.node()).unwrap();
         fs::remove_file(self.home.config()).unwrap();
@@ -163,7 +163,7 @@ fn without_a_passphrase_not_even_a_folder_is_made() {
 fn the_request_asks_for_exactly_one_dns_name_and_one_uri() {
     let bed = bed();
     init(&bed.home, &bed.node()).unwrap();
-    // The development CA refuses a request with any other names, and one that its key did not sign.
+    // The development CA refuses a request with other names, and one that its key did not sign.
     let authority = DevelopmentAuthority::new("belgium", now()).unwrap();
     authority
         .sign_request(&request(&bed.home), &names(), now())
@@ -328,7 +328,7 @@ fn a_nodes_certificate_is_not_that_of_a_ca() {
     let anchor = node.file(&node.authority.certificate_pem());
     let der = certificate_authority(&anchor).unwrap();
     assert_eq!(&der, node.authority.certificate());
-    // The same in DER.
+    // The same certificate in DER is read as well.
     let path = node.bed.folder.path().join("ca.der");
     fs::write(&path, &der).unwrap();
     assert_eq!(certificate_authority(&path).unwrap(), der);

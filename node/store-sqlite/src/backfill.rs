@@ -1,7 +1,9 @@
-//! Ranges of the record log that are looked through again for a peer, and where new peers begin.
+//! Ranges of the record log that are searched again for a peer, and the starting point of new
+//! peers.
 //!
-//! A range is a place to go on from and a last one, so that a million records need one row. It
-//! moves with the ledger: with the rows of what is denied, and with the receipt of what is sent.
+//! A range is a place to continue from and a last place, so that a million records need one row. It
+//! moves together with the ledger: with the rows of what is denied, and with the receipt of what is
+//! sent.
 
 use portcullis_protocol::{frame::Lane, identifiers::NodeId, time::Timestamp};
 
@@ -14,9 +16,9 @@ use super::{
 use crate::error::SqlError;
 use portcullis_store::{Backfill, BackfillMove, BackfillRow, CancelBackfills, Span, StoreError};
 
-/// The most ranges of one peer that are looked through or waited for.
+/// Most ranges of one peer that are in progress or waiting.
 const MOST_OPEN: i64 = 16;
-/// The most ranges of one peer that are told of once they have ended.
+/// Most ended ranges of one peer that are kept for display.
 const MOST_ENDED: i64 = 16;
 
 impl Group<'_> {
@@ -60,7 +62,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Ends every range of a peer that goes on. What was sent of it stays sent.
+    /// Ends every range of a peer that is in progress. Records already sent stay sent.
     pub(super) fn cancel_backfills(&self, cancel: &CancelBackfills) -> Result<(), SqlError> {
         let CancelBackfills { peer, now } = cancel;
         let ended = self.run(
@@ -74,8 +76,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Moves a range forward; it never moves back. One that was cancelled counts what was on its
-    /// way still, and stays ended.
+    /// Moves a range forward; it never moves back. A cancelled range still counts what was on its
+    /// way, and stays ended.
     pub(super) fn move_backfill(
         &self,
         filled: Option<&BackfillMove>,
@@ -108,7 +110,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// New peers begin where the log ends now: what is older is sent by a backfill alone.
+    /// Sets the cursors of new peers to the present end of the log. Older records are sent by a
+    /// backfill only.
     pub(super) fn meet(&self, peers: &[NodeId]) -> Result<(), SqlError> {
         let end = log_end(&self.main)?;
         for peer in peers {
@@ -124,7 +127,7 @@ impl Group<'_> {
     }
 }
 
-/// The places of what came at or after `since` and before `until`.
+/// Returns the places of what was received at or after `since` and before `until`.
 fn span(
     main: &rusqlite::Connection,
     lane: Lane,
@@ -157,7 +160,7 @@ impl Reader<'_> {
         span(self.connection, lane, (since, until))
     }
 
-    /// The range that is looked through next for a peer.
+    /// Returns the range that is searched next for a peer.
     pub(super) fn next_backfill(&self, peer: &NodeId) -> Result<Option<BackfillRow>, SqlError> {
         let found = self.backfill_rows(
             "SELECT n, peer, log, since, until, next, last, looked_at, sent, started_at, ended_at,

@@ -1,9 +1,9 @@
-//! What a channel knows, record by record: the confirmed disclosures to a peer, or what a peer's
-//! deliveries were answered.
+//! Entries of a channel, record by record: the disclosures that a peer confirmed, or the answers to
+//! a peer's deliveries.
 //!
-//! There is no table for it: the ledger and the packs are read through, and the entries that come
-//! first in the order of ids are kept, so many and no more. A record that was answered and is held
-//! no more is not listed: it was lost, and its sender owes it again.
+//! There is no table for them. The ledger and the packs are read through, and a bounded number of
+//! entries is kept, those that come first in the order of ids. A record that was answered and is no
+//! longer held is not listed: it was lost, and its sender owes it again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -25,15 +25,15 @@ use super::{
 use crate::error::SqlError;
 use portcullis_store::{ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow};
 
-/// How a row of the ledger says that the peer told of the disclosure.
+/// Policy name in a ledger row for a disclosure that the peer reported.
 pub(super) const LEARNED: &str = "reconciled";
 
-/// What a note says of a record.
+/// State of a record in a channel, as far as a note holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Note {
     /// The peer lost it, and it is sent again.
     Owed,
-    /// The peer lost it for good.
+    /// The peer lost it, and it is not sent again.
     Gone,
     /// The peer says that it withdrew it.
     Withdrawn,
@@ -56,11 +56,11 @@ impl Note {
     }
 }
 
-/// Entries in the making: those that come first in the order of ids.
+/// Entries being collected: those that come first in the order of ids.
 struct Gathering<'p> {
     page: &'p ChannelPage,
     found: BTreeMap<RecordId, Form>,
-    /// What comes after this one was found and left out.
+    /// Entries from this record on are left out.
     ceiling: Option<RecordId>,
     withdrawn: HashSet<i64>,
     notes: HashMap<i64, Note>,
@@ -73,7 +73,7 @@ impl Gathering<'_> {
             && self.ceiling.is_none_or(|ceiling| *id < ceiling)
     }
 
-    /// Adds what is said of a record. A record that was withdrawn has no form.
+    /// Adds a form of a record. A record that was withdrawn has an empty form.
     fn add(&mut self, number: i64, id: RecordId, form: Form) {
         if !self.is_wanted(&id) {
             return;
@@ -98,7 +98,7 @@ impl Gathering<'_> {
     }
 }
 
-/// The ids of the pack looked at last.
+/// Ids of the pack that was looked at last.
 #[derive(Default)]
 struct Ids {
     pack: i64,
@@ -142,7 +142,8 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// What a peer says that it withdrew is known of, whatever else is.
+    /// Adds the records that the peer says it withdrew, whether or not anything else is known of
+    /// them.
     fn noted_entries(&self, gathering: &mut Gathering<'_>) -> Result<(), SqlError> {
         let noted: Vec<i64> = gathering
             .notes
@@ -158,7 +159,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the peer has confirmed.
+    /// Adds the disclosures that the peer has confirmed.
     fn sent_entries(&self, peer: &NodeId, gathering: &mut Gathering<'_>) -> Result<(), SqlError> {
         let mut ids = Ids::default();
         let mut select = self.connection.prepare_cached(sent_rows!(
@@ -190,7 +191,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Which of a frame's records have rows of their own, which stand before what it says.
+    /// Returns those of a frame's records that have rows of their own, each with its form. Such a
+    /// row takes precedence over the frame's.
     fn single_rows(&self, peer: &NodeId, row: &SentRow) -> Result<HashSet<(i64, i64)>, SqlError> {
         let numbers = || row.items.iter().map(|item| item.number);
         let Some((first, last)) = numbers().min().zip(numbers().max()) else {
@@ -212,7 +214,7 @@ impl Reader<'_> {
         gathering: &mut Gathering<'_>,
     ) -> Result<(), SqlError> {
         match gathering.notes.get(&number) {
-            // It is known already that the peer has it no more.
+            // The peer is already known to have lost it.
             Some(Note::Owed | Note::Gone) => Ok(()),
             Some(Note::Withdrawn) | None => {
                 if let Some(id) = self.id_among(number, ids)? {
@@ -223,7 +225,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What the peer's deliveries added to the record log.
+    /// Adds the peer's deliveries that added to the record log.
     fn admitted_entries(
         &self,
         peer: &NodeId,
@@ -245,7 +247,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What was answered without adding to the log: what was held already, and what is withdrawn.
+    /// Adds the deliveries that were answered without adding to the log: records held already, and
+    /// withdrawn ones.
     fn answered_entries(
         &self,
         peer: &NodeId,
@@ -271,7 +274,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Whether the record with this number stands in the log.
+    /// Returns true if the record with this number stands in the log.
     fn is_held(&self, number: i64, ids: &mut Ids) -> Result<bool, SqlError> {
         let place = self.places(number)?.first().copied();
         match place {
@@ -280,7 +283,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The id of a record, where many of one pack are asked for one after the other.
+    /// Returns the id of a record. It is fast when many ids of one pack are asked for in a row.
     fn id_among(&self, number: i64, ids: &mut Ids) -> Result<Option<RecordId>, SqlError> {
         if number >= 0 {
             return self.id_at_place(number, ids);
@@ -304,7 +307,7 @@ impl Reader<'_> {
         Ok(found.and_then(|ids| id_at(ids, slot_of(place))))
     }
 
-    /// How many records a peer lost that are being sent again.
+    /// Counts the records that a peer lost and that are being sent again.
     pub(super) fn owed(&self, peer: &NodeId) -> Result<u64, SqlError> {
         let count = self.first(
             "SELECT count(*) FROM channel_note WHERE peer = ?1 AND what = 'owed'",
@@ -314,7 +317,8 @@ impl Reader<'_> {
         unsigned(count.unwrap_or(0))
     }
 
-    /// How many rows of the ledger this peer taught. Such rows never stand in `sent`.
+    /// Counts the rows of the ledger that were learned from this peer. Such rows never stand in
+    /// `sent`.
     pub(super) fn learned(&self, peer: &NodeId) -> Result<u64, SqlError> {
         let count = self.first(
             "SELECT count(*) FROM disclosure WHERE peer = ?1 AND decision IN
@@ -363,7 +367,7 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// When the backup was made that this store was restored from, if it ever was.
+    /// Returns the time of the backup from which this store was restored, if it ever was.
     pub(super) fn reconciling_since(&self) -> Result<Option<Timestamp>, SqlError> {
         self.time_in_meta("reconciling")
     }

@@ -1,11 +1,11 @@
-//! Writing the WAL back beside the writer.
+//! Checkpoints of the write-ahead logs, on a thread beside the writer.
 //!
-//! A write-ahead log has to be written back to its file now and then, which takes as long as what
-//! has gathered. The writer does so when the log is large; this thread does it more often and on
-//! connections of its own, so that the writer finds little left and nobody waits for it.
+//! A write-ahead log has to be written back to its file now and then. This takes the longer, the
+//! more has gathered. The writer does it when the log is large. This thread does it more often and
+//! on connections of its own, so that the writer finds little left and nobody waits for it.
 //!
-//! What was overwritten because its record was withdrawn stands in the log until that is begun
-//! anew. After such a commit the log is emptied, as soon as no reader looks at it.
+//! Data that was overwritten because its record was withdrawn stays in the log until the log is
+//! begun anew. After such a commit the log is therefore emptied, as soon as no reader uses it.
 
 use std::{
     path::Path,
@@ -20,14 +20,14 @@ use super::{KEYS_FILE, MAIN_FILE, schema};
 use crate::error::SqlError;
 use portcullis_store::StoreError;
 
-/// How long commits gather.
+/// Time for which commits gather before a checkpoint.
 const PERIOD: Duration = Duration::from_millis(250);
-/// How long while alerts come: a commit may have to wait until all that gathered is on disk.
+/// The same while alerts come: a commit may have to wait until everything gathered is on disk.
 const SHORT_PERIOD: Duration = Duration::from_millis(60);
-/// For how long something urgent says that more will come.
+/// Time after something urgent during which more is expected.
 const URGENT_LATELY: Duration = Duration::from_secs(1);
 
-/// The thread; it ends with this.
+/// Handle of the checkpoint thread. The thread ends when it is dropped.
 pub(super) struct Checkpointer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -35,18 +35,18 @@ pub(super) struct Checkpointer {
 
 #[derive(Default)]
 struct Shared {
-    /// Guards what the thread waits for.
+    /// Guards the state on which the thread waits.
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Whether there were commits since the log was written back.
+    /// True if there were commits since the logs were last written back.
     committed: bool,
-    /// Whether something was erased that the log holds still.
+    /// True if the logs still hold something that was erased.
     erased: bool,
-    /// When something urgent was logged last.
+    /// Time at which something urgent was last logged.
     last_urgent: Option<Instant>,
     stopping: bool,
 }
@@ -59,7 +59,7 @@ impl Checkpointer {
             schema::writable(dir, KEYS_FILE)?,
         ];
         let shared = Arc::new(Shared::default());
-        // A process that ended early may have left something erased in the logs.
+        // A process that ended early may have left erased data in the logs.
         shared.lock().erased = true;
         let its = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -89,11 +89,11 @@ impl Checkpointer {
     }
 }
 
-/// What a commit was, as far as it matters here.
+/// Properties of a commit that matter to the checkpoints.
 pub(super) struct Commit {
-    /// Whether something was erased that the log holds still.
+    /// True if the logs still hold something that the commit erased.
     pub(super) has_erased: bool,
-    /// Whether it logged something urgent.
+    /// True if the commit logged something urgent.
     pub(super) is_urgent: bool,
 }
 
@@ -116,7 +116,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there were commits and a while has passed.
+    /// Waits until there were commits and the period has passed. Returns the next task.
     fn wait(&self) -> Task {
         let idle = |state: &mut State| !state.committed && !state.erased && !state.stopping;
         let state = self.changed.wait_while(self.lock(), idle);
@@ -143,9 +143,9 @@ impl State {
     }
 }
 
-/// What the thread is to do.
+/// Next task of the thread.
 enum Task {
-    /// Write back what it may.
+    /// Write back as much as readers and the writer allow.
     WriteBack,
     /// Leave nothing in the logs.
     Empty,
@@ -159,9 +159,10 @@ fn work(shared: &Shared, files: &[Connection]) {
             Task::Stop => return,
             Task::WriteBack => write_back(files),
             Task::Empty => {
-                // The passive way first: emptying keeps the writer waiting, and has less to do then.
+                // The passive checkpoint comes first: emptying keeps the writer waiting, and has
+                // less to do then.
                 write_back(files);
-                // Each of them is tried, whatever becomes of the other.
+                // Both are tried, whatever becomes of the other.
                 let left = files.iter().filter(|file| !is_emptied(file)).count();
                 shared.lock().erased |= left > 0;
             }
@@ -171,7 +172,7 @@ fn work(shared: &Shared, files: &[Connection]) {
 
 fn write_back(files: &[Connection]) {
     for file in files {
-        // What a reader or the writer keeps from being written back now is so later.
+        // Whatever a reader or the writer holds up now is written back at a later checkpoint.
         let done = file.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = done {
             tracing::warn!(%error, "the write-ahead log was not written back");
@@ -179,7 +180,7 @@ fn write_back(files: &[Connection]) {
     }
 }
 
-/// Empties the log of a file; `false` if somebody looks at it.
+/// Empties the log of a file. Returns `false` if a reader or the writer still uses it.
 fn is_emptied(file: &Connection) -> bool {
     let emptied = file.busy_timeout(Duration::ZERO).and_then(|()| {
         file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {

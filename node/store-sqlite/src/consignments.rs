@@ -14,7 +14,7 @@ use crate::crypt::Place;
 use crate::error::SqlError;
 use portcullis_store::{ConsignmentRow, ScoreRow, Stage, StoreError};
 
-/// What of a consignment is sealed.
+/// The sealed part of a consignment.
 #[derive(Clone, PartialEq, Message)]
 struct SealedConsignment {
     #[prost(bytes = "vec", tag = "1")]
@@ -31,7 +31,7 @@ struct SealedSelector {
     value: String,
 }
 
-/// What of a score is sealed.
+/// The sealed part of a score.
 #[derive(Clone, PartialEq, Message)]
 struct SealedScore {
     #[prost(bytes = "vec", tag = "1")]
@@ -41,7 +41,7 @@ struct SealedScore {
 }
 
 impl Group<'_> {
-    /// Keeps consignments; one with the same reference is replaced and its key destroyed.
+    /// Keeps consignments. One with the same reference is replaced and its key destroyed.
     pub(super) fn consignments(&mut self, rows: Vec<ConsignmentRow>) -> Result<(), SqlError> {
         rows.into_iter().try_for_each(|row| self.consignment(row))
     }
@@ -87,7 +87,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// The number that a consignment has or gets; what it replaces loses its key and tokens.
+    /// Returns the number of a consignment, a new one if the reference is new. The consignment that
+    /// is replaced loses its key and tokens.
     fn place_consignment(&mut self, reference: &str) -> Result<i64, SqlError> {
         let earlier = self.first(
             "SELECT n, key FROM consignment WHERE reference = ?1",
@@ -108,7 +109,7 @@ impl Group<'_> {
         Ok(number)
     }
 
-    /// Keeps scores; an earlier one of the same consignment is replaced and its key destroyed.
+    /// Keeps scores. An earlier score of the same consignment is replaced and its key destroyed.
     pub(super) fn scores(&mut self, rows: Vec<ScoreRow>) -> Result<(), SqlError> {
         rows.into_iter().try_for_each(|row| self.score(row))
     }
@@ -148,7 +149,7 @@ impl Group<'_> {
 struct SealedRow<T> {
     reference: String,
     at: i64,
-    /// Whether it arrives, or its points.
+    /// The part in clear: `arriving` of a consignment, or the points of a score.
     clear: T,
     wrapped: Option<Vec<u8>>,
     sealed: Vec<u8>,
@@ -166,7 +167,7 @@ impl<T: rusqlite::types::FromSql> SealedRow<T> {
     }
 }
 
-/// The columns of a [`SealedRow`], up to where rows are chosen.
+/// The columns of a [`SealedRow`], up to the clauses that choose the rows.
 macro_rules! consignment_rows {
     ($rest:literal) => {
         concat!(
@@ -188,7 +189,7 @@ macro_rules! score_rows {
 }
 
 impl Reader<'_> {
-    /// Those of these records that may concern an arriving consignment.
+    /// Returns those of `records` that may concern an arriving consignment.
     pub(super) fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, SqlError> {
         let mut found = Vec::new();
         let any = self.first("SELECT n FROM consignment LIMIT 1", [], |row| {
@@ -214,7 +215,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// Where a record stands in the log; nowhere if it was withdrawn.
+    /// Returns the places of a record in the log; none if it was withdrawn.
     fn places_of(&self, id: &RecordId) -> Result<Vec<i64>, SqlError> {
         match self.number(id)? {
             Some(number) if !self.is_withdrawn(number)? => self.places(number),

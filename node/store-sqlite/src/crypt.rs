@@ -1,18 +1,18 @@
-//! What the store's key does: seals things under keys of their own and makes index tokens.
+//! Sealing and index tokens under the store's key.
 //!
-//! Each thing gets a fresh AES-256-GCM key that is used once, so that its nonce is constant
-//! (SP 800-38D §8.2: a key and nonce pair never repeats). The key is wrapped with AES-KWP
-//! (SP 800-38F, RFC 5649) under one derived from the store's key. The additional data names
-//! what is sealed, so that a ciphertext moved to another place does not open.
+//! Each thing gets a fresh AES-256-GCM key that is used once, so that its nonce is constant (SP
+//! 800-38D §8.2: a key and nonce pair never repeats). The key is wrapped with AES-KWP (SP 800-38F,
+//! RFC 5649) under a key derived from the store's key. The additional data names the sealed thing,
+//! so that a ciphertext moved to another place does not open.
 //!
-//! The sections of a pack have a key each as well. These keys are kept together, sealed under a
-//! fresh key of the pack which alone is wrapped: erasing a section seals the other keys under
-//! another one and destroys this one. The pack's directory but for its tokens is bound to them, so
-//! that it cannot be changed either.
+//! Each section of a pack also has a key of its own. These keys are kept together, sealed under a
+//! fresh key of the pack, and only that one is wrapped. Erasing a section seals the other keys
+//! under another pack key and destroys the former one. The section keys are bound to the pack's
+//! directory except for its tokens, so that the directory cannot be changed unnoticed.
 //!
-//! Tokens of the blind index are HMAC-SHA-256, a key per kind of selector, cut to 64 bits: what
-//! is found by one is compared with what was looked for.
-//! Kinds with few possible values have none: whoever steals a token and guesses the key's use
+//! Tokens of the blind index are HMAC-SHA-256 with one key per kind of selector, cut to 64 bits. A
+//! record found by a token is therefore compared with the selector that was looked for. Kinds with
+//! few possible values have no token: whoever steals a token and guesses what its key is used for
 //! could still count equal ones (DESIGN §7).
 
 use aws_lc_rs::{
@@ -37,12 +37,12 @@ pub(super) const WRAPPED_LEN: usize = 40;
 /// A keyed hash of a selector.
 pub(super) type Token = i64;
 
-/// What is sealed: bound to its ciphertext.
+/// Kind and identity of a sealed thing; bound to its ciphertext as additional data.
 #[derive(Clone, Copy)]
 pub(super) enum Place<'a> {
     /// A section of a record.
     Section(&'a RecordId, u8),
-    /// An item that waits for a person.
+    /// An item that waits for a person's decision.
     Held(&'a RecordId, Form, &'a NodeId),
     /// An item that failed verification.
     BadItem(&'a RecordId, &'a NodeId),
@@ -55,7 +55,8 @@ pub(super) enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// The additional data: a label, then fields of which at most the last has no fixed length.
+    /// Returns the additional data: a label, then fields of which at most the last has no fixed
+    /// length.
     fn bound(self) -> Vec<u8> {
         match self {
             Self::Section(id, index) => labelled("section", &[id.as_bytes(), &[index]]),
@@ -93,9 +94,9 @@ pub(super) struct Sealed {
 /// The keys of a pack's sections, in order.
 pub(super) struct SectionKeys(Zeroizing<Vec<u8>>);
 
-/// Bytes of a key.
+/// Bytes in a key.
 const KEY_LEN: usize = 32;
-/// Keys that are drawn at a time.
+/// Number of keys drawn from the random source at a time.
 const KEYS_AT_ONCE: usize = 32;
 
 impl SectionKeys {
@@ -104,7 +105,7 @@ impl SectionKeys {
         Self(Zeroizing::new(Vec::new()))
     }
 
-    /// The key with this number, drawn now if it is a new one.
+    /// Returns the key with this number, and draws it first if it is a new one.
     pub(super) fn draw(&mut self, number: usize) -> Result<&[u8; KEY_LEN], SqlError> {
         let failed = StoreError::Cryptography("the random source");
         let end = (number + 1) * KEY_LEN;
@@ -116,7 +117,8 @@ impl SectionKeys {
         Ok(self.get(number).ok_or(failed)?)
     }
 
-    /// The key with this number; `None` if there is none. One that was erased is zero.
+    /// Returns the key with this number. `None` if there is no such key or it was erased (all bytes
+    /// zero).
     pub(super) fn get(&self, number: usize) -> Option<&[u8; KEY_LEN]> {
         let bytes = self.0.get(number.checked_mul(KEY_LEN)?..)?;
         bytes.first_chunk().filter(|key| **key != [0; KEY_LEN])
@@ -130,7 +132,7 @@ impl SectionKeys {
         }
     }
 
-    /// The first `count` keys, to be sealed.
+    /// Returns the first `count` keys as bytes, to be sealed.
     fn bytes(&self, count: usize) -> Vec<u8> {
         self.0
             .get(..count * KEY_LEN)
@@ -139,7 +141,7 @@ impl SectionKeys {
     }
 }
 
-/// Seals something under a key that is used for nothing else.
+/// Seals `plain` under a key that is used for nothing else.
 pub(super) fn seal_under(
     key: &[u8; KEY_LEN],
     place: Place<'_>,
@@ -151,7 +153,8 @@ pub(super) fn seal_under(
     Ok(plain)
 }
 
-/// Opens what [`seal_under`] made; `None` if key or ciphertext are not those made for `place`.
+/// Opens a ciphertext of [`seal_under`]. `None` if the key or the ciphertext is not the one made
+/// for `place`.
 pub(super) fn open_under(
     key: &[u8; KEY_LEN],
     place: Place<'_>,
@@ -166,14 +169,14 @@ pub(super) fn open_under(
     Some(sealed)
 }
 
-/// The store's key at work.
+/// The keys derived from the store's key: one for wrapping, one for each kind of token.
 pub(super) struct Vault {
     wrapping: Zeroizing<[u8; 32]>,
     tokens: Vec<(SelectorKind, hmac::Key)>,
 }
 
 impl Vault {
-    /// Derives what the store's key is used for, each use a key of its own.
+    /// Derives one key from the store's key for each of its uses.
     pub(super) fn new(key: &[u8; 32]) -> Result<Self, SqlError> {
         let tokens = SelectorKind::ALL
             .iter()
@@ -210,7 +213,7 @@ impl Vault {
         self.seal(Place::Keys(pack, directory), keys.bytes(count))
     }
 
-    /// Opens the keys of a pack; `None` if they or its directory were changed.
+    /// Opens the keys of a pack. `None` if they or its directory were changed.
     pub(super) fn open_keys(
         &self,
         pack: i64,
@@ -222,7 +225,8 @@ impl Vault {
         Some(SectionKeys(Zeroizing::new(bytes)))
     }
 
-    /// Opens what [`Vault::seal`] made; `None` if key or ciphertext are not those made for `place`.
+    /// Opens a ciphertext of [`Vault::seal`]. `None` if the key or the ciphertext is not the one
+    /// made for `place`.
     pub(super) fn open(
         &self,
         place: Place<'_>,
@@ -241,7 +245,7 @@ impl Vault {
         Ok(wrapped)
     }
 
-    /// Opens a wrapped key; `None` if it was wrapped under another one or changed.
+    /// Unwraps a key. `None` if it was wrapped under another key or was changed.
     pub(super) fn unwrap(&self, wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         let mut buffer = Zeroizing::new([0; WRAPPED_LEN]);
         let key = AesKek::new(&AES_256, self.wrapping.as_ref())
@@ -250,7 +254,7 @@ impl Vault {
         (&*key).try_into().ok().map(Zeroizing::new)
     }
 
-    /// The token of a selector; `None` for kinds that are not indexed on disk.
+    /// Returns the token of a selector. `None` for kinds that are not indexed on disk.
     pub(super) fn token(&self, kind: SelectorKind, value: &str) -> Option<Token> {
         let (_, key) = self.tokens.iter().find(|(of, _)| *of == kind)?;
         let tag = hmac::sign(key, value.as_bytes());
@@ -258,7 +262,7 @@ impl Vault {
     }
 }
 
-/// The key of one thing is used once, so that one nonce serves.
+/// Returns the constant nonce. It is safe because every key seals one thing only.
 fn single_use_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }
@@ -277,7 +281,7 @@ impl hkdf::KeyType for KeyLength {
     }
 }
 
-/// A key for one use of `secret` (HKDF-SHA-256, RFC 5869).
+/// Derives a key for one use of `secret` (HKDF-SHA-256, RFC 5869).
 pub(super) fn derived(secret: &[u8; 32], label: &str) -> Result<Zeroizing<[u8; 32]>, SqlError> {
     let mut key = Zeroizing::new([0; 32]);
     hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis store")

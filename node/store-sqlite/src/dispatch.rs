@@ -1,7 +1,7 @@
 //! The ledger of disclosures, the cursors and the exceptions of dispatch.
 //!
-//! A ledger row stands for one record, peer and form. A row that a peer has answered for good
-//! never changes again, whatever is decided later: what was disclosed stays told.
+//! A ledger row stands for one record, peer and form. A row that a peer has answered for good never
+//! changes again, whatever is decided later: the ledger keeps every disclosure.
 
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
@@ -17,7 +17,7 @@ use super::{group::Group, query::named};
 use crate::error::SqlError;
 use portcullis_store::{DisclosureState, Intend, LedgerEntry, Settle};
 
-/// One peer, one lane, one moment.
+/// Peer, lane and time of one operation on the ledger.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
     pub(super) peer: &'a NodeId,
@@ -25,7 +25,7 @@ pub(super) struct Turn<'a> {
     pub(super) now: Timestamp,
 }
 
-/// A ledger row as far as new decisions look at it.
+/// The part of a ledger row that new decisions look at.
 struct Standing {
     form: Form,
     state: DisclosureState,
@@ -39,7 +39,7 @@ impl Standing {
         }
     }
 
-    /// Whether the peer has all of `form`.
+    /// Returns true if the peer has all of `form`.
     fn covers(&self, form: Form) -> bool {
         match self.state {
             DisclosureState::Answered(outcome) => {
@@ -101,7 +101,7 @@ impl Group<'_> {
         }
     }
 
-    /// What the ledger says of a record and a peer, once for each form.
+    /// Returns the ledger's entries for a record and a peer, one for each form.
     fn standings(&self, record: i64, peer: &NodeId) -> Result<Vec<Standing>, SqlError> {
         let single = self.rows(
             "SELECT form, state FROM disclosure WHERE record = ?1 AND peer = ?2",
@@ -128,7 +128,7 @@ impl Group<'_> {
         Ok(standings)
     }
 
-    /// Whether the ledger tells of this form, or of a fuller one, as on its way or answered.
+    /// Returns true if the ledger holds this form, or a fuller one, as intended or answered.
     pub(super) fn tells_of(
         &self,
         record: i64,
@@ -171,7 +171,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Makes a row that was answered for good the newest again, and changes nothing else.
+    /// Makes a row that was answered for good the newest decision again, and changes nothing else.
     fn renew(&mut self, turn: Turn<'_>, record: i64, form: Form) -> Result<(), SqlError> {
         self.renew_sent(turn, record, form)?;
         let ordinal = self.next_ordinal();
@@ -265,7 +265,8 @@ impl Group<'_> {
             Some(standing) if standing.is_final() => return Ok(()),
             None if covered => return Ok(()),
             Some(_) => {}
-            // An answer to what the ledger does not hold is evidence of a disclosure as well.
+            // An answer to something that the ledger does not hold is evidence of a disclosure as
+            // well.
             None => {
                 let entry = LedgerEntry {
                     sequence: None,
@@ -304,7 +305,7 @@ impl Group<'_> {
     }
 }
 
-/// How a state stands in the ledger.
+/// Returns the name of a state in the ledger.
 pub(super) const fn state_name(state: DisclosureState) -> &'static str {
     match state {
         DisclosureState::Intended => "intended",
@@ -313,7 +314,7 @@ pub(super) const fn state_name(state: DisclosureState) -> &'static str {
     }
 }
 
-/// The state with this name.
+/// Returns the state with this name.
 pub(super) fn state_named(name: &str) -> Result<DisclosureState, SqlError> {
     match name {
         "intended" => Ok(DisclosureState::Intended),

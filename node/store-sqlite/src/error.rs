@@ -1,4 +1,4 @@
-//! What goes wrong inside the engine, before it is told in the store's terms.
+//! Errors inside the engine, before they are told in the store's terms.
 
 use std::sync::Arc;
 

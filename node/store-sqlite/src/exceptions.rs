@@ -1,9 +1,10 @@
-//! What the cursors passed without a final answer: tried again, and not for ever.
+//! Exceptions: records that the cursors passed without a final answer, and that are retried for a
+//! limited time.
 //!
-//! The wait doubles with every attempt, up to an hour. An exception ends seven days after it
-//! began, or when its record is to be deleted, whichever is first; then the record stands in
-//! `undelivered` until it gets a final answer after all. Both lists are bounded for each peer and
-//! lane: what has waited longest ends first, and the oldest of what has ended is forgotten.
+//! The wait doubles with every attempt, up to an hour. An exception ends seven days after it began,
+//! or when its record is to be deleted, whichever is first. The record then stands in `undelivered`
+//! until it gets a final answer after all. Both lists are bounded for each peer and lane: the
+//! exception whose time is over soonest ends first, and the oldest ended one is forgotten.
 
 use std::collections::HashMap;
 
@@ -25,17 +26,17 @@ use portcullis_store::{
     Event, ExceptionRow, HeldRecord, Retry, Settle, StoreError, UndeliveredRow,
 };
 
-/// How long a record that was refused for now, or held, is tried again: 7 days.
+/// Time for which a record that was refused for now, or held, is retried: 7 days, in milliseconds.
 pub(super) const LIFE_MS: i64 = 7 * 24 * 3_600_000;
-/// The longest wait between two attempts.
+/// Longest wait between two attempts, in milliseconds.
 const LONGEST_WAIT_MS: i64 = 3_600_000;
-/// The most exceptions of one peer and lane, and the most that are listed once they have ended.
+/// Most exceptions of one peer and lane, and most ended ones that are listed.
 const MOST: i64 = 65_536;
-/// The kind of event that tells of records that are not tried again.
+/// Kind of the event that reports records that are no longer retried.
 const EXCEPTIONS_ENDED: &str = "exceptions-ended";
 
 impl Group<'_> {
-    /// Has the records tried again that got no final answer.
+    /// Schedules retries of the records that got no final answer.
     pub(super) fn retry(&mut self, turn: Turn<'_>, settle: &Settle) -> Result<(), SqlError> {
         let mut waiting = settle
             .answers
@@ -91,7 +92,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Has a record tried again at once that was given up, or that waits.
+    /// Schedules an immediate retry of a record that was given up or waits.
     pub(super) fn retry_now(&self, retry: &Retry) -> Result<(), SqlError> {
         let Retry {
             peer,
@@ -123,7 +124,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Has what a peer holds, or held, tried again at once.
+    /// Schedules an immediate retry of everything that a peer holds, or held.
     pub(super) fn ask_again(&self, peer: &NodeId, now: Timestamp) -> Result<(), SqlError> {
         self.run(
             "UPDATE exception SET next_attempt = ?2
@@ -136,7 +137,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// A record got its final answer, or is denied.
+    /// Ends the exception of a record that got its final answer or is denied.
     pub(super) fn end_exception(&self, turn: Turn<'_>, record: i64) -> Result<(), SqlError> {
         let key = (turn.peer.as_str(), turn.lane.name(), record);
         self.run(
@@ -150,7 +151,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Ends the exceptions whose time is over: nothing is retried for ever.
+    /// Ends the exceptions whose time is over, so that nothing is retried for ever.
     pub(super) fn end_overdue(&self, turn: Turn<'_>) -> Result<(), SqlError> {
         let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
         let over = (peer, lane, turn.now.as_millis());
@@ -167,7 +168,7 @@ impl Group<'_> {
         self.tell_ended(turn, ended)
     }
 
-    /// No peer fills the disk.
+    /// Ends the exceptions beyond the limit, so that no peer fills the disk.
     fn end_crowded(&self, turn: Turn<'_>) -> Result<(), SqlError> {
         let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
         self.run(
@@ -206,7 +207,7 @@ impl Group<'_> {
     }
 }
 
-/// How long to wait after so many attempts before.
+/// Returns the wait in milliseconds after `attempts` earlier attempts.
 fn wait(first_ms: i64, attempts: u32) -> i64 {
     let doubled = 1_i64.checked_shl(attempts.min(32)).unwrap_or(i64::MAX);
     first_ms.max(1).saturating_mul(doubled).min(LONGEST_WAIT_MS)
@@ -251,7 +252,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, SqlError> {
-        // What is owed again was accepted once; the row of its frame says so for all of them.
+        // A record that is owed again was accepted once. For all of those, the row of their frame
+        // says so.
         let rows = self.rows(
             "SELECT e.peer, e.lane, coalesce(
                  (SELECT d.state FROM disclosure AS d
@@ -285,7 +287,8 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// What is not tried again, the newest end first: noted, or due to be noted.
+    /// Returns the records that are no longer retried, the latest end first. Those whose end is not
+    /// entered yet are included.
     pub(super) fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, SqlError> {
         let rows = self.rows(
             "SELECT peer, lane, record, attempts, ended_at FROM undelivered

@@ -1,7 +1,7 @@
-//! Writing the ledger's rows of frames: when a frame is planned, given up, and answered.
+//! Writes to the ledger's rows of frames: when a frame is planned, given up, and answered.
 //!
-//! What does not go into the row of a frame is handed back, to be decided on or answered one by
-//! one ([`super::dispatch`]).
+//! Entries and answers that do not go into the row of a frame are handed back, to be decided on or
+//! answered one by one ([`super::dispatch`]).
 
 use std::collections::HashSet;
 
@@ -20,17 +20,17 @@ use super::{
 use crate::error::SqlError;
 use portcullis_store::{DisclosureState, LedgerEntry, StoreError};
 
-/// What of a plan goes into a row, and what is decided on one by one.
+/// A plan, divided into what goes into a frame's row and what is decided on one by one.
 pub(super) struct Split<'a> {
-    /// Each entry with its record's number and its place in the frame.
+    /// The entries, each with its record's number and its position in the frame.
     pub(super) numbered: Vec<Numbered<'a>>,
-    /// The range of places that the row covers.
+    /// The first and last place in the log that the row covers.
     range: Option<(i64, i64)>,
     /// Records that were decided on before.
     met: HashSet<i64>,
 }
 
-/// An entry and its record's number.
+/// An entry with its record's number and its position in the frame.
 pub(super) struct Numbered<'a> {
     pub(super) entry: &'a LedgerEntry,
     pub(super) number: i64,
@@ -38,7 +38,7 @@ pub(super) struct Numbered<'a> {
 }
 
 impl Split<'_> {
-    /// Whether an entry goes into the row.
+    /// Returns true if the entry goes into the row.
     pub(super) fn is_plain(&self, numbered: &Numbered<'_>) -> bool {
         let place = numbered.entry.sequence.map(u64::cast_signed);
         place == Some(numbered.number) && !self.met.contains(&numbered.number)
@@ -59,7 +59,7 @@ impl Group<'_> {
         for entry in entries {
             let number = self.number_of(entry, &mut at_hand)?;
             if turn.lane == Lane::Urgent && self.number(&entry.record)? != Some(number) {
-                // It was announced, and its transaction failed.
+                // The record was announced, but its transaction failed.
                 return Err(StoreError::Fault("an entry names another record's place").into());
             }
             numbered.push(Numbered {
@@ -88,7 +88,8 @@ impl Group<'_> {
         Ok((split, left))
     }
 
-    /// The number of an entry's record; neighbours in the log have their pack's directory in common.
+    /// Returns the number of an entry's record. Neighbours in the log share one read of their
+    /// pack's directory.
     fn number_of(
         &self,
         entry: &LedgerEntry,
@@ -108,8 +109,8 @@ impl Group<'_> {
         Ok(number.ok_or(StoreError::Fault("an entry names no place in the log"))?)
     }
 
-    /// Rows of frames that were given up: they were not answered, and another frame takes their
-    /// sequence numbers.
+    /// Returns the rows of frames that were given up: they were not answered, and another frame
+    /// takes their sequence numbers.
     fn left_behind(&self, turn: Turn<'_>, sequence: u64) -> Result<Vec<SentRow>, SqlError> {
         let rows = self.rows(
             sent_rows!("WHERE peer = ?1 AND lane = ?2 AND sequence >= ?3 AND answered_at IS NULL"),
@@ -119,8 +120,8 @@ impl Group<'_> {
         rows.into_iter().map(SentRow::with_items).collect()
     }
 
-    /// The records in a range of places that were decided on for this peer, but for the rows that
-    /// are about to be dissolved.
+    /// Returns the records in a range of places that were decided on for this peer. The rows that
+    /// are about to be dissolved do not count.
     fn met_in(
         &self,
         turn: Turn<'_>,
@@ -140,7 +141,7 @@ impl Group<'_> {
         Ok(met)
     }
 
-    /// Writes the row of a plan; gives what is to be decided on one by one.
+    /// Writes the row of a plan, and returns the entries that are to be decided on one by one.
     pub(super) fn write_sent<'e>(
         &mut self,
         turn: Turn<'_>,
@@ -181,9 +182,9 @@ impl Group<'_> {
         Ok(rest)
     }
 
-    /// Keeps what rows of frames that were given up say, one by one, unless the plan that takes
-    /// their place says the same. What is kept was decided on before, so that the newest decision
-    /// on a record with a row of its own has one as well.
+    /// Keeps the entries of rows whose frames were given up, one by one, unless the plan that takes
+    /// their place has the same entry. The records kept so count as decided on before. This ensures
+    /// that the newest decision on a record with a row of its own also has a row of its own.
     pub(super) fn dissolve(
         &mut self,
         turn: Turn<'_>,
@@ -210,7 +211,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Notes what is said of one item in a row of its own; one that is there stays.
+    /// Writes one item into a row of its own. An existing row stays as it is.
     fn single(
         &self,
         turn: Turn<'_>,
@@ -240,7 +241,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Makes what a row says of a record the newest decision on it.
+    /// Makes an answered item of a frame's row the newest decision on its record.
     pub(super) fn renew_sent(
         &mut self,
         turn: Turn<'_>,
@@ -275,13 +276,13 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// The rows that tell of a record.
+    /// Returns the rows of frames that hold this record.
     pub(super) fn sent_of(&self, peer: &str, number: i64) -> Result<Vec<SentRow>, SqlError> {
         let places = self.places(number)?;
         sent_at(&self.main, peer, &places, number)
     }
 
-    /// Answers the items of the row of this frame, and gives the answers that are of no item of it.
+    /// Answers the items of this frame's row, and returns the answers that belong to none of them.
     pub(super) fn settle_sent<'e>(
         &mut self,
         turn: Turn<'_>,
@@ -335,7 +336,7 @@ impl Group<'_> {
     }
 }
 
-/// What is said of an item.
+/// State of an item that is written into a row of its own.
 struct Said<'a> {
     state: DisclosureState,
     reason: Option<&'a str>,
@@ -352,7 +353,7 @@ impl Said<'_> {
     }
 }
 
-/// The ids of the pack looked at last.
+/// Ids of the pack that was looked at last.
 #[derive(Default)]
 pub(super) struct PackIds {
     pack: Option<i64>,

@@ -1,4 +1,4 @@
-//! A group of jobs on its way into both files: one transaction in each.
+//! A group of jobs on its way into both files, as one transaction in each.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,13 +16,14 @@ use crate::crypt::{Place, Sealed, Vault};
 use crate::error::SqlError;
 use portcullis_store::{DecisionNote, StoreError, Write, Written};
 
-/// The two connections that write, and what the last commit left to do.
+/// The two connections that write, and the work that the last commit left to do.
 pub(super) struct WriteSide {
     main: Connection,
     keys: Connection,
-    /// Keys whose things are gone for good: destroyed with the next group.
+    /// Numbers of keys under which nothing is sealed any more. They are destroyed with the next
+    /// group.
     pub(super) retired: Vec<i64>,
-    /// Places whose keys are destroyed with the next group.
+    /// Places whose section keys are destroyed with the next group.
     pub(super) erasing: Vec<i64>,
     /// The newest ordinal of the disclosure ledger.
     pub(super) ordinal: i64,
@@ -62,31 +63,31 @@ pub(super) struct Kept {
     pub(super) sealed: Vec<u8>,
 }
 
-/// A transaction that jobs are added to, one by one.
+/// A transaction to which jobs are added one by one.
 pub(super) struct Group<'a> {
     pub(super) main: Transaction<'a>,
-    /// Begun when the first key is needed.
+    /// The transaction in the key table. It begins when the first key is needed.
     keys: Option<Transaction<'a>>,
     side: &'a WriteSide,
     vault: &'a Vault,
     index: &'a Index,
     retiring: Vec<i64>,
-    /// Places of what the group withdraws.
+    /// Places of the records that the group withdraws.
     pub(super) erasing: Vec<i64>,
     numbers: Numbers,
-    /// What is added to the record log.
+    /// Additions to the record log.
     pub(super) log: Log,
-    /// To see that answers are of the records they are said to be of.
+    /// Used to check that answers are about the records they name.
     pub(super) log_ids: PackIds,
     /// The newest ordinal of the disclosure ledger.
     ordinal: i64,
 }
 
-/// What is left to do once a group is durable.
+/// Work that is left once a group is durable.
 pub(super) struct Committed {
-    /// Keys that are of no use from now on.
+    /// Numbers of keys that are of no use from now on.
     pub(super) retired: Vec<i64>,
-    /// Places whose keys are of no use from now on.
+    /// Places whose section keys are of no use from now on.
     pub(super) erasing: Vec<i64>,
     /// The newest ordinal of the disclosure ledger.
     pub(super) ordinal: i64,
@@ -94,14 +95,14 @@ pub(super) struct Committed {
     pub(super) published: Vec<Placed>,
     additions: Additions,
     slice: Slice,
-    /// What is found by no selector any more.
+    /// Index entries of withdrawn records, to be removed from memory.
     unindexed: Vec<Entry>,
-    /// Whether something of a withdrawn record was erased that the write-ahead logs still hold.
+    /// True if something of a withdrawn record was erased that the write-ahead logs still hold.
     pub(super) has_erased: bool,
 }
 
 impl Committed {
-    /// Lets the index know what is in the log now.
+    /// Brings the index up to date with the log.
     pub(super) fn tell(&self, index: &Index) {
         index.add(&self.additions);
         index.written(&self.slice);
@@ -109,7 +110,7 @@ impl Committed {
     }
 }
 
-/// Row numbers known within the group; forgotten when a job is rolled back.
+/// Row numbers known within the group. They are forgotten when a job is rolled back.
 #[derive(Default)]
 struct Numbers {
     decisions: HashMap<DecisionNote, i64>,
@@ -138,7 +139,7 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Adds a job; if it fails, nothing of it stays.
+    /// Adds a job. If it fails, nothing of it stays.
     pub(super) fn job(&mut self, writes: Vec<Write>) -> Result<Vec<Written>, SqlError> {
         self.main.execute_batch("SAVEPOINT job")?;
         let (retiring, erasing) = (self.retiring.len(), self.erasing.len());
@@ -168,7 +169,7 @@ impl<'a> Group<'a> {
         }
         let records = self.log.additions.ids.len();
         let slice = self.index.write_slice(&self.main, records)?;
-        // After the slice, which may have brought what is to go.
+        // This comes after the slice, which may have written entries that are to be erased.
         let side = self.side;
         let unindexed = self.erase(&side.erasing)?;
         if let Some(keys) = self.keys {
@@ -254,7 +255,7 @@ impl<'a> Group<'a> {
         Ok(Written::Done)
     }
 
-    /// The newest place of the log.
+    /// Returns the newest place of the log.
     pub(super) fn log_end(&self) -> Result<i64, SqlError> {
         log_end(&self.main)
     }
@@ -290,17 +291,17 @@ impl<'a> Group<'a> {
         self.vault
     }
 
-    /// Runs a statement and gives how many rows it changed.
+    /// Runs a statement and returns the number of rows it changed.
     pub(super) fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, SqlError> {
         Ok(self.main.prepare_cached(sql)?.execute(params)?)
     }
 
-    /// Runs an insertion and gives the new row's number.
+    /// Runs an insertion and returns the number of the new row.
     pub(super) fn insert(&self, sql: &str, params: impl rusqlite::Params) -> Result<i64, SqlError> {
         Ok(self.main.prepare_cached(sql)?.insert(params)?)
     }
 
-    /// The first row that a query gives.
+    /// Returns the first row of a query.
     pub(super) fn first<T>(
         &self,
         sql: &str,
@@ -311,7 +312,7 @@ impl<'a> Group<'a> {
         Ok(statement.query_row(params, read).optional()?)
     }
 
-    /// All rows that a query gives.
+    /// Returns all rows of a query.
     pub(super) fn rows<T>(
         &self,
         sql: &str,
@@ -323,14 +324,14 @@ impl<'a> Group<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The first column of all rows.
+    /// Returns the first column of all rows.
     pub(super) fn column(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<i64>, SqlError> {
         let mut statement = self.main.prepare_cached(sql)?;
         let rows = statement.query_map(params, |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The number of a record id, if it was met before.
+    /// Returns the number of a record id, if the id was met before.
     pub(super) fn number(&self, id: &RecordId) -> Result<Option<i64>, SqlError> {
         if let Some(number) = self.log.number(id) {
             return Ok(Some(number));
@@ -346,7 +347,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The number of a record id, which is known from now on.
+    /// Returns the number of a record id, and assigns one if the id is new.
     pub(super) fn known(&self, id: &RecordId) -> Result<i64, SqlError> {
         match self.number(id)? {
             Some(number) => Ok(number),
@@ -358,13 +359,13 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The next ordinal of the disclosure ledger.
+    /// Returns the next ordinal of the disclosure ledger.
     pub(super) fn next_ordinal(&mut self) -> i64 {
         self.ordinal += 1;
         self.ordinal
     }
 
-    /// The number of a decision, each kept once.
+    /// Returns the number of a decision. Each decision is kept once.
     pub(super) fn decision(&mut self, note: &DecisionNote) -> Result<i64, SqlError> {
         if let Some(number) = self.numbers.decisions.get(note) {
             return Ok(*number);
@@ -389,7 +390,7 @@ impl<'a> Group<'a> {
         Ok(number)
     }
 
-    /// The number of an originator's statement, each kept once.
+    /// Returns the number of an originator's statement. Each statement is kept once.
     pub(super) fn statement(&mut self, statement: &Arc<SignedStatement>) -> Result<i64, SqlError> {
         if let Some(number) = self.numbers.statements.get(statement.signature()) {
             return Ok(*number);
@@ -426,7 +427,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The newest number of the log; 0 if it is empty.
+/// Returns the newest number of the log; 0 if it is empty.
 pub(super) fn log_end(connection: &Connection) -> Result<i64, SqlError> {
     let mut newest =
         connection.prepare_cached("SELECT n, count FROM pack ORDER BY n DESC LIMIT 1")?;
@@ -436,7 +437,7 @@ pub(super) fn log_end(connection: &Connection) -> Result<i64, SqlError> {
     Ok(end.unwrap_or(0))
 }
 
-/// The first 8 bytes of a signature: what the index holds.
+/// Returns the first 8 bytes of a signature, by which the statement index finds it.
 fn tag_of(signature: &[u8; 64]) -> i64 {
     signature
         .first_chunk()

@@ -1,7 +1,8 @@
-//! Items that wait for a person: kept sealed until they are decided on or their time is over.
+//! Items that wait for a person, kept sealed until they are decided on or their time is over.
 //!
-//! A held item is no record: nothing of it is indexed, scored or passed on. Deciding on one goes
-//! the way of a frame's items, so that its answer is kept and given again as any other.
+//! A held item is not a record: nothing of it is indexed, scored or passed on. A decision on one
+//! takes the same path as a frame's items, so that its answer is kept and given again like any
+//! other.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -30,11 +31,11 @@ use crate::crypt::Place;
 use crate::error::SqlError;
 use portcullis_store::{HELD_LIFE_MS, HeldDecision, HeldItem};
 
-/// The most items of one peer that wait for a person.
+/// Most items of one peer that wait for a person.
 const MAX_HELD: i64 = 4096;
 
 impl Group<'_> {
-    /// Answers held items for good; what is not held any more is left as it is answered.
+    /// Answers held items for good. An item that is no longer held keeps the answer it has.
     pub(super) fn decide_held(&mut self, decision: HeldDecision) -> Result<Vec<Answer>, SqlError> {
         let HeldDecision { peer, now, items } = decision;
         let mut answers = Vec::with_capacity(items.len());
@@ -58,8 +59,8 @@ impl Group<'_> {
         Ok(waiting.is_some())
     }
 
-    /// Keeps an item for a person; one that waits already is kept as it is. `false`: as many items
-    /// of this peer wait as may.
+    /// Keeps an item for a person. An item that waits already is kept as it is. Returns `false` if
+    /// the limit of waiting items of this peer is reached.
     pub(super) fn hold(
         &mut self,
         item: &Item<'_>,

@@ -1,17 +1,17 @@
-//! Finding records by id and by selector: what came last in memory, all else in two tables.
+//! Index of records by id and by selector: the newest entries in memory, all others in two tables.
 //!
-//! Ids and tokens are random, so that a row for each would touch a page of its own in every
-//! commit. They are gathered instead, in order, and written to the tables by the ten thousand,
-//! a slice with each commit that brings records: neighbours share pages then, and no commit waits
-//! for all of it. The packs themselves say what is missing in the tables, so that nothing is lost
-//! with the memory; meta `indexed` says from which pack on to read them.
+//! Ids and tokens are random, so that a row for each would touch a page of its own in every commit.
+//! They are therefore gathered in order and written to the tables by the ten thousand, a slice with
+//! each commit that brings records. Neighbours share pages then, and no commit waits for all of it.
+//! The packs themselves hold everything that the tables lack, so that nothing is lost with the
+//! memory. The row `indexed` of `meta` names the last pack that the tables cover.
 //!
 //! ```text
 //! commit ─▶ fresh ──(full: sorted)──▶ older ──slices──▶ id_index, token_index
 //! ```
 //!
-//! What was written stays in `older` until the next turn: a reader whose look at the tables is
-//! older than the slice finds it there.
+//! Entries that were written stay in `older` until the next turn. A reader whose snapshot of the
+//! tables is older than the slice finds them there.
 
 use std::{
     collections::BTreeSet,
@@ -24,34 +24,34 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::pack::{Directory, id_at, pack_of, place, slot_of};
 use crate::error::SqlError;
 
-/// Entries that are gathered before they are written to the tables.
+/// Entries that are gathered in memory before they are written to the tables.
 pub(super) const FULL: usize = 1 << 16;
-/// Entries written with a commit, for each record that it brings.
+/// Entries written to each table with a commit, for each record that the commit brings.
 const PER_RECORD: usize = 4;
 
-/// A key and a place.
+/// A key (of an id, or a token) and a place.
 pub(super) type Entry = (i64, i64);
 
-/// The first 8 bytes of an id, in the order of ids.
+/// Returns the first 8 bytes of an id as a number that sorts in the order of ids.
 pub(super) fn id_key(id: &RecordId) -> i64 {
     let first = id.as_bytes().first_chunk().copied().unwrap_or_default();
     (u64::from_be_bytes(first) ^ (1 << 63)).cast_signed()
 }
 
-/// What a commit adds.
+/// Index entries that a commit adds.
 #[derive(Default)]
 pub(super) struct Additions {
     pub(super) ids: Vec<Entry>,
     pub(super) tokens: Vec<Entry>,
-    /// The newest pack.
+    /// The newest pack of the commit.
     pub(super) pack: i64,
 }
 
-/// What the tables lack.
+/// The part of the index that the tables lack.
 pub(super) struct Index {
-    /// Guards what was gathered, for the moment of a lookup or an addition.
+    /// Guards the gathered entries; held for the moment of a lookup or an addition.
     gathered: RwLock<Gathered>,
-    /// Entries that are gathered before they are written to the tables.
+    /// Number of gathered entries at which writing to the tables begins.
     full: usize,
 }
 
@@ -62,19 +62,19 @@ struct Gathered {
     /// The newest pack whose entries were gathered.
     newest: i64,
     older: Older,
-    /// Tokens of withdrawn records among what is being written.
+    /// Tokens of withdrawn records among the entries in `older`.
     gone: BTreeSet<Entry>,
 }
 
-/// What is being written to the tables, or was.
+/// Entries that are being written to the tables, or have been.
 #[derive(Default)]
 struct Older {
     ids: Vec<Entry>,
     tokens: Vec<Entry>,
-    /// How many of each are written.
+    /// Numbers of entries of each kind that are written.
     ids_done: usize,
     tokens_done: usize,
-    /// The newest pack among them.
+    /// The newest pack among the entries.
     newest: i64,
 }
 
@@ -84,7 +84,7 @@ impl Older {
     }
 }
 
-/// A slice of what is being written, taken into a transaction.
+/// Sizes of a slice of entries that was taken into a transaction.
 #[derive(Default)]
 pub(super) struct Slice {
     ids: usize,
@@ -92,7 +92,7 @@ pub(super) struct Slice {
 }
 
 impl Index {
-    /// Reads from the packs what the tables lack.
+    /// Reads from the packs the entries that the tables lack.
     pub(super) fn load(main: &Connection, full: usize) -> Result<Self, SqlError> {
         let indexed = indexed(main)?;
         let mut gathered = Gathered {
@@ -105,7 +105,7 @@ impl Index {
         while let Some(row) = rows.next()? {
             let (n, extends): (i64, bool) = (row.get(0)?, row.get(1)?);
             let (ids, directory): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
-            // A damaged pack is told of by whoever reads it; the others must be found.
+            // A damaged pack is reported by whoever reads it. The other packs must still be found.
             let directory = Directory::read(&directory).unwrap_or_default();
             let ids: &[u8] = if extends { &[] } else { &ids };
             gathered.add(&entries(n, ids, &directory));
@@ -116,12 +116,12 @@ impl Index {
         })
     }
 
-    /// Adds what a commit has made durable.
+    /// Adds the entries of a commit that is durable.
     pub(super) fn add(&self, additions: &Additions) {
         self.write().add(additions);
     }
 
-    /// Forgets tokens of withdrawn records; they are gone from the tables.
+    /// Forgets tokens of withdrawn records. The tables no longer hold them.
     pub(super) fn forget(&self, tokens: &[Entry]) {
         if tokens.is_empty() {
             return;
@@ -135,7 +135,7 @@ impl Index {
         }
     }
 
-    /// The places of ids that begin with these 8 bytes.
+    /// Returns the places of the ids that begin with these 8 bytes.
     pub(super) fn ids(&self, main: &Connection, key: i64) -> Result<Vec<i64>, SqlError> {
         let mut places = {
             let gathered = self.read();
@@ -145,7 +145,8 @@ impl Index {
         merge(&mut places, select.query_map([key], |row| row.get(0))?)
     }
 
-    /// The places of at least `limit` ids from `first` to `last`, or of all, in their order.
+    /// Returns the places of at least `limit` ids from `first` to `last`, or of all if there are
+    /// fewer, in the order of ids.
     pub(super) fn ids_between(
         &self,
         main: &Connection,
@@ -170,7 +171,7 @@ impl Index {
         Ok(entries.into_iter().map(|(_, place)| place).collect())
     }
 
-    /// The places with this token.
+    /// Returns the places with this token.
     pub(super) fn tokens(&self, main: &Connection, token: i64) -> Result<Vec<i64>, SqlError> {
         let mut places = {
             let gathered = self.read();
@@ -182,7 +183,7 @@ impl Index {
         merge(&mut places, select.query_map([token], |row| row.get(0))?)
     }
 
-    /// Writes the next slice to the tables, in a transaction that brings so many records.
+    /// Writes the next slice to the tables, in a transaction that brings this many records.
     pub(super) fn write_slice(&self, main: &Connection, records: usize) -> Result<Slice, SqlError> {
         self.turn();
         let gathered = self.read();
@@ -227,7 +228,7 @@ impl Index {
         }
     }
 
-    /// Begins to write what was gathered, if it is enough and nothing else is being written.
+    /// Begins to write the gathered entries, if there are enough and no others are being written.
     fn turn(&self) {
         {
             let gathered = self.read();
@@ -268,7 +269,7 @@ impl Gathered {
     }
 }
 
-/// What a pack adds to the index.
+/// Returns the index entries of a pack.
 pub(super) fn entries(n: i64, ids: &[u8], directory: &Directory) -> Additions {
     let slots = 0..directory.forms.len();
     let at = |slot: usize| place(n, i64::try_from(slot).unwrap_or_default());
@@ -283,7 +284,7 @@ pub(super) fn entries(n: i64, ids: &[u8], directory: &Directory) -> Additions {
     }
 }
 
-/// The place of the record with this id among those found by its first 8 bytes.
+/// Returns the place of the record with this id, among those found by its first 8 bytes.
 pub(super) fn place_of(
     main: &Connection,
     index: &Index,
@@ -297,7 +298,7 @@ pub(super) fn place_of(
     Ok(None)
 }
 
-/// The id of the record at this place.
+/// Returns the id of the record at this place.
 pub(super) fn id_of(main: &Connection, place: i64) -> Result<Option<RecordId>, SqlError> {
     let mut select = main.prepare_cached("SELECT ids FROM pack WHERE n = ?1")?;
     let ids: Option<Vec<u8>> = select
@@ -333,7 +334,7 @@ fn found(set: &BTreeSet<Entry>, sorted: &[Entry], first: i64, last: i64) -> Vec<
         .collect()
 }
 
-/// Adds the places of the table that memory did not have.
+/// Adds the places from the table that memory did not have.
 fn merge(
     places: &mut Vec<i64>,
     rows: impl Iterator<Item = rusqlite::Result<i64>>,
@@ -358,7 +359,7 @@ mod tests {
 
     const SCHEMA: &str = include_str!("main_1.sql");
 
-    /// Adds a pack with these keys, each an id and a token, as a commit does.
+    /// Adds a pack with these keys, each used as an id and a token, in the way of a commit.
     fn commit(main: &Connection, index: &Index, n: i64, keys: &[i64]) {
         let directory = Directory {
             forms: vec![1; keys.len()],
@@ -386,7 +387,7 @@ mod tests {
         id
     }
 
-    /// Keys in no order, each once.
+    /// Returns keys in no order, each only once.
     fn key(number: i64) -> i64 {
         number.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed())
     }
@@ -417,7 +418,8 @@ mod tests {
             commit(&main, &index, n, &keys);
             if n % 7 == 0 {
                 check_all(&main, &index, n);
-                // As after a crash: what the tables lack is read from the packs.
+                // This is the state after a crash: the entries that the tables lack are read from
+                // the packs.
                 check_all(&main, &Index::load(&main, 40).unwrap(), n);
             }
         }

@@ -1,4 +1,5 @@
-//! What becomes of a frame's items: answered against what is held and what was answered before.
+//! Intake of a frame's items: each is answered according to what is held and what was answered
+//! before.
 
 use portcullis_protocol::{
     frame::{Answer, Outcome},
@@ -18,9 +19,9 @@ use super::{
 use crate::error::SqlError;
 use portcullis_store::{DecisionNote, Intake, IntakeItem, Judgement, StoreError};
 
-/// An item and who delivered it.
+/// An item with its sender.
 pub(super) struct Item<'a> {
-    /// The record's number, if it was met before.
+    /// Number of the record, if it was met before.
     number: Option<i64>,
     pub(super) id: RecordId,
     pub(super) form: Form,
@@ -44,7 +45,7 @@ impl Verdict {
         }
     }
 
-    /// Whether the record log tells of it: it was added to.
+    /// Returns true if the record log holds this verdict, since the delivery added to it.
     const fn is_logged(&self) -> bool {
         match self.outcome {
             Outcome::Accepted | Outcome::Extended => true,
@@ -113,7 +114,7 @@ impl Group<'_> {
                 Some(Rule::Withdrawn),
                 DecisionNote::default(),
             );
-            // What was answered once and for all stays noted as it was answered.
+            // A final answer stays noted as it was given.
             return match settled {
                 Some(_) => Ok(item.answer(&verdict)),
                 None => self.answered_with(item, &verdict),
@@ -124,7 +125,7 @@ impl Group<'_> {
         }
         let verdict = self.judged(item, judgement)?;
         if earlier.is_some() {
-            // It may have been refused for now since it was held.
+            // An item that was held may have been refused for now since.
             if verdict.outcome.is_final() {
                 self.release_held(item, number)?;
             }
@@ -190,7 +191,7 @@ impl Group<'_> {
         }
     }
 
-    /// Forgets an answer that was not final: the log tells of the final one.
+    /// Forgets an answer that was not final. The record log holds the final one.
     fn forget(&self, item: &Item<'_>, number: i64) -> Result<(), SqlError> {
         self.run(
             "DELETE FROM arrival WHERE record = ?1 AND peer = ?2 AND form = ?3",
@@ -208,7 +209,7 @@ impl Group<'_> {
         Ok(found.is_some())
     }
 
-    /// What this peer was answered to this record in this form.
+    /// Returns this peer's earlier answer on this record in this form.
     fn earlier(&self, item: &Item<'_>, number: i64) -> Result<Option<Answer>, SqlError> {
         if let Some(outcome) = self.admitted_before(item, number)? {
             return Ok(Some(item.answer(&Verdict::new(
@@ -233,7 +234,8 @@ impl Group<'_> {
         .transpose()
     }
 
-    /// Whether this very delivery is in the record log: it added the record, or sections to it.
+    /// Returns the outcome of this very delivery if the record log holds it: it added the record,
+    /// or sections to it.
     fn admitted_before(&self, item: &Item<'_>, number: i64) -> Result<Option<Outcome>, SqlError> {
         for (at, place) in self.places(number)?.into_iter().enumerate() {
             let delivered = self.directory_at(place, |all| all.delivered(slot_of(place)))?;
@@ -283,7 +285,7 @@ impl Item<'_> {
         }
     }
 
-    /// The record must be the item, in its form or a thinner one: intake made both.
+    /// Checks that the record is the item's, in its form or a thinner one. Intake made both.
     pub(super) fn check(&self, record: &VerifiedRecord) -> Result<(), SqlError> {
         if record.id() == self.id && record.form().is_within(self.form) {
             Ok(())

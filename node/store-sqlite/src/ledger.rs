@@ -1,4 +1,4 @@
-//! Reading the ledger: what peers delivered, what was disclosed to them, and their receipts.
+//! Reads of the ledger: deliveries of peers, disclosures to them, and their receipts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry};
 
@@ -25,7 +25,7 @@ use super::{
 use crate::error::SqlError;
 use portcullis_store::{ArrivalRow, DecisionNote, DisclosureRow, DisclosureState, ReceiptRow};
 
-/// The columns of a [`LedgerRow`], up to where rows are chosen.
+/// The columns of a [`LedgerRow`], up to the clauses that choose the rows.
 macro_rules! disclosure_rows {
     ($rest:literal) => {
         concat!(
@@ -36,7 +36,7 @@ macro_rules! disclosure_rows {
     };
 }
 
-/// The columns of an arrival, up to where rows are chosen.
+/// The columns of an arrival, up to the clauses that choose the rows.
 macro_rules! arrival_rows {
     ($rest:literal) => {
         concat!(
@@ -46,7 +46,7 @@ macro_rules! arrival_rows {
     };
 }
 
-/// Decisions that were read already.
+/// Decisions that have been read, by number.
 #[derive(Default)]
 struct Notes(HashMap<i64, DecisionNote>);
 
@@ -65,7 +65,7 @@ impl Reader<'_> {
         Ok(note)
     }
 
-    /// The id of a record that a row of the ledger names.
+    /// Returns the id of a record that a row of the ledger names.
     pub(super) fn ledger_id(&self, number: i64) -> Result<RecordId, SqlError> {
         self.id(number)?
             .ok_or_else(|| unreadable("the record of a row of the ledger"))
@@ -94,7 +94,7 @@ impl Reader<'_> {
 
     fn arrivals_of(&self, number: i64, notes: &mut Notes) -> Result<Vec<ArrivalRow>, SqlError> {
         let mut found = self.single_arrivals(arrival_rows!("WHERE record = ?1"), number, notes)?;
-        // Two of its places can be in one pack.
+        // Two places of the record can be in one pack.
         let packs: BTreeSet<i64> = self.places(number)?.into_iter().map(pack_of).collect();
         for pack in packs {
             let mut of_pack = self.admissions("AND n = ?1", pack, notes)?;
@@ -138,7 +138,7 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// What the record log says of deliveries that added to it.
+    /// Returns the deliveries that added to the record log, as the packs hold them.
     fn admissions(
         &self,
         chosen: &str,
@@ -206,7 +206,7 @@ impl Reader<'_> {
         self.disclosure_rows(rows)
     }
 
-    /// What was decided on a record for a peer, a row for each form, the oldest first.
+    /// Returns the decisions on a record for a peer, one row for each form, the oldest first.
     fn history(&self, number: i64, peer: &str) -> Result<Vec<LedgerRow>, SqlError> {
         let mut rows = self.rows(
             disclosure_rows!("WHERE record = ?1 AND peer = ?2"),
@@ -291,7 +291,8 @@ impl Reader<'_> {
         self.disclosure_rows(newest)
     }
 
-    /// Which of these records the ledger may tell of: those that are in no row are not looked up.
+    /// Returns those of these records that the ledger may hold. Records in no row cost no lookup of
+    /// their own.
     fn decided_before(
         &self,
         peer: &NodeId,
@@ -317,7 +318,8 @@ impl Reader<'_> {
         Ok(numbers)
     }
 
-    /// The records at these places whose numbers are others: logged again, or known before.
+    /// Returns the numbers of the records at these places whose number is not their place: they
+    /// were logged again, or their id was known before.
     fn numbered_elsewhere(
         &self,
         (first, last): (i64, i64),
@@ -435,7 +437,7 @@ struct LedgerRow {
     receipt: Option<i64>,
 }
 
-/// A state as it stands in its row, or follows from it.
+/// A state that its row names, or that follows from the row.
 enum State {
     Named(String),
     Known(DisclosureState),

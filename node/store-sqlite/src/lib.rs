@@ -5,13 +5,13 @@
 //! keys.db    the wrapped key of each sealed thing; committed first
 //! ```
 //!
-//! Both are in WAL mode with `synchronous=FULL`. A group of jobs is one transaction in each
-//! file; the keys are durable before anything that was sealed under them, so that a crash in
-//! between leaves keys without a use and never a thing without its key. Destroying a key
-//! follows one commit behind what made it useless.
+//! Both are in WAL mode with `synchronous=FULL`. A group of jobs is one transaction in each file.
+//! The keys are durable before anything that was sealed under them, so that a crash in between
+//! leaves keys without a use and never a sealed thing without its key. A key is destroyed one
+//! commit after the one that made it useless.
 //!
-//! Refuses to open what a newer version wrote, what another key sealed, and two files that do
-//! not belong together.
+//! The store refuses to open files that a newer version wrote or another key sealed, and two files
+//! that do not belong together.
 
 mod backfill;
 mod channel;
@@ -88,9 +88,9 @@ pub const KEYS_FILE: &str = "keys.db";
 /// A store in a folder.
 pub struct SqliteStore {
     vault: Vault,
-    /// Guards the write connections: there is one writer.
+    /// Guards the connections that write: there is one writer.
     writer: Mutex<WriteSide>,
-    /// Lets whoever takes a snapshot in between two commits.
+    /// Lets a snapshot begin between two commits.
     turnstile: Turnstile,
     readers: Pool,
     index: Index,
@@ -120,7 +120,8 @@ impl SqliteStore {
         Self::open_gathering(dir, key, index::FULL)
     }
 
-    /// Opens the store; so many entries are gathered before they are written to the index.
+    /// Opens the store. `full` is the number of entries gathered before they are written to the
+    /// index.
     pub(crate) fn open_gathering(
         dir: &Path,
         key: &[u8; 32],
@@ -140,17 +141,16 @@ impl SqliteStore {
         })
     }
 
-    /// Looks both files through for damage and gives what it finds, in words; slow on a large
-    /// store.
+    /// Checks both files for damage and returns the findings in words. It is slow on a large store.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if they cannot be looked through.
+    /// [`StoreError`] if the files cannot be checked.
     pub fn verify_files(&self) -> Result<Vec<String>, StoreError> {
         self.read(|reader| schema::findings(reader.connection))
     }
 
-    /// Holds both files as they are between two commits, to be copied while commits go on.
+    /// Holds both files in their state between two commits, to be copied while commits go on.
     ///
     /// # Errors
     ///
@@ -164,8 +164,8 @@ impl SqliteStore {
         Ok(snapshot)
     }
 
-    /// When the backup was made that this store was restored from, if it has not started a
-    /// generation of its own since.
+    /// Returns the time of the backup from which this store was restored, if the store has not
+    /// started a generation of its own since.
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ impl SqliteStore {
     }
 
     fn write_side(&self) -> MutexGuard<'_, WriteSide> {
-        // A panic in a commit has rolled its transaction back: the connections are sound.
+        // A panic in a commit rolled its transaction back, so that the connections are sound.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -231,7 +231,8 @@ impl Store for SqliteStore {
         match self.try_group(next, &mut results) {
             Ok(()) => results,
             Err(error) => {
-                // A transaction that could not begin has taken no job: the first one hears of it.
+                // A transaction that could not begin has taken no job. The first job gets the
+                // error.
                 if results.is_empty() {
                     results.extend(next().map(|_| Err(error.clone())));
                 }

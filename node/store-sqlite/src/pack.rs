@@ -9,9 +9,9 @@
 //!            but for the tokens: they go when a record is withdrawn, and the other keys stay
 //! ```
 //!
-//! A row costs about as much as ten records' worth of bytes, whatever is in it; what is done once
-//! for 32 records is done for nearly nothing. Each entry is decoded alone, so that damage to one
-//! touches no other.
+//! A row costs about as much as ten records' worth of bytes, whatever its content; work done once
+//! for 32 records costs next to nothing for each. Each entry is decoded alone, so that damage to
+//! one touches no other.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -30,56 +30,57 @@ use crate::crypt::{Place, SectionKeys, Vault, open_under, seal_under};
 use crate::error::SqlError;
 use portcullis_store::StoreError;
 
-/// Entries of a pack.
+/// Entries in a full pack.
 pub(super) const SLOTS: i64 = 32;
-/// A pack with so many bytes takes no further entry.
+/// A pack with this many bytes takes no further entry.
 const FULL_BYTES: usize = 128 << 10;
-/// Bytes of a record id.
+/// Bytes in a record id.
 const ID_LEN: usize = 32;
-/// Bytes of a salt.
+/// Bytes in a salt.
 const SALT_LEN: usize = 16;
 
-/// The place of an entry in the log.
+/// Returns the place of an entry in the log.
 pub(super) const fn place(pack: i64, slot: i64) -> i64 {
     pack * SLOTS + slot
 }
 
-/// The pack in which a place is.
+/// Returns the number of the pack that holds a place.
 pub(super) const fn pack_of(place: i64) -> i64 {
     place.div_euclid(SLOTS)
 }
 
-/// The slot in its pack of a place.
+/// Returns the slot of a place in its pack.
 pub(super) fn slot_of(place: i64) -> usize {
     usize::try_from(place.rem_euclid(SLOTS)).unwrap_or_default()
 }
 
-/// What a pack says of its entries without their bytes.
+/// The directory of a pack: properties of its entries, without their bytes.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Directory {
     /// The sections that each entry brings.
     #[prost(fixed64, repeated, tag = "1")]
     pub(super) forms: Vec<u64>,
-    /// The form in which each was delivered, and the decision to admit it; none of own records.
+    /// The form in which each record was delivered, and the number of the decision to admit it.
+    /// Both are empty for own records.
     #[prost(fixed64, repeated, tag = "2")]
     pub(super) delivered: Vec<u64>,
     #[prost(int64, repeated, tag = "3")]
     pub(super) decisions: Vec<i64>,
-    /// Where each entry's bytes end.
+    /// The offset in the body at which each entry ends.
     #[prost(uint32, repeated, tag = "4")]
     pub(super) ends: Vec<u32>,
-    /// How many sections there are up to the end of each entry.
+    /// The number of sections in the pack up to the end of each entry.
     #[prost(uint32, repeated, tag = "5")]
     pub(super) sections: Vec<u32>,
-    /// The number of each entry's record; none if all are their places.
+    /// The number of each entry's record. The list is empty if every number is the entry's place.
     #[prost(sint64, repeated, tag = "6")]
     pub(super) numbers: Vec<i64>,
-    /// Tokens of selectors, and the slot of each.
+    /// The tokens of selectors, and the slot of each token.
     #[prost(sfixed64, repeated, tag = "7")]
     pub(super) tokens: Vec<i64>,
     #[prost(uint32, repeated, tag = "8")]
     pub(super) token_slots: Vec<u32>,
-    /// The slots of entries that name a selector which has no token.
+    /// The slots of entries that name a selector without a token.
     #[prost(uint32, repeated, tag = "9")]
     pub(super) common_slots: Vec<u32>,
 }
@@ -89,23 +90,24 @@ impl Directory {
         Self::decode(bytes).map_err(|_| unreadable("a pack's directory"))
     }
 
-    /// The sections that the entry in this slot brings.
+    /// Returns the sections that the entry in this slot brings.
     pub(super) fn form(&self, slot: usize) -> Option<Form> {
         self.forms.get(slot).copied().map(Form::from_bits)
     }
 
-    /// The form delivered of it and the decision on it, if a peer brought it.
+    /// Returns the form in which the entry was delivered and the decision on it, if a peer brought
+    /// it.
     pub(super) fn delivered(&self, slot: usize) -> Option<(Form, i64)> {
         let form = self.delivered.get(slot).copied().map(Form::from_bits)?;
         Some((form, self.decisions.get(slot).copied()?))
     }
 
-    /// How many sections the pack has.
+    /// Returns the number of sections in the pack.
     pub(super) fn section_count(&self) -> usize {
         self.sections_before(self.sections.len())
     }
 
-    /// The numbers of the sections of the entry in this slot.
+    /// Returns the numbers of the sections of the entry in this slot.
     pub(super) fn section_numbers(&self, slot: usize) -> std::ops::Range<usize> {
         self.sections_before(slot)..self.sections_before(slot.saturating_add(1))
     }
@@ -115,20 +117,21 @@ impl Directory {
         before.map_or(0, |count| usize::try_from(*count).unwrap_or(usize::MAX))
     }
 
-    /// The tokens of the entry in this slot.
+    /// Returns the tokens of the entry in this slot.
     pub(super) fn tokens_of(&self, slot: usize) -> impl Iterator<Item = i64> {
         let at = self.tokens.iter().zip(&self.token_slots);
         at.filter(move |(_, of)| usize::try_from(**of) == Ok(slot))
             .map(|(token, _)| *token)
     }
 
-    /// Whether the entry in this slot names a selector which has no token.
+    /// Returns true if the entry in this slot names a selector without a token.
     pub(super) fn is_common(&self, slot: usize) -> bool {
         let is = |of: &u32| usize::try_from(*of) == Ok(slot);
         self.common_slots.iter().any(is)
     }
 
-    /// Forgets by which selectors the entry in this slot is found; gives the tokens.
+    /// Removes the tokens and marks by which the entry in this slot is found, and returns the
+    /// tokens.
     pub(super) fn forget_selectors(&mut self, slot: usize) -> Vec<i64> {
         let gone = self.tokens_of(slot).collect();
         let stays = |of: &u32| usize::try_from(*of) != Ok(slot);
@@ -139,7 +142,7 @@ impl Directory {
         gone
     }
 
-    /// The directory without what selectors are found by.
+    /// Returns the directory without its tokens and the marks of entries that have none.
     fn without_selectors(&self) -> Self {
         Self {
             forms: self.forms.clone(),
@@ -152,7 +155,7 @@ impl Directory {
         }
     }
 
-    /// The number of the record in this slot of this pack.
+    /// Returns the number of the record in this slot of this pack.
     pub(super) fn number(&self, pack: i64, slot: usize) -> i64 {
         let own = || place(pack, i64::try_from(slot).unwrap_or_default());
         self.numbers.get(slot).copied().unwrap_or_else(own)
@@ -184,13 +187,13 @@ struct Sealed {
     bytes: Vec<u8>,
 }
 
-/// What the entries of a pack have in common.
+/// Properties that the entries of a pack share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) kind: Kind,
     /// The peer that delivered them.
     pub(super) source: Option<NodeId>,
-    /// Whether this authority made the records.
+    /// True if this authority made the records.
     pub(super) own: bool,
     pub(super) extends: bool,
     pub(super) received_at: Timestamp,
@@ -205,17 +208,17 @@ impl Run {
 /// A record to be packed.
 pub(super) struct Packing<'a> {
     pub(super) record: &'a VerifiedRecord,
-    /// The sections that are kept.
+    /// The sections to keep.
     pub(super) form: Form,
-    /// The number of its statement; not used when it extends.
+    /// The number of its statement; not used for an entry that extends a record.
     pub(super) statement: i64,
-    /// Its number, if that is not its place.
+    /// Its number, if that is not the entry's place.
     pub(super) number: Option<i64>,
-    /// The form delivered and the decision, if a peer brought it.
+    /// The form delivered and the number of the decision, if a peer brought it.
     pub(super) delivered: Option<(Form, i64)>,
 }
 
-/// A pack that takes entries.
+/// A pack that still takes entries.
 pub(super) struct OpenPack {
     pub(super) n: i64,
     pub(super) run: Run,
@@ -241,12 +244,12 @@ impl OpenPack {
         self.directory.forms.len()
     }
 
-    /// Whether it takes another entry.
+    /// Returns true if the pack takes another entry.
     pub(super) fn has_room(&self) -> bool {
         i64::try_from(self.len()).is_ok_and(|len| len < SLOTS) && self.body.len() < FULL_BYTES
     }
 
-    /// Adds an entry and gives its place.
+    /// Adds an entry and returns its place.
     pub(super) fn add(&mut self, packing: &Packing<'_>, vault: &Vault) -> Result<i64, SqlError> {
         let slot = self.len();
         let at = place(self.n, i64::try_from(slot).unwrap_or_default());
@@ -340,7 +343,7 @@ impl OpenPack {
         Ok(())
     }
 
-    /// The directory's bytes, and the keys sealed.
+    /// Returns the directory's bytes and the sealed keys.
     pub(super) fn closed(&self, vault: &Vault) -> Result<Closed, SqlError> {
         let directory = self.directory.encode_to_vec();
         let bound = bound(&self.ids, &self.directory);
@@ -360,13 +363,14 @@ pub(super) struct Closed {
     pub(super) keys: Vec<u8>,
 }
 
-/// What a pack's keys are bound to.
+/// Returns the digest of ids and directory to which a pack's keys are bound. The tokens are left
+/// out.
 pub(super) fn bound(ids: &[u8], directory: &Directory) -> [u8; 32] {
     let directory = directory.without_selectors().encode_to_vec();
     hashed(b"portcullis store directory v2\0", ids, &directory)
 }
 
-/// What the keys of a pack are bound to that was written before format 6.
+/// Returns the digest to which a pack's keys were bound before format 6, with the tokens.
 fn formerly_bound(ids: &[u8], directory: &[u8]) -> [u8; 32] {
     hashed(b"portcullis store directory v1\0", ids, directory)
 }
@@ -380,7 +384,7 @@ fn hashed(label: &[u8], ids: &[u8], directory: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Opens the keys of a pack; `None` if they, its ids or its directory were changed.
+/// Opens the keys of a pack. `None` if they, its ids or its directory were changed.
 pub(super) fn open_keys(
     vault: &Vault,
     n: i64,
@@ -405,7 +409,7 @@ pub(super) struct PackRow {
     pub(super) keys: Option<Vec<u8>>,
 }
 
-/// The columns of a [`PackRow`], up to where rows are chosen.
+/// The columns of a [`PackRow`], up to the clauses that choose the rows.
 macro_rules! pack_rows {
     ($rest:literal) => {
         concat!(
@@ -433,7 +437,7 @@ impl PackRow {
     }
 }
 
-/// A pack as it was read, with its keys.
+/// A pack that was read, with its keys.
 pub(super) struct Pack {
     pub(super) n: i64,
     pub(super) extends: bool,
@@ -445,7 +449,7 @@ pub(super) struct Pack {
     keys: SectionKeys,
 }
 
-/// A record without its sections, as an entry has it.
+/// A record without its sections, as an entry holds it.
 pub(super) struct Bare {
     pub(super) header: Bytes,
     pub(super) statement: i64,
@@ -454,7 +458,7 @@ pub(super) struct Bare {
     pub(super) path: Bytes,
 }
 
-/// A section that was opened: its index, salt and body.
+/// An opened section: its index, salt and body.
 pub(super) struct Opened {
     pub(super) index: u8,
     pub(super) salt: Bytes,
@@ -508,7 +512,7 @@ impl Pack {
             .ok_or_else(|| unreadable(&format!("the entry at {}", self.place(slot))))
     }
 
-    /// The record in this slot without its sections. Its header is the one of its id.
+    /// Returns the record in this slot without its sections. The header is checked against the id.
     pub(super) fn bare(&self, slot: usize) -> Result<Bare, SqlError> {
         let Entry {
             header,
@@ -531,7 +535,7 @@ impl Pack {
         })
     }
 
-    /// The sections in this slot, each opened with its key.
+    /// Returns the sections in this slot, each opened with its key.
     pub(super) fn sections(&self, slot: usize) -> Result<Vec<Opened>, SqlError> {
         let id = self.id(slot)?;
         let before = |slot: usize| self.directory.sections.get(slot).copied();
@@ -564,7 +568,7 @@ impl Pack {
     }
 }
 
-/// The id in this slot of a pack's ids.
+/// Returns the id in this slot, from the ids of a pack.
 pub(super) fn id_at(ids: &[u8], slot: usize) -> Option<RecordId> {
     let begin = slot.checked_mul(ID_LEN)?;
     RecordId::from_slice(ids.get(begin..begin + ID_LEN)?)

@@ -1,4 +1,4 @@
-//! Reading records out of their packs, each as it is held now.
+//! Reads of records from their packs, each as it is held now.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,10 +31,10 @@ use portcullis_store::{HeldRecord, LogEntry, Logged, RecordFilter, Relay, StoreE
 /// Packs kept while records are read one after the other.
 const PACKS_AT_HAND: usize = 4;
 
-/// What was read already, while records are read one after the other.
+/// Statements and packs kept while records are read one after the other.
 #[derive(Default)]
 pub(super) struct Desk {
-    /// Records of one batch share their statement, so that it is verified once.
+    /// Records of one batch share their statement, so that it is verified only once.
     statements: HashMap<i64, Arc<SignedStatement>>,
     /// The packs looked at last, the newest first.
     packs: Vec<Rc<Pack>>,
@@ -66,7 +66,7 @@ fn add_at_hand(
 }
 
 impl Reader<'_> {
-    /// The number of a record, if it was met.
+    /// Returns the number of a record, if it was met before.
     pub(super) fn number(&self, id: &RecordId) -> Result<Option<i64>, SqlError> {
         let known = self.first(
             "SELECT n FROM known WHERE id = ?1",
@@ -79,7 +79,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The id of the record with this number.
+    /// Returns the id of the record with this number.
     pub(super) fn id(&self, number: i64) -> Result<Option<RecordId>, SqlError> {
         if number >= 0 {
             return id_of(self.connection, number);
@@ -91,7 +91,7 @@ impl Reader<'_> {
         id.map(|id| record_id(&id)).transpose()
     }
 
-    /// Where a record stands in the log: first itself, then what extends it.
+    /// Returns the places of a record in the log: first its own, then those of its extensions.
     pub(super) fn places(&self, number: i64) -> Result<Vec<i64>, SqlError> {
         let first = if number >= 0 {
             Some(number)
@@ -130,7 +130,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The record with this number as it is held; `None` if nothing is.
+    /// Returns the record with this number as it is held; `None` if it is not held.
     pub(super) fn held_record(
         &self,
         number: i64,
@@ -219,9 +219,9 @@ impl Reader<'_> {
         })
     }
 
-    /// A record for dispatch: one damaged record must not keep back all that come after it. It is
-    /// given without its sections, so that its verification refuses it and the ledger names it;
-    /// if not even its header stands, it is left out.
+    /// Reads a record for dispatch. One damaged record must not keep back all those after it. It is
+    /// therefore returned without its sections, so that its verification refuses it and the ledger
+    /// names it. If not even its header is sound, it is left out.
     pub(super) fn dispatched(
         &self,
         pack: &Pack,
@@ -241,7 +241,7 @@ impl Reader<'_> {
         }
     }
 
-    /// [`Self::dispatched`] by the record's number.
+    /// [`Self::dispatched`] for a record's number.
     pub(super) fn dispatched_number(
         &self,
         number: i64,
@@ -265,7 +265,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether the record with this number was withdrawn.
+    /// Returns true if the record with this number was withdrawn.
     pub(super) fn is_withdrawn(&self, number: i64) -> Result<bool, SqlError> {
         let found = self.first(
             "SELECT 1 FROM tombstone WHERE record = ?1",
@@ -275,7 +275,7 @@ impl Reader<'_> {
         Ok(found.is_some())
     }
 
-    /// Which records of a pack were withdrawn.
+    /// Returns the numbers of the records of a pack that were withdrawn.
     fn withdrawn_in(&self, pack: &Pack) -> Result<HashSet<i64>, SqlError> {
         let found = self.rows(
             "SELECT record FROM tombstone WHERE record BETWEEN ?1 AND ?2",
@@ -291,7 +291,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// What extends the records of a pack, by their numbers.
+    /// Returns the places of the extensions of a pack's records, by the records' numbers.
     fn extensions(&self, pack: &Pack) -> Result<HashMap<i64, Vec<i64>>, SqlError> {
         let rows: Vec<(i64, i64)> = self.rows(
             "SELECT record, place FROM extension WHERE record BETWEEN ?1 AND ?2 ORDER BY place",
@@ -345,7 +345,8 @@ impl Reader<'_> {
         Ok(entries)
     }
 
-    /// The records of a pack if all of them are in memory, and nothing was added to one since.
+    /// Returns the records of a pack if all of them are in memory and none has been extended or
+    /// withdrawn since.
     fn at_hand(
         &self,
         recent: &Recent,
@@ -531,7 +532,7 @@ impl Reader<'_> {
             let first = self.places(number)?.first().copied();
             found.extend(first.map(|place| (place, number)));
         }
-        // The newest first; one with two of its selectors once.
+        // The newest come first. A record found twice is listed once.
         found.sort_unstable_by(|one, other| other.cmp(one));
         found.dedup();
         let mut desk = Desk::default();
@@ -551,7 +552,7 @@ fn wire_section(opened: Opened) -> wire::Section {
     }
 }
 
-/// Whether the header of a record that was read names this origin.
+/// Returns true if the header of a record that was read names this origin.
 fn is_of(sealed: &SealedRecord, origin: &str) -> bool {
     use prost::Message as _;
     wire::Header::decode(sealed.wire().header.clone()).is_ok_and(|header| header.origin == origin)

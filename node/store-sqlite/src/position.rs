@@ -1,12 +1,12 @@
-//! Positions: how far this node is in what it sends, and how far each peer says it is.
+//! Positions: the progress of this node's own sending, and the progress that each peer claims.
 //!
-//! `sent_position` is this node's own: the next sequence number and the chain of each peer and
-//! lane in the present generation. It moves with the answers it is settled by, and is void once
-//! another generation starts. `witness` is what each peer claimed last, with the frames answered
-//! since (`protocol::frame::Witness`): it moves with the items of the frame, in one transaction.
+//! `sent_position` is this node's own: the next sequence number and the chain for each peer and
+//! lane in the present generation. It moves when a frame is answered, and is void once another
+//! generation starts. `witness` is the latest claim of each peer, with the frames answered since
+//! (`protocol::frame::Witness`). It moves in one transaction with the items of the frame.
 //!
-//! A fork is kept as evidence: the statement with the claim believed before and the one that does
-//! not follow from it, both signed by the peer. So many of each peer and no more.
+//! A fork is kept as evidence: the statement with the claim that was believed before, and the one
+//! that does not follow from it, both signed by the peer. The number kept of each peer is bounded.
 
 use portcullis_protocol::{
     digest::Digest,
@@ -25,24 +25,25 @@ use portcullis_store::{
     DispatchPosition, Event, ForkRow, Intake, NewGeneration, Part, Settle, StoreError, Written,
 };
 
-/// Generations of a peer that are known again; the newest.
+/// Most past generations of a peer and lane that are remembered; the newest ones.
 const MAX_GENERATIONS: i64 = 64;
-/// Forks of a peer that are kept: the first ones.
+/// Most forks of a peer that are kept; the first ones.
 const MAX_FORKS: i64 = 16;
-/// Another generation of a peer within this time is no event of its own.
+/// Time in milliseconds after the start of a peer's generation during which a further one is not
+/// recorded as an event.
 const GENERATION_EVENT_MS: i64 = 60_000;
-/// No other generation was seen before.
+/// Start of a generation whose beginning was not seen.
 const NEVER: Timestamp = Timestamp::from_millis(0);
-/// The bytes of an answered frame as it is kept: two numbers and a digest.
+/// Bytes of an answered frame as it is kept: two numbers and a digest.
 const ANSWERED_BYTES: usize = 48;
 
-/// What is kept of a peer and lane.
+/// State kept of a peer and lane.
 struct Known {
     witness: Witness,
     memory: Memory,
-    /// When it started its generation, if that was seen.
+    /// Time at which the peer started its generation; [`NEVER`] if that was not seen.
     since: Timestamp,
-    /// The encoded statement with the claim.
+    /// The encoded statement that carried the claim.
     statement: Vec<u8>,
 }
 
@@ -83,7 +84,8 @@ impl Group<'_> {
         }
     }
 
-    /// A frame of which a part was taken in: its first part was, if the frame is known.
+    /// Judges a later part of a frame. If the frame is known, its first part was taken in;
+    /// otherwise the part is refused.
     fn later(&self, intake: &Intake) -> Result<Option<Rule>, SqlError> {
         let known = self.known_place(&intake.peer, intake.lane)?;
         let begun = known.is_some_and(|known| {
@@ -94,7 +96,7 @@ impl Group<'_> {
         Ok((!begun).then_some(Rule::Busy))
     }
 
-    /// A new generation starts a new account; one that was left is not come back to.
+    /// Begins a new account for a new generation. A generation that the peer has left is refused.
     fn other_generation(&self, intake: &Intake, known: &Known) -> Result<Option<Rule>, SqlError> {
         let (peer, lane) = (&intake.peer, intake.lane);
         let left = self.first(
@@ -245,8 +247,8 @@ impl Group<'_> {
             .map_or(Ok((1, Chain::START)), |(next, chain)| {
                 Ok::<_, SqlError>((unsigned(next)?, chain_of(&chain)?))
             })?;
-        // A receipt of another generation, or for a frame that was planned anew: its answers
-        // count, its place does not.
+        // The receipt may be of another generation, or for a frame that was planned anew. Its
+        // answers count then, but its place does not.
         if settle.generation != own || settle.first_sequence != next_sequence {
             return Ok(());
         }
@@ -271,8 +273,9 @@ impl Group<'_> {
         generation_of(&found.unwrap_or_default())
     }
 
-    /// Starts a new generation, unless the present one is another than the one that was found
-    /// wanting. What this node believes of its peers' positions may be as old as its own were.
+    /// Starts a new generation in place of `instead_of`. If another one is in force already,
+    /// nothing is done. Afterwards the known positions of peers count as rolled back, since they
+    /// may be as outdated as this node's own.
     pub(super) fn start_generation(&self, new: &NewGeneration) -> Result<(), SqlError> {
         let NewGeneration {
             instead_of,
@@ -302,7 +305,7 @@ impl Group<'_> {
     }
 }
 
-/// The present generation.
+/// Query for the present generation.
 const GENERATION: &str = "SELECT value FROM meta WHERE name = 'generation'";
 
 impl Reader<'_> {

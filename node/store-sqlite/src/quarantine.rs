@@ -1,9 +1,10 @@
-//! Items that failed verification, kept as they came for whoever looks into it.
+//! Quarantine: items that failed verification, kept exactly as they arrived for whoever
+//! investigates them.
 //!
-//! They are no records: nothing of them is indexed, scored or passed on, and no other table knows
-//! them. Both their number and their bytes are bounded, for each peer and in total; the oldest
-//! goes first, so that no peer fills the disk, nor pushes out what another one sent unless all of
-//! them together send too much.
+//! They are not records: nothing of them is indexed, scored or passed on, and no other table refers
+//! to them. Both their number and their bytes are bounded, for each peer and in total, and the
+//! oldest goes first. No peer can therefore fill the disk, nor push out another's items unless all
+//! of them together send too much.
 
 use bytes::Bytes;
 use portcullis_protocol::{seal::SealedRecord, statement::SignedStatement, time::Timestamp, wire};
@@ -18,13 +19,13 @@ use crate::crypt::Place;
 use crate::error::SqlError;
 use portcullis_store::{Aside, BadItem, BadItemRow};
 
-/// The most items of one peer, and the most bytes of them.
+/// Most items of one peer, and most bytes of them.
 const OF_PEER: (i64, i64) = (256, 4 << 20);
-/// The most items of all peers together, and the most bytes of them.
+/// Most items of all peers together, and most bytes of them.
 const IN_TOTAL: (i64, i64) = (4_096, 32 << 20);
 
 impl Group<'_> {
-    /// Sets items apart; the oldest give way.
+    /// Sets items apart. The oldest ones are dropped if there are too many.
     pub(super) fn quarantine(&mut self, items: &[BadItem]) -> Result<(), SqlError> {
         for item in items {
             self.set_apart(item)?;
@@ -96,7 +97,7 @@ impl Group<'_> {
         self.drop_bad(&over).map(|_| ())
     }
 
-    /// Destroys items and their keys; gives how many there were.
+    /// Destroys items and their keys, and returns the number of items destroyed.
     pub(super) fn drop_bad(&mut self, numbers: &[i64]) -> Result<usize, SqlError> {
         let mut dropped = 0;
         for n in numbers {
@@ -115,7 +116,7 @@ impl Group<'_> {
 }
 
 impl Reader<'_> {
-    /// What is set apart, the newest first, without its content.
+    /// Returns the items set apart, the newest first, without their content.
     pub(super) fn bad_items(&self) -> Result<Vec<BadItemRow>, SqlError> {
         let rows = self.rows(
             "SELECT n, peer, id, rule, detail, at, bytes FROM bad_item ORDER BY n DESC",
@@ -144,7 +145,7 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// An item as it came. Nothing of it is verified.
+    /// Returns an item exactly as it arrived. Nothing of it is verified.
     pub(super) fn bad_item(&self, n: i64) -> Result<Option<SealedRecord>, SqlError> {
         let found = self.first(
             "SELECT id, peer, wrapped, b.sealed

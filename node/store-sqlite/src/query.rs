@@ -1,7 +1,7 @@
-//! Reading: rows become what was kept, or an error; never something else.
+//! Reads of rows: a row becomes what was kept, or an error, and never anything else.
 //!
-//! What may have been changed on disk and does not show here (statement, path, blind) is found
-//! when the reader verifies the record.
+//! Changes on disk that cannot be detected here (in the statement, path or blind) are found when
+//! the reader verifies the record.
 
 use std::{collections::HashMap, str::FromStr, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::error::SqlError;
 use portcullis_store::StoreError;
 
 impl Reader<'_> {
-    /// All rows that a query gives.
+    /// Returns all rows of a query.
     pub(super) fn rows<T>(
         &self,
         sql: &str,
@@ -35,7 +35,7 @@ impl Reader<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The first row that a query gives.
+    /// Returns the first row of a query.
     pub(super) fn first<T>(
         &self,
         sql: &str,
@@ -93,8 +93,8 @@ impl Reader<'_> {
     }
 }
 
-/// Whether the subject of a record that was read names this selector. A subject that cannot be
-/// read names nothing; verification tells why.
+/// Returns true if the subject of a record that was read names this selector. A subject that cannot
+/// be decoded names nothing; verification reports why.
 pub(super) fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {
     let wire = sealed.wire();
     let header = wire::Header::decode(wire.header.clone())
@@ -131,12 +131,12 @@ pub(super) fn node(text: &str) -> Result<NodeId, SqlError> {
     text.parse().map_err(|_| unreadable("the name of a node"))
 }
 
-/// The value of a closed list with this name.
+/// Returns the value with this name from a closed list.
 pub(super) fn named<T: FromStr>(name: &str) -> Result<T, SqlError> {
     name.parse().map_err(|_| unreadable("the name of a value"))
 }
 
-/// A count that is never negative.
+/// Converts a count that is never negative.
 pub(super) fn unsigned(number: i64) -> Result<u64, SqlError> {
     u64::try_from(number).map_err(|_| unreadable("a sequence number"))
 }
@@ -145,7 +145,7 @@ pub(super) fn unreadable(what: &str) -> SqlError {
     SqlError::Store(StoreError::Damaged(format!("{what} cannot be read")))
 }
 
-/// How a rule stands in an answer.
+/// Returns the name of a rule in an answer.
 pub(super) fn reason(rule: Option<Rule>) -> Option<&'static str> {
     rule.map(Rule::id)
 }

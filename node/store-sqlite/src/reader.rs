@@ -1,4 +1,4 @@
-//! Connections that only read, and one consistent look at both files.
+//! Connections that only read, and one consistent view of both files.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use crate::crypt::Vault;
 use crate::error::SqlError;
 use portcullis_store::StoreError;
 
-/// How many connections read at the same time; others wait.
+/// Most connections that read at the same time. Further readers wait.
 const MAX_READERS: usize = 8;
 
 /// Connections for reading, opened when they are needed.
@@ -38,8 +38,8 @@ impl Pool {
         }
     }
 
-    /// Runs a query on one snapshot. The key of something replaced meanwhile can be gone
-    /// already, so that what looks damaged is looked at once more on a newer snapshot.
+    /// Runs a query on one snapshot. The key of something that was replaced meanwhile can be gone
+    /// already, so that a result that looks damaged is checked once more on a newer snapshot.
     pub(super) fn read<T>(
         &self,
         vault: &Vault,
@@ -81,7 +81,7 @@ impl Pool {
     }
 }
 
-/// A connection in use: it goes back to the pool however the query ends.
+/// A connection in use. It returns to the pool however the query ends.
 struct Lease<'a> {
     connection: Option<Connection>,
     pool: &'a Pool,
@@ -104,7 +104,7 @@ fn snapshot<T>(
     index: &Index,
     query: &impl Fn(&Reader<'_>) -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
-    // Dropped unfinished: there is nothing to commit.
+    // The transaction is dropped unfinished, because there is nothing to commit.
     let transaction = connection.unchecked_transaction()?;
     query(&Reader {
         connection: &transaction,
@@ -113,7 +113,7 @@ fn snapshot<T>(
     })
 }
 
-/// One consistent look at the store.
+/// One consistent view of the store.
 pub(super) struct Reader<'a> {
     pub(super) connection: &'a Connection,
     pub(super) vault: &'a Vault,

@@ -1,17 +1,21 @@
-//! Own records that were published a moment ago, in memory as they were verified.
+//! Recently published own records, kept in memory as they were verified.
 //!
-//! What is published is planned for every peer soon after. It is taken from here then, and is not
-//! read, decrypted and verified once more for each of them. What comes from the disk is.
+//! A published record is planned for every peer soon after. It is taken from here then, so that it
+//! is not read, decrypted and verified again for each of them. Records that come from the disk are
+//! verified each time.
 //!
-//! Bounded by number and by bytes; the oldest go first. Only what is durable gets in, and nothing
-//! that is known to the ledger under another number than its place.
+//! The memory is bounded by number and by bytes; the oldest go first. Only durable records get in,
+//! and only those whose number in the ledger is their place.
 //!
-//! What is urgent is announced sooner, while its transaction is open, so that it is planned
-//! meanwhile and what is intended for peers joins the same transaction. Who reads an announcement
-//! has to see just what was durable when the transaction began, or would pass over what came in
-//! between. Nothing leaves by it: a frame is sent once its ledger rows are durable, and they are
-//! refused if the record is not. No cursor moves by it either without such a row: an own record is
-//! sent or denied, and never skipped, for nobody is a peer of their own authority.
+//! Urgent records are announced sooner, while their transaction is open, so that they are planned
+//! meanwhile and the plans for peers join the same transaction. A reader of an announcement must
+//! see exactly what was durable when the transaction began; otherwise it would pass over what came
+//! in between.
+//!
+//! Nothing is sent because of an announcement alone: a frame is sent once its ledger rows are
+//! durable, and they are refused if the record is not. No cursor moves because of one without such
+//! a row either: an own record is sent or denied and never skipped, since no authority is a peer of
+//! itself.
 
 use std::{
     collections::VecDeque,
@@ -23,14 +27,14 @@ use portcullis_protocol::{time::Timestamp, verify::VerifiedRecord};
 use super::pack::place;
 use portcullis_store::write::is_urgent;
 
-/// The most records kept.
+/// Most records kept.
 const MOST: usize = 6 << 10;
-/// The most bytes kept, as [`weight`] counts them.
+/// Most bytes kept, as [`weight`] counts them.
 const MOST_BYTES: usize = 12 << 20;
-/// What a record takes beside its own bytes: its header and bodies as they were read.
+/// Bytes counted for a record in addition to its own: its decoded header and bodies.
 const BESIDE: usize = 2 << 10;
 
-/// A record, its place in the log, and when it was committed.
+/// A record, its place in the log, and the time of its commit.
 #[derive(Clone)]
 pub(super) struct Placed {
     pub(super) at: i64,
@@ -41,32 +45,33 @@ pub(super) struct Placed {
 /// The records, in the order of their places.
 #[derive(Default)]
 pub(super) struct Recent {
-    /// Guards them for the moment of a look or an addition.
+    /// Guards the records; held for the moment of a lookup or an addition.
     kept: RwLock<Kept>,
-    /// Guards what the open transaction will log.
+    /// Guards the announced records, which the open transaction will log.
     announced: RwLock<Announced>,
 }
 
-/// What is urgent in the transaction that is open.
+/// The urgent records in the open transaction.
 #[derive(Default)]
 struct Announced {
-    /// The newest place of the log when it began.
+    /// The newest place of the log when the transaction began.
     base: i64,
     records: Vec<Placed>,
 }
 
-/// A transaction that may announce: when it ends, nothing is announced any more.
+/// A transaction that may announce. When it ends, nothing is announced any more.
 pub(super) struct Announcing<'a> {
     recent: &'a Recent,
     base: i64,
-    /// How many urgent records it logs at most.
+    /// Greatest number of urgent records that the transaction logs.
     urgent: usize,
-    /// Whether all of them were announced: else readers would pass over something.
+    /// True if all of them were announced; otherwise readers would pass over some.
     is_whole: bool,
 }
 
 impl Announcing<'_> {
-    /// Notes a job that was added, with so many urgent records, of which these are its own and new.
+    /// Notes a job that was added. It logs at most `urgent` urgent records; `own` are its own new
+    /// records.
     pub(super) fn added(&mut self, urgent: usize, own: &[Placed]) {
         let own = own.iter().filter(|placed| is_urgent(&placed.record));
         let own: Vec<_> = own.cloned().collect();
@@ -79,7 +84,7 @@ impl Announcing<'_> {
         }
     }
 
-    /// Whether it logs something urgent.
+    /// Returns true if the transaction logs something urgent.
     pub(super) const fn has_urgent(&self) -> bool {
         self.urgent > 0
     }
@@ -98,7 +103,7 @@ struct Kept {
 }
 
 impl Recent {
-    /// Keeps records that are durable now; their places come after those that are kept.
+    /// Keeps records that are durable now. Their places come after those that are kept.
     pub(super) fn add(&self, records: Vec<Placed>) {
         if records.is_empty() {
             return;
@@ -108,11 +113,11 @@ impl Recent {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .add(records);
-        // Freed when nobody waits for the lock.
+        // The records are freed once the lock is released.
         drop(gone);
     }
 
-    /// The records of a pack, all of them; `None` if one is not kept.
+    /// Returns all records of a pack; `None` if one of them is not kept.
     pub(super) fn pack(&self, n: i64, count: i64) -> Option<Vec<Placed>> {
         let kept = self.read();
         let begin = kept.records.partition_point(|kept| kept.at < place(n, 0));
@@ -125,7 +130,7 @@ impl Recent {
         is_whole.then_some(found)
     }
 
-    /// Begins to announce what a transaction logs behind this place.
+    /// Begins to announce the records that a transaction logs after this place.
     pub(super) const fn announcing(&self, base: i64) -> Announcing<'_> {
         Announcing {
             recent: self,
@@ -135,7 +140,8 @@ impl Recent {
         }
     }
 
-    /// What is urgent and on its way to the disk, for who sees the log up to this place.
+    /// Returns the urgent records that are on their way to the disk, for a reader who sees the log
+    /// up to exactly this place.
     pub(super) fn announced(&self, log_end: i64) -> Vec<Placed> {
         let announced = self
             .announced
@@ -160,7 +166,7 @@ impl Recent {
 }
 
 impl Kept {
-    /// Gives what has to go.
+    /// Adds records, and returns those that have to go.
     fn add(&mut self, records: Vec<Placed>) -> Vec<Placed> {
         for placed in records {
             self.bytes += weight(&placed.record);
@@ -178,10 +184,10 @@ impl Kept {
     }
 }
 
-/// The bytes that a record takes, about.
+/// Returns the approximate number of bytes that a record takes.
 fn weight(record: &VerifiedRecord) -> usize {
     let bodies = record.sections().iter().map(|open| open.section.body.len());
-    // Bodies stand twice: as bytes, and as what they say.
+    // Each body is held twice: as bytes and decoded.
     bodies.fold(record.header_bytes().len() + BESIDE, |sum, body| {
         sum + 2 * body
     })

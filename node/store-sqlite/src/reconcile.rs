@@ -1,8 +1,9 @@
-//! Repairing what comparing channels found.
+//! Repairs of the differences that comparing channels found.
 //!
-//! What a peer lost is tried again as an exception, and so decided on anew by policy; its row in
-//! the ledger stays as it was answered, for what was disclosed stays told. What the ledger forgot
-//! is told by a row that says how it was learned. What either side withdrew is not sent.
+//! A record that a peer lost is retried as an exception, and so decided on anew by policy. Its row
+//! in the ledger stays as it was answered, because the ledger keeps every disclosure. A disclosure
+//! that the ledger lost gets a new row that says how it was learned. A record that either side
+//! withdrew is not sent.
 
 use crate::channel::LEARNED;
 use portcullis_protocol::{
@@ -22,14 +23,14 @@ use portcullis_store::{
     DecisionNote, DisclosureState, Event, GiveBack, LedgerEntry, ReconciliationRow, Repair,
 };
 
-/// How a row of the ledger says that a record was given back to the authority that made it.
+/// Policy name in a ledger row for a record that was given back to the authority that made it.
 const GIVEN_BACK: &str = "given-back";
-/// The most records that a peer may say it withdrew.
+/// Most records of which a peer may say that it withdrew them.
 const MAX_WITHDRAWN: i64 = 65_536;
-/// The kind of event that tells what comparing channels found.
+/// Kind of the event that reports the result of comparing channels.
 const RECONCILED: &str = "reconciled";
 
-/// A row of the ledger that no policy decided.
+/// Returns a ledger entry that no policy decided, with `why` in place of a policy.
 fn said(why: &str, entry: &Entry) -> LedgerEntry {
     LedgerEntry {
         sequence: None,
@@ -44,7 +45,7 @@ fn said(why: &str, entry: &Entry) -> LedgerEntry {
 }
 
 impl Group<'_> {
-    /// Carries a repair out.
+    /// Carries out a repair.
     pub(super) fn repair(&mut self, repair: &Repair) -> Result<(), SqlError> {
         let Repair {
             peer,
@@ -65,7 +66,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Has a record sent again that the peer lost. What was withdrawn is not.
+    /// Schedules a record that the peer lost to be sent again, unless it was withdrawn.
     fn owe(&mut self, peer: &NodeId, id: &RecordId, at: Timestamp) -> Result<(), SqlError> {
         let Some(number) = self.number(id)? else {
             return Ok(());
@@ -92,7 +93,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// The lane of a record that is held.
+    /// Returns the lane of a record that is held.
     fn lane_of(&self, number: i64) -> Result<Option<Lane>, SqlError> {
         let Some(place) = self.places(number)?.first().copied() else {
             return Ok(None);
@@ -105,8 +106,8 @@ impl Group<'_> {
         lane.map(|lane| named(&lane)).transpose()
     }
 
-    /// Takes a disclosure into the ledger that the peer told of. One that the ledger knows of in
-    /// any state stays as it is: its own receipt is on its way, or was there.
+    /// Enters a disclosure that the peer reported into the ledger. A disclosure that the ledger
+    /// holds in any state stays as it is: its own receipt is on its way, or was there.
     fn learn(&mut self, peer: &NodeId, entry: &Entry, at: Timestamp) -> Result<(), SqlError> {
         let number = self.known(&entry.id)?;
         match self.channel_note(peer, number)? {
@@ -137,8 +138,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Tells of records that go back to the authority that made them, before they do. No receipt
-    /// follows, so that they stay as intended; what is told of already is not told again.
+    /// Enters records that are about to be given back to the authority that made them. No receipt
+    /// follows, so that they stay as intended. An entry that is there already is not made again.
     pub(super) fn give_back(&mut self, back: &GiveBack) -> Result<(), SqlError> {
         let GiveBack { peer, at, given } = back;
         let turn = Turn {
@@ -184,7 +185,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Whether the peer says that it withdrew a record.
+    /// Returns the note on a record in the channel to this peer.
     fn channel_note(&self, peer: &NodeId, number: i64) -> Result<Option<Note>, SqlError> {
         let what = self.first(
             "SELECT what FROM channel_note WHERE peer = ?1 AND record = ?2",
@@ -217,7 +218,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Whether anything is owed to the peer again.
+    /// Returns true if anything is owed to the peer again.
     fn owes(&self, peer: &NodeId) -> Result<bool, SqlError> {
         let owed = self.first(
             "SELECT record FROM channel_note WHERE peer = ?1 AND what = 'owed' LIMIT 1",
@@ -227,7 +228,8 @@ impl Group<'_> {
         Ok(owed.is_some())
     }
 
-    /// What was owed again and is answered is so no more.
+    /// Clears the debt of records that were owed again and are now answered. A record that the peer
+    /// did not admit counts as lost for good.
     pub(super) fn pay(&self, turn: Turn<'_>, answers: &[Answer]) -> Result<(), SqlError> {
         if !self.owes(turn.peer)? {
             return Ok(());
@@ -248,7 +250,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// What was owed again and is denied now stays lost.
+    /// Marks a record that was owed again and is now denied as lost for good.
     pub(super) fn deny_owed(&self, turn: Turn<'_>, number: i64) -> Result<(), SqlError> {
         self.run(
             "UPDATE channel_note SET what = 'gone' WHERE peer = ?1 AND record = ?2
@@ -293,7 +295,7 @@ impl Group<'_> {
         })
     }
 
-    /// Takes records of this authority back that it had lost; what was withdrawn stays so.
+    /// Takes back records of this authority that it had lost. A withdrawn record stays withdrawn.
     pub(super) fn recover(
         &mut self,
         records: &[VerifiedRecord],

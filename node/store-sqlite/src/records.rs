@@ -1,4 +1,5 @@
-//! Records on their way in: published here, or admitted from a peer, packed as they come.
+//! Records on their way in: published here or admitted from a peer, and packed in the order of
+//! arrival.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,7 +19,7 @@ use super::{
 use crate::error::SqlError;
 use portcullis_store::StoreError;
 
-/// Who delivered a record, in which form, and the decision to admit it.
+/// Delivery of a record: its sender, its form, and the number of the decision to admit it.
 #[derive(Clone, Copy)]
 pub(super) struct Delivery<'a> {
     pub(super) peer: &'a NodeId,
@@ -26,24 +27,24 @@ pub(super) struct Delivery<'a> {
     pub(super) decision: i64,
 }
 
-/// What a group adds to the log.
+/// Additions of a group to the record log.
 #[derive(Default)]
 pub(super) struct Log {
-    /// The pack that takes entries.
+    /// The pack that still takes entries.
     open: Option<OpenPack>,
     /// The number of the next pack, once it is known.
     next: Option<i64>,
-    /// The numbers of the records added, which the index does not know yet.
+    /// The numbers of the added records, which the index does not know yet.
     numbers: HashMap<RecordId, i64>,
-    /// The records that the job at hand added.
+    /// The records that the present job added.
     job: Vec<RecordId>,
-    /// Own records added.
+    /// Own records that were added.
     pub(super) published: Vec<Placed>,
-    /// What the index gets once the group is durable.
+    /// Entries for the index, added to it once the group is durable.
     pub(super) additions: Additions,
 }
 
-/// How long a log was before a job.
+/// Lengths of a log's lists before a job.
 pub(super) struct Mark {
     ids: usize,
     tokens: usize,
@@ -61,7 +62,7 @@ impl Log {
         }
     }
 
-    /// Forgets what a job added since this mark.
+    /// Forgets everything that a job added since this mark.
     pub(super) fn rewind(&mut self, mark: &Mark) {
         self.open = None;
         self.next = None;
@@ -73,12 +74,12 @@ impl Log {
         }
     }
 
-    /// The number of a record that the group added.
+    /// Returns the number of a record that the group added.
     pub(super) fn number(&self, id: &RecordId) -> Option<i64> {
         self.numbers.get(id).copied()
     }
 
-    /// The directory of a pack that takes entries still.
+    /// Returns the directory of a pack that still takes entries.
     fn directory(&self, pack: i64) -> Option<&Directory> {
         let open = self.open.as_ref().filter(|open| open.n == pack)?;
         Some(&open.directory)
@@ -113,7 +114,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// The form held of the record with this number; `None` if nothing is.
+    /// Returns the form held of the record with this number; `None` if it is not held.
     pub(super) fn held_form(&self, number: i64) -> Result<Option<Form>, SqlError> {
         let mut form = None;
         for place in self.places(number)? {
@@ -125,7 +126,7 @@ impl Group<'_> {
         Ok(form)
     }
 
-    /// Where a record with this number stands in the log: first itself, then what extends it.
+    /// Returns the places of a record in the log: first its own, then those of its extensions.
     pub(super) fn places(&self, number: i64) -> Result<Vec<i64>, SqlError> {
         let first = if number >= 0 {
             Some(number)
@@ -143,7 +144,7 @@ impl Group<'_> {
         Ok(places)
     }
 
-    /// Looks at the directory of the pack with this place.
+    /// Applies `look` to the directory of the pack with this place.
     pub(super) fn directory_at<T>(
         &self,
         place: i64,
@@ -162,8 +163,8 @@ impl Group<'_> {
         }
     }
 
-    /// Keeps a record of which nothing is held, and gives its place. One that was known has its
-    /// number already.
+    /// Adds a record that is not held to the log, and returns its place. A record that was known
+    /// already keeps its number.
     pub(super) fn insert_record(
         &mut self,
         record: &VerifiedRecord,
@@ -194,7 +195,7 @@ impl Group<'_> {
         Ok(place)
     }
 
-    /// Adds the sections that are not held yet to a record, and so logs it again.
+    /// Adds the sections of a record that are not held yet, and so logs it again.
     pub(super) fn extend_record(
         &mut self,
         number: i64,
@@ -225,7 +226,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Who delivered what stands at this place; `None`: it was made here.
+    /// Returns the peer that delivered the entry at this place; `None` if it was made here.
     pub(super) fn source_at(&self, place: i64) -> Result<Option<String>, SqlError> {
         let pack = pack_of(place);
         if let Some(open) = self.log.open.as_ref().filter(|open| open.n == pack) {
@@ -251,7 +252,7 @@ impl Group<'_> {
         Ok(own.unwrap_or(false))
     }
 
-    /// Adds an entry to the pack that is open, or to a new one if it does not go with the others.
+    /// Adds an entry to the open pack, or to a new one if it does not fit with the others.
     fn append(&mut self, run: Run, packing: &Packing<'_>) -> Result<i64, SqlError> {
         let fits = |open: &OpenPack| open.run == run && open.has_room();
         if !self.log.open.as_ref().is_some_and(fits) {
@@ -269,7 +270,7 @@ impl Group<'_> {
             .add(packing, vault)
     }
 
-    /// Writes the pack that is open.
+    /// Writes the open pack.
     pub(super) fn close_pack(&mut self) -> Result<(), SqlError> {
         let Some(open) = self.log.open.take() else {
             return Ok(());

@@ -12,11 +12,11 @@ use super::{
 use crate::error::SqlError;
 use portcullis_store::{Act, Event, PersonRow, StoreError};
 
-/// How many events are kept, the newest.
+/// Most events kept; the newest ones.
 const MAX_EVENTS: i64 = 100_000;
 
 impl Group<'_> {
-    /// Keeps an epoch, which must follow the newest one; the same one again changes nothing.
+    /// Keeps an epoch, which must follow the newest one. The same epoch again changes nothing.
     pub(super) fn register(&self, register: &SignedRegister) -> Result<(), SqlError> {
         let found = register
             .unverified()
@@ -49,7 +49,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Keeps a person's act, once, and the enrolment it makes.
+    /// Keeps a person's act, only once, and the enrolment that it makes.
     pub(super) fn act(&self, act: &Act) -> Result<(), SqlError> {
         let Act {
             action,
@@ -112,7 +112,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Keeps an event, and forgets those that are too many.
+    /// Keeps an event, and forgets the oldest ones beyond the limit.
     pub(super) fn event(&self, event: &Event) -> Result<(), SqlError> {
         let Event {
             at,
@@ -136,7 +136,8 @@ impl Group<'_> {
 
 const SEEN: &str = "SELECT n FROM act WHERE digest = ?1";
 
-/// Names a statement by what was signed and with which key: signing it again makes no new one.
+/// Returns the digest of a statement's payload and signing key. Signing the same payload again
+/// makes no new act.
 fn act_digest(statement: &SignedStatement) -> Digest {
     Digest::labelled(
         "portcullis act v1",

@@ -1,4 +1,4 @@
-//! The two database files: how they are made, opened, brought up to date and looked through.
+//! The two database files: their creation, opening, migration and checks.
 
 use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::crypt::Vault;
 use crate::error::SqlError;
 use portcullis_store::StoreError;
 
-/// The steps from an empty file to the newest format; the format is their number.
+/// The steps from an empty file to the newest format. The number of steps is the format's number.
 const MAIN_STEPS: &[&str] = &[
     include_str!("main_1.sql"),
     include_str!("main_2.sql"),
@@ -22,14 +22,15 @@ const MAIN_STEPS: &[&str] = &[
 ];
 const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 
-/// What the check value in keys.db holds, wrapped: it opens under the right key alone.
+/// Plain text of the check value in keys.db, which is kept wrapped and opens under the right key
+/// only.
 const CHECK: [u8; 32] = *b"portcullis store key check value";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const CACHED_STATEMENTS: usize = 128;
-/// Pages in the WAL before it is written back: 64 MiB.
+/// Pages in the WAL after which the writer writes it back: 64 MiB.
 const CHECKPOINT_PAGES: i64 = 16_384;
 
-/// Makes both files, which must not be there.
+/// Makes both files. Neither may exist.
 pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), SqlError> {
     for file in [KEYS_FILE, MAIN_FILE] {
         if dir.join(file).exists() {
@@ -68,7 +69,7 @@ pub(super) fn open(dir: &Path, vault: &Vault) -> Result<(Connection, Connection)
     Ok((main, keys))
 }
 
-/// A connection that only reads, with the key table attached as `keys`.
+/// Opens a connection that only reads, with the key table attached as `keys`.
 pub(super) fn readable(dir: &Path) -> Result<Connection, SqlError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(dir.join(MAIN_FILE), flags)?;
@@ -81,7 +82,7 @@ pub(super) fn readable(dir: &Path) -> Result<Connection, SqlError> {
     Ok(connection)
 }
 
-/// What is wrong with the files, in words; the key table is attached as `keys`.
+/// Returns the damage found in the files, in words. The key table is attached as `keys`.
 pub(super) fn findings(connection: &Connection) -> Result<Vec<String>, SqlError> {
     let mut findings = Vec::new();
     for (schema, file) in [("main", MAIN_FILE), ("keys", KEYS_FILE)] {
@@ -92,7 +93,7 @@ pub(super) fn findings(connection: &Connection) -> Result<Vec<String>, SqlError>
     Ok(findings)
 }
 
-/// What SQLite finds wrong with a file by `check`, one of its own.
+/// Returns the damage that SQLite finds in a file with `check`, one of its own checks.
 pub(super) fn torn(
     connection: &Connection,
     schema: &str,
@@ -104,7 +105,7 @@ pub(super) fn torn(
     Ok(wrong.map(|line| format!("`{file}`: {line}")).collect())
 }
 
-/// Rows of the main database that refer to nothing.
+/// Returns a finding for each table of the main database with rows that refer to nothing.
 pub(super) fn dangling(connection: &Connection) -> Result<Vec<String>, SqlError> {
     let tables = texts(
         connection,
@@ -114,7 +115,7 @@ pub(super) fn dangling(connection: &Connection) -> Result<Vec<String>, SqlError>
     Ok(tables.into_iter().map(named).collect())
 }
 
-/// Things in the main database without a key.
+/// Returns findings for sealed things in the main database that have no key.
 pub(super) fn keyless(connection: &Connection) -> Result<Vec<String>, SqlError> {
     let mut findings = Vec::new();
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -143,7 +144,7 @@ fn texts(connection: &Connection, sql: &str) -> Result<Vec<String>, SqlError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Makes a file for its owner alone; SQLite gives its WAL the same permissions.
+/// Makes a file that only its owner can access. SQLite gives its WAL the same permissions.
 fn new_file(dir: &Path, name: &str, steps: &[&str]) -> Result<Connection, SqlError> {
     let path = dir.join(name);
     fs::OpenOptions::new()
@@ -173,8 +174,8 @@ pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, SqlError> {
     Ok(connection)
 }
 
-/// Keeps prepared statements prepared. SQLite is built with `STAT4`, and would parse a statement
-/// again for each binding that might change its plan; a plan that never changes is wanted here.
+/// Keeps prepared statements prepared. SQLite is built with `STAT4` and would parse a statement
+/// again for each binding that might change its plan. A plan that never changes is wanted here.
 fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection
@@ -182,7 +183,7 @@ fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
-/// Takes the steps that the file has not seen, all or none.
+/// Applies the steps that the file has not seen, all or none.
 fn migrate(connection: &Connection, steps: &[&str]) -> Result<(), SqlError> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
@@ -233,7 +234,7 @@ pub(super) fn file_error(path: &Path, source: std::io::Error) -> SqlError {
     })
 }
 
-/// SQLite takes the path of an attached file as UTF-8.
+/// Returns a path as UTF-8, which SQLite requires for an attached file.
 pub(super) fn path_text(path: &Path) -> Result<&str, SqlError> {
     let not_utf8 = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not UTF-8");
     path.to_str().ok_or_else(|| file_error(path, not_utf8()))

@@ -1,10 +1,10 @@
-//! The ledger's rows for whole frames: what was decided on before a frame, and its receipt.
+//! The ledger's rows for whole frames: the decisions before a frame, and its receipt.
 //!
 //! A frame brings up to 1,024 records in the order of the log, and nearly always all of them are
-//! accepted. One row says so: the numbers, forms and decisions of its items, what was denied
-//! between them, and the receipt once it came. Whatever is otherwise has a row of its own in
-//! `disclosure`: an answer that is not `accepted`, a record that is tried again or was decided on
-//! before. Such a row stands before what is said here.
+//! accepted. One row holds this: the numbers, forms and decisions of its items, the records denied
+//! between them, and the receipt once it arrived. Every exception to it has a row of its own in
+//! `disclosure`: an answer other than `accepted`, and a record that is retried or was decided on
+//! before. Such a row takes precedence over the frame's.
 //!
 //! ```text
 //! intend ─▶ row without an answer ──settle──▶ answered
@@ -22,10 +22,10 @@ use super::query::unreadable;
 use crate::error::SqlError;
 use portcullis_store::DisclosureState;
 
-/// The items of a row, a column each.
+/// The items of a row, one list for each column.
 #[derive(Clone, PartialEq, Message)]
 struct Columns {
-    /// Each record's number, as the difference to the one before.
+    /// Each record's number, as the difference from the one before.
     #[prost(sint64, repeated, tag = "1")]
     numbers: Vec<i64>,
     #[prost(uint64, repeated, tag = "2")]
@@ -34,7 +34,7 @@ struct Columns {
     withheld: Vec<u32>,
     #[prost(int64, repeated, tag = "4")]
     decisions: Vec<i64>,
-    /// How many items of the frame come before each.
+    /// The number of items of the frame that come before each.
     #[prost(uint32, repeated, tag = "5")]
     positions: Vec<u32>,
 }
@@ -43,15 +43,15 @@ struct Columns {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SentItem {
     pub(super) number: i64,
-    /// Empty: it was denied.
+    /// The form released; empty if the record was denied.
     pub(super) form: Form,
     pub(super) withheld: u32,
     pub(super) decision: i64,
-    /// Its place in the frame.
+    /// Its position in the frame, from 0.
     pub(super) position: u32,
 }
 
-/// A row.
+/// A row of the ledger for a whole frame.
 pub(super) struct SentRow {
     pub(super) n: i64,
     pub(super) peer: String,
@@ -61,7 +61,7 @@ pub(super) struct SentRow {
     pub(super) items: Vec<SentItem>,
 }
 
-/// The columns of a [`SentRow`], up to where rows are chosen.
+/// The columns of a [`SentRow`], up to the clauses that choose the rows.
 macro_rules! sent_rows {
     ($rest:literal) => {
         concat!(
@@ -92,7 +92,7 @@ impl SentRow {
         })
     }
 
-    /// The state of one of its items, unless a row of its own says otherwise.
+    /// Returns the state of one of its items. A row in `disclosure` takes precedence.
     pub(super) const fn state(&self, item: &SentItem) -> DisclosureState {
         match (item.form.is_empty(), self.answered_at) {
             (true, _) => DisclosureState::Denied,
@@ -151,7 +151,7 @@ fn read_items(bytes: &[u8]) -> Result<Vec<SentItem>, SqlError> {
     Ok(items.collect())
 }
 
-/// The rows of a peer and lane that cover some of these places.
+/// Returns the rows of a peer and lane that cover some of these places.
 pub(super) fn sent_in(
     main: &Connection,
     peer: &str,
@@ -165,7 +165,7 @@ pub(super) fn sent_in(
     rows.map(|row| SentRow::with_items(row?)).collect()
 }
 
-/// The rows of a peer that tell of this record, which stands at these places.
+/// Returns the rows of a peer that hold this record, which stands at these places.
 pub(super) fn sent_at(
     main: &Connection,
     peer: &str,
@@ -184,7 +184,7 @@ pub(super) fn sent_at(
     Ok(rows)
 }
 
-/// The peers that rows are of.
+/// Returns the peers that have rows.
 pub(super) fn sent_peers(main: &Connection) -> Result<Vec<String>, SqlError> {
     let mut select = main.prepare_cached(
         "WITH RECURSIVE p (peer) AS (

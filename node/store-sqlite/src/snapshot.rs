@@ -1,13 +1,13 @@
-//! A snapshot of both files at one commit, copied while the writer goes on.
+//! Snapshots of both files at one commit, copied while the writer goes on.
 //!
 //! ```text
 //! writer   ── commit n ──┐ keys, main ┌── commit n+1 ── …
 //! snapshot               └─ begin ────┘ ── copy, page by page ──▶ two files of commit n
 //! ```
 //!
-//! The two files are one unit: a snapshot begins in both while no commit is under way, and holds
-//! the write-ahead logs where they are until it is dropped, so that they grow meanwhile. Pages are
-//! copied by the few, and no key is needed. Refuses to overwrite.
+//! The two files are one unit: a snapshot begins in both while no commit is under way. The
+//! write-ahead logs cannot begin anew until it is dropped, so that they grow meanwhile. Pages are
+//! copied a few at a time, and no key is needed. An existing file is not overwritten.
 
 use std::{
     fs,
@@ -38,25 +38,25 @@ use portcullis_store::StoreError;
 
 /// Pages copied at a time: 1 MiB.
 const PAGES: i32 = 256;
-/// The name under which the time of the backup stands in a store that was restored.
+/// Name in `meta` for the time of the backup from which a store was restored.
 const RESTORED: &str = "restored";
 
-/// Lets someone in between two commits, however busy the writer is.
+/// Turnstile that lets another thread in between two commits, however busy the writer is.
 #[derive(Default)]
 pub(super) struct Turnstile {
-    /// Guards how many want to come in between.
+    /// Guards the number of threads that want to come in between.
     waiting: Mutex<usize>,
     passed: Condvar,
 }
 
 impl Turnstile {
-    /// Waits until nobody wants to come in between any more.
+    /// Waits until no thread wants to come in between.
     pub(super) fn pass(&self) {
         let busy = |waiting: &mut usize| *waiting > 0;
         drop(self.passed.wait_while(self.lock(), busy));
     }
 
-    /// Keeps the writer from its next commit while `work` is done.
+    /// Keeps the writer from its next commit while `work` runs.
     pub(super) fn between<T>(&self, work: impl FnOnce() -> T) -> T {
         *self.lock() += 1;
         let done = work();
@@ -74,22 +74,22 @@ impl Turnstile {
 #[derive(Debug)]
 pub struct Snapshot(Connection);
 
-/// How far a copy is, in pages.
+/// Progress of a copy, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copied {
-    /// Copied.
+    /// Pages copied so far.
     pub pages: u64,
-    /// Of so many.
+    /// Pages in total.
     pub of: u64,
 }
 
 impl Snapshot {
-    /// Holds the files in `dir`, which no node has open, or one that is between two commits: waits
-    /// for whoever writes.
+    /// Holds the files in `dir` as they are between two commits. If a node has them open, the call
+    /// waits for its commit to end.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if they cannot be opened, or are written all the time.
+    /// [`StoreError`] if the files cannot be opened, or are being written all the time.
     pub fn of_folder(dir: &Path) -> Result<Self, StoreError> {
         Ok(Self::in_folder(dir)?)
     }
@@ -97,7 +97,7 @@ impl Snapshot {
     fn in_folder(dir: &Path) -> Result<Self, SqlError> {
         let mut writer = schema::writable(dir, MAIN_FILE)?;
         let snapshot = Self::open(dir)?;
-        // Whoever writes takes the main database first, and the key table only then.
+        // A writer takes the main database first, and the key table only then.
         let turn = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         snapshot.begin()?;
         drop(turn);
@@ -157,7 +157,7 @@ impl Snapshot {
             to,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
-        // Nobody has this file yet: it is synced once it is whole, or thrown away.
+        // Nobody uses this file yet. It is synced once it is whole, or thrown away.
         copy.pragma_update(None, "journal_mode", "OFF")?;
         copy.pragma_update(None, "synchronous", "OFF")?;
         {
@@ -182,20 +182,20 @@ fn copied(backup: &Backup<'_, '_>) -> Copied {
     }
 }
 
-/// What a main database says of the node it is of.
+/// Description of a node, as its main database holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// The generation.
+    /// The node's generation.
     pub generation: Generation,
     /// The newest number of the record log.
     pub log_end: u64,
-    /// The newest epoch of the register that was applied; 0: none.
+    /// The newest epoch of the register that was applied; 0 if none was.
     pub register_epoch: u64,
-    /// How far dispatch is with each peer.
+    /// Positions of dispatch, for each peer and lane.
     pub positions: Vec<PositionRow>,
 }
 
-/// How far dispatch is with one peer in one lane.
+/// Position of dispatch with one peer in one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionRow {
     /// The peer.
@@ -208,7 +208,7 @@ pub struct PositionRow {
     pub next_sequence: u64,
 }
 
-/// Reads what a main database says that nobody has open.
+/// Reads the description from a main database that nobody has open.
 ///
 /// # Errors
 ///
@@ -261,11 +261,11 @@ fn positions(connection: &Connection) -> Result<Vec<PositionRow>, SqlError> {
     .collect()
 }
 
-/// Looks files through that nobody has open, in full, and gives what is wrong with them, in words.
+/// Checks files that nobody has open in full, and returns the damage found, in words.
 ///
 /// # Errors
 ///
-/// [`StoreError`] if they cannot be looked through.
+/// [`StoreError`] if the files cannot be checked.
 pub fn examine(main: &Path, keys: Option<&Path>) -> Result<Vec<String>, StoreError> {
     Ok(faults_in(main, keys)?)
 }
@@ -301,7 +301,7 @@ fn faults_in(main: &Path, keys: Option<&Path>) -> Result<Vec<String>, SqlError> 
     Ok(findings)
 }
 
-/// Opens a file that does not change, and leaves nothing beside it.
+/// Opens a file that does not change. No other file is created next to it.
 fn at_rest(path: &Path) -> Result<Connection, SqlError> {
     fs::metadata(path).map_err(|source| file_error(path, source))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -310,7 +310,7 @@ fn at_rest(path: &Path) -> Result<Connection, SqlError> {
     Ok(Connection::open_with_flags(immutable(path)?, flags)?)
 }
 
-/// The URI of a file that does not change (sqlite.org/uri.html).
+/// Returns the URI of a file that does not change (sqlite.org/uri.html).
 fn immutable(path: &Path) -> Result<String, SqlError> {
     let mut uri = "file:".to_owned();
     for byte in path_text(path)?.bytes() {
@@ -324,8 +324,8 @@ fn immutable(path: &Path) -> Result<String, SqlError> {
     Ok(uri)
 }
 
-/// Notes in a store that nobody has open that it comes from a backup of this time: its first start
-/// begins a new generation.
+/// Notes, in a store that nobody has open, that it comes from a backup made at this time. Its first
+/// start begins a new generation.
 ///
 /// # Errors
 ///

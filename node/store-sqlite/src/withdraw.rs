@@ -1,4 +1,4 @@
-//! Withdrawing records: a tombstone stays, and the keys of their sections are destroyed.
+//! Withdrawal of records: a tombstone stays, and the keys of their sections are destroyed.
 //!
 //! ```text
 //! commit      tombstone; the places to erase; what was to be sent or decided of it is not any more
@@ -6,10 +6,10 @@
 //!             tokens of its selectors gone from the pack's directory and from the index
 //! ```
 //!
-//! As with every key, destroying follows one commit behind what made it useless: a crash in between
-//! leaves keys without a use, and they are destroyed with the first commit after. The write-ahead
-//! logs are emptied then, for they hold what was overwritten. What else a pack's directory says and
-//! the headers in it stay, as evidence; its other records open as before.
+//! As always, keys are destroyed one commit after the one that made them useless. A crash in
+//! between leaves keys without a use, and they are destroyed with the first commit after it. The
+//! write-ahead logs are emptied then, because they hold what was overwritten. The rest of a pack's
+//! directory and the headers in it stay, as evidence. The pack's other records open as before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ use crate::error::SqlError;
 use portcullis_store::StoreError;
 
 impl Group<'_> {
-    /// Withdraws a record, held or not; one that is withdrawn already stays as it was.
+    /// Withdraws a record, held or not. A record that is withdrawn already stays as it was.
     pub(super) fn withdraw(
         &mut self,
         id: &RecordId,
@@ -58,8 +58,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Destroys the keys and tokens of what was withdrawn with the commit before; gives what is
-    /// gone from the index.
+    /// Destroys the keys and tokens of what the commit before withdrew. Returns the entries that
+    /// are gone from the index.
     pub(super) fn erase(&mut self, places: &[i64]) -> Result<Vec<Entry>, SqlError> {
         let mut packs: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for place in places {
@@ -89,7 +89,8 @@ impl Group<'_> {
         Ok(gone)
     }
 
-    /// `None` if the pack does not open: it stays as it is, and is tried again after a start.
+    /// Erases slots of one pack, and returns the index entries that are gone. `None` if the pack
+    /// does not open: it stays as it is, and is tried again after a start.
     fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<Option<Vec<Entry>>, SqlError> {
         let row = self.first("SELECT ids, directory FROM pack WHERE n = ?1", [n], |row| {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
@@ -116,7 +117,8 @@ impl Group<'_> {
         Ok(Some(gone))
     }
 
-    /// Seals the keys of a pack again without those of these slots; `false` if they do not open.
+    /// Seals the keys of a pack again without those of these slots. Returns `false` if they do not
+    /// open.
     fn erase_keys(
         &mut self,
         n: i64,
@@ -163,8 +165,8 @@ impl Group<'_> {
 }
 
 impl Reader<'_> {
-    /// How many places of the log after the cursor are of withdrawn records, in packs of this lane
-    /// whose `own` is at least so much.
+    /// Counts the places of the log after the cursor that hold withdrawn records, in packs of this
+    /// lane whose `own` is at least `least_own`.
     pub(super) fn withdrawn_after(
         &self,
         lane: Lane,

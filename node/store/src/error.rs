@@ -1,29 +1,29 @@
-//! Why the store does not do what it is asked.
+//! Errors of the store.
 
 use std::sync::Arc;
 
-/// Why the store did not do what it was asked.
+/// Reason for which the store did not carry out a request.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or failed.
     #[error("the database `{file}` failed: {source}")]
     Database {
-        /// Which file of the store.
+        /// File name of the database within the store.
         file: &'static str,
-        /// What the engine said.
+        /// The cause, as the engine told it.
         source: Arc<dyn std::error::Error + Send + Sync>,
-        /// Whether the engine no longer knows what is on disk: a failed read or write, so also a failed fsync.
+        /// Set if nobody knows what is on disk now: a read or a write failed, or an fsync.
         is_fatal: bool,
     },
     /// A file of the store cannot be opened or made.
     #[error("`{path}` cannot be opened: {source}")]
     File {
-        /// Which file.
+        /// Path of the file.
         path: String,
-        /// Why.
+        /// Error that the operating system reported.
         source: Arc<std::io::Error>,
     },
-    /// There is a store already where one was to be made.
+    /// There already is a store where a new one was to be made.
     #[error("`{0}` is there already; open that store, or choose another folder")]
     Exists(String),
     /// The store was written by a newer version.
@@ -31,7 +31,7 @@ pub enum StoreError {
     Format {
         /// The store's format.
         found: u32,
-        /// The newest known here.
+        /// The newest format that this version reads.
         known: u32,
     },
     /// The node's key does not open the store.
@@ -40,19 +40,19 @@ pub enum StoreError {
     /// Something on disk is not what was written.
     #[error("the store is damaged: {0}; restore it from a backup")]
     Damaged(String),
-    /// The cryptographic library refused what must always succeed.
+    /// The cryptographic library refused an operation that must always succeed.
     #[error("{0} failed in the cryptographic library; run `portcullis doctor`")]
     Cryptography(&'static str),
     /// A person's statement that was carried out before.
     #[error("this statement was carried out before; sign a new one")]
     Replayed,
-    /// A person of this id is enrolled.
+    /// A person with this id is already enrolled.
     #[error("a person `{0}` is enrolled already; choose another id")]
     Enrolled(String),
-    /// An epoch of the register that does not follow the newest one kept.
+    /// An epoch of the register that does not follow the newest epoch kept.
     #[error("epoch {found} does not follow the newest epoch {newest} kept; apply the next one")]
     Epoch {
-        /// The epoch to be kept.
+        /// The epoch that was to be kept.
         found: u64,
         /// The newest epoch kept; 0 for none.
         newest: u64,
@@ -62,13 +62,13 @@ pub enum StoreError {
         "nothing of this record waits for that peer, and nothing was given up; `portcullis dispatch undelivered` lists what was"
     )]
     NotOwed,
-    /// Nothing of what was named is there.
+    /// The named item is not in the store.
     #[error("nothing of what was named is there any more; list it again")]
     NotThere,
-    /// As many of something as may be are there.
+    /// The limit on the number of such things is reached.
     #[error("{0}; wait until one has ended")]
     Crowded(&'static str),
-    /// The caller asked for what makes no sense.
+    /// The caller made a request that makes no sense.
     #[error("{0}; this is a fault of portcullis, report it")]
     Fault(&'static str),
     /// The writer has stopped or is about to.
@@ -77,7 +77,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether nobody knows what is on disk now, so that the process has to end (DESIGN §7).
+    /// Returns true if the state on disk is unknown, so that the process has to end (DESIGN §7).
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         match self {

@@ -2,23 +2,23 @@
 
 use portcullis_protocol::time::Timestamp;
 
-/// What a fact is about.
+/// Subject matter of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FactKind {
-    /// The freshness statement at hand.
+    /// The freshness statement in force here.
     Freshness,
-    /// A suspension that was taken up.
+    /// A suspension that this node has taken up.
     Suspension,
     /// A node that an administrator blocked.
     Block,
-    /// To whom release is stopped.
+    /// A stop of release, to one peer or to everyone.
     Stop,
 }
 
 impl FactKind {
     const ALL: [Self; 4] = [Self::Freshness, Self::Suspension, Self::Block, Self::Stop];
 
-    /// Its name, as the store has it.
+    /// Returns the kind's name, as the store holds it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -29,35 +29,35 @@ impl FactKind {
         }
     }
 
-    /// The one with this name.
+    /// Returns the kind with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
-/// A fact to be kept in place of the one with its kind and subject.
+/// A fact to be kept in place of the earlier one with the same kind and subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is about.
+    /// Kind of the fact.
     pub kind: FactKind,
-    /// Which of its kind.
+    /// Subject within the kind, for instance a node's name; empty for freshness.
     pub subject: String,
-    /// What is kept; `None` removes it.
+    /// Content to keep; `None` removes the fact.
     pub content: Option<Vec<u8>>,
-    /// When.
+    /// Time at which the fact was entered.
     pub at: Timestamp,
 }
 
 /// A fact as it was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactRow {
-    /// What it is about.
+    /// Kind of the fact.
     pub kind: FactKind,
-    /// Which of its kind.
+    /// Subject within the kind, for instance a node's name; empty for freshness.
     pub subject: String,
-    /// What was kept.
+    /// Content that was kept.
     pub content: Vec<u8>,
-    /// When.
+    /// Time at which the fact was entered.
     pub at: Timestamp,
 }

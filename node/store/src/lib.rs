@@ -1,16 +1,17 @@
-//! What a node keeps, in the domain's terms.
+//! The store of a node, in the domain's terms.
 //!
 //! ```text
 //! writer task ──commit([Write, …])──▶ Store ──▶ one durable transaction, then the answers
 //! everyone else ──queries──────────▶ Store ──▶ a consistent read of what is durable
 //! ```
 //!
-//! The store takes only verified records, keeps every section under a key of its own, and gives
-//! no record out but as [`HeldRecord`], which its reader verifies again: a flipped bit on disk
-//! is found when it is read. An answer given to a peer once and for all is kept and given again.
+//! The store takes only verified records and keeps every section under a key of its own. It gives a
+//! record out only as a [`HeldRecord`], which its reader verifies again: a flipped bit on disk is
+//! found when the record is read. A final answer to a peer is kept, and the same answer is given
+//! again.
 //!
 //! Failure cases: a failed commit leaves nothing behind and is reported to every writer in the
-//! group; a failed fsync ends the process (DESIGN §7), for nobody knows what is on disk then.
+//! group. A failed fsync ends the process (DESIGN §7), because the state on disk is unknown then.
 
 mod error;
 mod facts;
@@ -47,19 +48,19 @@ use portcullis_protocol::{
 
 /// A node's store.
 pub trait Store: Send + Sync {
-    /// Takes jobs from `next` until it gives none, and makes all of them durable in one
-    /// transaction; then gives the results of each, in order. A job that fails leaves nothing
+    /// Takes jobs from `next` until it returns none, and makes all of them durable in one
+    /// transaction. Returns the result of each job, in order. A job that fails leaves nothing
     /// behind and does not touch the others; a failed commit fails them all.
     fn commit_group(
         &self,
         next: &mut dyn FnMut() -> Option<Vec<Write>>,
     ) -> Vec<Result<Vec<Written>, StoreError>>;
 
-    /// Makes all of the writes durable in one transaction, and gives their results in order.
+    /// Makes all of the writes durable in one transaction, and returns their results in order.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; nothing was written then.
+    /// [`StoreError`]; nothing was written in that case.
     fn commit(&self, writes: Vec<Write>) -> Result<Vec<Written>, StoreError> {
         let mut job = Some(writes);
         self.commit_group(&mut || job.take())
@@ -67,15 +68,16 @@ pub trait Store: Send + Sync {
             .unwrap_or(Err(StoreError::Stopped))
     }
 
-    /// The generation in which this store's sequence numbers count now.
+    /// Returns the generation in which this store's sequence numbers count now.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn generation(&self) -> Result<Generation, StoreError>;
 
-    /// Entries of the log in this lane after `cursor`, ascending, at most `limit`. Only records
-    /// that this node may pass on are listed: its own, and if `relay`, those of others.
+    /// Returns the entries of the log in this lane after `cursor`, ascending, at most `limit`. Only
+    /// records that this node may pass on are listed: its own, and with [`Relay::Others`] those of
+    /// others too.
     ///
     /// # Errors
     ///
@@ -88,29 +90,29 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<LogEntry>, StoreError>;
 
-    /// How many entries of the log come after `cursor` in this lane, counted as
-    /// [`Store::outbox`] lists them.
+    /// Counts the log entries after `cursor` in this lane, as [`Store::outbox`] lists them.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError>;
 
-    /// How far dispatch is with this peer in this lane.
+    /// Returns the dispatch position of this peer in this lane.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError>;
 
-    /// The forks that were found in what peers send, the oldest first; so many of each peer.
+    /// Returns the forks found in what peers send, the oldest first. The number kept of each peer
+    /// is bounded.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn forks(&self) -> Result<Vec<ForkRow>, StoreError>;
 
-    /// Records whose delivery to this peer is due for another attempt, at most `limit`.
+    /// Returns the records whose delivery to this peer is due for another attempt, at most `limit`.
     ///
     /// # Errors
     ///
@@ -123,7 +125,8 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<HeldRecord>, StoreError>;
 
-    /// When the next exception of this peer and lane falls due; none that has ended by `now`.
+    /// Returns the time at which the next exception of this peer and lane falls due. Exceptions
+    /// that have ended by `now` do not count.
     ///
     /// # Errors
     ///
@@ -135,42 +138,44 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError>;
 
-    /// What waits for another try, counted by peer, lane and what the peer said last.
+    /// Counts the records that wait for another attempt, by peer, lane and the peer's latest
+    /// answer.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, StoreError>;
 
-    /// The places in this lane of the log of what came at or after `since` and before `until`.
+    /// Returns the places in this lane of the log that hold records received at or after `since`
+    /// and before `until`.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn span(&self, lane: Lane, since: Timestamp, until: Timestamp) -> Result<Span, StoreError>;
 
-    /// The range of older records that a peer is sent next from.
+    /// Returns the range of older records from which this peer is sent next.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn next_backfill(&self, peer: &NodeId) -> Result<Option<BackfillRow>, StoreError>;
 
-    /// The ranges of older records that are sent, and those that ended lately.
+    /// Returns the ranges of older records that are being sent, and those that ended lately.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn backfills(&self) -> Result<Vec<BackfillRow>, StoreError>;
 
-    /// Records that are not tried again, the newest end first; bounded.
+    /// Returns the records that are no longer retried, the latest end first; bounded.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, StoreError>;
 
-    /// The newest disclosure of this record to this peer.
+    /// Returns the newest disclosure of this record to this peer.
     ///
     /// # Errors
     ///
@@ -181,16 +186,16 @@ pub trait Store: Send + Sync {
         peer: &NodeId,
     ) -> Result<Option<DisclosureRow>, StoreError>;
 
-    /// The newest disclosure to each peer: of one record, or of all.
+    /// Returns the newest disclosure to each peer, of one record or of all.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError>;
 
-    /// The newest disclosure to this peer of each of these records that has one. Each record is
-    /// named with its number in the log, as [`Store::outbox`] gives it; a record that was logged
-    /// once and not disclosed since costs nothing of its own.
+    /// Returns the newest disclosure to this peer of each of these records that has one. Each
+    /// record is named with its number in the log, as [`Store::outbox`] gives it. A record that was
+    /// logged once and not disclosed since costs no lookup of its own.
     ///
     /// # Errors
     ///
@@ -202,8 +207,8 @@ pub trait Store: Send + Sync {
         entries: &[(u64, RecordId)],
     ) -> Result<Vec<DisclosureRow>, StoreError>;
 
-    /// Every decision on this record for this peer, a row for each form, the oldest first: what
-    /// was disclosed once stays in it, whatever is decided later.
+    /// Returns every decision on this record for this peer, one row for each form, the oldest
+    /// first. An earlier disclosure stays in the list, whatever is decided later.
     ///
     /// # Errors
     ///
@@ -214,79 +219,80 @@ pub trait Store: Send + Sync {
         peer: &NodeId,
     ) -> Result<Vec<DisclosureRow>, StoreError>;
 
-    /// The peer's signed receipt behind its newest answer on this record.
+    /// Returns the peer's signed receipt behind its newest answer on this record.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn receipt(&self, record: &RecordId, peer: &NodeId) -> Result<Option<ReceiptRow>, StoreError>;
 
-    /// Items that wait for a person's decision, the oldest first.
+    /// Returns the items that wait for a person's decision, the oldest first.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError>;
 
-    /// Items that failed verification, the newest first.
+    /// Returns the items that failed verification, the newest first.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn bad_items(&self) -> Result<Vec<BadItemRow>, StoreError>;
 
-    /// An item that failed verification, as it came.
+    /// Returns an item that failed verification, exactly as it arrived.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn bad_item(&self, n: i64) -> Result<Option<SealedRecord>, StoreError>;
 
-    /// How much is kept beside the records.
+    /// Counts the items kept outside the record log.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn aside(&self) -> Result<Aside, StoreError>;
 
-    /// When the next item that waits for a person waits no longer.
+    /// Returns the time at which the next held item stops waiting for a person.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn next_held_end(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// What peers delivered and was answered: of one record, or of all.
+    /// Returns the deliveries of peers with the answers they were given, of one record or of all.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn arrivals(&self, record: Option<&RecordId>) -> Result<Vec<ArrivalRow>, StoreError>;
 
-    /// One record in the form held.
+    /// Returns one record in the form held.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError>;
 
-    /// The ids in the log that begin with these hexadecimal characters, ascending, at most `limit`;
-    /// those of withdrawn records as well, for what was said of them can be asked for.
+    /// Returns the record ids in the log that begin with these hexadecimal characters, ascending,
+    /// at most `limit`. Ids of withdrawn records are included, since their ledger entries can still
+    /// be asked for.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError>;
 
-    /// Records, the newest first.
+    /// Returns the records that the filter selects, the newest first.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError>;
 
-    /// Records with this very selector: found by its keyed hash, or, if the kind has too few
-    /// values for one, by reading every subject.
+    /// Returns the records with exactly this selector. They are found by its keyed hash or, if the
+    /// kind has too few values for one, by reading every subject.
     ///
     /// # Errors
     ///
@@ -294,56 +300,57 @@ pub trait Store: Send + Sync {
     fn records_about(&self, kind: SelectorKind, value: &str)
     -> Result<Vec<HeldRecord>, StoreError>;
 
-    /// The newest number of the log, to wait for something newer.
+    /// Returns the newest number of the log, so that the caller can wait for a newer one.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn log_end(&self) -> Result<u64, StoreError>;
 
-    /// Every epoch of the register that was applied, ascending.
+    /// Returns every epoch of the register that was applied, ascending.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn registers(&self) -> Result<Vec<SignedRegister>, StoreError>;
 
-    /// The facts about trust that were kept, by kind and subject.
+    /// Returns the facts about trust that are kept, by kind and subject.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn facts(&self) -> Result<Vec<FactRow>, StoreError>;
 
-    /// The persons enrolled.
+    /// Returns the enrolled persons.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn persons(&self) -> Result<Vec<PersonRow>, StoreError>;
 
-    /// Whether a statement with this digest was carried out before: a replay is refused.
+    /// Returns true if this statement was carried out before: a replay is refused.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError>;
 
-    /// Consignments: those that arrive, or the history; ascending by reference.
+    /// Returns the consignments of this stage, ascending by reference.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, StoreError>;
 
-    /// One consignment.
+    /// Returns the consignment with this reference.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, StoreError>;
 
-    /// Arriving consignments with this very identifier; found as [`Store::records_about`] does.
+    /// Returns the arriving consignments with exactly this identifier, found as in
+    /// [`Store::records_about`].
     ///
     /// # Errors
     ///
@@ -354,32 +361,33 @@ pub trait Store: Send + Sync {
         value: &str,
     ) -> Result<Vec<ConsignmentRow>, StoreError>;
 
-    /// Those of these records that may concern an arriving consignment: it is named by a
-    /// selector of theirs, or they name something that is found by reading everything.
+    /// Returns those of `records` that may concern an arriving consignment. Such a record names the
+    /// consignment by a selector, or names a selector that is only found by reading everything.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError>;
 
-    /// The newest score of a consignment.
+    /// Returns the newest score of a consignment.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError>;
 
-    /// Scores, the highest first, at most `limit`.
+    /// Returns the scores, the highest first, at most `limit`.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError>;
 
-    /// What is known of the channel to or from a peer, ascending by record: each record once,
-    /// with all of its forms that were admitted. A record that either side withdrew has no form;
-    /// one that was answered and is held no more is not listed, and neither is one that the peer
-    /// is known to have lost.
+    /// Returns the entries known of the channel to or from a peer, ascending by record. Each record
+    /// is listed once, with all of its forms that were admitted.
+    ///
+    /// A record that either side withdrew has an empty form. A record that was answered and is no
+    /// longer held is not listed; neither is one that the peer is known to have lost.
     ///
     /// # Errors
     ///
@@ -391,35 +399,36 @@ pub trait Store: Send + Sync {
         page: &ChannelPage,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// How many records this peer lost that are being sent again.
+    /// Counts the records that this peer lost and that are being sent again.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn owed(&self, peer: &NodeId) -> Result<u64, StoreError>;
 
-    /// How many disclosures the ledger tells of because this peer said so.
+    /// Counts the disclosures that the ledger holds because this peer reported them.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn learned(&self, peer: &NodeId) -> Result<u64, StoreError>;
 
-    /// When the channel to each peer was compared last, by peer.
+    /// Returns the latest comparison of the channel to each peer, ordered by peer.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, StoreError>;
 
-    /// When the backup was made that this node was restored from last; `None`: never.
+    /// Returns the time of the backup from which this node was last restored; `None` if it never
+    /// was.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn backup_restored(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Events, the newest first, at most `limit`.
+    /// Returns the events, the newest first, at most `limit`.
     ///
     /// # Errors
     ///

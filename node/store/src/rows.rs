@@ -1,4 +1,4 @@
-//! What is read: rows in the domain's terms, and which of them are asked for.
+//! Results of queries in the domain's terms, and the filters that select them.
 
 use std::{fmt, sync::Arc};
 
@@ -16,23 +16,23 @@ use portcullis_protocol::{
 
 use super::DecisionNote;
 
-/// A record as it is held: its reader verifies it again.
+/// A record as it is held. Its reader verifies it again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldRecord {
     /// The record in the form held; its `batch` field is 0.
     pub sealed: SealedRecord,
-    /// Which sections are held.
+    /// Sections that are held.
     pub form: Form,
-    /// Who delivered it first; `None`: this authority made it.
+    /// Peer that delivered the record first; `None` if this authority made it.
     pub source: Option<NodeId>,
-    /// When it was committed here.
+    /// Time at which the record was committed here.
     pub received_at: Timestamp,
 }
 
 /// A place in the record log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogEntry {
-    /// Its number, from 1, without an order across gaps that were rolled back.
+    /// Its number, from 1. Numbers ascend and may have gaps.
     pub sequence: u64,
     /// The record as it is held now.
     pub logged: Logged,
@@ -41,13 +41,13 @@ pub struct LogEntry {
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Logged {
-    /// As it was read from the disk: its reader verifies it again.
+    /// A record as it was read from the disk. Its reader verifies it again.
     Stored(HeldRecord),
-    /// This authority's own, verified when it was published and in memory since then.
+    /// This authority's own record, verified at publication and kept in memory since then.
     AtHand {
         /// The record.
         record: Arc<VerifiedRecord>,
-        /// When it was committed here.
+        /// Time at which the record was committed here.
         since: Timestamp,
     },
 }
@@ -72,7 +72,7 @@ impl Logged {
     }
 }
 
-/// How far dispatch is with one peer in one lane.
+/// Position of dispatch with one peer in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DispatchPosition {
     /// The present generation.
@@ -85,7 +85,7 @@ pub struct DispatchPosition {
     pub chain: Chain,
 }
 
-/// A record that a peer gave no final answer to, and that is not tried again.
+/// A record that a peer gave no final answer to and that is no longer retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndeliveredRow {
     /// The peer.
@@ -94,145 +94,145 @@ pub struct UndeliveredRow {
     pub lane: Lane,
     /// The record.
     pub record: RecordId,
-    /// How often it was sent.
+    /// Number of times the record was sent.
     pub attempts: u32,
-    /// When it was given up.
+    /// Time at which the record was given up.
     pub ended_at: Timestamp,
 }
 
 /// An item that failed verification, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadItemRow {
-    /// Its number here.
+    /// Number of the item in the quarantine.
     pub n: i64,
-    /// Who delivered it.
+    /// Peer that delivered the item.
     pub peer: NodeId,
-    /// The id of the record that it says it is.
+    /// Id of the record that the item claims to be.
     pub record: RecordId,
-    /// The id of the rule that it broke.
+    /// Id of the rule that the item broke.
     pub rule: String,
-    /// How, without secrets.
+    /// Description of the violation, without secrets.
     pub detail: String,
-    /// When it came.
+    /// Time of arrival.
     pub at: Timestamp,
-    /// Its bytes.
+    /// Size of the item, in bytes.
     pub bytes: u64,
 }
 
-/// What is kept beside the records.
+/// Numbers of items kept outside the record log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Aside {
-    /// Items that wait for a person.
+    /// Items that wait for a person's decision.
     pub held: u64,
     /// Items that failed verification.
     pub quarantined: u64,
 }
 
-/// What of a peer and lane waits for another try, of one kind.
+/// Records of one peer, lane and state that wait for another attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExceptionRow {
     /// The peer.
     pub peer: NodeId,
     /// The lane.
     pub lane: Lane,
-    /// The state of the newest disclosure of each: what the peer said last.
+    /// State of the newest disclosure of each record: the peer's latest answer.
     pub state: String,
-    /// How many records.
+    /// Number of records.
     pub count: u64,
-    /// When the next of them is tried.
+    /// Time of the earliest next attempt among the records.
     pub next_attempt: Timestamp,
-    /// When the first of them is given up.
+    /// Time at which the first of the records is given up.
     pub ends_at: Timestamp,
 }
 
-/// Places of the record log: after the first and up to the last.
+/// Places of the record log after `after`, up to and including `last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// The place before the first.
+    /// The place just before the first one.
     pub after: u64,
     /// The last place.
     pub last: u64,
 }
 
-/// A range of older records that a peer is sent.
+/// A range of older records that is sent to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillRow {
-    /// Its number.
+    /// Number of the range.
     pub n: i64,
     /// The peer.
     pub peer: NodeId,
-    /// The lane of the log that is looked through; all of it travels in bulk.
+    /// The lane of the log that is searched. All of the range travels in the bulk lane.
     pub log: Lane,
-    /// What came at or after this time …
+    /// Start of the time range: records received at or after this time.
     pub since: Timestamp,
-    /// … and before this.
+    /// End of the time range: records received before this time.
     pub until: Timestamp,
     /// Everything up to this number of the log is dealt with.
     pub next: u64,
-    /// The last number.
+    /// The last number of the log in the range.
     pub last: u64,
-    /// How many records were looked at.
+    /// Number of records examined.
     pub looked_at: u64,
-    /// How many of them were sent.
+    /// Number of the examined records that were sent.
     pub sent: u64,
-    /// When it was entered.
+    /// Time at which the range was entered.
     pub started_at: Timestamp,
-    /// When nothing was left of it, or a person ended it.
+    /// Time at which the range was exhausted or a person ended it.
     pub ended_at: Option<Timestamp>,
-    /// Whether a person ended it.
+    /// True if a person ended the range.
     pub cancelled: bool,
 }
 
-/// The evidence that a peer's history has forked: two frames that it signed.
+/// The evidence that a peer's history has forked: two frames that the peer signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForkRow {
     /// The peer.
     pub peer: NodeId,
     /// The lane.
     pub lane: Lane,
-    /// When it was found.
+    /// Time at which the fork was found.
     pub at: Timestamp,
-    /// The frame whose claim was believed.
+    /// The frame whose claim this node believed.
     pub known: SignedStatement,
-    /// The frame whose claim does not follow from it.
+    /// The frame whose claim does not follow from that of `known`.
     pub forked: SignedStatement,
 }
 
-/// Which end of a channel is looked at.
+/// One end of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelSide {
-    /// What this node delivered to the peer and the peer confirmed.
+    /// Records that this node delivered and the peer confirmed.
     Sent,
-    /// What the peer delivered to this node and this node admitted.
+    /// Records that the peer delivered and this node admitted.
     Received,
 }
 
-/// Which entries of a channel.
+/// Selection of the entries of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelPage {
-    /// Of these buckets.
+    /// Only entries in these buckets.
     pub of: Buckets,
-    /// After this record; `None`: from the beginning.
+    /// Only entries after this record; `None` starts at the beginning.
     pub after: Option<RecordId>,
-    /// At most so many, the first ones.
+    /// Greatest number of entries, counted from the first.
     pub most: usize,
 }
 
-/// What comparing a channel found, in records.
+/// Differences found by comparing a channel, each in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Found {
-    /// The peer had lost them: they are sent again.
+    /// Records that the peer had lost. They are sent again.
     pub owed: u64,
-    /// The ledger had forgotten that they were disclosed.
+    /// Records whose disclosure the ledger had lost.
     pub learned: u64,
-    /// One side had withdrawn them, and the other did not know.
+    /// Records that one side had withdrawn without the other knowing.
     pub withdrawn: u64,
-    /// This authority had lost them, and the peer gave them back.
+    /// Records of this authority that it had lost and the peer gave back.
     pub recovered: u64,
 }
 
 impl Found {
-    /// Whether both sides agreed.
+    /// Returns true if both sides agreed.
     #[must_use]
     pub const fn is_nothing(&self) -> bool {
         let Self {
@@ -257,29 +257,29 @@ impl fmt::Display for Found {
     }
 }
 
-/// When the channel to a peer was compared last.
+/// Latest comparison of the channel to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconciliationRow {
     /// The peer.
     pub peer: NodeId,
-    /// This node's generation then.
+    /// This node's generation at that time.
     pub own: Generation,
-    /// The peer's generation then.
+    /// The peer's generation at that time.
     pub theirs: Generation,
-    /// When.
+    /// Time of the comparison.
     pub at: Timestamp,
-    /// What was found.
+    /// Differences that were found.
     pub found: Found,
 }
 
 /// The state of a disclosure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DisclosureState {
-    /// Decided on and about to be sent, or sent without an answer yet.
+    /// Decided and about to be sent, or sent and not answered yet.
     Intended,
-    /// Denied by this node's policy: nothing was sent.
+    /// Denied by this node's policy. Nothing was sent.
     Denied,
-    /// Answered.
+    /// Answered by the peer.
     Answered(Outcome),
 }
 
@@ -292,39 +292,39 @@ pub struct DisclosureRow {
     pub peer: NodeId,
     /// The form released; empty when denied.
     pub form: Form,
-    /// How many sections were withheld.
+    /// Number of sections withheld.
     pub withheld: u32,
     /// Its state.
     pub state: DisclosureState,
     /// The reason the peer gave.
     pub reason: Option<String>,
-    /// Which policies decided.
+    /// Policies behind the decision.
     pub note: DecisionNote,
-    /// When it was decided.
+    /// Time of the decision.
     pub decided_at: Timestamp,
-    /// When it was answered.
+    /// Time of the peer's answer.
     pub answered_at: Option<Timestamp>,
 }
 
-/// A row of what peers delivered: the answer that was given.
+/// A row of the peers' deliveries: the answer that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArrivalRow {
     /// The peer.
     pub peer: NodeId,
     /// The answer.
     pub answer: Answer,
-    /// Which policies decided.
+    /// Policies behind the answer.
     pub note: DecisionNote,
-    /// When.
+    /// Time of the answer.
     pub at: Timestamp,
 }
 
 /// A receipt as it is kept: enough to check its signature and its answers again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiptRow {
-    /// Who gave it.
+    /// Peer that gave the receipt.
     pub peer: NodeId,
-    /// When it was settled here.
+    /// Time at which the receipt was settled here.
     pub at: Timestamp,
     /// The statement as the peer signed it.
     pub statement: SignedStatement,
@@ -332,46 +332,48 @@ pub struct ReceiptRow {
     pub answers: Vec<Answer>,
 }
 
-/// How long an item waits for a person: a day less than its sender asks for (exceptions), so that
-/// the sender is told the end as well.
+/// Longest time for which a held item waits for a person, in milliseconds. It is a day less than
+/// the time for which the sender retries (see the exceptions), so that the sender still learns of
+/// the end.
 pub const HELD_LIFE_MS: i64 = 6 * 24 * 3_600_000;
 
 /// An item that arrived and waits for a person's decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldItem {
-    /// Who delivered it.
+    /// Peer that delivered the item.
     pub peer: NodeId,
     /// The form in which it was delivered.
     pub form: Form,
-    /// The id of the rule that holds it.
+    /// Id of the rule under which the item is held.
     pub rule: String,
-    /// When.
+    /// Time of arrival.
     pub at: Timestamp,
-    /// When it waits no longer: after [`HELD_LIFE_MS`], or when the record is to be deleted.
+    /// Time at which the item stops waiting: [`HELD_LIFE_MS`] after arrival, or earlier if the
+    /// record is to be deleted before.
     pub ends_at: Timestamp,
-    /// The record: its reader verifies it again.
+    /// The record. Its reader verifies it again.
     pub sealed: SealedRecord,
 }
 
-/// Which records to list.
+/// Selection of the records to list.
 #[derive(Debug, Clone, Default)]
 pub struct RecordFilter {
-    /// Only this kind.
+    /// Only records of this kind.
     pub kind: Option<Kind>,
-    /// Only this origin.
+    /// Only records of this origin.
     pub origin: Option<AuthorityId>,
-    /// At most so many, the newest first; `None`: all.
+    /// Greatest number of records, counted from the newest; `None` lists all.
     pub limit: Option<u32>,
 }
 
-/// A consignment of the authority: an opaque body, and what finds it again.
+/// A consignment of the authority: an opaque body, and the identifiers by which it is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsignmentRow {
     /// The authority's own reference, for instance a declaration number.
     pub reference: String,
     /// The period or day it belongs to.
     pub at: Timestamp,
-    /// Whether it waits to be scored or is history.
+    /// True if the consignment waits to be scored, false if it is history.
     pub arriving: bool,
     /// Its fields, encoded by the importer; kept encrypted.
     pub body: Vec<u8>,
@@ -384,13 +386,13 @@ pub struct ConsignmentRow {
 pub struct ScoreRow {
     /// The consignment's reference.
     pub reference: String,
-    /// 0 to 100.
+    /// The score, from 0 to 100.
     pub points: f64,
-    /// When it was computed.
+    /// Time at which the score was computed.
     pub at: Timestamp,
     /// The explanation, as JSON; kept encrypted.
     pub explanation: Vec<u8>,
-    /// The records it stands on.
+    /// The records on which the score rests.
     pub records: Vec<RecordId>,
 }
 
@@ -405,26 +407,26 @@ pub struct PersonRow {
     pub role: String,
     /// Their public key, 32 bytes.
     pub public_key: Vec<u8>,
-    /// When they were enrolled.
+    /// Time of the enrolment.
     pub enrolled_at: Timestamp,
-    /// Who enrolled them; empty for the first.
+    /// Id of the person who enrolled this one; empty for the first.
     pub enrolled_by: String,
 }
 
-/// Whether records of others are passed on.
+/// Choice of the records that a node passes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relay {
-    /// Only this authority's own records leave: a member.
+    /// Only this authority's own records leave the node: a member.
     OwnOnly,
-    /// Records of others leave as well, as policy allows: a hub.
+    /// Records of others leave as well, as far as policy allows: a hub.
     Others,
 }
 
-/// Which consignments.
+/// Stage of a consignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Those with a known outcome.
+    /// The consignment's outcome is known.
     History,
-    /// Those that wait for a decision.
+    /// The consignment waits for a decision.
     Arriving,
 }

@@ -1,4 +1,4 @@
-//! What is written: changes in the domain's terms, and what they give.
+//! Changes to the store in the domain's terms, and their results.
 
 use portcullis_protocol::{
     digest::Digest,
@@ -16,7 +16,7 @@ use portcullis_protocol::{
 
 use super::{ConsignmentRow, Fact, PersonRow, ReconciliationRow, ScoreRow};
 
-/// How a decision is noted in the ledger.
+/// The policies behind a decision, as the ledger notes them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct DecisionNote {
     /// The ids of the policies that decided.
@@ -25,21 +25,21 @@ pub struct DecisionNote {
     pub bundle: Option<Digest>,
 }
 
-/// One change; the changes of one commit become durable together.
+/// One change. The changes of one commit become durable together.
 #[derive(Debug)]
 pub enum Write {
     /// The authority's own records, sealed and verified.
     Publish {
         /// The records.
         records: Vec<VerifiedRecord>,
-        /// The present.
+        /// Time of the commit.
         now: Timestamp,
     },
-    /// What became of a frame that arrived.
+    /// The items of a frame that arrived, as intake judged them.
     Intake(Intake),
-    /// What is about to be sent to a peer and what is denied to it.
+    /// The plan of a frame to a peer: the records about to be sent and those denied.
     Intend(Intend),
-    /// What a peer answered.
+    /// A peer's answers to a frame.
     Settle(Settle),
     /// An epoch of the register that was verified.
     Register(SignedRegister),
@@ -47,61 +47,61 @@ pub enum Write {
     Fact(Fact),
     /// A person's statement, kept as it was signed, and the change it makes.
     Act(Act),
-    /// The authority's own consignments; one that is there is replaced.
+    /// The authority's own consignments. One with the same reference is replaced.
     Consignments(Vec<ConsignmentRow>),
-    /// Scores; one that is there for the consignment is replaced.
+    /// Scores. An earlier one of the same consignment is replaced.
     Scores(Vec<ScoreRow>),
-    /// Something to remember that no other table does.
+    /// An event to remember, for what no other table holds.
     Event(Event),
-    /// Another generation of this node.
+    /// The start of another generation of this node.
     StartGeneration(NewGeneration),
-    /// Peers that are new: they begin where the log ends.
+    /// New peers: they begin where the log ends.
     Meet(Vec<NodeId>),
-    /// Older records that a peer is owed.
+    /// A range of older records to send to a peer.
     Backfill(Backfill),
-    /// A person ends the ranges of older records of a peer.
+    /// The end of a peer's ranges of older records, ordered by a person.
     CancelBackfills(CancelBackfills),
-    /// A record that is tried again at once.
+    /// A record to retry at once.
     Retry(Retry),
-    /// Items that failed verification, set apart.
+    /// Items that failed verification, to be set apart.
     Quarantine(Vec<BadItem>),
-    /// Items of the quarantine, by number, to be destroyed.
+    /// Numbers of items in the quarantine that are to be destroyed.
     DropBad(Vec<i64>),
-    /// What became of items that were held.
+    /// Final answers to items that were held.
     Decide(HeldDecision),
-    /// A peer has decided on what it held: that is asked for again at once.
+    /// A peer has decided on items it held: the node asks for their answers again at once.
     AskAgain {
         /// The peer.
         peer: NodeId,
-        /// The present.
+        /// Time of the request.
         now: Timestamp,
     },
-    /// What comparing the channel to a peer found.
+    /// Differences found by comparing the channel to a peer.
     Repair(Repair),
-    /// Records go back to the authority that made them, which lost them and asked.
+    /// Records given back to the authority that made them, which lost them and asked.
     GiveBack(GiveBack),
-    /// The channel to a peer was compared.
+    /// The result of comparing the channel to a peer.
     Reconciled(ReconciliationRow),
-    /// Records are withdrawn: tombstones stay, the keys of their sections are destroyed.
+    /// Records to withdraw: tombstones stay, the keys of their sections are destroyed.
     Withdraw {
         /// The records, held or not.
         records: Vec<RecordId>,
-        /// Why, in a word: `recalled`, `expired`, `erased`.
+        /// Reason in one word: `recalled`, `expired` or `erased`.
         outcome: String,
-        /// When.
+        /// Time of the withdrawal.
         at: Timestamp,
     },
     /// Records of this authority that it had lost and a peer gave back.
     Recover {
         /// The records.
         records: Vec<VerifiedRecord>,
-        /// The present.
+        /// Time of the commit.
         now: Timestamp,
     },
 }
 
 impl Write {
-    /// How many records of the urgent lane it logs at most.
+    /// Returns the greatest number of urgent-lane records that this write can log.
     #[must_use]
     pub fn urgent_logged(&self) -> usize {
         match self {
@@ -142,114 +142,114 @@ fn urgent_admitted(items: &[IntakeItem]) -> usize {
     admitted.count()
 }
 
-/// Whether a record travels in the urgent lane.
+/// Returns true if the record travels in the urgent lane.
 pub fn is_urgent(record: &VerifiedRecord) -> bool {
     Lane::of(record.header().kind) == Lane::Urgent
 }
 
-/// What a [`Write`] gave, in the order of the writes.
+/// Result of a [`Write`]. Results come in the order of the writes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It is done.
+    /// The write is done.
     Done,
     /// The answers to the items of a frame, in order.
     Answers(Vec<Answer>),
-    /// The whole frame is refused under this rule; nothing in it was taken in.
+    /// The whole frame is refused under this rule, and nothing in it was taken in.
     Refused(Rule),
 }
 
-/// What a person's statement changes.
+/// An act of a person or of the node, with the statement that orders it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act {
-    /// What is done, for instance `publish`.
+    /// Name of the act, for instance `publish`.
     pub action: String,
     /// The person's id; empty for the node itself.
     pub person: String,
     /// The uid of the socket that brought it.
     pub uid: Option<u32>,
-    /// When.
+    /// Time of the act.
     pub at: Timestamp,
     /// The statement as it was signed; `None` for an access that needs no signature.
     pub statement: Option<SignedStatement>,
-    /// Which records, consignments or persons it concerns, without their content.
+    /// Records, consignments or persons that the act concerns, without their content.
     pub concerns: String,
-    /// The enrolment it makes, if it is one.
+    /// The person that the act enrols, if it is an enrolment.
     pub enrols: Option<PersonRow>,
 }
 
 /// An item that failed verification.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BadItem {
-    /// Who delivered it.
+    /// Peer that delivered the item.
     pub peer: NodeId,
-    /// It as it came.
+    /// The item exactly as it arrived.
     pub sealed: SealedRecord,
     /// The rule that it broke.
     pub rule: Rule,
-    /// How, without secrets.
+    /// Description of the violation, without secrets.
     pub detail: String,
-    /// When it came.
+    /// Time of arrival.
     pub at: Timestamp,
 }
 
-/// Older records that a peer is owed: what came at or after `since` and before `until`, as far as
-/// policy permits it when its turn comes.
+/// A range of older records to send to a peer: those received at or after `since` and before
+/// `until`. Policy decides on each when its turn comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backfill {
     /// The peer.
     pub peer: NodeId,
-    /// From when on.
+    /// Start of the time range, inclusive.
     pub since: Timestamp,
-    /// Until when.
+    /// End of the time range, exclusive.
     pub until: Timestamp,
-    /// The present.
+    /// Time of the entry.
     pub now: Timestamp,
 }
 
-/// Ranges of older records that a person ends, all of a peer.
+/// The end of all of a peer's ranges of older records, ordered by a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelBackfills {
     /// The peer.
     pub peer: NodeId,
-    /// The present.
+    /// Time of the order.
     pub now: Timestamp,
 }
 
-/// How far a range of older records is dealt with.
+/// Progress in a range of older records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackfillMove {
-    /// Which range.
+    /// Number of the range.
     pub n: i64,
     /// Everything up to this number of the log is dealt with.
     pub next: u64,
-    /// How many records were looked at.
+    /// Number of records examined.
     pub looked_at: u64,
-    /// How many of them are sent.
+    /// Number of the examined records that are sent.
     pub sent: u64,
-    /// Whether nothing is left of it.
+    /// True if nothing of the range is left.
     pub ended: bool,
 }
 
-/// A record that is tried again at once, and for another seven days.
+/// A record to retry at once, and for seven days from now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// The peer.
     pub peer: NodeId,
     /// The record.
     pub record: RecordId,
-    /// The present.
+    /// Time of the order.
     pub now: Timestamp,
-    /// When the record is to be deleted: it is not tried after.
+    /// Time at which the record is to be deleted. It is not retried after that.
     pub delete_at: Option<Timestamp>,
 }
 
-/// Final answers to items of one peer that were held. An item that is not held any more stays
-/// answered as it is.
+/// Final answers to items of one peer that were held. An item that is no longer held keeps the
+/// answer it has.
 #[derive(Debug)]
 pub struct HeldDecision {
-    /// Who delivered them.
+    /// Peer that delivered the items.
     pub peer: NodeId,
-    /// The present.
+    /// Time of the decision.
     pub now: Timestamp,
     /// The items, admitted or refused.
     pub items: Vec<IntakeItem>,
@@ -258,119 +258,119 @@ pub struct HeldDecision {
 /// A frame that arrived, item by item.
 #[derive(Debug)]
 pub struct Intake {
-    /// Who delivered it.
+    /// Peer that delivered the frame.
     pub peer: NodeId,
     /// The lane.
     pub lane: Lane,
-    /// Where it stands, as its sender says.
+    /// Place of the frame in the peer's sequence, as its sender states it.
     pub place: Place,
-    /// What its sender signed, kept if it turns out to be evidence.
+    /// Statement that the sender signed over the frame; kept as evidence in case of a fork.
     pub statement: SignedStatement,
-    /// Whether this is the frame or a later part of it.
+    /// Part of the frame that this is.
     pub part: Part,
-    /// The present.
+    /// Time of arrival.
     pub now: Timestamp,
-    /// Its items.
+    /// The items of this part.
     pub items: Vec<IntakeItem>,
 }
 
-/// Which part of a frame is taken in: a long one becomes durable piece by piece.
+/// Part of a frame that is taken in at once. A long frame becomes durable piece by piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The first or only one: it is where the frame's place is judged.
+    /// The first or only part. The frame's place is judged on it.
     First,
-    /// A later one of a frame whose first part was taken in.
+    /// A later part of a frame whose first part was taken in.
     Later,
 }
 
-/// One item of a frame and what was judged of it.
+/// One item of a frame with intake's judgement of it.
 #[derive(Debug)]
 pub struct IntakeItem {
     /// The record.
     pub id: RecordId,
     /// The form in which it was delivered.
     pub form: Form,
-    /// What was judged.
+    /// The judgement.
     pub judgement: Judgement,
 }
 
-/// What intake judged of an item before looking at what is held.
+/// Intake's judgement of an item, made before it is compared with the records held.
 #[derive(Debug)]
 pub enum Judgement {
     /// Policy admits it in this form, which may be thinner than the delivered one.
     Admit {
         /// The record in the form that is admitted.
         record: VerifiedRecord,
-        /// Which policies decided.
+        /// Policies behind the decision.
         note: DecisionNote,
     },
-    /// It is refused for good.
+    /// The item is refused for good.
     Refuse {
-        /// Under which rule.
+        /// The rule under which it is refused.
         rule: Rule,
-        /// Which policies decided, if any did.
+        /// Policies behind the decision, if any decided.
         note: DecisionNote,
     },
-    /// It is refused for now.
+    /// The item is refused for now.
     RefuseForNow {
-        /// Under which rule.
+        /// The rule under which it is refused.
         rule: Rule,
     },
-    /// A person decides.
+    /// The item waits for a person's decision.
     Hold {
         /// The record.
         record: VerifiedRecord,
-        /// Under which rule.
+        /// The rule under which it is held.
         rule: Rule,
-        /// Which policies decided.
+        /// Policies behind the decision.
         note: DecisionNote,
     },
 }
 
-/// What dispatch is about to do for one peer and lane.
+/// Plan of dispatch for one peer and lane.
 #[derive(Debug)]
 pub struct Intend {
     /// The peer.
     pub peer: NodeId,
     /// The lane.
     pub lane: Lane,
-    /// The present.
+    /// Time of the plan.
     pub now: Timestamp,
-    /// The generation in which it plans.
+    /// The generation in which the frame is planned.
     pub generation: Generation,
-    /// The sequence number of the first item of the frame that follows; `None`: none follows.
+    /// Sequence number of the first item of the frame that follows; `None` if no frame follows.
     pub first_sequence: Option<u64>,
-    /// One entry for each record decided on, those that the frame brings in its order.
+    /// One entry for each record decided on. Those that the frame brings stand in its order.
     pub entries: Vec<LedgerEntry>,
-    /// Where the cursor moves: everything up to it is receipted, denied or an exception.
+    /// New position of the cursor. Everything up to it is receipted, denied or an exception.
     pub cursor: Option<u64>,
-    /// Where a range of older records moves, if nothing of it is sent.
+    /// Progress in a range of older records, if nothing of it is sent.
     pub filled: Option<BackfillMove>,
 }
 
 /// A decision of dispatch on one record for one peer.
 #[derive(Debug)]
 pub struct LedgerEntry {
-    /// Its number in the log; `None` if it comes from the exceptions.
+    /// Its number in the log; `None` if the record comes from the exceptions.
     pub sequence: Option<u64>,
     /// The record.
     pub record: RecordId,
     /// The form released; empty when it is denied.
     pub form: Form,
-    /// How many sections of the held form are withheld.
+    /// Number of sections of the held form that are withheld.
     pub withheld: u32,
-    /// Which policies decided.
+    /// Policies behind the decision.
     pub note: DecisionNote,
 }
 
-/// What a peer answered to a frame.
+/// A peer's answers to a frame.
 #[derive(Debug)]
 pub struct Settle {
     /// The peer.
     pub peer: NodeId,
     /// The lane.
     pub lane: Lane,
-    /// The present.
+    /// Time at which the receipt arrived.
     pub now: Timestamp,
     /// The generation in which the frame was sent.
     pub generation: Generation,
@@ -382,44 +382,46 @@ pub struct Settle {
     pub answers: Vec<Answer>,
     /// The signed receipt, kept as evidence.
     pub receipt: SignedStatement,
-    /// Where the cursor moves, if it moves.
+    /// New position of the cursor; `None` leaves it.
     pub cursor: Option<u64>,
     /// The sequence number after the frame's last item.
     pub next_sequence: u64,
-    /// When items that were refused for now or held are tried again at first; the wait doubles
-    /// with every attempt.
+    /// Time of the first retry of items that were refused for now or held. The wait doubles with
+    /// every attempt.
     pub retry_at: Timestamp,
-    /// Records of the frame that are to be deleted, and when: they are not tried again after.
+    /// Records of the frame that are to be deleted, each with the time. They are not retried after
+    /// it.
     pub expires: Vec<(RecordId, Timestamp)>,
-    /// Where a range of older records moves that the frame brought some of.
+    /// Progress in a range of older records of which the frame brought some.
     pub filled: Option<BackfillMove>,
 }
 
-/// Another generation of this node: sequence numbers and chains begin anew, cursors stay.
+/// Another generation of this node. Sequence numbers and chains begin anew; cursors stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewGeneration {
-    /// The generation that ends. If another is in force already, nothing is done.
+    /// The generation that ends. If another one is in force already, nothing is done.
     pub instead_of: Generation,
     /// The generation that begins, drawn at random.
     pub generation: Generation,
-    /// When.
+    /// Time of the start.
     pub at: Timestamp,
-    /// Why, in words.
+    /// Reason in words.
     pub why: String,
 }
 
-/// What comparing the channel to a peer found, to be put right.
+/// Differences found by comparing the channel to a peer, to be repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
     /// The peer.
     pub peer: NodeId,
-    /// When.
+    /// Time of the comparison.
     pub at: Timestamp,
-    /// Records that the peer had confirmed and lost: they are sent again, as policy decides.
+    /// Records that the peer had confirmed and has lost. They are sent again, as far as policy
+    /// decides so.
     pub owed: Vec<RecordId>,
-    /// What the peer has and the ledger does not tell of.
+    /// Records that the peer has and whose disclosure the ledger does not hold.
     pub learned: Vec<Entry>,
-    /// Records that the peer says it has withdrawn: they are not sent to it.
+    /// Records that the peer says it has withdrawn. They are not sent to it.
     pub withdrawn: Vec<RecordId>,
 }
 
@@ -428,21 +430,21 @@ pub struct Repair {
 pub struct GiveBack {
     /// The authority's node.
     pub peer: NodeId,
-    /// When.
+    /// Time at which they are given back.
     pub at: Timestamp,
     /// The records, in the form that is held.
     pub given: Vec<Entry>,
 }
 
-/// Something to remember.
+/// An event to remember.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
-    /// What kind of thing, for instance `frame-refused`.
+    /// Kind of event, for instance `frame-refused`.
     pub kind: String,
     /// The peer it concerns, if any.
     pub peer: Option<NodeId>,
-    /// In words, without bodies or selectors.
+    /// Description in words, without bodies or selectors.
     pub detail: String,
 }

@@ -1,4 +1,4 @@
-//! The one task that writes: a thread of its own that groups jobs into transactions.
+//! The only writer of the store: a thread that groups jobs into transactions.
 //!
 //! ```text
 //! WriterHandle ──urgent──▶┐
@@ -6,19 +6,20 @@
 //! WriterHandle ──bulk────▶┘
 //! ```
 //!
-//! An answer leaves only when the commit is on disk. Both queues are bounded: who writes more
-//! than the disk takes waits. A bulk job of one long write is cut into pieces, so that urgent
-//! ones get in between; it is answered when its last piece is durable, and may be durable in
-//! part if the process ends before: delivered again, the answers that were given stand.
+//! An answer leaves only when the commit is on disk. Both queues are bounded: a sender that writes
+//! more than the disk takes has to wait. A bulk job of one long write is cut into pieces, so that
+//! urgent jobs get in between. It is answered when its last piece is durable. If the process ends
+//! before, the job may be durable in part; when it is delivered again, the answers that were given
+//! stand.
 //!
-//! A transaction that publishes an alert is kept open for a millisecond at most: the store
-//! announces the alert, idle urgent lanes plan it, and what they intend becomes durable with it
-//! rather than a commit later. While alerts come, transactions of bulk are short.
+//! A transaction that publishes an alert is kept open for a millisecond at most. Meanwhile the
+//! store announces the alert and idle urgent lanes plan it, so that their ledger entries become
+//! durable in the same commit and not one later. While alerts come, bulk transactions are short.
 //!
-//! The abort path: if a commit fails because the disk failed (`SQLITE_IOERR`, so also a failed
-//! fsync), nobody knows what is on disk, and nothing that was read since can be trusted. The
-//! jobs of the group get no answer and the process ends at once with `std::process::abort`
-//! (exit by SIGABRT); it starts again from what the WAL holds (DESIGN §7).
+//! The abort path: if a commit fails because the disk failed (`SQLITE_IOERR`, which includes a
+//! failed fsync), the state on disk is unknown and nothing that was read since can be trusted. The
+//! jobs of the group get no answer and the process ends at once with `std::process::abort` (exit by
+//! SIGABRT). It starts again from what the WAL holds (DESIGN §7).
 
 mod following;
 mod jobs;
@@ -43,28 +44,30 @@ use self::{
 };
 use super::{Store, StoreError, Write};
 
-/// Jobs that wait in each queue before their senders have to.
+/// Jobs that each queue holds before senders have to wait.
 const QUEUE: usize = 256;
-/// How long bulk pieces are added to one transaction at most.
+/// Longest time for which bulk pieces are added to one transaction.
 const SLICE: Duration = Duration::from_millis(5);
-/// How long at least: what is urgent waits for a slice and its commit.
+/// Shortest time for which bulk pieces are added, unless urgent jobs come. Urgent work waits for a
+/// slice and its commit.
 const SHORT_SLICE: Duration = Duration::from_millis(2);
-/// How long while urgent jobs come: most of what an alert waits for is the transaction before it.
+/// Time for which bulk pieces are added while urgent jobs come. Most of an alert's wait is for the
+/// transaction before it.
 const SHORTEST_SLICE: Duration = Duration::from_micros(500);
-/// For how long an urgent job says that others will come.
+/// Time after an urgent job during which further ones are expected.
 const URGENT_LATELY: Duration = Duration::from_secs(1);
-/// A slice is so much longer than its commit takes, where the disk is slow.
+/// Length of a slice in multiples of its commit's duration, where the disk is slow.
 const SLICE_PER_COMMIT: u32 = 3;
-/// For how long a transaction that publishes an alert is kept open: it is planned meanwhile, and
-/// what is intended for its peers joins.
+/// Longest time for which a transaction that publishes an alert is kept open. The alert is planned
+/// meanwhile, and the plans for its peers join the transaction.
 const FOLLOW_UP: Duration = Duration::from_millis(1);
 
-/// Which queue a job goes into.
+/// Queue that a job goes into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// Before anything in bulk.
+    /// Served before anything in bulk.
     Urgent,
-    /// When nothing urgent waits.
+    /// Served when no urgent job waits.
     Bulk,
 }
 
@@ -77,7 +80,7 @@ impl From<Lane> for Priority {
     }
 }
 
-/// Gives jobs to the writer; clones give to the same one.
+/// Handle that gives jobs to the writer. Clones share one writer.
 #[derive(Debug, Clone)]
 pub struct WriterHandle {
     urgent: mpsc::Sender<Job>,
@@ -89,8 +92,8 @@ pub struct WriterHandle {
 }
 
 impl WriterHandle {
-    /// Makes the writes durable, all or none, and gives their results in order. A bulk job of
-    /// one long write is made durable piece by piece.
+    /// Makes the writes durable, all or none, and returns their results in order. A bulk job of one
+    /// long write is made durable piece by piece.
     ///
     /// # Errors
     ///
@@ -99,8 +102,8 @@ impl WriterHandle {
         self.submit(priority, writes).await?.durable().await
     }
 
-    /// Gives the writer a job, and does not wait until it is durable. Jobs of one priority are
-    /// made durable in the order in which they were given.
+    /// Gives the writer a job without waiting until it is durable. Jobs of one priority become
+    /// durable in the order in which they were given.
     ///
     /// # Errors
     ///
@@ -118,14 +121,14 @@ impl WriterHandle {
         Ok(Pending(answer))
     }
 
-    /// Whether most places of a queue are taken.
+    /// Returns true if more than three quarters of a queue's places are taken.
     #[must_use]
     pub fn is_crowded(&self, priority: Priority) -> bool {
         let queue = self.queue(priority);
         queue.capacity() < queue.max_capacity() / 4
     }
 
-    /// [`WriterHandle::commit`] for threads that are not the runtime's.
+    /// [`WriterHandle::commit`] for threads outside the async runtime.
     ///
     /// # Errors
     ///
@@ -138,14 +141,14 @@ impl WriterHandle {
         answer.blocking_recv().unwrap_or(Err(StoreError::Stopped))
     }
 
-    /// The newest number of the record log, as it grows.
+    /// Watches the newest number of the record log.
     #[must_use]
     pub fn log_end(&self) -> watch::Receiver<u64> {
         self.log_end.clone()
     }
 
-    /// The newest number of the record log, as it grows by what travels in this lane. For bulk, and
-    /// where a write does not show what it logs, any growth is told.
+    /// Watches the newest number of the record log as records of this lane are added. For the bulk
+    /// lane, and where a write does not show what it logs, every growth is reported.
     #[must_use]
     pub fn logged(&self, lane: Lane) -> watch::Receiver<u64> {
         match lane {
@@ -154,14 +157,16 @@ impl WriterHandle {
         }
     }
 
-    /// Says that what is urgent will be planned for a peer as soon as it is told of: a transaction
-    /// that publishes is kept open a moment for what is then intended, until the guard is dropped.
+    /// Declares that a peer's urgent records will be planned as soon as they are announced. Until
+    /// the guard is dropped, a transaction that publishes is kept open for a moment, so that the
+    /// plan joins it.
     #[must_use]
     pub fn follow(&self) -> Follower {
         Follower::new(&self.followers)
     }
 
-    /// Whether something urgent was written a moment ago: what is bulk comes in small portions then.
+    /// Returns true if something urgent was written within the last second. Bulk work comes in
+    /// small portions then.
     #[must_use]
     pub fn is_urgent_lately(&self) -> bool {
         is_lately(*self.last_urgent.borrow(), Instant::now())
@@ -180,7 +185,7 @@ impl WriterHandle {
 pub struct Pending(oneshot::Receiver<Reply>);
 
 impl Pending {
-    /// Waits until it is durable, and gives its results.
+    /// Waits until the job is durable, and returns its results.
     ///
     /// # Errors
     ///
@@ -190,10 +195,10 @@ impl Pending {
     }
 }
 
-/// What happens when the disk has failed.
+/// Reaction to a failure of the disk.
 pub type OnDiskFailure = Box<dyn Fn(&StoreError) + Send>;
 
-/// Ends the process: the documented abort path.
+/// Ends the process. This is the documented abort path.
 #[must_use]
 pub fn abort_on_disk_failure() -> OnDiskFailure {
     Box::new(|error| {
@@ -202,7 +207,7 @@ pub fn abort_on_disk_failure() -> OnDiskFailure {
     })
 }
 
-/// What the writer needs of a store.
+/// Part of a store that the writer uses.
 trait Sink: Send + Sync {
     fn commit_group(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply>;
     fn log_end(&self) -> Result<u64, StoreError>;
@@ -218,18 +223,18 @@ impl Sink for dyn Store {
     }
 }
 
-/// How long a transaction is kept open.
+/// Times for which a transaction is kept open.
 struct Pace {
-    /// At most, for bulk pieces.
+    /// Longest time for bulk pieces.
     slice: Duration,
-    /// For what follows something urgent that is published.
+    /// Longest time for the plans that follow a published alert.
     follow_up: Duration,
 }
 
 /// The writer's thread.
 #[derive(Debug)]
 pub struct Writer {
-    /// Dropped or used, it tells the thread to stop.
+    /// Tells the thread to stop, both when it is used and when it is dropped.
     stop: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
@@ -239,7 +244,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the log cannot be read or the thread not be started.
+    /// [`StoreError`] if the log cannot be read or the thread cannot be started.
     pub fn start(
         store: Arc<dyn Store>,
         on_disk_failure: OnDiskFailure,
@@ -300,7 +305,7 @@ impl Writer {
         Ok((Self { stop, thread }, handle))
     }
 
-    /// Takes no further job, makes durable what was taken, and waits for the end.
+    /// Takes no further job, makes durable what was taken, and waits until the thread has ended.
     pub fn stop(self) {
         drop(self.stop);
         if self.thread.join().is_err() {
@@ -320,22 +325,22 @@ fn no_thread(source: std::io::Error) -> StoreError {
     }
 }
 
-/// The thread's own state.
+/// State of the writer's thread.
 struct Desk<S: ?Sized> {
     store: Arc<S>,
     on_disk_failure: OnDiskFailure,
     grown: watch::Sender<u64>,
     urgent_grown: watch::Sender<u64>,
-    /// Whether something urgent was logged and could not be told.
+    /// True if something urgent was logged and its watchers could not be told.
     untold: Cell<bool>,
     pace: Pace,
-    /// How long the last commit of a slice took.
+    /// Duration of the latest slice's commit.
     last_commit: Duration,
-    /// When an urgent job was taken last.
+    /// Time at which the latest urgent job was taken.
     last_urgent: watch::Sender<Option<Instant>>,
     /// Bulk jobs taken, the oldest first.
     pieces: VecDeque<Cut>,
-    /// How many lanes are served at once when something urgent is published.
+    /// Number of lanes that plan at once when something urgent is published.
     followers: Arc<AtomicUsize>,
 }
 
@@ -357,7 +362,7 @@ impl<S: Sink + ?Sized> Desk<S> {
         }
     }
 
-    /// The urgent jobs that wait.
+    /// Takes the urgent jobs that wait.
     fn waiting(&self, queues: &mut Queues) -> Vec<Job> {
         queues.notice_stop();
         std::iter::from_fn(|| queues.urgent.try_recv().ok())
@@ -377,7 +382,7 @@ impl<S: Sink + ?Sized> Desk<S> {
             Some(job.writes)
         });
         replies.extend(jobs.map(|job| job.reply));
-        // A transaction that could not begin took one job: the others fail for the same reason.
+        // A transaction that could not begin took one job. The others fail for the same reason.
         let failure = results
             .last()
             .and_then(|result| result.as_ref().err().cloned())
@@ -389,8 +394,8 @@ impl<S: Sink + ?Sized> Desk<S> {
         }
     }
 
-    /// Commits bulk pieces until the slice is over. An urgent job that comes meanwhile joins the
-    /// transaction, which then ends: it waits for one piece and one commit at most.
+    /// Commits bulk pieces until the slice is over. An urgent job that arrives meanwhile joins the
+    /// transaction, which then ends: the job waits for one piece and one commit at most.
     fn commit_slice(&mut self, queues: &mut Queues) {
         let began = Instant::now();
         let slice = self.slice(began);
@@ -422,7 +427,7 @@ impl<S: Sink + ?Sized> Desk<S> {
         Following::new(&self.urgent_grown, &self.followers, self.pace.follow_up)
     }
 
-    /// How long bulk pieces are added to a transaction that begins now.
+    /// Returns the time for which bulk pieces are added to a transaction that begins now.
     fn slice(&self, now: Instant) -> Duration {
         if is_lately(*self.last_urgent.borrow(), now) {
             return SHORTEST_SLICE.min(self.pace.slice);
@@ -431,7 +436,7 @@ impl<S: Sink + ?Sized> Desk<S> {
         SHORT_SLICE.max(commits).min(self.pace.slice)
     }
 
-    /// Commits a group; if the disk has failed, this is the end.
+    /// Commits a group. If the disk has failed, the process ends here.
     fn commit(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
         let mut is_urgent = self.untold.get();
         let results = self.store.commit_group(&mut || {
@@ -463,7 +468,7 @@ impl<S: Sink + ?Sized> Desk<S> {
     }
 }
 
-/// Tells of another end.
+/// Tells watchers of a new end of the log; an unchanged end is not reported.
 fn tell(watched: &watch::Sender<u64>, end: u64) {
     watched.send_if_modified(|known| std::mem::replace(known, end) != end);
 }

@@ -1,4 +1,4 @@
-//! A federation for the tests: three governance keys of which two must sign, and its epochs.
+//! A federation for the tests: three governance keys, two of which must sign, and its epochs.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -41,7 +41,7 @@ impl Governance {
         self.folder.path().join("home")
     }
 
-    /// The epoch after `before`, with a time of issue that tells it from others.
+    /// Returns the epoch after `before`; `issued_at` tells it from other epochs.
     #[must_use]
     pub fn epoch(&self, before: Option<&SignedRegister>, issued_at: i64) -> Register {
         Register {
@@ -68,7 +68,7 @@ impl Governance {
         signed
     }
 
-    /// The next epoch, signed by two.
+    /// Returns the next epoch, signed by two keys.
     #[must_use]
     pub fn next(&self, before: Option<&SignedRegister>) -> SignedRegister {
         self.signed(&self.epoch(before, 1_000), &[0, 1])
@@ -82,7 +82,7 @@ impl Governance {
         path
     }
 
-    /// Three epochs in files, and the pin.
+    /// Returns three epochs in files, and the pin.
     #[must_use]
     pub fn three(&self) -> ([PathBuf; 3], Digest) {
         let first = self.next(None);

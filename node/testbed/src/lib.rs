@@ -24,10 +24,10 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-/// The time at which tests happen.
+/// Time at which tests happen.
 pub const NOW: Timestamp = Timestamp::from_millis(1_617_235_200_000);
 
-/// Numbers that only look random.
+/// Source of numbers that only look random.
 #[derive(Debug)]
 pub struct Counting(pub u8);
 
@@ -40,7 +40,7 @@ impl Entropy for Counting {
     }
 }
 
-/// The key of a node for one use.
+/// Returns the key of a node for one use.
 #[must_use]
 pub fn key(node: u8, usage: KeyUse) -> SigningKey {
     let number = match usage {
@@ -78,7 +78,7 @@ fn authority(number: u8, id: &str, kind: AuthorityKind) -> Authority {
     }
 }
 
-/// The members: number (for [`key`]), id, kind.
+/// Members of the federation: number (for [`key`]), id, kind.
 pub const MEMBERS: [(u8, &str, AuthorityKind); 4] = [
     (1, "rotterdam", AuthorityKind::Customs),
     (2, "antwerp", AuthorityKind::Customs),
@@ -86,7 +86,7 @@ pub const MEMBERS: [(u8, &str, AuthorityKind); 4] = [
     (4, "terminal", AuthorityKind::PrivateOperator),
 ];
 
-/// The register of the members above.
+/// Makes the register of the members above.
 #[must_use]
 pub fn register() -> VerifiedRegister {
     let authorities: BTreeMap<AuthorityId, Authority> = MEMBERS
@@ -111,7 +111,7 @@ pub fn register() -> VerifiedRegister {
     VerifiedRegister::first(signed, &pin).unwrap()
 }
 
-/// An indicator on a container, for customs and port security.
+/// Drafts an indicator on a container, for customs and port security.
 #[must_use]
 pub fn indicator() -> Draft {
     let window = Window {

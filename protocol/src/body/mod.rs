@@ -1,7 +1,7 @@
-//! What sections say: the bodies behind the digests.
+//! Bodies of sections: the content behind the digests that a header lists.
 //!
-//! A body is decoded once, when its digest has been checked, and then holds only what its
-//! section may hold. Sizes are bounded; free text is kept as it came.
+//! A body is decoded once, after its digest has been checked. The decoded type can hold only what
+//! its section may hold. Sizes are bounded; free text is kept as it came.
 
 mod selector;
 
@@ -34,16 +34,16 @@ pub const MAX_CELL_VALUES: usize = 16;
 /// The most bytes one of these values has.
 pub const MAX_CELL_VALUE_BYTES: usize = 256;
 
-/// What one section says.
+/// The decoded content of one section.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// What the record is about.
+    /// The subject of the record: its selectors and title.
     Subject(Subject),
     /// The threat and its assessment.
     Assessment(Assessment),
-    /// The story.
+    /// The account in free text.
     Narrative(String),
-    /// Where it comes from.
+    /// The source of the information.
     Source(String),
     /// Persons concerned.
     Persons(Vec<Person>),
@@ -53,30 +53,30 @@ pub enum Body {
     Cells(Cells),
 }
 
-/// What a record is about.
+/// The subject of a record: its selectors and a title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// The identifiers to look out for; at least one in an indicator or an alert.
     pub selectors: Vec<Selector>,
-    /// A line for people.
+    /// One line of text for the reader.
     pub title: String,
-    /// Whether it was made by a rule of the demo and is no real input.
+    /// True if a rule of the demonstration made it; it is then no real input.
     pub generated: bool,
 }
 
-/// The threat and its assessment: kept apart from the facts.
+/// The threat and its assessment, kept apart from the facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assessment {
     /// The threat, for instance `narcotics`.
     pub threat: String,
-    /// What a control found; outcomes only.
+    /// The result of the control; outcomes only.
     pub finding: Option<Finding>,
     /// Free text.
     pub text: String,
 }
 
 named! {
-    /// What a control found.
+    /// Result of a control.
     Finding, "finding", "`found`, `not-found`" {
         /// The goods were not as declared.
         Found = "found",
@@ -90,7 +90,7 @@ named! {
 pub struct Person {
     /// The name.
     pub name: String,
-    /// Their part in it.
+    /// The person's part in the matter.
     pub role: String,
     /// Their category.
     pub category: DataSubject,
@@ -107,7 +107,8 @@ pub struct Attachment {
     pub content: Bytes,
 }
 
-/// Counts of a risk profile; it says whole what it counts.
+/// Counts of a risk profile. Schema, period and contributors are stated in full, so that the counts
+/// can be read by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cells {
     /// The digest of the profile schema.
@@ -116,9 +117,9 @@ pub struct Cells {
     pub period: String,
     /// The authorities whose rows are counted; never empty.
     pub contributors: BTreeSet<AuthorityId>,
-    /// Which part this is, from 1.
+    /// Number of this part, counted from 1.
     pub part: u32,
-    /// Of how many.
+    /// Number of parts.
     pub parts: u32,
     /// The counts, ascending by key, each key once.
     pub cells: Vec<Cell>,
@@ -129,13 +130,13 @@ pub struct Cells {
 pub struct Cell {
     /// The values of the most specific level, in the schema's order.
     pub key: Vec<String>,
-    /// Controls; at least one.
+    /// Number of controls; at least one.
     pub controls: u32,
-    /// Findings; at most as many.
+    /// Number of findings; at most the number of controls.
     pub findings: u32,
 }
 
-/// Why bytes are not the body of a section, or a body cannot be sealed.
+/// Error for bytes that are not the body of a section, and for a body that cannot be sealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// They cannot be decoded.
@@ -152,7 +153,7 @@ pub enum BodyError {
     /// A list or text is longer than allowed.
     #[error("`{0}` is longer than allowed; shorten it")]
     TooLong(&'static str),
-    /// A subject names nothing.
+    /// A subject has no selector.
     #[error("a subject names at least one selector")]
     NoSelector,
     /// A selector is not valid.
@@ -164,7 +165,8 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// What is wrong, without any value of the body: fit for logs, receipts and peers.
+    /// Describes the fault without any value of the body, so that the text is fit for logs,
+    /// receipts and peers.
     #[must_use]
     pub fn without_values(&self) -> String {
         match self {
@@ -196,7 +198,7 @@ impl Body {
         }
     }
 
-    /// Cells: the smallest count of controls of any cell.
+    /// Returns the smallest count of controls of any cell; `None` for other sections than cells.
     #[must_use]
     pub fn least_count(&self) -> Option<u32> {
         match self {
@@ -210,8 +212,8 @@ impl Body {
         }
     }
 
-    /// Checks that a record of this kind may say this: an outcome has a finding, nothing else
-    /// has one.
+    /// Checks that a record of this kind may hold this body: the assessment of an outcome has a
+    /// finding, that of any other kind has none.
     ///
     /// # Errors
     ///
@@ -306,7 +308,8 @@ fn decode<M: prost::Message + Default>(bytes: &Bytes) -> Result<M, BodyError> {
     M::decode(bytes.clone()).map_err(|_| BodyError::Unreadable)
 }
 
-/// Decoding makes more of bytes than they are: only what must be large may be.
+/// Returns the most bytes that an encoded body of this section may have. Decoded types take more
+/// memory than the bytes they come from, so that only sections that must be large may be.
 const fn most_bytes(tag: SectionTag) -> usize {
     match tag {
         SectionTag::Attachments | SectionTag::Cells => MAX_BODY_BYTES,
@@ -318,7 +321,8 @@ const fn most_bytes(tag: SectionTag) -> usize {
     }
 }
 
-/// Takes a text that is not longer than allowed and holds nothing that a terminal would obey.
+/// Takes a text that is not longer than allowed and holds no control characters that a terminal
+/// would act on.
 pub(crate) fn text(field: &'static str, text: String) -> Result<String, BodyError> {
     let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     if text.len() > MAX_TEXT_BYTES {
@@ -330,7 +334,7 @@ pub(crate) fn text(field: &'static str, text: String) -> Result<String, BodyErro
     Ok(text)
 }
 
-/// The same for a text of one line.
+/// Takes a text of one line under the same rules.
 pub(crate) fn line(field: &'static str, line: String) -> Result<String, BodyError> {
     if line.chars().any(char::is_control) {
         return Err(BodyError::Value(field));
@@ -339,7 +343,8 @@ pub(crate) fn line(field: &'static str, line: String) -> Result<String, BodyErro
 }
 
 impl Cells {
-    /// Checks what the wire cannot say: parts, counts, ascending keys of one length.
+    /// Checks what the wire format cannot express: part numbers, counts, and ascending keys of one
+    /// length.
     pub(crate) fn checked(self) -> Result<Self, BodyError> {
         let parts_fit = (1..=self.parts).contains(&self.part);
         if !parts_fit {

@@ -1,7 +1,7 @@
-//! Selectors: what a record is about, as identifiers that can be looked up.
+//! Selectors: identifiers that name the subject of a record and can be looked up.
 //!
-//! A selector holds the canonical text of its kind and nothing else. Container and plate
-//! selectors need a time window, because boxes and plates are used again (DESIGN §2).
+//! A selector holds the canonical text of its kind and nothing else. Container and plate selectors
+//! need a time window, because containers and plates are used again (DESIGN §2).
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 named! {
-    /// What an identifier identifies.
+    /// Kind of thing that an identifier names.
     SelectorKind, "kind of selector",
     "`container`, `imo`, `mmsi`, `bill-of-lading`, `seal`, `eori`, `plate`, `unlocode`, `hs`, `trader`" {
         /// A container number (ISO 6346).
@@ -42,13 +42,14 @@ named! {
 }
 
 impl SelectorKind {
-    /// Whether a selector of this kind says nothing without a time window.
+    /// Returns whether a selector of this kind is meaningless without a time window.
     #[must_use]
     pub const fn needs_window(self) -> bool {
         matches!(self, Self::Container | Self::Plate)
     }
 
-    /// Whether its key space is large enough for a keyed hash on disk to hide it (DESIGN §7).
+    /// Returns whether the key space of this kind is large enough for a keyed hash on disk to hide
+    /// the value (DESIGN §7).
     #[must_use]
     pub const fn is_high_entropy(self) -> bool {
         !matches!(self, Self::UnLocode | Self::HsCode)
@@ -65,14 +66,14 @@ pub struct Window {
 }
 
 impl Window {
-    /// Whether `time` lies in it.
+    /// Returns whether `time` lies in the window, both ends included.
     #[must_use]
     pub fn contains(&self, time: Timestamp) -> bool {
         self.from <= time && time <= self.until
     }
 }
 
-/// Why a text is no selector.
+/// Error for a text that is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// The identifier is not one of its kind.
@@ -80,7 +81,7 @@ pub enum SelectorError {
     Identifier {
         /// The kind it was given for.
         kind: SelectorKind,
-        /// What is wrong with it.
+        /// Message of the parser's error.
         why: String,
     },
     /// The kind needs a time window.
@@ -122,8 +123,9 @@ impl Selector {
         })
     }
 
-    /// Reads an identifier of the right shape even if its check digit is wrong; the selector says
-    /// so. This is for the night when nobody can read the box again.
+    /// Reads an identifier of the right shape even if its check digit is wrong;
+    /// [`Selector::is_unchecked`] then returns true. It serves the case of a number that nobody can
+    /// read a second time.
     ///
     /// # Errors
     ///
@@ -145,7 +147,7 @@ impl Selector {
         })
     }
 
-    /// What it identifies.
+    /// Returns the kind of identifier.
     #[must_use]
     pub const fn kind(&self) -> SelectorKind {
         self.kind
@@ -157,13 +159,13 @@ impl Selector {
         &self.value
     }
 
-    /// When it counts.
+    /// Returns the window of time in which the selector counts.
     #[must_use]
     pub const fn window(&self) -> Option<Window> {
         self.window
     }
 
-    /// Whether its check digit is wrong and was accepted all the same.
+    /// Returns whether the check digit is wrong and was accepted all the same.
     #[must_use]
     pub const fn is_unchecked(&self) -> bool {
         self.unchecked
@@ -177,7 +179,7 @@ impl fmt::Display for Selector {
 }
 
 impl fmt::Debug for Selector {
-    /// The value stays out: it ends up in logs too easily.
+    /// Leaves the value out, because debug output easily ends up in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Selector({})", self.kind)
     }

@@ -7,12 +7,12 @@
 //!   checks that the receipt binds this very frame     <-   receipt(frame digest, answers root)
 //! ```
 //!
-//! A frame binds who sends to whom, the sender's generation, the lane and the items in their
+//! A frame binds sender and receiver, the sender's generation, the lane and the items in their
 //! forms; the sections themselves are bound by the digests in each header. A receipt binds the
-//! frame's digest and one answer per item. A frame that cannot be answered item by item is
-//! refused whole, and that refusal is signed too. Each frame claims how far its sender is, and the
-//! receiver holds it to that ([`Witness`]); each receipt says how many frames its signer is willing to
-//! have on their way.
+//! frame's digest and one answer per item. A frame that cannot be answered item by item is refused
+//! whole, and that refusal is signed too. Each frame claims how far its sender has settled, and the
+//! receiver checks that claim ([`Witness`]). Each receipt states how many frames its signer accepts
+//! in flight.
 mod position;
 mod receipt;
 mod received;
@@ -45,7 +45,7 @@ use crate::{
 
 /// The most items in a frame.
 pub const MAX_ITEMS: usize = MAX_LEAVES;
-/// The most bytes of an encoded receipt: 1,024 answers of about 70 bytes, and its statement.
+/// Largest encoded receipt, in bytes: 1,024 answers of about 70 bytes, and its statement.
 pub const MAX_RECEIPT_BYTES: usize = 256 << 10;
 /// The most bytes of an encoded frame.
 pub const MAX_FRAME_BYTES: usize = 8 << 20;
@@ -70,9 +70,9 @@ impl StatementType for ReceiptType {
 }
 
 named! {
-    /// Which of the two queues of a peer something travels in.
+    /// Queue of a peer; each peer has two.
     Lane, "lane", "`urgent`, `bulk`" {
-        /// Alerts and whatever must not wait.
+        /// Alerts, and all else that must not wait.
         Urgent = "urgent",
         /// Everything else.
         Bulk = "bulk",
@@ -80,7 +80,7 @@ named! {
 }
 
 impl Lane {
-    /// The lane in which records of a kind travel: alerts are urgent.
+    /// Returns the lane in which records of a kind travel: alerts are urgent.
     #[must_use]
     pub const fn of(kind: Kind) -> Self {
         match kind {
@@ -90,7 +90,8 @@ impl Lane {
     }
 }
 
-/// Which life of a node's store its sequence numbers count in: random at `init` and at restore.
+/// Identifies one life of a node's store, in which its sequence numbers count. It is drawn at
+/// random at `init` and at restore.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation([u8; 16]);
 
@@ -114,14 +115,14 @@ impl fmt::Debug for Generation {
     }
 }
 
-/// What a frame says about itself.
+/// Head of a frame: parties, place in the sequence and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameHead {
     /// The federation.
     pub federation: FederationId,
-    /// Who sends it.
+    /// The sending node.
     pub sender: NodeId,
-    /// To whom.
+    /// The receiving node.
     pub receiver: NodeId,
     /// The sender's generation.
     pub generation: Generation,
@@ -129,17 +130,17 @@ pub struct FrameHead {
     pub lane: Lane,
     /// The sequence number of its first item in this generation, lane and direction; from 1.
     pub first_sequence: u64,
-    /// Every item before this number is receipted and settled, durably.
+    /// The first number that is not settled: every item before it has a durable receipt.
     pub settled_sequence: u64,
-    /// The chain over the frames that are.
+    /// The chain over the frames that are settled.
     pub chain: Chain,
-    /// When it was sent, by the sender's clock.
+    /// Time of sending, by the sender's clock.
     pub sent_at: Timestamp,
     /// The sender's register epoch.
     pub register_epoch: u64,
 }
 
-/// Who the receiver of a frame is, and who it believes the sender to be.
+/// The parties of a frame as the receiver knows them.
 #[derive(Clone, Copy)]
 pub struct Hop<'a> {
     /// The federation both are members of.
@@ -150,23 +151,23 @@ pub struct Hop<'a> {
     pub peer: &'a NodeId,
 }
 
-/// Who answers, and when.
+/// The receiver's key, time and state for signing a receipt.
 #[derive(Clone, Copy)]
 pub struct Answering<'a> {
     /// The receiver's hop key.
     pub key: &'a SigningKey,
-    /// The present.
+    /// The present time.
     pub now: Timestamp,
     /// The receiver's register epoch.
     pub register_epoch: u64,
-    /// How many frames of this lane may be on their way to it; 0: none for now.
+    /// Number of frames of this lane that may be in flight to the receiver; 0: none for now.
     pub credit: u32,
 }
 
-/// Why a frame or a receipt cannot be made.
+/// Error in making a frame or a receipt.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// No items, or too many.
+    /// More bytes than a receiver accepts.
     #[error("a frame has 1 to {MAX_ITEMS} items, not {0}")]
     Items(usize),
     /// More bytes than a receiver takes.

@@ -1,4 +1,4 @@
-//! Position: how far a sender says it is, and how a receiver holds it to that.
+//! Positions of senders: the claim of how far each has settled, and the receiver's check of it.
 //!
 //! ```text
 //! sender    settles frames in order: sequence moves past their items, chain' = H(chain, frame)
@@ -7,13 +7,13 @@
 //!           last one, moved on by frames that were answered, in order
 //! ```
 //!
-//! A claim that lies behind the last one comes from a node that was rolled back: it forgot what
-//! it had settled (EX-10). A claim that no answered frames lead to comes from a node of which
-//! there are two, or that lies: a fork within a generation (EX-11). Another generation is neither:
-//! it starts a new account. What was sent and not settled may be sent again with other items, so
-//! that several frames may be answered for one place; at most one of them is in the chain.
+//! A claim that lies behind the last one comes from a node that was rolled back: it forgot what it
+//! had settled (EX-10). A claim that no answered frames lead to is a fork within a generation:
+//! there are two nodes with one identity, or the node lies (EX-11). A new generation is neither; it
+//! starts a new account. Items that were sent and not settled may be sent again in another frame,
+//! so that several frames may be answered for one place; at most one of them is in the chain.
 //!
-//! Refuses to judge what a frame holds: items are answered per record and form, wherever they
+//! The content of a frame is not judged here: items are answered by record and form, wherever they
 //! stand.
 
 use std::fmt;
@@ -21,15 +21,16 @@ use std::fmt;
 use super::{Generation, MAX_ITEMS};
 use crate::{digest::Digest, rules::Rule};
 
-/// The most frames on their way without a receipt.
+/// Largest number of frames on their way without a receipt.
 pub const WINDOW: usize = 4;
 /// The most frames of one lane that may be on their way without a receipt.
 pub const MAX_WINDOW: usize = 8;
-/// How far the first item of a frame may be ahead of what is settled.
+/// Most items by which a frame's first item may be ahead of the settled sequence.
 pub const MAX_AHEAD: u64 = (MAX_WINDOW * MAX_ITEMS) as u64;
-/// Frames answered since the last claim that a receiver remembers: the newest.
+/// Most answered frames since the last claim that a receiver remembers; the newest are kept.
 pub const MAX_ANSWERED: usize = 64;
-/// How many ways through the answered frames are tried before a claim counts as unproven.
+/// Most steps of the search through the answered frames; a claim not found by then counts as
+/// unproven.
 const MAX_STEPS: usize = 10_000;
 
 /// The running hash over the frames that were settled in one generation and lane, in order.
@@ -37,10 +38,10 @@ const MAX_STEPS: usize = 10_000;
 pub struct Chain([u8; 32]);
 
 impl Chain {
-    /// Before the first frame: 32 zero bytes.
+    /// The chain before the first frame: 32 zero bytes.
     pub const START: Self = Self([0; 32]);
 
-    /// The chain once the frame with this digest is settled.
+    /// Returns the chain after the frame with this digest is settled.
     #[must_use]
     pub fn then(self, frame: &Digest) -> Self {
         let parts: [&[u8]; 2] = [&self.0, frame.as_bytes()];
@@ -66,7 +67,7 @@ impl fmt::Debug for Chain {
     }
 }
 
-/// Where a frame stands, and what its sender claims to have settled before it.
+/// Place of a frame in its sender's sequence, with the sender's claim of what it settled before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The sender's generation.
@@ -75,15 +76,15 @@ pub struct Place {
     pub first_sequence: u64,
     /// The sequence number after its last item.
     pub next_sequence: u64,
-    /// Every item before this number is receipted and settled.
+    /// Claimed: every item before this number has a receipt and is settled.
     pub settled_sequence: u64,
-    /// The chain over the frames that are.
+    /// Claimed: the chain over the frames that are settled.
     pub chain: Chain,
     /// The digest of the frame.
     pub digest: Digest,
 }
 
-/// A frame that was answered.
+/// One frame that was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnsweredFrame {
     /// The sequence number of its first item.
@@ -94,30 +95,30 @@ pub struct AnsweredFrame {
     pub digest: Digest,
 }
 
-/// Whether a receiver remembers all that it ever answered.
+/// Completeness of a receiver's memory of what it answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// It does.
+    /// The receiver remembers all that it answered.
     Whole,
-    /// It was rolled back itself: what a sender claims beyond it is believed once.
+    /// The receiver was itself rolled back: a claim that goes beyond its memory is believed once.
     RolledBack,
 }
 
-/// What a receiver holds of one sender in one lane.
+/// State that a receiver holds of one sender in one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
     /// The sender's generation.
     pub generation: Generation,
-    /// What it claimed last to have settled.
+    /// The settled sequence of the last claim.
     pub settled_sequence: u64,
-    /// The chain it claimed last.
+    /// The chain of the last claim.
     pub chain: Chain,
-    /// The frames answered since, in the order in which they were answered.
+    /// The frames answered since the last claim, in the order in which they were answered.
     pub answered: Vec<AnsweredFrame>,
 }
 
 impl Witness {
-    /// What is held once the first frame of a generation is answered: its claim is believed.
+    /// Returns the state after the first frame of a generation is answered; its claim is believed.
     #[must_use]
     pub fn first(place: &Place) -> Self {
         Self {
@@ -128,7 +129,7 @@ impl Witness {
         }
     }
 
-    /// What is held once the next frame of the same generation is answered.
+    /// Returns the state after the next frame of the same generation is answered.
     ///
     /// # Errors
     ///
@@ -141,7 +142,7 @@ impl Witness {
         match (self.leads_to(place), memory) {
             (Way::Found, _) | (Way::None | Way::TooMany, Memory::RolledBack) => {}
             (Way::None, Memory::Whole) => return Err(Rule::Fork),
-            // Not proven to be a fork: a new generation settles it.
+            // Not proven to be a fork. The sender starts a new generation to go on.
             (Way::TooMany, Memory::Whole) => return Err(Rule::Sequence),
         }
         let newest = place.answered();
@@ -151,7 +152,7 @@ impl Witness {
             .filter(|frame| frame.first_sequence >= place.settled_sequence)
             .copied()
             .collect();
-        // A copy of a frame keeps the place of the first: its sender settles it in that order.
+        // A repeated frame keeps the place of its first copy: its sender settles it in that order.
         if !answered.iter().any(|frame| frame.digest == newest.digest) {
             answered.push(newest);
         }
@@ -165,7 +166,7 @@ impl Witness {
         })
     }
 
-    /// Whether the frames answered lead from the last claim to this one.
+    /// Returns whether the answered frames lead from the last claim to this one.
     fn leads_to(&self, place: &Place) -> Way {
         let mut search = Search {
             answered: &self.answered,
@@ -192,7 +193,7 @@ enum Way {
     TooMany,
 }
 
-/// A search for a way through answered frames, each starting where the one before ends.
+/// Search for a path through answered frames, each starting where the one before ends.
 struct Search<'a> {
     answered: &'a [AnsweredFrame],
     goal: (u64, Chain),
@@ -200,8 +201,9 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Goes on from here with the frames answered at `after` or later: what is settled was
-    /// answered in this order. The newest first: an honest sender settles what it sent last.
+    /// Continues with the frames answered at `after` or later, because frames are settled in the
+    /// order in which they were answered. The newest come first: an honest sender settles the last
+    /// one it sent.
     fn from(&mut self, sequence: u64, chain: Chain, after: usize) -> Way {
         if (sequence, chain) == self.goal {
             return Way::Found;

@@ -1,4 +1,4 @@
-//! Receipts: what a receiver says to a frame, signed, and how the sender reads it.
+//! Receipts: the receiver's signed answer to a frame, and the sender's check of it.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -18,26 +18,26 @@ use crate::{
 };
 
 named! {
-    /// What a receiver did with an item.
+    /// Result of one item at the receiver.
     Outcome, "outcome",
     "`accepted`, `extended`, `duplicate`, `refused`, `refused-for-now`, `held`" {
         /// Admitted and durable.
         Accepted = "accepted",
-        /// Held before; sections it lacked were added.
+        /// Held before; sections that were missing were added.
         Extended = "extended",
         /// Held before in this form or a fuller one.
         Duplicate = "duplicate",
         /// Not admitted, for good.
         Refused = "refused",
-        /// Not admitted now; worth another try.
+        /// Not admitted now; the sender may try again.
         RefusedForNow = "refused-for-now",
-        /// A person decides; a final answer follows.
+        /// A person has to decide; a final answer follows.
         Held = "held",
     }
 }
 
 impl Outcome {
-    /// Whether the receiver will never say anything else about this item.
+    /// Returns whether this answer is the receiver's last about the item.
     #[must_use]
     pub const fn is_final(self) -> bool {
         match self {
@@ -46,7 +46,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the receiver has the item.
+    /// Returns whether the receiver has the item.
     #[must_use]
     pub const fn is_admitted(self) -> bool {
         match self {
@@ -63,9 +63,9 @@ pub struct Answer {
     pub record: RecordId,
     /// The form in which it was delivered.
     pub form: Form,
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
-    /// The rule that refused or held it: an id of [`Rule`], or of a newer protocol.
+    /// Id of the rule that refused or held the item: one of [`Rule`], or of a newer protocol.
     pub reason: Option<String>,
 }
 
@@ -89,7 +89,7 @@ fn answers_root(answers: &[Answer]) -> Option<Digest> {
     Tree::padded(leaves).ok().map(|tree| tree.root())
 }
 
-/// What a receiver said to a frame.
+/// The receiver's answer to a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// An answer to each item.
@@ -101,13 +101,13 @@ pub enum Verdict {
 /// A receipt whose signature was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// What the receiver said.
+    /// The receiver's answer.
     pub verdict: Verdict,
-    /// When, by its clock.
+    /// Time of the answer, by the receiver's clock.
     pub answered_at: Timestamp,
     /// The receiver's register epoch.
     pub register_epoch: u64,
-    /// How many frames of this lane it is willing to have on their way; 0: none for now.
+    /// Number of frames of this lane that the receiver accepts in flight; 0: none for now.
     pub credit: u32,
     /// The statement, to be kept as evidence.
     pub statement: SignedStatement,
@@ -159,14 +159,14 @@ impl Receipt {
         })
     }
 
-    /// The digest of the frame that it answers.
+    /// Returns the digest of the frame that is answered.
     #[must_use]
     pub const fn frame_digest(&self) -> &Digest {
         &self.frame_digest
     }
 
-    /// Whether it names other parties or another place than `head`. A refusal of a whole frame
-    /// that could not be read repeats nothing but the parties.
+    /// Returns whether the receipt names other parties or another place than `head`. A refusal of a
+    /// whole frame that could not be read repeats only the parties.
     pub(super) fn head_differs(&self, head: &FrameHead) -> bool {
         let named = &self.named;
         let parties_differ = named.federation != head.federation.as_str()
@@ -195,7 +195,8 @@ fn read_verdict(answers: Vec<wire::Answer>, refused: String) -> Result<Verdict, 
     }
 }
 
-/// Whether a text has the form of a rule's id; it is printed, so nothing else may pass.
+/// Returns whether a text has the form of a rule's id. The text is printed, so nothing else may
+/// pass.
 pub(crate) fn is_reason(text: &str) -> bool {
     let shaped = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=16).contains(&text.len()) && text.bytes().all(shaped)

@@ -1,4 +1,4 @@
-//! The receiving end: whose frame it is, what is in it, and what is answered.
+//! The receiving end: checks the sender and the items of a frame, and signs the answers.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use crate::{
     wire,
 };
 
-/// A frame whose signature and items were checked; its records have not been.
+/// A frame with its signature and items checked; its records are not verified yet.
 #[derive(Debug, Clone)]
 pub struct ReceivedFrame {
-    /// What it says about itself.
+    /// Head of the frame.
     pub head: FrameHead,
     /// Its records, none of them verified.
     pub records: Vec<SealedRecord>,
@@ -33,11 +33,11 @@ pub struct ReceivedFrame {
 }
 
 impl ReceivedFrame {
-    /// Checks who sent a frame to whom, its signature and that its items are those signed.
+    /// Checks sender and receiver of a frame, its signature, and that its items are those signed.
     ///
     /// # Errors
     ///
-    /// A [`RefusedFrame`], with all that is needed to sign the refusal.
+    /// A [`RefusedFrame`], which holds all that is needed to sign the refusal.
     pub fn verify(
         wire: wire::Frame,
         hop: Hop<'_>,
@@ -81,7 +81,8 @@ impl ReceivedFrame {
         })
     }
 
-    /// Where it stands in its sender's sequence, and what the sender claims to have settled.
+    /// Returns the frame's place in its sender's sequence, and the sender's claim of what it
+    /// settled.
     #[must_use]
     pub fn place(&self) -> Place {
         let head = &self.head;
@@ -97,7 +98,7 @@ impl ReceivedFrame {
         }
     }
 
-    /// What its sender signed, to be kept as evidence.
+    /// The sender's signed statement, to be kept as evidence.
     #[must_use]
     pub const fn statement(&self) -> &SignedStatement {
         &self.statement
@@ -135,12 +136,12 @@ impl ReceivedFrame {
 pub struct RefusedFrame {
     /// The digest of its payload, if it has one.
     digest: Option<Digest>,
-    /// Why.
+    /// Rule and detail of the refusal.
     pub refusal: Refusal,
 }
 
 impl RefusedFrame {
-    /// Refuses a frame of which nothing is read: not even its signature is checked.
+    /// Refuses a frame without reading it; not even its signature is checked.
     #[must_use]
     pub fn unread(frame: &wire::Frame, refusal: Refusal) -> Self {
         let digest = frame
@@ -157,7 +158,7 @@ impl RefusedFrame {
         }
     }
 
-    /// Signs the refusal. Of the frame's own words it repeats none but the payload's digest.
+    /// Signs the refusal. It repeats nothing of the frame except the digest of its payload.
     ///
     /// # Errors
     ///
@@ -184,8 +185,8 @@ impl RefusedFrame {
     }
 }
 
-/// The lane that a frame says to be of, before anything about it is checked: how soon to look at
-/// it, and nothing else.
+/// Returns the lane that a frame claims, before anything about it is checked. The claim decides how
+/// soon the frame is looked at, and nothing else.
 #[must_use]
 pub fn claimed_lane(frame: &wire::Frame) -> Lane {
     let payload = frame.payload.as_ref();
@@ -235,7 +236,7 @@ fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
     if settled_sequence == 0 || settled_sequence > first_sequence {
         return Err(field("settled_sequence"));
     }
-    // Nothing settled and a chain, or the other way round.
+    // Something is settled if and only if the chain has left its start.
     if (settled_sequence == 1) != (head.chain == Chain::START) {
         return Err(field("chain"));
     }
@@ -258,7 +259,7 @@ fn check_hop(head: &FrameHead, hop: Hop<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// No sender has more on its way than a window holds.
+/// Checks that a frame is not further ahead than a sender's window allows.
 fn check_place(head: &FrameHead) -> Result<(), Refusal> {
     let ahead = head.first_sequence.saturating_sub(head.settled_sequence);
     if ahead > MAX_AHEAD {

@@ -1,4 +1,4 @@
-//! The sending end: records into a signed frame, and the receipt that answers it.
+//! The sending end: puts records into a signed frame and checks the receipt that answers it.
 
 use std::{borrow::Borrow, sync::Arc};
 
@@ -18,14 +18,14 @@ use crate::{
     wire,
 };
 
-/// A frame ready to be sent, and what its receipt must match.
+/// A frame ready to be sent, with the data that its receipt must match.
 #[derive(Debug, Clone)]
 pub struct SentFrame {
     awaited: Awaited,
     wire: wire::Frame,
 }
 
-/// What the receipt of a frame must match: all of it that is needed once it is sent.
+/// The part of a sent frame that its receipt must match: all that is needed after sending.
 #[derive(Debug, Clone)]
 pub struct Awaited {
     head: FrameHead,
@@ -70,13 +70,13 @@ impl SentFrame {
         Ok(Self { awaited, wire })
     }
 
-    /// What it says about itself.
+    /// Returns the head of the frame.
     #[must_use]
     pub const fn head(&self) -> &FrameHead {
         self.awaited.head()
     }
 
-    /// Its items in order: which record in which form.
+    /// Returns its items in order, each as a record and its form.
     #[must_use]
     pub fn items(&self) -> &[(RecordId, Form)] {
         self.awaited.items()
@@ -88,13 +88,14 @@ impl SentFrame {
         self.awaited.digest()
     }
 
-    /// What goes over the wire.
+    /// Returns the message for the wire.
     #[must_use]
     pub const fn wire(&self) -> &wire::Frame {
         &self.wire
     }
 
-    /// What goes over the wire, and what stays until the receipt comes.
+    /// Splits the frame into the message for the wire and the part that stays until the receipt
+    /// comes.
     #[must_use]
     pub fn split(self) -> (wire::Frame, Awaited) {
         (self.wire, self.awaited)
@@ -115,13 +116,13 @@ impl SentFrame {
 }
 
 impl Awaited {
-    /// What the frame says about itself.
+    /// Returns the head of the frame.
     #[must_use]
     pub const fn head(&self) -> &FrameHead {
         &self.head
     }
 
-    /// Its items in order: which record in which form.
+    /// Returns its items in order, each as a record and its form.
     #[must_use]
     pub fn items(&self) -> &[(RecordId, Form)] {
         &self.items
@@ -158,7 +159,7 @@ impl Awaited {
     }
 }
 
-/// Records for the wire, and the distinct statements they belong to.
+/// Returns the records for the wire, and the distinct statements they belong to.
 fn with_statements(
     records: &[impl Borrow<VerifiedRecord>],
 ) -> (Vec<wire::SignedStatement>, Vec<wire::Record>) {

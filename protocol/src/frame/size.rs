@@ -1,8 +1,8 @@
-//! Sizes of what arrives, checked on the encoded bytes before they are decoded.
+//! Size checks on encoded messages, done before they are decoded.
 //!
-//! Decoding makes more of bytes than they are: two bytes on the wire are an empty record of more
-//! than a hundred in memory, and 8 MiB of them would be half a gigabyte. Only repeated fields are
-//! counted here; what is in them is decoded and judged afterwards.
+//! Decoded messages take more memory than their bytes: two bytes on the wire are an empty record of
+//! more than a hundred bytes in memory, and 8 MiB of them would be half a gigabyte. Only repeated
+//! fields are counted here; their content is decoded and judged afterwards.
 
 use super::{MAX_FRAME_BYTES, MAX_ITEMS};
 use crate::{record::MAX_SECTIONS, rules::Rule, verify::Refusal};
@@ -49,7 +49,7 @@ fn check_bytes(encoded: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::new(Rule::Oversized, detail))
 }
 
-/// Checks how often a repeated field stands in an encoded message.
+/// Checks that a repeated field stands at most `most` times in an encoded message.
 pub(crate) fn check_count(encoded: &[u8], number: u64, most: usize) -> Result<(), Refusal> {
     let mut count = 0_usize;
     for field in Fields(encoded) {
@@ -65,7 +65,7 @@ pub(crate) fn check_count(encoded: &[u8], number: u64, most: usize) -> Result<()
 /// One field of an encoded message.
 struct Field<'a> {
     number: u64,
-    /// What a length-delimited field holds; empty for a number.
+    /// Content of a length-delimited field; empty for a number.
     content: &'a [u8],
 }
 
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
         Some(taken)
     }
 
-    /// At most ten bytes of seven bits each.
+    /// Reads a varint: at most ten bytes of seven bits each.
     fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..70).step_by(7) {

@@ -1,4 +1,4 @@
-//! Every parser of this module against any text at all: bytes taken as text with replacement
+//! Feeds every parser of this module with arbitrary text: bytes taken as text with replacement
 //! characters, and texts near each grammar.
 
 use std::fmt::Debug;
@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Parses without panicking; whatever is accepted has one spelling, and errors stay short.
+/// Checks that a text parses without a panic, that an accepted text has one spelling, and that
+/// errors stay short.
 fn settles<T>(text: &str)
 where
     T: FromStr<Err: std::error::Error> + AsRef<str> + Debug + PartialEq,

@@ -1,26 +1,27 @@
-//! Numbers that carriers and seal makers give without a common grammar: bills of lading and seals.
+//! Bill of lading numbers and seal numbers, which carriers and seal makers give without a common
+//! grammar.
 //!
-//! They have no check digit and no registry, so little can be refused: what is too short or
-//! without any digit would match by chance, what holds other characters was misread.
+//! They have no check digit and no registry, so little can be refused. A text that is too short or
+//! has no digit would match by chance; a text with other characters was misread.
 
 use std::str::FromStr;
 
 use super::text::{canonical_text, compact, quote, quote_char};
 
-/// A bill of lading's number as its carrier writes it, in capitals and without spaces; 4 to 35
+/// A bill of lading number as its carrier writes it, in capitals and without spaces; 4 to 35
 /// letters, digits, hyphens, dots and slashes, at least one of them a digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BillOfLading(Box<str>);
 
-/// A seal's number in capitals, without spaces and hyphens; 3 to 20 letters and digits, at least
-/// one of them a digit.
+/// A seal number in capitals, without spaces and hyphens; 3 to 20 letters and digits, at least one
+/// of them a digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SealNumber(Box<str>);
 
 canonical_text!(BillOfLading);
 canonical_text!(SealNumber);
 
-/// Why a text is no number of a bill of lading.
+/// Error for a text that is no bill of lading number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no bill of lading number: it {fault}")]
 pub struct BillOfLadingError {
@@ -28,7 +29,7 @@ pub struct BillOfLadingError {
     fault: Fault,
 }
 
-/// Why a text is no seal number.
+/// Error for a text that is no seal number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no seal number: it {fault}")]
 pub struct SealNumberError {
@@ -36,7 +37,7 @@ pub struct SealNumberError {
     fault: Fault,
 }
 
-/// What is wrong with a number that has hardly any grammar.
+/// Fault of a number that has hardly any grammar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Fault {
     #[error("has a space or separator before or after it; remove it")]
@@ -56,7 +57,7 @@ enum Fault {
     NoDigit,
 }
 
-/// What such a number may look like once its presentation is off.
+/// Grammar of such a number after its presentation is taken off.
 struct Grammar {
     presentation: &'static [char],
     punctuation: &'static [char],

@@ -1,9 +1,9 @@
 //! Container numbers of ISO 6346: three owner letters, a category letter, six digits and a check
 //! digit, such as `CSQU3054383`.
 //!
-//! Refuses a wrong check digit, except through [`ContainerNumber::parse_unchecked`], whose answer
-//! says so in its type. Never accepts a wrong shape. North American trailer marks, which have no
-//! check digit, are not container numbers here.
+//! Refuses a wrong check digit, except through [`ContainerNumber::parse_unchecked`], whose result
+//! type tells the two cases apart. Never accepts a wrong shape. North American trailer marks, which
+//! have no check digit, are not container numbers here.
 
 use std::str::FromStr;
 
@@ -30,15 +30,16 @@ const SHAPE: [Place; 11] = [
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerNumber(Box<str>);
 
-/// A container number of the right shape whose check digit is wrong: what someone read off a box
-/// at night and could not read again. It never compares equal to a [`ContainerNumber`].
+/// A container number of the right shape whose check digit is wrong: someone read it off a
+/// container at night and could not read it again. It never compares equal to a
+/// [`ContainerNumber`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UncheckedContainerNumber(Box<str>);
 
 canonical_text!(ContainerNumber);
 canonical_text!(UncheckedContainerNumber);
 
-/// What [`ContainerNumber::parse_unchecked`] found.
+/// Result of [`ContainerNumber::parse_unchecked`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerReading {
     /// The check digit is right.
@@ -47,7 +48,7 @@ pub enum ContainerReading {
     Unchecked(UncheckedContainerNumber),
 }
 
-/// Why a text is no container number.
+/// Error for a text that is no container number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContainerNumberError {
     /// White space or a hyphen stands before or after the number.
@@ -120,7 +121,8 @@ pub enum ContainerNumberError {
 }
 
 impl ContainerNumber {
-    /// Parses a text of the right shape whatever its check digit, and tells the two apart.
+    /// Parses a text of the right shape, whatever its check digit; the result tells whether that
+    /// digit is right.
     ///
     /// # Errors
     ///
@@ -134,8 +136,8 @@ impl ContainerNumber {
         })
     }
 
-    /// Says whether the check digit 0 stands for the remainder 10, which it shares with the
-    /// remainder 0: such numbers (one in eleven) are valid, and their check digit finds fewer
+    /// Returns whether the check digit 0 stands for the remainder 10, which it shares with the
+    /// remainder 0. Such numbers (one in eleven) are valid, but their check digit finds fewer
     /// errors. ISO 6346 advises owners against these serial numbers.
     #[must_use]
     pub fn has_ambiguous_check_digit(&self) -> bool {
@@ -143,7 +145,8 @@ impl ContainerNumber {
     }
 
     /// Proposes numbers that `text` may have been meant to be, the likeliest first, at most
-    /// [`super::NEAR_MATCHES_MAX`]. Empty where `text` is a container number, or like none.
+    /// [`super::NEAR_MATCHES_MAX`]. The list is empty if `text` is a container number or resembles
+    /// none.
     #[must_use]
     pub fn near_matches(text: &str) -> Vec<Self> {
         near::matches(text, &SHAPE)
@@ -186,7 +189,7 @@ impl FromStr for ContainerNumber {
     }
 }
 
-/// A text of the right shape, its check digit not yet compared.
+/// A text of the right shape; its check digit is not compared yet.
 struct Shaped {
     canonical: Box<str>,
     remainder: u32,

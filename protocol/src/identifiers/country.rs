@@ -14,7 +14,7 @@ pub struct CountryCode(&'static str);
 
 canonical_text!(CountryCode);
 
-/// Why a text is no country code.
+/// Error for a text that is no country code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CountryCodeError {
     /// Not two letters.

@@ -1,8 +1,8 @@
 //! EORI numbers of the European Union and the third-country numbers of the same form (TCUIN): a
 //! country and 1 to 15 visible characters, such as `NL123456789`.
 //!
-//! Checks the syntax alone: whether the number is registered, only the issuing country can say.
-//! Letters are folded to capitals, for registers hold no two numbers that differ in case alone.
+//! Checks the syntax alone; only the issuing country can say whether a number is registered.
+//! Letters are folded to capitals, because registers hold no two numbers that differ in case alone.
 
 use std::str::FromStr;
 
@@ -18,7 +18,7 @@ pub struct Eori {
 
 canonical_text!(Eori, text);
 
-/// Why a text is no EORI number.
+/// Error for a text that is no EORI number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EoriError {
     /// The first two characters are no country.
@@ -49,8 +49,8 @@ pub enum EoriError {
 }
 
 impl Eori {
-    /// Returns the country that issued the number. `GB` numbers are no EU numbers any more; those
-    /// of Northern Ireland start with `XI`.
+    /// Returns the country that issued the number. `GB` numbers are no longer EU numbers; those of
+    /// Northern Ireland start with `XI`.
     #[must_use]
     pub fn country(&self) -> &CountryCode {
         &self.country

@@ -1,9 +1,9 @@
 //! Codes of the Harmonised System: six digits, eight in the Combined Nomenclature, ten in TARIC
 //! and in national tariffs. Two digits are the chapter, four the heading, six the subheading.
 //!
-//! The same digits can mean other goods in another edition, so the edition is part of the value
-//! where it is known: `847130@2022`. A code without it equals no code with it. Refuses an odd
-//! count of digits rather than guess where a leading zero was lost.
+//! The same digits can mean other goods in another edition, so the edition is part of the value if
+//! it is known: `847130@2022`. A code without an edition equals no code with one. An odd count of
+//! digits is refused; no guess is made where a leading zero was lost.
 
 use std::str::FromStr;
 
@@ -21,7 +21,7 @@ pub struct HsCode(Box<str>);
 
 canonical_text!(HsCode);
 
-/// Why a text is no HS code.
+/// Error for a text that is no HS code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HsCodeError {
     /// White space or a dot stands before or after the code.
@@ -73,7 +73,7 @@ impl HsCode {
         self.0.split_once('@').map_or(&self.0, |(digits, _)| digits)
     }
 
-    /// Returns the year of the edition, where it is known.
+    /// Returns the year of the edition, if it is known.
     #[must_use]
     pub fn edition(&self) -> Option<&str> {
         self.0.split_once('@').map(|(_, edition)| edition)
@@ -97,7 +97,8 @@ impl HsCode {
         self.prefix(6)
     }
 
-    // There are at least six digits, so the code is never returned whole for want of them.
+    // Every code has at least six digits, so the code is never returned whole because it is too
+    // short.
     fn prefix(&self, length: usize) -> &str {
         let digits = self.digits();
         digits.get(..length).unwrap_or(digits)

@@ -1,7 +1,7 @@
-//! What a text can be: every kind of identifier that it parses as, or nearly does.
+//! Identification of a text: every kind of identifier that it parses as, or nearly does.
 //!
-//! For a person who holds a number and asks what it is. Unlike the parsers, it overlooks white
-//! space around the text. Refuses to choose: a number can be of several kinds.
+//! It serves a person who holds a number and asks for its meaning. Unlike the parsers, it overlooks
+//! white space around the text. It does not choose: a number can be of several kinds.
 
 use super::bill_and_seal::{BillOfLading, SealNumber};
 use super::container::{ContainerNumber, ContainerReading};
@@ -38,25 +38,25 @@ pub enum IdentifierKind {
     BillOfLading,
 }
 
-/// What the check digit says.
+/// Result of the check digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckDigit {
     /// It is right.
     Right,
-    /// It is right, and is the one that two remainders share, so it says less.
+    /// The digit is right, but two remainders share it, so it proves less.
     RightButAmbiguous,
-    /// It is wrong.
+    /// The digit is wrong.
     Wrong {
         /// The digit that the rest of the number gives.
         expected: u32,
     },
-    /// Kinds of this sort have none: the text merely has the shape.
+    /// Identifiers of this kind have none: the text merely has the shape.
     None,
-    /// The text has not the shape, and only its near matches have.
+    /// The text does not have the shape; only its near matches do.
     Unreadable,
 }
 
-/// One thing that a text can be.
+/// One reading of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identified {
     /// The kind of identifier.
@@ -64,11 +64,12 @@ pub struct Identified {
     /// The canonical text; for an unreadable one the text as it was given, without white space
     /// around it.
     pub canonical: String,
-    /// What the check digit says.
+    /// Result of the check digit.
     pub check_digit: CheckDigit,
-    /// What the parts mean, as pairs of a name and a value.
+    /// The parts and their meaning, as pairs of a name and a value.
     pub parts: Vec<(&'static str, String)>,
-    /// What it may have been meant to be, the likeliest first; empty where nothing is wrong.
+    /// Identifiers that the text may have been meant to be, the likeliest first; empty if nothing
+    /// is wrong.
     pub near_matches: Vec<String>,
 }
 
@@ -89,8 +90,9 @@ impl std::fmt::Display for IdentifierKind {
     }
 }
 
-/// Returns what `text` can be: first what a check digit confirms, then what one contradicts, then
-/// what merely has the shape, then near matches, then the kinds that have hardly any shape.
+/// Returns the possible readings of `text`. Readings that a check digit confirms come first, then
+/// those that one contradicts, then those that merely have the shape, then near matches, then the
+/// kinds that have hardly any shape.
 #[must_use]
 pub fn identify(text: &str) -> Vec<Identified> {
     let text = text.trim();
@@ -164,7 +166,8 @@ fn imo(text: &str) -> Option<Identified> {
             near_matches: near(),
             ..shaped(kind, &number)
         }),
-        // Without the prefix, six digits are rather an HS code than an IMO number cut short.
+        // Without the prefix, a text of six digits is more likely an HS code than a shortened IMO
+        // number.
         Err(_) if text.len() == 7 || text.to_ascii_uppercase().starts_with("IMO") => {
             unreadable(kind, text, near())
         }

@@ -1,9 +1,9 @@
 //! IMO ship numbers: seven digits, the last a check digit, such as `9074729`. They stay with the
 //! hull through every change of flag, name and owner.
 //!
-//! Refuses a wrong check digit, except through [`ImoNumber::parse_unchecked`], whose answer says
-//! so in its type, and a leading zero: ship numbers run from 1000000 to 9999999 (ITU-R M.1371),
-//! and 0000000, which would pass the check, means "not available" there.
+//! Refuses a wrong check digit, except through [`ImoNumber::parse_unchecked`], whose result type
+//! tells the two cases apart. Refuses a leading zero as well: ship numbers run from 1000000 to
+//! 9999999 (ITU-R M.1371), and 0000000, which would pass the check, means "not available" there.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use super::text::{canonical_text, quote};
 
 const SHAPE: [Place; 7] = [Place::Digit; 7];
 
-/// An IMO ship number whose check digit is right; canonical are the seven digits alone.
+/// An IMO ship number whose check digit is right; its canonical text is the seven digits alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImoNumber(Box<str>);
 
@@ -23,7 +23,7 @@ pub struct UncheckedImoNumber(Box<str>);
 canonical_text!(ImoNumber);
 canonical_text!(UncheckedImoNumber);
 
-/// What [`ImoNumber::parse_unchecked`] found.
+/// Result of [`ImoNumber::parse_unchecked`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImoReading {
     /// The check digit is right.
@@ -32,7 +32,7 @@ pub enum ImoReading {
     Unchecked(UncheckedImoNumber),
 }
 
-/// Why a text is no IMO number.
+/// Error for a text that is no IMO number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImoNumberError {
     /// Not seven digits.
@@ -63,7 +63,8 @@ pub enum ImoNumberError {
 }
 
 impl ImoNumber {
-    /// Parses seven digits whatever their check digit, and tells the two apart.
+    /// Parses seven digits, whatever their check digit; the result tells whether that digit is
+    /// right.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl ImoNumber {
     }
 
     /// Proposes numbers that `text` may have been meant to be, the likeliest first, at most
-    /// [`super::NEAR_MATCHES_MAX`]. Empty where `text` is an IMO number, or like none.
+    /// [`super::NEAR_MATCHES_MAX`]. The list is empty if `text` is an IMO number or resembles none.
     #[must_use]
     pub fn near_matches(text: &str) -> Vec<Self> {
         near::matches(without_prefix(text), &SHAPE)
@@ -120,7 +121,7 @@ impl FromStr for ImoNumber {
     }
 }
 
-/// Seven digits, the check digit not yet compared.
+/// Seven digits; the check digit is not compared yet.
 struct Shaped {
     digits: Box<str>,
     found: u32,
@@ -146,7 +147,7 @@ impl Shaped {
     }
 }
 
-/// Takes `IMO` in any case off, with the spaces, the hyphen or the colon after it.
+/// Removes the prefix `IMO` in any case, with the spaces, hyphens and colons after it.
 fn without_prefix(text: &str) -> &str {
     match text.split_at_checked(3) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("IMO") => {
@@ -273,8 +274,8 @@ mod tests {
             prop_assert_eq!(accepted, vec![expected]);
         }
 
-        /// Weight w maps two digits to one where w times their difference is a multiple of ten:
-        /// the weights 2, 4 and 6 miss a step of five, the weight 5 every even step.
+        /// Weight w maps two digits to one where w times their difference is a multiple of ten: the
+        /// weights 2, 4 and 6 miss a step of five, and the weight 5 misses every even step.
         #[test]
         fn a_changed_digit_is_found_but_where_its_weight_and_ten_share_a_factor(
             first_six in 100_000_u32..1_000_000, position in 1_u32..6, step in 1_u32..10

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use super::country::CountryCode;
 use super::text::{canonical_text, quote};
 
-/// What UN/LOCODE uses for installations in international waters: no country.
+/// Prefix of UN/LOCODE for installations in international waters; it is no country.
 const INTERNATIONAL_WATERS: &str = "XZ";
 
 /// A place, in five characters without the space of the printed list.
@@ -18,7 +18,7 @@ pub struct UnLocode(Box<str>);
 
 canonical_text!(UnLocode);
 
-/// Why a text is no UN/LOCODE.
+/// Error for a text that is no UN/LOCODE.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnLocodeError {
     /// Not two and three characters.
@@ -54,7 +54,7 @@ pub enum UnLocodeError {
 }
 
 impl UnLocode {
-    /// Returns the country, or nothing for an installation in international waters (`XZ`).
+    /// Returns the country; `None` for an installation in international waters (`XZ`).
     #[must_use]
     pub fn country(&self) -> Option<CountryCode> {
         let (country, _) = self.0.split_at_checked(2)?;

@@ -1,9 +1,9 @@
 //! MMSI: nine digits that name a radio at sea: a ship's, a coast station's, a beacon's. Most hold
 //! a MID, three digits for the country (ITU-R M.585).
 //!
-//! There is no check digit, so a misread MMSI is most often another valid one. It changes with
-//! the flag; the IMO number does not. Refuses the forms that ITU has given to nobody, and a MID
-//! outside 201 to 775.
+//! There is no check digit, so a misread MMSI is most often another valid one. The MMSI changes
+//! with the flag; the IMO number does not. Refuses the forms that ITU has assigned to nobody, and a
+//! MID outside 201 to 775.
 
 use std::str::FromStr;
 
@@ -19,7 +19,7 @@ pub struct Mmsi {
 
 canonical_text!(Mmsi, digits);
 
-/// What kind of station an MMSI names.
+/// Kind of station that an MMSI names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MmsiClass {
     /// A ship: `MIDxxxxxx`.
@@ -40,7 +40,7 @@ pub enum MmsiClass {
     Handheld,
 }
 
-/// Why a text is no MMSI.
+/// Error for a text that is no MMSI.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MmsiError {
     /// Not nine digits.
@@ -69,13 +69,13 @@ pub enum MmsiError {
 }
 
 impl Mmsi {
-    /// Returns what kind of station it names.
+    /// Returns the kind of station.
     #[must_use]
     pub fn class(&self) -> MmsiClass {
         self.class
     }
 
-    /// Returns the maritime identification digits, 201 to 775; beacons have none.
+    /// Returns the maritime identification digits, 201 to 775; `None` for beacons.
     #[must_use]
     pub fn mid(&self) -> Option<u16> {
         self.mid
@@ -124,7 +124,7 @@ impl FromStr for Mmsi {
     }
 }
 
-/// Takes `MMSI` in any case off, with the spaces, the hyphen or the colon after it.
+/// Removes the prefix `MMSI` in any case, with the spaces, hyphens and colons after it.
 fn without_prefix(text: &str) -> &str {
     match text.split_at_checked(4) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("MMSI") => {

@@ -1,11 +1,11 @@
-//! The identifiers of the field as types: a text becomes one once, at the edge, and from then on
-//! its form is settled.
+//! The identifiers of the field as types: a text is parsed once, at the edge, and its form is
+//! settled from then on.
 //!
-//! Each has a private field, `FromStr`, a canonical `Display` (parsing it again gives the same
-//! value) and an error that says what is wrong and what to do. What is only presentation (lower
-//! case, the spaces and hyphens of a printed container number) is taken off; white space around a
-//! text is refused, for it was more often meant for the next column. A right syntax never means
-//! that the thing exists.
+//! Each type has a private field, `FromStr`, a canonical `Display` (parsing it again gives the same
+//! value) and an error that names the fault and the remedy. Mere presentation (lower case, the
+//! spaces and hyphens of a printed container number) is taken off. White space around a text is
+//! refused, because it was more often meant for the next column. A valid syntax never means that
+//! the thing exists.
 
 mod bill_and_seal;
 mod container;

@@ -1,22 +1,22 @@
-//! Near matches: what a number with a check digit may have been before it was misread.
+//! Near matches: numbers with a check digit that a text may have been before it was misread.
 //!
-//! Candidates are made in the order of how likely the error is, and only those that parse are
-//! kept: the check digit does the choosing. Refuses to search further than one wrong or swapped
-//! character, besides letters read as digits and digits read as letters, which the shape gives
-//! away however many there are.
+//! Candidates are made in the order of how likely the error is, and only those that parse are kept:
+//! the check digit does the choosing. The search stops at one wrong or swapped character. Letters
+//! read as digits and digits read as letters are corrected beside it, however many there are,
+//! because the shape gives them away.
 
 use std::str::FromStr;
 
 /// The most near matches that are returned.
 pub const LIMIT: usize = 8;
 
-/// Of these, the most that exchange a character for one that looks like it, and the most that
-/// swap neighbours. The rest of the places belongs to the right check digit, then to the other
-/// digits.
+/// Limits within [`LIMIT`]: the most candidates that exchange a character for one that looks like
+/// it, and the most that swap neighbours. The other places belong to the right check digit, then to
+/// the other digits.
 const ALIKE_MAX: usize = 4;
 const SWAPPED_MAX: usize = 3;
 
-/// What a position of a number may hold.
+/// Class of characters that a position of a number may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// A capital letter.
@@ -27,7 +27,7 @@ pub(super) enum Place {
     Digit,
 }
 
-/// Letters and digits that are read for each other.
+/// Letters and digits that are mistaken for each other.
 const ACROSS: [(char, char); 8] = [
     ('O', '0'),
     ('I', '1'),
@@ -39,7 +39,7 @@ const ACROSS: [(char, char); 8] = [
     ('G', '6'),
 ];
 
-/// Characters of the same class that are read for each other.
+/// Characters of the same class that are mistaken for each other.
 const ALIKE: [(char, char); 18] = [
     ('0', '8'),
     ('1', '7'),
@@ -63,12 +63,12 @@ const ALIKE: [(char, char); 18] = [
 
 /// Returns the values of `T` that `text` may have been meant to be, the likeliest first.
 ///
-/// The last place of `shape` is the check digit. Empty where `text` parses as it stands.
+/// The last place of `shape` is the check digit. The list is empty if `text` parses as it stands.
 pub(super) fn matches<T: FromStr + PartialEq>(text: &str, shape: &[Place]) -> Vec<T> {
     if text.parse::<T>().is_ok() {
         return Vec::new();
     }
-    // One character more than the longest candidate is enough to know that a text is too long.
+    // One character more than the longest candidate is enough to detect that a text is too long.
     let read: Vec<char> = text
         .chars()
         .filter(|character| !character.is_whitespace() && !"-./_".contains(*character))
@@ -87,12 +87,13 @@ pub(super) fn matches<T: FromStr + PartialEq>(text: &str, shape: &[Place]) -> Ve
 
 fn one_error_away<T: FromStr + PartialEq>(read: &[char], shape: &[Place]) -> Vec<T> {
     let placed = fitted(read, shape);
-    // Where the classes explain everything, a second error is not looked for.
+    // If the classes explain everything, no second error is searched for.
     if let Some(value) = parsed(&placed) {
         return vec![value];
     }
     let mut found = most(misread(&placed), ALIKE_MAX);
-    // Before its characters are fitted: a swap can carry a letter into a digit's place.
+    // Swaps come before the characters are fitted, because a swap can move a letter into a digit's
+    // place.
     add(
         &mut found,
         swapped(read).iter().map(|swap| fitted(swap, shape)),
@@ -104,7 +105,7 @@ fn one_error_away<T: FromStr + PartialEq>(read: &[char], shape: &[Place]) -> Vec
     found
 }
 
-/// Adds at most `limit` of the candidates that parse and are not there yet.
+/// Adds at most `limit` of the candidates that parse and are not in the list yet.
 fn add<T: FromStr + PartialEq>(
     found: &mut Vec<T>,
     candidates: impl IntoIterator<Item = Vec<char>>,
@@ -134,7 +135,7 @@ fn parsed<T: FromStr>(candidate: &[char]) -> Option<T> {
     candidate.iter().collect::<String>().parse().ok()
 }
 
-/// Reads each character as the class that its place holds.
+/// Reads each character as the class that its place requires.
 fn fitted(read: &[char], shape: &[Place]) -> Vec<char> {
     read.iter()
         .zip(shape)
@@ -189,8 +190,8 @@ fn check_digits(placed: &[char]) -> Vec<Vec<char>> {
         .collect()
 }
 
-/// One place at a time from the left, every value that it may hold. Owner letters are left out:
-/// too many would fit.
+/// Replaces one place at a time from the left by every value that it may hold. Owner letters are
+/// left out: too many would fit.
 fn replaced(placed: &[char], shape: &[Place]) -> Vec<Vec<char>> {
     let values = |place| match place {
         Place::Letter => "",

@@ -1,9 +1,9 @@
 //! Number plates: the country and the plate's letters and digits, such as `NL:AB123C`.
 //!
-//! Spaces, hyphens and dots of the plate are presentation, and the Greek and Cyrillic letters
-//! that plates use because they look Latin (Vienna Convention on Road Traffic, annex 2) become
-//! Latin, so that a camera and a clerk write the same plate. Refuses a plate without a country:
-//! the same characters are on the road in several.
+//! Spaces, hyphens and dots of the plate are presentation and are removed. Plates use Greek and
+//! Cyrillic letters because they look Latin (Vienna Convention on Road Traffic, annex 2); these
+//! become Latin, so that a camera and a clerk write the same plate. Refuses a plate without a
+//! country, because the same characters are in use in several countries.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use super::text::{canonical_text, quote, quote_char};
 
 const LONGEST: usize = 12;
 
-/// Greek and Cyrillic capitals that look like the Latin ones under them.
+/// Greek and Cyrillic capitals, each list followed by the Latin capitals that they look like.
 const LOOK_GREEK: &str = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ";
 const LOOK_GREEK_LATIN: &str = "ABEZHIKMNOPTYX";
 const LOOK_CYRILLIC: &str = "АВЕКМНОРСТУХІ";
@@ -27,7 +27,7 @@ pub struct Plate {
 
 canonical_text!(Plate, text);
 
-/// Why a text is no plate.
+/// Error for a text that is no plate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlateError {
     /// No country and colon before the plate.
@@ -62,8 +62,8 @@ impl Plate {
     ///
     /// # Errors
     ///
-    /// When `text` holds no letter or digit, more than 12, or anything else but spaces, hyphens
-    /// and dots between them.
+    /// [`PlateError`] if `text` holds no letter or digit, more than 12, or anything but spaces,
+    /// hyphens and dots between them.
     pub fn of(country: CountryCode, text: &str) -> Result<Self, PlateError> {
         let kept = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.'));
         let plate: String = kept.flat_map(char::to_uppercase).map(latin).collect();

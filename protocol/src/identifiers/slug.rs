@@ -1,8 +1,8 @@
 //! The names that a federation gives out: of itself, of authorities and of nodes.
 //!
-//! One grammar, `[a-z0-9-]{1,63}` with a letter or digit at both ends: such a name stands as it
-//! is in a DNS label, a URN, a file name and a command line. Refuses capitals rather than folding
-//! them, so that a name has one spelling in everything that is signed.
+//! One grammar holds for all: `[a-z0-9-]{1,63}` with a letter or digit at both ends. Such a name
+//! can stand unchanged in a DNS label, a URN, a file name and a command line. Capitals are refused
+//! rather than folded, so that a name has one spelling in everything that is signed.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::text::{canonical_text, quote, quote_char};
 const LONGEST: usize = 63;
 
 /// The name of a member authority in the register, such as `kr-customs-40`.
-// Shared text: these names are keys of most maps, and are cloned far more often than made.
+// Shared text: these names are the keys of most maps, and are cloned far more often than made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorityId(Arc<str>);
 
@@ -28,7 +28,7 @@ canonical_text!(AuthorityId);
 canonical_text!(NodeId);
 canonical_text!(FederationId);
 
-/// Which of the three names a text was to be.
+/// Kind of name that a text was parsed as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameOf {
     /// An [`AuthorityId`].
@@ -49,13 +49,13 @@ impl std::fmt::Display for NameOf {
     }
 }
 
-/// Why a text is no name of an authority, node or federation.
+/// Error for a text that is no name of an authority, node or federation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Empty, or longer than 63 characters.
     #[error("the {of} id `{text}` has {found} characters; use 1 to 63")]
     Length {
-        /// What was to be named.
+        /// Kind of the name.
         of: NameOf,
         /// The rejected text.
         text: String,
@@ -67,7 +67,7 @@ pub enum NameError {
         "the {of} id `{text}` contains `{found}`; use lower-case letters a-z, digits and hyphens"
     )]
     Character {
-        /// What was to be named.
+        /// Kind of the name.
         of: NameOf,
         /// The rejected text.
         text: String,
@@ -77,7 +77,7 @@ pub enum NameError {
     /// A hyphen at an end.
     #[error("the {of} id `{text}` starts or ends with a hyphen; use a letter or digit there")]
     Hyphen {
-        /// What was to be named.
+        /// Kind of the name.
         of: NameOf,
         /// The rejected text.
         text: String,

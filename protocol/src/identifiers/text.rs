@@ -1,13 +1,13 @@
-//! What the identifier parsers share: how a rejected text is quoted in a message, and how the
-//! presentation of a printed number (case, inner separators) is taken off.
+//! Shared parts of the identifier parsers: quoting a rejected text in a message, and removing the
+//! presentation of a printed number (case, inner separators).
 //!
-//! Refuses to guess: white space and separators around a text are never dropped here.
+//! Nothing is guessed: white space and separators around a text are never dropped here.
 
 /// The longest piece of a rejected text that a message repeats, in characters.
 const QUOTED_MAX: usize = 40;
 
-/// Returns `text` fit to stand between backticks in a message: what is neither a letter nor a
-/// digit nor printable ASCII is escaped, and a long text is cut.
+/// Returns `text` in a form that can stand between backticks in a message. Characters other than
+/// letters, digits and printable ASCII are escaped, and a long text is cut.
 pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::new();
     for (count, character) in text.chars().enumerate() {
@@ -24,7 +24,7 @@ pub(super) fn quote(text: &str) -> String {
     quoted
 }
 
-/// Returns one character for a message: its code point where it could be taken for another.
+/// Returns one character for a message, as its code point if it could be taken for another.
 pub(super) fn quote_char(character: char) -> String {
     if character.is_ascii_graphic() && character != '`' {
         return character.into();
@@ -32,8 +32,8 @@ pub(super) fn quote_char(character: char) -> String {
     format!("U+{:04X}", u32::from(character))
 }
 
-/// Returns `text` in ASCII upper case without the `separators` inside it, or nothing where white
-/// space or a separator stands before or after it.
+/// Returns `text` in ASCII upper case without the `separators` inside it; `None` if white space or
+/// a separator stands before or after it.
 pub(super) fn compact(text: &str, separators: &[char]) -> Option<String> {
     let loose = |character: char| character.is_whitespace() || separators.contains(&character);
     if text.starts_with(loose) || text.ends_with(loose) {

@@ -2,7 +2,7 @@
 //! such as `KR:QLRUBN9`.
 //!
 //! Refuses an id without a country: two registers give the same id to different traders, and a
-//! match across borders would then be chance.
+//! match across borders would then be mere chance.
 
 use std::str::FromStr;
 
@@ -20,7 +20,7 @@ pub struct TraderId {
 
 canonical_text!(TraderId, text);
 
-/// Why a text is no trader's id.
+/// Error for a text that is no trader's id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraderIdError {
     /// No country and colon before the id.
@@ -55,8 +55,8 @@ impl TraderId {
     ///
     /// # Errors
     ///
-    /// When `text` is empty, longer than 35 characters, or holds anything else but letters a–z
-    /// (folded to capitals), digits, hyphens, dots and slashes.
+    /// [`TraderIdError`] if `text` is empty, longer than 35 characters, or holds anything but
+    /// letters a–z (folded to capitals), digits, hyphens, dots and slashes.
     pub fn of(country: CountryCode, text: &str) -> Result<Self, TraderIdError> {
         let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/');
         if let Some(found) = text.chars().find(|character| !allowed(character)) {

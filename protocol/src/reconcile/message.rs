@@ -1,4 +1,4 @@
-//! The questions about a channel and their answers, on the wire and as types.
+//! Questions about a channel and their answers, on the wire and as types.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ pub const MAX_ASK_BYTES: usize = 64 << 10;
 pub const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// The most ranges in a question.
 pub const MAX_RANGES: usize = 64;
-/// The most entries in an answer; who lacks more asks again.
+/// The most entries in an answer; a sender that lacks more asks again.
 pub const MAX_ENTRIES: usize = 4096;
-/// The most withdrawn records that a question tells of.
+/// The most withdrawn records that a question lists.
 pub const MAX_WITHDRAWN: usize = 1024;
-/// The most records that are wanted back at a time.
+/// The most records that one question asks to have back.
 pub const MAX_WANTED: usize = 64;
-/// The bytes of records in an answer, about; the rest is for what is beside them.
+/// Approximate bytes of records in an answer; the rest is reserved for the other fields.
 const FULL_BYTES: usize = 4 << 20;
 
 const ID: usize = 32;
@@ -89,29 +89,30 @@ fn unreadable(detail: &str) -> Refusal {
 pub struct Ask {
     /// The asking node's generation.
     pub generation: Generation,
-    /// What is asked.
+    /// The question.
     pub question: Question,
 }
 
-/// What is asked.
+/// One question, or one message sent in place of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// The counts and digests of these ranges; at most [`MAX_RANGES`].
     Digests(Vec<Buckets>),
     /// The entries of a range.
     Page(Page),
-    /// Nothing: the asking node has withdrawn these; at most [`MAX_WITHDRAWN`].
+    /// No question: the asking node has withdrawn these records; at most [`MAX_WITHDRAWN`].
     Withdrawn(Vec<RecordId>),
-    /// These records, which the asking authority made and lost; at most [`MAX_WANTED`].
+    /// These records are asked back: the asking authority made them and lost them; at most
+    /// [`MAX_WANTED`].
     Wanted(Vec<RecordId>),
 }
 
-/// Entries of a range, from some place on.
+/// Request for entries of a range, from some place on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
     /// The range.
     pub of: Buckets,
-    /// Entries after this one; `None`: from the beginning.
+    /// Only entries after this one; `None`: from the beginning.
     pub after: Option<RecordId>,
 }
 
@@ -186,7 +187,7 @@ impl Ask {
     }
 }
 
-/// What a channel's receiver answers.
+/// The answer of a channel's receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The answering node's generation.
@@ -195,9 +196,9 @@ pub struct Answer {
     pub ranges: Vec<RangeDigest>,
     /// The entries, ascending.
     pub entries: Vec<Entry>,
-    /// Whether there are more after the last one.
+    /// True if more entries follow the last one.
     pub more: bool,
-    /// Records given back, to be verified; their `batch` fields are 0.
+    /// Records given back, not verified yet; their `batch` fields are 0.
     pub records: Vec<SealedRecord>,
 }
 
@@ -214,8 +215,8 @@ impl Answer {
         }
     }
 
-    /// The message that carries it. Records that do not fit are left out: who wants them asks
-    /// again.
+    /// Returns the message that carries it. Records that do not fit are left out: a node that wants
+    /// them asks again.
     #[must_use]
     pub fn to_wire(&self) -> wire::ReconcileAnswer {
         let ids: Vec<RecordId> = self.entries.iter().map(|entry| entry.id).collect();
@@ -238,7 +239,7 @@ impl Answer {
         }
     }
 
-    /// How many of these records one answer carries.
+    /// Returns how many of these records, from the first on, one answer carries.
     #[must_use]
     pub fn carries(records: &[SealedRecord]) -> usize {
         let (mut count, mut bytes) = (0, 0);
@@ -308,7 +309,7 @@ impl Answer {
     }
 }
 
-/// Puts records and their statements together.
+/// Joins records with the statements they refer to.
 fn sealed(
     batches: Vec<wire::SignedStatement>,
     records: Vec<wire::Record>,
@@ -388,7 +389,7 @@ fn id_bytes(ids: &[RecordId]) -> Bytes {
     bytes.collect()
 }
 
-/// At most so many record ids.
+/// Reads record ids; more than `most` are refused.
 fn ids(bytes: &Bytes, most: usize) -> Result<Vec<RecordId>, Refusal> {
     if !bytes.len().is_multiple_of(ID) || bytes.len() > most * ID {
         return Err(unreadable("its record ids are too many, or none"));

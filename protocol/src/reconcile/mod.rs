@@ -1,5 +1,6 @@
-//! Comparing what a sender has as confirmed with what a receiver answered, record by record where
-//! they differ and by digests where they do not.
+//! Reconciliation: compares the records that a sender has as confirmed with those that the receiver
+//! answered. Where the two agree, digests suffice; where they differ, records are compared one by
+//! one.
 //!
 //! ```text
 //! channel     all records that one node delivered to another and that were admitted there
@@ -8,11 +9,12 @@
 //! range       neighbouring buckets; its digest is over their counts and digests
 //! ```
 //!
-//! The sender asks and compares; the receiver answers from what it holds and keeps nothing of the
-//! question. So a divergence that neither side noticed (a lost file, a restored backup) costs a
-//! few questions to find, and nothing but one if there is none.
+//! The sender asks and compares. The receiver answers from what it holds and keeps nothing of the
+//! question. A divergence that neither side noticed (a lost file, a restored backup) is found with
+//! a few questions; if there is none, one question suffices.
 //!
-//! Refuses more ranges, entries and bytes than a question or answer may have, before decoding.
+//! A question or answer with more ranges, entries or bytes than allowed is refused before it is
+//! decoded.
 
 mod message;
 
@@ -26,34 +28,34 @@ use crate::{
     record::{Form, RecordId},
 };
 
-/// How many buckets there are: 12 bits of an id.
+/// Number of buckets: one for each value of the first 12 bits of an id.
 pub const BUCKETS: u16 = 4096;
 
-/// What a channel knows of one record.
+/// State of one record in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// The record.
     pub id: RecordId,
-    /// The sections that arrived; none if it was withdrawn.
+    /// The sections that arrived; empty if the record was withdrawn.
     pub form: Form,
 }
 
 impl Entry {
-    /// Whether the record was withdrawn.
+    /// Returns whether the record was withdrawn.
     #[must_use]
     pub const fn is_withdrawn(&self) -> bool {
         self.form.is_empty()
     }
 }
 
-/// The bucket of a record.
+/// Returns the bucket of a record.
 #[must_use]
 pub const fn bucket_of(id: &RecordId) -> u16 {
     let [first, second, ..] = *id.as_bytes();
     u16::from_be_bytes([first, second]) >> 4
 }
 
-/// Neighbouring buckets.
+/// A range of neighbouring buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buckets {
     first: u16,
@@ -61,13 +63,13 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// All of them.
+    /// All buckets.
     pub const ALL: Self = Self {
         first: 0,
         last: BUCKETS - 1,
     };
 
-    /// From one to another, both included; `None` if there are none such.
+    /// Makes the range from `first` to `last`, both included; `None` if there is no such range.
     #[must_use]
     pub const fn new(first: u16, last: u16) -> Option<Self> {
         if first <= last && last < BUCKETS {
@@ -77,32 +79,32 @@ impl Buckets {
         }
     }
 
-    /// The first.
+    /// The first bucket.
     #[must_use]
     pub const fn first(self) -> u16 {
         self.first
     }
 
-    /// The last.
+    /// The last bucket.
     #[must_use]
     pub const fn last(self) -> u16 {
         self.last
     }
 
-    /// How many.
+    /// Returns the number of buckets.
     #[must_use]
     pub const fn width(self) -> u16 {
         self.last - self.first + 1
     }
 
-    /// Whether a record is in one of them.
+    /// Returns whether a record is in one of these buckets.
     #[must_use]
     pub const fn contains(self, id: &RecordId) -> bool {
         let bucket = bucket_of(id);
         self.first <= bucket && bucket <= self.last
     }
 
-    /// So many parts of about one width; fewer if there are fewer buckets.
+    /// Splits the range into at most `count` parts of about the same width.
     #[must_use]
     pub fn parts(self, count: u16) -> Vec<Self> {
         let step = self.width().div_ceil(count.max(1)).max(1);
@@ -116,12 +118,12 @@ impl Buckets {
     }
 }
 
-/// How many entries a range has, and their digest.
+/// Number of entries of a range, and their digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeDigest {
-    /// How many.
+    /// Number of entries.
     pub count: u64,
-    /// Over all of them.
+    /// Digest over all of them.
     pub digest: Digest,
 }
 
@@ -130,7 +132,7 @@ pub struct RangeDigest {
 pub struct Summary(Vec<RangeDigest>);
 
 impl Summary {
-    /// What a range comes to.
+    /// Returns the count and digest of a range.
     #[must_use]
     pub fn of(&self, range: Buckets) -> RangeDigest {
         let (first, last) = (usize::from(range.first), usize::from(range.last));
@@ -150,7 +152,7 @@ impl Summary {
     }
 }
 
-/// Makes a [`Summary`] of entries that come in the order of their ids.
+/// Builds a [`Summary`] from entries in the order of their ids.
 #[derive(Debug, Default)]
 pub struct Summarizing {
     done: Vec<RangeDigest>,
@@ -159,7 +161,7 @@ pub struct Summarizing {
 }
 
 impl Summarizing {
-    /// Takes the next entry; its id is above the one before.
+    /// Takes the next entry; its id must be greater than the one before.
     pub fn add(&mut self, entry: &Entry) {
         while self.done.len() < usize::from(bucket_of(&entry.id)) {
             self.close();
@@ -179,7 +181,7 @@ impl Summarizing {
         self.bytes.clear();
     }
 
-    /// The summary, once all are taken.
+    /// Returns the summary after all entries are taken.
     #[must_use]
     pub fn finish(mut self) -> Summary {
         while self.done.len() < usize::from(BUCKETS) {

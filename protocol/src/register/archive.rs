@@ -1,9 +1,9 @@
-//! The sealing keys that ever counted: what was admitted under one stays verifiable when its owner
-//! has left, or is listed without it.
+//! Archive of all sealing keys that ever counted. A record admitted under a key stays verifiable
+//! after the key's owner has left, or is listed without it.
 //!
-//! A key whose owner has left is called compromised by its id alone (`Register::former`).
+//! A key whose owner has left can be named as compromised by its id alone (`Register::former`).
 //!
-//! An archive admits nothing new: what arrives needs a key of the register in force.
+//! An archive admits nothing new: a record that arrives needs a key of the register in force.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::{
     verify::{KeyStanding, SealingKeys},
 };
 
-/// Every sealing key of every epoch, as it was listed last.
+/// Every sealing key of every epoch, in the state in which it was listed last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Archive(BTreeMap<(AuthorityId, KeyId), RegisteredKey>);
 
 impl Archive {
-    /// The keys of these epochs, which ascend.
+    /// Collects the keys of these epochs, which must be in ascending order.
     #[must_use]
     pub fn of<'a>(epochs: impl IntoIterator<Item = &'a Register>) -> Self {
         let mut archive = Self::default();
@@ -30,7 +30,7 @@ impl Archive {
         archive
     }
 
-    /// The keys that somebody else may have used.
+    /// Returns the ids of the keys that somebody else may have used.
     pub fn compromised(&self) -> impl Iterator<Item = KeyId> {
         let ended = |key: &&RegisteredKey| key.compromised_since.is_some();
         self.0.values().filter(ended).map(|key| key.public.id())
@@ -44,7 +44,7 @@ impl Archive {
                 let name = (authority.id.clone(), key.public.id());
                 let before = self.0.get(&name).and_then(|known| known.compromised_since);
                 let mut listed = key.clone();
-                // What was said of a key is not unsaid by listing it again.
+                // A compromise once stated is not withdrawn by listing the key again.
                 listed.compromised_since = earlier(before, listed.compromised_since);
                 self.0.insert(name, listed);
             }

@@ -1,4 +1,4 @@
-//! The register between wire and domain, and the checks of its content.
+//! Conversion of the register between wire and domain types, with the checks of its content.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,15 +20,15 @@ use crate::{
     wire,
 };
 
-/// The most authorities, nodes of one and keys of one that a register lists.
+/// The most authorities in a register, nodes of one authority, and keys of one node.
 const MAX_AUTHORITIES: usize = 10_000;
 const MAX_NODES: usize = 64;
 pub(super) const MAX_KEYS: usize = 64;
 const MAX_COMMUNITIES: usize = 256;
-/// The most keys of former members that a register calls compromised.
+/// The most former keys that a register lists as compromised.
 const MAX_FORMER: usize = 10_000;
 
-/// Why a register or a request is not what it should be.
+/// Error in the content of a register or a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
     /// It cannot be decoded.
@@ -37,20 +37,20 @@ pub enum RegisterError {
     /// A field is missing or holds what it must not.
     #[error("{of}: `{field}` is missing or holds a value that is not allowed")]
     Field {
-        /// Of which authority, node or register.
+        /// The authority, node or register that has the field.
         of: String,
         /// The field.
         field: &'static str,
     },
-    /// Something that must be unique stands twice.
+    /// A value that must be unique occurs twice.
     #[error("{what} `{value}` stands twice")]
     Twice {
-        /// What it is.
+        /// Kind of value.
         what: &'static str,
         /// The value.
         value: String,
     },
-    /// Something that the wire cannot say.
+    /// Content that the wire format cannot express.
     #[error("a time of zero or an id under another name would be lost")]
     Lossy,
     /// The threshold cannot be met.
@@ -60,7 +60,7 @@ pub enum RegisterError {
         of: &'static str,
         /// The threshold.
         threshold: u32,
-        /// How many keys there are.
+        /// Number of keys.
         keys: usize,
     },
 }
@@ -246,8 +246,8 @@ impl Node {
     }
 }
 
-/// Lower-case letters, digits and hyphens between dots; the last label is not a number, so that
-/// no address passes for a name.
+/// Returns whether `name` consists of labels of lower-case letters, digits and hyphens with dots
+/// between. The last label is not a number, so that no address passes for a name.
 fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -262,7 +262,8 @@ fn is_dns_name(name: &str) -> bool {
         && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `name:port` or `address:port` in their one spelling, so that an endpoint stands once.
+/// Returns whether `endpoint` is `name:port` or `address:port` in its only spelling, so that no
+/// endpoint can be listed twice.
 fn is_endpoint(endpoint: &str) -> bool {
     if let Ok(address) = endpoint.parse::<SocketAddr>() {
         return address.port() > 0 && address.to_string() == endpoint;
@@ -273,7 +274,8 @@ fn is_endpoint(endpoint: &str) -> bool {
     })
 }
 
-/// A line for people: of bounded length, and nothing in it that a terminal would obey.
+/// Returns whether `text` is one line of at most `longest` bytes without control characters, which
+/// a terminal would act on.
 fn is_line(text: &str, longest: usize) -> bool {
     text.len() <= longest && !text.chars().any(char::is_control)
 }
@@ -439,7 +441,7 @@ impl TryFrom<wire::Register> for Register {
     }
 }
 
-/// The keys of the federation itself for one use.
+/// Reads the keys of the federation itself for one use.
 fn federation_keys(keys: Vec<wire::Key>, usage: KeyUse) -> Result<Vec<PublicKey>, RegisterError> {
     keys.into_iter()
         .map(|key| {
@@ -447,7 +449,7 @@ fn federation_keys(keys: Vec<wire::Key>, usage: KeyUse) -> Result<Vec<PublicKey>
             if key.public.usage() != usage {
                 return Err(field(usage.name(), "key use"));
             }
-            // Such a key ends by no longer being listed.
+            // A federation key ends when a register no longer lists it.
             match key.standing() {
                 KeyStanding::InForce => Ok(key.public),
                 KeyStanding::RetiredSince(_) | KeyStanding::CompromisedSince(_) => {
@@ -496,7 +498,7 @@ fn can_be_met(of: &'static str, threshold: u32, keys: usize) -> Result<(), Regis
     })
 }
 
-/// Ids, names, addresses and keys each stand once in the whole federation.
+/// Checks that no id, name, address or key occurs twice in the federation.
 fn check_unique(register: &Register) -> Result<(), RegisterError> {
     let mut seen = BTreeSet::new();
     let mut once = |what: &'static str, value: String| {
@@ -511,7 +513,7 @@ fn check_unique(register: &Register) -> Result<(), RegisterError> {
         once("DNS name", node.dns_name.clone())?;
         once("endpoint", node.endpoint.clone())?;
         for key in &node.keys {
-            // The bytes, not the id: the same bytes for two uses would be two ids.
+            // The bytes are compared, not the id: the same bytes for two uses would be two ids.
             once(
                 "key",
                 data_encoding::HEXLOWER.encode(&key.public.to_bytes()),
@@ -548,7 +550,7 @@ fn former_keys(keys: Vec<wire::FormerKey>) -> Result<BTreeMap<KeyId, Timestamp>,
     Ok(former)
 }
 
-/// A key of a present member says itself how it ended.
+/// Checks that no key of a present member is among the former keys: it states its own end.
 fn check_former(register: &Register) -> Result<(), RegisterError> {
     let mut present = register.nodes().flat_map(|(_, node)| &node.keys);
     match present.find(|key| register.former.contains_key(&key.public.id())) {
@@ -560,7 +562,7 @@ fn check_former(register: &Register) -> Result<(), RegisterError> {
     }
 }
 
-/// An authority's own CA vouches for no other authority.
+/// Checks that no two authorities share a trust anchor: an authority's own CA vouches for no other.
 fn check_anchors(register: &Register) -> Result<(), RegisterError> {
     let mut owners = BTreeMap::new();
     for (authority, node) in register.nodes() {

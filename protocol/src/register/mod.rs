@@ -1,9 +1,10 @@
 //! The register: the federation's full list of authorities, nodes and keys, epoch by epoch.
 //!
-//! Epoch e+1 names the digest of epoch e and is signed by enough governance keys of e *and* of
-//! its own. The first epoch is pinned by its digest. Steps are of exactly one; nothing else is
-//! ever applied, so a register can neither be rolled back nor skipped nor forked unseen.
-//! Facts that widen what policy allows (communities, clients, kinds) come from here alone.
+//! Epoch e+1 names the digest of epoch e and is signed by enough governance keys of e *and* of its
+//! own. The first epoch is pinned by its digest. Each step leads to the next number and nothing
+//! else is ever applied, so that a register can neither be rolled back nor skipped nor forked
+//! unnoticed. Facts that widen what policy allows (communities, clients, kinds) come from here
+//! alone.
 
 mod archive;
 mod convert;
@@ -31,7 +32,7 @@ use crate::{
 pub const DEVELOPMENT_OID: &str = "1.3.6.1.4.1.32473.646576.1";
 
 named! {
-    /// What kind of authority a member is.
+    /// Kind of authority.
     AuthorityKind, "kind of authority",
     "`customs`, `police`, `port-authority`, `private-operator`, `hub`" {
         /// A customs authority or office.
@@ -48,7 +49,7 @@ named! {
 }
 
 named! {
-    /// Under which law a member processes personal data.
+    /// Law under which a member processes personal data.
     LegalRegime, "legal regime", "`led`, `gdpr`, `both`, `third-country`" {
         /// Directive (EU) 2016/680.
         Led = "led",
@@ -61,14 +62,15 @@ named! {
     }
 }
 
-/// A key and how it stands.
+/// A key with its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisteredKey {
     /// The key and its use.
     pub public: PublicKey,
-    /// When it is retired; a time ahead leaves what is on its way the time to arrive.
+    /// Time of its retirement. A time in the future lets records and frames that are on their way
+    /// arrive.
     pub retired_at: Option<Timestamp>,
-    /// Since when it is compromised.
+    /// Time since which it is compromised.
     pub compromised_since: Option<Timestamp>,
 }
 
@@ -83,7 +85,7 @@ impl RegisteredKey {
         }
     }
 
-    /// Whether it signs at this time.
+    /// Returns whether the key signs at this time.
     #[must_use]
     pub const fn signs_at(&self, now: Timestamp) -> bool {
         match self.standing() {
@@ -93,7 +95,7 @@ impl RegisteredKey {
         }
     }
 
-    /// How it stands: a compromise weighs more than a retirement.
+    /// Returns the state of the key; a compromise takes precedence over a retirement.
     #[must_use]
     pub const fn standing(&self) -> KeyStanding {
         match (self.compromised_since, self.retired_at) {
@@ -111,7 +113,7 @@ pub struct Node {
     pub id: NodeId,
     /// The one DNS name in its certificate.
     pub dns_name: String,
-    /// Where peers connect to: `host:port`.
+    /// Address that peers connect to: `host:port`.
     pub endpoint: String,
     /// The DER certificate of the authority's own CA: the only one that may vouch for this node.
     pub trust_anchor: Vec<u8>,
@@ -138,15 +140,15 @@ pub fn node_uri(federation: &FederationId, node: &NodeId) -> String {
 pub struct Authority {
     /// Its id.
     pub id: AuthorityId,
-    /// Its name, for people.
+    /// Its name for display.
     pub name: String,
-    /// What kind of authority it is.
+    /// Kind of authority.
     pub kind: AuthorityKind,
     /// Its country.
     pub country: CountryCode,
-    /// Its parent, for instance a ministry: two members of one group are one voice.
+    /// Its parent, for instance a ministry. Two members of one group count as one voice.
     pub group: String,
-    /// Under which law it processes personal data.
+    /// Law under which it processes personal data.
     pub regime: LegalRegime,
     /// The communities it belongs to, for TLP:GREEN.
     pub communities: Vec<String>,
@@ -154,16 +156,16 @@ pub struct Authority {
     pub clients: Vec<AuthorityId>,
     /// Its nodes.
     pub nodes: Vec<Node>,
-    /// Whom to call.
+    /// Contact point.
     pub contact: String,
 }
 
-/// The keys that sign freshness statements, and how many of them must.
+/// The keys that sign freshness statements, and the number of signatures required.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FreshnessKeys {
-    /// How many must sign; 0 if there are no keys, and then freshness is not used.
+    /// Number of keys that must sign; 0 if there are no keys, and freshness is then not used.
     pub threshold: u32,
-    /// The keys: online, and of this use alone.
+    /// The keys: online, and for this use alone.
     pub keys: Vec<PublicKey>,
 }
 
@@ -172,42 +174,42 @@ pub struct FreshnessKeys {
 pub struct Register {
     /// The federation.
     pub federation: FederationId,
-    /// From 1.
+    /// Number of the epoch, counted from 1.
     pub epoch: u64,
     /// The digest of the epoch before; `None` in the first.
     pub previous: Option<Digest>,
-    /// Whether worthless development keys are allowed; never changes.
+    /// True if worthless development keys are allowed; never changes.
     pub development: bool,
-    /// How many governance keys must sign.
+    /// Number of governance keys that must sign.
     pub threshold: u32,
     /// The governance keys.
     pub governance: Vec<PublicKey>,
-    /// The keys that say, online, that this register is the newest.
+    /// The keys that state, online, that this register is the newest.
     pub freshness: FreshnessKeys,
     /// The members.
     pub authorities: BTreeMap<AuthorityId, Authority>,
-    /// Keys that earlier epochs list and this one does not, and since when somebody else may have
-    /// used each.
+    /// Keys that earlier epochs list and this one does not, each with the time since which somebody
+    /// else may have used it.
     pub former: BTreeMap<KeyId, Timestamp>,
-    /// When it was issued.
+    /// Time of issue.
     pub issued_at: Timestamp,
 }
 
 impl Register {
-    /// The member that a node belongs to, and the node.
+    /// Returns a node and the member it belongs to.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<(&Authority, &Node)> {
         self.nodes().find(|(_, node)| node.id == *id)
     }
 
-    /// Every node with its authority, by authority id.
+    /// Returns every node with its authority, ordered by authority id.
     pub fn nodes(&self) -> impl Iterator<Item = (&Authority, &Node)> {
         self.authorities
             .values()
             .flat_map(|authority| authority.nodes.iter().map(move |node| (authority, node)))
     }
 
-    /// The hop key of `node` with this id, if it signs at this time.
+    /// Returns the hop key of `node` with this id, if it signs at this time.
     #[must_use]
     pub fn hop_key(&self, node: &NodeId, key: &KeyId, now: Timestamp) -> Option<PublicKey> {
         let (_, node) = self.node(node)?;

@@ -1,4 +1,5 @@
-//! An authority's request to be admitted or changed, with proof that it holds its keys.
+//! Membership requests: an authority asks to be admitted or changed, and proves that it holds its
+//! keys.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -14,7 +15,7 @@ use crate::{
     wire,
 };
 
-/// Statements over one request, one type per use of key.
+/// Declares statement types over one request, one for each use of key.
 macro_rules! possession {
     ($($name:ident = $usage:ident),+) => {
         $(
@@ -29,18 +30,18 @@ macro_rules! possession {
 }
 possession!(BySealing = Sealing, ByHop = Hop, ByLog = Log);
 
-/// What an authority asks to be listed as.
+/// An authority's request to be listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembershipRequest {
-    /// The federation it asks.
+    /// The federation that it wants to be listed in.
     pub federation: FederationId,
-    /// What it asks to be listed as.
+    /// The entry that it asks for.
     pub authority: Authority,
-    /// When it asks.
+    /// Time of the request.
     pub made_at: Timestamp,
 }
 
-/// A request with a signature of each of its Ed25519 keys.
+/// A request with a signature by each of its Ed25519 keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignedMembershipRequest {
     payload: Bytes,
@@ -116,7 +117,7 @@ fn sign_possession(payload: &[u8], key: &SigningKey) -> Result<[u8; 64], Signatu
     match key.usage() {
         KeyUse::Hop => sign_detached::<ByHop>(payload, key),
         KeyUse::Log => sign_detached::<ByLog>(payload, key),
-        // Any other use than sealing is refused in there.
+        // Uses other than sealing are refused by `sign_detached`.
         KeyUse::Sealing
         | KeyUse::Agreement
         | KeyUse::Governance
@@ -125,8 +126,8 @@ fn sign_possession(payload: &[u8], key: &SigningKey) -> Result<[u8; 64], Signatu
     }
 }
 
-/// Every key of the node that is in force has signed, and there is one that can. A key that has
-/// ended may be lost and need not.
+/// Checks that every key of the node in force has signed, and that at least one of them can sign. A
+/// key that has ended may be lost and need not sign.
 fn require_keys(request: &wire::SignedMembershipRequest, node: &Node) -> Result<(), Refusal> {
     let mut proved = false;
     for key in &node.keys {
@@ -143,7 +144,8 @@ fn require_keys(request: &wire::SignedMembershipRequest, node: &Node) -> Result<
     }
 }
 
-/// An agreement key signs nothing; its owner vouches for it by signing with the others.
+/// Checks the signature of one key. An agreement key signs nothing; its owner vouches for it by
+/// signing with the others.
 fn require_possession(
     request: &wire::SignedMembershipRequest,
     key: &PublicKey,

@@ -26,7 +26,7 @@ impl StatementType for RegisterType {
     const KEY_USE: KeyUse = KeyUse::Governance;
 }
 
-/// An epoch as it is passed around: its bytes and the signatures collected so far.
+/// An epoch in circulation: its bytes and the signatures collected so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignedRegister {
     payload: Bytes,
@@ -38,7 +38,7 @@ impl SignedRegister {
     ///
     /// # Errors
     ///
-    /// [`RegisterError`] if nobody would accept its content.
+    /// [`RegisterError`] if every node would refuse its content.
     pub fn unsigned(register: &Register) -> Result<Self, RegisterError> {
         let wire = wire::Register::from(register);
         if Register::try_from(wire.clone())? != *register {
@@ -62,7 +62,7 @@ impl SignedRegister {
         Ok(())
     }
 
-    /// The digest that the next epoch names and that a first epoch is pinned by.
+    /// Returns the digest by which the next epoch names this one; a first epoch is pinned by it.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::labelled("portcullis register v1", &[&self.payload])
@@ -72,7 +72,7 @@ impl SignedRegister {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Unreadable`] if it carries none.
+    /// [`RegisterError::Unreadable`] if the bytes hold none.
     pub fn decode(bytes: &[u8]) -> Result<Self, RegisterError> {
         let wire::SignedRegister {
             payload,
@@ -113,7 +113,8 @@ impl SignedRegister {
         .encode_to_vec()
     }
 
-    /// The content, without any signature being checked: to show it, never to act on it.
+    /// Returns the content without checking any signature. It is for display; nothing may act on
+    /// it.
     ///
     /// # Errors
     ///
@@ -124,12 +125,12 @@ impl SignedRegister {
             .try_into()
     }
 
-    /// The keys whose signatures are there; nothing is proved by it.
+    /// The keys whose signatures are attached; none of them is checked.
     pub fn signers(&self) -> impl Iterator<Item = KeyId> {
         self.signatures.iter().map(|(id, _)| *id)
     }
 
-    /// Those of `keys` whose signature is there and verifies.
+    /// Returns those of `keys` that have signed, with verified signatures.
     #[must_use]
     pub fn signed_by(&self, keys: &[PublicKey]) -> BTreeSet<KeyId> {
         let verifies = |id: &KeyId, signature: &[u8; 64]| {
@@ -156,7 +157,7 @@ impl SignedRegister {
     }
 }
 
-/// An epoch that was verified: the first against its pin, any other against the one before.
+/// An epoch that was verified: the first against its pin, each later one against the one before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerifiedRegister {
     register: Register,
@@ -165,7 +166,7 @@ pub struct VerifiedRegister {
 }
 
 impl VerifiedRegister {
-    /// Checks a first epoch against the digest it was pinned by.
+    /// Checks a first epoch against its pinned digest.
     ///
     /// # Errors
     ///

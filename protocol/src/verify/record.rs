@@ -1,4 +1,4 @@
-//! A record that was verified: what it says, and other forms of it.
+//! Verified records: their content, and other forms of them.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::{
     wire,
 };
 
-/// A section that was opened: its bytes, and what they say.
+/// An opened section: its bytes and their decoded content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenSection {
     /// The bytes and their salt.
     pub section: Section,
-    /// What they say.
+    /// The decoded content.
     pub body: Body,
 }
 
@@ -31,16 +31,16 @@ pub struct VerifiedRecord {
     pub(super) sealed: SealedRecord,
 }
 
-/// Why a form cannot be made of a record.
+/// Error in making a form of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
-    /// Nothing would be opened.
+    /// The form opens no section.
     #[error("a form opens at least one section")]
     Nothing,
-    /// A section is asked for that is not there.
+    /// The form opens a section that is not held.
     #[error("a form opens only sections that are there")]
     NotHeld,
-    /// A group would be cut.
+    /// The form cuts a group.
     #[error("a form does not cut a group of sections")]
     GroupCut,
     /// The two are not forms of one record.
@@ -55,19 +55,19 @@ impl VerifiedRecord {
         self.id
     }
 
-    /// What its originator signed.
+    /// Returns the header that its originator signed.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The header as signed.
+    /// Returns the bytes of the header as signed.
     #[must_use]
     pub const fn header_bytes(&self) -> &Bytes {
         &self.sealed.record.header
     }
 
-    /// Which sections are open.
+    /// Returns the set of the open sections.
     #[must_use]
     pub const fn form(&self) -> Form {
         self.form
@@ -94,13 +94,14 @@ impl VerifiedRecord {
         &self.sealed.statement
     }
 
-    /// The record as it came.
+    /// Returns the record as it came.
     #[must_use]
     pub const fn sealed(&self) -> &SealedRecord {
         &self.sealed
     }
 
-    /// The record on the wire, naming the statement at `batch` of those that travel with it.
+    /// Returns the record for the wire; its `batch` field names the statement at that position
+    /// among those that travel with it.
     #[must_use]
     pub fn to_wire(&self, batch: u32) -> wire::Record {
         wire::Record {
@@ -109,7 +110,7 @@ impl VerifiedRecord {
         }
     }
 
-    /// This record with only the sections of `form` open. It verifies under the same id.
+    /// Returns this record with only the sections of `form` open. It verifies under the same id.
     ///
     /// # Errors
     ///
@@ -137,7 +138,7 @@ impl VerifiedRecord {
         Ok(thinner)
     }
 
-    /// This record with the sections that another form of it opens as well.
+    /// Returns this record with the open sections of another form added.
     ///
     /// # Errors
     ///

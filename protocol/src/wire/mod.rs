@@ -1,7 +1,7 @@
 //! The generated types of the public contract (`proto/portcullis/v1`).
 //!
-//! They are what arrived, not what is believed: `convert` takes them apart once, and
-//! everything else works with domain types.
+//! They hold what arrived and prove nothing: `convert` converts them once, and everything else
+//! works with domain types.
 
 mod convert;
 #[expect(

@@ -1,4 +1,4 @@
-//! RE-13 to RE-16: whether a record is in its batch, and whether the two say the same.
+//! RE-13 to RE-16: a record has to be in its batch, and the two have to agree.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ fn re_14_record_that_is_not_in_its_batch() {
 
 #[test]
 fn re_14_record_that_is_not_in_its_batch_though_its_header_reads() {
-    // Loosened by a hub: the header still reads, but hashes to another leaf.
+    // Loosened by a hub: the header can still be read, but hashes to another leaf.
     let mut header = wire::Header::decode(indicator().wire().header.clone()).unwrap();
     header.marking.as_mut().unwrap().tlp = wire::Tlp::Clear.into();
     check_altered(Rule::PathRoot, |record| {
@@ -74,7 +74,7 @@ fn re_14_record_that_is_not_in_its_batch_though_its_header_reads() {
 
 #[test]
 fn re_14_record_that_is_not_in_its_batch_but_an_inner_node_of_it() {
-    // The attacker wants `blind ‖ header digest` to hash to an inner node: other labels.
+    // The attacker needs `blind ‖ header digest` to hash to an inner node; the labels differ.
     let records = batch_of_four();
     let record = records[0].wire();
     let id = labelled("portcullis record v1", &[&record.header]);
@@ -91,7 +91,7 @@ fn re_14_record_that_is_not_in_its_batch_but_an_inner_node_of_it() {
         record.leaf /= 2;
         record.path = record.path.slice(32..);
     });
-    // …and the path is one short of what the statement says.
+    // …and the path is one sibling shorter than the statement's tree size requires.
     assert_refused(verify(&collapsed), Rule::PathShape);
     // A statement over the collapsed tree would need the originator's signature.
     let mut forgery = Forgery::of(&records[0]);
@@ -131,7 +131,7 @@ fn re_15_malformed_batch_statement() {
     check(&|statement| statement.key_id = Bytes::from_static(&[0; 31]));
     check(&|statement| statement.key_id = Bytes::from_static(&[9; 32]));
     check(&|statement| statement.origin = String::new());
-    // Padded with a field that nobody knows.
+    // Padded with an unknown field.
     let mut padded = Forgery::of_indicator().statement.encode_to_vec();
     padded.extend([0xa2, 0x06, 0xff, 0x07]);
     padded.extend([0; 1023]);

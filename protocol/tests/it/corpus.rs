@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 #[path = "../../../fuzz/src/lib.rs"]
 mod targets;
 
-/// What takes the bytes of a file.
+/// A function that takes the bytes of a file.
 type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus folder.
@@ -48,7 +48,7 @@ fn the_fuzz_corpus_settles() {
         assert!(!files.is_empty(), "{name}");
         for file in files {
             let data = std::fs::read(&file).unwrap();
-            // Printed with the failure: which file it was.
+            // Printed with a failure, to name the file.
             println!("{}", file.display());
             target(&data);
         }
@@ -58,7 +58,7 @@ fn the_fuzz_corpus_settles() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2048))]
 
-    /// What a few changes make of the corpus, without a fuzzer.
+    /// Changes corpus files at a few places, without a fuzzer.
     #[test]
     fn changed_files_of_the_corpus_settle(
         target in 0..TARGETS.len(),

@@ -46,7 +46,7 @@ pub(crate) fn sealing_key() -> SigningKey {
     SigningKey::from_seed(KeyUse::Sealing, [1; 32])
 }
 
-/// Whose sealing keys count, and how they stand.
+/// The sealing keys that count, with their states.
 #[derive(Default)]
 pub(crate) struct Keys(BTreeMap<(AuthorityId, KeyId), (PublicKey, KeyStanding)>);
 
@@ -107,12 +107,12 @@ pub(crate) fn seal(drafts: Vec<Draft>, seed: u64) -> Vec<SealedRecord> {
     sealer.seal(drafts, &mut Seeded(seed)).unwrap()
 }
 
-/// One record with every ordinary section but persons, for which a decoy stands.
+/// One record with every ordinary section except persons; a decoy stands in for that one.
 pub(crate) fn indicator() -> SealedRecord {
     seal(vec![indicator_draft()], 7).remove(0)
 }
 
-/// Sections 0 subject, 1 assessment (a group), 2 narrative, 3 source; 4 is a decoy for persons.
+/// Sections 0 subject and 1 assessment (a group), 2 narrative, 3 source; 4 is a decoy for persons.
 pub(crate) fn indicator_draft() -> Draft {
     let mut draft = Draft::new(
         Kind::Indicator,

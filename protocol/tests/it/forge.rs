@@ -1,6 +1,7 @@
-//! What a dishonest or faulty originator could sign: any header, any section, any statement.
+//! Forgeries: any header, section and statement that a dishonest or faulty originator could sign.
 //!
-//! Hashes are computed here again, by the text of DESIGN §4 and not by the crate's own code.
+//! Hashes are computed here a second time, from the text of DESIGN §4 and without the crate's own
+//! code.
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ pub(crate) fn section_digest(section: &wire::Section, tag: u16) -> [u8; 32] {
     )
 }
 
-/// A header, the sections and a batch statement of one, all open to change before it is signed.
+/// A header, its sections and the statement of a batch of one, all open to change before signing.
 pub(crate) struct Forgery {
     pub(crate) header: wire::Header,
     pub(crate) sections: Vec<wire::Section>,
@@ -68,7 +69,7 @@ impl Forgery {
         self.seal_header(header)
     }
 
-    /// The same with these bytes for a header.
+    /// Does the same with these bytes for a header.
     pub(crate) fn seal_header(mut self, header: Vec<u8>) -> SealedRecord {
         let blind = [5; 16];
         let id = labelled("portcullis record v1", &[&header]);
@@ -103,7 +104,7 @@ pub(crate) fn sign_payload(payload: Vec<u8>, key: &SigningKey) -> Arc<SignedStat
     Arc::new(SignedStatement::sign::<Batch>(payload.into(), key).unwrap())
 }
 
-/// The record as it came, with something changed on the way.
+/// Returns the record as it came, with something changed on the way.
 pub(crate) fn altered(
     sealed: &SealedRecord,
     change: impl FnOnce(&mut wire::Record),

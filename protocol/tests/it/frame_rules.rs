@@ -1,4 +1,4 @@
-//! EX-01 to EX-06 and EX-12: which frames are taken, and as whose.
+//! EX-01 to EX-06 and EX-12: the frames that are accepted, and the sender each counts for.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -55,7 +55,7 @@ pub(crate) fn head() -> FrameHead {
     }
 }
 
-/// Three records of one batch and one of another, the second in a thinner form.
+/// Three records of one batch and one of another; the second is in a form with fewer sections.
 pub(crate) fn records() -> Vec<VerifiedRecord> {
     let batches = [
         seal(vec![indicator_draft(); 3], 1),
@@ -74,7 +74,7 @@ pub(crate) fn sent() -> SentFrame {
     SentFrame::sign(head(), &records(), &hop_key(SENDER_SEED)).unwrap()
 }
 
-/// Judges a frame as `at`, on a connection with `peer`, by the register's keys.
+/// Judges a frame as the node `at`, on a connection with `peer`, by the register's keys.
 fn receive_as(
     frame: wire::Frame,
     federation: &FederationId,
@@ -217,7 +217,7 @@ fn ex_03_frame_for_another_node() {
     check_payload(Rule::FrameReceiver, |payload| {
         payload.receiver = "port-n1".to_owned()
     });
-    // Replayed by its own sender to somebody else.
+    // Replayed by its own sender to another node.
     let other = "port-n1".parse().unwrap();
     let refused = receive_as(sent().wire().clone(), &federation(), &other, &sender()).unwrap_err();
     assert_eq!(refused.refusal.rule, Rule::FrameReceiver);
@@ -245,7 +245,7 @@ fn ex_05_frame_signature_that_does_not_verify() {
         let payload = frame.payload.as_mut().unwrap();
         payload.payload = flipped(&payload.payload, 9);
     });
-    // Replayed by a third node on its own connection: the key is not that peer's.
+    // Replayed by a third node on its own connection: the key is not that node's.
     let third = receive_as(
         sent().wire().clone(),
         &federation(),
@@ -300,7 +300,7 @@ fn ex_06_frame_whose_items_do_not_match_its_signed_root() {
     check(Rule::FrameItems, |frame| {
         frame.records[0].header = flipped(&frame.records[0].header, 77);
     });
-    // Another form than the one that was signed: a section withheld, or one brought back.
+    // A form other than the one signed: a section withheld, or one brought back.
     check(Rule::FrameItems, |frame| {
         frame.records[0].sections.truncate(2)
     });
@@ -379,7 +379,7 @@ fn ex_12_message_over_the_size_limit() {
     oversized(&with(1025, 1, 1));
     oversized(&with(1, 1025, 1));
     oversized(&with(2, 1, 65));
-    // Four million empty records in 8 MiB: refused before they are half a gigabyte.
+    // Four million empty records in 8 MiB: refused before they take half a gigabyte.
     oversized(&[0x1a, 0x00].repeat(MAX_FRAME_BYTES / 2));
     oversized(&vec![0; MAX_FRAME_BYTES + 1]);
 }
@@ -411,7 +411,7 @@ fn a_group_does_not_hide_what_follows_it() {
 }
 
 proptest::proptest! {
-    /// Whatever prost makes of bytes that passed has no more than a frame may have.
+    /// Bytes that passed decode to no more than a frame may have, whatever prost makes of them.
     #[test]
     fn what_passed_decodes_to_no_more_than_a_frame(
         bytes in proptest::collection::vec(

@@ -1,4 +1,4 @@
-//! FR-01 to FR-05: which freshness statement counts, and what a node does without one.
+//! FR-01 to FR-05: the freshness statements that count, and the behaviour of a node without one.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -25,7 +25,7 @@ fn online(seed: u8) -> SigningKey {
     SigningKey::from_seed(KeyUse::Freshness, [seed; 32])
 }
 
-/// Epoch 2 with freshness keys 220, 221, 222, of which `threshold` must sign.
+/// Epoch 2 with the freshness keys 220, 221 and 222, of which `threshold` must sign.
 fn with_keys(threshold: u32) -> VerifiedRegister {
     let mut register = following(&first());
     register.freshness = FreshnessKeys {
@@ -109,13 +109,14 @@ fn fr_03_freshness_statement_with_too_few_signatures() {
         let refused = statement(&freshness, by).verify(&register, NOW);
         assert_refused(refused.map(drop), Rule::FreshnessSignatures);
     }
-    // A register without freshness keys believes nobody, whoever signed.
+    // A register without freshness keys accepts no statement, whoever signed it.
     let without = first();
     let refused = statement(&Freshness::of(&without, NOW), &[220]).verify(&without, NOW);
     assert_refused(refused.map(drop), Rule::FreshnessSignatures);
 }
 
-/// The statement's type with the governance's key use: DESIGN names the payload type.
+/// The statement's type with the governance's key use. The payload type is the one that DESIGN
+/// names.
 struct ByGovernance;
 impl StatementType for ByGovernance {
     const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.freshness.v1";
@@ -236,7 +237,7 @@ fn freshness_keys_that_cannot_be_met_or_stand_twice_make_no_register() {
     assert!(keys(3, vec![one.clone(), two]).is_err());
     assert!(keys(1, vec![one.clone(), one]).is_err());
     assert!(keys(1, vec![governance(250).public()]).is_err());
-    // The bytes of a governance key under the other use.
+    // The bytes of a governance key, listed under the other use.
     assert!(keys(1, vec![online(200).public()]).is_err());
     let mut listed = register();
     let node = &mut listed.authorities.values_mut().next().unwrap().nodes[0];

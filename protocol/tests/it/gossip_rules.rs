@@ -1,5 +1,5 @@
-//! TR-01 and TR-02, and what a hostile member can make of an answer: forks, skips, rollbacks,
-//! chains without end, and more than a message may hold.
+//! TR-01 and TR-02, and the answers that a hostile member can make: forks, skips, rollbacks,
+//! endless chains, and more than a message may hold.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -101,7 +101,7 @@ fn a_skipped_epoch_is_refused() {
 
 #[test]
 fn signatures_are_counted_before_the_content_is_read() {
-    // The content is no register at all, and what is named is that nobody signed it.
+    // The content is no register at all, but the refusal names the missing signatures.
     let unsigned = wire::SignedRegister {
         payload: vec![0xff; 64].into(),
         signatures: Vec::new(),
@@ -147,14 +147,14 @@ fn what_is_too_large_is_refused_before_it_is_decoded() {
     assert_refused(check_ask_size(&vec![0; MAX_ASK_BYTES + 1]), Rule::Oversized);
     let bytes = vec![0; MAX_ANSWER_BYTES + 1];
     assert_refused(check_answer_size(&bytes), Rule::Oversized);
-    // Two bytes each on the wire: empty epochs, empty suspensions.
+    // Empty epochs and empty suspensions, two bytes each on the wire.
     for (tag, most) in [(0x1a, MAX_EPOCHS), (0x2a, 1024)] {
         let within = [tag, 0].repeat(most);
         assert!(check_answer_size(&within).is_ok());
         let beyond = [tag, 0].repeat(most + 1);
         assert_refused(check_answer_size(&beyond), Rule::Oversized);
     }
-    // An epoch with signatures without end is not decoded either.
+    // An epoch with an excess of signatures is not decoded either.
     let many = Bytes::from([0x12, 0].repeat(129));
     refused(&[many], 0, Rule::Oversized);
 }

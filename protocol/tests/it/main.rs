@@ -1,8 +1,8 @@
-//! Tests of the protocol from outside: what is sealed, signed or framed by one party is attacked
-//! and judged as another party would.
+//! Tests of the protocol from outside: one party seals, signs or frames; the result is attacked,
+//! and judged as another party would judge it.
 //!
-//! A test of a rule is named after the rule's id and what it refuses (docs/validation.md); the
-//! module `validation` holds the two together.
+//! A test of a rule is named after the rule's id and the thing it refuses (docs/validation.md); the
+//! module `validation` keeps the two equal.
 
 #![cfg(test)]
 

@@ -1,4 +1,5 @@
-//! EX-10 and EX-11: what a sender may claim to have settled, and what becomes of a lie.
+//! EX-10 and EX-11: the claims a sender may make about what it settled, and the answer to a false
+//! one.
 
 use portcullis_protocol::{
     digest::Digest,
@@ -27,7 +28,7 @@ impl Sender {
         }
     }
 
-    /// The frame with this digest, `ahead` frames beyond what is settled.
+    /// Returns the place of the frame with this digest, `ahead` frames beyond what is settled.
     fn place(self, ahead: u64, number: u64) -> Place {
         let first_sequence = self.settled + 10 * ahead;
         Place {
@@ -93,7 +94,7 @@ fn what_was_not_settled_may_be_sent_again_with_other_items() {
     for (ahead, number) in [(1, 1), (2, 2), (0, 10), (1, 11), (0, 20), (1, 21)] {
         witness = next(&witness, sender.place(ahead, number)).unwrap();
     }
-    // A frame of a connection given up arrives late: both ways stay open.
+    // A frame of an abandoned connection arrives late: both ways stay open.
     witness = next(&witness, sender.place(2, 2)).unwrap();
     sender.settle(20);
     sender.settle(21);
@@ -108,7 +109,7 @@ fn ex_10_frame_out_of_sequence() {
     sender.settle(0);
     let witness = next(&witness, sender.place(0, 1)).unwrap();
     assert_eq!(next(&witness, forgetful.place(0, 2)), Err(Rule::Sequence));
-    // Not even a receiver that was rolled back itself knows less than it is told.
+    // Not even a receiver that was itself rolled back accepts a claim behind the one it holds.
     assert_eq!(
         witness.next(&forgetful.place(0, 2), Memory::RolledBack),
         Err(Rule::Sequence)
@@ -126,13 +127,13 @@ fn ex_11_fork_within_a_generation() {
     assert_eq!(next(&witness, other.place(0, 2)), Err(Rule::Fork));
     let witness = next(&witness, sender.place(0, 2)).unwrap();
     assert_eq!(next(&witness, other.place(0, 3)), Err(Rule::Fork));
-    // The frames are right and their order is not.
+    // The frames are right, but their order is not.
     let mut reordered = sender;
     let witness = next(&witness, sender.place(1, 3)).unwrap();
     reordered.settle(3);
     reordered.settle(2);
     assert_eq!(next(&witness, reordered.place(0, 4)), Err(Rule::Fork));
-    // Settled beyond all that was answered.
+    // The claim goes beyond all that was answered.
     sender.settle(2);
     sender.settle(3);
     sender.settle(4);
@@ -158,7 +159,7 @@ fn a_receiver_that_was_rolled_back_accuses_nobody_and_believes_the_claim_once() 
 fn what_is_remembered_and_tried_is_bounded() {
     let sender = Sender::new();
     let mut witness = Witness::first(&sender.place(0, 0));
-    // Eight frames for each of sixteen places: 8^16 ways.
+    // Eight frames for each of sixteen places: 8^16 paths.
     for number in 0..128 {
         witness = next(&witness, sender.place(number / 8, 100 + number)).unwrap();
     }
@@ -183,7 +184,7 @@ fn the_same_frame_again_is_remembered_once() {
 }
 
 proptest::proptest! {
-    /// An honest sender, whatever is lost, given up and planned anew, is never refused.
+    /// An honest sender is never refused, whatever is lost, abandoned or planned anew.
     #[test]
     fn an_honest_sender_is_always_followed(
         moves in proptest::collection::vec((0..4_u8, 1..20_u64), 1..200),

@@ -1,4 +1,4 @@
-//! EX-13 and EX-14: which receipts end a delivery, and which settle nothing.
+//! EX-13 and EX-14: the receipts that end a delivery, and those that settle nothing.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -33,7 +33,7 @@ fn answering(key: &SigningKey) -> Answering<'_> {
     }
 }
 
-/// Accepted, refused under EX-07, a duplicate, held.
+/// Four answers: accepted, refused under EX-07, duplicate, held.
 fn answers(frame: &SentFrame) -> Vec<Answer> {
     let said = [
         (Outcome::Accepted, None),
@@ -110,7 +110,7 @@ fn a_signed_refusal_of_the_whole_frame_counts() {
     let refusal = received.refuse(Rule::Sequence, answering(&key)).unwrap();
     let receipt = judge(&frame, refusal).unwrap();
     assert_eq!(receipt.verdict, Verdict::RefusedWhole("EX-10".to_owned()));
-    // Damaged on the way: the receiver can still say which frame it refuses.
+    // Damaged on the way: the receiver can still name the frame that it refuses.
     let mut damaged = frame.wire().clone();
     damaged.records.pop();
     let (federation, receiver, sender) = (federation(), receiver(), sender());
@@ -133,7 +133,7 @@ fn ex_13_receipt_signature_that_does_not_verify() {
     check(Rule::ReceiptSignature, |receipt| {
         receipt.payload = Some(sign(vec![0xff; 9]))
     });
-    // Signed by somebody else: by the sender itself, or with a key that nobody has.
+    // Signed by another key: the sender's own, or one that nobody has.
     for key in [
         hop_key(SENDER_SEED),
         SigningKey::from_seed(KeyUse::Hop, [99; 32]),
@@ -165,7 +165,7 @@ fn ex_13_receipt_signature_that_does_not_verify_when_any_bit_is_flipped() {
 
 #[test]
 fn ex_14_receipt_for_something_that_was_not_sent() {
-    // A good receipt, for another frame: the next one, or one with other items.
+    // A valid receipt for another frame: the next one, or one with other items.
     let frame = sent();
     let key = hop_key(SENDER_SEED);
     let mut next = head();
@@ -211,7 +211,7 @@ fn ex_14_receipt_for_something_that_was_not_sent_when_its_answers_were_changed()
 
 #[test]
 fn ex_14_receipt_for_something_that_was_not_sent_when_the_receiver_answers_other_items() {
-    // Signed by the receiver, but reordered, of another form, or of another record.
+    // Signed by the receiver, but reordered, for another form, or for another record.
     let frame = sent();
     let key = hop_key(RECEIVER_SEED);
     let received = receive(frame.wire().clone()).unwrap();
@@ -243,7 +243,7 @@ fn ex_14_receipt_for_something_that_was_not_sent_when_the_receiver_answers_other
 
 #[test]
 fn ex_14_receipt_for_something_that_was_not_sent_when_a_refusal_is_forged() {
-    // Acceptance turned into a refusal of the whole frame, and the other way round.
+    // An acceptance turned into a refusal of the whole frame, and the other way round.
     check(Rule::ReceiptMismatch, |receipt| {
         receipt.answers.clear();
         receipt.refused = "EX-06".to_owned();
@@ -263,7 +263,7 @@ fn ex_14_receipt_for_something_that_was_not_sent_when_a_refusal_is_forged() {
         };
         assert_refused(judge(&frame, forged), Rule::ReceiptMismatch);
     }
-    // A refusal that names as many items as the frame has, though it answers none.
+    // A refusal that states as many items as the frame has, though it answers none.
     let mut payload =
         wire::ReceiptPayload::decode(refusal.payload.clone().unwrap().payload).unwrap();
     assert_eq!(

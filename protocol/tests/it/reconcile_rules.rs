@@ -1,4 +1,4 @@
-//! RC-01 and RC-02, and what a question or answer about a channel may hold.
+//! RC-01 and RC-02, and the limits of a question or answer about a channel.
 
 use bytes::Bytes;
 use portcullis_protocol::{

@@ -1,4 +1,4 @@
-//! RE-01 to RE-12, RE-17 and RE-19: what is refused about a header and its sections.
+//! RE-01 to RE-12, RE-17 and RE-19: refusals about a header and its sections.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -17,7 +17,7 @@ use crate::{
     forge::{Forgery, altered, flipped},
 };
 
-/// A good record whose header was changed by its own originator before signing.
+/// Checks a good record whose header its own originator changed before signing.
 #[track_caller]
 pub(crate) fn check_header(rule: Rule, change: impl FnOnce(&mut wire::Header)) {
     let mut forgery = Forgery::of_indicator();
@@ -25,7 +25,7 @@ pub(crate) fn check_header(rule: Rule, change: impl FnOnce(&mut wire::Header)) {
     assert_refused(verify(&forgery.seal()), rule);
 }
 
-/// A good record that was changed on the way.
+/// Checks a good record that was changed on the way.
 #[track_caller]
 pub(crate) fn check_altered(rule: Rule, change: impl FnOnce(&mut wire::Record)) {
     assert_refused(verify(&altered(&indicator(), change)), rule);
@@ -106,7 +106,7 @@ fn re_01_unreadable_header_or_unknown_version_in_its_groups() {
 
 #[test]
 fn an_admiralty_code_that_maps_to_another_evaluation_is_refused() {
-    // C3 maps to C4 (docs of `evaluation`); A1 is no mapping of it.
+    // C3 maps to C4 (see `evaluation`); A1 is no mapping of it.
     for (source, information, admiralty) in
         [("A", 1, "C3"), ("c", 4, ""), ("C", 4, "c3"), ("C", 5, "")]
     {
@@ -217,7 +217,8 @@ fn re_07_salt_of_another_length() {
             record.sections[2].salt = vec![0; length].into();
         });
     }
-    // Moving the last byte of the salt into what follows would hash the same without the rule.
+    // Without the rule, moving the last byte of the salt into the bytes behind it would give the
+    // same hash.
     check_altered(Rule::SaltLength, |record| {
         let salt = record.sections[2].salt.clone();
         record.sections[2].salt = salt.slice(..15);
@@ -242,7 +243,7 @@ fn re_08_section_marked_looser_than_its_record() {
         pap: wire::Pap::Green.into(),
         ..Default::default()
     });
-    // One part tightened does not make up for another that is loosened.
+    // A tightened part does not make up for a loosened one.
     looser(wire::SectionMarking {
         tlp: wire::Tlp::AmberStrict.into(),
         pap: wire::Pap::Clear.into(),
@@ -479,7 +480,7 @@ fn re_12_unreadable_section_body_when_the_least_count_is_another() {
 fn re_17_sections_that_do_not_fit_the_kind() {
     let kinds = |kind: wire::Kind| move |header: &mut wire::Header| header.kind = kind.into();
     check_header(Rule::KindSections, kinds(wire::Kind::RiskProfile));
-    // Without its subject an indicator is about nothing.
+    // Without its subject, an indicator concerns nothing.
     check_header(Rule::KindSections, |header| {
         header.groups.clear();
         header.sections.remove(0);
@@ -488,7 +489,7 @@ fn re_17_sections_that_do_not_fit_the_kind() {
         header.groups.clear();
         header.sections.remove(1);
     });
-    // Two narratives, of which a receiver would not know which counts.
+    // Two narratives: a receiver would not know which one counts.
     check_header(Rule::KindSections, |header| {
         header.sections[3].tag = wire::SectionTag::Narrative.into();
     });

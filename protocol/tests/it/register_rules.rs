@@ -1,4 +1,4 @@
-//! RG-01 to RG-07: which epoch of the register is taken, and which never.
+//! RG-01 to RG-07: the epochs of the register that are accepted, and those that never are.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -19,14 +19,15 @@ use crate::{
     members::{authority, first, following, governance, hop_key, node_keys, register, signed},
 };
 
-/// The governance's statement type, declared again: DESIGN names the payload type.
+/// The governance's statement type, declared a second time, with the payload type that DESIGN
+/// names.
 struct Governed;
 impl StatementType for Governed {
     const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.register.v1";
     const KEY_USE: KeyUse = KeyUse::Governance;
 }
 
-/// Signs any payload with these governance keys, each as often as it is named.
+/// Signs any payload with these governance keys, each as often as it is listed.
 fn signed_payload(payload: Vec<u8>, by: &[u8]) -> Vec<u8> {
     let signatures = by.iter().map(|seed| {
         let key = governance(*seed);
@@ -43,7 +44,7 @@ fn signed_payload(payload: Vec<u8>, by: &[u8]) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// A second epoch whose content was changed on the wire, properly signed by all.
+/// Verifies a second epoch whose content was changed on the wire, properly signed by all.
 fn next_with(change: impl FnOnce(&mut wire::Register)) -> Result<VerifiedRegister, Refusal> {
     let first = first();
     let mut wire = wire::Register::from(&following(&first));
@@ -160,7 +161,7 @@ fn rg_03_register_with_too_few_signatures_when_one_key_signs_twice() {
 
 #[test]
 fn rg_03_register_with_too_few_signatures_of_the_epoch_before_or_of_its_own() {
-    // A takeover: new governance keys that only their owners signed for.
+    // A takeover: new governance keys, signed for by their owners only.
     let first = first();
     let mut next = following(&first);
     next.governance = [210, 211].map(|seed| governance(seed).public()).into();
@@ -177,7 +178,7 @@ fn rg_03_register_with_too_few_signatures_of_the_epoch_before_or_of_its_own() {
         Rule::RegisterSignatures,
     );
     let second = first.next(signed(&next, &[200, 201, 210, 211])).unwrap();
-    // The old keys are worth nothing now.
+    // The old keys count for nothing now.
     let third = following(&second);
     assert_refused(
         second.next(signed(&third, &[200, 201])),
@@ -197,7 +198,7 @@ fn rg_03_register_with_too_few_signatures_that_verify() {
         let bad = SignedRegister::decode(&bad.encode_to_vec()).unwrap();
         assert_refused(first.next(bad), Rule::RegisterSignatures);
     }
-    // Signed as something else by the right keys.
+    // Signed by the right keys, as another type of statement.
     struct Other;
     impl StatementType for Other {
         const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.act.v1";
@@ -241,7 +242,7 @@ fn rg_04_register_that_skips_or_repeats_an_epoch() {
     for epoch in [3, u64::MAX] {
         check(Rule::RegisterEpoch, |register| register.epoch = epoch);
     }
-    // The one that is held, again; and the first of all, after two steps.
+    // The epoch that is held, offered again; and the very first one, after two steps.
     let again = first.signed().clone();
     assert_refused(first.next(again.clone()), Rule::RegisterEpoch);
     let second = first.next(signed(&following(&first), &[200, 201])).unwrap();
@@ -251,7 +252,7 @@ fn rg_04_register_that_skips_or_repeats_an_epoch() {
     assert_refused(third.next(again), Rule::RegisterEpoch);
     assert_refused(third.next(second.signed().clone()), Rule::RegisterEpoch);
     assert_refused(first.next(third.signed().clone()), Rule::RegisterEpoch);
-    // A second epoch is no beginning, even if someone pins it.
+    // A second epoch is no first one, even if someone pins it.
     let pin = second.digest();
     assert_refused(
         VerifiedRegister::first(second.signed().clone(), &pin),
@@ -261,7 +262,8 @@ fn rg_04_register_that_skips_or_repeats_an_epoch() {
 
 #[test]
 fn rg_05_register_that_does_not_follow_the_one_held() {
-    // A fork: two second epochs, each well signed; what follows one does not follow the other.
+    // A fork: two second epochs, each with valid signatures. The successor of one does not follow
+    // the other.
     let first = first();
     let left = first.next(signed(&following(&first), &[200, 201])).unwrap();
     let mut other = following(&first);
@@ -300,7 +302,7 @@ fn rg_07_register_whose_content_contradicts_itself() {
     contradicts(|register| register.previous = Bytes::from_static(&[1; 31]));
     contradicts(|register| register.epoch = 1);
     contradicts(|register| register.federation = String::new());
-    // Once a development federation, always; and never on the way.
+    // A development federation stays one for ever, and no federation becomes one later.
     contradicts(|register| register.development = true);
 }
 
@@ -337,7 +339,7 @@ fn rg_07_register_whose_content_contradicts_itself_by_what_stands_twice() {
 
 #[test]
 fn rg_07_register_whose_content_contradicts_itself_by_a_key_of_two_uses() {
-    // The same bytes as sealing and as hop key, or as a node's and a governance key.
+    // The same bytes as a sealing and a hop key, or as a node's and a governance key.
     check(Rule::RegisterContent, |register| {
         let (from, to) = two(register);
         to.keys[1].public = from.keys[0].public.clone();
@@ -372,7 +374,8 @@ fn rg_07_register_whose_content_contradicts_itself_by_its_keys() {
         });
     };
     governance(|key| key.r#use = wire::KeyUse::Sealing.into());
-    // A governance key ends by no longer being listed: an end beside it would go unseen.
+    // A governance key ends by no longer being listed: an end stated in the list would go
+    // unnoticed.
     governance(|key| key.compromised_since_ms = 1);
     governance(|key| key.retired_at_ms = 1);
 }
@@ -389,7 +392,7 @@ fn rg_07_register_whose_content_contradicts_itself_by_former_keys() {
     contradicts(vec![former(&[1; 31], 5)]);
     contradicts(vec![former(&[1; 32], 0)]);
     contradicts(vec![former(&[1; 32], 5), former(&[1; 32], 6)]);
-    // A key of a node says itself how it ended.
+    // A key of a present node states its own end.
     check(Rule::RegisterContent, |register| {
         let key = two(register).0.keys[0].public.clone();
         let key = PublicKey::from_slice(KeyUse::Sealing, &key).unwrap();
@@ -584,7 +587,7 @@ fn the_archive_keeps_the_keys_of_who_left_as_they_were_listed_last() {
     );
     assert!(third.sealing_key(&police, &key).is_none());
     assert_eq!(archive.compromised().collect::<Vec<_>>(), [key]);
-    // Neither another use's key nor another authority's.
+    // Neither a key of another use nor one of another authority.
     assert!(archive.sealing_key(&police, &hop_key(20).id()).is_none());
     assert!(
         archive

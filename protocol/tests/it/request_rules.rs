@@ -52,7 +52,7 @@ fn rg_08_membership_request_without_proof_of_its_keys() {
             Rule::RequestSignatures,
         );
     }
-    // Somebody else's key listed as one's own.
+    // Another authority's key, listed as one's own.
     let [stolen, ..] = node_keys(20);
     let mut with_stolen = request();
     with_stolen.authority.nodes[0].keys[0].public = stolen.public();

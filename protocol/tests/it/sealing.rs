@@ -1,5 +1,4 @@
-//! Sealing as a whole: any flipped bit fails, every form verifies under the same id, and nothing
-//! else does.
+//! Sealing as a whole: any flipped bit fails, and only the forms of a record verify under its id.
 
 use std::collections::BTreeSet;
 
@@ -117,7 +116,7 @@ fn any_flipped_bit_of_the_statement_fails() {
     }
 }
 
-/// What verifies must be a form of the good record, down to the bytes.
+/// Checks that what verifies is a form of the good record, down to the bytes.
 #[track_caller]
 fn assert_a_form_of(good: &VerifiedRecord, found: &VerifiedRecord) {
     assert_eq!(found.id(), good.id());
@@ -268,7 +267,7 @@ fn a_drafted_decoy_is_for_source_or_persons_only() {
             assert!(matches!(sealed, Err(SealError::Decoy(found)) if found == *tag));
         }
     }
-    // A profile has neither section, so it has no decoy for one.
+    // A risk profile has neither section, so it has no decoy for one.
     let mut draft = indicator_draft();
     draft.kind = Kind::RiskProfile;
     assert!(matches!(try_seal(vec![draft]), Err(SealError::Sections(_))));
@@ -284,7 +283,7 @@ fn the_table_of_a_record_with_decoys_is_that_of_one_without() {
         persons(),
     ];
     let tags = [SectionTag::Source, SectionTag::Persons];
-    // With both, either or none of the two sections, and the draft in any order.
+    // Both, one or neither of the two sections, and the draft in either order.
     for (kept, backwards) in [(5, false), (4, false), (3, true), (5, true)] {
         let mut bodies = full[..kept].to_vec();
         if backwards {
@@ -315,7 +314,7 @@ fn the_table_of_a_record_with_decoys_is_that_of_one_without() {
         without_source,
     );
     draft.decoys = tags.into();
-    // Persons with subject, by their positions in the draft: indexes 3 and 0.
+    // Persons with subject, given by their positions in the draft: their indexes are 3 and 0.
     draft.groups = Some(vec![Form::from_bits(0b101)]);
     let verified = verify(&try_seal(vec![draft]).unwrap().remove(0)).unwrap();
     assert_eq!(verified.header().groups, [Form::from_bits(0b1001)]);
@@ -374,7 +373,7 @@ fn a_record_that_no_frame_could_carry_is_not_sealed() {
     );
 }
 
-/// Cells of about `mib` mebibytes and more.
+/// Cells of at least about `mib` mebibytes.
 fn cells(mib: usize) -> Body {
     use portcullis_protocol::body::{Cell, Cells};
     let text = "x".repeat(240);
@@ -503,7 +502,8 @@ fn any_draft() -> impl Strategy<Value = Draft> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
-    /// A draft is refused by its originator's own node, or by nobody; and then says what it said.
+    /// A draft is refused by its originator's own node, or by nobody; a sealed draft reads as it
+    /// was written.
     #[test]
     fn whatever_seals_verifies_and_says_the_same(draft in any_draft()) {
         if let Ok(mut sealed) = try_seal(vec![draft.clone()]) {
@@ -521,7 +521,8 @@ proptest! {
         }
     }
 
-    /// Changed bytes, cut bytes, repeated bytes: what still verifies is a form of the record.
+    /// Bytes changed, cut off or repeated: the result verifies as a form of the record or not at
+    /// all.
     #[test]
     fn mangled_encodings_verify_as_a_form_or_not_at_all(
         edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>(), 0..4_u8), 1..4),
@@ -547,7 +548,7 @@ proptest! {
         }
     }
 
-    /// Nothing of another federation, nothing under a key that the register does not list.
+    /// Nothing verifies from another federation, or under a key that the register does not list.
     #[test]
     fn keys_of_other_seeds_or_federations_never_verify(seed in 2_u8..=255, name in "[a-z]{1,8}") {
         let key = SigningKey::from_seed(KeyUse::Sealing, [seed; 32]);

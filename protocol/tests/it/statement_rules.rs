@@ -1,4 +1,4 @@
-//! EX-07, EX-08, EX-09 and EX-16: whose signature counts, and when.
+//! EX-07, EX-08, EX-09, EX-16 and EX-21: the signatures that count, and the times at which they do.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     forge::{Forgery, flipped, sign},
 };
 
-/// The good record with these wire bytes for its statement.
+/// Returns the good record with its statement changed on the wire.
 fn with_statement(change: impl FnOnce(&mut wire::SignedStatement)) -> SealedRecord {
     let good = indicator();
     let mut statement = wire::SignedStatement::from(good.statement().as_ref());
@@ -29,7 +29,7 @@ fn with_statement(change: impl FnOnce(&mut wire::SignedStatement)) -> SealedReco
     SealedRecord::new(good.wire().clone(), Arc::new(statement))
 }
 
-/// Held for long.
+/// A record that has been held for long.
 const HELD: Occasion = Occasion::Held {
     first_seen: Timestamp::from_millis(0),
 };
@@ -40,7 +40,7 @@ fn ex_07_unknown_sealing_key() {
         verify_with(&indicator(), &Keys::default(), Occasion::Arriving),
         Rule::SealingKey,
     );
-    // Another authority's key is no key of this one.
+    // Another authority's key does not count for this one.
     let keys = Keys::default().with(
         "kr-police".parse().unwrap(),
         &sealing_key(),
@@ -62,7 +62,7 @@ fn ex_08_batch_signature_that_does_not_verify() {
         statement.signature = flipped(&statement.signature, 0);
     });
     assert_refused(verify(&forged), Rule::BatchSignature);
-    // Held is no excuse.
+    // The same holds for a record already held.
     assert_refused(
         verify_with(&forged, &Keys::usual(), HELD),
         Rule::BatchSignature,
@@ -128,7 +128,7 @@ fn a_hop_key_does_not_seal() {
 
 #[test]
 fn ex_09_sealing_key_that_has_ended() {
-    // A signature counts from when it was first seen, not from when it says.
+    // A signature counts from the time at which it was first seen, not from the time it states.
     for ended in [NOW.plus_millis(-86_400_000), NOW.plus_millis(-1), NOW] {
         let standing = KeyStanding::RetiredSince(ended);
         let keys = Keys::default().with(origin(), &sealing_key(), standing);
@@ -136,7 +136,7 @@ fn ex_09_sealing_key_that_has_ended() {
         assert_refused(arriving, Rule::KeyEnded);
         assert!(verify_with(&indicator(), &keys, HELD).is_ok());
     }
-    // An end that lies ahead leaves what is on its way the time to arrive.
+    // An end in the future lets records that are on their way arrive.
     let ahead = KeyStanding::RetiredSince(NOW.plus_millis(1));
     let keys = Keys::default().with(origin(), &sealing_key(), ahead);
     assert!(verify_with(&indicator(), &keys, Occasion::Arriving).is_ok());
@@ -152,7 +152,8 @@ fn ex_21_sealing_key_that_is_compromised() {
     let seen = |millis: i64| Occasion::Held {
         first_seen: since.plus_millis(millis),
     };
-    // The record says that it was sealed at NOW; when it was seen is what counts.
+    // The record states that it was sealed at NOW; the time at which it was first seen is what
+    // counts.
     assert!(on(seen(-1)).is_ok());
     assert_refused(on(seen(0)), Rule::KeyCompromised);
     assert_refused(on(seen(5_000)), Rule::KeyCompromised);
@@ -171,7 +172,7 @@ fn ex_16_record_sealed_in_the_future() {
     assert_refused(verify(&ahead(MAX_CLOCK_AHEAD_MS + 1)), Rule::FutureSeal);
     let end_of_time = ahead(Timestamp::from_millis(i64::MAX).millis_since(NOW));
     assert_refused(verify(&end_of_time), Rule::FutureSeal);
-    // What is held was judged when it arrived.
+    // A record that is held was judged on arrival.
     assert!(verify_with(&end_of_time, &Keys::usual(), HELD).is_ok());
     assert!(verify(&ahead(i64::MIN / 2)).is_ok());
 }

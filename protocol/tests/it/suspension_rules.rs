@@ -1,4 +1,4 @@
-//! SU-01 to SU-05: which suspension counts, for how long, and how often.
+//! SU-01 to SU-05: the suspensions that count, their duration, and their number.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::{
 
 const HOUR: i64 = 3_600_000;
 
-/// The statement's type, declared again, with a use of the test's choice.
+/// The statement's type, declared a second time, with a key use of the test's choice.
 struct Governed;
 impl StatementType for Governed {
     const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.suspension.v1";
@@ -101,7 +101,7 @@ fn su_01_unreadable_suspension() {
 
 #[test]
 fn su_01_a_suspension_that_says_more_than_it_can_is_unreadable() {
-    // Properly signed, with a field 7 that some later version might take for a permission.
+    // Properly signed, with a field 7 that a later version might read as a permission.
     let narrow = suspension().sign(&governance(200)).unwrap();
     let mut payload = narrow.unverified_payload().to_vec();
     payload.extend([0x38, 1]);
@@ -122,12 +122,12 @@ fn su_03_suspension_not_signed_by_a_governance_key() {
     assert_refused(offer(&suspension(), 210), Rule::SuspensionSignature);
     let payload = suspension().sign(&governance(200)).unwrap();
     let payload = payload.unverified_payload().clone();
-    // Other bytes than any governance key's: a register lists no bytes under two uses.
+    // The bytes differ from any governance key's: a register lists no bytes under two uses.
     let online = SigningKey::from_seed(KeyUse::Freshness, [230; 32]);
     let by_other = SignedStatement::sign::<Fresh>(payload.clone(), &online).unwrap();
     let offered = Suspensions::default().offer(&encode(&by_other), &register(), NOW);
     assert_refused(offered, Rule::SuspensionSignature);
-    // Under a governance key's name.
+    // Signed by that key, but under a governance key's id.
     let forged = wire::SignedStatement {
         payload,
         key_id: Bytes::copy_from_slice(governance(200).id().as_bytes()),
@@ -174,7 +174,7 @@ fn su_05_suspension_repeated_by_the_same_key() {
     };
     let again = offer(&mut held, &second, 200, &present, later);
     assert_refused(again, Rule::SuspensionRepeated);
-    // Nor once the first has ended: its turn in this epoch is used.
+    // Nor after the first has ended: the key has used its turn in this epoch.
     let after = NOW.plus_millis(72 * HOUR);
     held.forget_spent(&present, after);
     let again = offer(&mut held, &second, 200, &present, after);
@@ -220,7 +220,7 @@ fn a_suspension_holds_through_a_new_epoch_unless_its_key_is_dismissed() {
     next.epoch = 2;
     held.forget_spent(&next, NOW);
     assert!(until(&held, &next, NOW).is_some());
-    // Another node hears of it too late to take it up: the governance has spoken since.
+    // Another node hears of it too late to take it up: the governance has issued a new epoch since.
     let heard = Suspensions::default().offer(&bytes, &next, NOW);
     assert_refused(heard, Rule::SuspensionTime);
     next.governance

@@ -1,4 +1,4 @@
-//! Holds docs/validation.md, the rules and their tests together.
+//! Keeps docs/validation.md, the rules and their tests in agreement.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,7 @@ use portcullis_protocol::rules::Rule;
 
 const TABLE: &str = include_str!("../../../docs/validation.md");
 
-/// A line of the table.
+/// One row of the table.
 struct Line {
     id: &'static str,
     title: &'static str,
@@ -43,7 +43,7 @@ impl Line {
         self.id.parse().unwrap()
     }
 
-    /// Whether this crate checks the rule, and not another one.
+    /// Returns whether this crate checks the rule, rather than another one.
     fn is_own(&self) -> bool {
         let elsewhere = ["node/", "policy/"];
         !elsewhere
@@ -75,7 +75,8 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// `re_11_section_that_does_not_match_its_digest`: the id and the title, as a test is named.
+/// Returns the name of a rule's test, made of the id and the title:
+/// `re_11_section_that_does_not_match_its_digest`.
 fn test_name(rule: Rule) -> String {
     let mut name = String::new();
     for character in format!("{} {}", rule.id(), rule.title()).chars() {

@@ -1,5 +1,5 @@
-//! Replays `tests/vectors`: what another implementation made, with hashes, signatures and
-//! protobuf of its own, must be judged here as it says.
+//! Replays `tests/vectors`, which another implementation made with hashes, signatures and protobuf
+//! of its own. Each vector must be judged here as it states.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -51,7 +51,7 @@ impl Hex {
     }
 }
 
-/// `ok`, or the rule that refuses.
+/// Compares a verdict with the expected one: `ok`, or the id of the rule that refuses.
 #[track_caller]
 fn judge<T: std::fmt::Debug>(name: &str, expect: &str, verdict: Result<T, Refusal>) {
     match verdict {
@@ -178,7 +178,7 @@ fn signatures_are_those_of_the_vectors() {
         assert_eq!(signature, vector.signature.array());
         let verdict = verify_detached::<Batch>(&vector.payload.0, &signature, &key.public());
         assert_eq!(verdict, Ok(()));
-        // The encoding that was signed is the vectors', and nothing but it.
+        // The signed encoding is that of the vectors, and nothing else.
         let dalek = ed25519_dalek::VerifyingKey::from_bytes(&vector.key.array()).unwrap();
         let signature = ed25519_dalek::Signature::from_bytes(&signature);
         assert!(dalek.verify_strict(&vector.pae.0, &signature).is_ok());
@@ -243,7 +243,7 @@ struct RecordCase {
     expect: String,
 }
 
-/// The vectors' sealing keys.
+/// The sealing keys of the vectors.
 struct Listed {
     origin: AuthorityId,
     keys: Vec<(PublicKey, KeyStanding)>,
@@ -383,7 +383,7 @@ struct SignedCase {
     expect: String,
 }
 
-/// The vectors' epochs, each verified after the one before.
+/// Verifies the epochs of the vectors, each after the one before, and returns the last.
 fn last_epoch(file: &Registers) -> VerifiedRegister {
     let pin = Digest::from_bytes(file.pin.array());
     file.epochs
@@ -477,7 +477,7 @@ struct ReceiptCase {
 }
 
 impl HopVector {
-    /// The hop key, if it has this id.
+    /// Returns the hop key, if it has this id.
     fn key(&self, id: &KeyId) -> Option<PublicKey> {
         let key = PublicKey::from_slice(KeyUse::Hop, &self.hop_key.0).unwrap();
         (key.id() == *id).then_some(key)
@@ -501,7 +501,7 @@ impl Exchanged {
             .map_err(|refused| refused.refusal)
     }
 
-    /// The first frame of the vectors, made here.
+    /// Makes the first frame of the vectors here.
     fn send(&self) -> SentFrame {
         let received = self.receive(&self.frames[0]).unwrap();
         let federation = self.federation.parse().unwrap();

@@ -1,4 +1,4 @@
-//! Which roots may be added up, because they cannot rest on the same knowledge.
+//! Selection of the roots that may be added up because they cannot rest on the same knowledge.
 
 use portcullis_protocol::{
     evaluation::{Evaluation, InformationCode},
@@ -8,7 +8,7 @@ use portcullis_protocol::{
 use super::{OriginRole, Root, SetAside};
 
 impl Root<'_> {
-    /// Whether its strongest copy is told by one who knows it and speaks for itself.
+    /// Returns whether the publisher of its strongest copy knows it and speaks for itself.
     fn is_first_hand(&self) -> bool {
         self.strongest.origin.role == OriginRole::Member && is_known(&self.strongest.evaluation)
     }
@@ -25,10 +25,11 @@ impl Root<'_> {
     }
 }
 
-/// Leaves in `roots`, sorted by strength, those that may be added up, and names the others.
+/// Removes from `roots`, sorted by strength, those that may not be added up, and returns them with
+/// the reason.
 ///
-/// Either all roots that are independent of one another, or the strongest alone, if that is worth
-/// more than they are together.
+/// Either all roots that are independent of one another remain, or the strongest alone, if that
+/// weighs more than they do together.
 pub(super) fn split_off_dependent(roots: &mut Vec<Root<'_>>) -> Vec<(RecordId, SetAside)> {
     let mut independent: Vec<usize> = Vec::new();
     for (at, root) in roots.iter().enumerate() {
@@ -62,7 +63,7 @@ pub(super) fn split_off_dependent(roots: &mut Vec<Root<'_>>) -> Vec<(RecordId, S
     dependent
 }
 
-/// Whether the source knows it itself.
+/// Returns whether the source knows the information itself.
 const fn is_known(evaluation: &Evaluation) -> bool {
     match evaluation.information {
         InformationCode::One | InformationCode::Two => true,

@@ -1,4 +1,4 @@
-//! Reading a schema file: every name is resolved and every part checked before there is a schema.
+//! Reading of schema files: every name is resolved and every part checked before a schema is made.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Field, FieldIndex, FieldType, IdentifierRule, Level, Schema};
 
-/// Why a text is not a schema.
+/// Error for a text that is not a schema.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// Not TOML, a key that is unknown or missing, or a value of another type.
@@ -18,7 +18,7 @@ pub enum SchemaError {
         "{place} names the field `{field}`, which no `[[field]]` has; add it or correct the name"
     )]
     UnknownField {
-        /// Who names it.
+        /// The place that uses the name.
         place: String,
         /// The name.
         field: String,
@@ -30,15 +30,15 @@ pub enum SchemaError {
         role: &'static str,
         /// The field.
         field: String,
-        /// What the role needs.
+        /// The type that the role needs.
         needed: &'static str,
-        /// What the field is.
+        /// The type that the field has.
         found: &'static str,
     },
     /// Two fields share a name or a column.
     #[error("`{0}` stands twice among the names or columns of the fields; each must be said once")]
     Repeated(String),
-    /// A level does not say more than the one before it.
+    /// A level adds nothing to the levels before it.
     #[error(
         "the level `{0}` says nothing that the levels before it do not; give it another field or a longer prefix"
     )]
@@ -51,10 +51,10 @@ pub enum SchemaError {
     /// There is no level at all.
     #[error("the schema has no `[[level]]`; a profile needs at least one")]
     NoLevels,
-    /// A field that must say something may be empty.
+    /// An optional field in a place that needs a value.
     #[error("the field `{field}` is used by {place} and must not be `optional`")]
     Optional {
-        /// Who uses it.
+        /// The place that uses the field.
         place: String,
         /// The field.
         field: String,
@@ -173,7 +173,7 @@ fn find(fields: &[Field], place: &str, name: &str) -> Result<FieldIndex, SchemaE
         })
 }
 
-/// Finds a field that is never empty.
+/// Finds a field that is not optional.
 fn filled(fields: &[Field], place: &str, name: &str) -> Result<FieldIndex, SchemaError> {
     let index = find(fields, place, name)?;
     if fields.get(index.0).is_some_and(|field| field.optional) {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::federation::{Federation, Member, Site, free_address};
 
-/// Who takes part: the first one sends.
+/// Members of the cast; the first one sends.
 pub const MEMBERS: [Member; 3] = [
     ("rotterdam", AuthorityKind::Customs),
     ("antwerp", AuthorityKind::Customs),
@@ -29,9 +29,9 @@ pub const MEMBERS: [Member; 3] = [
 pub struct Actor {
     /// Its process.
     pub process: Process,
-    /// What its peers connect to.
+    /// Proxy to which its peers connect.
     pub proxy: Proxy,
-    /// What stands between it and its disk and clock.
+    /// Shim between the process and its disk and clock.
     pub shim: Control,
 }
 
@@ -47,7 +47,8 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// Makes a federation of so many nodes and starts them all.
+    /// Makes a federation of the first `members` of [`MEMBERS`], starts all nodes and warms the
+    /// links.
     pub async fn start(binary: &Path, members: usize) -> Self {
         let members = MEMBERS.get(..members).unwrap();
         let ip = own_address();
@@ -86,25 +87,25 @@ impl Cast {
         cast
     }
 
-    /// The first receiver, to which most things happen.
+    /// Returns the first receiver, the target of most faults.
     #[must_use]
     pub fn receiver(&self) -> &Actor {
         self.receivers.first().unwrap()
     }
 
-    /// The first receiver.
+    /// Returns the first receiver, mutable.
     pub fn receiver_mut(&mut self) -> &mut Actor {
         self.receivers.first_mut().unwrap()
     }
 
-    /// Publishes a record and waits until all have it: every link is open then.
+    /// Publishes a record and waits until all receivers have it; every link is open afterwards.
     pub async fn warm(&mut self) {
         self.load.publish(1).await.unwrap();
         self.arrived().await;
     }
 
-    /// Waits until everything that the sender holds was answered by every receiver as admitted,
-    /// and gives how long it took.
+    /// Waits until every receiver has answered everything that the sender holds as admitted, and
+    /// returns how long that took.
     pub async fn arrived(&self) -> Duration {
         let begun = Instant::now();
         let mut pause = Duration::from_millis(4);
@@ -124,7 +125,7 @@ impl Cast {
         }
     }
 
-    /// The counts of the sender's ledger.
+    /// Reads the counts of the sender's ledger.
     pub async fn ledger(&self) -> LedgerView {
         let client = &self.sender.process.client;
         let ledger: LedgerView = client.get("/v1/ledger").await.unwrap();
@@ -136,7 +137,7 @@ impl Cast {
         ledger
     }
 
-    /// Stops every node in order and gives the homes.
+    /// Stops every node in order and returns the homes.
     pub async fn stop(mut self) -> Stopped {
         let mut homes = Vec::new();
         for actor in std::iter::once(&mut self.sender).chain(&mut self.receivers) {
@@ -169,7 +170,7 @@ impl Actor {
         }
     }
 
-    /// The end of its record log.
+    /// Reads the end of its record log.
     pub async fn log_end(&self) -> u64 {
         let status: StatusView = self.process.client.get("/v1/status").await.unwrap();
         status.log_end
@@ -178,15 +179,15 @@ impl Actor {
 
 /// The homes of a cast that has stopped.
 pub struct Stopped {
-    /// The sender's first.
+    /// Homes of the nodes, the sender's first.
     pub homes: Vec<portcullis_home::Home>,
-    /// What the sender acknowledged.
+    /// Ids of the records whose publication the sender acknowledged.
     pub acknowledged: Vec<String>,
-    /// The homes lie in its folder.
+    /// The federation, which owns the folder of the homes.
     pub federation: Federation,
 }
 
-/// Lets the node of this configuration try again soon.
+/// Shortens the retry intervals in a node's configuration, so that it retries soon.
 pub(crate) fn quick(config: &Path) {
     let text = std::fs::read_to_string(config).unwrap();
     let quicker = text
@@ -196,8 +197,8 @@ pub(crate) fn quick(config: &Path) {
     std::fs::write(config, quicker).unwrap();
 }
 
-/// An address of this machine that is this process's alone, so that a port that was found free
-/// stays free while its node is down.
+/// A loopback address that this process alone uses, so that a port found free stays free while its
+/// node is down.
 fn own_address() -> Ipv4Addr {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, 1 + (a & 0x7f), b, c.clamp(1, 254))

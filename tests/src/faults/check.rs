@@ -1,4 +1,4 @@
-//! What is asked after every scenario, of the files that the stopped nodes left behind.
+//! The check after every scenario: reads the files that the stopped nodes left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use portcullis_store_sqlite::SqliteStore;
 
 use super::cast::{Cast, Stopped};
 
-/// How many records were dealt with wrongly; every count but the first should be 0.
+/// Counts of records that were handled wrongly; every count but the first should be 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Records that the sender acknowledged.
     pub acknowledged: usize,
     /// Acknowledged records that the sender or, once receipted, a receiver does not hold.
     pub lost: usize,
-    /// Records that a receiver admitted twice or that stand twice in a log.
+    /// Records that a receiver admitted twice, or that occur twice in a log.
     pub duplicates: usize,
     /// Records that the sender holds and a receiver does not.
     pub missing: usize,
@@ -25,7 +25,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether nothing went wrong.
+    /// Returns whether nothing went wrong.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         let Self {
@@ -39,12 +39,12 @@ impl Verdict {
     }
 }
 
-/// Stops a cast and judges what it leaves behind.
+/// Stops a cast and judges the files that it leaves behind.
 pub async fn judge(cast: Cast) -> Verdict {
     judge_stopped(cast.stop().await).await
 }
 
-/// Judges what stopped nodes left behind.
+/// Judges the files that stopped nodes left behind.
 pub async fn judge_stopped(stopped: Stopped) -> Verdict {
     tokio::task::spawn_blocking(move || verdict(&stopped))
         .await
@@ -99,7 +99,7 @@ fn damage(store: &SqliteStore) -> usize {
     findings.len()
 }
 
-/// What a store holds; a record that stands twice is a duplicate.
+/// Ids of the records in a store; a record that occurs twice is counted as a duplicate.
 fn held(store: &SqliteStore, verdict: &mut Verdict) -> BTreeSet<RecordId> {
     let records = store.records(&RecordFilter::default()).unwrap();
     let all: BTreeSet<RecordId> = records.iter().map(|held| held.sealed.id()).collect();
@@ -107,7 +107,7 @@ fn held(store: &SqliteStore, verdict: &mut Verdict) -> BTreeSet<RecordId> {
     all
 }
 
-/// Records that were accepted more than once, from one peer or in several forms.
+/// Counts records that were accepted more than once, from one peer or in several forms.
 fn admitted_twice(store: &SqliteStore) -> usize {
     let mut accepted: BTreeMap<RecordId, usize> = BTreeMap::new();
     for row in store.arrivals(None).unwrap() {

@@ -1,4 +1,4 @@
-//! A wall clock that jumps, at one end and at the other, forward and back.
+//! A wall clock that jumps forward and back, at the sender and at the receiver.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ const JUMP_MS: i64 = 600_000;
 /// Records published after each jump.
 const RECORDS: usize = 5;
 
-/// Jumps by ten minutes: nothing is published until somebody confirms the clock; what was on its
-/// way arrives, and what is published then as well.
+/// Jumps of ten minutes. At the sender nothing is published until an administrator confirms the
+/// clock; records on their way still arrive, and so do those published afterwards.
 pub async fn jumps(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     let mut catch_up = Vec::new();
@@ -24,9 +24,9 @@ pub async fn jumps(binary: &Path) -> Row {
         cast.load.publish(RECORDS).await.unwrap();
         catch_up.push(cast.arrived().await);
     }
-    // A record of a clock that is behind is an old one, and one of a clock ahead waits at most
-    // for the tolerance: the receiver's clock jumps by less than that. Nobody confirms it there:
-    // receipt goes on.
+    // A record made by a clock that is behind is merely old. A record made by a clock that is ahead
+    // waits for the tolerance at most, so the receiver's clock goes back by less than that. Nobody
+    // confirms the receiver's clock: receipt goes on without it.
     for jump in [JUMP_MS, 0, -JUMP_MS + 60_000, 0] {
         cast.receiver().shim.write(Field::ClockMs, jump);
         cast.load.publish(RECORDS).await.unwrap();
@@ -39,8 +39,8 @@ pub async fn jumps(binary: &Path) -> Row {
     )
 }
 
-/// A clock that was ahead while a peer was away, and is put right: nobody waits until it is that
-/// late again.
+/// A clock that was ahead while a peer was away and is then put right. Retries do not wait until
+/// the clock reaches the earlier, later time again.
 pub async fn put_right(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     cast.sender.shim.write(Field::ClockMs, JUMP_MS);

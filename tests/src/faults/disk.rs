@@ -17,10 +17,11 @@ use super::{
 /// Records published while a disk misbehaves.
 const RECORDS: usize = 20;
 
-/// Bytes that a disk still takes before it is full or broken: the end comes within a transaction.
+/// Bytes that a disk still accepts before it is full or broken. The limit falls within a
+/// transaction.
 const ROOM: i64 = 6_000;
 
-/// A full disk refuses for now, and loses nothing. Nobody has to start anything again.
+/// A full disk refuses frames for now and loses nothing. No node has to be restarted.
 pub async fn full(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     fill(cast.receiver());
@@ -42,7 +43,7 @@ fn fill(actor: &Actor) {
     actor.shim.write(Field::WriteErrno, ENOSPC);
 }
 
-/// Waits until the shim has had something to do.
+/// Waits until the shim has interfered with a call.
 async fn meddled(actor: &Actor) {
     let begun = Instant::now();
     while actor.shim.read(Field::Faults) == 0 {
@@ -51,7 +52,7 @@ async fn meddled(actor: &Actor) {
     }
 }
 
-/// A slow disk makes slow receipts and nothing else.
+/// A slow disk delays receipts and has no other effect.
 pub async fn slow(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     for actor in [&cast.sender, cast.receiver()] {
@@ -69,7 +70,8 @@ pub async fn slow(binary: &Path) -> Row {
     )
 }
 
-/// A sync or a write that fails ends the process; it goes on from what was durable.
+/// A sync or a write that fails ends the process. After a restart it continues from what was
+/// durable.
 pub async fn failing(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     let mut catch_up = Vec::new();
@@ -95,8 +97,9 @@ enum End {
     Receiver,
 }
 
-/// Waits until the process with the broken disk has ended itself, gives it a sound one and starts
-/// it again, as a supervisor would.
+/// Waits until the process with the broken disk has ended itself, repairs the disk and starts the
+/// process again, as a supervisor would. Returns the time from the restart until everything has
+/// arrived.
 async fn replaced(cast: &mut Cast, end: End) -> Duration {
     let actor = match end {
         End::Sender => &mut cast.sender,
@@ -111,11 +114,11 @@ async fn replaced(cast: &mut Cast, end: End) -> Duration {
     begun.elapsed()
 }
 
-/// A file system of its own under a node's `data/`, as root may mount one.
+/// A file system of its own under a node's `data/`; mounting it takes root.
 struct Mounted(PathBuf);
 
 impl Mounted {
-    /// Moves what is in `data` onto a new file system of so many KiB.
+    /// Moves the contents of `data` onto a new file system of `kib` KiB.
     fn over(data: &Path, kib: u32) -> Self {
         let aside = data.with_extension("aside");
         std::fs::rename(data, &aside).unwrap();
@@ -142,7 +145,7 @@ impl Mounted {
         run("mount", &["-o", &format!("remount,{how}")], &self.0);
     }
 
-    /// Moves what is there back to where it was, and takes the file system away.
+    /// Moves the contents back to where they were and removes the file system.
     fn back(self) {
         let aside = self.0.with_extension("aside");
         for entry in std::fs::read_dir(&self.0).unwrap() {
@@ -167,7 +170,7 @@ fn run(program: &str, arguments: &[&str], last: &Path) {
     assert!(done.unwrap().success(), "{program} {arguments:?}");
 }
 
-/// Whether a file system can be mounted here, which takes root and a kernel that lets it.
+/// Returns whether a file system can be mounted here: that takes root and a kernel that permits it.
 #[must_use]
 pub fn can_mount() -> bool {
     let folder = tempfile::tempdir().unwrap();
@@ -181,7 +184,7 @@ pub fn can_mount() -> bool {
     mounted
 }
 
-/// A real file system that another file fills, and that is read-only when the node starts.
+/// A real file system: first full because of another file, then read-only at the start of the node.
 pub async fn real(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     let actor = cast.receiver_mut();
@@ -220,7 +223,7 @@ pub async fn real(binary: &Path) -> Row {
     )
 }
 
-/// Waits until the sender has heard that its frame was not taken.
+/// Waits until the sender has logged that its frame was refused for now (EX-15).
 async fn refused_for_now(cast: &Cast) {
     let begun = Instant::now();
     while !cast.sender.process.log().contains("EX-15") {

@@ -1,7 +1,7 @@
-//! `kill -9` while a frame is on its way, at chosen moments and at any.
+//! `kill -9` while a frame is on its way, at chosen moments and at arbitrary ones.
 //!
-//! A moment is made, not hoped for: the proxy holds what would end it, so that the state in which
-//! a process dies is known.
+//! A moment is brought about, not hoped for: the proxy holds back the bytes that would end it, so
+//! that the state in which a process dies is known.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 
 use super::{cast::Cast, check, process::PATIENCE, proxy::Flow, report::Row};
 
-/// How far a frame had come.
+/// Progress of a frame at the time of the kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
     /// The connection is being made.
@@ -24,11 +24,11 @@ pub enum Moment {
     Committed,
     /// The receipt has arrived at the sender's host.
     Receipted,
-    /// Whatever is the case so many milliseconds after publishing began.
+    /// Any state; the kill comes this many milliseconds after publishing began.
     After(u64),
 }
 
-/// Who dies.
+/// The process that is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Victim {
     /// The node that sends the frame.
@@ -40,10 +40,11 @@ pub enum Victim {
 /// Records in the frame of a kill.
 const RECORDS: usize = 6;
 
-/// No record is sealed into fewer bytes.
+/// Lower bound of the size of a sealed record, in bytes.
 const LEAST_BYTES: u64 = 400;
 
-/// Kills `kills` times, alternating between the ends and through the moments.
+/// Kills a process `kills` times, alternating between sender and receiver and cycling through the
+/// moments.
 pub async fn run(binary: &Path, members: usize, kills: usize) -> Row {
     let mut cast = Cast::start(binary, members).await;
     let mut states: BTreeMap<String, usize> = BTreeMap::new();
@@ -63,7 +64,7 @@ pub async fn run(binary: &Path, members: usize, kills: usize) -> Row {
     }
 }
 
-/// Every moment in turn; those in between are spread over 60 ms.
+/// Returns the moment of the `n`th kill. Kills of the kind [`Moment::After`] are spread over 60 ms.
 fn moment(n: usize) -> Moment {
     let turn = n / 2;
     match turn % 6 {
@@ -102,7 +103,7 @@ async fn kill(cast: &mut Cast, moment: Moment, victim: Victim) {
         Moment::After(ms) => {
             let dies = tokio::time::sleep(Duration::from_millis(ms));
             tokio::select! {
-                // Once it is published, the rest of the time is the frame's.
+                // After publishing ends, the remaining time belongs to the frame.
                 published = cast.load.publish(RECORDS) => published.unwrap(),
                 () = dies => {}
             }
@@ -123,7 +124,8 @@ async fn kill(cast: &mut Cast, moment: Moment, victim: Victim) {
     }
 }
 
-/// Heals the network, starts who died, and gives how long it took until everything was receipted.
+/// Heals the network, starts the killed process again and returns the time until everything was
+/// receipted.
 async fn recover(cast: &mut Cast, victim: Victim) -> Duration {
     cast.receiver().proxy.heal();
     let begun = Instant::now();

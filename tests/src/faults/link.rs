@@ -1,5 +1,5 @@
-//! What happens between nodes: delay, connections that fall, a partition, half-open connections,
-//! and a peer that is frozen.
+//! Faults of the link between nodes: delay, dropped connections, a partition, half-open
+//! connections, and a peer that is frozen.
 
 use std::{
     path::Path,
@@ -11,7 +11,7 @@ use super::{cast::Cast, check, process::PATIENCE, report::Row};
 /// Records published at once.
 const RECORDS: usize = 20;
 
-/// Every piece of 16 KiB or less comes late.
+/// Every piece of at most 16 KiB arrives late.
 pub async fn slow(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     let delay = Duration::from_millis(80);
@@ -27,7 +27,7 @@ pub async fn slow(binary: &Path) -> Row {
     )
 }
 
-/// Connections fall at one piece in six, handshakes too.
+/// One piece in six ends its connection, during handshakes as well.
 pub async fn falling(binary: &Path, rounds: usize) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     let before = cast.receiver().proxy.connections();
@@ -46,7 +46,7 @@ pub async fn falling(binary: &Path, rounds: usize) -> Row {
     )
 }
 
-/// Nobody gets through for a while, then everybody.
+/// For a while no connection gets through; then the partition is healed.
 pub async fn partition(binary: &Path, rounds: usize) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     let mut catch_up = Vec::new();
@@ -62,8 +62,8 @@ pub async fn partition(binary: &Path, rounds: usize) -> Row {
     Row::new("partition, healed", &catch_up, check::judge(cast).await)
 }
 
-/// A connection that is dead and does not say so, as after a firewall forgot it: the next ping
-/// that is not answered finds out, half a minute later at most.
+/// A connection that is dead and reports nothing, as after a firewall has forgotten it. The next
+/// unanswered ping detects it, half a minute later at most.
 pub async fn half_open(binary: &Path) -> Row {
     let mut cast = Cast::start(binary, 2).await;
     cast.receiver().proxy.forget();
@@ -76,7 +76,7 @@ pub async fn half_open(binary: &Path) -> Row {
     )
 }
 
-/// A frozen peer delays nobody else, and gets what it missed.
+/// A frozen peer does not delay the others, and receives what it missed once it is thawed.
 pub async fn frozen(binary: &Path, rounds: usize) -> Row {
     let mut cast = Cast::start(binary, 3).await;
     let mut catch_up = Vec::new();
@@ -95,7 +95,7 @@ pub async fn frozen(binary: &Path, rounds: usize) -> Row {
     )
 }
 
-/// Waits until exactly so many decisions are without an answer: those of the peer that is away.
+/// Waits until exactly `expected` decisions are without an answer: those for the peer that is away.
 async fn still_open(cast: &Cast, expected: usize) {
     let begun = Instant::now();
     loop {

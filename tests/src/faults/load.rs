@@ -1,4 +1,4 @@
-//! The load: records that an analyst publishes at a node, and which of them were acknowledged.
+//! The load: records that an analyst publishes at a node, with the list of those acknowledged.
 
 use std::collections::BTreeMap;
 
@@ -31,14 +31,14 @@ pub struct Load {
     key: SigningKey,
     /// Milliseconds by which the node's clock is ahead of this process's.
     pub clock_ms: i64,
-    /// The records that the node said it published.
+    /// Ids of the records that the node answered as published.
     pub acknowledged: Vec<String>,
-    /// How many it was asked to publish.
+    /// Number of records that the node was asked to publish.
     pub attempted: usize,
 }
 
 impl Load {
-    /// Enrols an administrator and an analyst at a node that has nobody yet.
+    /// Enrols an administrator and an analyst at a node where nobody is enrolled yet.
     pub async fn enrol(node: &str, client: Client) -> Self {
         let administrator = SigningKey::from_seed(KeyUse::Person, [41; 32]);
         let analyst = SigningKey::from_seed(KeyUse::Person, [42; 32]);
@@ -69,18 +69,19 @@ impl Load {
         }
     }
 
-    /// Has the administrator say that the node's clock is right.
+    /// Confirms the node's clock in the name of the administrator.
     pub async fn confirm_clock(&self) {
         let administrator = SigningKey::from_seed(KeyUse::Person, [41; 32]);
         let confirmed = self.act_by(&administrator, Action::ConfirmClock, Bytes::new());
         let _: ClockView = confirmed.await.unwrap();
     }
 
-    /// Publishes so many indicators; with an answer they are acknowledged.
+    /// Publishes `count` indicators. An answer acknowledges them.
     ///
     /// # Errors
     ///
-    /// [`ClientError`] if the node refused them or went away: they may be published all the same.
+    /// [`ClientError`] if the node refused them or went away; they may have been published
+    /// nevertheless.
     pub async fn publish(&mut self, count: usize) -> Result<(), ClientError> {
         self.send("indicator", Action::Publish, count).await
     }
@@ -136,7 +137,7 @@ impl Load {
     }
 }
 
-/// A draft of about 600 bytes with an identifier of its own.
+/// A draft of about 600 bytes with an identifier that depends on `number`.
 fn draft(kind: &str, number: usize) -> DraftView {
     let marking = Marking::new(
         Tlp::Green,

@@ -1,16 +1,17 @@
-//! Whole-process faults: federations of `portcullis run` processes to which bad things happen.
+//! Whole-process faults: federations of `portcullis run` processes that are killed, frozen, cut off
+//! or given faulty disks and clocks.
 //!
 //! ```text
 //! Load ──signed acts──▶ sender ──▶ Proxy ──▶ receivers       Control ──▶ the shim inside a process
 //!                          ▲ kill -9, SIGSTOP, full disk …      (disk and clock)
 //! ```
 //!
-//! Every scenario ends with the same question, asked of all nodes by [`check`]: is each record
-//! that was acknowledged still there, did each arrive once, does everything verify. What a
-//! scenario did and how it ended is a [`report::Row`].
+//! Every scenario ends with the same check of all nodes, [`check`]: each acknowledged record is
+//! still there, each arrived once, and everything verifies. The actions and the result of a
+//! scenario form a [`report::Row`].
 //!
-//! Nothing is left behind: a process is killed when its handle is dropped and, where the system
-//! has `setpriv`, when the thread that started it ends.
+//! No process is left behind: it is killed when its handle is dropped and, where the system has
+//! `setpriv`, when the thread that started it ends.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

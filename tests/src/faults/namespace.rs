@@ -1,6 +1,6 @@
 //! Two nodes in network namespaces of their own, joined by a cable that is pulled and put back.
 //!
-//! Unlike a proxy, a pulled cable says nothing to either side: packets are gone, and TCP waits.
+//! Unlike a proxy, a pulled cable signals nothing to either side: packets are lost, and TCP waits.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::federation::{Federation, Site};
 
-/// A pair of namespaces; they are deleted when this is dropped.
+/// A pair of namespaces joined by a cable; they are deleted when it is dropped.
 struct Cable {
     names: [String; 2],
 }
 
 impl Cable {
-    /// Lays it; nothing if the machine does not let us.
+    /// Creates the namespaces and the cable; `None` if the machine does not permit it.
     fn lay() -> Option<Self> {
         let id = std::process::id();
         let names = [format!("pc-{id}-a"), format!("pc-{id}-b")];
@@ -79,7 +79,7 @@ fn ip(arguments: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Pulls the cable `rounds` times while a frame is on its way; `None` where the machine gives no
+/// Pulls the cable `rounds` times while a frame is on its way; `None` where the machine permits no
 /// namespaces.
 pub async fn cut_and_healed(binary: &Path, rounds: usize) -> Option<Row> {
     let cable = Cable::lay()?;
@@ -137,7 +137,7 @@ pub async fn cut_and_healed(binary: &Path, rounds: usize) -> Option<Row> {
     ))
 }
 
-/// Waits until all was decided and so many decisions are without an answer.
+/// Waits until every record is decided and exactly `open` decisions are without an answer.
 async fn arrived(sender: &Process, open: u64) {
     let begun = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! A node as a process of its own: started, killed, frozen, started again.
+//! A node as a process of its own, which can be started, killed, frozen and started again.
 
 use std::{
     fs::File,
@@ -12,33 +12,33 @@ use portcullis_home::Home;
 
 use super::shim::Control;
 
-/// How long a node may take to start or to stop on a busy machine.
+/// Longest time that a node may take to start or to stop on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a node's process is started.
+/// Parameters for starting a node's process.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
-    /// The binary.
+    /// Path of the `portcullis` binary.
     pub binary: PathBuf,
-    /// What stands between the process and its disk and clock.
+    /// Shim between the process and its disk and clock, if any.
     pub shim: Option<Control>,
-    /// The network namespace it runs in.
+    /// Network namespace in which it runs, if not the default one.
     pub namespace: Option<String>,
 }
 
-/// A node's process. Dropping it kills it.
+/// A node's process. It is killed on drop.
 #[derive(Debug)]
 pub struct Process {
-    /// Its folder.
+    /// Home directory of the node.
     pub home: Home,
-    /// Speaks to it.
+    /// Client of the node's local interface.
     pub client: Client,
     launch: Launch,
     child: Option<Child>,
 }
 
 impl Process {
-    /// A node that is not running.
+    /// Returns the handle of a node that is not running.
     #[must_use]
     pub fn new(home: Home, launch: Launch) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Process {
         }
     }
 
-    /// Starts it; it may not answer yet.
+    /// Starts the process, which may not answer yet.
     pub fn start(&mut self) {
         let log = File::options()
             .create(true)
@@ -70,13 +70,13 @@ impl Process {
         self.child = Some(child);
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the process and waits until it answers.
     pub async fn up(&mut self) {
         self.start();
         self.ready().await;
     }
 
-    /// Waits until it answers.
+    /// Waits until the process answers.
     pub async fn ready(&mut self) {
         let begun = Instant::now();
         while self.client.get::<StatusView>("/v1/status").await.is_err() {
@@ -90,7 +90,7 @@ impl Process {
         }
     }
 
-    /// Ends it at once, as a loss of power would, and reaps it.
+    /// Kills the process at once, as a loss of power would, and reaps it.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
@@ -98,23 +98,23 @@ impl Process {
         }
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Asks the process to stop and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait().await
     }
 
-    /// Stops its execution; everything it holds stays open.
+    /// Suspends the process; all its files and sockets stay open.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes a suspended process.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the process ends by itself.
     pub async fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
@@ -131,14 +131,14 @@ impl Process {
         }
     }
 
-    /// How it ended, if it did.
+    /// Returns the exit status if the process has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child
             .as_mut()
             .and_then(|child| child.try_wait().unwrap())
     }
 
-    /// The most memory it has had resident, in KiB, as the kernel says.
+    /// Returns the peak resident memory of the process, in KiB, as the kernel reports it.
     #[must_use]
     pub fn peak_memory_kib(&self) -> u64 {
         let id = self.child.as_ref().unwrap().id();
@@ -148,7 +148,7 @@ impl Process {
         number.unwrap().parse().unwrap()
     }
 
-    /// What it has logged.
+    /// Returns the text that the process has logged.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
@@ -158,7 +158,7 @@ impl Process {
         self.home.folder().join("node.log")
     }
 
-    /// The standard library has no call for other signals than SIGKILL.
+    /// Sends a signal through `kill`: the standard library can send no other signal than SIGKILL.
     fn signal(&self, name: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();

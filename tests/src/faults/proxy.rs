@@ -1,7 +1,7 @@
-//! A TCP proxy before a node: it delays, holds, cuts, swallows and forgets, as it is told.
+//! A TCP proxy before a node. On request it delays, holds, cuts, swallows and forgets.
 //!
-//! It sees TLS and understands none of it: what is told apart are the directions, and how many
-//! bytes went each way.
+//! It does not decrypt TLS. It distinguishes only the directions and the number of bytes that went
+//! each way.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -19,33 +19,34 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// What becomes of bytes in one direction.
+/// Treatment of the bytes of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// They go through.
+    /// They pass.
     Pass,
-    /// They stay here until it is said otherwise.
+    /// They are held until the rules change.
     Hold,
-    /// They go through up to this count of the direction's counter, then stay here.
+    /// They pass until the direction's counter reaches this number of bytes; the rest is held.
     Until(u64),
 }
 
-/// What the proxy does at present.
+/// Rules that the proxy follows at present.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// Towards the node.
+    /// Treatment of bytes towards the node.
     pub up: Flow,
-    /// From the node.
+    /// Treatment of bytes from the node.
     pub down: Flow,
-    /// How long each piece waits before it goes on.
+    /// Delay of each piece.
     pub delay: Duration,
-    /// One piece in so many ends its connection; 0: none does.
+    /// One piece in this many ends its connection; 0 ends none.
     pub cut_one_in: u64,
-    /// Whether new connections are taken.
+    /// Set if new connections are accepted.
     pub open: bool,
-    /// Connections of an earlier one end.
+    /// Generation of cuts. Connections of an earlier generation are ended.
     generation: u64,
-    /// Connections of an earlier one carry nothing any more, and neither side is told.
+    /// Generation of forgetting. Connections of an earlier generation carry nothing any more, and
+    /// neither side is told.
     forgotten: u64,
 }
 
@@ -63,11 +64,11 @@ impl Default for Rules {
     }
 }
 
-/// How much went through.
+/// Counts of connections, bytes and pieces.
 #[derive(Debug, Default)]
 struct Counts {
     connections: AtomicU64,
-    /// Bytes that arrived from callers and from the node, held ones included.
+    /// Bytes that arrived from callers and from the node, including those held back.
     came_up: AtomicU64,
     came_down: AtomicU64,
     went_up: AtomicU64,
@@ -78,7 +79,7 @@ struct Counts {
 /// A proxy that runs until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where callers find it.
+    /// Address at which callers reach the proxy.
     pub address: SocketAddr,
     rules: watch::Sender<Rules>,
     counts: Arc<Counts>,
@@ -86,7 +87,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on an address of its own and passes on to `node`.
+    /// Listens on an address of its own and forwards to `node`.
     pub async fn start(ip: Ipv4Addr, node: SocketAddr) -> Self {
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -101,12 +102,12 @@ impl Proxy {
         }
     }
 
-    /// Changes what it does.
+    /// Changes the rules.
     pub fn set(&self, change: impl FnOnce(&mut Rules)) {
         self.rules.send_modify(change);
     }
 
-    /// Lets everything through again; what was held goes on.
+    /// Returns to the default rules; bytes held back go on.
     pub fn heal(&self) {
         self.set(|rules| {
             *rules = Rules {
@@ -117,41 +118,42 @@ impl Proxy {
         });
     }
 
-    /// Ends every connection; what was held in it is lost.
+    /// Ends every connection; the bytes held back in it are lost.
     pub fn cut(&self) {
         self.set(|rules| rules.generation += 1);
     }
 
-    /// Every connection swallows what comes and hides its end from both sides: half open.
+    /// Makes every connection half open: it swallows what arrives and hides its end from both
+    /// sides.
     pub fn forget(&self) {
         self.set(|rules| rules.forgotten += 1);
     }
 
-    /// Connections taken so far.
+    /// Returns the number of connections accepted so far.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.counts.connections.load(Ordering::SeqCst)
     }
 
-    /// Bytes that arrived from callers, held ones included.
+    /// Returns the number of bytes that arrived from callers, including those held back.
     #[must_use]
     pub fn came_up(&self) -> u64 {
         self.counts.came_up.load(Ordering::SeqCst)
     }
 
-    /// Bytes that arrived from the node, held ones included.
+    /// Returns the number of bytes that arrived from the node, including those held back.
     #[must_use]
     pub fn came_down(&self) -> u64 {
         self.counts.came_down.load(Ordering::SeqCst)
     }
 
-    /// Bytes that went on to the node.
+    /// Returns the number of bytes forwarded to the node.
     #[must_use]
     pub fn went_up(&self) -> u64 {
         self.counts.went_up.load(Ordering::SeqCst)
     }
 
-    /// Bytes that went back to callers.
+    /// Returns the number of bytes forwarded to callers.
     #[must_use]
     pub fn went_down(&self) -> u64 {
         self.counts.went_down.load(Ordering::SeqCst)
@@ -223,7 +225,7 @@ async fn carry(
 /// One direction of a connection.
 struct Pump {
     rules: watch::Receiver<Rules>,
-    /// The generation of forgetting in which the connection began.
+    /// Generation of forgetting in which the connection began.
     forgotten: u64,
     came: fn(&Counts) -> &AtomicU64,
     went: fn(&Counts) -> &AtomicU64,
@@ -259,7 +261,7 @@ impl Pump {
         }
     }
 
-    /// Waits until bytes may go on, and says how many.
+    /// Waits until bytes may pass and returns how many.
     async fn room(&mut self) -> usize {
         let (flow, went) = (self.flow, self.went);
         let counts = Arc::clone(&self.counts);
@@ -279,11 +281,11 @@ impl Pump {
         room(&rules).max(1)
     }
 
-    /// Whether this piece is the end of its connection.
+    /// Returns whether this piece ends its connection.
     fn falls(&self) -> bool {
         let one_in = self.rules.borrow().cut_one_in;
         let piece = self.counts.pieces.fetch_add(1, Ordering::SeqCst);
-        // A multiplicative hash, so that the cuts fall on no pattern of the traffic.
+        // A multiplicative hash, so that the cuts follow no pattern of the traffic.
         one_in > 0 && (piece.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33).is_multiple_of(one_in)
     }
 }

@@ -1,4 +1,4 @@
-//! What was done, how often, and what came of it: rows for a table and for a file.
+//! The report of a run: one row per kind of fault, for a table in Markdown and for a JSON file.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use super::check::Verdict;
 
-/// One kind of fault and what came of it.
+/// Results for one kind of fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// What was done.
+    /// Description of the fault.
     pub fault: String,
-    /// How often.
+    /// Number of times the fault was injected.
     pub injected: usize,
-    /// How often in each state, where there are several.
+    /// Number of times in each state, for faults that have several.
     pub states: BTreeMap<String, usize>,
-    /// Records that the sender acknowledged meanwhile.
+    /// Records that the sender acknowledged during the scenario.
     pub acknowledged: usize,
     /// Acknowledged or receipted records that are gone.
     pub lost: usize,
@@ -25,14 +25,14 @@ pub struct Row {
     pub missing: usize,
     /// Damage found in a store's files.
     pub damaged: usize,
-    /// From the end of the fault to the last receipt, in milliseconds: the median.
+    /// Median time from the end of the fault to the last receipt, in milliseconds.
     pub catch_up_median_ms: u64,
-    /// The longest.
+    /// Longest time from the end of the fault to the last receipt, in milliseconds.
     pub catch_up_longest_ms: u64,
 }
 
 impl Row {
-    /// A row.
+    /// Makes a row from the catch-up time of each injection and the verdict.
     #[must_use]
     pub fn new(fault: &str, catch_up: &[Duration], verdict: Verdict) -> Self {
         let mut catch_up: Vec<u64> = catch_up
@@ -61,30 +61,30 @@ impl Row {
         }
     }
 
-    /// Whether nothing was lost, doubled, left behind or damaged.
+    /// Returns whether nothing was lost, duplicated, missing or damaged.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.lost == 0 && self.duplicates == 0 && self.missing == 0 && self.damaged == 0
     }
 }
 
-/// A whole run.
+/// The report of a whole run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// 1.
+    /// Version of the format: 1.
     pub version: u32,
-    /// When it ended.
+    /// Time at which the run ended.
     pub at: String,
-    /// The machine: processors and kernel.
+    /// Processors and kernel of the machine.
     pub machine: String,
-    /// A row for each kind of fault.
+    /// One row for each kind of fault.
     pub rows: Vec<Row>,
-    /// What was not done, and why.
+    /// Scenarios that were skipped, with the reason.
     pub skipped: Vec<String>,
 }
 
 impl Report {
-    /// A report of these rows.
+    /// Makes the report of these rows, dated now.
     #[must_use]
     pub fn new(rows: Vec<Row>, skipped: Vec<String>) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl Report {
         }
     }
 
-    /// The rows as a table in Markdown.
+    /// Returns the rows as a table in Markdown.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = String::from(

@@ -1,7 +1,9 @@
-//! What stands between a node's process and its disk and clock: a library put before libc's calls.
+//! The shim between a node's process and its disk and clock: a library that intercepts calls to
+//! libc.
 //!
 //! Built from `shim.c` by the system's C compiler, which the product's build needs as well. A
-//! control file that the process maps says what happens; it can be changed at any moment.
+//! control file, which the process maps into its memory, determines the shim's behaviour and can be
+//! changed at any moment.
 
 use std::{
     fs::File,
@@ -10,28 +12,28 @@ use std::{
     process::Command,
 };
 
-/// What the control file holds, in its order: a 64-bit number each.
+/// Fields of the control file in their order, a 64-bit number each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// Milliseconds added to the wall clock.
     ClockMs,
-    /// Microseconds that a sync takes longer.
+    /// Microseconds by which each sync is prolonged.
     SyncDelayUs,
-    /// The error of every sync; 0: none.
+    /// `errno` of every sync; 0: syncs succeed.
     SyncErrno,
-    /// The error of a write once [`Field::WriteLimit`] is used up; 0: none.
+    /// `errno` of every write once [`Field::WriteLimit`] is used up; 0: writes succeed.
     WriteErrno,
-    /// Bytes that are still written.
+    /// Bytes that can still be written before writes fail.
     WriteLimit,
-    /// Syncs that were asked for.
+    /// Syncs that the process called for.
     Syncs,
-    /// Writes that were asked for.
+    /// Writes that the process called for.
     Writes,
-    /// Calls that were meddled with.
+    /// Calls with which the shim interfered.
     Faults,
 }
 
-/// How many there are.
+/// Number of fields.
 const FIELDS: u64 = 8;
 
 /// No space left on the device.
@@ -49,7 +51,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Builds the library in `folder` and makes a control file under which nothing happens.
+    /// Builds the library in `folder` and makes a control file that changes nothing.
     #[must_use]
     pub fn new(folder: &Path, name: &str) -> Self {
         let source = folder.join("shim.c");
@@ -69,21 +71,21 @@ impl Control {
         Self { library, file }
     }
 
-    /// Puts it before a process.
+    /// Loads the shim into the process that `command` starts.
     pub(super) fn set(&self, command: &mut Command) {
         command
             .env("LD_PRELOAD", &self.library)
             .env("PORTCULLIS_TEST_SHIM", &self.file);
     }
 
-    /// Changes what happens.
+    /// Sets a field of the control file.
     pub fn write(&self, field: Field, value: i64) {
         let file = File::options().write(true).open(&self.file).unwrap();
         file.write_all_at(&value.to_ne_bytes(), field as u64 * 8)
             .unwrap();
     }
 
-    /// What a field holds.
+    /// Reads a field of the control file.
     #[must_use]
     pub fn read(&self, field: Field) -> i64 {
         let file = File::open(&self.file).unwrap();
@@ -92,7 +94,7 @@ impl Control {
         i64::from_ne_bytes(bytes)
     }
 
-    /// Nothing happens any more; what was counted stays.
+    /// Stops all interference; the counters keep their values.
     pub fn heal(&self) {
         for field in [
             Field::ClockMs,

@@ -1,4 +1,4 @@
-//! Calling the node under attack: TLS with whatever certificate, then gRPC with whatever bytes.
+//! Calls to the node under attack: TLS with any certificate, then gRPC with any bytes.
 
 use std::{
     net::SocketAddr,
@@ -37,10 +37,10 @@ use tonic::{
 
 use super::stage::{Mallory, Stage};
 
-/// The one method of the exchange.
+/// Path of the exchange's delivery method.
 pub const DELIVER: &str = "/portcullis.v1.Exchange/Deliver";
 
-/// Believes every server: the attacker knows whom it calls.
+/// Accepts every server certificate: the attacker knows whom it calls.
 #[derive(Debug)]
 struct AnyServer;
 
@@ -81,7 +81,8 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
-/// A TLS client that shows what `shown` resolves to, or no certificate, and asks for `protocols`.
+/// Returns a TLS client configuration that shows the certificate `shown` resolves to, or none, and
+/// offers `protocols` by ALPN.
 #[must_use]
 pub fn tls(shown: Option<Arc<dyn ResolvesClientCert>>, protocols: &[&[u8]]) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -98,12 +99,12 @@ pub fn tls(shown: Option<Arc<dyn ResolvesClientCert>>, protocols: &[&[u8]]) -> C
     config
 }
 
-/// Shakes hands with the target.
+/// Performs a TLS handshake with the target.
 ///
 /// # Errors
 ///
-/// What ended the handshake; in TLS 1.3 a refusal of the client's certificate comes later, with
-/// the first read.
+/// The error that ended the handshake. In TLS 1.3 a refusal of the client's certificate arrives
+/// later, with the first read.
 pub async fn shake(config: ClientConfig, to: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(to).await?;
     tcp.set_nodelay(true)?;
@@ -114,7 +115,7 @@ pub async fn shake(config: ClientConfig, to: SocketAddr) -> std::io::Result<TlsS
 }
 
 impl Stage {
-    /// Where the target listens.
+    /// Returns the address on which the target listens.
     #[must_use]
     pub fn target_address(&self) -> SocketAddr {
         let register = self.target.kernel.decider();
@@ -125,13 +126,13 @@ impl Stage {
         node.endpoint.parse().unwrap()
     }
 
-    /// A good connection of a member, before anything is said over it.
+    /// Opens a valid connection of a member, over which nothing has been sent yet.
     pub async fn connection(&self, peer: &Mallory) -> TlsStream<TcpStream> {
         let config = tls(Some(Arc::new(peer.identity())), &[b"h2"]);
         shake(config, self.target_address()).await.unwrap()
     }
 
-    /// A delivery stream of a member.
+    /// Opens a delivery stream of a member.
     pub async fn line(&self, peer: &Mallory) -> Line {
         Line::open(channel(self.connection(peer).await).await, None)
             .await
@@ -139,7 +140,7 @@ impl Stage {
     }
 }
 
-/// A gRPC channel over one connection.
+/// Makes a gRPC channel over one connection.
 pub async fn channel(stream: TlsStream<TcpStream>) -> Channel {
     let mut stream = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_| {
@@ -154,7 +155,7 @@ pub async fn channel(stream: TlsStream<TcpStream>) -> Channel {
         .unwrap()
 }
 
-/// Any bytes out, receipts in.
+/// Codec that sends arbitrary bytes and decodes receipts.
 #[derive(Clone, Copy)]
 struct RawCodec;
 
@@ -202,11 +203,11 @@ pub struct Line {
 }
 
 impl Line {
-    /// Opens it; `path` stands for the exchange's method if another is to be called.
+    /// Opens the stream; `path` replaces the exchange's delivery method if it is given.
     ///
     /// # Errors
     ///
-    /// The status with which it is refused.
+    /// The status with which the call is refused.
     pub async fn open(channel: Channel, path: Option<&'static str>) -> Result<Self, Status> {
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.unwrap();
@@ -217,12 +218,13 @@ impl Line {
         Ok(Self { frames, receipts })
     }
 
-    /// Says a frame and gives what was told: an answer per item, `whole RULE`, or `ended CODE`.
+    /// Sends a frame and returns the reply as text: one answer for each item, `whole RULE` for a
+    /// frame refused whole, or `ended CODE` for a stream that ended.
     pub async fn say(&mut self, frame: &wire::Frame) -> Vec<String> {
         self.say_bytes(frame.encode_to_vec().into()).await
     }
 
-    /// As [`Self::say`], with bytes that need be no frame.
+    /// Like [`Self::say`], with bytes that need not be a frame.
     pub async fn say_bytes(&mut self, bytes: Bytes) -> Vec<String> {
         if self.frames.send(bytes).await.is_err() {
             return vec!["ended before".to_owned()];
@@ -235,7 +237,7 @@ impl Line {
     }
 }
 
-/// What a receipt says, in words.
+/// Returns the contents of a receipt as text.
 #[must_use]
 pub fn told(receipt: &wire::Receipt) -> Vec<String> {
     if !receipt.refused.is_empty() {
@@ -252,7 +254,7 @@ pub fn told(receipt: &wire::Receipt) -> Vec<String> {
     answers.collect()
 }
 
-/// A generation that no frame had before.
+/// Returns a generation that no frame has used before.
 #[must_use]
 pub fn generation() -> Generation {
     static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -1,8 +1,8 @@
-//! What a member tries with the comparison of channels: with the questions that it asks the target,
-//! and with its answers to the target's.
+//! Attacks of a member with the comparison of channels: with its questions to the target and with
+//! its answers to the target's questions.
 //!
-//! Answers are a peer's word on its own side alone. After each the target holds what it held, and
-//! has given nothing that was not the asker's own.
+//! An answer speaks for the peer's own side alone. After each attack the target holds what it held
+//! before, and has given back nothing but the asker's own records.
 
 use std::sync::{
     Arc,
@@ -39,7 +39,7 @@ use crate::{
     federation::{FEDERATION, eventually},
 };
 
-/// What is tried.
+/// Behaviours of this layer.
 pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_150_a_question_that_asks_nothing_or_two_things,
     hp_151_a_question_with_more_than_questions_hold,
@@ -81,7 +81,8 @@ async fn asked(client: &mut Client, ask: wire::ReconcileAsk) -> Result<Answer, S
     Ok(Answer::read(answer).unwrap())
 }
 
-/// Has mallory ask this, which is refused with the code and, where one is given, the rule.
+/// Sends a question of mallory's, which the target must refuse with this status code and, unless
+/// `rule` is empty, this rule.
 async fn refused(stage: &Stage, ask: wire::ReconcileAsk, code: Code, rule: &str) {
     let mut client = client(stage, &stage.mallory).await;
     let status = asked(&mut client, ask).await.unwrap_err();
@@ -90,7 +91,7 @@ async fn refused(stage: &Stage, ask: wire::ReconcileAsk, code: Code, rule: &str)
 }
 
 async fn hp_150_a_question_that_asks_nothing_or_two_things(stage: &mut Stage) {
-    // From here on somebody answers when the target compares.
+    // From here on mallory answers when the target compares.
     receiver(stage).await;
     let nothing = wire::ReconcileAsk {
         ranges: Vec::new(),
@@ -125,7 +126,7 @@ async fn hp_150_a_question_that_asks_nothing_or_two_things(stage: &mut Stage) {
     }
 }
 
-/// Ranges are counted before anything is decoded, and a question is small.
+/// Ranges are counted before anything is decoded, and the size of a question is limited.
 async fn hp_151_a_question_with_more_than_questions_hold(stage: &mut Stage) {
     let ranges = question(Question::Digests(vec![Buckets::ALL; MAX_RANGES + 1]));
     let large = wire::ReconcileAsk {
@@ -149,7 +150,7 @@ async fn hp_152_a_question_in_another_federation(stage: &mut Stage) {
     refused(stage, ask, Code::InvalidArgument, "RC-02").await;
 }
 
-/// The hub asks until it is told to ask later; mallory is answered as before.
+/// The hub asks until it is told to ask later; mallory is still answered.
 async fn hp_153_asks_at_once_without_end(stage: &mut Stage) {
     let mut greedy = client(stage, &stage.hub).await;
     let mut answered = 0;
@@ -165,7 +166,7 @@ async fn hp_153_asks_at_once_without_end(stage: &mut Stage) {
     asked(&mut modest, everything()).await.unwrap();
 }
 
-/// What the target's ledger says of a record and mallory, each state with its policies.
+/// States that the target's ledger holds for a record and mallory, each with its policies.
 fn told(stage: &Stage, id: &RecordId) -> Vec<(DisclosureState, Vec<String>)> {
     let store = stage.target.kernel.store();
     let rows = store.disclosure_history(id, &"mallory".parse().unwrap());
@@ -177,7 +178,7 @@ fn given_back() -> Vec<(DisclosureState, Vec<String>)> {
     vec![(DisclosureState::Intended, vec!["given-back".to_owned()])]
 }
 
-/// A record of mallory's that the target holds.
+/// Delivers a record of mallory's, which the target then holds.
 async fn lent(stage: &mut Stage) -> RecordId {
     let item = stage.seal_one(&stage.mallory, draft(Kind::Indicator));
     assert_eq!(stage.deliver(Who::Mallory, &item).await, "accepted");
@@ -208,7 +209,7 @@ async fn hp_155_asks_back_while_release_to_it_is_stopped(stage: &mut Stage) {
         let status = asked(&mut client, wanted()).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied, "{status}");
         assert_eq!(told(stage, &own), []);
-        // Digests tell nothing that it did not deliver itself.
+        // Digests disclose only what mallory delivered itself.
         asked(&mut client, everything()).await.unwrap();
         stop(stage, &whom, Switch::Open).await;
     }
@@ -235,7 +236,7 @@ async fn hp_156_asks_while_it_is_cut_off(stage: &mut Stage) {
     asked(&mut open, everything()).await.unwrap();
     block(stage, Switch::Close).await;
     asked(&mut open, everything()).await.unwrap_err();
-    // A new connection does not come as far as a question.
+    // A new connection fails before a question can be asked.
     let config = tls(Some(Arc::new(stage.mallory.identity())), &[b"h2"]);
     if let Ok(connection) = shake(config, stage.target_address()).await {
         let mut client = ExchangeClient::new(channel(connection).await);
@@ -246,7 +247,7 @@ async fn hp_156_asks_while_it_is_cut_off(stage: &mut Stage) {
     asked(&mut again, everything()).await.unwrap();
 }
 
-/// It is not sent to mallory any more, and that is all.
+/// The target no longer sends the record to mallory; nothing else changes.
 async fn hp_157_claims_to_have_withdrawn_what_others_made(stage: &mut Stage) {
     let record = stage.honest_record(draft(Kind::Indicator)).await.id();
     let mut client = client(stage, &stage.mallory).await;
@@ -265,7 +266,7 @@ fn empty() -> Answer {
     Answer::empty(GENERATION)
 }
 
-/// What somebody answers to whom nothing was ever sent.
+/// Answers like a peer to which nothing was ever sent.
 fn level(ask: &wire::ReconcileAsk) -> Reconciled {
     let nothing: Summary = [].iter().collect();
     let ask = Ask::read(ask.clone(), &FEDERATION.parse().unwrap()).unwrap();
@@ -277,7 +278,7 @@ fn level(ask: &wire::ReconcileAsk) -> Reconciled {
     Ok(answer.to_wire())
 }
 
-/// Answers that it was delivered one record more, of this id.
+/// Answers that one more record was delivered to it, the one with this id.
 fn claiming(claimed: RecordId) -> impl FnMut(&wire::ReconcileAsk) -> Reconciled + Send + 'static {
     let entry = Entry {
         id: claimed,
@@ -304,9 +305,9 @@ fn claiming(claimed: RecordId) -> impl FnMut(&wire::ReconcileAsk) -> Reconciled 
     }
 }
 
-/// An id that no record has, another one each time.
+/// Returns an id that no record has, a different one each time.
 fn invented() -> RecordId {
-    /// Counts what was invented.
+    /// Number of the next invented id.
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     RecordId::from_slice(&[number; 32]).unwrap()
@@ -339,8 +340,8 @@ fn events(kernel: &Kernel, kind: &str) -> Vec<Event> {
         .collect()
 }
 
-/// Has the target ask mallory, who says this, until `holds`; then mallory answers well again, and
-/// the channel is compared to its end.
+/// Has the target ask mallory, which answers with `says`, until `holds`. Then mallory answers
+/// correctly again and the comparison of the channel completes.
 async fn answering(
     stage: &mut Stage,
     says: impl FnMut(&wire::ReconcileAsk) -> Reconciled + Send + 'static,
@@ -360,7 +361,7 @@ async fn answering(
     stage.receiver = Some(receiver);
 }
 
-/// What does not answer the question is dropped, and the comparison with it.
+/// An answer that does not match the question is dropped, and the comparison is abandoned.
 async fn hp_158_answers_another_question(stage: &mut Stage) {
     let fewer = |_: &wire::ReconcileAsk| Ok(empty().to_wire());
     answering(stage, fewer, |_, receiver| receiver.reconciled() > 0).await;
@@ -386,7 +387,7 @@ async fn hp_158_answers_another_question(stage: &mut Stage) {
     assert_eq!(told(stage, &elsewhere), []);
 }
 
-/// Counted before it is decoded.
+/// Ranges are counted, and the size is checked, before anything is decoded.
 async fn hp_159_an_answer_larger_than_answers_are(stage: &mut Stage) {
     let many = |ask: &wire::ReconcileAsk| {
         let mut answer = level(ask)?;
@@ -403,7 +404,8 @@ async fn hp_159_an_answer_larger_than_answers_are(stage: &mut Stage) {
     answering(stage, large, |_, receiver| receiver.reconciled() > 0).await;
 }
 
-/// The ledger says on whose word it tells of it; nothing is sent and nothing is given.
+/// The ledger notes the disclosure as reported by the peer (`reconciled`). Nothing is sent and
+/// nothing is given back.
 async fn hp_160_claims_to_have_received_what_was_never_sent(stage: &mut Stage) {
     let claimed = invented();
     let learned =

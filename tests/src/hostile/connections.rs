@@ -1,4 +1,5 @@
-//! What is tried before anything is said: certificates, handshakes, and many of them.
+//! Attacks before anything is sent over a connection: wrong certificates, unfinished handshakes,
+//! and many connections.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{behaviours, federation::FEDERATION};
 
-/// What is tried.
+/// Behaviours of this layer.
 pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_01_no_certificate,
     hp_02_a_certificate_of_an_unknown_authority,
@@ -50,10 +51,10 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_19_anothers_certificate_without_its_key,
 ];
 
-/// How long an end is waited for.
+/// Longest wait for the end of a connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Shows one chain and signs with one key, whether they belong together or not.
+/// Shows one certificate chain and signs with one key, even if they do not belong together.
 #[derive(Debug)]
 struct Shown(Arc<CertifiedKey>);
 
@@ -89,8 +90,8 @@ fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// Shakes hands and gives what the target says to it: in TLS 1.3 the refusal of a client's
-/// certificate comes with the first read.
+/// Performs a handshake and returns the target's reaction as text. In TLS 1.3 the refusal of a
+/// client's certificate arrives with the first read.
 async fn refusal(stage: &Stage, shown: Option<Arc<Shown>>, protocols: &[&[u8]]) -> String {
     let shown = shown.map(|shown| shown as Arc<dyn ResolvesClientCert>);
     let mut stream = match shake(tls(shown, protocols), stage.target_address()).await {
@@ -208,7 +209,7 @@ async fn hp_15_plain_text(stage: &mut Stage) {
         let mut answer = Vec::new();
         let read = tokio::time::timeout(PATIENCE, tcp.read_to_end(&mut answer));
         drop(read.await.unwrap());
-        // A TLS alert at most (RFC 8446, §6): record type 21 and seven bytes.
+        // A TLS alert at most (RFC 8446, §6): record type 21, seven bytes in all.
         assert!(
             answer.is_empty() || (answer[0] == 21 && answer.len() == 7),
             "{answer:?}"
@@ -216,15 +217,16 @@ async fn hp_15_plain_text(stage: &mut Stage) {
     }
 }
 
-/// Calls from an address of its own, as a caller from elsewhere would.
+/// Connects from the given local address, as a caller on another host would.
 async fn call_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((address, 0).into()).unwrap();
     socket.connect(to).await.unwrap()
 }
 
-/// As many as one address may have, saying a byte of a handshake each: the next from there is
-/// dropped at once, and callers from elsewhere are heard.
+/// Opens as many connections as one address may have and sends one byte of a handshake on each. The
+/// next connection from that address is dropped at once, and callers from other addresses are
+/// served.
 async fn hp_16_handshakes_that_never_end(stage: &mut Stage) {
     let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
     let mut slow = Vec::new();
@@ -235,7 +237,7 @@ async fn hp_16_handshakes_that_never_end(stage: &mut Stage) {
     }
     let mut one_more = call_from(elsewhere, stage.target_address()).await;
     let mut byte = [0; 1];
-    // Sooner than any handshake times out.
+    // The limit is shorter than the timeout of any handshake.
     let read = tokio::time::timeout(Duration::from_secs(5), one_more.read(&mut byte));
     assert!(matches!(read.await.unwrap(), Ok(0) | Err(_)));
     let connection = stage.connection(&stage.mallory).await;
@@ -250,7 +252,7 @@ async fn hp_17_more_connections_than_a_member_may_have(stage: &mut Stage) {
         let mut stream = stage.connection(&stage.mallory).await;
         let mut byte = [0; 1];
         let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut byte));
-        // A server speaks first in HTTP/2: one that ends is one that was refused.
+        // In HTTP/2 the server speaks first, so a stream that ends here was refused.
         match read.await {
             Ok(Ok(0) | Err(_)) => ended += 1,
             Ok(Ok(_)) | Err(_) => open.push(stream),
@@ -260,7 +262,7 @@ async fn hp_17_more_connections_than_a_member_may_have(stage: &mut Stage) {
     stage.still_serves().await;
 }
 
-/// Two hundred certificates behind the good one.
+/// Two hundred certificates follow the valid one.
 async fn hp_18_a_chain_without_an_end(stage: &mut Stage) {
     let ca = stage.federation.ca("mallory");
     let issued = ca.issue(&names("mallory"), now()).unwrap();

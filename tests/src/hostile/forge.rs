@@ -1,4 +1,4 @@
-//! Forging: frames and records of which any part is changed and signed again where a peer or an
+//! Forging of frames and records: any part can be changed and signed again, as far as a peer or an
 //! originator could sign it.
 
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl StatementType for Receipted {
     const KEY_USE: KeyUse = KeyUse::Hop;
 }
 
-/// A statement that says what a frame's does and is signed with a sealing key.
+/// A statement with the payload type of a frame's, signed with a sealing key.
 pub struct FramedBySealing;
 
 impl StatementType for FramedBySealing {
@@ -51,14 +51,14 @@ impl StatementType for FramedBySealing {
 /// A record on the wire with its own batch statement.
 #[derive(Debug, Clone)]
 pub struct Loose {
-    /// The record; its batch is 0.
+    /// The record; its batch index is 0.
     pub record: wire::Record,
-    /// The statement.
+    /// The signed batch statement.
     pub batch: wire::SignedStatement,
 }
 
 impl Loose {
-    /// What a verified record is on the wire.
+    /// Puts a verified record into its form on the wire.
     #[must_use]
     pub fn of(record: &VerifiedRecord) -> Self {
         Self {
@@ -67,19 +67,19 @@ impl Loose {
         }
     }
 
-    /// Its id.
+    /// Returns the record's id.
     #[must_use]
     pub fn id(&self) -> RecordId {
         RecordId::of_header(&self.record.header)
     }
 
-    /// Its header, to be changed and put back with [`reseal`].
+    /// Decodes the record's header, to be changed and put back with [`reseal`].
     #[must_use]
     pub fn header(&self) -> wire::Header {
         wire::Header::decode(self.record.header.clone()).unwrap()
     }
 
-    /// The section at this place.
+    /// Returns the section at this position.
     pub fn section(&mut self, place: usize) -> &mut wire::Section {
         self.record.sections.get_mut(place).unwrap()
     }
@@ -113,14 +113,14 @@ impl Stage {
             .collect()
     }
 
-    /// Seals one draft.
+    /// Seals one draft as a hostile originator.
     #[must_use]
     pub fn seal_one(&self, by: &Mallory, draft: Draft) -> Loose {
         Loose::of(self.seal(by, vec![draft]).first().unwrap())
     }
 
-    /// The head of a member's next frame to the target: the first of a generation of its own, so
-    /// that no position stands in the way of what is tried.
+    /// Returns the head of a member's next frame to the target. It is the first of a new
+    /// generation, so that no earlier position interferes with the attempt.
     #[must_use]
     pub fn head(&self, by: &Mallory) -> FrameHead {
         FrameHead {
@@ -137,20 +137,20 @@ impl Stage {
         }
     }
 
-    /// A frame as an honest member would sign it.
+    /// Returns a frame as an honest member would sign it.
     #[must_use]
     pub fn honest_frame(&self, by: &Mallory, records: &[VerifiedRecord]) -> wire::Frame {
         let sent = SentFrame::sign(self.head(by), records, &by.keyring.hop);
         sent.unwrap().wire().clone()
     }
 
-    /// A frame whose payload is as it should be for these items, whatever they are.
+    /// Returns a frame whose payload matches these items, whatever they are.
     #[must_use]
     pub fn frame(&self, by: &Mallory, items: &[Loose]) -> wire::Frame {
         self.frame_with(by, items, |_| {})
     }
 
-    /// As [`Self::frame`], with the payload changed before it is signed.
+    /// Like [`Self::frame`], with the payload changed before it is signed.
     #[must_use]
     pub fn frame_with(
         &self,
@@ -158,7 +158,7 @@ impl Stage {
         items: &[Loose],
         change: impl FnOnce(&mut wire::FramePayload),
     ) -> wire::Frame {
-        // What an honest frame says of itself, so that only what is changed here is wrong.
+        // The payload of an honest frame, so that only the intended change is wrong.
         let model = self.seal(
             by,
             vec![super::stage::draft(
@@ -181,20 +181,20 @@ impl Stage {
         }
     }
 
-    /// Delivers one item over a new stream and gives the one answer.
+    /// Delivers one item over a new stream and returns its answer.
     pub async fn deliver(&mut self, by: Who, item: &Loose) -> String {
         let told = self.deliver_all(by, std::slice::from_ref(item)).await;
         assert_eq!(told.len(), 1, "{told:?}");
         told.into_iter().next().unwrap()
     }
 
-    /// Delivers items in one frame over a new stream.
+    /// Delivers items in one frame over a new stream and returns the answers.
     pub async fn deliver_all(&mut self, by: Who, items: &[Loose]) -> Vec<String> {
         let frame = self.frame(self.peer(by), items);
         self.line(self.peer(by)).await.say(&frame).await
     }
 
-    /// A hostile peer.
+    /// Returns the hostile peer in this role.
     #[must_use]
     pub const fn peer(&self, who: Who) -> &Mallory {
         match who {
@@ -204,7 +204,7 @@ impl Stage {
     }
 }
 
-/// As whom the hostile peer acts.
+/// Role in which the hostile peer acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     /// The customs authority.
@@ -213,20 +213,20 @@ pub enum Who {
     Hub,
 }
 
-/// What a frame says of itself.
+/// Decodes the payload of a frame.
 #[must_use]
 pub fn payload(frame: &wire::Frame) -> wire::FramePayload {
     let signed = frame.payload.as_ref().unwrap();
     wire::FramePayload::decode(signed.payload.clone()).unwrap()
 }
 
-/// Signs a payload of any type with a key whose use fits it.
+/// Signs a payload of any type with a key whose use matches the type.
 #[must_use]
 pub fn sign<S: StatementType>(payload: &impl prost::Message, key: &SigningKey) -> SignedStatement {
     SignedStatement::sign::<S>(payload.encode_to_vec().into(), key).unwrap()
 }
 
-/// The root over the items of a frame, computed here and not by the code under test.
+/// Returns the root over the items of a frame, computed here and not by the code under test.
 #[must_use]
 pub fn items_root(items: &[Loose]) -> Digest {
     let leaves = items.iter().map(|item| {
@@ -247,7 +247,8 @@ pub fn reseal(item: &Loose, header: &wire::Header, key: &SigningKey) -> Loose {
     reseal_bytes(item, header.encode_to_vec().into(), key, |_| {})
 }
 
-/// As [`reseal`], with the header's bytes at hand and the batch statement changed before signing.
+/// Like [`reseal`], with the header given as bytes and the batch statement changed before it is
+/// signed.
 #[must_use]
 pub fn reseal_bytes(
     item: &Loose,
@@ -280,7 +281,7 @@ pub fn reseal_bytes(
     }
 }
 
-/// What a record's batch statement says.
+/// Decodes a record's batch statement.
 #[must_use]
 pub fn statement(item: &Loose) -> wire::BatchStatement {
     wire::BatchStatement::decode(item.batch.payload.clone()).unwrap()

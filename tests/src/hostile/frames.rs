@@ -1,4 +1,5 @@
-//! What a member tries with frames: who sent what to whom, and how much of it.
+//! Attacks of a member with frames: a wrong sender, receiver, signature, number of items or
+//! position.
 
 use portcullis_protocol::{record::Kind, statement::SignedStatement, wire};
 use prost::{Message as _, bytes::Bytes};
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::behaviours;
 
-/// What is tried.
+/// Behaviours of this layer.
 pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_40_bytes_that_are_no_frame,
     hp_41_a_frame_without_a_payload,
@@ -83,8 +84,8 @@ async fn hp_43_a_frame_for_another_node(stage: &mut Stage) {
     assert_eq!(say(stage, &frame).await, ["whole EX-03"]);
 }
 
-/// The hub's own signature under a frame in the customs authority's name, over the hub's connection
-/// and over the other's.
+/// The sender signs with its own key a frame in the name of another member, over its own
+/// connection; then it delivers a frame that the hub signed.
 async fn hp_44_a_frame_that_names_another_sender(stage: &mut Stage) {
     let frame = stage.frame_with(&stage.mallory, &items(stage), |payload| {
         payload.sender = "rotterdam".to_owned();
@@ -123,7 +124,7 @@ async fn hp_48_an_item_taken_away_after_signing(stage: &mut Stage) {
     assert_eq!(say(stage, &frame).await, ["whole EX-06"]);
 }
 
-/// The root over two items is signed as if it were that of one: an inner node is no leaf.
+/// The root over two items is signed as the root over one: an inner node is no leaf.
 async fn hp_49_two_items_collapsed_into_their_node(stage: &mut Stage) {
     let items = items(stage);
     let both = payload(&stage.frame(&stage.mallory, &items)).items_root;
@@ -159,13 +160,13 @@ async fn hp_53_a_record_that_names_a_batch_that_is_not_there(stage: &mut Stage) 
     assert_eq!(say(stage, &frame).await, ["whole EX-01"]);
 }
 
-/// A decoder that followed groups would go down a million levels.
+/// A decoder that followed the nested groups would descend a million levels.
 async fn hp_54_a_message_of_groups_within_groups(stage: &mut Stage) {
     let deep = vec![0x0b; 1 << 20];
     let mut line = stage.line(&stage.mallory).await;
     let told = line.say_bytes(deep.clone().into()).await;
     assert_eq!(told, ["ended InvalidArgument"]);
-    // Within a record, where the size is checked field by field.
+    // The same within a record, where the size is checked field by field.
     let mut nested = vec![0x1a, 0x80, 0x80, 0x40];
     nested.extend(deep);
     let mut line = stage.line(&stage.mallory).await;
@@ -173,7 +174,7 @@ async fn hp_54_a_message_of_groups_within_groups(stage: &mut Stage) {
     assert_eq!(told, ["ended InvalidArgument"]);
 }
 
-/// Answered as before each time, and admitted once.
+/// The frame gets the same answer each time, and its items are admitted once.
 async fn hp_55_the_same_frame_again_and_again(stage: &mut Stage) {
     let items = items(stage);
     let frame = stage.frame(&stage.mallory, &items);
@@ -205,7 +206,8 @@ async fn hp_56_the_signature_of_another_payload(stage: &mut Stage) {
     assert!(short.encode_to_vec().len() > 63);
 }
 
-/// Says frames of one generation, each changed, over one stream.
+/// Sends frames of one generation over one stream, each with its own first sequence number, settled
+/// sequence number and chain.
 async fn history(stage: &mut Stage, places: &[(u64, u64, [u8; 32])]) -> Vec<String> {
     let generation = super::caller::generation();
     let items = items(stage);
@@ -224,8 +226,8 @@ async fn history(stage: &mut Stage, places: &[(u64, u64, [u8; 32])]) -> Vec<Stri
     told
 }
 
-/// Two nodes with one node's keys, or a forged past: both signed frames are kept, a bounded number
-/// of them.
+/// Two nodes with the keys of one, or a forged history: both signed frames are kept as evidence, up
+/// to a bounded number.
 async fn hp_100_a_history_that_was_never_answered(stage: &mut Stage) {
     for _ in 0..20 {
         let told = history(stage, &[(1, 1, [0; 32]), (2, 2, [9; 32])]).await;

@@ -1,8 +1,8 @@
-//! What a member tries with what it says about trust: it asks the target, and is asked by it.
+//! Attacks of a member with gossip about trust: it asks the target, and the target asks it.
 //!
-//! Whoever claims to know more is asked for it; the answers are the attack. After each the target
-//! goes by the register, the freshness and the suspensions that it had, and its honest peer is
-//! served as before.
+//! The target asks whoever claims to know more; the answers are the attack. After each answer the
+//! target has the same register, freshness and suspensions as before, and still serves its honest
+//! peer.
 
 use portcullis_peering::rpc::exchange_client::ExchangeClient;
 use portcullis_protocol::{
@@ -28,7 +28,7 @@ use crate::{
     federation::{FEDERATION, eventually, governance_key},
 };
 
-/// What is tried.
+/// Behaviours of this layer.
 pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_140_an_epoch_that_a_stranger_signed,
     hp_141_an_epoch_that_is_skipped_or_old,
@@ -40,7 +40,8 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_147_a_member_that_always_claims_to_know_more,
 ];
 
-/// What the target goes by: what no answer may move.
+/// The target's epoch, register digest, time of the freshness statement in milliseconds since 1970,
+/// and digest of the suspensions. No answer may change them.
 fn trust(stage: &Stage) -> (u64, Digest, Option<i64>, Digest) {
     let standing = stage.target.kernel.standing();
     let freshness = standing.freshness_issued.map(|time| time.as_millis());
@@ -52,7 +53,7 @@ fn trust(stage: &Stage) -> (u64, Digest, Option<i64>, Digest) {
     )
 }
 
-/// An answer of somebody who has what the asker has.
+/// Answers like a peer that knows exactly what the asker knows.
 fn level(ask: &wire::TrustAsk) -> wire::TrustAnswer {
     wire::TrustAnswer {
         epoch: ask.epoch,
@@ -61,7 +62,7 @@ fn level(ask: &wire::TrustAsk) -> wire::TrustAnswer {
     }
 }
 
-/// Tells the target that mallory knows more, over a connection of its own.
+/// Claims to the target, over a new connection, that mallory knows more.
 async fn claim(stage: &Stage) {
     let own = stage.target.kernel.standing().to_wire();
     let ask = wire::TrustAsk {
@@ -73,8 +74,8 @@ async fn claim(stage: &Stage) {
     ExchangeClient::new(line).compare(ask).await.unwrap();
 }
 
-/// Claims until the target has asked: a claim that comes while it still learns from the answer
-/// before is spent with that.
+/// Repeats the claim until the target has asked. A claim that arrives while the target is still
+/// processing the previous answer has no effect.
 async fn is_asked(stage: &Stage, receiver: &Receiver) {
     let asked = async {
         while receiver.compared() == 0 {
@@ -93,8 +94,9 @@ async fn receiver(stage: &mut Stage) -> Receiver {
     }
 }
 
-/// Says this to the target's questions until it asked; nothing may come of it but an event that
-/// begins so, if one is expected.
+/// Answers the target's questions with `says` until it has asked. The target's trust must not
+/// change. If `expected` is given, as kind and rule, an event of that kind whose detail contains
+/// the rule must be recorded for mallory.
 async fn told(
     stage: &mut Stage,
     expected: Option<(&str, &str)>,
@@ -119,14 +121,14 @@ async fn told(
     if expected.is_some() {
         eventually(&kernel, || noted().len() > had).await;
     }
-    // Once it answers well, it is asked again as anybody.
+    // Once mallory answers correctly, the target asks it again like any peer.
     receiver.compare_with(level);
     is_asked(stage, &receiver).await;
     assert_eq!(trust(stage), before);
     stage.receiver = Some(receiver);
 }
 
-/// An answer that claims the epoch after the asked one and brings these bytes for it.
+/// An answer that claims the epoch after the asker's and carries these bytes for it.
 fn epochs(ask: &wire::TrustAsk, epochs: Vec<Bytes>) -> wire::TrustAnswer {
     wire::TrustAnswer {
         epoch: ask.epoch + 1,
@@ -136,7 +138,7 @@ fn epochs(ask: &wire::TrustAsk, epochs: Vec<Bytes>) -> wire::TrustAnswer {
     }
 }
 
-/// An epoch on top of the target's, without the honest peer, signed by this key.
+/// An epoch that follows the target's, without the honest peer, signed with this key.
 fn next(stage: &Stage, change: impl FnOnce(&mut Register), key: &SigningKey) -> Bytes {
     let decider = stage.target.kernel.decider();
     let present = decider.verified_register();
@@ -160,7 +162,8 @@ async fn hp_140_an_epoch_that_a_stranger_signed(stage: &mut Stage) {
         epochs(ask, vec![forged.clone()])
     })
     .await;
-    // Its own governance signs it, whom the epoch before does not know.
+    // The epoch names a governance of its own, which signs it and which the previous epoch does not
+    // know.
     let usurped = next(
         stage,
         |register| register.governance = vec![stranger.public()],
@@ -172,7 +175,7 @@ async fn hp_140_an_epoch_that_a_stranger_signed(stage: &mut Stage) {
     .await;
 }
 
-/// Even what the governance signed counts in its place alone.
+/// Even an epoch that the governance signed is accepted only in its place in the sequence.
 async fn hp_141_an_epoch_that_is_skipped_or_old(stage: &mut Stage) {
     let skipping = next(stage, |register| register.epoch += 1, &governance_key());
     let old: Vec<Bytes> = stage
@@ -188,7 +191,7 @@ async fn hp_141_an_epoch_that_is_skipped_or_old(stage: &mut Stage) {
         epochs(ask, vec![skipping.clone()])
     })
     .await;
-    // What is old is known, and passed over.
+    // Old epochs are known and skipped.
     told(stage, None, move |ask| epochs(ask, old.clone())).await;
 }
 
@@ -248,7 +251,7 @@ async fn hp_143_a_freshness_statement_that_does_not_hold(stage: &mut Stage) {
     }
 }
 
-/// What was true once moves no end back.
+/// A statement that was once true does not shorten the validity in force.
 async fn hp_144_an_older_freshness_statement(stage: &mut Stage) {
     let older = freshness(
         stage,
@@ -294,7 +297,7 @@ async fn hp_145_a_forged_suspension_of_an_honest_member(stage: &mut Stage) {
     }
 }
 
-/// Counted before anything is decoded.
+/// Epochs are counted before anything is decoded.
 async fn hp_146_more_epochs_than_an_answer_holds(stage: &mut Stage) {
     told(stage, None, |ask| {
         epochs(ask, vec![Bytes::from_static(b"epoch"); MAX_EPOCHS + 1])
@@ -306,7 +309,7 @@ async fn hp_146_more_epochs_than_an_answer_holds(stage: &mut Stage) {
     .await;
 }
 
-/// It is asked later and later, however often it claims.
+/// The interval between questions to it grows, however often it claims.
 async fn hp_147_a_member_that_always_claims_to_know_more(stage: &mut Stage) {
     const CLAIMS: usize = 40;
     let receiver = receiver(stage).await;

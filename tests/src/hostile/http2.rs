@@ -1,4 +1,4 @@
-//! What a member tries with HTTP/2 and gRPC, below any frame of the exchange.
+//! Attacks of a member with HTTP/2 and gRPC, below any frame of the exchange.
 
 use portcullis_protocol::record::Kind;
 use prost::Message as _;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::behaviours;
 
-/// What is tried.
+/// Behaviours of this layer.
 pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_20_no_http2_at_all,
     hp_21_another_method,
@@ -35,13 +35,13 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_39_a_promise_by_the_client,
 ];
 
-/// Errors of RFC 9113, §7.
+/// Error codes of RFC 9113, §7.
 const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
 const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// How much memory a single behaviour may take, in KiB.
+/// Most memory that a single behaviour may take, in KiB.
 const MOST_KIB: u64 = 128 << 10;
 
 async fn raw(stage: &Stage) -> Raw {
@@ -50,7 +50,8 @@ async fn raw(stage: &Stage) -> Raw {
     raw
 }
 
-/// Says something again and again until it was said `times` or the node takes no more.
+/// Sends the same bytes up to `times` times, until the node accepts no more. The process must not
+/// gain more than [`MOST_KIB`].
 async fn flood(raw: &mut Raw, times: usize, bytes: &[u8]) {
     let before = resident_kib();
     let chunk = bytes.repeat(64);
@@ -83,7 +84,8 @@ async fn hp_21_another_method(stage: &mut Stage) {
     }
 }
 
-/// It is read as what it should be and judged as such: a header gives no other meaning to bytes.
+/// The message is read and judged as a frame nevertheless: a header does not change the meaning of
+/// its bytes.
 async fn hp_22_another_content_type(stage: &mut Stage) {
     for (name, value) in [("content-type", "text/html"), ("grpc-timeout", "0n")] {
         let mut raw = raw(stage).await;
@@ -107,7 +109,7 @@ async fn hp_23_more_streams_than_allowed(stage: &mut Stage) {
     assert_eq!((reset.stream, reset.code()), (9, REFUSED_STREAM));
 }
 
-/// The limit is the peer's, over all its connections.
+/// The limit of streams applies to the peer, over all its connections.
 async fn hp_24_streams_over_several_connections(stage: &mut Stage) {
     let mut open = Vec::new();
     let mut refused = 0;
@@ -164,7 +166,7 @@ async fn hp_26_giant_headers(stage: &mut Stage) {
     raw.stream_ends(1).await;
 }
 
-/// CVE-2024-27316 and its kin.
+/// CVE-2024-27316 and related attacks.
 async fn hp_27_headers_that_never_end(stage: &mut Stage) {
     let mut raw = raw(stage).await;
     raw.say(&frame(kind::HEADERS, 0, 1, &call(&[]))).await;
@@ -181,13 +183,13 @@ async fn hp_27_headers_that_never_end(stage: &mut Stage) {
     );
 }
 
-/// CVE-2019-9515: an acknowledgement is owed for each, and nobody reads them.
+/// CVE-2019-9515: each frame demands an acknowledgement, and nobody reads them.
 async fn hp_28_a_flood_of_settings(stage: &mut Stage) {
     let mut raw = raw(stage).await;
     flood(&mut raw, 400_000, &frame(kind::SETTINGS, 0, 0, &[])).await;
 }
 
-/// CVE-2019-9512: the same with pings.
+/// CVE-2019-9512: the same attack with pings.
 async fn hp_29_a_flood_of_pings(stage: &mut Stage) {
     let mut raw = raw(stage).await;
     flood(&mut raw, 400_000, &frame(kind::PING, 0, 0, &[1; 8])).await;
@@ -206,7 +208,7 @@ async fn hp_30_windows_that_overflow(stage: &mut Stage) {
     assert_eq!(nothing.cut().await, Some(PROTOCOL_ERROR));
 }
 
-/// CVE-2019-9518: work without an end, and not a byte of content.
+/// CVE-2019-9518: endless work without a byte of content.
 async fn hp_31_a_flood_of_empty_data(stage: &mut Stage) {
     let mut raw = raw(stage).await;
     raw.open(1, &call(&[])).await;
@@ -274,11 +276,11 @@ async fn hp_36_streams_of_the_servers_numbers(stage: &mut Stage) {
     back.cut().await;
 }
 
-/// An entry of the dynamic table, named a thousand times by a byte each.
+/// An entry of the dynamic table, referred to eight thousand times by one byte each.
 async fn hp_37_headers_that_unpack_to_more(stage: &mut Stage) {
     let mut raw = raw(stage).await;
     let before = resident_kib();
-    // A literal with incremental indexing (RFC 7541, §6.2.1), then its index, 62, again and again.
+    // A literal with incremental indexing (RFC 7541, §6.2.1), then its index, 62, many times.
     let mut block = call(&[]);
     let mut entry = literal("x-bomb", &"b".repeat(3_900));
     entry[0] = 0x40;
@@ -289,7 +291,7 @@ async fn hp_37_headers_that_unpack_to_more(stage: &mut Stage) {
     assert!(resident_kib().saturating_sub(before) < MOST_KIB);
 }
 
-/// A window of nothing: no receipt can leave, so no further frame is taken.
+/// With a flow-control window of zero no receipt can leave, so no further frame is read.
 async fn hp_38_receipts_that_are_never_read(stage: &mut Stage) {
     let records = stage.seal(&stage.mallory, vec![draft(Kind::Indicator)]);
     stage.allowed.extend(
@@ -303,7 +305,7 @@ async fn hp_38_receipts_that_are_never_read(stage: &mut Stage) {
     raw.open(1, &call(&[])).await;
     let announced = u32::try_from(bytes.len()).unwrap();
     let said = frame(kind::DATA, 0, 1, &message(0, announced, &bytes));
-    // Within the window of a new connection (RFC 9113, §6.9.2).
+    // All frames fit into the window of a new connection (RFC 9113, §6.9.2).
     for _ in 0..60_000 / said.len() {
         raw.say(&said).await;
     }

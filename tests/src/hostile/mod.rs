@@ -1,8 +1,8 @@
 //! A hostile peer over real TLS, HTTP/2 and gRPC.
 //!
-//! It holds what a member holds: keys, a certificate, a place in the register; and, as a hub, the
-//! records of others. It says anything at any layer. Each thing it tries is a [`Behaviour`] with an
-//! id that stands in docs/validation.md; the behaviours of one layer run one after the other
+//! It has what a member has: keys, a certificate and an entry in the register; as a hub it also has
+//! the records of others. It sends anything at any layer. Each attempt is a [`Behaviour`] with an
+//! id that is listed in docs/validation.md. The behaviours of one layer run one after the other
 //! against the same running node, which must serve an honest peer after each.
 #![expect(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ use std::pin::Pin;
 use self::stage::Stage;
 
 impl Behaviour {
-    /// Its id in docs/validation.md.
+    /// Returns its id in docs/validation.md.
     #[must_use]
     pub fn id(&self) -> String {
         let number = self.name.split('_').nth(1).unwrap();
@@ -36,12 +36,12 @@ impl Behaviour {
     }
 }
 
-/// What a behaviour does to a stage.
+/// Function that performs a behaviour on a stage.
 pub type Act = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// Something that a hostile peer tries.
+/// One behaviour of a hostile peer.
 pub struct Behaviour {
-    /// The name of the function that tries it, `hp_NN_…`.
+    /// Name of the function that performs it, `hp_NN_…`.
     pub name: &'static str,
     /// The function.
     pub act: Act,
@@ -58,7 +58,7 @@ macro_rules! behaviours {
     };
 }
 
-/// Every layer and what is tried on it.
+/// Every layer with its behaviours.
 pub const LAYERS: &[(&str, &[Behaviour])] = &[
     ("connection", connections::BEHAVIOURS),
     ("http/2", http2::BEHAVIOURS),
@@ -69,7 +69,7 @@ pub const LAYERS: &[(&str, &[Behaviour])] = &[
     ("channel", channels::BEHAVIOURS),
 ];
 
-/// Tries everything on one layer. After each behaviour the node serves an honest peer and holds
+/// Performs every behaviour of one layer. After each, the node must serve an honest peer and hold
 /// nothing that it should not.
 pub async fn try_all(layer: &str) {
     let (_, behaviours) = LAYERS.iter().find(|(name, _)| *name == layer).unwrap();

@@ -1,4 +1,4 @@
-//! HTTP/2 by hand (RFC 9113): any frame, in any order, whole or not.
+//! Hand-made HTTP/2 (RFC 9113): any frame, in any order, complete or not.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::caller::DELIVER;
 
-/// How long an end is waited for.
+/// Longest wait for the end of a stream or connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Kinds of frames.
+/// Frame types.
 pub mod kind {
     #![expect(missing_docs, reason = "the names are those of RFC 9113, §6")]
     pub const DATA: u8 = 0;
@@ -33,10 +33,10 @@ pub const END_STREAM: u8 = 1;
 /// The flag that ends a block of headers.
 pub const END_HEADERS: u8 = 4;
 
-/// What a client says first (RFC 9113, §3.4).
+/// Connection preface of a client (RFC 9113, §3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A frame with its header.
+/// Returns a frame with its header.
 #[must_use]
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -47,7 +47,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A header as a literal that is not indexed and not compressed (RFC 7541, §6.2.2).
+/// Returns a header field as a literal without indexing and without compression (RFC 7541, §6.2.2).
 #[must_use]
 pub fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut bytes = vec![0];
@@ -58,7 +58,7 @@ pub fn literal(name: &str, value: &str) -> Vec<u8> {
     bytes
 }
 
-/// An integer with a prefix of seven bits (RFC 7541, §5.1).
+/// Appends an integer with a prefix of seven bits (RFC 7541, §5.1).
 fn length(bytes: &mut Vec<u8>, length: usize) {
     if length < 127 {
         bytes.push(u8::try_from(length).unwrap());
@@ -73,7 +73,7 @@ fn length(bytes: &mut Vec<u8>, length: usize) {
     bytes.push(u8::try_from(rest).unwrap());
 }
 
-/// The headers of a call of the exchange's method, and more of them.
+/// Returns the header block of a call of the delivery method, followed by the fields in `more`.
 #[must_use]
 pub fn call(more: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
@@ -93,7 +93,7 @@ pub fn call(more: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// A gRPC message: a flag, a length, the bytes.
+/// Returns a gRPC message: the flag, the announced length and the bytes.
 #[must_use]
 pub fn message(flag: u8, announced: u32, bytes: &[u8]) -> Vec<u8> {
     let mut message = vec![flag];
@@ -102,24 +102,24 @@ pub fn message(flag: u8, announced: u32, bytes: &[u8]) -> Vec<u8> {
     message
 }
 
-/// A connection over which anything can be said.
+/// A connection over which any bytes can be sent.
 pub struct Raw(TlsStream<TcpStream>);
 
-/// A frame that came.
+/// A frame received from the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
-    /// Its kind.
+    /// Type of the frame.
     pub kind: u8,
-    /// Its flags.
+    /// Flags of the frame.
     pub flags: u8,
-    /// Its stream.
+    /// Stream identifier.
     pub stream: u32,
-    /// What is in it.
+    /// Payload of the frame.
     pub payload: Vec<u8>,
 }
 
 impl Heard {
-    /// The error code at the end of a reset or a farewell.
+    /// Returns the error code of an RST_STREAM or GOAWAY frame.
     #[must_use]
     pub fn code(&self) -> u32 {
         let at = if self.kind == kind::GOAWAY { 4 } else { 0 };
@@ -129,13 +129,13 @@ impl Heard {
 }
 
 impl Raw {
-    /// Over a connection on which nothing was said.
+    /// Wraps a connection over which nothing has been sent yet.
     #[must_use]
     pub const fn new(stream: TlsStream<TcpStream>) -> Self {
         Self(stream)
     }
 
-    /// Says what a client says first, with these settings.
+    /// Sends the client preface with these settings.
     pub async fn begin(&mut self, settings: &[(u16, u32)]) {
         let mut payload = Vec::new();
         for (name, value) in settings {
@@ -146,22 +146,23 @@ impl Raw {
         self.say(&frame(kind::SETTINGS, 0, 0, &payload)).await;
     }
 
-    /// Opens a stream with these headers.
+    /// Opens a stream with this header block.
     pub async fn open(&mut self, stream: u32, block: &[u8]) {
         self.say(&frame(kind::HEADERS, END_HEADERS, stream, block))
             .await;
     }
 
-    /// Says bytes. Whether they are heard does not matter.
+    /// Sends bytes; errors are ignored.
     pub async fn say(&mut self, bytes: &[u8]) {
         drop(self.try_say(bytes).await);
     }
 
-    /// Says bytes; an error if the other side has gone or takes none for a second.
+    /// Sends bytes.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The error of the connection if the other side has gone, or `TimedOut` if it accepts nothing
+    /// for a second.
     pub async fn try_say(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let said = async {
             self.0.write_all(bytes).await?;
@@ -172,7 +173,7 @@ impl Raw {
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
     }
 
-    /// The next frame; nothing if the connection has ended.
+    /// Reads the next frame; `None` if the connection has ended.
     pub async fn hear(&mut self) -> Option<Heard> {
         let mut header = [0; 9];
         self.0.read_exact(&mut header).await.ok()?;
@@ -187,7 +188,7 @@ impl Raw {
         })
     }
 
-    /// Waits for a frame like this; nothing if the connection ends before.
+    /// Waits for a frame that matches `like`; `None` if the connection ends before.
     pub async fn hear_one(&mut self, like: impl Fn(&Heard) -> bool) -> Option<Heard> {
         let heard = async {
             loop {
@@ -200,15 +201,16 @@ impl Raw {
         tokio::time::timeout(PATIENCE, heard).await.unwrap()
     }
 
-    /// Waits until the node ends the connection, and gives the code of its farewell if it says one.
+    /// Waits until the node ends the connection and returns the error code of its GOAWAY frame, if
+    /// it sends one.
     pub async fn cut(&mut self) -> Option<u32> {
         let farewell = self.hear_one(|heard| heard.kind == kind::GOAWAY).await?;
-        // What is under way may still be finished; an error ends at once.
+        // Streams under way may still be finished after a GOAWAY frame; an error ends them at once.
         Some(farewell.code())
     }
 
-    /// Waits until the node ends a stream, by its last headers or by a reset; the connection may
-    /// end with it.
+    /// Waits until the node ends a stream with its last headers or a reset. The connection may end
+    /// with it.
     pub async fn stream_ends(&mut self, stream: u32) {
         let ends = |heard: &Heard| {
             let last =
@@ -218,7 +220,7 @@ impl Raw {
         self.hear_one(ends).await;
     }
 
-    /// Whether the node still answers a ping on this connection.
+    /// Returns whether the node still answers a ping on this connection.
     pub async fn answers(&mut self) -> bool {
         self.say(&frame(kind::PING, 0, 0, &[7; 8])).await;
         let pong = |heard: &Heard| heard.kind == kind::PING && heard.payload == [7; 8];

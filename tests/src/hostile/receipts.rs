@@ -1,5 +1,5 @@
-//! What a receiver tries with receipts: here the node under test is the sender, and the hostile
-//! peer is called by it.
+//! Attacks of a receiver with receipts. Here the node under test is the sender, and it calls the
+//! hostile peer.
 
 use std::{
     sync::{Arc, Mutex},
@@ -37,7 +37,7 @@ use crate::{
     federation::{FEDERATION, eventually},
 };
 
-/// What is tried.
+/// Behaviours of this layer.
 pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_90_a_receipt_signed_by_a_stranger,
     hp_91_a_frames_statement_shown_as_a_receipt,
@@ -54,28 +54,28 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
 type Said = Vec<Result<wire::Receipt, Status>>;
 type Compares = Box<dyn FnMut(&wire::TrustAsk) -> wire::TrustAnswer + Send>;
 type Reconciles = Box<dyn FnMut(&wire::ReconcileAsk) -> Reconciled + Send>;
-/// What is answered to a question about a channel.
+/// Reply to a question about a channel.
 pub(super) type Reconciled = Result<wire::ReconcileAnswer, Status>;
 type Answers = Box<dyn FnMut(wire::Frame, &Honest) -> Said + Send>;
 
-/// What the hostile receiver says at present.
+/// Replies that the hostile receiver gives at present.
 struct State {
     says: Answers,
-    /// Said before any frame came.
+    /// Sent before any frame arrives.
     first: Said,
-    /// Streams opened and frames sent since it was told what to say.
+    /// Streams opened and frames received since the replies were last set.
     asked: usize,
-    /// What it says about trust, if anything.
+    /// Reply to questions about trust, if any is set.
     compares: Option<Compares>,
-    /// Questions about trust since it was told what to say to them.
+    /// Questions about trust received since that reply was set.
     compared: usize,
-    /// What it says about channels, if anything.
+    /// Reply to questions about channels, if any is set.
     reconciles: Option<Reconciles>,
-    /// Questions about channels since it was told what to say to them.
+    /// Questions about channels received since that reply was set.
     reconciled: usize,
 }
 
-/// How an honest receiver would answer with mallory's keys.
+/// An honest receiver's answers, made with mallory's keys.
 pub struct Honest {
     hop: SigningKey,
     sender_key: PublicKey,
@@ -122,7 +122,7 @@ impl Honest {
             .unwrap()
     }
 
-    /// An honest receipt whose payload is changed and signed again.
+    /// Returns an honest receipt whose payload is changed and signed again.
     fn changed(
         &self,
         frame: &wire::Frame,
@@ -143,7 +143,7 @@ fn payload(receipt: &wire::Receipt) -> wire::ReceiptPayload {
     wire::ReceiptPayload::decode(signed.payload.clone()).unwrap()
 }
 
-/// The hostile peer's own server.
+/// The server of the hostile peer.
 pub struct Receiver {
     state: Arc<Mutex<State>>,
     _stop: DropGuard,
@@ -162,7 +162,7 @@ impl Exchange for Service {
         &self,
         request: Request<Streaming<wire::Frame>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        // The honest peer calls as well; nothing is tried on it.
+        // The honest peer calls as well; it is not attacked.
         let caller = request.extensions().get::<Peer>().unwrap();
         if caller.node.as_str() != "antwerp" {
             return Err(Status::unavailable("nobody is here"));
@@ -228,7 +228,7 @@ impl Exchange for Service {
 }
 
 impl Receiver {
-    /// Listens where the register says that mallory is.
+    /// Listens at mallory's address in the register.
     pub(super) async fn start(stage: &Stage) -> Self {
         let tcp = tokio::net::TcpListener::bind(stage.listens_at.listen)
             .await
@@ -280,7 +280,7 @@ impl Receiver {
         (state.first, state.says, state.asked) = (first, Box::new(says), 0);
     }
 
-    /// Says this from now on when it is asked about trust.
+    /// Sets the reply to questions about trust.
     pub(super) fn compare_with(
         &self,
         says: impl FnMut(&wire::TrustAsk) -> wire::TrustAnswer + Send + 'static,
@@ -290,7 +290,7 @@ impl Receiver {
         state.compared = 0;
     }
 
-    /// Says this from now on when it is asked about a channel.
+    /// Sets the reply to questions about channels.
     pub(super) fn reconcile_with(
         &self,
         says: impl FnMut(&wire::ReconcileAsk) -> Reconciled + Send + 'static,
@@ -300,12 +300,12 @@ impl Receiver {
         state.reconciled = 0;
     }
 
-    /// How often it was asked about a channel since.
+    /// Returns the number of questions about channels received since the reply was set.
     pub(super) fn reconciled(&self) -> usize {
         self.state.lock().unwrap().reconciled
     }
 
-    /// How often it was asked since.
+    /// Returns the number of questions about trust received since the reply was set.
     pub(super) fn compared(&self) -> usize {
         self.state.lock().unwrap().compared
     }
@@ -315,7 +315,7 @@ impl Receiver {
     }
 }
 
-/// A signing key is not to be copied; its keyring is read once more.
+/// A signing key cannot be copied, so its keyring is read again.
 fn clone_of(_: &SigningKey, stage: &Stage) -> SigningKey {
     let home = stage.federation.home("mallory");
     let passphrase = stage.federation.folder().join("mallory.passphrase");
@@ -324,7 +324,7 @@ fn clone_of(_: &SigningKey, stage: &Stage) -> SigningKey {
     Arc::into_inner(keyring.hop).unwrap()
 }
 
-/// How it stands with a record and a peer at the target.
+/// Returns the state of a record's disclosure to a peer in the target's ledger.
 fn state(stage: &Stage, id: &RecordId, peer: &str) -> Option<DisclosureState> {
     let store = stage.target.kernel.store();
     let row = store.disclosure(id, &peer.parse().unwrap()).unwrap();
@@ -333,8 +333,9 @@ fn state(stage: &Stage, id: &RecordId, peer: &str) -> Option<DisclosureState> {
 
 const ADMITTED: DisclosureState = DisclosureState::Answered(Outcome::Accepted);
 
-/// Publishes at the target while mallory says this. The honest peer gets the record all the same;
-/// the target believes nothing and asks again; once mallory answers well, it is believed.
+/// Publishes at the target while mallory replies with `says`. The honest peer still receives the
+/// record. The target does not accept mallory's receipts and tries again; once mallory answers
+/// correctly, its receipt is accepted.
 async fn disbelieved(
     stage: &mut Stage,
     first: Said,
@@ -379,7 +380,7 @@ async fn hp_91_a_frames_statement_shown_as_a_receipt(stage: &mut Stage) {
 
 async fn hp_92_the_receipt_of_an_earlier_frame(stage: &mut Stage) {
     let mut earlier = None;
-    // The first frame is answered well; its receipt is then shown for the next one.
+    // The first frame is answered correctly; its receipt is then shown for the next one.
     let earlier_of = Arc::new(Mutex::new(None));
     let seen = Arc::clone(&earlier_of);
     if stage.receiver.is_none() {
@@ -466,7 +467,7 @@ async fn hp_97_outcomes_that_do_not_exist(stage: &mut Stage) {
     }
 }
 
-/// It is what a busy peer says: nothing is settled by it, and it is asked again later.
+/// A busy peer answers in this way: it settles nothing, and the frame is sent again later.
 async fn hp_98_every_frame_is_refused_whole(stage: &mut Stage) {
     disbelieved(stage, Vec::new(), |frame, honest| {
         vec![Ok(honest.refuse(&frame))]

@@ -1,4 +1,5 @@
-//! What an originator signs wrongly, and what a hub makes of records that others signed well.
+//! Attacks with records: wrong signatures and headers of an originator, and a hub's changes to
+//! records that others signed correctly.
 
 use portcullis_protocol::{
     marking::{Purpose, Tlp},
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::behaviours;
 
-/// What is tried.
+/// Behaviours of this layer.
 pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_57_a_hub_strips_a_section_from_the_table,
     hp_58_a_hub_adds_a_section,
@@ -51,7 +52,7 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
     hp_89_a_marking_that_contradicts_itself,
 ];
 
-/// A record of the honest member as the hub got it.
+/// A record of the honest member as the hub received it.
 async fn honest(stage: &mut Stage) -> Loose {
     Loose::of(&stage.honest_record(draft(Kind::Indicator)).await)
 }
@@ -138,7 +139,7 @@ async fn hp_65_a_path_cut_short(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &item).await, "refused RE-13");
 }
 
-/// The same rule as for a short one: a loop over it would be long.
+/// The rule that applies to a short path applies here as well: a loop over the path would be long.
 async fn hp_66_a_huge_path(stage: &mut Stage) {
     let mut item = of_a_batch(stage);
     item.record.path = vec![7; 4 << 20].into();
@@ -148,8 +149,8 @@ async fn hp_66_a_huge_path(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &item).await, "refused RE-13");
 }
 
-/// The originator says that the tree has one leaf, whose digest is the root over four: then the
-/// root could be opened to either.
+/// The originator claims that the tree has one leaf, whose digest is the root over four leaves. The
+/// root could then be opened to either.
 async fn hp_67_an_inner_node_of_a_batch_as_a_leaf(stage: &mut Stage) {
     let item = of_a_batch(stage);
     let mut one = statement(&item);
@@ -171,7 +172,7 @@ async fn hp_67_an_inner_node_of_a_batch_as_a_leaf(stage: &mut Stage) {
 
 async fn hp_68_a_record_under_another_batch_of_its_origin(stage: &mut Stage) {
     let mut item = honest(stage).await;
-    // Sealed within the same millisecond or not, the other batch has another root.
+    // The other batch has another root, even if it was sealed within the same millisecond.
     item.batch = honest(stage).await.batch;
     let told = stage.deliver(Who::Hub, &item).await;
     assert!(
@@ -192,7 +193,7 @@ async fn hp_70_a_record_of_another_federation(stage: &mut Stage) {
     header.federation = "elsewhere".to_owned();
     let forged = reseal(&item, &header, &stage.mallory.keyring.sealing);
     is(&stage.deliver(Who::Mallory, &forged).await, "refused RE-02");
-    // The statement says this federation, the header the other one.
+    // The statement names this federation, the header another one.
     let bytes = prost::Message::encode_to_vec(&header).into();
     let split = reseal_bytes(&item, bytes, &stage.mallory.keyring.sealing, |statement| {
         statement.federation = crate::federation::FEDERATION.to_owned();
@@ -207,7 +208,8 @@ async fn hp_71_a_record_of_an_exercise(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &item).await, "refused EX-20");
 }
 
-/// It says that it was sealed while the key was in force: what counts is when it is first seen.
+/// The batch claims to have been sealed while the key was in force. The time at which it is first
+/// seen decides.
 async fn hp_72_a_batch_back_dated_under_a_retired_key(stage: &mut Stage) {
     let item = own(stage);
     let mut header = item.header();
@@ -232,8 +234,8 @@ async fn hp_73_a_record_of_the_future(stage: &mut Stage) {
     }
 }
 
-/// An old record of a key in force is taken: nothing says that it must be young. It moves no
-/// clock and ends nothing.
+/// An old record under a key in force is accepted, because no rule requires a record to be recent.
+/// It changes no clock and ends no other record.
 async fn hp_74_a_record_of_ancient_times(stage: &mut Stage) {
     for at in [0, 1, -1, i64::MIN] {
         let item = own(stage);
@@ -264,9 +266,9 @@ async fn hp_75_an_unknown_sealing_key(stage: &mut Stage) {
     );
 }
 
-/// The register lists the key, for another use.
+/// The register lists the key, but for another use.
 async fn hp_76_a_batch_signed_by_a_hop_key(stage: &mut Stage) {
-    /// A batch's words under a hop key.
+    /// A batch statement under a hop key.
     struct ByHop;
     impl portcullis_protocol::statement::StatementType for ByHop {
         const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.batch.v1";
@@ -292,7 +294,7 @@ async fn hp_77_an_honest_origin_with_a_forged_signature(stage: &mut Stage) {
     signature[0] ^= 1;
     item.batch.signature = signature.into();
     is(&stage.deliver(Who::Hub, &item).await, "refused EX-08");
-    // A header of one's own making under the honest member's statement.
+    // A forged header under the statement of the honest member.
     let item = honest(stage).await;
     let mut header = item.header();
     header.sealed_at_ms += 1;
@@ -308,7 +310,7 @@ async fn hp_78_the_targets_own_record_comes_back(stage: &mut Stage) {
     is(&stage.deliver(Who::Hub, &own).await, "refused EX-19");
 }
 
-/// Whatever comes first, both are one record, and what was answered stays.
+/// Both forms are one record in whatever order they arrive, and an answer once given stays.
 async fn hp_79_a_thinner_form_races_the_full_one(stage: &mut Stage) {
     let whole = stage
         .seal(&stage.mallory, vec![draft(Kind::Indicator)])
@@ -336,7 +338,7 @@ async fn hp_80_a_record_made_for_someone_else_is_retargeted(stage: &mut Stage) {
     is(&stage.deliver(Who::Hub, &item).await, "refused PO-01");
 }
 
-/// A member that is no hub brings what another made.
+/// A member that is not a hub delivers what another made.
 async fn hp_81_a_member_passes_on_what_it_may_not(stage: &mut Stage) {
     let mut amber = draft(Kind::Indicator);
     amber.marking.tlp = Tlp::Amber;
@@ -406,8 +408,8 @@ async fn hp_85_control_characters_in_a_title(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &forged).await, "refused RE-12");
 }
 
-/// An answer that was remembered for one marking is not given for another, however many there
-/// were in between.
+/// An answer remembered for one marking is not given for another, however many others come in
+/// between.
 async fn hp_86_the_policy_memo_is_filled_and_asked_again(stage: &mut Stage) {
     let only_for = |name: &str| {
         let mut red = draft(Kind::Indicator);
@@ -418,7 +420,7 @@ async fn hp_86_the_policy_memo_is_filled_and_asked_again(stage: &mut Stage) {
     let good = stage.seal_one(&stage.mallory, only_for("antwerp"));
     is(&stage.deliver(Who::Mallory, &good).await, "accepted");
     stage.allowed.insert(good.id());
-    // Each of these is a question of its own to the policy.
+    // Each of these is a separate question to the policy.
     let many: Vec<_> = (0..256)
         .map(|n| {
             let mut other = only_for(&format!("member-{n}"));
@@ -435,7 +437,7 @@ async fn hp_86_the_policy_memo_is_filled_and_asked_again(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &bad).await, "refused PO-01");
 }
 
-/// A thousand refused items a frame: each is answered, and what is kept of them is bounded.
+/// A thousand refused items in a frame: each is answered, and the storage used for each is bounded.
 async fn hp_87_refused_items_by_the_thousand(stage: &mut Stage) {
     let folder = stage.target.home.data();
     let before = bytes_in(&folder);

@@ -1,5 +1,5 @@
-//! Who is there: a node under attack, an honest peer of it, and the hostile one, who is a customs
-//! authority and a hub at once.
+//! The participants of an attack: the node under attack, its honest peer, and the hostile peer,
+//! which is both a customs authority and a hub.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ use crate::{
     federation::{FEDERATION, Federation, Member, Running, Site, eventually, write_lists},
 };
 
-/// Who takes part; the last two do not run.
+/// Members of the federation; no node runs for the last two.
 const MEMBERS: [Member; 4] = [
     ("antwerp", AuthorityKind::Customs),
     ("rotterdam", AuthorityKind::Customs),
@@ -34,17 +34,17 @@ const MEMBERS: [Member; 4] = [
     ("hub", AuthorityKind::Hub),
 ];
 
-/// The most memory that the process may have gained over a whole layer, in KiB: both nodes and the
-/// attacker are in it.
+/// Most memory that the process may gain over a whole layer, in KiB. It covers both nodes and the
+/// attacker.
 const MOST_GAINED_KIB: u64 = 300 << 10;
 
-/// A member whose keys are in the wrong hands.
+/// A member whose keys are in the hands of the attacker.
 pub struct Mallory {
-    /// Its node's id and its authority's.
+    /// Id of its node and of its authority.
     pub name: &'static str,
     /// Its keys.
     pub keyring: Keyring,
-    /// The certificate it shows.
+    /// Certificate chain that it shows, in PEM.
     pub chain: Vec<u8>,
 }
 
@@ -59,7 +59,7 @@ impl Mallory {
         }
     }
 
-    /// The identity it shows in a handshake.
+    /// Returns the identity that it shows in a handshake.
     #[must_use]
     pub fn identity(&self) -> OwnIdentity {
         let key = self.keyring.tls_key_pem().unwrap();
@@ -67,9 +67,9 @@ impl Mallory {
     }
 }
 
-/// The stage of an attack.
+/// The participants of an attack and the bounds they are checked against.
 pub struct Stage {
-    /// Everybody's homes and certification authorities.
+    /// The federation, with all homes and certification authorities.
     pub federation: Federation,
     /// The node under attack.
     pub target: Running,
@@ -77,34 +77,34 @@ pub struct Stage {
     pub honest: Running,
     /// The hostile peer as a customs authority.
     pub mallory: Mallory,
-    /// The hostile peer as a hub, which may pass on what others made.
+    /// The hostile peer as a hub, which may relay the records of others.
     pub hub: Mallory,
-    /// The target may hold these of the hostile peer's records.
+    /// Records of the hostile peer that the target may hold.
     pub allowed: BTreeSet<RecordId>,
-    /// Where the hostile peer listens, if it does.
+    /// Address on which the hostile peer listens once its server is started.
     pub listens_at: Site,
-    /// A good certificate of mallory's that its authority has revoked.
+    /// A certificate of mallory's, valid except that its authority has revoked it.
     pub revoked: NodeCertificate,
-    /// The hostile peer's server, once it was needed.
+    /// The hostile peer's server, started when it is first needed.
     pub receiver: Option<Receiver>,
     began_kib: u64,
     published: usize,
 }
 
-/// A sealing key of mallory's that was retired.
+/// Returns a sealing key of mallory's that was retired.
 #[must_use]
 pub fn retired_key() -> SigningKey {
     SigningKey::from_seed(KeyUse::Sealing, [91; 32])
 }
 
-/// The federation's one freshness key.
+/// Returns the federation's only freshness key.
 #[must_use]
 pub fn online_key() -> SigningKey {
     SigningKey::from_seed(KeyUse::Freshness, [92; 32])
 }
 
 impl Stage {
-    /// Makes everybody and starts the target and its honest peer.
+    /// Makes all homes and starts the target and its honest peer.
     pub async fn start() -> Self {
         let listens_at = Site::free();
         let federation = Federation::altered(
@@ -153,7 +153,7 @@ impl Stage {
         stage
     }
 
-    /// An honest record arrives, and nothing is held that should not be.
+    /// Checks that an honest record arrives and that the target holds nothing that it should not.
     pub async fn still_serves(&mut self) {
         self.honest_record(draft(Kind::Indicator)).await;
         let held = self.target.kernel.store().records(&RecordFilter::default());
@@ -169,7 +169,7 @@ impl Stage {
         }
     }
 
-    /// Publishes a record at the honest peer, waits until the target has it, and gives it.
+    /// Publishes a record at the honest peer, waits until the target has it and returns it.
     pub async fn honest_record(&mut self, draft: Draft) -> VerifiedRecord {
         self.published += 1;
         let kernel = &self.honest.kernel;
@@ -185,7 +185,7 @@ impl Stage {
         of(kernel, &id)
     }
 
-    /// How often a record stands among what the target holds.
+    /// Returns how many times a record occurs among those that the target holds.
     #[must_use]
     pub fn times_held(&self, id: &RecordId) -> usize {
         let held = self.target.kernel.store().records(&RecordFilter::default());
@@ -193,13 +193,13 @@ impl Stage {
         held.iter().filter(|held| held.sealed.id() == *id).count()
     }
 
-    /// The present.
+    /// Returns the current time of the target.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.target.kernel.now()
     }
 
-    /// Stops everybody; memory has not grown without bound.
+    /// Checks that memory has not grown beyond the bound, and stops both nodes.
     pub async fn end(self) {
         let gained = resident_kib().saturating_sub(self.began_kib);
         assert!(gained < MOST_GAINED_KIB, "{gained} KiB more are resident");
@@ -208,7 +208,8 @@ impl Stage {
     }
 }
 
-/// Issues a certificate for mallory's node, and has the target know that it was revoked.
+/// Issues a certificate for mallory's node and writes a revocation list that names it into the
+/// target's home.
 fn revoked(federation: &Federation) -> NodeCertificate {
     let ca = federation.ca("mallory");
     let names = NodeNames::new(FEDERATION, "mallory", "mallory.example").unwrap();
@@ -222,14 +223,14 @@ fn revoked(federation: &Federation) -> NodeCertificate {
     issued
 }
 
-/// A record that a node holds.
+/// Returns a record that a node holds.
 #[must_use]
 pub fn of(kernel: &Kernel, id: &RecordId) -> VerifiedRecord {
     let held = kernel.store().record(id).unwrap().unwrap();
     kernel.decider().verify_held(&held, kernel.now()).unwrap()
 }
 
-/// A draft with four sections that every member admits.
+/// Returns a draft with four sections that every member admits.
 #[must_use]
 pub fn draft(kind: Kind) -> Draft {
     let window = Window {
@@ -266,7 +267,7 @@ pub fn draft(kind: Kind) -> Draft {
     )
 }
 
-/// What this process has resident, in KiB.
+/// Returns the resident memory of this process, in KiB.
 #[must_use]
 pub fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -1,4 +1,4 @@
-//! What members do by themselves: they publish, withdraw, and change what they have in force.
+//! Actions of members: they publish, withdraw, and change their register or policy.
 
 use portcullis_protocol::record::RecordId;
 
@@ -12,11 +12,11 @@ use super::{
 impl World {
     pub(super) fn publish(&mut self, member: MemberNumber, batch: usize) {
         let batch = &self.cast.batches(member)[batch];
-        // Of two copies, either is worked with.
+        // If the node was copied, either copy may be the one in use.
         let member = self.reached(member);
         let node = self.node(member);
         if !node.up || node.in_force.epoch < batch.epoch {
-            // Whoever publishes tries again later.
+            // The publisher tries again later.
             if !self.healed {
                 let later = self.now.plus_millis(20_000);
                 let at = self
@@ -75,7 +75,7 @@ impl World {
             .keys()
             .copied()
             .collect();
-        // While a transaction is on its way, the one writer has to wait for it.
+        // While a transaction is on its way to disk, the only writer has to wait for it.
         if held.is_empty() || self.node(member).writer.committing.is_some() {
             return;
         }

@@ -1,7 +1,8 @@
-//! Who takes part: members, keys from fixed seeds, the register's epochs, bundles, records.
+//! The participants and their data: members, keys from fixed seeds, register epochs, policy
+//! bundles, records.
 //!
-//! Making an engine and sealing records is what costs, so both are made once in a process and
-//! shared by all seeds: a decider is immutable, and what it remembers it gives back unchanged.
+//! Making a policy engine and sealing records are expensive. Both are done once in a process and
+//! shared by all seeds: a decider is immutable, and it returns remembered decisions unchanged.
 
 use std::{
     collections::BTreeMap,
@@ -29,29 +30,29 @@ use portcullis_protocol::{
 
 use super::{expect::Made, random::Random};
 
-/// When every simulation begins.
+/// Time at which every simulation begins: 2021-04-01T00:00:00Z.
 pub const START: Timestamp = Timestamp::from_millis(1_617_235_200_000);
 
 /// The federation's id.
 pub const FEDERATION: &str = "sim";
 
-/// A member by its place in [`MEMBERS`]; where a process is meant, a copy of a member's node is
-/// as far beyond.
+/// Index of a member in [`MEMBERS`]. As the number of a process it may also be a copy of a member's
+/// node, which is that index plus the number of members.
 pub type MemberNumber = usize;
 
-/// The number of the process that is a copy of a member's node.
+/// Returns the number of the process that is a copy of a member's node.
 #[must_use]
 pub const fn copy_of(member: MemberNumber) -> MemberNumber {
     who(member) + MEMBERS.len()
 }
 
-/// Whose node a process is.
+/// Returns the member to which a process belongs.
 #[must_use]
 pub const fn who(process: MemberNumber) -> MemberNumber {
     process % MEMBERS.len()
 }
 
-/// Every member of the register: name, kind, regime.
+/// Every member of the register: name, kind, legal regime.
 pub const MEMBERS: [(&str, AuthorityKind, LegalRegime); 6] = [
     ("rotterdam", AuthorityKind::Customs, LegalRegime::Both),
     ("antwerp", AuthorityKind::Customs, LegalRegime::Both),
@@ -72,15 +73,15 @@ pub const TERMINAL: MemberNumber = 3;
 /// The police.
 pub const POLICE: MemberNumber = 2;
 
-/// The epoch that lists Rotterdam's second sealing key.
+/// Epoch from which Rotterdam's second sealing key is listed.
 pub const SECOND_KEY_EPOCH: usize = 2;
-/// The epoch from which on the terminal shares no community with anybody.
+/// Epoch from which the terminal shares no community with anybody.
 pub const TERMINAL_LEAVES_EPOCH: usize = 3;
-/// The newest epoch.
+/// Newest epoch.
 pub const NEWEST_EPOCH: usize = 3;
 
-/// A tighter bundle: no narrative to the police, no alerts to private operators, and no source
-/// of an indicator is taken in.
+/// A tighter bundle: it releases no narrative to the police and no alerts to private operators, and
+/// it admits no source section of an indicator.
 const TIGHT: &str = r#"
 // No narrative to the police.
 @id("no-narrative-to-police")
@@ -99,12 +100,12 @@ when { resource.kind == Portcullis::RecordKind::"indicator" &&
        context.section.tag == Portcullis::SectionTag::"source" };
 "#;
 
-/// An authority's own policies.
+/// Policies of an authority of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Policy {
-    /// None.
+    /// No policies of its own.
     Baseline,
-    /// Tighter than the baseline.
+    /// Policies tighter than the baseline.
     Tight,
 }
 
@@ -117,20 +118,21 @@ pub struct InForce {
     pub policy: Policy,
 }
 
-/// What a record is like: everything that decides who may have what of it.
+/// Marking and kind of a record: everything that decides who may have which of its sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Likeness {
     /// TLP:GREEN for customs, police and the port.
     Green,
-    /// The same, an alert.
+    /// An alert, marked like [`Self::Green`].
     GreenAlert,
     /// TLP:AMBER, not for the port.
     Amber,
-    /// TLP:AMBER+STRICT, not for the port: no hub gets it.
+    /// TLP:AMBER+STRICT, not for the port; no hub gets it.
     AmberStrict,
     /// TLP:RED for customs and police by name.
     Red,
-    /// H3 for customs and police by name: whoever gets it, holds it for a person.
+    /// H3, released to customs and police by name; every receiver holds it for a decision by a
+    /// person.
     Restricted,
     /// TLP:GREEN, to be deleted soon after the start.
     ShortLived,
@@ -148,7 +150,7 @@ impl Likeness {
         Self::ShortLived,
     ];
 
-    /// When such a record is to be deleted.
+    /// Returns the time at which such a record is to be deleted, if any.
     #[must_use]
     pub const fn delete_at(self) -> Option<Timestamp> {
         match self {
@@ -202,10 +204,10 @@ impl Likeness {
     }
 }
 
-/// Whom release lists name.
+/// Members on release lists.
 pub const NAMED: [&str; 3] = ["rotterdam", "antwerp", "police"];
 
-/// Sections 0 subject, 1 assessment, 2 narrative, 3 source.
+/// Bodies of the sections: 0 subject, 1 assessment, 2 narrative, 3 source.
 fn bodies() -> Vec<Body> {
     let window = Window {
         from: START.plus_millis(-86_400_000),
@@ -230,22 +232,22 @@ fn bodies() -> Vec<Body> {
     ]
 }
 
-/// Records that are published together, and what they are like.
+/// Records that are published together.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The records.
     pub records: Vec<VerifiedRecord>,
-    /// From which epoch on its key is listed.
+    /// Epoch from which the key of the batch is listed.
     pub epoch: usize,
 }
 
-/// Everything that is made once.
+/// Everything that is made once in a process.
 pub struct Cast {
     nodes: Vec<NodeId>,
     hop_keys: Vec<SigningKey>,
     authorities: Vec<AuthorityId>,
     registers: Vec<VerifiedRegister>,
-    /// Deciders made so far; a lock for the moment of a lookup or a making.
+    /// Deciders made so far. The lock is held while one is looked up or made.
     deciders: Mutex<BTreeMap<(MemberNumber, InForce), Arc<Decider>>>,
     batches: BTreeMap<MemberNumber, Vec<Batch>>,
     made: BTreeMap<RecordId, Made>,
@@ -254,7 +256,7 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// The cast of this process.
+    /// Returns the cast of this process, made at the first call.
     pub fn get() -> &'static Self {
         static CAST: OnceLock<Cast> = OnceLock::new();
         CAST.get_or_init(Self::make)
@@ -302,49 +304,49 @@ impl Cast {
         }
     }
 
-    /// The id of a member's node.
+    /// Returns the id of a member's node.
     #[must_use]
     pub fn node(&self, member: MemberNumber) -> &NodeId {
         &self.nodes[who(member)]
     }
 
-    /// The hop key of a member's node.
+    /// Returns the hop key of a member's node.
     #[must_use]
     pub fn hop_key(&self, member: MemberNumber) -> &SigningKey {
         &self.hop_keys[who(member)]
     }
 
-    /// The id of a member.
+    /// Returns the authority id of a member.
     #[must_use]
     pub fn authority(&self, member: MemberNumber) -> &AuthorityId {
         &self.authorities[who(member)]
     }
 
-    /// The member with this node.
+    /// Returns the member that has this node.
     #[must_use]
     pub fn member(&self, node: &NodeId) -> MemberNumber {
         self.nodes.iter().position(|of| of == node).unwrap()
     }
 
-    /// What a record is like, and who made it.
+    /// Returns the likeness and the origin of a record.
     #[must_use]
     pub fn made(&self, record: &RecordId) -> Option<Made> {
         self.made.get(record).copied()
     }
 
-    /// A record as it was sealed.
+    /// Returns a record as it was sealed.
     #[must_use]
     pub fn sealed(&self, record: &RecordId) -> Option<&VerifiedRecord> {
         self.sealed.get(record)
     }
 
-    /// The batches that a member has to publish.
+    /// Returns the batches that a member has to publish.
     #[must_use]
     pub fn batches(&self, member: MemberNumber) -> &[Batch] {
         self.batches.get(&who(member)).map_or(&[], Vec::as_slice)
     }
 
-    /// What decides at a member's node.
+    /// Returns the decider of a member's node.
     #[must_use]
     pub fn decider(&self, member: MemberNumber, in_force: InForce) -> Arc<Decider> {
         let member = who(member);
@@ -369,7 +371,7 @@ impl Cast {
     }
 }
 
-/// The key of a member for one use; `second` is the one it gets later.
+/// Returns a member's key for one use; `second` is 1 for the key it gets later, otherwise 0.
 #[must_use]
 pub fn key(member: MemberNumber, usage: KeyUse, second: u8) -> SigningKey {
     let number = match usage {
@@ -385,7 +387,7 @@ pub fn key(member: MemberNumber, usage: KeyUse, second: u8) -> SigningKey {
     SigningKey::from_seed(usage, [member * 20 + number * 2 + second + 1; 32])
 }
 
-/// The member that nobody is: its number makes the governance key.
+/// A number that no member has; the governance key is derived from it.
 const GOVERNANCE: MemberNumber = 9;
 
 fn authority(member: MemberNumber, epoch: usize) -> Authority {
@@ -424,7 +426,7 @@ fn authority(member: MemberNumber, epoch: usize) -> Authority {
     }
 }
 
-/// Every epoch, ascending.
+/// Returns every epoch, ascending.
 fn registers() -> Vec<VerifiedRegister> {
     let governance = key(GOVERNANCE, KeyUse::Governance, 0);
     let mut verified: Vec<VerifiedRegister> = Vec::new();
@@ -456,7 +458,7 @@ fn registers() -> Vec<VerifiedRegister> {
     verified
 }
 
-/// The batches of a member: bulk ones of one to three records, alerts alone.
+/// Returns the batches of a member: bulk batches of one to three records, and alerts on their own.
 fn batches_of(
     member: MemberNumber,
     register: &Register,

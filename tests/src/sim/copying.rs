@@ -1,6 +1,5 @@
-//! A node of which there are two: its disk is copied while it runs, as when a virtual machine is
-//! cloned or an old image is started beside the original, and both go on as one identity in one
-//! generation.
+//! A node that exists twice: its disk is copied while it runs, as when a virtual machine is cloned
+//! or an old image is started beside the original. Both go on as one identity in one generation.
 
 use super::{
     cast::{MemberNumber, copy_of, who},
@@ -12,7 +11,7 @@ use super::{
 };
 
 impl World {
-    /// Has a member's node copied; not of one whose backup comes back.
+    /// Schedules the copy of a member's node, unless that member's backup is restored.
     pub(super) fn prepare_copy(&mut self, restored: Option<MemberNumber>) {
         if !self.random.chance(250) {
             return;
@@ -24,13 +23,13 @@ impl World {
         }
     }
 
-    /// The processes of a member: one, or two copies.
+    /// Returns the processes of a member: one, or two copies.
     pub(super) fn processes(&self, member: MemberNumber) -> Vec<MemberNumber> {
         let own = self.nodes.keys().copied();
         own.filter(|process| who(*process) == who(member)).collect()
     }
 
-    /// The process that is found at a member's address: of two copies either.
+    /// Returns the process that is reached at a member's address; with two copies it may be either.
     pub(super) fn reached(&mut self, member: MemberNumber) -> MemberNumber {
         if self.nodes.contains_key(&copy_of(member)) && self.random.chance(500) {
             copy_of(member)

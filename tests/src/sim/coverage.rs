@@ -1,4 +1,4 @@
-//! What happened in a run, counted: a test that never saw a fault has shown nothing about it.
+//! Counters of the events of a run: a test that never saw a fault has shown nothing about it.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use super::lying::LIES;
 
 macro_rules! seen {
     ($( $(#[$meta:meta])* $variant:ident = $name:literal, )+) => {
-        /// Something that happened.
+        /// A kind of event that is counted.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Seen { $( $(#[$meta])* $variant, )+ }
 
         impl Seen {
-            /// Everything that is counted.
+            /// Every kind that is counted.
             pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
 
-            /// In words.
+            /// Returns its description.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $( Self::$variant => $name, )+ }
@@ -46,9 +46,9 @@ seen! {
     CrashBeforeReceipt = "crash before a receipt is sent",
     /// After a receipt was sent.
     CrashAfterReceipt = "crash after a receipt is sent",
-    /// What was not synced was lost.
+    /// A commit that was not synced was lost.
     UnsyncedLost = "unsynced commit lost",
-    /// What was not synced was on disk all the same.
+    /// A commit that was not synced was on disk nevertheless.
     UnsyncedKept = "unsynced commit kept",
     /// A commit failed.
     CommitFailed = "commit failed",
@@ -56,11 +56,11 @@ seen! {
     Partition = "partition",
     /// One way was cut.
     HalfOpen = "half-open connection",
-    /// A connection broke with a message.
+    /// A connection broke and lost a message.
     Loss = "message lost with its connection",
-    /// A frame came a second time.
+    /// A frame arrived a second time.
     Duplicate = "frame repeated",
-    /// A repeated frame was refused for its place.
+    /// A repeated frame was refused because of its position.
     ReplayRefused = "repeated frame refused for its place",
     /// A node started a new generation.
     NewGeneration = "new generation started",
@@ -70,11 +70,11 @@ seen! {
     Restored = "node restored from a backup",
     /// A channel was compared.
     Compared = "channel compared",
-    /// A peer had lost what it had, and it was sent again.
+    /// A peer had lost a record, and the record was sent again.
     Owed = "lost record owed again",
-    /// A ledger had forgotten what it disclosed, and learned it.
+    /// A ledger had forgotten a disclosure and learned of it.
     Learned = "forgotten disclosure learned",
-    /// A node got back what it made and lost.
+    /// A node got back a record that it had made and lost.
     Recovered = "own record given back",
     /// A member lied.
     Liar = "member that lies",
@@ -82,29 +82,29 @@ seen! {
     Copied = "node copied while it runs",
     /// A fork within a generation was refused and kept as evidence.
     ForkRefused = "fork within a generation refused",
-    /// A sender was told so and stopped.
+    /// A sender was told of a fork and stopped.
     ForkHeeded = "delivery stopped after a fork",
     /// A copy that was behind the other was told that it was rolled back.
     CopyBehind = "copy told that it is behind",
-    /// A receipt did not come in time.
+    /// A receipt did not arrive in time.
     TimedOut = "receipt timed out",
-    /// Another epoch came in force.
+    /// Another epoch came into force.
     RegisterChange = "register change",
-    /// A tighter policy came in force.
+    /// A tighter policy came into force.
     Tightening = "policy tightened",
-    /// A looser policy came in force.
+    /// A looser policy came into force.
     Loosening = "policy loosened",
-    /// A frame was not sent because register or policy had changed.
+    /// A frame was not sent because the register or the policy had changed.
     Superseded = "frame superseded by a reload",
     /// A record was withdrawn.
     Withdrawn = "record withdrawn",
-    /// A withdrawn record came again and was refused.
+    /// A withdrawn record arrived again and was refused.
     WithdrawnAgain = "withdrawn record refused",
     /// A hub passed a record on.
     Relay = "record relayed by a hub",
     /// A record got further sections.
     Extended = "record extended",
-    /// An item was held before.
+    /// An item was already held.
     Repeated = "item answered as duplicate",
     /// An item was refused for good.
     Refused = "item refused for good",
@@ -122,16 +122,16 @@ seen! {
     UrgentBesideBulk = "alert beside bulk",
 }
 
-/// Counters of everything in [`Seen`].
+/// Counters of every kind in [`Seen`], and of the lies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     seen: BTreeMap<Seen, u64>,
-    /// By the id of the behaviour.
+    /// Number of lies, by the id of the behaviour.
     lies: BTreeMap<&'static str, u64>,
 }
 
 impl Coverage {
-    /// Counts one.
+    /// Counts one event.
     pub fn count(&mut self, seen: Seen) {
         *self.seen.entry(seen).or_default() += 1;
     }
@@ -141,13 +141,13 @@ impl Coverage {
         *self.lies.entry(hp).or_default() += 1;
     }
 
-    /// How often something happened.
+    /// Returns how often this kind of event happened.
     #[must_use]
     pub fn of(&self, seen: Seen) -> u64 {
         self.seen.get(&seen).copied().unwrap_or(0)
     }
 
-    /// Adds another run's.
+    /// Adds the counters of another run.
     pub fn add(&mut self, other: &Self) {
         for (seen, count) in &other.seen {
             *self.seen.entry(*seen).or_default() += count;
@@ -157,7 +157,7 @@ impl Coverage {
         }
     }
 
-    /// What never happened.
+    /// Returns the kinds of events and the lies that never happened.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         let all = Seen::ALL.iter();

@@ -1,4 +1,4 @@
-//! The shell of dispatch: carries out what the machines ask for, as dispatch/driver.rs and
+//! The shell of dispatch: carries out the machines' effects, as dispatch/driver.rs and
 //! dispatch/link.rs do.
 
 use std::sync::Arc;
@@ -29,11 +29,11 @@ use super::{
     world::World,
 };
 
-/// How long a receipt may take.
+/// Longest wait for a receipt.
 pub(super) const RECEIPT_TIMEOUT_MS: i64 = 60_000;
-/// How long opening a connection may take.
+/// Longest wait for a connection to open.
 pub(super) const OPEN_TIMEOUT_MS: i64 = 30_000;
-/// Delivery streams of one peer that a node takes.
+/// Most delivery streams of one peer that a node accepts.
 const STREAMS_PER_PEER: usize = 4;
 
 impl World {
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// The record log grew: every machine looks.
+    /// Wakes every driver after the record log grew.
     pub(super) fn log_grew(&mut self, member: MemberNumber) {
         let keys: Vec<DriverKey> = self.node(member).drivers.keys().copied().collect();
         for key in keys {
@@ -57,13 +57,14 @@ impl World {
         }
     }
 
-    /// Gives an event to a driver: it takes it once it is through with what came before.
+    /// Gives an event to a driver, which takes it after all earlier ones.
     pub(super) fn feed(&mut self, member: MemberNumber, key: DriverKey, event: Event) {
         self.driver(member, key).events.push_back(event);
         self.go_on_with(member, key);
     }
 
-    /// Carries out effects and takes events until a connection is waited for or nothing is left.
+    /// Carries out effects and takes events until the driver waits for a connection or nothing is
+    /// left.
     fn go_on_with(&mut self, member: MemberNumber, key: DriverKey) {
         let now = self.now;
         while self.node(member).up && self.driver(member, key).opening.is_none() {
@@ -98,7 +99,7 @@ impl World {
         }
     }
 
-    /// Until the time the machine named, or the longest rest.
+    /// Rests until the time that the machine named, for the longest rest at most.
     fn rest(&mut self, member: MemberNumber, key: DriverKey) {
         let (now, longest) = (self.now, self.profile.longest_rest_ms);
         let driver = self.driver(member, key);
@@ -110,7 +111,7 @@ impl World {
         self.after(member, wait, Task::Timer(key, turn));
     }
 
-    /// Plans from what is on disk now; the plan is there a little later.
+    /// Plans from the present state of the disk; the plan is ready a little later.
     fn plan(&mut self, member: MemberNumber, key: DriverKey, footing: Option<Footing>) {
         let mut loaded = self.load(member, key, footing);
         if let Loaded::Planned(plan) = &mut loaded {
@@ -156,7 +157,7 @@ impl World {
         load::plan(planner, store, relays(MEMBERS[who(member)].1), footing).unwrap()
     }
 
-    /// What decides: one mutant asks what decided when its process started.
+    /// Returns the decider to use: one mutant uses the decider from the start of its process.
     pub(super) fn deciding(&mut self, member: MemberNumber) -> Arc<Decider> {
         let stale = self.mutant == Some(Mutant::StaleMemo);
         let node = self.node(member);
@@ -212,7 +213,7 @@ impl World {
         );
     }
 
-    /// The writer answers a driver.
+    /// Gives the writer's reply to a driver.
     pub(super) fn driver_replied(
         &mut self,
         member: MemberNumber,
@@ -293,7 +294,7 @@ impl World {
         }
     }
 
-    /// Sends a frame over the connection that is there: permits are looked at last.
+    /// Sends a frame over the open connection. Permits are checked last.
     fn transmit(&mut self, member: MemberNumber, key: DriverKey, outgoing: Outgoing) {
         let present = Arc::clone(&self.node(member).decider);
         let unchecked = matches!(self.mutant, Some(Mutant::NoRecheck | Mutant::StaleMemo));
@@ -329,7 +330,7 @@ impl World {
         self.pass(member, Passage::Sent);
     }
 
-    /// The network repeats a frame now and then, on a connection that answers nobody.
+    /// Now and then repeats a frame, over a connection that carries no answers.
     fn repeat(&mut self, link: LinkId, frame: &SentFrame) {
         if self.healed || !self.random.chance(self.profile.duplicate) {
             return;
@@ -414,7 +415,7 @@ impl World {
         }
     }
 
-    /// The driver whose connection this is.
+    /// Returns the driver that uses this connection.
     fn key_of(&mut self, member: MemberNumber, link: LinkId) -> Option<DriverKey> {
         let drivers = self.node(member).drivers.iter();
         let mut of_link = drivers.filter(|(_, driver)| driver.link == Some(link));
@@ -448,7 +449,7 @@ impl World {
         self.feed(member, key, Event::Failed(Stage::Link));
     }
 
-    /// Ends a connection; the receiver hears of it.
+    /// Ends a connection; the receiver notices it later.
     fn disconnect(&mut self, member: MemberNumber, key: DriverKey) {
         let driver = self.driver(member, key);
         driver.awaited.clear();
@@ -482,7 +483,7 @@ impl World {
         self.link_failed(member, key);
     }
 
-    /// A connection is noticed to have ended, by either end.
+    /// Handles the end of a connection, noticed by either end.
     pub(super) fn closed(&mut self, member: MemberNumber, id: LinkId) {
         let Some(key) = self.key_of(member, id) else {
             self.node(member).streams.remove(&id);
@@ -493,7 +494,7 @@ impl World {
         };
         let driver = self.driver(member, key);
         if driver.machine.in_flight() == 0 {
-            // One that lay idle has ended: the next frame opens another.
+            // An idle connection has ended: the next frame opens another.
             driver.link = None;
             driver.awaited.clear();
         } else {

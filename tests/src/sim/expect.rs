@@ -1,7 +1,7 @@
-//! Who may have what: the policy in plain Rust, for the few likenesses of records there are.
+//! The policy in plain Rust, for the few likenesses of records there are.
 //!
-//! Written from docs/policy.md and the comments of the policies, not from Cedar's answers, and
-//! asked by the invariants alone: what the nodes do is decided by the engine.
+//! It is written from docs/policy.md and the comments of the policies, not from Cedar's answers.
+//! Only the invariants ask it; the nodes' decisions come from the engine.
 
 use std::collections::BTreeMap;
 
@@ -23,23 +23,23 @@ const NARRATIVE: Form = Form::from_bits(0b0100);
 /// The source.
 const SOURCE: Form = Form::from_bits(0b1000);
 
-/// A record and who made it.
+/// The origin and the likeness of a record.
 #[derive(Debug, Clone, Copy)]
 pub struct Made {
-    /// What it is like.
+    /// Likeness of the record.
     pub like: Likeness,
-    /// Who made it.
+    /// Member that made it.
     pub origin: MemberNumber,
-    /// From which epoch on the register lists its key.
+    /// Epoch from which the register lists its key.
     pub epoch: usize,
 }
 
-/// What a member does with what is delivered.
+/// Decision of a member on a delivered item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// It takes these sections in; none: it refuses the item for good.
+    /// It admits these sections; if there are none, it refuses the item for good.
     In(Form),
-    /// A person decides.
+    /// It holds the item for a decision by a person.
     Held,
 }
 
@@ -51,7 +51,8 @@ fn is_named(member: MemberNumber) -> bool {
     NAMED.contains(&MEMBERS[member].0)
 }
 
-/// What of a record `receiver` may have at all, as far as a register of this epoch says.
+/// Returns the sections of a record that `receiver` may have at all under the register of this
+/// epoch.
 fn for_member(made: Made, receiver: MemberNumber, epoch: usize) -> Form {
     let by_kind = match MEMBERS[receiver].1 {
         AuthorityKind::Customs | AuthorityKind::Police => WHOLE,
@@ -74,8 +75,8 @@ fn expired(made: Made, now: Timestamp) -> bool {
     made.like.delete_at().is_some_and(|end| end <= now)
 }
 
-/// What `sender` may send to `receiver` of a record that it holds whole, under what it has in
-/// force. Its originator releases it; anyone else would be passing it on.
+/// Returns the sections of a record that `sender`, holding all of them, may send to `receiver`
+/// under its register and policy. The originator releases the record; any other sender relays it.
 #[must_use]
 pub fn sends(
     made: Made,
@@ -104,7 +105,7 @@ pub fn sends(
     }
 }
 
-/// What `receiver` takes in of `form` from `deliverer`.
+/// Returns the decision of `receiver` on a record in `form` that `deliverer` delivers.
 #[must_use]
 pub fn takes(
     made: Made,
@@ -138,16 +139,16 @@ pub fn takes(
     }
 }
 
-/// The two bounds of what a member may hold at the end.
+/// Lower and upper bound of the sections that a member may hold at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// What it must hold.
+    /// Sections that it must hold.
     pub least: Form,
-    /// What it may hold.
+    /// Sections that it may hold.
     pub most: Form,
 }
 
-/// Held, neither more nor less.
+/// Bounds for sections that are held, no more and no fewer.
 const fn exactly(form: Form) -> Bounds {
     Bounds {
         least: form,
@@ -155,31 +156,32 @@ const fn exactly(form: Form) -> Bounds {
     }
 }
 
-/// What a member had in force since a record was published: each once.
+/// Registers and policies that a member had in force since a record was published, each once.
 pub type History = Vec<InForce>;
 
-/// How the members stood while a record travelled.
+/// State of the members while a record travelled.
 pub struct Journey<'a> {
     /// The record.
     pub made: Made,
-    /// Who takes part.
+    /// Members that take part.
     pub members: &'a [MemberNumber],
-    /// What each of them had in force, by place in `members`.
+    /// Registers and policies of each of them, by position in `members`.
     pub in_force: &'a [History],
-    /// Those that withdrew the record meanwhile.
+    /// Members that withdrew the record meanwhile.
     pub withdrew: &'a [MemberNumber],
-    /// Those whose backup came back: what they received before is lost, and what is sent to them
-    /// may wait for an hour.
+    /// Members whose backup was restored. They lost what they received since it was taken, and
+    /// records sent to them may be delayed by an hour.
     pub restored: &'a std::collections::BTreeSet<MemberNumber>,
-    /// Those whose node there is twice, or that lie: nothing is sure to come from or to them.
+    /// Members whose node exists twice, and members that lie. No delivery from or to them is
+    /// certain.
     pub faulty: &'a std::collections::BTreeSet<MemberNumber>,
-    /// When all is over.
+    /// Time of the end of the run.
     pub end: Timestamp,
 }
 
 impl Journey<'_> {
-    /// What each member may come to hold, by whatever way: of a hub or of one that lies, what
-    /// reached it may go on.
+    /// Returns the sections that each member may come to hold by any route. A hub or a member that
+    /// lies may pass on what reached it.
     #[must_use]
     pub fn reach(&self) -> BTreeMap<MemberNumber, Form> {
         let passes_on = |member: &MemberNumber| is_hub(*member) || self.faulty.contains(member);
@@ -203,12 +205,12 @@ impl Journey<'_> {
         }
     }
 
-    /// What `receiver` holds at the end, at least: whatever was in force at any time may have
-    /// decided, and what is refused once is refused for good.
+    /// Returns the sections that `receiver` must hold at the end. Any register or policy in force
+    /// at some time may have decided, and a refusal is final.
     #[must_use]
     pub fn least(&self, receiver: MemberNumber) -> Form {
         let direct = self.hop(self.made.origin, receiver, exactly(WHOLE)).least;
-        // A hub sends nothing back to the hub that it has a record from.
+        // A hub sends nothing back to the hub from which it has a record.
         if is_hub(receiver) {
             return direct;
         }
@@ -222,10 +224,10 @@ impl Journey<'_> {
         })
     }
 
-    /// What passes one hop, if `held` is what the sender holds.
+    /// Returns the bounds of what passes one hop if the sender holds `held`.
     fn hop(&self, sender: MemberNumber, receiver: MemberNumber, held: Bounds) -> Bounds {
         let (mut least, mut most) = (WHOLE, Form::EMPTY);
-        // Without its key in the register a record is refused for now, and for no longer.
+        // A record whose key the register does not list is refused for now, until it is listed.
         let knows = |in_force: &&InForce| in_force.epoch >= self.made.epoch;
         if !self
             .history(receiver)
@@ -236,7 +238,8 @@ impl Journey<'_> {
         }
         for sending in self.history(sender) {
             for taking in self.history(receiver).iter().filter(knows) {
-                // Whether it was sent before it expired is not known: `least` takes the end.
+                // It is unknown whether the record was sent before it expired: `least` assumes the
+                // end of the run.
                 let pass = |held: Form, now: Timestamp| {
                     let sent = if self.faulty.contains(&sender) {
                         held

@@ -1,4 +1,4 @@
-//! What can happen: the events of the world, and the passages at which a process may end.
+//! The events of the world, and the passages at which a process may end.
 
 use std::sync::Arc;
 
@@ -14,29 +14,29 @@ use super::{
     store::Reply,
 };
 
-/// What a message on a connection is.
+/// Contents of a message on a connection.
 pub enum Message {
-    /// Sent out.
+    /// A frame, from the end that opened the connection.
     Frame(Box<wire::Frame>),
-    /// Sent back.
+    /// A receipt, back to it.
     Receipt(Box<wire::Receipt>),
 }
 
-/// Something that happens within one life of a process.
+/// An event within one life of a process.
 pub enum Task {
-    /// A driver's rest is over, if it is still this one.
+    /// The rest of a driver is over, if it is still in this turn.
     Timer(DriverKey, u64),
     /// The record log grew.
     Woken(DriverKey),
-    /// A plan is made.
+    /// A plan is ready.
     Planned(DriverKey, Loaded),
     /// The writer answers.
     Replied(Asker, Reply),
-    /// A connection is there, or not.
+    /// An attempt to open a connection is over; `None`: it failed.
     Opened(DriverKey, u64, Option<LinkId>),
-    /// A receipt should have come by now.
+    /// A receipt should have arrived by now.
     Overdue(DriverKey),
-    /// A connection is noticed to have ended.
+    /// The end of a connection is noticed.
     Closed(LinkId),
     /// A message arrives.
     Arrived(LinkId, Message),
@@ -48,33 +48,33 @@ pub enum Task {
     ),
     /// A receipt is signed.
     Answered(LinkId, Box<wire::Receipt>),
-    /// A machine that compares channels looks again, if it is still this rest.
+    /// A machine that compares channels checks again, if it is still in this rest.
     CompareTick(u64),
-    /// A question about a channel should have been answered by now.
+    /// A question about a channel, asked in this turn, should have been answered by now.
     CompareFailed(MemberNumber, u64),
-    /// A question about a channel, by whom, in which life and turn of it.
+    /// A question about a channel: the asker, its life and its turn.
     Asked(MemberNumber, u32, u64, Box<wire::ReconcileAsk>),
-    /// An answer to one.
+    /// An answer to such a question: the peer that answers, and the turn of the question.
     Told(MemberNumber, u64, Box<wire::ReconcileAnswer>),
     /// The writer begins a transaction.
     Turn,
-    /// The disk has it.
+    /// The transaction is on disk.
     Synced,
 }
 
-/// Something that happens.
+/// An event of the world.
 pub enum Happening {
-    /// Within this life of a member's process.
+    /// An event within this life of a member's process.
     To(MemberNumber, u32, Task),
     /// A member publishes a batch.
     Publish(MemberNumber, usize),
-    /// A member has another register or policy in force.
+    /// Another register or policy comes into force at a member.
     Reload(MemberNumber, InForce),
     /// A member withdraws one of its records.
     Withdraw(MemberNumber),
     /// A backup of a member's disk is taken.
     Backup(MemberNumber),
-    /// It comes back.
+    /// The backup of a member is restored.
     Restore(MemberNumber),
     /// A member's disk is copied while it runs, and both go on.
     Copy(MemberNumber),
@@ -82,30 +82,30 @@ pub enum Happening {
     Lie(MemberNumber),
     /// A process ends.
     Crash(MemberNumber),
-    /// It starts again.
+    /// A process starts again.
     Restart(MemberNumber),
-    /// The way from one to the other is cut.
+    /// The way from one member to the other is cut.
     Cut(MemberNumber, MemberNumber),
-    /// It is mended.
+    /// The way from one member to the other is mended.
     Mend(MemberNumber, MemberNumber),
-    /// From now on nothing goes wrong.
+    /// From now on nothing fails.
     Heal,
 }
 
-/// Where a process may end between two steps.
+/// A point between two steps at which a process may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
-    /// A plan is in hand.
+    /// A plan is ready.
     Planned,
     /// A job was queued.
     Queued,
-    /// The disk has a commit and nobody was told.
+    /// A commit is on disk and nobody has been told.
     Durable,
     /// A frame is about to be sent.
     BeforeSend,
     /// A frame was sent.
     Sent,
-    /// A receipt is in hand.
+    /// A receipt has arrived.
     Receipt,
     /// A frame is judged.
     Judged,

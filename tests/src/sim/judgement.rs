@@ -1,4 +1,5 @@
-//! The end of a run: whether all has arrived that may, nothing else, and what is urgent in time.
+//! The judgement at the end of a run: everything permitted has arrived, nothing else has, and
+//! alerts were in time.
 
 use portcullis_protocol::{
     record::{Form, RecordId},
@@ -13,11 +14,11 @@ use super::{
     world::World,
 };
 
-/// An alert that nothing hinders has to be everywhere by then.
+/// Time within which an alert must be everywhere if nothing hinders it.
 const URGENT_WITHIN_MS: i64 = 3_000;
 
 impl World {
-    /// Everything is over: has all arrived that may, and nothing else?
+    /// Checks at the end of the run that everything permitted has arrived, and nothing else.
     pub(super) fn judge_the_end(&mut self) {
         let published: Vec<(RecordId, Timestamp)> = self
             .watch
@@ -37,7 +38,7 @@ impl World {
     fn judge_record(&mut self, record: RecordId, published: Timestamp) {
         let made = self.made(&record);
         let members = self.profile.members.clone();
-        // Who lies brings it before its node publishes it.
+        // A member that lies may deliver the record before its node publishes it.
         let since = if self.watch.faulty.contains(&made.origin) {
             START
         } else {
@@ -92,7 +93,7 @@ impl World {
         }
     }
 
-    /// In calm weather an alert is there at once, whatever else is under way.
+    /// Checks that an alert in calm weather arrived at once, in spite of all other traffic.
     fn judge_haste(
         &mut self,
         record: RecordId,

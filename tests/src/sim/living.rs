@@ -1,4 +1,4 @@
-//! Processes end and start again: what is on disk stays, all else is lost.
+//! The end and the restart of processes: the disk survives, everything else is lost.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
 };
 
 impl World {
-    /// A passage at which the process may end; `None` if it does.
+    /// Passes a point at which the process may end; `None` if it does.
     pub(super) fn pass(&mut self, member: MemberNumber, passage: Passage) -> Option<()> {
         if self.healed || !self.random.chance(self.profile.crash) {
             return Some(());
@@ -25,7 +25,7 @@ impl World {
         None
     }
 
-    /// Ends a process: what is not on disk is gone, its connections break.
+    /// Ends a process: everything that is not on disk is lost, and its connections break.
     pub(super) fn crash(&mut self, member: MemberNumber) {
         self.say(|| format!("{member} ends"));
         let committing = self.node(member).forget();
@@ -47,7 +47,8 @@ impl World {
         self.at(at, Happening::Restart(member));
     }
 
-    /// What some mutants lose although it was on disk: with a crash, or a hub at once.
+    /// Loses what two of the mutants lose although it was on disk. One does so with a crash, the
+    /// other, at a hub, at once.
     pub(super) fn damage(&mut self, member: MemberNumber) {
         let mutant = self.mutant;
         let store = &self.node(member).store;
@@ -64,7 +65,8 @@ impl World {
         store.install(state);
     }
 
-    /// The end of a process ends a connection; the other side notices at once or late.
+    /// Ends a connection because one of its processes ended. The other side notices it at once or
+    /// late.
     pub(super) fn break_link(&mut self, id: LinkId, ended: MemberNumber) {
         let Some(link) = self.network.close(id) else {
             return;

@@ -1,9 +1,10 @@
 //! A deterministic simulation of a federation: nodes, network, disks and clock in one thread.
 //!
-//! It drives what the binary runs: the dispatch machines, the planner, the judge, the decider
-//! with the real policy engine, frames and receipts with real signatures. What does I/O in the
-//! binary is a shell of its own here, kept as thin and as like as can be. One seed makes one run,
-//! always the same. docs/reliability.md says what it covers and how to replay a run.
+//! It drives the code that the binary runs: the dispatch machines, the planner, the judge, the
+//! decider with the real policy engine, and frames and receipts with real signatures. Code that
+//! does I/O in the binary is replaced here by a shell, kept thin and as similar as possible. One
+//! seed always makes the same run. docs/reliability.md says what the simulation covers and how to
+//! replay a run.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

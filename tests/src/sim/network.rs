@@ -1,8 +1,8 @@
 //! The network: connections that carry messages in order until they break.
 //!
-//! As with TCP, nothing overtakes on one connection and nothing is lost on it but by its end; an
-//! end may be noticed late or by one side only. What connections carry is unordered among them.
-//! The network decides when something arrives; the world delivers it.
+//! As with TCP, no message overtakes another on one connection, and none is lost except at the
+//! connection's end. That end may be noticed late, or by one side only. There is no order among
+//! connections. The network decides when a message arrives; the world delivers it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,56 +14,58 @@ use super::{
     random::Random,
 };
 
-/// Names a connection.
+/// Id of a connection.
 pub type LinkId = u64;
 
-/// Which way a message goes on a connection.
+/// Direction of a message on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// From who opened it: frames.
+    /// From the end that opened the connection: frames.
     Out,
-    /// Back: receipts.
+    /// Back to it: receipts.
     Back,
 }
 
 /// A connection.
 #[derive(Debug, Clone)]
 pub struct Link {
-    /// Who opened it.
+    /// Process that opened it.
     pub from: MemberNumber,
-    /// To whom.
+    /// Process to which it was opened.
     pub to: MemberNumber,
-    /// For which lane.
+    /// Lane of its frames.
     pub lane: Lane,
-    /// The lives of both processes: a connection does not outlive them.
+    /// Lives of both processes; a connection does not outlive them.
     pub lives: (u32, u32),
-    /// Whether it still carries anything.
+    /// Set while it carries messages.
     pub open: bool,
-    /// Whether it brings copies of what was sent before.
+    /// Set if it carries copies of messages sent before.
     pub repeats: bool,
-    /// When the last message of each way arrives.
+    /// Arrival time of the last message in each direction.
     last: [Timestamp; 2],
 }
 
-/// What becomes of a message.
+/// Outcome of sending a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It arrives then.
+    /// It arrives at this time.
     Arrives(Timestamp),
-    /// It is lost and the connection with it; both ends notice after so many milliseconds.
+    /// It is lost and the connection with it; the sender and the receiver notice after these times,
+    /// in milliseconds.
     Lost(i64, i64),
-    /// The connection had ended before.
+    /// The connection had already ended.
     Nowhere,
 }
 
-/// Every connection, and what lies between the members.
+/// All connections and the cuts between members.
 #[derive(Debug, Default)]
 pub struct Network {
     links: BTreeMap<LinkId, Link>,
     next: LinkId,
-    /// Who reaches whom not, each way by itself.
+    /// Pairs of members of which the first does not reach the second. Each direction is cut on its
+    /// own.
     cut: BTreeSet<(MemberNumber, MemberNumber)>,
-    /// Whether messages are lost and repeated at all.
+    /// Set once messages are neither lost nor repeated any more.
     pub calm: bool,
 }
 
@@ -91,25 +93,25 @@ impl Network {
         self.next
     }
 
-    /// Says of a connection that it brings copies.
+    /// Marks a connection as carrying copies.
     pub fn mark_repeating(&mut self, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {
             link.repeats = true;
         }
     }
 
-    /// A connection.
+    /// Returns a connection.
     #[must_use]
     pub fn link(&self, link: LinkId) -> Option<&Link> {
         self.links.get(&link)
     }
 
-    /// Ends a connection, and forgets it.
+    /// Ends a connection and forgets it.
     pub fn close(&mut self, link: LinkId) -> Option<Link> {
         self.links.remove(&link)
     }
 
-    /// The connections of a member.
+    /// Returns the connections of a process, in both directions.
     #[must_use]
     pub fn links_of(&self, member: MemberNumber) -> Vec<LinkId> {
         let links = self.links.iter();
@@ -117,7 +119,7 @@ impl Network {
         of_it.map(|(id, _)| *id).collect()
     }
 
-    /// How many connections from one member to another are open.
+    /// Counts the connections from one process to another.
     #[must_use]
     pub fn count(&self, from: MemberNumber, to: MemberNumber) -> usize {
         let links = self.links.values();
@@ -126,29 +128,29 @@ impl Network {
             .count()
     }
 
-    /// Whether a message gets from one to the other.
+    /// Returns whether messages get from one member to the other.
     #[must_use]
     pub fn reaches(&self, from: MemberNumber, to: MemberNumber) -> bool {
         !self.cut.contains(&(from, to))
     }
 
-    /// Cuts one way.
+    /// Cuts one direction.
     pub fn cut(&mut self, from: MemberNumber, to: MemberNumber) {
         self.cut.insert((from, to));
     }
 
-    /// Mends one way.
+    /// Mends one direction.
     pub fn mend(&mut self, from: MemberNumber, to: MemberNumber) {
         self.cut.remove(&(from, to));
     }
 
-    /// Mends everything and lets nothing more go wrong.
+    /// Mends all cuts and lets nothing fail any more.
     pub fn heal(&mut self) {
         self.cut.clear();
         self.calm = true;
     }
 
-    /// Says what becomes of a message that is sent now.
+    /// Determines the fate of a message that is sent now.
     pub fn fate(
         &mut self,
         id: LinkId,
@@ -178,7 +180,7 @@ impl Network {
     }
 }
 
-/// How long a message is under way.
+/// Draws the latency of a message, in milliseconds.
 pub fn latency(profile: &Profile, random: &mut Random) -> i64 {
     let most = profile.latency_ms * 2 + 1;
     random.between(profile.latency_ms, most)

@@ -1,4 +1,4 @@
-//! A node of the simulation: what survives a crash, and what does not.
+//! A node of the simulation: the state that survives a crash and the state that does not.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,21 +25,21 @@ use super::{
     store::{ModelStore, Reply, State},
 };
 
-/// One peer, one lane.
+/// A peer and a lane.
 pub type DriverKey = (MemberNumber, Lane);
 
-/// What a driver asked the writer for.
+/// Kind of write that a driver asked the writer for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Ledger rows of what is about to be sent.
+    /// Ledger rows of a frame that is about to be sent.
     Intended,
-    /// Ledger rows of what was answered.
+    /// Ledger rows of a frame that was answered.
     Settled,
-    /// Another generation.
+    /// A new generation.
     Started,
 }
 
-/// Who waits for the result of a job.
+/// The receiver of a job's result.
 pub enum Asker {
     /// A driver, for its machine.
     Driver(DriverKey, Asked),
@@ -47,43 +47,43 @@ pub enum Asker {
     Stream(LinkId, Box<ReceivedFrame>, Arc<Decider>),
     /// A comparison of the channel to this peer, in this turn.
     Comparison(MemberNumber, u64),
-    /// Nobody: an event to remember, or a publication.
+    /// Nobody: the job is an event to record, or a publication.
     Nobody,
 }
 
 /// A job in the writer's queue.
 pub struct Job {
-    /// What is not in a transaction yet.
+    /// Pieces that are not in a transaction yet.
     pub pieces: VecDeque<Vec<Write>>,
-    /// What the other pieces gave.
+    /// Results of the earlier pieces.
     pub result: Vec<Written>,
-    /// Who waits.
+    /// Receiver of the result.
     pub asker: Asker,
-    /// Commits that began since it was queued and did not take it.
+    /// Commits that began since it was queued and did not include it.
     pub passed_over: u32,
 }
 
 /// A transaction on its way to disk.
 pub struct Committing {
-    /// What the disk is to hold.
+    /// State that the disk will have.
     pub state: State,
-    /// Who is answered what once it does.
+    /// Replies to give once the disk has it.
     pub replies: Vec<(Asker, Reply)>,
 }
 
 /// The one writer.
 #[derive(Default)]
 pub struct Writer {
-    /// Before anything in bulk.
+    /// Urgent jobs, taken before any bulk job.
     pub urgent: VecDeque<Job>,
-    /// When nothing urgent waits.
+    /// Bulk jobs, taken when no urgent job waits.
     pub bulk: VecDeque<Job>,
-    /// What is on its way to disk.
+    /// Transaction on its way to disk.
     pub committing: Option<Committing>,
 }
 
 impl Writer {
-    /// The queue of a priority.
+    /// Returns the queue of a priority.
     pub fn queue(&mut self, priority: Priority) -> &mut VecDeque<Job> {
         match priority {
             Priority::Urgent => &mut self.urgent,
@@ -92,27 +92,28 @@ impl Writer {
     }
 }
 
-/// The I/O of one peer and lane: events are taken one by one, effects carried out in order.
+/// The I/O of one peer and lane: events are taken one by one, and effects are carried out in order.
 pub struct Driver {
     /// The product's own state machine.
     pub machine: Machine,
-    /// The connection, if there is one.
+    /// Connection, if there is one.
     pub link: Option<LinkId>,
-    /// A frame that waits for a connection, and which attempt at one it waits for.
+    /// Frame that waits for a connection, with the attempt that it waits for.
     pub opening: Option<(u64, Box<Outgoing>)>,
-    /// Frames sent over the connection without a receipt, the oldest first.
+    /// Frames sent over the connection and not yet receipted, the oldest first.
     pub awaited: VecDeque<SentFrame>,
-    /// Since when the next receipt is waited for.
+    /// Time from which the wait for the next receipt counts.
     pub since: Timestamp,
     /// Effects to be carried out before anything else happens.
     pub effects: VecDeque<Effect>,
-    /// What became of a frame that did not leave: told after the effects that came with it.
+    /// Event about a frame that did not leave; it is handled after the effects that came with the
+    /// frame.
     pub told: Option<Event>,
-    /// What happened meanwhile.
+    /// Events that arrived meanwhile.
     pub events: VecDeque<Event>,
-    /// When the machine wants to be woken.
+    /// Time at which the machine wants to be woken.
     pub wake_at: Option<Timestamp>,
-    /// Tells the present rest, or attempt, from earlier ones.
+    /// Number that distinguishes the present rest, or attempt, from earlier ones.
     pub turn: u64,
 }
 
@@ -143,31 +144,32 @@ impl Driver {
 /// The receiving end of a delivery stream: one frame at a time, in order.
 #[derive(Debug, Default)]
 pub struct Stream {
-    /// Frames that came while one was being answered.
+    /// Frames that arrived while another was being answered.
     pub waiting: VecDeque<wire::Frame>,
-    /// Whether one is.
+    /// Set while a frame is being answered.
     pub busy: bool,
 }
 
 /// A node.
 pub struct Node {
-    /// Who it is.
+    /// Number of the process.
     pub member: MemberNumber,
-    /// How often it was started.
+    /// Number of times it was started.
     pub life: u32,
-    /// Whether it runs.
+    /// Set while it runs.
     pub up: bool,
-    /// What survives.
+    /// Store, which survives the end of the process.
     pub store: ModelStore,
-    /// What a backup of its disk holds.
+    /// State of the disk in the backup, if one was taken.
     pub backup: Option<State>,
-    /// What its configuration says: survives as well.
+    /// Register and policy in its configuration, which survives as well.
     pub in_force: InForce,
-    /// Everything it had in force since the beginning, with the time it came.
+    /// Registers and policies that it had in force since the beginning, with the times they came
+    /// into force.
     pub history: Vec<(Timestamp, InForce)>,
-    /// What decides now.
+    /// Decider in use.
     pub decider: Arc<Decider>,
-    /// What decided when the process started, for a mutant that goes on asking it.
+    /// Decider from the start of the process, for a mutant that keeps using it.
     pub first_decider: Arc<Decider>,
     /// Drivers by peer and lane.
     pub drivers: BTreeMap<DriverKey, Driver>,
@@ -175,12 +177,12 @@ pub struct Node {
     pub writer: Writer,
     /// Delivery streams of peers.
     pub streams: BTreeMap<LinkId, Stream>,
-    /// Channels that are compared.
+    /// Comparisons of channels.
     pub reconciling: Reconciling,
 }
 
 impl Node {
-    /// A node that was just installed and started.
+    /// Returns a node that was just installed and started.
     #[must_use]
     pub fn new(cast: &Cast, member: MemberNumber, store: ModelStore, in_force: InForce) -> Self {
         let decider = cast.decider(member, in_force);
@@ -201,7 +203,7 @@ impl Node {
         }
     }
 
-    /// Everything that was in force at some time from `since` on, each once.
+    /// Returns every register and policy that was in force at some time from `since` on, each once.
     #[must_use]
     pub fn in_force_since(&self, since: Timestamp) -> Vec<InForce> {
         let standing = self.history.iter().rfind(|(at, _)| *at <= since);
@@ -215,7 +217,7 @@ impl Node {
         found
     }
 
-    /// Makes the drivers towards these peers, at rest.
+    /// Makes the drivers for these peers, at rest.
     pub fn make_drivers(&mut self, cast: &Cast, peers: &[MemberNumber], retry: RetryBounds) {
         self.drivers = peers
             .iter()
@@ -225,7 +227,8 @@ impl Node {
             .collect();
     }
 
-    /// Everything that a process that ends leaves behind is on disk: the rest goes.
+    /// Ends the process: everything that is not on disk is lost. Returns the transaction that was
+    /// on its way to disk.
     pub fn forget(&mut self) -> Option<Committing> {
         self.up = false;
         self.drivers.clear();

@@ -1,4 +1,4 @@
-//! What is to happen by itself in a run, drawn before it begins.
+//! The events of a run that nothing else triggers, drawn before it begins.
 
 use super::{
     cast::{InForce, MemberNumber, Policy, START},
@@ -9,13 +9,13 @@ use super::{
 };
 use portcullis_protocol::time::Timestamp;
 
-/// A day, what channels are compared later than a day, and time to deliver.
+/// A day, the time by which comparisons of channels may come later than a day, and time to deliver.
 const NEXT_DAY_MS: i64 = 28 * 3_600_000;
-/// How long before its end something more is published in a long run.
+/// Time before the end of a long run at which one more batch is published.
 const LATE_MS: i64 = 12 * 3_600_000;
 
 impl World {
-    /// Puts everything that is to happen by itself into the queue.
+    /// Schedules all events that nothing else triggers.
     pub(super) fn prepare(&mut self) {
         let profile = self.profile.clone();
         self.say(|| format!("{profile:?}"));
@@ -31,7 +31,7 @@ impl World {
             self.prepare_crashes();
             let restored = self.prepare_restore();
             if restored.is_some() && self.profile.weather == Weather::Rough {
-                // Whatever was not compared at once is, a day later.
+                // Channels that were not compared at once are compared a day later.
                 self.profile.aftermath_ms = NEXT_DAY_MS;
                 self.profile.longest_rest_ms = NEXT_DAY_MS;
             }
@@ -50,13 +50,13 @@ impl World {
             self.at(at, Happening::Publish(member, batch));
         }
         if self.profile.weather == Weather::Long && !left.is_empty() {
-            // Whatever has ended by then is told of when the next receipt comes.
+            // Retries that have ended by then are reported with the next receipt.
             let late = START.plus_millis(self.profile.aftermath_ms - LATE_MS);
             self.at(late, Happening::Publish(member, left[0]));
         }
     }
 
-    /// A time while things go wrong.
+    /// Draws a time within the trouble.
     pub(super) fn some_time(&mut self) -> Timestamp {
         let within = self.random.between(0, self.profile.trouble_ms - 1_000);
         START.plus_millis(within)

@@ -1,4 +1,4 @@
-//! What kind of run a seed makes: who takes part, how rough it gets, how large things are.
+//! The profile that a seed draws for its run: the members, the amount of trouble and the sizes.
 
 use std::time::Duration;
 
@@ -9,51 +9,51 @@ use super::{
     random::Random,
 };
 
-/// How much goes wrong.
+/// Amount of trouble in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
-    /// Nothing: what is urgent has to be fast then, whatever else is under way.
+    /// No trouble. Urgent records must be fast in spite of all other traffic.
     Calm,
-    /// Everything that can, for a while.
+    /// Every kind of fault, for a while.
     Rough,
-    /// As rough, and then so long that what is tried again comes to its end.
+    /// As rough, and then long enough that all retries come to their end.
     Long,
 }
 
 /// Everything that is drawn before the first event.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// Who takes part.
+    /// Members that take part.
     pub members: Vec<MemberNumber>,
-    /// How much goes wrong.
+    /// Amount of trouble.
     pub weather: Weather,
-    /// How long things go wrong, in milliseconds.
+    /// Duration of the trouble, in milliseconds.
     pub trouble_ms: i64,
-    /// How long it goes on after that.
+    /// Duration of the run after the trouble, in milliseconds.
     pub aftermath_ms: i64,
     /// Batches that each member publishes.
     pub batches: usize,
-    /// Candidates that a plan looks at.
+    /// Most candidates that a plan considers.
     pub plan_limit: u32,
     /// Items in one piece of a long bulk write.
     pub piece: usize,
     /// Bulk pieces in one commit.
     pub slice: usize,
-    /// The shortest way of a message, in milliseconds.
+    /// Shortest latency of a message, in milliseconds.
     pub latency_ms: i64,
-    /// The longest sync of the disk, in milliseconds.
+    /// Longest sync of the disk, in milliseconds.
     pub sync_ms: i64,
-    /// Messages of a thousand that are lost with their connection.
+    /// Messages per thousand that are lost with their connection.
     pub loss: u64,
-    /// Frames of a thousand that come a second time.
+    /// Frames per thousand that arrive a second time.
     pub duplicate: u64,
-    /// Passages of a thousand at which the process ends.
+    /// Passages per thousand at which the process ends.
     pub crash: u64,
-    /// Commits of a thousand that fail.
+    /// Commits per thousand that fail.
     pub store_failure: u64,
-    /// How failures are waited out.
+    /// Intervals between retries after a failure.
     pub retry: RetryBounds,
-    /// How long a machine rests when nothing wakes it.
+    /// Longest rest of a machine that nothing wakes, in milliseconds.
     pub longest_rest_ms: i64,
 }
 
@@ -61,7 +61,7 @@ const ANTWERP: MemberNumber = 1;
 const HUB: MemberNumber = 4;
 const SECOND_HUB: MemberNumber = 5;
 
-/// Who may take part together: three to five, at least one of them a hub.
+/// Members that may take part together: three to five, at least one of them a hub.
 const CASTS: [&[MemberNumber]; 6] = [
     &[ROTTERDAM, ANTWERP, HUB],
     &[ROTTERDAM, POLICE, HUB, TERMINAL],
@@ -72,7 +72,7 @@ const CASTS: [&[MemberNumber]; 6] = [
 ];
 
 impl Profile {
-    /// Draws one.
+    /// Draws a profile.
     pub fn draw(random: &mut Random) -> Self {
         let weather = match random.below(20) {
             0..=2 => Weather::Calm,

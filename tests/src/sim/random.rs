@@ -2,18 +2,18 @@
 
 use portcullis_protocol::seal::Entropy;
 
-/// A generator; the same seed gives the same numbers on every machine.
+/// A generator that gives the same numbers for the same seed on every machine.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// A generator that begins with this seed.
+    /// Returns a generator with this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,33 +21,33 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is not zero.
+    /// Returns a number below `end`, which must not be zero.
     pub fn below(&mut self, end: u64) -> u64 {
         self.bits() % end
     }
 
-    /// A number from `first` up to, and without, `end`.
+    /// Returns a number from `first` up to, but not including, `end`.
     pub fn between(&mut self, first: i64, end: i64) -> i64 {
         first + self.below(end.abs_diff(first).max(1)).cast_signed()
     }
 
-    /// Whether something that happens so many times in a thousand happens now.
+    /// Draws whether an event with a probability of `per_mille` in a thousand happens.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1_000) < per_mille
     }
 
-    /// A place in a list that is not empty.
+    /// Returns an index into a list of this length, which must not be zero.
     pub fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 
-    /// One of a list that is not empty.
+    /// Returns an element of a list, which must not be empty.
     pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         let at = self.index(list.len());
         &list[at]
     }
 
-    /// A generator of its own, so that what one part draws does not move the others.
+    /// Returns a new generator, so that the draws of one part do not affect the others.
     #[must_use]
     pub fn fork(&mut self) -> Self {
         Self(self.bits())

@@ -83,8 +83,8 @@ impl World {
         self.after(member, takes, judged);
     }
 
-    /// For whom a frame is, and whose: this node and the peer of the connection; one mutant
-    /// believes what the frame says.
+    /// Returns the receiver and the sender of a frame: this node and the peer of the connection.
+    /// One mutant believes the frame's own statement instead.
     fn believed(
         &self,
         member: MemberNumber,
@@ -136,7 +136,7 @@ impl World {
         self.enqueue(member, lane.into(), vec![Write::Intake(intake)], asker);
     }
 
-    /// The writer answers a stream.
+    /// Gives the writer's reply to a delivery stream.
     pub(super) fn stream_replied(
         &mut self,
         member: MemberNumber,
@@ -197,7 +197,8 @@ impl World {
     }
 }
 
-/// What a mutant makes of what policy refuses: what others made is taken in.
+/// Applies a mutant's fault: items that policy refuses are admitted if another than the peer made
+/// them.
 fn admit_relayed(intake: &mut Intake, frame: &ReceivedFrame, decider: &Decider, now: Timestamp) {
     for (item, sealed) in intake.items.iter_mut().zip(&frame.records) {
         let refused = matches!(
@@ -222,7 +223,7 @@ fn admit_relayed(intake: &mut Intake, frame: &ReceivedFrame, decider: &Decider, 
     }
 }
 
-/// What the store said to a frame.
+/// The store's reply to a frame.
 enum Said {
     Answers(Vec<Answer>),
     Refused(Rule),

@@ -31,21 +31,21 @@ use super::{
     world::World,
 };
 
-/// How long an answer may take.
+/// Longest wait for an answer.
 const TIMEOUT_MS: i64 = 60_000;
 
-/// What a node has to do with comparing channels.
+/// State of a node's comparisons of channels.
 #[derive(Debug, Default)]
 pub struct Reconciling {
     /// The product's own state machine.
     machine: Machine,
     /// Comparisons under way.
     comparisons: BTreeMap<MemberNumber, Comparison>,
-    /// Summaries given to peers, for as long as they ask on.
+    /// Summaries given to peers, kept while they continue to ask.
     summaries: BTreeMap<MemberNumber, Summary>,
-    /// Tells a question from earlier ones.
+    /// Number that distinguishes a question from earlier ones.
     turn: u64,
-    /// Tells a rest from earlier ones.
+    /// Number that distinguishes a rest from earlier ones.
     rest: u64,
 }
 
@@ -55,9 +55,9 @@ struct Comparison {
     own: Generation,
     theirs: Option<Generation>,
     found: Found,
-    /// What is waited for, and in which turn.
+    /// Step that is waited for, with its turn.
     pending: Option<(u64, Pending)>,
-    /// What is asked before the walk goes on.
+    /// Questions to ask before the walk goes on.
     questions: VecDeque<Question>,
 }
 
@@ -77,7 +77,7 @@ enum Pending {
 }
 
 impl World {
-    /// A process started: it knows its peers, and when it compared with them last.
+    /// Starts the machine of a process with its peers and the times of their last comparisons.
     pub(super) fn start_reconciling(&mut self, member: MemberNumber) {
         let cast = self.cast;
         let others: Vec<MemberNumber> = self
@@ -102,7 +102,7 @@ impl World {
         self.reconcile(member, Event::Peers(peers.collect()));
     }
 
-    /// Gives an event to the machine, and begins what it asks for.
+    /// Gives an event to the machine and begins the comparisons that are due.
     pub(super) fn reconcile(&mut self, member: MemberNumber, event: Event) {
         if self.mutant == Some(Mutant::NeverCompared) {
             return;
@@ -216,14 +216,14 @@ impl World {
         self.at(at, Happening::To(process, lives.1, asked));
     }
 
-    /// Whether a question or an answer arrives.
+    /// Returns whether a question or an answer arrives.
     fn gets_through(&mut self, from: MemberNumber, to: MemberNumber) -> bool {
         let reaches = self.network.reaches(who(from), who(to));
         let lost = !self.healed && self.random.chance(self.profile.loss);
         reaches && !lost && self.node(to).up
     }
 
-    /// A peer asks.
+    /// Answers the question of a peer.
     pub(super) fn asked(
         &mut self,
         member: MemberNumber,
@@ -339,7 +339,7 @@ impl World {
         self.reconcile(member, Event::Failed(self.cast.node(peer).clone()));
     }
 
-    /// A peer answers.
+    /// Handles the answer of a peer.
     pub(super) fn told(
         &mut self,
         member: MemberNumber,
@@ -420,7 +420,7 @@ impl World {
         );
     }
 
-    /// Those of the peer's entries of which the ledger tells nothing.
+    /// Returns those of the peer's entries that the ledger does not tell of.
     fn forgotten(
         &mut self,
         member: MemberNumber,
@@ -442,7 +442,7 @@ impl World {
         unknown.into_iter().filter(|entry| !told(entry)).collect()
     }
 
-    /// Takes what a peer gives back, if it is one's own and was asked for.
+    /// Admits records that a peer gives back, as far as they are the node's own and were asked for.
     fn take_back(
         &mut self,
         member: MemberNumber,
@@ -502,7 +502,7 @@ impl World {
         );
     }
 
-    /// The writer answers a comparison.
+    /// Gives the writer's reply to a comparison.
     pub(super) fn comparison_replied(
         &mut self,
         member: MemberNumber,

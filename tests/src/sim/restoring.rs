@@ -1,6 +1,6 @@
-//! A backup that comes back while the federation runs: an old disk under a node that goes on.
+//! The restore of a backup while the federation runs: the node continues on an old disk.
 //!
-//! Nobody tells the node: its peers do, who know more of it than it does itself.
+//! Nobody tells the node. Its peers do, because they know more of it than it does itself.
 
 use portcullis_protocol::{frame::Generation, seal::Entropy as _};
 use portcullis_store::NewGeneration;
@@ -8,7 +8,7 @@ use portcullis_store::NewGeneration;
 use super::{cast::MemberNumber, coverage::Seen, happening::Happening, world::World};
 
 impl World {
-    /// Takes a backup of a member, and has it come back later.
+    /// Schedules a backup of a member and its restore later. Returns the member, if there is one.
     pub(super) fn prepare_restore(&mut self) -> Option<MemberNumber> {
         if !self.random.chance(200) {
             return None;
@@ -28,7 +28,7 @@ impl World {
         self.say(|| format!("{member} is backed up"));
     }
 
-    /// The process ends, and starts again on the disk of the backup.
+    /// Ends the process; it starts again on the disk of the backup.
     pub(super) fn restore(&mut self, member: MemberNumber) {
         let Some(backup) = self.node(member).backup.take() else {
             return;
@@ -40,7 +40,7 @@ impl World {
         }
         self.watch.forget(self.cast, member, &backup);
         let mut backup = backup;
-        // Most come back as the product restores them: in a new generation.
+        // Most are restored as the product does it: in a new generation.
         if self.random.chance(700) {
             self.watch.told_restored.insert(member);
             let mut drawn = [0; 16];

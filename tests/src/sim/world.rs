@@ -1,4 +1,4 @@
-//! The world: one queue of events on a virtual clock, in which everything happens one by one.
+//! The world: one queue of events on a virtual clock, handled one by one.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +20,7 @@ use super::{
     store::{ModelStore, State},
 };
 
-/// Everything there is.
+/// The state of a whole run.
 pub struct World {
     pub(super) cast: &'static Cast,
     pub(super) profile: Profile,
@@ -40,16 +40,16 @@ pub struct World {
     trace: Option<Vec<String>>,
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was violated first, if anything was.
+    /// First violation, if there was one.
     pub violation: Option<Violation>,
-    /// What happened.
+    /// Counters of the events.
     pub coverage: Coverage,
-    /// How many events there were.
+    /// Number of events.
     pub events: u64,
-    /// What happened, line by line, if it was asked for.
+    /// Lines of the trace, if one was asked for.
     pub trace: Vec<String>,
 }
 
@@ -184,26 +184,27 @@ impl World {
         }
     }
 
-    /// A member's node.
+    /// Returns the node of this process.
     pub(super) fn node(&mut self, member: MemberNumber) -> &mut Node {
         self.nodes.get_mut(&member).unwrap()
     }
 
-    /// Lets something happen at a time.
+    /// Schedules an event at a time, at the earliest now.
     pub(super) fn at(&mut self, time: Timestamp, happening: Happening) {
         self.happened += 1;
         self.queue
             .insert((time.max(self.now), self.happened), happening);
     }
 
-    /// Lets something happen to a process after so many milliseconds, if it lives then.
+    /// Schedules an event of a process after this many milliseconds. It has no effect if the
+    /// process has ended by then.
     pub(super) fn after(&mut self, member: MemberNumber, millis: i64, task: Task) {
         let life = self.node(member).life;
         let time = self.now.plus_millis(millis);
         self.at(time, Happening::To(member, life, task));
     }
 
-    /// Whether there is a trace at all.
+    /// Returns whether a trace is kept.
     pub(super) const fn is_traced(&self) -> bool {
         self.trace.is_some()
     }
@@ -221,7 +222,7 @@ impl World {
         }
     }
 
-    /// Adds to the trace how each driver stands.
+    /// Adds the state of each driver to the trace.
     fn say_how_it_stands(&mut self) {
         let mut lines = Vec::new();
         for (member, node) in &self.nodes {
@@ -234,7 +235,7 @@ impl World {
         }
     }
 
-    /// A short name of a record for the trace.
+    /// Returns a short name of a record for the trace.
     pub(super) fn name(&self, record: &RecordId) -> String {
         let short: String = record.to_string().chars().take(6).collect();
         let like = self.cast.made(record).map(|made| made.like);
@@ -242,7 +243,8 @@ impl World {
     }
 }
 
-/// The federation has run for a while: every channel was compared, in the present generations.
+/// Marks every channel as compared in the present generations, as in a federation that has run for
+/// a while.
 fn compared(cast: &Cast, nodes: &mut BTreeMap<MemberNumber, Node>) {
     let generations: Vec<_> = nodes
         .iter()

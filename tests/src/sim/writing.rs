@@ -1,4 +1,4 @@
-//! The shell of the one writer: urgent jobs first, bulk in pieces, as store/writer.rs does.
+//! The shell of the only writer: urgent jobs first, bulk jobs in pieces, as store/writer.rs does.
 
 use std::collections::VecDeque;
 
@@ -36,7 +36,7 @@ impl World {
         self.enqueue(member, priority, vec![publish], Asker::Nobody);
     }
 
-    /// Gives a job to the writer.
+    /// Puts a job into the writer's queue.
     pub(super) fn enqueue(
         &mut self,
         member: MemberNumber,
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Begins a transaction with what waits.
+    /// Begins a transaction with jobs from the queues.
     pub(super) fn turn(&mut self, member: MemberNumber) {
         let (slice, mutant) = (self.profile.slice, self.mutant);
         let writer = &mut self.node(member).writer;
@@ -119,7 +119,7 @@ impl World {
             self.say(|| format!("a commit of {member} fails"));
         }
         let mut replies = Vec::new();
-        // What the pieces of the job at hand gave in this transaction.
+        // Results of the present job's pieces in this transaction.
         let mut given: Reply = Ok(Vec::new());
         for (share, result) in shares.drain(..).zip(results) {
             given = given.and_then(|all| merged(all, result));
@@ -134,7 +134,7 @@ impl World {
                 Some(job)
             }
             Err(error) => {
-                // An error ends the job: what is durable of it stays.
+                // An error ends the job; its durable pieces stay.
                 replies.push((job.asker, Err(error)));
                 None
             }
@@ -149,7 +149,8 @@ impl World {
         self.after(member, sync, Task::Synced);
     }
 
-    /// Some mutants answer before the disk has what they speak of.
+    /// Sends the replies that some mutants give before the disk has the transaction; returns the
+    /// others.
     fn too_early(
         &mut self,
         member: MemberNumber,
@@ -171,7 +172,7 @@ impl World {
         rest
     }
 
-    /// The disk has the transaction: whoever waits is told.
+    /// Installs the transaction that is now on disk and sends its replies.
     pub(super) fn synced(&mut self, member: MemberNumber) {
         let Some(Committing { state, replies }) = self.node(member).writer.committing.take() else {
             return;
@@ -194,7 +195,7 @@ impl World {
         self.after(member, 0, Task::Turn);
     }
 
-    /// Makes a state what is on disk, and looks at what changed.
+    /// Installs a state as that of the disk and checks the changes.
     pub(super) fn install(&mut self, member: MemberNumber, state: State) {
         let before = self.node(member).store.durable();
         self.node(member).store.install(state);
@@ -213,11 +214,11 @@ impl World {
     }
 }
 
-/// What a piece in a transaction means for its job.
+/// Role of a piece of a job within a transaction.
 enum Share {
-    /// It is the last: whoever waits gets this with what came before.
+    /// The last piece: the asker gets its result together with the earlier results.
     Last(Asker, Vec<Written>),
-    /// More is to come.
+    /// More pieces follow.
     Part,
 }
 
@@ -230,7 +231,7 @@ fn take_all(queue: &mut VecDeque<Job>) -> Vec<(Vec<Write>, Share)> {
     .collect()
 }
 
-/// Takes so many pieces; the job that is not finished is given back.
+/// Takes up to `slice` pieces; returns them and the job that is not finished.
 fn take_slice(queue: &mut VecDeque<Job>, slice: usize) -> (Vec<(Vec<Write>, Share)>, Option<Job>) {
     let mut taken = Vec::new();
     while taken.len() < slice {
@@ -251,7 +252,7 @@ fn take_slice(queue: &mut VecDeque<Job>, slice: usize) -> (Vec<(Vec<Write>, Shar
     (taken, None)
 }
 
-/// What an earlier piece of the same job gave, and this one.
+/// Returns the results of earlier pieces of a job together with those of the last one.
 fn merged(mut earlier: Vec<Written>, last: Reply) -> Reply {
     merge(&mut earlier, last?);
     Ok(earlier)
@@ -270,7 +271,7 @@ fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
     }
 }
 
-/// The pieces that a bulk job of one long write is cut into.
+/// Cuts a bulk job of one long write into pieces.
 fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
     if writes.len() != 1 {
         return VecDeque::from([writes]);

@@ -1,14 +1,14 @@
-//! The arrows between the crates, held over `cargo metadata`.
+//! The dependencies between the crates, checked with `cargo metadata`.
 //!
-//! A pure crate's own code is kept from the clock by its `clippy.toml`. What it could reach through a dependency,
-//! and the parts of `std` that touch the outside, are kept out here.
+//! A pure crate's own code is kept from the clock by its `clippy.toml`. These tests keep out what it could reach
+//! through a dependency, and the parts of `std` that touch the outside.
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The crates that decide, and may do nothing but decide.
+/// Pure crates: they decide, and may do nothing else.
 const PURE: [&str; 3] = [
     "portcullis-protocol",
     "portcullis-policy",
@@ -45,7 +45,7 @@ const IMPURE: [&str; 23] = [
     "tonic",
 ];
 
-/// What the `clippy.toml` of a pure crate must ban.
+/// Functions that the `clippy.toml` of a pure crate must ban.
 const CLOCKS: [&str; 4] = [
     "std::time::SystemTime::now",
     "std::time::Instant::now",
@@ -53,7 +53,7 @@ const CLOCKS: [&str; 4] = [
     "jiff::Zoned::now",
 ];
 
-/// What no shipped line of a pure crate may name.
+/// Modules of `std` that no shipped line of a pure crate may name.
 const OUTSIDE: [&str; 5] = [
     "std::fs",
     "std::net",
@@ -188,7 +188,7 @@ fn folder_of(name: &str) -> PathBuf {
     workspace_root().join(name.trim_start_matches("portcullis-"))
 }
 
-/// The Rust files below `folder`, those that hold nothing but tests apart.
+/// Returns the Rust files below `folder`, except those that contain only tests.
 fn sources_of(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -204,7 +204,7 @@ fn sources_of(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The dependency graph as this machine builds it. Other targets' crates need not be downloaded.
+/// Returns the dependency graph as this machine builds it. Crates for other targets need not be downloaded.
 fn metadata() -> Metadata {
     MetadataCommand::new()
         .manifest_path(workspace_root().join("Cargo.toml"))
@@ -226,7 +226,7 @@ fn host() -> String {
         .to_owned()
 }
 
-/// The members of this workspace that `package` names, development dependencies apart.
+/// Returns the members of this workspace that `package` names, except development dependencies.
 fn members_used_by(package: &Package) -> BTreeSet<&str> {
     package
         .dependencies
@@ -238,7 +238,7 @@ fn members_used_by(package: &Package) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The names of all crates reached from `root` over normal dependencies.
+/// Returns the names of all crates reached from `root` over normal dependencies.
 fn linked_into<'a>(metadata: &'a Metadata, root: &str) -> BTreeSet<&'a str> {
     let resolve = metadata.resolve.as_ref().unwrap();
     let uses: BTreeMap<&PackageId, Vec<&PackageId>> = resolve

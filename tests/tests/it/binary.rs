@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 
-/// The `portcullis` binary beside this test binary.
+/// Returns the path of the `portcullis` binary beside this test binary.
 pub(crate) fn portcullis() -> PathBuf {
     built("portcullis")
 }
@@ -19,8 +19,8 @@ fn built(name: &str) -> PathBuf {
 
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // The whole workspace with its tests, as the test runner builds it: any other selection unifies
-    // features anew, and compiles half of the dependencies again.
+    // The whole workspace is built with its tests, as the test runner builds it. Any other
+    // selection unifies features again and compiles half of the dependencies again.
     let built = Command::new(cargo)
         .args([
             "build",

@@ -1,5 +1,5 @@
-//! The development PKI as OpenSSL sees it: chains and revocation lists, verified by an implementation that shares no code
-//! with the one that made them.
+//! The development PKI as OpenSSL sees it: chains and revocation lists, verified by an implementation that shares no
+//! code with the one that made them.
 
 use jiff::Timestamp;
 use openssl::ssl::SslFiletype;
@@ -38,7 +38,8 @@ fn x509(der: &CertificateDer<'_>) -> X509 {
     X509::from_der(der).unwrap()
 }
 
-/// A store that trusts `anchor` alone, checks strictly at [`now`], and asks `list`, where given, for revocations.
+/// Returns a store that trusts `anchor` alone, checks strictly at the time of [`now`], and consults `list`, if it is
+/// given, for revocations.
 fn store(
     anchor: &CertificateDer<'_>,
     list: Option<&CertificateRevocationListDer<'_>>,
@@ -136,7 +137,7 @@ fn another_authority_vouches_for_no_one() {
 
 #[test]
 fn an_authority_of_the_same_name_vouches_for_no_one() {
-    // The key identifiers differ, so OpenSSL does not take the twin for the issuer, and says so or fails the signature.
+    // The key identifiers differ. OpenSSL either does not take the twin for the issuer, or fails the signature.
     let node = authority().issue(&names(), now()).unwrap();
     let verdict = verdict(&store(authority().certificate(), None), &node.certificate).as_raw();
     assert!(

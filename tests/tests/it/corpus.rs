@@ -7,7 +7,7 @@ use std::path::Path;
 #[path = "../../../fuzz/src/node.rs"]
 mod targets;
 
-/// What takes the bytes of a file.
+/// Function that takes the bytes of a file.
 type Target = fn(&[u8]);
 
 /// Every target of the node, by the name of its corpus folder.
@@ -20,7 +20,7 @@ const TARGETS: [(&str, Target); 6] = [
     ("revocation", targets::revocation),
 ];
 
-/// The files of a target, in order.
+/// Reads the files of a target, in order.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus-node");
     let mut files: Vec<_> = std::fs::read_dir(folder.join(name))
@@ -29,7 +29,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
         .collect();
     files.sort();
     assert!(!files.is_empty(), "{name}");
-    // Printed with a failure: which file it was.
+    // The name is printed with a failure, to tell which file it was.
     let read = |file: &std::path::PathBuf| {
         println!("{}", file.display());
         std::fs::read(file).unwrap()
@@ -46,7 +46,8 @@ fn the_fuzz_corpus_of_the_node_settles() {
     }
 }
 
-/// Every prefix, and every byte changed in two ways: what a fuzzer tries first.
+/// Tries every prefix, and every byte changed in two ways, as a fuzzer does first. Of long files it
+/// takes about 200 places.
 #[test]
 fn cut_and_changed_files_of_the_corpus_settle() {
     for (name, target) in TARGETS {

@@ -1,5 +1,5 @@
-//! A node that is backed up while it runs, lost, and restored: it goes on with its peers both ways,
-//! and nobody takes it for a fork.
+//! A node that is backed up while it runs, lost, and restored: it continues with its peers both
+//! ways, and nobody takes it for a fork.
 
 use std::{
     path::Path,
@@ -58,7 +58,7 @@ fn is_accepted(from: &Kernel, to: &str, id: &RecordId) -> bool {
     )
 }
 
-/// One record each way.
+/// Delivers one record each way.
 async fn exchange(rotterdam: &Running, antwerp: &Running, threat: &str) -> [RecordId; 2] {
     [
         deliver(&rotterdam.kernel, "antwerp", threat).await,
@@ -81,7 +81,7 @@ fn summaries(sender: &Kernel, receiver: &Kernel) -> [Summary; 2] {
     ]
 }
 
-/// Waits until both ends of both channels between two nodes know the same.
+/// Waits until both ends of both channels between two nodes agree.
 async fn level(one: &Arc<Kernel>, other: &Arc<Kernel>) {
     eventually(one, || {
         [(one, other), (other, one)]
@@ -118,7 +118,7 @@ fn has_event(kernel: &Kernel, kind: &str) -> bool {
     events.iter().any(|event| event.kind == kind)
 }
 
-/// What events of a kind say.
+/// Returns the details of all events of a kind.
 fn details(kernel: &Kernel, kind: &str) -> Vec<String> {
     let events = kernel.store().events(1_000).unwrap().into_iter();
     let of_kind = events.filter(|event| event.kind == kind);
@@ -151,14 +151,14 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     let log = rotterdam.kernel.log_key().id().to_string();
     assert_eq!(checked["signed"]["key"], log.as_str());
     assert_eq!(checked["signed"]["vouched"]["register"], 2);
-    // Without the keys the register alone bears the signature out; another one does not.
+    // Without the keys, the register alone supports the signature; with another pin it is refused.
     let alone = ["backup", "verify", data];
     let pin = checked["signed"]["pin"].as_str().unwrap();
     good(&home, &[&alone[..], &["--pin", pin]].concat()).await;
     let elsewhere = ["--pin", &"ab".repeat(32)];
     let refused = command(&home, &[&alone[..], &elsewhere].concat()).await;
     assert_eq!(refused.status.code(), Some(1));
-    // What follows is lost with the disk.
+    // The next records are lost with the disk.
     let forgotten = exchange(&rotterdam, &antwerp, "after").await;
     all.extend(forgotten);
     let lost = rotterdam.kernel.store().generation().unwrap();
@@ -170,7 +170,7 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     assert_ne!(rotterdam.kernel.store().generation().unwrap(), lost);
     assert!(has_event(&rotterdam.kernel, "generation-started"));
     all.extend(exchange(&rotterdam, &antwerp, "again").await);
-    // What was forgotten comes back, both what it made itself and what it was given.
+    // The lost records come back, both those it made itself and those it was given.
     eventually(&rotterdam.kernel, || holds(&rotterdam.kernel, &all)).await;
     assert!(holds(&antwerp.kernel, &all));
     let [own, given] = forgotten;
@@ -184,7 +184,7 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
         .store()
         .disclosure(&own, &"antwerp".parse().unwrap());
     assert_eq!(row.unwrap().unwrap().note.policies, ["reconciled"]);
-    // Who gave it back has it in its ledger.
+    // The peer that gave the record back has it in its ledger.
     let row = antwerp
         .kernel
         .store()
@@ -192,7 +192,7 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     let row = row.unwrap().unwrap();
     assert_eq!(row.note.policies, ["given-back"]);
     assert_eq!(row.state, DisclosureState::Intended);
-    // Nothing was admitted twice: each record once, in one pack's place.
+    // Nothing was admitted twice: each record has one pack's place of 32 sequence numbers.
     for kernel in [&rotterdam.kernel, &antwerp.kernel] {
         assert_eq!(kernel.store().log_end().unwrap() / 32, all.len() as u64);
     }
@@ -202,7 +202,7 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
         assert_eq!(details(kernel, "frame-refused"), [""; 0]);
     }
     assert!(has_event(&antwerp.kernel, "peer-generation"));
-    // A second start is one like any other.
+    // A second start is an ordinary one.
     let generation = rotterdam.kernel.store().generation().unwrap();
     let rotterdam = Running::start(rotterdam.stop().await).await;
     assert_eq!(rotterdam.kernel.store().generation().unwrap(), generation);
@@ -237,7 +237,7 @@ async fn a_node_that_does_not_run_is_backed_up_by_the_command_line() {
     assert!(!new.folder().exists());
 }
 
-/// Changes a stopped node's store behind its back.
+/// Changes the database of a stopped node directly.
 fn behind_its_back(home: &Home, sql: &str) {
     let main = rusqlite::Connection::open(home.data().join("store.db")).unwrap();
     main.execute_batch(sql).unwrap();
@@ -249,7 +249,7 @@ async fn a_record_that_a_receiver_lost_is_found_and_sent_again_but_not_one_that_
     let antwerp = Running::start(federation.home("antwerp")).await;
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let mut ids = Vec::new();
-    // A frame each, and so a pack each: at 32, 64 and 96.
+    // Each record has a frame of its own and therefore a pack of its own, at 32, 64 and 96.
     for threat in ["one", "two", "three"] {
         ids.push(deliver(&rotterdam.kernel, "antwerp", threat).await);
     }
@@ -272,7 +272,7 @@ async fn a_record_that_a_receiver_lost_is_found_and_sent_again_but_not_one_that_
     assert!(!holds(&antwerp.kernel, &ids[..1]));
     let peer = antwerp.kernel.me().node.clone();
     eventually(&antwerp.kernel, || {
-        // Nobody listens to a call before the node is up.
+        // A call has no effect before the node is up.
         rotterdam.kernel.call_to_compare(Call::With(peer.clone()));
         holds(&antwerp.kernel, &ids[..2])
     })

@@ -144,7 +144,7 @@ fn a_tiny_bench_of_the_store_reports_every_figure_and_finds_what_differs() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// The processes whose command line names this folder.
+/// Returns the command lines of the processes that name this folder.
 fn processes_of(folder: &Path) -> Vec<String> {
     let name = folder.to_str().unwrap();
     let entries = fs::read_dir("/proc").unwrap().flatten();
@@ -164,7 +164,7 @@ fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// Interrupts a bench while its workers stream, and gives its exit code and what it said.
+/// Interrupts a bench while its workers stream; returns its exit code and its error output.
 #[track_caller]
 fn interrupted(folder: &Path, name: &str) -> (Option<i32>, String) {
     let mut child = bench(folder)
@@ -175,7 +175,7 @@ fn interrupted(folder: &Path, name: &str) -> (Option<i32>, String) {
         .unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut lines = String::new();
-    // Where it is told by lines, a step is told when it begins.
+    // Progress that is reported in lines names a step when it begins.
     while !lines.contains("Streaming records") {
         assert!(said.read_line(&mut lines).unwrap() > 0, "{lines}");
     }
@@ -199,7 +199,7 @@ fn an_interrupted_bench_ends_its_workers_and_removes_their_folder() {
         assert!(said.contains("interrupted"), "{said}");
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
-        // They are waited for before the folder goes.
+        // The workers have ended before the folder is removed.
         let running = processes_of(folder.path());
         assert!(running.is_empty(), "{name}: {running:?}");
     }

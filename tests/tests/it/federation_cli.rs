@@ -1,6 +1,6 @@
-//! A new authority from nothing to its first records, by the command line alone: two members are
-//! admitted to a development federation, one node runs, persons are enrolled, and everything an
-//! analyst does is done once. The certificate comes from the authority's own CA.
+//! A new authority from nothing to its first records, by the command line alone. Two members are
+//! admitted to a development federation, one node runs, persons are enrolled, and each of an
+//! analyst's tasks is done once. The certificate comes from the authority's own CA.
 
 mod trust;
 
@@ -25,7 +25,7 @@ const CUSTOMS: &[&str] = &["--home", "customs"];
 const ADMIN: &[&str] = &["--key", "admin.key", "--passphrase-file", "pass"];
 const ANALYST: &[&str] = &["--key", "anna.key", "--passphrase-file", "pass"];
 
-/// A node that runs until it is dropped.
+/// A node process that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -40,7 +40,7 @@ struct Member {
     authority: &'static str,
     kind: &'static str,
     node: &'static str,
-    /// Nobody listens there; the register takes no address twice.
+    /// Endpoint in the register. Nobody listens there, and the register accepts no address twice.
     endpoint: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! Delivery that loses nothing: nodes that were rolled back, nodes of which there are two, and
-//! more than a frame takes.
+//! Delivery without loss: nodes that were rolled back, nodes that exist twice, and more records
+//! than a frame takes.
 
 use std::{
     path::{Path, PathBuf},
@@ -74,7 +74,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Keeps the store of a stopped node under a name beside its home.
+/// Keeps a copy of a stopped node's store under a name in its home.
 fn keep(home: &Home, name: &str) -> PathBuf {
     let kept = home.folder().join(name);
     copy(&home.data(), &kept);
@@ -127,7 +127,7 @@ async fn ex_11_of_two_nodes_with_one_key_the_second_history_is_refused_and_kept_
     deliver(&rotterdam.kernel, "two").await;
     let home = rotterdam.stop().await;
     let original = keep(&home, "original");
-    // The twin knows nothing of the second advisory: so far it may as well have crashed.
+    // The twin does not know the second advisory; up to here it could as well have crashed.
     put_back(&home, &twin);
     let rotterdam = Running::start(home).await;
     for threat in ["the twin's two", "the twin's three"] {
@@ -163,7 +163,7 @@ async fn ex_11_of_two_nodes_with_one_key_the_second_history_is_refused_and_kept_
     antwerp.stop().await;
 }
 
-/// Both statements verify by OpenSSL, from the exported files alone.
+/// Verifies both statements with OpenSSL, from the exported files alone.
 fn evidence_is_exported(office: &Office) {
     let listed = office.json(&["dispatch", "forks", "--export", "evidence"]);
     let fork = &listed["items"][0];

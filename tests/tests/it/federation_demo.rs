@@ -58,7 +58,8 @@ fn the_report_adds_up_and_a_denied_profile_changes_the_others_figures() {
     assert!(outcomes.iter().all(|count| *count > 0.0), "{outcomes:?}");
     assert!(exchange("withheld_sections") > 0.0);
     assert!(exchange("verified") >= exchange("sealed"));
-    // Two offices, police, port authority, terminal, hub; rows as `awk` counts them in the files.
+    // Two offices, police, port authority, terminal, hub. The rows are those that `awk` counts in
+    // the files.
     assert_eq!(number(&whole, "/nodes"), 6.0);
     for (n, history, arriving) in [(0, 956.0, 188.0), (1, 605.0, 141.0)] {
         assert_eq!(number(&whole, &format!("/offices/{n}/history")), history);
@@ -126,7 +127,7 @@ fn what_the_caller_gives_is_checked_before_a_node_starts() {
     }
 }
 
-/// The processes that have this folder in their command line.
+/// Returns the ids of the processes that have this folder in their command line.
 fn processes_in(folder: &Path) -> Vec<String> {
     let folder = folder.to_str().unwrap();
     fs::read_dir("/proc")
@@ -134,7 +135,7 @@ fn processes_in(folder: &Path) -> Vec<String> {
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
         .filter(|id| {
-            // A process that has just ended has no command line any more.
+            // The command line of a process that has just ended cannot be read.
             let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains(folder)
         })

@@ -1,4 +1,4 @@
-//! A driver that panics is started again, and nobody else learns of it.
+//! A driver that panics is started again, and no other driver is affected.
 
 use std::{
     collections::BTreeMap,
@@ -64,7 +64,7 @@ async fn after_a_panic_deliveries_to_that_peer_go_on_and_others_were_never_touch
     let federation = Federation::new(&MEMBERS);
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let hamburg = Running::start(federation.home("hamburg")).await;
-    // The sender listens to nobody: all that runs of it are its drivers.
+    // The sender does not listen: only its drivers run.
     let home = federation.home("antwerp");
     let config = Config::load(&home.config()).unwrap();
     let node = Node::prepare(home, config).await.unwrap();
@@ -99,7 +99,7 @@ async fn after_a_panic_deliveries_to_that_peer_go_on_and_others_were_never_touch
     for peer in ["hamburg", "rotterdam"] {
         accepted(&kernel, &after, peer).await;
     }
-    // The record that woke it may have left before the blow: it is waited for.
+    // The record may have left before the panic, so the restart of the driver is waited for.
     eventually(&kernel, || {
         let starts = starts.lock().unwrap();
         starts.values().sum::<u32>() == 5

@@ -1,4 +1,4 @@
-//! Records go from node to node over real sockets, in the form that policy lets through.
+//! Records travel from node to node over real sockets, in the form that policy permits.
 
 use portcullis_kernel::Kernel;
 use portcullis_protocol::{
@@ -55,14 +55,14 @@ fn draft(kind: Kind) -> Draft {
     )
 }
 
-/// The form in which a node holds a record.
+/// Returns the form in which a node holds a record.
 fn held(kernel: &Kernel, id: &RecordId) -> Option<Form> {
     let held = kernel.store().record(id).unwrap()?;
     let verified = kernel.decider().verify_held(&held, kernel.now());
     Some(verified.unwrap().form())
 }
 
-/// How the sender's ledger says it stands with a peer.
+/// Returns the state of a disclosure to a peer in the sender's ledger.
 fn state(kernel: &Kernel, id: &RecordId, peer: &str) -> Option<DisclosureState> {
     let row = kernel
         .store()
@@ -96,7 +96,7 @@ async fn each_member_gets_the_form_that_policy_lets_through() {
     }
     assert_eq!(held(kernel("antwerp"), &id), Some(Form::from_bits(0b1111)));
     assert_eq!(held(kernel("terminal"), &id), Some(Form::from_bits(0b0011)));
-    // The hub is not trusted with the source, and its receiver can see that there is one.
+    // The hub may not have the source, and its receiver can see that there is one.
     assert_eq!(held(kernel("hub"), &id), Some(Form::from_bits(0b0111)));
     let at_hub = kernel("hub").store().record(&id).unwrap().unwrap();
     let header = kernel("hub")
@@ -197,7 +197,7 @@ async fn a_hub_passes_on_what_it_may_and_nothing_twice() {
         )
     })
     .await;
-    // It came from rotterdam: nothing goes back there.
+    // The record came from rotterdam: nothing goes back there.
     assert_eq!(state(hub, &id, "rotterdam"), None);
     let antwerp = kernel("antwerp");
     let listed = antwerp.store().records(&RecordFilter::default()).unwrap();

@@ -1,5 +1,5 @@
 //! Whole-process faults, the short run: twenty kills and one of each fault that is quick.
-//! `make faults` is the long one; `docs/reliability.md` says what it found.
+//! `make faults` is the long run; `docs/reliability.md` has its results.
 
 use portcullis_tests::faults::{clock, disk, kills, link, namespace, report::Row};
 

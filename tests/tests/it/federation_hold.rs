@@ -1,4 +1,4 @@
-//! What waits for a person at one node, and how its sender hears of the decision.
+//! Items that wait for a person at one node, and the decisions as their sender hears of them.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ const MEMBERS: [Member; 2] = [
     ("antwerp", AuthorityKind::Customs),
 ];
 
-/// An advisory under H3: released to antwerp by name, where a person reads it first.
+/// An advisory under H3, released to antwerp by name. A person reads it there first.
 fn restricted(threat: &str) -> Draft {
     let mut marking = Marking::new(Tlp::Green, [Purpose::CustomsControl]);
     marking.release_to = Some(["antwerp".parse().unwrap()].into());
@@ -99,7 +99,7 @@ async fn what_a_person_releases_is_taken_in_and_its_sender_hears_it_at_once() {
     );
     let released = office.good("anna", &release);
     assert!(released.contains("accepted"), "{released}");
-    // By itself the sender would ask again after half a minute.
+    // Without the decision the sender would ask again only after half a minute.
     eventually(&rotterdam.kernel, || {
         answer(&rotterdam.kernel, &ids[0]) == Some(Outcome::Accepted)
     })
@@ -108,7 +108,7 @@ async fn what_a_person_releases_is_taken_in_and_its_sender_hears_it_at_once() {
     assert_eq!(records(&antwerp.kernel), 1);
     let again = office.signed("anna", &release);
     assert_ne!(again.status.code(), Some(0), "it waits no longer");
-    // All that fit are counted before they are decided on.
+    // Without `--yes` the matching items are only counted.
     let all = [
         "hold",
         "release",

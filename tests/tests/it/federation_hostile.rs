@@ -1,4 +1,4 @@
-//! What a hostile peer tries against a running node, layer by layer, and the table of it in
+//! The behaviours of a hostile peer against a running node, layer by layer, and their table in
 //! docs/validation.md.
 
 use std::{collections::BTreeSet, path::Path};
@@ -42,7 +42,7 @@ async fn what_is_tried_with_channels_is_met() {
     try_all("channel").await;
 }
 
-/// A line of the table: id, layer, what meets it, test.
+/// A line of the table: id, layer, the measure that meets the behaviour, and the test.
 struct Line {
     id: &'static str,
     layer: &'static str,
@@ -103,7 +103,7 @@ fn every_behaviour_stands_in_the_table_and_has_its_test() {
     }
 }
 
-/// Every Rust source of the workspace.
+/// Returns the text of every Rust source of the workspace.
 fn sources() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut folders: Vec<_> = [

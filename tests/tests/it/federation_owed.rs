@@ -1,4 +1,4 @@
-//! What a peer is owed: older records once they are permitted, and what was given up.
+//! Records that a peer is owed: older ones once they are permitted, and those that were given up.
 
 use std::sync::Arc;
 
@@ -167,7 +167,7 @@ async fn a_new_member_gets_what_comes_from_now_on_and_what_is_older_by_a_backfil
     antwerp.stop().await;
 }
 
-/// A receipt's statement, as far as this test needs one.
+/// Statement type of a receipt, as far as this test needs one.
 enum Receipt {}
 
 impl StatementType for Receipt {
@@ -175,7 +175,7 @@ impl StatementType for Receipt {
     const KEY_USE: KeyUse = KeyUse::Hop;
 }
 
-/// Has antwerp hold a record eight days ago, and say nothing since.
+/// A write by which antwerp held a record eight days ago and has not answered since.
 fn held_long_ago(rotterdam: &Kernel, record: RecordId) -> Write {
     let now = rotterdam.now().plus_millis(-8 * 24 * 3_600_000);
     let key = SigningKey::from_seed(KeyUse::Hop, [9; 32]);
@@ -183,7 +183,7 @@ fn held_long_ago(rotterdam: &Kernel, record: RecordId) -> Write {
         peer: "antwerp".parse().unwrap(),
         lane: Lane::Bulk,
         now,
-        // Of another generation: the answer counts, and no place moves.
+        // The receipt is of another generation: its answer counts, but no position moves.
         generation: Generation::from_bytes([1; 16]),
         frame: Digest::from_bytes([2; 32]),
         first_sequence: 1,
@@ -207,7 +207,7 @@ async fn what_was_given_up_is_listed_and_tried_again_by_a_signed_act() {
     let federation = Federation::new(&MEMBERS);
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let office = Office::open(&rotterdam);
-    // Nothing is planned meanwhile: what antwerp said last stays what is told.
+    // Nothing is planned meanwhile, so the last answer of antwerp stays the one shown.
     office.good(
         "admin",
         &["release", "stop", "antwerp", "--reason", "a test"],
@@ -254,7 +254,7 @@ async fn a_backfill_that_is_cancelled_sends_no_more_and_says_so() {
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let office = Office::open(&rotterdam);
     published(&rotterdam.kernel, &["one", "two"]).await;
-    // Nobody is at antwerp, so that the range waits.
+    // Antwerp does not run, so the range waits.
     let cancel = ["dispatch", "backfill", "antwerp", "--cancel"];
     let nothing = office.signed("admin", &cancel);
     assert_eq!(nothing.status.code(), Some(3), "nothing was entered yet");

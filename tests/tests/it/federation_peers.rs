@@ -1,4 +1,4 @@
-//! `portcullis peer list`: how it stands with each peer, at one look.
+//! `portcullis peer list`: the state of each peer at a glance.
 
 use portcullis_protocol::{
     body::{Assessment, Body},
@@ -65,7 +65,7 @@ async fn each_peer_is_listed_with_what_an_administrator_asks_first() {
     for known in ["connected_since", "certificate_ends", "clock_ahead_ms"] {
         assert!(!there[known].is_null(), "{known} of {there}");
     }
-    // Nobody has ever been at hamburg.
+    // No node has ever run at hamburg.
     eventually(&rotterdam.kernel, || {
         line(&office, "hamburg")["failure"].is_string()
     })

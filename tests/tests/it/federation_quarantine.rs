@@ -1,4 +1,5 @@
-//! What a peer delivers and fails verification is set apart with its reason, and nothing more.
+//! An item that a peer delivers and that fails verification is set apart with its reason; no other
+//! item is.
 
 use portcullis_protocol::record::Kind;
 use portcullis_tests::hostile::{
@@ -19,7 +20,7 @@ async fn what_fails_verification_is_set_apart_with_rule_and_reason() {
     item.section(3).salt = first;
     assert_eq!(stage.deliver(Who::Hub, &item).await, "refused RE-11");
     let listed = || office.json(&["quarantine", "list", "--from", "hub"]);
-    // It is set apart once its refusal is durable, and not before.
+    // The item is set apart once its refusal is durable, and not before.
     let waiting = async {
         while listed()["items"].as_array().unwrap().is_empty() {
             tokio::task::yield_now().await;
@@ -41,7 +42,7 @@ async fn what_fails_verification_is_set_apart_with_rule_and_reason() {
     let status = office.run(&["status"]);
     let status = String::from_utf8(status.stdout).unwrap();
     assert!(status.contains("quarantine list"), "{status}");
-    // What policy refuses is no bad item.
+    // An item that policy refuses is not a bad item.
     assert_eq!(stage.target.kernel.store().bad_items().unwrap().len(), 1);
     let drop = ["quarantine", "drop", &number, "--reason", "looked into"];
     office.good("anna", &drop);

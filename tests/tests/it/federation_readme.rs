@@ -31,13 +31,13 @@ use crate::binary::portcullis;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
 
-/// How long one command may take: the demo is the longest.
+/// Longest time that one command may take; the demo takes longest.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// What the shell prints behind each command, with its exit status.
+/// Mark that the shell prints after each command, followed by the exit status.
 const MARK: &str = "-- end of the command, status";
 
-/// README.md's ids, and those that stand in their places in this run.
+/// Ids of README.md, with the ids of this run that replace them.
 type Ids = BTreeMap<String, String>;
 
 const CHAPTERS: [&str; 2] = [
@@ -100,7 +100,7 @@ fn a_record_may_come_by_either_way_and_no_other() {
     assert!(!holds("customs-13  refused   0,1"));
 }
 
-/// A command and what it must print.
+/// A command and its expected output.
 #[derive(Debug)]
 struct Step {
     chapter: String,
@@ -177,7 +177,7 @@ fn run(chapter: &str) {
     }
 }
 
-/// What each id stands for, if the lines are the expected ones.
+/// Returns the ids of this run for those of README.md, if the lines are the expected ones.
 fn matches(expected: &[&str], printed: &[&str], ids: &Ids) -> Option<Ids> {
     let Some((line, rest)) = expected.split_first() else {
         return printed.is_empty().then(|| ids.clone());
@@ -208,7 +208,7 @@ fn line_matches(expected: &str, printed: &str, ids: &Ids) -> Option<Ids> {
     Some(ids)
 }
 
-/// A line as words and the marks between them, without its gaps, times and durations.
+/// Splits a line into words and punctuation marks, with times, durations and the width of gaps removed.
 fn pieces(line: &str) -> Vec<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let mut pieces = Vec::new();
@@ -260,7 +260,7 @@ fn free_port() -> String {
     listener.local_addr().unwrap().port().to_string()
 }
 
-/// A POSIX shell in a temporary folder. What was left running in it ends with it.
+/// A POSIX shell in a temporary folder. Processes still running in it end with it.
 struct Shell {
     folder: tempfile::TempDir,
     process: Child,
@@ -291,7 +291,7 @@ impl Shell {
         }
     }
 
-    /// The command's status and what it printed, the temporary folder written `/home/me`.
+    /// Runs a command; returns its status and its output, with the temporary folder written as `/home/me`.
     fn run(&mut self, command: &str) -> (i32, Vec<String>) {
         let script = format!("{{ {command}\n}} < /dev/null\nprintf '\\n%s %s\\n' '{MARK}' $?\n");
         let input = self.input.as_mut().unwrap();
@@ -351,13 +351,13 @@ impl Drop for Shell {
 }
 
 impl Shell {
-    /// The folder of the demo that was kept in this shell, if one was.
+    /// Returns the folder of the demo that was kept in this shell, if there is one.
     fn demo(&self) -> Option<PathBuf> {
         let name = self.folder.path().join(".portcullis/nodes/police");
         Some(fs::read_link(name).ok()?.parent()?.to_owned())
     }
 
-    /// The nodes that were started here: their environment names this shell's folder as HOME.
+    /// Returns the nodes that were started in this shell: their environment names its folder as HOME.
     fn left_running(&self) -> Vec<String> {
         let home = format!("HOME={}", self.folder.path().display());
         let of_shell = |environment: &[u8]| {
@@ -376,7 +376,7 @@ impl Shell {
     }
 }
 
-/// Ends a process and waits until it is gone, so that its folder can go.
+/// Ends a process and waits until it is gone, so that its folder can be removed.
 fn end(process: &str) {
     Command::new("kill").args(["-KILL", process]).status().ok();
     let proc = Path::new("/proc").join(process).join("exe");

@@ -1,8 +1,8 @@
-//! What an operator asks of a running node, as they meet it: good calls, wrong ones, and exit codes,
-//! compared with snapshots.
+//! An operator's commands with a running node, correct and wrong ones, with their output and exit
+//! codes compared with snapshots.
 //!
-//! Times, ids and numbers that differ from run to run are taken out, and columns that move with
-//! them are two spaces apart.
+//! Times, ids and numbers that differ from run to run are replaced, and columns that move with them
+//! are two spaces apart.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ const MEMBERS: [Member; 3] = [
     ("hamburg", AuthorityKind::Customs),
 ];
 
-/// Runs commands at an office and writes down what they said.
+/// Runs commands at an office and records their output.
 struct Scribe<'a> {
     office: &'a Office,
     federation: &'a Federation,
@@ -41,7 +41,7 @@ impl Scribe<'_> {
         self
     }
 
-    /// As [`Self::says`], with no node named.
+    /// Like [`Self::says`], without naming a node.
     fn alone(&mut self, command: &[&str]) -> &mut Self {
         let output = self.office.user().run(command);
         self.told.push_str(&transcript(command, &output));
@@ -55,7 +55,8 @@ impl Scribe<'_> {
         self
     }
 
-    /// What was said since the last time, without what differs from run to run.
+    /// Returns the output recorded since the last call, with replacements for what differs from run
+    /// to run.
     fn page(&mut self) -> String {
         let places = [
             (self.office.folder().display().to_string(), "~"),
@@ -69,7 +70,7 @@ impl Scribe<'_> {
     }
 }
 
-/// A line with a token for each time, id and number that differs from run to run.
+/// Replaces each time, id and number in a line that differs from run to run by a token.
 fn steady(line: &str) -> String {
     let mut words = String::new();
     let mut gap = 0;
@@ -84,7 +85,7 @@ fn steady(line: &str) -> String {
         gap = 0;
         words.push_str(&steady_word(word));
     }
-    // The clock's difference, and what it may be wrong by.
+    // The difference of the clock and its uncertainty.
     let mut shown: Vec<&str> = words.split(' ').collect();
     for at in 0..shown.len() {
         if shown[at].starts_with('±') {
@@ -148,7 +149,7 @@ fn advisory(threat: &str, restricted: bool) -> Draft {
     )
 }
 
-/// Publishes at `from` and waits until `to` has answered so.
+/// Publishes at `from` and waits until `to` has answered with this outcome.
 async fn exchanged(from: &Arc<Kernel>, to: &str, draft: Draft, outcome: Outcome) -> RecordId {
     let id = from.publish(vec![draft]).await.unwrap()[0];
     eventually(from, || {

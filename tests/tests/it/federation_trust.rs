@@ -1,4 +1,5 @@
-//! Trust, live: what is signed once reaches every running node, by whichever member carries it.
+//! Trust while nodes run: what is signed once reaches every running node, by whichever member
+//! carries it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -66,7 +67,7 @@ async fn an_epoch_applied_at_one_node_is_soon_in_force_at_all() {
     let antwerp = &nodes[&"antwerp".parse().unwrap()];
     assert_eq!(antwerp.reloader.take_up().await.unwrap(), 3);
     all_have(&nodes, &["rotterdam", "terminal", "hub"], 3).await;
-    // Each keeps it in home and store, so that it starts with it again.
+    // Each node keeps the epoch in its home and its store, and starts with it again.
     stop(nodes.into_values()).await;
     let hub = Running::start(federation.home("hub")).await;
     assert_eq!(epoch(&hub), 3);
@@ -84,7 +85,7 @@ async fn who_is_removed_is_cut_off_at_once_and_says_so() {
     });
     node("rotterdam").reloader.take_up().await.unwrap();
     all_have(&nodes, &["antwerp", "hub"], 3).await;
-    // Nobody answers it any more, and it is nobody's peer.
+    // No other node accepts it any more, and it is nobody's peer.
     for name in ["rotterdam", "antwerp", "hub"] {
         let snapshot = node(name).kernel.trust().current();
         assert!(snapshot.server_name(&"terminal".parse().unwrap()).is_none());
@@ -150,7 +151,7 @@ fn alert() -> Draft {
     )
 }
 
-/// Whether the sender's ledger says that the peer has the record.
+/// Returns whether the sender's ledger shows that the peer has the record.
 fn delivered(kernel: &Kernel, id: &RecordId, peer: &str) -> bool {
     let row = kernel
         .store()
@@ -215,7 +216,7 @@ async fn who_is_suspended_gets_nothing_until_the_end_and_everything_after_it() {
     if rotterdam.closed(&terminal, Lane::Urgent).is_some() {
         assert!(!delivered(rotterdam, &id, "terminal"));
     }
-    // It ends by itself, and what waited is sent.
+    // The suspension ends by itself, and the waiting records are sent.
     eventually(rotterdam, || delivered(rotterdam, &id, "terminal")).await;
     assert!(rotterdam.now() >= suspension.until);
     stop(nodes.into_values()).await;
@@ -321,8 +322,9 @@ async fn ex_21_what_was_seen_since_a_key_is_compromised_is_set_apart_everywhere(
         let refused = kernel.decider().verify_held(&held(&after), kernel.now());
         assert_eq!(refused.unwrap_err().rule, Rule::KeyCompromised);
     }
-    // Who comes later is sent neither: the one is set apart, and nobody takes the other under
-    // such a key for the first time.
+    // A member that comes later receives neither. The one record is set apart at the sender; the
+    // other is refused, because no node accepts a record under a compromised key that it sees for
+    // the first time.
     let epoch = |home| portcullis_home::membership::epoch_path(home, 3);
     std::fs::copy(epoch(&federation.home("antwerp")), epoch(&terminal)).unwrap();
     let terminal = Running::start(terminal).await;
@@ -355,7 +357,8 @@ async fn a_reload_with_a_broken_file_names_it_and_changes_nothing() {
     let own = std::fs::read_to_string(home.config()).unwrap();
     let good = own.replace("# exercises = false", "exercises = true");
     assert_ne!(good, own);
-    // Every time the configuration holds and would be taken up, had the other file held.
+    // The configuration is valid each time and would be taken up if the other file were valid as
+    // well.
     std::fs::write(home.config(), &good).unwrap();
     let list = home.revocation_lists().join("rotterdam.crl");
     let policy = home.policy().join("own.cedar");
@@ -415,7 +418,7 @@ async fn a_running_node_knows_what_it_depends_on_and_shows_it_in_its_metrics() {
     stop(nodes.into_values()).await;
 }
 
-/// Makes a new TLS key and has the member's own CA make its certificate, as an operator does.
+/// Makes a new TLS key and has the member's own CA issue its certificate, as an operator does.
 fn renew_tls(federation: &Federation, member: &str, home: &Home, config: &Config) {
     let mut keyring = Keyring::load(home, &config.key).unwrap();
     let (_, listed) = federation.register.node(&config.node).unwrap();
@@ -478,7 +481,7 @@ async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
         membership::request_new_keys(&config, &keyring, register.register(), now).unwrap();
     federation.admit_change("antwerp", &request, 7 * 24 * 3_600_000);
     antwerp.reloader.take_up().await.unwrap();
-    // Published before, while and after the node learns of it, at both ends.
+    // Records are published before, while and after the node learns of the epoch, at both ends.
     let switched = async {
         while rotterdam.kernel.hop_key().id() == old[1] {
             publish(&rotterdam, &mut forth).await;
@@ -494,7 +497,7 @@ async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
     renew_tls(&federation, "rotterdam", &rotterdam.home, &config);
     rotterdam.reloader.reload().await.unwrap();
     assert_ne!(rotterdam.kernel.identity().certificate().serial(), serial);
-    // Who comes again must be shown the new certificate, and believe it.
+    // A peer that connects again must be shown the new certificate and accept it.
     let antwerp = Running::start(antwerp.stop().await).await;
     publish(&rotterdam, &mut forth).await;
     publish(&antwerp, &mut back).await;
@@ -506,7 +509,7 @@ async fn exchange_goes_on_both_ways_while_every_key_of_a_node_is_rotated() {
             eventually(&from.kernel, || delivered(&from.kernel, id, to)).await;
         }
     }
-    // Each was sealed with the key of its time, and all verify where they are held.
+    // Each record was sealed with the key in force at its time, and all verify at their receivers.
     let key_of = |id: &RecordId| {
         let held = antwerp.kernel.store().record(id).unwrap().unwrap();
         let verified = antwerp
@@ -546,7 +549,7 @@ async fn an_epoch_is_in_force_although_the_key_that_it_lists_cannot_be_opened() 
     federation.admit_change("antwerp", &request, 3_600_000);
     antwerp.reloader.take_up().await.unwrap();
     all_have(&nodes, &["rotterdam"], 3).await;
-    // The key of before counts for an hour more, so that nothing stands still.
+    // The previous key is valid for an hour more, so that delivery continues.
     assert_eq!(rotterdam.kernel.hop_key().id(), old);
     let id = rotterdam.kernel.publish(vec![alert()]).await.unwrap()[0];
     eventually(&rotterdam.kernel, || {

@@ -1,4 +1,4 @@
-//! Tests of the whole: one binary, a module for each subject.
+//! Tests of the whole system: one binary, a module for each subject.
 //!
 //! A module that starts node processes has a name beginning with `federation`: `.config/nextest.toml` runs
 //! those one at a time.

@@ -38,7 +38,7 @@ impl Office {
         self.run(&[command, &signing].concat())
     }
 
-    /// Runs a command that is signed by a person and must succeed; gives its standard output.
+    /// Runs a command that is signed by a person and must succeed; returns its standard output.
     #[track_caller]
     pub(crate) fn good(&self, by: &str, command: &[&str]) -> String {
         told(command, &self.signed(by, command))
@@ -50,19 +50,19 @@ impl Office {
             .run(&[&["--home", &self.home][..], command].concat())
     }
 
-    /// Runs a command that nobody signs and that must succeed, and reads its JSON.
+    /// Runs a command that nobody signs and that must succeed; returns its JSON.
     #[track_caller]
     pub(crate) fn json(&self, command: &[&str]) -> serde_json::Value {
         let output = self.run(&[&["--json"][..], command].concat());
         serde_json::from_str(&told(command, &output)).unwrap()
     }
 
-    /// Who sits there, with no node in mind.
+    /// Returns the user of the office, whose commands name no node.
     pub(crate) fn user(&self) -> &User {
         &self.user
     }
 
-    /// The office's folder.
+    /// Returns the office's folder.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.user.folder()
     }

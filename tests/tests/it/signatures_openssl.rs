@@ -1,5 +1,5 @@
-//! OpenSSL verifies what the protocol signs: Ed25519 over the DSSE pre-authentication encoding,
-//! which is written out here once more from DSSE's own text.
+//! OpenSSL verifies the protocol's signatures: Ed25519 over the DSSE pre-authentication encoding,
+//! which is written here independently from DSSE's own text.
 
 use openssl::{
     pkey::{Id, PKey},
@@ -15,7 +15,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-/// Numbers that only look random.
+/// A sequence of bytes that only looks random.
 struct Counting(u8);
 
 impl Entropy for Counting {

@@ -7,7 +7,7 @@ use portcullis_tests::sim::{Coverage, Mutant, Outcome, lying::LIES, run};
 /// Seeds of the ordinary run.
 const SEEDS: u64 = 1_000;
 
-/// The number in an environment variable.
+/// Reads the number in an environment variable.
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
@@ -73,7 +73,7 @@ fn a_thousand_seeds_hold_every_invariant() {
     );
 }
 
-/// Runs one seed and prints what happened.
+/// Runs one seed and prints its trace.
 fn one_seed(seed: u64) {
     let outcome = run(seed, None, true);
     for line in &outcome.trace {
@@ -105,10 +105,11 @@ fn a_seed_runs_the_same_twice() {
     }
 }
 
-/// Seeds within which a planted fault has to be noticed by the invariant that it is made for.
+/// Seeds within which a planted fault must be detected by the invariant it is made for.
 const MUTANT_SEEDS: u64 = 400;
 
-/// Runs seeds until the right invariant speaks; one that must not speak ends it.
+/// Runs seeds until the right invariant detects the fault and returns that seed. Panics if an
+/// invariant detects it that must not.
 fn catch(mutant: Mutant) -> u64 {
     for seed in 0..MUTANT_SEEDS {
         let Some(violation) = run(seed, Some(mutant), false).violation else {

@@ -1,6 +1,6 @@
-//! The exchange's TLS against OpenSSL: what it shakes hands with, and the alert with which it refuses the rest.
+//! The exchange's TLS against OpenSSL: the handshakes that succeed, and the alerts with which all others are refused.
 //!
-//! OpenSSL verifies us by the system's clock, so the certificates here are made for the present time.
+//! OpenSSL checks certificates against the system's clock, so the certificates here are made for the present time.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -75,7 +75,7 @@ impl Federation {
         Trust::new(PeerTrust::new(peers, DevelopmentCertificates::Accepted).unwrap())
     }
 
-    /// Has `antwerp` listen.
+    /// Starts the listener of `antwerp`.
     async fn listen(
         &self,
         rotterdams_lists: Vec<CertificateRevocationListDer<'static>>,
@@ -109,7 +109,7 @@ impl Federation {
             .unwrap()
     }
 
-    /// OpenSSL as it would call `antwerp`: it trusts Belgium's authority and asks for HTTP/2.
+    /// Returns an OpenSSL client that calls `antwerp`: it trusts Belgium's authority and asks for HTTP/2.
     fn connector(&self, shown: Option<&NodeCertificate>, version: SslVersion) -> SslConnector {
         self.connector_builder(shown, version).build()
     }
@@ -147,7 +147,7 @@ struct Antwerp {
     _shutdown: DropGuard,
 }
 
-/// The reasons OpenSSL gives for a failed call, in its words.
+/// The reasons that OpenSSL gives for a failed call, in its words.
 type Reasons = Vec<String>;
 
 fn call(connector: &SslConnector, address: SocketAddr) -> Result<SslStream<TcpStream>, Reasons> {
@@ -177,7 +177,8 @@ fn reasons(error: &openssl::ssl::Error) -> Reasons {
         .collect()
 }
 
-/// In TLS 1.3 a client has finished before the server has seen its certificate: the refusal comes with the first read.
+/// Returns the reasons of a refusal. In TLS 1.3 a client has finished its handshake before the server has seen the
+/// client's certificate, so the refusal arrives with the first read.
 fn refusal(connector: &SslConnector, address: SocketAddr) -> Reasons {
     let mut stream = match call(connector, address) {
         Ok(stream) => stream,
@@ -314,7 +315,7 @@ async fn no_ticket_is_given_for_resumption() {
     let connector = connector.build();
     let caller = tokio::task::spawn_blocking(move || {
         let mut stream = call(&connector, address).unwrap();
-        // A ticket would come before the first byte of data, so reading that byte takes in any there is.
+        // A ticket would arrive before the first byte of data, so the read of that byte would also process any ticket.
         stream.read_exact(&mut [0; 1]).unwrap();
     });
     let Ok(mut peer) = tokio::time::timeout(PATIENCE, antwerp.incoming.next())
@@ -327,7 +328,7 @@ async fn no_ticket_is_given_for_resumption() {
     assert_eq!(tickets.load(Ordering::SeqCst), 0);
 }
 
-/// OpenSSL as `antwerp`, answering one call.
+/// Starts OpenSSL as `antwerp`, answering one call.
 fn serve_once(
     federation: &Federation,
     version: SslVersion,

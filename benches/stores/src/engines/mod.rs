@@ -1,4 +1,4 @@
-//! The engines behind one trait: commit durably, and be asked afterwards what is held.
+//! The engines behind one trait, which commits durably and then returns what is held.
 
 mod fjall;
 mod plain;
@@ -18,19 +18,19 @@ pub(crate) trait Engine {
     /// Writes `commit` whole, and returns when the engine says it is durable.
     fn commit(&mut self, commit: &Commit) -> Result<()>;
 
-    /// The row of the log at `position`.
+    /// Returns the row of the log at `position`.
     fn row(&self, position: u64) -> Result<Option<Vec<u8>>>;
 
-    /// The position that index `which` (0 or 1) holds under `key`.
+    /// Returns the position that index `which` (0 or 1) holds under `key`.
     fn position(&self, which: usize, key: &Key) -> Result<Option<u64>>;
 }
 
-/// Whether `engine` can hold rows of this shape. A plain file has no keys.
+/// Returns whether `engine` can hold rows of this shape. A plain file has no keys.
 pub(crate) fn holds(engine: &str, shape: Shape) -> bool {
     engine != "file" || shape == Shape::Batch
 }
 
-/// Opens the engine called `name` in `folder`, or what an earlier run left there.
+/// Opens the engine called `name` in `folder`, with the data of an earlier run if there is one.
 pub(crate) fn open(name: &str, folder: &Path) -> Result<Box<dyn Engine>> {
     Ok(match name {
         "file" => Box::new(plain::File::open(folder)?),
@@ -43,12 +43,12 @@ pub(crate) fn open(name: &str, folder: &Path) -> Result<Box<dyn Engine>> {
     })
 }
 
-/// A position as a key that sorts as numbers do.
+/// Encodes a position as a key whose order is that of the numbers.
 fn key_of(position: u64) -> [u8; 8] {
     position.to_be_bytes()
 }
 
-/// The position that an index entry holds.
+/// Decodes the position that an index entry holds.
 fn position_of(bytes: &[u8]) -> Result<u64> {
     Ok(u64::from_be_bytes(bytes.try_into()?))
 }

@@ -1,4 +1,4 @@
-//! No store at all: append and `fdatasync`, the ceiling that the disk sets.
+//! No store at all: append and `fdatasync`, the upper limit set by the disk.
 
 use super::Engine;
 use crate::workload::{Commit, Key};

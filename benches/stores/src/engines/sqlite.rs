@@ -13,8 +13,8 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS first (key BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS second (key BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;";
 
-/// 64 MiB of pages in memory, and as much in the write-ahead log before it is moved into the database. With the
-/// default of 1,000 pages a commit that touches two indexes moves them every time.
+/// 64 MiB of pages in memory, and as much in the write-ahead log before it is moved into the database. With the default
+/// of 1,000 pages, every commit that touches two indexes moves pages into the database.
 const ROOMY: &str = "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16384;";
 
 const INSERT_INDEX: [&str; 2] = [
@@ -31,14 +31,14 @@ const SELECT_INDEX: [&str; 2] = [
 pub(crate) struct Sqlite(Connection);
 
 impl Sqlite {
-    /// With SQLite's own cache and checkpoint interval.
+    /// Opens the store with SQLite's own cache and checkpoint interval.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let connection = Connection::open(folder.join("store.sqlite"))?;
         connection.execute_batch(TABLES)?;
         Ok(Self(connection))
     }
 
-    /// With a larger cache and rarer checkpoints.
+    /// Opens the store with a larger cache and fewer checkpoints.
     pub(crate) fn open_roomy(folder: &Path) -> Result<Self> {
         let store = Self::open(folder)?;
         store.0.execute_batch(ROOMY)?;

@@ -1,4 +1,4 @@
-//! What signed acts carry and what they give, as JSON, version 1.
+//! Bodies and answers of signed acts, as JSON, version 1.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,11 @@ use super::draft::DraftView;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DraftsView {
-    /// The drafts, all or none.
+    /// The drafts; all of them are published, or none.
     pub drafts: Vec<DraftView>,
 }
 
-/// What was published.
+/// Answer to a publication.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedView {
     /// The records' ids, in the drafts' order.
@@ -34,7 +34,7 @@ pub struct EnrolView {
 }
 
 impl EnrolView {
-    /// The public key's bytes; `None` if it is not hexadecimal.
+    /// Returns the bytes of the public key; `None` if it is not hexadecimal.
     #[must_use]
     pub fn key_bytes(&self) -> Option<Vec<u8>> {
         data_encoding::HEXLOWER_PERMISSIVE
@@ -43,7 +43,7 @@ impl EnrolView {
     }
 }
 
-/// What is in force after a reload.
+/// Register and policies in force after a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadedView {
     /// The register's epoch.

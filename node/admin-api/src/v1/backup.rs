@@ -1,4 +1,4 @@
-//! A backup, as JSON, version 1: what is asked for, and line by line what comes of it.
+//! Backups as JSON, version 1: the order, and the answer line by line.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::ProblemView;
 
-/// A backup that is asked for.
+/// Order to make a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupOrder {
-    /// The folder of the data, absolute.
+    /// Folder for the data, as an absolute path.
     pub to: PathBuf,
-    /// The folder of the keys, absolute.
+    /// Folder for the keys, as an absolute path.
     pub keys_to: PathBuf,
 }
 
@@ -21,27 +21,27 @@ pub struct BackupOrder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum BackupStep<M> {
-    /// How far it is.
+    /// Progress of the backup.
     Progress {
-        /// What is being done.
+        /// Name of the present phase.
         phase: String,
-        /// So much of it, in pages or bytes.
+        /// Amount done in this phase, in pages or bytes.
         done: u64,
-        /// Of so much.
+        /// Total amount of this phase, in the same unit.
         of: u64,
     },
-    /// It is made.
+    /// The backup is made.
     Taken {
         /// The manifest of the data.
         data: Box<M>,
         /// The manifest of the keys.
         keys: Box<M>,
     },
-    /// It is not made.
+    /// The backup is not made.
     Failed {
-        /// Whether what was asked for is wrong.
+        /// True if the order is wrong, and not the disk or the backup.
         invalid: bool,
-        /// What happened.
+        /// Description of the error.
         problem: ProblemView,
     },
 }

@@ -1,85 +1,86 @@
-//! How it stands with what is sent, as JSON, version 1.
+//! State of dispatch, as JSON, version 1: lanes, exceptions, backfills, undelivered records and
+//! forks.
 
 use serde::{Deserialize, Serialize};
 
-/// How it stands with every peer and lane.
+/// State of dispatch for every peer and lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DispatchView {
-    /// The generation in which sequence numbers count.
+    /// Generation in which sequence numbers count, in hexadecimal.
     pub generation: String,
-    /// The end of the record log.
+    /// Number of the newest entry of the record log.
     pub log_end: u64,
-    /// A line for each peer and lane.
+    /// One row for each peer and lane.
     pub lanes: Vec<LaneView>,
-    /// What waits for another try.
+    /// Records that wait for another try, counted by peer, lane and kind.
     pub exceptions: Vec<ExceptionView>,
-    /// Older records that are sent, or were lately.
+    /// Backfills that are under way or ended lately.
     pub backfills: Vec<BackfillView>,
 }
 
-/// A peer and a lane.
+/// State of dispatch for one peer and lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneView {
     /// The peer's node.
     pub peer: String,
     /// The lane.
     pub lane: String,
-    /// Everything up to this number of the log is dealt with.
+    /// Position in the record log up to which every entry is dealt with.
     pub cursor: u64,
-    /// How many records come after it.
+    /// Number of records of the lane after `cursor`.
     pub behind: u64,
     /// The sequence number of the next item sent.
     pub next_sequence: u64,
-    /// Why nothing is sent, if nothing is.
+    /// Reason why nothing is sent; absent while the lane is open.
     pub closed: Option<String>,
 }
 
-/// What of a peer and lane waits for another try, of one kind.
+/// Records of one peer and lane that wait for another try, all of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExceptionView {
     /// The peer's node.
     pub peer: String,
     /// The lane.
     pub lane: String,
-    /// What the peer said last: `held`, `refused-for-now`, or `intended` for nothing yet.
+    /// Last answer of the peer: `held`, `refused-for-now`, or `intended` if there is none yet.
     pub kind: String,
-    /// How many records.
+    /// Number of records.
     pub count: u64,
-    /// When the next of them is tried.
+    /// Time of the next try of any of them.
     pub next_attempt: String,
-    /// When the first of them is given up.
+    /// Time at which the first of them is given up.
     pub ends_at: String,
 }
 
-/// Older records that are sent to a peer, from one lane of the log.
+/// One row of a backfill: older records that are sent to a peer, from one lane of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackfillView {
     /// The peer's node.
     pub peer: String,
-    /// The lane of the log that is looked through.
+    /// Lane of the log that is searched.
     pub log: String,
-    /// What came at or after this time …
+    /// Start of the range: records that came at or after this time.
     pub since: String,
-    /// … and before this.
+    /// End of the range: records that came before this time.
     pub until: String,
-    /// Everything up to this number of the log is looked at.
+    /// Position in the log up to which every entry was looked at.
     pub next: u64,
-    /// The last number of the range.
+    /// Last position of the range in the log.
     pub last: u64,
-    /// How many records were looked at.
+    /// Number of records looked at.
     pub looked_at: u64,
-    /// How many were sent.
+    /// Number of records sent.
     pub sent: u64,
-    /// When it was asked for.
+    /// Time at which the backfill was asked for.
     pub started_at: String,
-    /// When it ended; absent: it goes on.
+    /// Time at which the backfill ended; absent while it is under way.
     pub ended_at: Option<String>,
-    /// Whether a person ended it.
+    /// True if a person ended it.
     #[serde(default)]
     pub cancelled: bool,
 }
 
-/// A record that is not tried again.
+/// A record that was given up and is not tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UndeliveredView {
     /// The record's id.
@@ -88,118 +89,119 @@ pub struct UndeliveredView {
     pub peer: String,
     /// The lane.
     pub lane: String,
-    /// How often it was sent.
+    /// Number of times it was sent.
     pub attempts: u32,
-    /// When it was given up.
+    /// Time at which it was given up.
     pub ended_at: String,
-    /// What the peer said last.
+    /// State of its disclosure: `intended`, `denied`, or the last answer of the peer.
     pub state: String,
-    /// Under which rule.
+    /// Rule that the peer gave as the reason.
     pub reason: Option<String>,
 }
 
-/// A record to be tried again.
+/// Order to try a record again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryView {
-    /// The record's id, whole.
+    /// Full id of the record.
     pub record: String,
     /// The peer's node.
     pub peer: String,
-    /// Why, for the log.
+    /// Reason, for the log.
     pub reason: String,
 }
 
-/// Older records for a peer: what came at or after `since` and before `until`.
+/// Request for a backfill: records that came at or after `since` and before `until`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackfillAsk {
     /// The peer's node.
     pub peer: String,
-    /// From when on.
+    /// Start of the range.
     pub since: String,
-    /// Until when; absent: until now.
+    /// End of the range; absent: now.
     pub until: Option<String>,
-    /// Why, for the log.
+    /// Reason, for the log.
     pub reason: String,
 }
 
-/// Older records of which a peer is sent no more.
+/// Order to send a peer no more of the older records that it is owed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CancelView {
     /// The peer's node.
     pub peer: String,
-    /// Why, for the log.
+    /// Reason, for the log.
     pub reason: String,
 }
 
-/// What a backfill would send.
+/// Preview of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackfillPreviewView {
     /// The peer's node.
     pub peer: String,
-    /// How many records are in the range.
+    /// Number of records in the range.
     pub looked_at: u64,
-    /// What would be sent.
+    /// Records that would be sent, grouped by form.
     pub sends: Vec<SendsView>,
-    /// What would be denied.
+    /// Records that would be denied, grouped by the policies that deny them.
     pub denied: Vec<DeniedView>,
-    /// How many need nothing: the peer has them, or was denied them alike, or made them.
+    /// Number of records that need nothing: the peer has them, was denied them in the same way, or
+    /// made them.
     pub nothing_new: u64,
 }
 
 /// A form in which records would be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendsView {
-    /// How many.
+    /// Number of records.
     pub records: u64,
-    /// Their kind.
+    /// Kind of these records.
     pub kind: String,
-    /// The sections opened.
+    /// Tags of the sections opened.
     pub gets: Vec<String>,
-    /// How many sections are withheld of each.
+    /// Number of sections withheld from each record.
     pub withheld: u32,
     /// The policies that decide.
     pub policies: Vec<String>,
 }
 
-/// What policies deny.
+/// Records that the same policies deny.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeniedView {
-    /// How many.
+    /// Number of records.
     pub records: u64,
     /// The policies that deny them.
     pub policies: Vec<String>,
 }
 
-/// What was done for a peer.
+/// Answer to an act on the records that a peer is owed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwedView {
     /// The peer's node.
     pub peer: String,
-    /// What it is owed now.
+    /// Description of what it is owed now.
     pub what: String,
 }
 
-/// The evidence of a fork: two frames that a peer signed, and that cannot both be honest.
+/// Evidence of a fork: two frames that a peer signed, and that cannot both be honest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForkView {
     /// The peer's node.
     pub peer: String,
     /// The lane.
     pub lane: String,
-    /// When it was found.
+    /// Time at which the fork was found.
     pub at: String,
-    /// The rule.
+    /// The rule that a fork breaks.
     pub rule: String,
     /// The frame whose claim was believed.
     pub known: EvidenceView,
-    /// The frame whose claim does not follow from it.
+    /// The frame whose claim does not follow from `known`.
     pub forked: EvidenceView,
 }
 
-/// A signed statement as evidence: a DSSE envelope, the key that verifies it, and what it says.
+/// A signed statement as evidence: a DSSE envelope, the key that verifies it, and its claims.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceView {
     /// The envelope, as DSSE (version 1.0.2) writes it in JSON.
@@ -210,29 +212,29 @@ pub struct EvidenceView {
     pub epoch: Option<u64>,
     /// The digest of that epoch.
     pub epoch_digest: Option<String>,
-    /// The sequence number of its first item.
+    /// Sequence number of the first item in the frame.
     pub first_sequence: u64,
-    /// How many items it brought.
+    /// Number of items in the frame.
     pub count: u32,
-    /// Every item before this number is settled, it says.
+    /// Claim of the frame: every item before this sequence number is settled.
     pub settled_sequence: u64,
-    /// The chain over the frames that are, hexadecimal.
+    /// Chain over the frames that are settled, hexadecimal.
     pub chain: String,
     /// The generation, hexadecimal.
     pub generation: String,
-    /// When it was signed, it says.
+    /// Time of signing, as the frame claims it.
     pub sent_at: String,
 }
 
 /// A DSSE envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvelopeView {
-    /// What was signed, base 64.
+    /// The signed payload, base 64.
     pub payload: String,
-    /// Its type.
+    /// Type of the payload.
     #[serde(rename = "payloadType")]
     pub payload_type: String,
-    /// One signature.
+    /// The signatures; there is exactly one.
     pub signatures: Vec<EnvelopeSignature>,
 }
 

@@ -1,4 +1,5 @@
-//! A record before it is sealed, as JSON, version 1: what `publish` and `preview` are given.
+//! Drafts, which are records before they are sealed, as JSON, version 1: input of `publish` and
+//! `preview`.
 
 use portcullis_protocol::{
     body::{Assessment, Body, Person, Selector, SelectorKind, Subject, Window},
@@ -18,41 +19,41 @@ use super::{
 pub struct DraftView {
     /// `indicator`, `alert`, `advisory` or `outcome`.
     pub kind: String,
-    /// Whether it belongs to an exercise.
+    /// True if it belongs to an exercise.
     pub exercise: bool,
     /// The ports it concerns, as UN/LOCODE; empty: all.
     pub audience: Vec<String>,
-    /// What may be done with it.
+    /// Marking of the record.
     pub marking: MarkingView,
-    /// How far source and content are trusted.
+    /// Evaluation of source and content.
     pub evaluation: EvaluationView,
     /// The records it was made from.
     pub derived_from: Vec<String>,
     /// The record it replaces.
     pub supersedes: Option<String>,
-    /// What it is about.
+    /// Subject of the record.
     pub subject: Option<SubjectView>,
     /// The threat and its assessment.
     pub assessment: AssessmentView,
-    /// The story.
+    /// Narrative, as free text.
     pub narrative: Option<String>,
-    /// Where it comes from.
+    /// Source of the information.
     pub source: Option<String>,
     /// Persons concerned; empty: no such section.
     pub persons: Vec<PersonView>,
-    /// Whether absent sections `source` and `persons` get a digest of nothing.
+    /// True if absent sections `source` and `persons` get a decoy, which is a digest of nothing.
     pub decoys: bool,
 }
 
-/// What a record is about.
+/// Subject of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectView {
-    /// A line for people.
+    /// Title, one line for people to read.
     pub title: String,
     /// The identifiers to look out for.
     pub selectors: Vec<SelectorView>,
-    /// Whether they were made by a rule of the demo.
+    /// True if a rule of the demo made the identifiers.
     pub generated: bool,
 }
 
@@ -62,11 +63,11 @@ pub struct SubjectView {
 pub struct SelectorView {
     /// Its kind.
     pub kind: String,
-    /// Its text.
+    /// Text of the identifier.
     pub value: String,
-    /// When it counts.
+    /// Time window in which it counts.
     pub window: Option<WindowView>,
-    /// Whether a wrong check digit is accepted (in a draft) or was (in a record).
+    /// True if a wrong check digit is accepted (in a draft) or was accepted (in a record).
     pub unchecked: bool,
 }
 
@@ -76,7 +77,7 @@ pub struct SelectorView {
 pub struct AssessmentView {
     /// The threat.
     pub threat: String,
-    /// What a control found; outcomes only.
+    /// Finding of the control; for outcomes only.
     pub finding: Option<String>,
     /// Free text.
     pub text: String,
@@ -88,9 +89,9 @@ pub struct AssessmentView {
 pub struct PersonView {
     /// The name.
     pub name: String,
-    /// Their part in it.
+    /// Part of the person in the matter.
     pub role: String,
-    /// Their category of data subject.
+    /// Category of data subject.
     pub category: String,
 }
 
@@ -143,7 +144,7 @@ impl TryFrom<DraftView> for Draft {
     }
 }
 
-/// Those of `tags` for which the draft has no section.
+/// Returns those of `tags` for which the draft has no section.
 fn absent<const N: usize>(
     draft: &Draft,
     tags: [SectionTag; N],

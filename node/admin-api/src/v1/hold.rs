@@ -1,4 +1,4 @@
-//! What waits for a person, and what a person decides, as JSON, version 1.
+//! Held items, and the decisions of persons on them, as JSON, version 1.
 
 use portcullis_protocol::record::RecordId;
 use portcullis_protocol::{frame::Answer, identifiers::NodeId};
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{HeaderView, SectionView};
 
-/// Which item: all three are needed, for a record may come from several peers in several forms.
+/// Key of a held item. All three fields are needed, because a record may come from several peers in
+/// several forms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ItemView {
@@ -18,20 +19,20 @@ pub struct ItemView {
     pub form: u64,
 }
 
-/// What a person decides on items.
+/// Decision of a person on held items.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecideView {
     /// The items.
     pub items: Vec<ItemView>,
-    /// Why, for the log.
+    /// Reason, for the log.
     pub reason: String,
 }
 
-/// An item that waits: what its header says, and no body.
+/// A held item: the contents of its header, and no body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldView {
-    /// Which.
+    /// Key of the item.
     #[serde(flatten)]
     pub item: ItemView,
     /// Its kind.
@@ -42,51 +43,51 @@ pub struct HeldView {
     pub tlp: String,
     /// Its handling codes, `-` for none.
     pub handling: String,
-    /// Whether it belongs to an exercise.
+    /// True if it belongs to an exercise.
     pub exercise: bool,
-    /// How many sections were delivered.
+    /// Number of sections delivered.
     pub open: u32,
-    /// How many sections it has.
+    /// Number of sections of the record.
     pub sections: u32,
     /// The id of the rule that holds it.
     pub rule: String,
-    /// What the rule says.
+    /// Title of that rule.
     pub why: String,
-    /// The policies that decided.
+    /// Policies that decided.
     pub policies: Vec<String>,
-    /// Since when it waits.
+    /// Time of arrival, since which it waits.
     pub since: String,
-    /// Until when: then it is refused.
+    /// Time at which the wait ends and the item is refused.
     pub until: String,
 }
 
-/// An item that waits, with what of it may be read here.
+/// A held item with those of its contents that may be read here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldDetailView {
     /// The item.
     #[serde(flatten)]
     pub held: HeldView,
-    /// What its originator signed.
+    /// Header, as its originator signed it.
     pub header: HeaderView,
-    /// Its sections, those open here with what they say.
+    /// Sections of the record; those open here have their content.
     pub contents: Vec<SectionView>,
 }
 
-/// What became of an item.
+/// Result of a decision for one item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuledView {
     /// The record's id.
     pub record: String,
     /// The node that delivered it.
     pub from: String,
-    /// The answer that the sender gets; absent: it goes on waiting.
+    /// Answer that the sender gets; absent if the item goes on waiting.
     pub answer: Option<String>,
-    /// The rule of a refusal, or why it goes on waiting.
+    /// Rule of a refusal, or reason why the item goes on waiting.
     pub reason: Option<String>,
 }
 
 impl RuledView {
-    /// An item with its final answer.
+    /// Returns the result for an item with its final answer.
     #[must_use]
     pub fn answered(peer: &NodeId, answer: &Answer) -> Self {
         Self {
@@ -97,7 +98,7 @@ impl RuledView {
         }
     }
 
-    /// An item that goes on waiting.
+    /// Returns the result for an item that goes on waiting.
     #[must_use]
     pub fn stays(record: &RecordId, peer: &NodeId, why: &str) -> Self {
         Self {

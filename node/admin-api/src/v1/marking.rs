@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 
-/// A marking: what may be done with a record.
+/// Marking: the conditions under which a record may be used and shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkingView {
@@ -23,21 +23,21 @@ pub struct MarkingView {
     pub handling: Vec<String>,
     /// The text of H3.
     pub handling_text: Option<String>,
-    /// What it may be used for.
+    /// Purposes for which it may be used.
     pub purposes: Vec<String>,
-    /// The only authorities that may have it; absent: no list.
+    /// Authorities that alone may have it; absent: no list.
     pub release_to: Option<Vec<String>>,
-    /// Whether a hub may pass it on.
+    /// True if a hub may pass it on.
     pub relay: bool,
-    /// Whether wider sharing needs the originator's permission.
+    /// True if wider sharing needs the originator's permission.
     pub originator_control: bool,
-    /// What the finder is asked to do.
+    /// Action asked of the finder.
     pub requested_action: Option<String>,
-    /// When a person looks at it again.
+    /// Time at which a person reviews it.
     pub review_at: Option<String>,
-    /// When it is to be erased.
+    /// Time at which it is to be erased.
     pub delete_at: Option<String>,
-    /// Whom it is about.
+    /// Category of data subject.
     pub data_subject: Option<String>,
 }
 
@@ -135,7 +135,7 @@ impl TryFrom<MarkingView> for Marking {
     }
 }
 
-/// Reads handling codes; H3 goes with its text and the text with H3.
+/// Reads handling codes. H3 and its text must come together.
 fn handling_codes(names: &[String], text: Option<String>) -> Result<HandlingCodes, Malformed> {
     let mut codes = HandlingCodes {
         h3: text.filter(|text| !text.trim().is_empty()),
@@ -162,7 +162,7 @@ fn handling_codes(names: &[String], text: Option<String>) -> Result<HandlingCode
     }
 }
 
-/// A 4x4 evaluation, with the Admiralty code it was mapped from, if it was.
+/// A 4x4 evaluation, with the Admiralty code that it was mapped from, if any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationView {
@@ -184,7 +184,8 @@ impl From<&Evaluation> for EvaluationView {
 impl TryFrom<EvaluationView> for Evaluation {
     type Error = Malformed;
 
-    /// An Admiralty code decides; the 4x4 code beside it must be the one it maps to.
+    /// Reads an evaluation. An Admiralty code decides; the 4x4 code beside it must be the one that
+    /// it maps to.
     fn try_from(view: EvaluationView) -> Result<Self, Malformed> {
         let EvaluationView { code, admiralty } = view;
         let evaluation: Self = Malformed::reading("evaluation", &code)?;
@@ -212,11 +213,11 @@ pub struct WindowView {
 }
 
 impl WindowView {
-    /// Both ends.
+    /// Parses both ends.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if one is no time.
+    /// [`Malformed`] if one of them is not a time.
     pub fn ends(&self) -> Result<(Timestamp, Timestamp), Malformed> {
         Ok((
             Malformed::reading("from", &self.from)?,

@@ -1,7 +1,7 @@
-//! What the admin API says, as JSON: structs of its own, version 1, under `/v1/`.
+//! JSON of the admin API: structs of its own, version 1, under `/v1/`.
 //!
-//! Domain types derive no serde; what goes out is made by `From`, what comes in is read by
-//! `TryFrom`, once and here. Both sides of the socket use these, and `--json` prints them.
+//! Domain types derive no serde. `From` makes outgoing data and `TryFrom` reads incoming data, in
+//! this one place. Both sides of the socket use these structs, and `--json` prints them.
 
 pub mod act;
 pub mod backup;
@@ -22,13 +22,13 @@ use std::{fmt::Display, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A field of a request that does not hold what it must.
+/// A field of a request whose value is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}`: {what}")]
 pub struct Malformed {
-    /// The field.
+    /// Name of the field.
     pub field: &'static str,
-    /// What is wrong and what to write.
+    /// Description of the error, and of what to write instead.
     pub what: String,
 }
 
@@ -62,14 +62,14 @@ impl Malformed {
     }
 }
 
-/// Why the node did not do what it was asked.
+/// Reason why the node did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemView {
-    /// What happened.
+    /// Description of the error.
     pub message: String,
-    /// The rule or policy that refused, if one did.
+    /// Id of the rule or policy that refused, if one did.
     pub rule: Option<String>,
-    /// What to do about it.
+    /// Remedy for the caller to apply.
     pub r#do: Option<String>,
 }
 

@@ -1,18 +1,18 @@
-//! What just happened, as JSON, version 1: a line for each, without bodies or selectors.
+//! Notices of events as JSON, version 1: one line for each, without bodies or selectors.
 
 use serde::{Deserialize, Serialize};
 
-/// Something that happened.
+/// Notice of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NoticeView {
-    /// When.
+    /// Time of the event.
     pub at: String,
-    /// What.
+    /// The event.
     #[serde(flatten)]
     pub what: WhatView,
 }
 
-/// What happened.
+/// An event, with its details.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum WhatView {
@@ -31,16 +31,16 @@ pub enum WhatView {
         kind: String,
         /// Its origin.
         origin: String,
-        /// Who delivered it.
+        /// Node that delivered it.
         peer: String,
     },
-    /// What a peer delivered was refused or held.
+    /// An item that a peer delivered was refused or held.
     Declined {
         /// The record.
         record: String,
         /// The peer.
         peer: String,
-        /// The answer it got.
+        /// Answer that the peer got.
         answer: String,
         /// The rule that refused or held it.
         reason: Option<String>,
@@ -60,19 +60,19 @@ pub enum WhatView {
     DeliveryFailed {
         /// The peer.
         peer: String,
-        /// Why.
+        /// Reason of the failure.
         why: String,
     },
     /// A consignment has a new score.
     Scored {
         /// The consignment.
         reference: String,
-        /// 0 to 100.
+        /// Score, from 0 to 100.
         points: f64,
     },
-    /// The reader was too slow and missed some.
+    /// The reader was too slow and missed notices.
     Missed {
-        /// How many.
+        /// Number of missed notices.
         notices: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! Who would get what, as JSON, version 1.
+//! Preview of a release as JSON, version 1: the sections that each member would get.
 
 use portcullis_policy::PreviewRow;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ pub struct PreviewView {
     pub members: Vec<MemberPreview>,
 }
 
-/// What one member would get.
+/// Result of the preview for one member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberPreview {
     /// The member.
@@ -25,9 +25,9 @@ pub struct MemberPreview {
     pub withheld: Vec<String>,
     /// The policies that decide.
     pub policies: Vec<String>,
-    /// Those of them that keep something closed.
+    /// Those of `policies` that keep something closed.
     pub withholding: Vec<String>,
-    /// What could not be evaluated; it counts as a denial.
+    /// Errors of policies that could not be evaluated; each counts as a denial.
     pub errors: Vec<String>,
 }
 

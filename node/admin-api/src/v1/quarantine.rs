@@ -1,42 +1,42 @@
-//! What failed verification and was set apart, as JSON, version 1.
+//! Items that failed verification and were set apart, as JSON, version 1.
 
 use serde::{Deserialize, Serialize};
 
 use super::record::HeaderView;
 
-/// An item that failed verification: what is said of it here, and nothing that it says.
+/// An item that failed verification, as this node describes it; nothing of its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadItemView {
-    /// Its number here.
+    /// Number of the item at this node.
     pub number: i64,
-    /// The id of the record that it says it is.
+    /// Id of the record that it claims to be.
     pub record: String,
     /// The node that delivered it.
     pub from: String,
-    /// The rule that it broke.
+    /// Id of the rule that it broke.
     pub rule: String,
-    /// What the rule says, and how it was broken.
+    /// Title of the rule, and how the item broke it.
     pub why: String,
-    /// When it came.
+    /// Time of arrival.
     pub at: String,
-    /// Its bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// An item with what its header claims. Nothing of it was verified.
+/// An item with the claims of its header, none of which was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadItemDetailView {
     /// The item.
     #[serde(flatten)]
     pub item: BadItemView,
-    /// What its header claims; absent: it cannot be read.
+    /// Claims of its header; absent if the header cannot be read.
     pub claims: Option<HeaderView>,
-    /// Why it cannot be read.
+    /// Reason why the header cannot be read.
     #[serde(default)]
     pub unreadable: Option<String>,
-    /// The id of the key that is said to have signed its batch.
+    /// Id of the key that allegedly signed its batch.
     pub claimed_key: String,
-    /// Each section that came: its number, and how many bytes.
+    /// Index and size, in bytes, of each section that came.
     pub sections: Vec<(u32, usize)>,
 }
 
@@ -46,13 +46,13 @@ pub struct BadItemDetailView {
 pub struct DropView {
     /// Their numbers.
     pub numbers: Vec<i64>,
-    /// Why, for the log.
+    /// Reason, for the log.
     pub reason: String,
 }
 
-/// What was destroyed.
+/// Answer to the destruction of items.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedView {
-    /// How many items.
+    /// Number of items destroyed.
     pub dropped: usize,
 }

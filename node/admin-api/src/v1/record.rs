@@ -17,27 +17,27 @@ use super::{
 pub struct SetApartView {
     /// Its id.
     pub record: String,
-    /// Who delivered it; nothing if it was made here.
+    /// Node that delivered it; absent: it was made here.
     pub from: Option<String>,
-    /// When it was first seen here.
+    /// Time at which it was first seen here.
     pub first_seen: String,
-    /// The rule that sets it apart.
+    /// Id of the rule that sets it apart.
     pub rule: String,
-    /// Which key, whose, and since when.
+    /// Text that names the key, its owner, and the time since which it is compromised.
     pub why: String,
 }
 
-/// Which records to list.
+/// Filter for the list of records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilterView {
-    /// Only this kind.
+    /// Only records of this kind.
     pub kind: Option<String>,
-    /// Only this origin.
+    /// Only records of this origin.
     pub origin: Option<String>,
     /// Only records about this identifier.
     pub about: Option<String>,
-    /// At most so many, the newest first.
+    /// Largest number of records to list; the newest come first.
     pub limit: u32,
 }
 
@@ -50,9 +50,9 @@ pub struct RecordLine {
     pub kind: String,
     /// Its origin.
     pub origin: String,
-    /// When it was sealed.
+    /// Time at which it was sealed.
     pub sealed_at: String,
-    /// When it was committed here.
+    /// Time at which it was committed here.
     pub received_at: String,
     /// The node that delivered it; absent: it was made here.
     pub from: Option<String>,
@@ -62,13 +62,13 @@ pub struct RecordLine {
     pub handling: String,
     /// Its 4x4 evaluation.
     pub evaluation: String,
-    /// Whether it belongs to an exercise.
+    /// True if it belongs to an exercise.
     pub exercise: bool,
-    /// How many sections are held, of how many.
+    /// Number of sections held.
     pub open: u32,
-    /// How many sections it has.
+    /// Number of sections of the record.
     pub sections: u32,
-    /// What it is about, in a line; absent if the subject is withheld.
+    /// Subject in one line; absent if no section that may be shown tells it.
     pub about: Option<String>,
 }
 
@@ -77,19 +77,19 @@ pub struct RecordLine {
 pub struct RecordView {
     /// The record's id.
     pub id: String,
-    /// What its originator signed.
+    /// Header, as its originator signed it.
     pub header: HeaderView,
     /// Its sections, open and withheld.
     pub sections: Vec<SectionView>,
     /// The node that delivered it first; absent: it was made here.
     pub from: Option<String>,
-    /// When it was committed here.
+    /// Time at which it was committed here.
     pub received_at: String,
-    /// From the record's id to the register's signatures, each step checked.
+    /// Chain from the record's id to the register's signatures, each step of it checked.
     pub chain: ChainView,
-    /// To whom it was disclosed or denied.
+    /// Decisions to disclose it to peers or to deny it.
     pub disclosures: Vec<DisclosureView>,
-    /// Who delivered it and what was answered.
+    /// Deliveries of it to this node, with the answers.
     pub arrivals: Vec<ArrivalView>,
 }
 
@@ -102,15 +102,15 @@ pub struct HeaderView {
     pub kind: String,
     /// Its origin.
     pub origin: String,
-    /// When it was sealed, by the originator's clock.
+    /// Time at which it was sealed, by the originator's clock.
     pub sealed_at: String,
-    /// Whether it belongs to an exercise.
+    /// True if it belongs to an exercise.
     pub exercise: bool,
     /// The ports it concerns; empty: all.
     pub audience: Vec<String>,
-    /// What may be done with it.
+    /// Marking of the record.
     pub marking: MarkingView,
-    /// How far it is trusted.
+    /// Evaluation of source and content.
     pub evaluation: EvaluationView,
     /// Groups of sections, by index, that travel together.
     pub groups: Vec<Vec<u8>>,
@@ -118,7 +118,7 @@ pub struct HeaderView {
     pub derived_from: Vec<String>,
     /// The record it replaces.
     pub supersedes: Option<String>,
-    /// What copies of it share.
+    /// Tag that copies of the record share, hexadecimal.
     pub root: String,
 }
 
@@ -160,9 +160,9 @@ impl From<&Header> for HeaderView {
 /// A section of the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SectionView {
-    /// Its number.
+    /// Index of the section.
     pub index: u8,
-    /// What it holds.
+    /// Tag that names its kind of content.
     pub holds: String,
     /// Its salted digest.
     pub digest: String,
@@ -170,27 +170,27 @@ pub struct SectionView {
     pub tlp: Option<String>,
     /// Cells only: the smallest count of controls of any cell.
     pub least_count: Option<u32>,
-    /// What it says; absent: it is withheld from this node.
+    /// Content; absent if it is withheld from this node or may not be shown.
     pub content: Option<ContentView>,
 }
 
-/// What an open section says.
+/// Content of an open section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContentView {
-    /// What the record is about.
+    /// Subject of the record.
     Subject(SubjectView),
     /// The threat and its assessment.
     Assessment(AssessmentView),
-    /// The story.
+    /// Narrative, as free text.
     Narrative(String),
-    /// Where it comes from.
+    /// Source of the information.
     Source(String),
     /// Persons concerned.
     Persons(Vec<PersonView>),
     /// Files, without their bytes.
     Attachments(Vec<AttachmentView>),
-    /// Counts, in sum.
+    /// Totals of counts.
     Cells(CellsView),
 }
 
@@ -201,28 +201,28 @@ pub struct AttachmentView {
     pub name: String,
     /// Its media type.
     pub media_type: String,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: usize,
 }
 
-/// A part of a risk profile, in sum.
+/// Totals of one part of a risk profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellsView {
     /// The digest of the profile schema.
     pub schema: String,
     /// The period.
     pub period: String,
-    /// Whose rows are counted.
+    /// Authorities whose rows are counted.
     pub contributors: Vec<String>,
-    /// Which part, from 1.
+    /// Number of this part, from 1.
     pub part: u32,
-    /// Of how many.
+    /// Number of parts.
     pub parts: u32,
-    /// Its cells.
+    /// Number of cells.
     pub cells: usize,
-    /// Their controls.
+    /// Sum of the controls in its cells.
     pub controls: u64,
-    /// Their findings.
+    /// Sum of the findings in its cells.
     pub findings: u64,
 }
 
@@ -278,7 +278,7 @@ impl From<&Body> for ContentView {
     }
 }
 
-/// The sections of a record: those in `shown` with what they say.
+/// Returns the sections of a record; those in `shown` have their content.
 #[must_use]
 pub fn sections(record: &VerifiedRecord, shown: Form) -> Vec<SectionView> {
     let content = |entry: &SectionEntry| {
@@ -305,26 +305,27 @@ pub fn sections(record: &VerifiedRecord, shown: Form) -> Vec<SectionView> {
         .collect()
 }
 
-/// How a record is vouched for, step by step. It is only made of a record that was verified.
+/// Steps by which a record is vouched for. A chain is made only of a record that was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainView {
-    /// Its place in the originator's batch.
+    /// Index of the record in the originator's batch.
     pub leaf: u64,
-    /// The steps from the leaf to the batch's root.
+    /// Number of steps from the leaf to the batch's root.
     pub path_length: usize,
     /// The sealing key that signed the batch.
     pub sealing_key: String,
-    /// Whose key it is.
+    /// Authority that owns the key.
     pub origin: String,
-    /// How the key stands: `in force`, or `ended since` a time.
+    /// Standing of the key: `in force`, `retired since` or `compromised since` a time, or `not
+    /// listed any more`.
     pub standing: String,
     /// The epoch of the register that lists the key.
     pub register_epoch: u64,
-    /// That epoch's digest.
+    /// Digest of that epoch.
     pub register_digest: String,
-    /// How many governance signatures that epoch bears.
+    /// Number of governance signatures that this epoch bears.
     pub governance_signatures: usize,
-    /// How many it needs.
+    /// Number of governance signatures that it needs.
     pub governance_threshold: u32,
 }
 
@@ -339,22 +340,22 @@ pub struct DisclosureView {
     pub reason: Option<String>,
     /// The indexes of the sections that were released.
     pub opened: Vec<u8>,
-    /// How many sections were withheld.
+    /// Number of sections withheld.
     pub withheld: u32,
     /// The policies that decided.
     pub policies: Vec<String>,
-    /// When it was decided.
+    /// Time of the decision.
     pub decided_at: String,
-    /// When it was answered.
+    /// Time of the answer.
     pub answered_at: Option<String>,
 }
 
 /// A delivery that arrived, and its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArrivalView {
-    /// Who delivered it.
+    /// Node that delivered it.
     pub peer: String,
-    /// What was answered.
+    /// Answer of this node.
     pub answer: String,
     /// The rule that refused or held it.
     pub reason: Option<String>,
@@ -362,6 +363,6 @@ pub struct ArrivalView {
     pub opened: Vec<u8>,
     /// The policies that decided.
     pub policies: Vec<String>,
-    /// When.
+    /// Time of arrival.
     pub at: String,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is in force.
+/// Register in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenUpView {
     /// The register's epoch.

@@ -5,84 +5,84 @@ use serde::{Deserialize, Serialize};
 /// The version of [`ExplanationView`].
 pub const VERSION: u32 = 1;
 
-/// A score and everything it stands on.
+/// A score and everything that it is based on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExplanationView {
-    /// 1.
+    /// Version of the format: 1.
     pub version: u32,
     /// The consignment.
     pub reference: String,
-    /// When it was scored.
+    /// Time of scoring.
     pub at: String,
-    /// With what the federation gave: 0 to 100.
+    /// Score from 0 to 100, with the counts and records of the federation.
     pub points: f64,
-    /// The probability that a control finds something.
+    /// Probability that a control finds something.
     pub probability: f64,
-    /// The sum of the contributions.
+    /// Sum of the contributions, as log-odds.
     pub log_odds: f64,
-    /// With the authority's own counts alone.
+    /// Score from the authority's own counts alone.
     pub local: LocalView,
-    /// What to do. The software recommends; a person decides.
+    /// Recommended control. The software recommends; a person decides.
     pub recommendation: RecommendationView,
-    /// The summands.
+    /// Summands of the log-odds.
     pub contributions: Vec<ContributionView>,
     /// Records about the consignment that add nothing, and why.
     pub set_aside: Vec<SetAsideView>,
-    /// The strictest marking of all it stands on; absent: own knowledge only.
+    /// The strictest marking of everything it is based on; absent: own knowledge only.
     pub marking: Option<MarkingView>,
-    /// Which model made it.
+    /// Version of the model.
     pub model: String,
 }
 
 /// The score from the authority's own counts alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LocalView {
-    /// 0 to 100.
+    /// Score from 0 to 100.
     pub points: f64,
-    /// The probability.
+    /// Probability that a control finds something.
     pub probability: f64,
-    /// Which model made it.
+    /// Version of the model.
     pub model: String,
 }
 
-/// What to do with a consignment.
+/// Recommendation for a consignment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecommendationView {
-    /// The control.
+    /// The recommended control.
     pub control: String,
-    /// How to go about it, where an originator asks for something.
+    /// Action for carrying out the control, where an originator asks for one.
     pub action: Option<String>,
-    /// Whether originators ask for different things.
+    /// True if originators ask for different actions.
     pub contested: bool,
-    /// Everything that is asked.
+    /// Every action asked for.
     pub asks: Vec<AskView>,
 }
 
-/// What one originator asks for.
+/// Action that one originator asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskView {
-    /// Who asks.
+    /// Authority that asks.
     pub authority: String,
-    /// What for.
+    /// Action asked for.
     pub action: String,
-    /// In which record.
+    /// Id of the record that asks for it.
     pub record: String,
 }
 
-/// One summand.
+/// One summand of the log-odds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContributionView {
     /// `base`, `profile` or `selector`.
     pub part: String,
-    /// What it is, in words.
+    /// Description of the summand.
     pub what: String,
-    /// What it adds to the log-odds.
+    /// Log-odds that it adds.
     pub log_odds: f64,
-    /// Whether it rests on a generated identifier.
+    /// True if it is based on a generated identifier.
     pub generated: bool,
-    /// The records it rests on; none: own knowledge.
+    /// Ids of the records it is based on; empty: own knowledge.
     pub records: Vec<String>,
-    /// How these were evaluated.
+    /// Evaluations of these records.
     pub evaluations: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ pub struct ContributionView {
 pub struct SetAsideView {
     /// The record.
     pub record: String,
-    /// Why.
+    /// Reason why it adds nothing.
     pub why: String,
 }
 
@@ -108,11 +108,11 @@ pub struct MarkingView {
     pub purposes: Vec<String>,
     /// The only authorities that may have it; absent: no list.
     pub release_to: Option<Vec<String>>,
-    /// Whether a hub may pass it on.
+    /// True if a hub may pass it on.
     pub relay: bool,
-    /// Whether wider sharing needs the originator's permission.
+    /// True if wider sharing needs the originator's permission.
     pub originator_control: bool,
-    /// When it is to be erased.
+    /// Time at which it is to be erased.
     pub delete_at: Option<String>,
 }
 
@@ -121,18 +121,19 @@ pub struct MarkingView {
 pub struct RankedView {
     /// The consignment.
     pub reference: String,
-    /// 0 to 100.
+    /// Score from 0 to 100.
     pub points: f64,
     /// The recommended control.
     pub control: String,
-    /// What adds most, in words.
+    /// Description of the summand that adds most.
     pub because: String,
-    /// How many records it stands on.
+    /// Number of records it is based on.
     pub records: usize,
 }
 
 impl ExplanationView {
-    /// What adds most to it, the base apart.
+    /// Returns the description of the summand that adds most, other than the base; empty if none
+    /// adds.
     #[must_use]
     pub fn because(&self) -> &str {
         let added = self
@@ -145,34 +146,34 @@ impl ExplanationView {
     }
 }
 
-/// What was imported. Version 1.
+/// Result of an import. Version 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedView {
-    /// 1.
+    /// Version of the format: 1.
     pub version: u32,
-    /// How many consignments.
+    /// Number of consignments.
     pub consignments: u64,
-    /// How many of them were controlled.
+    /// Number of consignments that were controlled.
     pub controlled: u64,
-    /// How many identifiers were generated for them.
+    /// Number of identifiers that were generated for them.
     pub generated: u64,
 }
 
 /// A profile that was published. Version 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedProfileView {
-    /// 1.
+    /// Version of the format: 1.
     pub version: u32,
     /// The period.
     pub period: String,
-    /// Its controls.
+    /// Number of its controls.
     pub controls: u32,
-    /// Its findings.
+    /// Number of its findings.
     pub findings: u32,
-    /// Its cells.
+    /// Number of its cells.
     pub cells: usize,
-    /// Its sections.
+    /// Number of its sections.
     pub sections: usize,
-    /// Its records.
+    /// Ids of its records.
     pub records: Vec<String>,
 }

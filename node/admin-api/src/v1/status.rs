@@ -1,9 +1,9 @@
-//! How it stands with a node, as JSON, version 1.
+//! Status of a node and its peers, as JSON, version 1.
 
 use portcullis_policy::PolicyText;
 use serde::{Deserialize, Serialize};
 
-/// How it stands with the node.
+/// Status of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {
     /// The software's version.
@@ -16,56 +16,56 @@ pub struct StatusView {
     pub node: String,
     /// The node's time.
     pub now: String,
-    /// Whether the federation is one of worthless development keys.
+    /// True if the keys of the federation are development keys, which are worth nothing.
     pub development: bool,
     /// The epoch of the register in force.
     pub register_epoch: u64,
-    /// Its digest.
+    /// Digest of that register.
     pub register_digest: String,
     /// The digest of the policies in force, the baseline included.
     pub policy: String,
-    /// How many of the authority's own policies are in force.
+    /// Number of the authority's own policies in force.
     pub own_policies: usize,
-    /// How fresh the register is: `unused`, `fresh`, `ending`, `stale` or `bulk-stopped`.
+    /// Freshness of the register: `unused`, `fresh`, `ending`, `stale` or `bulk-stopped`.
     pub freshness: String,
-    /// Until when it is or was fresh; nothing if freshness is not used.
+    /// Time until which the register is or was fresh; absent if freshness is not used.
     pub fresh_until: Option<String>,
-    /// Whether what is released is stopped to everyone.
+    /// True if the release to everyone is stopped.
     pub release_stopped: bool,
-    /// When the node's certificate ends.
+    /// Time at which the node's certificate ends.
     pub certificate_ends: String,
-    /// What comes to an end by itself, the nearest first.
+    /// Dependencies that end by themselves, the nearest end first.
     #[serde(default)]
     pub ends: Vec<EndView>,
-    /// What keeps the node from its work; empty: nothing.
+    /// Problems that keep the node from its work; empty if there are none.
     pub problems: Vec<StatusProblem>,
     /// The other nodes of the federation.
     pub peers: Vec<PeerView>,
-    /// When the backup was made that this node was restored from, while it is not reconciled
+    /// Time of the backup that this node was restored from; present until the node is reconciled
     /// with every peer.
     pub restored_from: Option<String>,
     /// The number of the newest entry of the record log.
     pub log_end: u64,
-    /// How many persons are enrolled.
+    /// Number of persons enrolled.
     pub persons: usize,
-    /// How many items wait for a person.
+    /// Number of items that wait for a person.
     #[serde(default)]
     pub held: u64,
-    /// How many items that failed verification are set apart.
+    /// Number of items that failed verification and are set apart.
     #[serde(default)]
     pub quarantined: u64,
 }
 
-/// Something that keeps the node from its work.
+/// A problem that keeps the node from its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusProblem {
-    /// What is wrong.
+    /// Description of the problem.
     pub what: String,
-    /// What to do.
+    /// Remedy for the operator to apply.
     pub r#do: String,
 }
 
-/// How it stands with a peer.
+/// Status of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {
     /// The node.
@@ -74,51 +74,53 @@ pub struct PeerView {
     pub authority: String,
     /// The authority's kind.
     pub kind: String,
-    /// When its last receipt came.
+    /// Time of its last receipt.
     pub last_receipt: Option<String>,
-    /// Why the last delivery failed, if it did since then.
+    /// Reason why the last delivery failed; absent if none failed since the last receipt.
     pub failure: Option<String>,
-    /// Why nothing is released to it beside policy, if so: it is blocked, suspended or stopped.
+    /// Reason other than policy why nothing is released to it: it is blocked, suspended or stopped.
+    /// Absent if there is none.
     pub closed: Option<String>,
-    /// How far its clock is ahead, in milliseconds; negative: behind; nothing if not measured.
+    /// Lead of its clock over this node's, in milliseconds; negative if it is behind, absent if it
+    /// was not measured.
     #[serde(default)]
     pub clock_ahead_ms: Option<i64>,
-    /// The most by which that is wrong, in milliseconds.
+    /// Largest error of that measurement, in milliseconds.
     #[serde(default)]
     pub clock_error_ms: Option<i64>,
-    /// When the channel to it was compared last in the present generation of this node.
+    /// Time at which the channel to it was last compared in the present generation of this node.
     pub reconciled: Option<String>,
-    /// What that repaired, in words; nothing if both sides agreed.
+    /// Description of what that comparison repaired; absent if both sides agreed.
     pub repaired: Option<String>,
-    /// How many entries of the record log it is behind, in the urgent lane.
+    /// Number of entries of the record log by which it is behind, in the urgent lane.
     pub behind_urgent: u64,
-    /// How many entries of the record log it is behind, in the bulk lane.
+    /// Number of entries of the record log by which it is behind, in the bulk lane.
     pub behind_bulk: u64,
 }
 
-/// How it stands with a peer, at one look.
+/// Status of a peer with everything else that is kept about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStandingView {
-    /// What `status` shows of it.
+    /// The part that `status` shows.
     #[serde(flatten)]
     pub peer: PeerView,
-    /// In a word or two: `connected`, `away`, why it is closed, or what it refuses.
+    /// State in a word or two: `connected`, `away`, why it is closed, or what it refuses.
     pub state: String,
-    /// Since when this node has a delivery stream to it.
+    /// Time since which this node has a delivery stream to it.
     pub connected_since: Option<String>,
-    /// Since when it has a delivery stream to this node.
+    /// Time since which it has a delivery stream to this node.
     pub delivers_since: Option<String>,
-    /// The rule under which it takes nothing from this node, if so.
+    /// Rule under which it takes nothing from this node; absent if it takes deliveries.
     pub refuses: Option<String>,
-    /// How many records wait for another try, in the urgent lane.
+    /// Number of records that wait for another try, in the urgent lane.
     pub exceptions_urgent: u64,
-    /// How many records wait for another try, in the bulk lane.
+    /// Number of records that wait for another try, in the bulk lane.
     pub exceptions_bulk: u64,
-    /// How many records were given up.
+    /// Number of records that were given up.
     pub undelivered: u64,
-    /// How many proofs are kept that its history forked.
+    /// Number of kept proofs that its history forked.
     pub forks: u64,
-    /// The end of the certificate that it showed last; nothing if it was not seen since the start.
+    /// End of the certificate that it showed last; absent if it was not seen since the start.
     pub certificate_ends: Option<String>,
 }
 
@@ -131,11 +133,11 @@ pub struct EnrolledView {
     pub name: String,
     /// Their role.
     pub role: String,
-    /// When they were enrolled.
+    /// Time of enrolment.
     pub enrolled_at: String,
-    /// Who enrolled them; empty for the first.
+    /// Id of the person who enrolled them; empty for the first person.
     pub enrolled_by: String,
-    /// Their public key.
+    /// Their public key, hexadecimal.
     pub public_key: String,
 }
 
@@ -144,13 +146,13 @@ pub struct EnrolledView {
 pub struct PolicyView {
     /// Its id.
     pub id: String,
-    /// The file it stands in; `baseline/…` for a shipped one.
+    /// The file that holds it; `baseline/…` for a shipped one.
     pub file: String,
     /// The line on which it starts.
     pub line: usize,
-    /// What it is for, as its author wrote.
+    /// Purpose of the policy, in its author's words.
     pub comment: String,
-    /// What a person decides on, if it holds instead of denying.
+    /// Matter for a person to decide; present if the policy holds instead of denying.
     pub held: Option<String>,
     /// Its text.
     pub text: String,
@@ -177,27 +179,27 @@ impl From<&PolicyText> for PolicyView {
     }
 }
 
-/// Something that comes to an end by itself.
+/// A dependency that ends by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndView {
-    /// What.
+    /// Description of the dependency.
     pub what: String,
-    /// Its kind, as metrics name it.
+    /// Name of its kind, as in metrics.
     pub kind: String,
     /// Its end.
     pub ends: String,
-    /// How long until then, as people say it.
+    /// Time left until then, in words.
     pub left: String,
-    /// `later`, `soon` (it is warned of) or `ended`.
+    /// `later`, `soon` (the node warns of it) or `ended`.
     pub urgency: String,
-    /// What stops then.
+    /// Description of what stops at that time.
     pub stops: String,
-    /// What to do before.
+    /// Remedy to apply before that time.
     pub r#do: String,
 }
 
 impl EndView {
-    /// Whether it is warned of, or has ended.
+    /// Returns true if the node warns of the dependency, or if it has ended.
     #[must_use]
     pub fn is_warned_of(&self) -> bool {
         self.urgency != "later"

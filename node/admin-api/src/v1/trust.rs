@@ -10,20 +10,20 @@ pub struct StatementView {
     pub statement: String,
 }
 
-/// What came of it.
+/// Result of taking up a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenView {
-    /// Whether it was new to the node.
+    /// True if the statement was new to the node.
     pub new: bool,
 }
 
-/// Whom an act on a gate concerns, and why.
+/// Body of an act on a gate: the node concerned and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateView {
-    /// The node, or `all` for a stop of what is released.
+    /// The node; `all` if release to everyone is stopped or resumed.
     pub peer: String,
-    /// Why, for the log.
+    /// Reason, for the log.
     pub reason: String,
 }
 
@@ -32,6 +32,6 @@ pub struct GateView {
 pub struct MovedView {
     /// The node, or `all`.
     pub peer: String,
-    /// What is the case from now on, for instance `blocked`.
+    /// State from now on, for instance `blocked`.
     pub state: String,
 }

@@ -1,7 +1,7 @@
-//! Signed acts: checked, parsed whole, logged, and only then done.
+//! Signed acts: each is checked, parsed whole, logged, and only then carried out.
 //!
-//! The log comes before the deed, so that nothing is done that cannot be answered for; a
-//! statement that was logged before is refused by the store, so that nothing is done twice.
+//! The log is written before the act is carried out, so that nothing happens that is not accounted
+//! for. The store refuses a statement that was logged before, so that no act is carried out twice.
 
 use crate::views;
 use portcullis_admin_api::act::Enrolled;
@@ -67,7 +67,7 @@ pub(crate) async fn act(
         Ok((act, deed))
     })
     .await?;
-    // A task of its own: a caller that goes away does not stop halfway what it began.
+    // A task of its own: the act is not stopped halfway if the caller goes away.
     let done = tokio::spawn(async move {
         let log = Write::Act(entry(&admin, caller, &act, &deed));
         deed.perform(&admin, log).await
@@ -82,8 +82,8 @@ fn verified(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct
     let desk = act::Desk {
         federation: &me.federation,
         node: &me.node,
-        // The person's clock is this machine's: what it shows is what is compared, also while the
-        // node does not believe it. The log refuses an act that was done before.
+        // The person signs by this machine's clock. The time it shows is therefore compared, even
+        // while the node does not trust it. The log refuses an act that was carried out before.
         now: kernel.wall(),
     };
     if !persons.is_empty() {
@@ -98,14 +98,14 @@ fn verified(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct
     }
 }
 
-/// Nobody is enrolled yet: all that can be done is to enrol an administrator, who signs for
-/// themselves.
+/// Problem of a node at which nobody is enrolled yet. The only possible act is then to enrol an
+/// administrator, who signs for themselves.
 fn nobody() -> Problem {
     Problem::new(ProblemKind::Denied, "nobody is enrolled at this node yet")
         .remedy("enrol the first administrator with `portcullis person enrol`")
 }
 
-/// What is to be done, parsed whole.
+/// An act to carry out, parsed whole.
 enum Deed {
     Publish(Vec<Draft>),
     Import(Import),
@@ -148,7 +148,7 @@ impl Deed {
         }
     }
 
-    /// What the log says that it concerns, without content.
+    /// Describes the object of the act for the log, without content.
     fn concerns(&self) -> String {
         match self {
             Self::Publish(drafts) => format!("{} drafts", drafts.len()),
@@ -164,7 +164,7 @@ impl Deed {
         }
     }
 
-    /// Logs the act and does it; what only changes the store takes effect with its log.
+    /// Logs the act and carries it out. A change of the store alone takes effect with its log.
     async fn perform(self, admin: &Admin, log: Write) -> Result<Response, Problem> {
         match self {
             Self::Gate(gate) => {
@@ -227,7 +227,7 @@ async fn reload(admin: &Admin) -> Result<Response, Problem> {
     .into_response())
 }
 
-/// What is logged of the act; an enrolment takes effect with it.
+/// Returns the log entry of the act; an enrolment takes effect with it.
 fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Act {
     let enrols = match deed {
         Deed::Enrol(person) => Some(person.clone()),

@@ -1,5 +1,5 @@
-//! A backup of the running node. No person signs it: what is copied is sealed as it is in the home,
-//! and the folders are the node's own user's. It is remembered as an event.
+//! Backup of the running node. No person signs it: the copied data is sealed as in the home, and
+//! the folders belong to the node's own user. It is recorded as an event.
 
 use crate::views;
 use crate::{
@@ -25,7 +25,7 @@ use portcullis_backup as backup;
 use portcullis_backup::{BackupError, Order};
 use portcullis_store::Event;
 
-/// Lines that wait for a slow reader; progress beyond them is not told.
+/// Number of lines that wait for a slow reader. Progress beyond them is not reported.
 const LINES_WAITING: usize = 64;
 
 pub(crate) async fn take(
@@ -58,7 +58,7 @@ pub(crate) async fn take(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
-/// Takes the backup whether or not its caller still listens, and tells of its end.
+/// Takes the backup, even if its caller no longer listens, and reports its end.
 async fn work(admin: Admin, order: Order, lines: mpsc::Sender<BackupStep<Manifest>>) {
     let (snapshots, telling, asked) = (admin.snapshots.clone(), lines.clone(), order.clone());
     let taken = tokio::task::spawn_blocking(move || {

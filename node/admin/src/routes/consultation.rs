@@ -1,7 +1,7 @@
-//! Who looks at what: logged before it is shown, and shown as policy allows.
+//! Consultations: logged before anything is shown, and shown as policy allows.
 //!
-//! Directive (EU) 2016/680 Art. 25 wants consultations logged. What cannot be logged is not
-//! shown.
+//! Directive (EU) 2016/680 Art. 25 demands that consultations are logged. Data whose consultation
+//! cannot be logged is not shown.
 
 use portcullis_policy::PolicyId;
 use portcullis_protocol::{
@@ -18,7 +18,7 @@ use crate::{
 use portcullis_kernel::{Kernel, decide::Decider};
 use portcullis_store::{Act, HeldRecord, Write, writer::Priority};
 
-/// Logs that `caller` looks at something.
+/// Logs a consultation by `caller`.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub(super) async fn log(
     Ok(())
 }
 
-/// A held record that was verified again, and what of it may be shown here.
+/// A held record that was verified again, with the sections that may be shown here.
 #[derive(Debug)]
 pub(super) struct Consulted {
     /// The record in the form held.
@@ -57,11 +57,11 @@ pub(super) struct Consulted {
 }
 
 impl Consulted {
-    /// Verifies a held record and asks policy what of it may be consulted.
+    /// Verifies a held record and asks policy which sections of it may be consulted.
     ///
     /// # Errors
     ///
-    /// [`Problem`] if it does not verify, or if its origin is no member any more.
+    /// [`Problem`] if it does not verify, or if its origin is no longer a member.
     pub(super) fn of(
         kernel: &Kernel,
         decider: &Decider,
@@ -84,7 +84,7 @@ impl Consulted {
         })
     }
 
-    /// Whether a section of this kind may be shown.
+    /// Returns true if a section with this tag may be shown.
     pub(super) fn shows(&self, tag: SectionTag) -> bool {
         let table = self.record.header().sections.iter();
         table
@@ -93,7 +93,8 @@ impl Consulted {
     }
 }
 
-/// What is set apart is denied; anything else that does not verify is a failure of ours.
+/// Returns the problem of a record that does not verify: denied if it is set apart, else a failure
+/// of this node.
 fn unverified(held: &HeldRecord, refusal: &Refusal) -> Problem {
     let id = held.sealed.id();
     let problem = if refusal.rule == Rule::KeyCompromised {

@@ -1,4 +1,4 @@
-//! How it stands with what is sent: lanes, exceptions, what was given up, and what is owed.
+//! State of dispatch: lanes, exceptions, undelivered records, and what peers are owed.
 
 use crate::views;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ use portcullis_store::{
     Backfill, BackfillRow, CancelBackfills, DisclosureState, Relay, Retry, Write,
 };
 
-/// The longest reason that is logged.
+/// Largest length of a logged reason, in bytes.
 const LONGEST_REASON: usize = 256;
-/// The most records that are listed as undelivered.
+/// Largest number of records listed as undelivered.
 const MOST_LISTED: usize = 10_000;
 
 pub(crate) async fn status(State(admin): State<Admin>) -> Result<Json<DispatchView>, Problem> {
@@ -123,7 +123,7 @@ const fn state_name(state: DisclosureState) -> &'static str {
     }
 }
 
-/// Says what a backfill would send. Nothing is written.
+/// Returns the preview of a backfill. Nothing is written.
 pub(crate) async fn preview(
     State(admin): State<Admin>,
     JsonBody(ask): JsonBody<BackfillAsk>,
@@ -163,7 +163,7 @@ fn no_peer(peer: &NodeId) -> Problem {
     Problem::new(ProblemKind::Invalid, message).remedy("`portcullis status` lists the peers")
 }
 
-/// Older records of a time, for a peer.
+/// A range of time, of which a peer is sent the older records.
 #[derive(Debug)]
 pub(super) struct Range {
     peer: NodeId,
@@ -180,7 +180,7 @@ impl Range {
             until,
             reason,
         } = ask;
-        // What comes from now on is sent anyway; what came in this moment is older.
+        // Records that come from now on are sent anyway; those of this millisecond count as older.
         let end = kernel.now().plus_millis(1);
         let range = Self {
             peer: Malformed::reading("peer", &peer)?,
@@ -210,23 +210,23 @@ fn one_line(reason: String) -> Result<String, Problem> {
     Ok(reason)
 }
 
-/// Something that a peer is owed from now on.
+/// A change to what a peer is owed.
 #[derive(Debug)]
 pub(super) enum OwedAct {
-    /// A record that was given up, or waits for its next try.
+    /// Retry of a record that was given up, or waits for its next try.
     Retry {
         record: RecordId,
         peer: NodeId,
         reason: String,
     },
-    /// Older records.
+    /// Sending of older records.
     Backfill(Range),
-    /// No more of the older records that go to it.
+    /// End of sending older records.
     Cancel { peer: NodeId, reason: String },
 }
 
 impl OwedAct {
-    /// Reads what a person had signed.
+    /// Reads the body of a signed act.
     pub(super) fn read(kernel: &Kernel, action: Action, body: &[u8]) -> Result<Self, Problem> {
         let unreadable = |error: serde_json::Error| {
             let message = format!("the request cannot be read: {error}");
@@ -254,7 +254,7 @@ impl OwedAct {
         })
     }
 
-    /// What the log says that it concerns.
+    /// Describes the object of the act for the log.
     pub(super) fn concerns(&self) -> String {
         match self {
             Self::Retry {
@@ -270,7 +270,7 @@ impl OwedAct {
         }
     }
 
-    /// Enters it with the act's log, and has dispatch look again.
+    /// Writes the change together with the act's log, and has dispatch look again.
     pub(super) async fn carry_out(
         self,
         admin: &Admin,
@@ -313,7 +313,7 @@ fn entered(kernel: &Kernel, range: Range) -> (Write, OwedView) {
     (write, view)
 }
 
-/// The ranges of a peer end; what was sent of them stays sent.
+/// Ends the ranges of a peer; records of them that were sent stay sent.
 fn cancelled(kernel: &Kernel, peer: NodeId) -> Result<(Write, OwedView), Problem> {
     let rows = kernel.store().backfills()?;
     let open = |row: &&BackfillRow| row.peer == peer && row.ended_at.is_none();
@@ -334,7 +334,7 @@ fn cancelled(kernel: &Kernel, peer: NodeId) -> Result<(Write, OwedView), Problem
     Ok((write, view))
 }
 
-/// A record is tried again for seven days more, or until it is to be deleted.
+/// Has a record tried again for another seven days, or until it is to be deleted.
 fn due(kernel: &Kernel, record: RecordId, peer: NodeId) -> Result<(Write, OwedView), Problem> {
     let now = kernel.now();
     let held = kernel.store().record(&record)?.ok_or_else(|| {

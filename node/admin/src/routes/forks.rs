@@ -1,4 +1,4 @@
-//! Forks in what peers send, with the evidence: two statements that each peer signed.
+//! Forks in the frames of peers, with the evidence for each: two statements that the peer signed.
 
 use axum::{Json, extract::State};
 use data_encoding::{BASE64, HEXLOWER};
@@ -84,7 +84,7 @@ fn evidence(
     })
 }
 
-/// The key, and the newest epoch that lists it for this peer.
+/// Returns the key, with the newest epoch that lists it for this peer and the digest of that epoch.
 fn listed(
     epochs: &[SignedRegister],
     peer: &NodeId,

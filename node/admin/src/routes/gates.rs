@@ -1,4 +1,5 @@
-//! Acts that close and open gates: read from their body, and done in one commit with their log.
+//! Acts that close and open gates: each is read from its body and carried out in one commit with
+//! its log.
 
 use portcullis_protocol::identifiers::NodeId;
 
@@ -12,10 +13,10 @@ use portcullis_kernel::{
     gate::state::{Change, Switch, TrustState, Whom},
 };
 
-/// The longest reason that is logged.
+/// Largest length of a logged reason, in bytes.
 const LONGEST_REASON: usize = 256;
 
-/// A gate to be moved.
+/// An act that closes or opens a gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GateAct {
     gate: Gate,
@@ -30,7 +31,7 @@ enum Gate {
 }
 
 impl GateAct {
-    /// Reads what a person had signed.
+    /// Reads the body of a signed act.
     pub(super) fn read(action: Action, body: &[u8]) -> Result<Self, Problem> {
         let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
         let (blocks, switch) = match action {
@@ -79,8 +80,8 @@ impl GateAct {
         })
     }
 
-    /// Refuses to close a gate before someone whom the register does not list, which is a typing
-    /// error; what is closed can always be opened.
+    /// Refuses to close a gate for a node that the register does not list, which is a typing error.
+    /// A closed gate can always be opened.
     pub(super) fn check(&self, kernel: &Kernel) -> Result<(), Problem> {
         let (Gate::Block(peer) | Gate::Stop(Whom::Peer(peer))) = &self.gate else {
             return Ok(());
@@ -95,7 +96,7 @@ impl GateAct {
             .remedy("`portcullis status` lists the peers"))
     }
 
-    /// What the log says that it concerns.
+    /// Describes the object of the act for the log.
     pub(super) fn concerns(&self) -> String {
         let reason = if self.reason.is_empty() {
             String::new()
@@ -108,7 +109,7 @@ impl GateAct {
         }
     }
 
-    /// The change that it makes.
+    /// Returns the change of the trust state that the act makes.
     pub(super) fn change(&self, state: &TrustState, kernel: &Kernel) -> Change {
         match &self.gate {
             Gate::Block(peer) => state.with_block(peer, self.switch, kernel.now()),
@@ -116,7 +117,7 @@ impl GateAct {
         }
     }
 
-    /// What is the case once it is done.
+    /// Returns the state of the gate after the act.
     pub(super) fn view(&self) -> MovedView {
         let (peer, state) = match (&self.gate, self.switch) {
             (Gate::Block(peer), Switch::Close) => (peer.to_string(), "blocked"),
@@ -144,7 +145,7 @@ mod tests {
     fn everyone_is_stopped_and_never_blocked() {
         let stop = read(Action::ReleaseStop, "all", "").unwrap();
         assert_eq!(stop.gate, Gate::Stop(Whom::Everyone));
-        // A node may be called `all`, and then it is that node.
+        // `all` is a valid id of a node; a block of `all` names that node.
         let block = read(Action::PeerBlock, "all", "").unwrap();
         assert_eq!(block.gate, Gate::Block("all".parse().unwrap()));
     }

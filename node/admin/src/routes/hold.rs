@@ -1,4 +1,5 @@
-//! Items that wait for a person: the list, one of them, and the acts that decide on them.
+//! Items that wait for a person: the list, the details of one record, and the acts that decide on
+//! items.
 
 use crate::views;
 use axum::{
@@ -26,9 +27,9 @@ use portcullis_kernel::{
 };
 use portcullis_store::{HeldItem, HeldRecord, Write};
 
-/// The longest reason that is logged.
+/// Largest length of a logged reason, in bytes.
 const LONGEST_REASON: usize = 256;
-/// The most items of one act.
+/// Largest number of items in one act.
 const MOST_ITEMS: usize = 65_536;
 
 pub(crate) async fn list(
@@ -49,7 +50,7 @@ pub(crate) async fn list(
     Ok(Json(ListView { items }))
 }
 
-/// What is held and does not verify is left out, and the log says so.
+/// Returns the line of an item; `None` if it does not verify, of which the log tells.
 fn line(kernel: &Kernel, item: &HeldItem) -> Result<Option<HeldView>, Problem> {
     let decider = kernel.decider();
     match decider.verify_seen(&item.sealed, item.at, kernel.now()) {
@@ -61,7 +62,7 @@ fn line(kernel: &Kernel, item: &HeldItem) -> Result<Option<HeldView>, Problem> {
     }
 }
 
-/// The policies that were noted when the item came.
+/// Returns the policies that were noted when the item came.
 fn policies(kernel: &Kernel, item: &HeldItem) -> Result<Vec<String>, Problem> {
     let arrivals = kernel.store().arrivals(Some(&item.sealed.id()))?;
     let own = arrivals
@@ -112,7 +113,7 @@ fn detail(kernel: &Kernel, item: &HeldItem) -> Result<HeldDetailView, Problem> {
     })
 }
 
-/// A decision of a person on items.
+/// Decision of a person on items.
 #[derive(Debug)]
 pub(super) struct HoldAct {
     choice: Choice,
@@ -121,7 +122,7 @@ pub(super) struct HoldAct {
 }
 
 impl HoldAct {
-    /// Reads what a person had signed.
+    /// Reads the body of a signed act.
     pub(super) fn read(choice: Choice, body: &[u8]) -> Result<Self, Problem> {
         let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
         let DecideView { items, reason } = serde_json::from_slice(body)
@@ -148,7 +149,7 @@ impl HoldAct {
         })
     }
 
-    /// What the log says that it concerns.
+    /// Describes the object of the act for the log.
     pub(super) fn concerns(&self) -> String {
         let which = match self.keys.as_slice() {
             [one] => format!("held record {} from {}", one.record, one.peer),
@@ -157,7 +158,7 @@ impl HoldAct {
         format!("{which}: {}", self.reason)
     }
 
-    /// Rules on the items, all of which must wait. Nothing is written yet.
+    /// Rules on the items. Fails if one of them does not wait here. Nothing is written yet.
     pub(super) fn rule(&self, kernel: &Kernel) -> Result<Ruling, Problem> {
         let ruling = hold::rule(kernel, self.choice, &self.keys)?;
         match ruling.unknown.first() {
@@ -173,7 +174,7 @@ impl HoldAct {
         }
     }
 
-    /// Makes the ruling durable with the act's log, and says what became of each item.
+    /// Makes the ruling durable together with the act's log, and returns the result for each item.
     pub(super) async fn carry_out(
         admin: &Admin,
         ruling: Ruling,

@@ -1,4 +1,4 @@
-//! What each request does. Handlers translate; the core, the desk and the store do the work.
+//! Handlers of the requests. They translate; the core, the desk and the store do the work.
 
 pub(super) mod acts;
 pub(super) mod backup;
@@ -19,7 +19,7 @@ pub(super) mod watch;
 
 use super::problem::{Problem, ProblemKind};
 
-/// Runs work for processor and disk apart from the runtime's threads.
+/// Runs blocking work, for the processor or the disk, outside of the runtime's threads.
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {

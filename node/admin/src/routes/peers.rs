@@ -1,5 +1,5 @@
-//! How it stands with each peer, at one look: what `status` shows of it, and what else is kept of
-//! it in several places.
+//! Status of each peer: the part that `status` shows, and data that is kept in several other
+//! places.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +24,14 @@ pub(crate) async fn list(
     Ok(Json(ListView { items }))
 }
 
-/// What is kept of all peers.
+/// Data kept about all peers.
 struct Kept {
     exceptions: Vec<ExceptionRow>,
     undelivered: Vec<UndeliveredRow>,
     forks: Vec<ForkRow>,
-    /// When the certificate ends that each showed last.
+    /// Term of the certificate that each peer showed last.
     certificates: BTreeMap<NodeId, Term>,
-    /// How it stands with deliveries to each.
+    /// State of deliveries to each peer.
     health: BTreeMap<NodeId, PeerHealth>,
 }
 
@@ -54,7 +54,7 @@ impl Kept {
     }
 }
 
-/// Since when there are streams to a peer, and from it.
+/// Times since which there are streams to a peer, and from it.
 #[derive(Clone, Copy)]
 struct Since {
     to: Option<Timestamp>,

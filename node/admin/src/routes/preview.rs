@@ -1,4 +1,5 @@
-//! Who would get a draft, in which form, and which policies decide. Nothing is stored or sent.
+//! Preview of a draft: the members who would get it, in which form, and the policies that decide.
+//! Nothing is stored or sent.
 
 use axum::{Json, extract::State};
 use portcullis_policy::preview as ask;
@@ -24,7 +25,7 @@ pub(crate) async fn preview(
     apart(move || view(&kernel, draft)).await.map(Json)
 }
 
-/// Seals the draft as publishing would, asks the engine that dispatch asks, and forgets it.
+/// Seals the draft as publishing would, asks the engine that dispatch asks, and keeps nothing.
 fn view(kernel: &Kernel, draft: Draft) -> Result<PreviewView, Problem> {
     let decider = kernel.decider();
     let records = kernel.seal(vec![draft])?;

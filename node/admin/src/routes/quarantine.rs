@@ -1,5 +1,5 @@
-//! What is set apart: records whose key is compromised, and items that failed verification. Which
-//! they are and why, never their content.
+//! Quarantine: records whose key is compromised, and items that failed verification. Tells which
+//! they are and why they are set apart, never their content.
 
 use crate::views;
 use axum::{
@@ -23,7 +23,7 @@ use portcullis_admin_api::v1::{
 use portcullis_kernel::{Kernel, quarantine};
 use portcullis_store::{Write, writer::Priority};
 
-/// As many as are listed.
+/// Largest number of records listed, and of items that one act names.
 const MOST: usize = 10_000;
 
 pub(crate) async fn list(
@@ -87,13 +87,13 @@ fn detail(kernel: &Kernel, number: i64) -> Result<BadItemDetailView, Problem> {
     })
 }
 
-/// What a header claims, or why it cannot be read.
+/// Reads the claims of a header; the error says why it cannot be read.
 fn header(bytes: Bytes) -> Result<Header, String> {
     let wire = wire::Header::decode(bytes).map_err(|error| error.to_string())?;
     Header::try_from(wire).map_err(|error| error.to_string())
 }
 
-/// Items that a person has destroyed.
+/// Items that a person wants destroyed.
 #[derive(Debug)]
 pub(super) struct DropAct {
     numbers: Vec<i64>,
@@ -101,7 +101,7 @@ pub(super) struct DropAct {
 }
 
 impl DropAct {
-    /// Reads what a person had signed.
+    /// Reads the body of a signed act.
     pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
         let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
         let DropView { numbers, reason } = serde_json::from_slice(body)
@@ -118,7 +118,7 @@ impl DropAct {
         Ok(Self { numbers, reason })
     }
 
-    /// What the log says that it concerns.
+    /// Describes the object of the act for the log.
     pub(super) fn concerns(&self) -> String {
         format!(
             "{} items of the quarantine: {}",
@@ -127,7 +127,7 @@ impl DropAct {
         )
     }
 
-    /// Destroys them with the act's log.
+    /// Destroys the items, in one commit with the act's log.
     pub(super) async fn carry_out(
         self,
         admin: &Admin,
@@ -150,7 +150,7 @@ mod tests {
         let sealed = testbed::seal(1, vec![testbed::indicator()], 1).remove(0);
         let good = sealed.wire().header.clone();
         assert_eq!(header(good.clone()).unwrap().origin.as_str(), "rotterdam");
-        // Cut in the middle of a field, it is no message; empty, it names no federation.
+        // A header cut in the middle of a field is no message; an empty one names no federation.
         let cut = header(good.slice(..good.len() - 1)).unwrap_err();
         let empty = header(Bytes::new()).unwrap_err();
         assert!(!cut.is_empty() && !empty.is_empty());

@@ -1,4 +1,4 @@
-//! Records: the list, and one with everything known about it.
+//! Records: the list, and one record with everything known about it.
 
 use crate::views;
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -28,16 +28,16 @@ use portcullis_admin_api::v1::{
 use portcullis_kernel::{Kernel, decide::Decider};
 use portcullis_store::{HeldRecord, RecordFilter};
 
-/// The most ids that an ambiguous prefix names.
+/// Largest number of ids shown for an ambiguous prefix.
 const AMBIGUOUS_SHOWN: u32 = 6;
 
-/// The fewest characters of a prefix: fewer say nothing.
+/// Smallest length of a prefix, in characters: a shorter one says nothing.
 const SHORTEST_PREFIX: usize = 4;
 
-/// Which records to list.
+/// Search for records.
 struct Search {
     filter: RecordFilter,
-    /// What they are about: one text can be an identifier of several kinds.
+    /// Identifiers that the records are about. One text can be an identifier of several kinds.
     about: Option<Vec<(SelectorKind, String)>>,
 }
 
@@ -62,7 +62,7 @@ impl TryFrom<FilterView> for Search {
     }
 }
 
-/// Everything that the text can be, of the kinds that records are found by.
+/// Returns every identifier that the text can be, of the kinds by which records are found.
 fn identifiers(text: &str) -> Result<Vec<(SelectorKind, String)>, Malformed> {
     let kinds = SelectorKind::ALL.iter().copied();
     let found: Vec<_> = kinds
@@ -78,7 +78,7 @@ fn identifiers(text: &str) -> Result<Vec<(SelectorKind, String)>, Malformed> {
 }
 
 impl Search {
-    /// The records that it finds, the newest first.
+    /// Returns the records found, the newest first.
     fn held(&self, kernel: &Kernel) -> Result<Vec<HeldRecord>, Problem> {
         let Some(about) = &self.about else {
             return Ok(kernel.store().records(&self.filter)?);
@@ -93,8 +93,8 @@ impl Search {
         Ok(found)
     }
 
-    /// A search for an identifier finds a record only if its subject may be shown: else it would
-    /// tell what policy keeps closed.
+    /// Returns true if a record is among those searched for. A search for an identifier finds a
+    /// record only if its subject may be shown; otherwise it would tell what policy keeps closed.
     fn fits(&self, consulted: &Consulted) -> bool {
         let RecordFilter {
             kind,
@@ -128,7 +128,8 @@ pub(crate) async fn list(
     Ok(Json(ListView { items }))
 }
 
-/// A record that does not verify or may not be consulted is left out, and the log says so.
+/// Returns the lines of the records found. A record that does not verify, or may not be consulted,
+/// is left out, and the log says so.
 fn lines(kernel: &Kernel, search: &Search) -> Result<Vec<RecordLine>, Problem> {
     let (decider, now) = (kernel.decider(), kernel.now());
     let held = search.held(kernel)?;
@@ -167,7 +168,7 @@ pub(crate) async fn show(
     Ok(Json(view))
 }
 
-/// The one id that begins with `prefix`.
+/// Returns the only id that begins with `prefix`.
 pub(super) fn resolve(kernel: &Kernel, prefix: &str) -> Result<RecordId, Problem> {
     let prefix = prefix.to_ascii_lowercase();
     let fits = prefix.len() >= SHORTEST_PREFIX
@@ -235,7 +236,7 @@ fn closed(consulted: &Consulted) -> Problem {
     }
 }
 
-/// The chain of a record that was verified: each number was checked on the way.
+/// Returns the chain of a record that was verified; each number in it was checked then.
 fn chain(decider: &Decider, consulted: &Consulted) -> ChainView {
     let record = &consulted.record;
     let header = record.header();

@@ -1,5 +1,5 @@
-//! New epochs of the register in the home are put in force. No person signs this: what is taken up
-//! was signed by the governance, and everything else is refused.
+//! Taking up new epochs of the register that lie in the home. No person signs this: the epochs were
+//! signed by the governance, and everything else is refused.
 
 use axum::{Json, extract::State};
 

@@ -13,7 +13,7 @@ use crate::{
 use portcullis_admin_api::v1::ListView;
 use portcullis_admin_api::v1::score::{ExplanationView, RankedView};
 
-/// The most consignments of a ranking.
+/// Largest number of consignments in a ranking.
 const MOST_RANKED: u32 = 100_000;
 
 pub(crate) async fn top(
@@ -27,8 +27,8 @@ pub(crate) async fn top(
     Ok(Json(ListView { items }))
 }
 
-/// Scoring joins what is known about a consignment: Directive (EU) 2016/680 Art. 25 calls that a
-/// combination, and it is logged as one.
+/// Returns the score of one consignment, explained. Scoring joins what is known about a
+/// consignment: Directive (EU) 2016/680 Art. 25 calls that a combination, and it is logged as one.
 pub(crate) async fn of(
     State(admin): State<Admin>,
     ConnectInfo(caller): ConnectInfo<Caller>,

@@ -1,4 +1,4 @@
-//! How it stands with the node, who is enrolled, and which policies are in force.
+//! Status of the node, the persons enrolled, and the policies in force.
 
 use crate::views;
 use axum::{Json, extract::State};
@@ -78,7 +78,7 @@ fn view(kernel: &Kernel) -> Result<StatusView, Problem> {
     })
 }
 
-/// The other nodes of the federation.
+/// Returns the status of the other nodes of the federation.
 pub(super) fn peers(kernel: &Kernel) -> Result<Vec<(NodeId, PeerView)>, Problem> {
     let (decider, me) = (kernel.decider(), kernel.me());
     let register = decider.register();

@@ -1,5 +1,5 @@
-//! Statements of the governance and of freshness keys are taken up, and passed on to every member.
-//! No person of this authority signs this: the statements carry their own signatures.
+//! Taking up statements of the governance and of freshness keys, which are passed on to every
+//! member. No person of this authority signs this: the statements carry their own signatures.
 
 use axum::{Json, extract::State};
 use data_encoding::BASE64;

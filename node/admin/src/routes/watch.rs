@@ -1,5 +1,5 @@
-//! The stream of notices: a line of JSON for each thing that happens, until the reader leaves or
-//! the node stops. A reader who is too slow is told how many it missed.
+//! The stream of notices: one line of JSON for each event, until the reader leaves or the node
+//! stops. A reader who is too slow is told how many notices it missed.
 
 use crate::views;
 use axum::{

@@ -1,4 +1,4 @@
-//! Identifiers from flags: what a record is about.
+//! Flags for identifiers: the subject of a record.
 
 use portcullis_protocol::{
     body::{Selector, SelectorError, SelectorKind, Window},
@@ -57,7 +57,7 @@ pub(crate) struct IdentifierArgs {
     pub(crate) generated: bool,
 }
 
-/// What is done about a wrong check digit.
+/// Treatment of a wrong check digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strictness {
     /// It is refused.
@@ -67,11 +67,11 @@ pub(crate) enum Strictness {
 }
 
 impl IdentifierArgs {
-    /// The selectors, each checked.
+    /// Returns the selectors, each checked.
     ///
     /// # Errors
     ///
-    /// [`CliError`] with exit code 3 names the first that is wrong, with near matches.
+    /// [`CliError`] with exit code 3 names the first wrong identifier, with near matches.
     pub(crate) fn selectors(&self) -> Result<Vec<SelectorView>, CliError> {
         let window = super::window(self.from, self.until)?;
         let strictness = Strictness::from(self.accept_unchecked);
@@ -99,7 +99,7 @@ impl IdentifierArgs {
     }
 }
 
-/// One selector, checked as the node will check it.
+/// Makes one selector, checked in the same way as the node checks it.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ pub(crate) fn selector(
     }
 }
 
-/// An error without near matches.
+/// Returns an error without near matches.
 fn untold(error: &SelectorError) -> CliError {
     let told = CliError::invalid(error.to_string());
     if matches!(error, SelectorError::NoWindow(_)) {
@@ -133,7 +133,7 @@ fn untold(error: &SelectorError) -> CliError {
     }
 }
 
-/// What the text may have been meant to be, if it has near matches of this kind.
+/// Returns the reading of the text as an identifier of this kind, if it has near matches.
 fn near(kind: SelectorKind, text: &str) -> Option<Identified> {
     let kind = match kind {
         SelectorKind::Container => IdentifierKind::Container,

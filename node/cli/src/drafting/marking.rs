@@ -1,4 +1,4 @@
-//! Markings and evaluations from flags.
+//! Flags for markings and evaluations.
 
 use portcullis_protocol::{
     evaluation::{Admiralty, Evaluation},
@@ -68,7 +68,7 @@ pub(crate) struct MarkingArgs {
     admiralty: Option<Admiralty>,
 }
 
-/// A PAP label with or without its prefix.
+/// Reads a PAP label with or without its prefix.
 fn pap(text: &str) -> Result<Pap, String> {
     let upper = text.to_ascii_uppercase();
     let named = upper.strip_prefix("PAP:").unwrap_or(&upper);
@@ -78,7 +78,7 @@ fn pap(text: &str) -> Result<Pap, String> {
 }
 
 impl MarkingArgs {
-    /// The marking, checked.
+    /// Returns the marking, checked.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl MarkingArgs {
         Ok(MarkingView::from(&read))
     }
 
-    /// The evaluation.
+    /// Returns the evaluation.
     pub(crate) fn evaluation(&self) -> EvaluationView {
         let evaluation = self.admiralty.map_or(self.evaluation, Evaluation::from);
         EvaluationView::from(&evaluation)

@@ -1,7 +1,7 @@
-//! Drafts from flags: what a record says, about what, and what may be done with it.
+//! Flags for drafts: the content of a record, its subject, and its markings.
 //!
-//! `indicator publish`, `alert raise`, `advisory publish` and `policy preview` share the flags;
-//! whatever is wrong with an identifier is said here, with near matches, before the node is asked.
+//! `indicator publish`, `alert raise`, `advisory publish` and `policy preview` share the flags.
+//! Errors in an identifier are reported here, with near matches, before the node is asked.
 
 pub(super) mod identifier;
 pub(super) mod marking;
@@ -15,7 +15,7 @@ use identifier::{IdentifierArgs, Strictness};
 use marking::MarkingArgs;
 use portcullis_admin_api::v1::draft::{AssessmentView, DraftView, PersonView, SubjectView};
 
-/// The most bytes that are read for a text of a record.
+/// Largest number of bytes that are read for a text of a record.
 const LONGEST_TEXT: u64 = 1 << 20;
 
 /// What the record says.
@@ -81,11 +81,11 @@ pub(super) struct ContentArgs {
 }
 
 impl DraftArgs {
-    /// The draft of a record of this kind.
+    /// Makes the draft of a record of this kind.
     ///
     /// # Errors
     ///
-    /// [`CliError`] with exit code 3 says what is wrong with what was given.
+    /// [`CliError`] with exit code 3 says what is wrong with the input.
     pub(super) fn draft(self, kind: Kind) -> Result<DraftView, CliError> {
         let Self {
             identifiers,
@@ -133,7 +133,7 @@ impl DraftArgs {
     }
 }
 
-/// A record without a subject shows its title before its text.
+/// Joins title and text. A record without a subject shows its title before its text.
 fn joined(title: &str, text: &str) -> String {
     match (title, text) {
         ("", text) => text.to_owned(),
@@ -142,7 +142,7 @@ fn joined(title: &str, text: &str) -> String {
     }
 }
 
-/// The text itself, or that of the file it names.
+/// Returns the text itself, or the content of the file that it names.
 pub(super) fn text(given: &str) -> Result<String, CliError> {
     let Some(name) = given.strip_prefix('@') else {
         return Ok(given.to_owned());
@@ -177,7 +177,7 @@ fn person_view(given: &str) -> Result<PersonView, CliError> {
     }
 }
 
-/// A time window from both ends.
+/// Makes a time window from its two ends.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `portcullis federation admit`: makes the next epoch.
+//! `portcullis federation admit`: makes the next epoch of the register from requests.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -112,7 +112,7 @@ struct MemberView {
     keys: Vec<KeyView>,
 }
 
-/// A key that it asked to have listed.
+/// A key that the member asked to have listed.
 #[derive(Debug, Serialize)]
 struct KeyView {
     node: String,

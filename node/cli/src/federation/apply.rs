@@ -54,7 +54,7 @@ impl Apply {
     }
 }
 
-/// Has a running node put them in force; nothing if none runs.
+/// Has a running node put the epochs in force. Returns the epoch in force; `None` if no node runs.
 fn taken_up(session: &Session) -> Result<Option<u64>, CliError> {
     let client: Client = session.client()?;
     block_on(async {
@@ -66,13 +66,13 @@ fn taken_up(session: &Session) -> Result<Option<u64>, CliError> {
     })
 }
 
-/// What the node holds from now on, version 1.
+/// Register that the node holds from now on, version 1.
 #[derive(Debug, Serialize)]
 struct AppliedView {
     node: String,
     listed: bool,
     applied: VerifiedView,
-    /// The epoch that the running node has in force; nothing if none runs.
+    /// Epoch that the running node has in force; `None` if no node runs.
     in_force: Option<u64>,
 }
 

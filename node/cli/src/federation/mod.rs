@@ -1,4 +1,4 @@
-//! `portcullis federation …`: how a federation and its register come to be, by files.
+//! `portcullis federation …`: makes a federation and its register, by means of files.
 //!
 //! ```text
 //! governance:  key → init → sign…        admit REQUEST → sign… → every member
@@ -90,12 +90,12 @@ impl GovernanceKey {
     }
 }
 
-/// Writes an epoch to a file that is not there yet.
+/// Writes an epoch to a new file.
 fn write_epoch(path: &Path, epoch: &SignedRegister) -> Result<(), FileError> {
     files::create(path, &epoch.encode(), Access::Everyone)
 }
 
-/// Reads what an epoch says; nothing is verified by it.
+/// Reads the content of an epoch. It verifies nothing.
 fn unverified(path: &Path, epoch: &SignedRegister) -> Result<Register, CliError> {
     epoch.unverified().map_err(|error| {
         let refusal = error.into();
@@ -107,7 +107,7 @@ fn unverified(path: &Path, epoch: &SignedRegister) -> Result<Register, CliError>
     })
 }
 
-/// The state of an epoch's signatures, as every view has it.
+/// State of an epoch's signatures, as every view shows it.
 #[derive(Debug, Serialize)]
 struct SignaturesView {
     threshold: usize,
@@ -146,7 +146,7 @@ impl SignaturesView {
     }
 }
 
-/// A register that verified, as the commands that verify one show it.
+/// A verified register, as the commands that verify one show it.
 #[derive(Debug, Serialize)]
 struct VerifiedView {
     federation: String,
@@ -194,7 +194,7 @@ const fn kind(development: bool) -> &'static str {
     }
 }
 
-/// The beginning of an id, enough to compare by telephone.
+/// Returns the first 16 characters of an id, enough to compare by telephone.
 fn short(id: &str) -> String {
     id.chars().take(16).collect()
 }

@@ -1,4 +1,4 @@
-//! `portcullis federation request`: asks to be listed.
+//! `portcullis federation request`: asks the governance to list a node.
 
 use std::{io, path::PathBuf};
 
@@ -138,7 +138,7 @@ struct RequestView {
     keys: Vec<KeyView>,
 }
 
-/// A key in it.
+/// A key in the request.
 #[derive(Debug, Serialize)]
 struct KeyView {
     r#use: &'static str,

@@ -1,4 +1,4 @@
-//! `portcullis federation show`: what an epoch says.
+//! `portcullis federation show`: shows the content of an epoch.
 
 use std::{io, path::PathBuf};
 
@@ -74,7 +74,7 @@ struct RegisterView {
     issued_at: String,
     signatures: SignaturesView,
     authorities: Vec<AuthorityView>,
-    /// Keys of members that left, and since when each is compromised.
+    /// Keys of members that left, each with the time since which it is compromised.
     former_keys: Vec<(String, String)>,
 }
 

@@ -1,4 +1,5 @@
-//! `portcullis federation freshness`, `suspend` and `carry`: statements that any node passes on.
+//! `portcullis federation freshness`, `suspend` and `carry`: statements that any node passes on to
+//! others.
 
 use std::{
     io,
@@ -232,7 +233,7 @@ impl Carry {
     }
 }
 
-/// The register in the home of the node that is meant.
+/// Returns the register in the home of the named node.
 fn register(session: &Session) -> Result<VerifiedRegister, CliError> {
     let home = Home::new(session.home()?);
     let config = Config::of(&home)?;
@@ -253,7 +254,7 @@ fn write(path: Option<&Path>, bytes: &[u8]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Whether it was new to the running node; nothing if none runs.
+/// Hands a statement to the running node. Returns true if it was new there; `None` if no node runs.
 fn hand_over(session: &Session, path: &str, bytes: &[u8]) -> Result<Option<bool>, CliError> {
     let client = session.client()?;
     let view = StatementView {
@@ -275,7 +276,8 @@ struct StatementShown {
     about: String,
     until: String,
     complete: bool,
-    /// Whether it was new to the running node; nothing if none runs or signatures are missing.
+    /// True if the statement was new to the running node; `None` if none runs or signatures are
+    /// missing.
     taken: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! `portcullis federation verify`: is this the register that was pinned?
+//! `portcullis federation verify`: verifies a register against the pinned digest.
 
 use std::{io, path::PathBuf};
 

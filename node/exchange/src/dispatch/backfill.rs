@@ -1,9 +1,10 @@
-//! Older records that a peer is owed, because policy permits them now or because it is new.
+//! Backfill: older records that a peer is owed, because policy permits them now or because the peer
+//! is new.
 //!
-//! A range of the record log is looked through again, behind everything that is new: the bulk
-//! lane takes from it only when its log gives nothing, so that no alert and no new record waits.
-//! What the peer has confirmed in that form is passed over; what is denied still is noted. The
-//! preview asks the same draft, frame by frame, and sends nothing.
+//! A range of the record log is read again, behind everything that is new: the bulk lane takes from
+//! the range only when its log gives nothing, so that no alert and no new record waits. Records
+//! that the peer has confirmed in the permitted form are passed over. Records that are still denied
+//! are noted in the ledger. The preview builds the same draft, frame by frame, and sends nothing.
 
 use std::collections::BTreeMap;
 
@@ -17,18 +18,18 @@ use super::plan::{Draft, Footing, Planner};
 use crate::dispatch::error::PlanError;
 use portcullis_store::{BackfillMove, DisclosureRow, LogEntry, Relay, Store, StoreError};
 
-/// Entries of a page.
+/// Entries per page, at most.
 const PAGE: usize = 256;
 
-/// A page of a range, with what was disclosed to the peer of it.
+/// One page of a range, and what was disclosed to the peer of its records before.
 struct Page {
     entries: Vec<LogEntry>,
     earlier: Vec<DisclosureRow>,
-    /// Nothing comes after it in the range.
+    /// True if the range has no entries after this page.
     is_last: bool,
 }
 
-/// Where a page begins.
+/// Position in a range at which a page begins.
 #[derive(Clone, Copy)]
 struct From {
     log: Lane,
@@ -53,7 +54,7 @@ fn page(
         .iter()
         .map(|entry| (entry.sequence, entry.logged.id()))
         .collect();
-    // What was sent of it before may stand in either lane's rows.
+    // Earlier disclosures of these records may be in the rows of either lane.
     let mut earlier = Vec::new();
     for lane in Lane::ALL {
         earlier.extend(store.disclosures_to(planner.peer, *lane, &logged)?);
@@ -65,7 +66,7 @@ fn page(
     })
 }
 
-/// Fills what a frame still takes with older records that the peer is owed.
+/// Fills the rest of a frame with older records that the peer is owed.
 pub(super) fn fill(
     draft: &mut Draft<'_>,
     planner: Planner<'_>,
@@ -91,7 +92,8 @@ pub(super) fn fill(
         let reached = draft.fill(page.entries, page.earlier);
         from.after = reached.unwrap_or(from.after);
         looked_at += places.iter().filter(|at| **at <= from.after).count() as u64;
-        // A frame that was full before the end of the page goes on from where it stopped.
+        // A frame that was full before the end of the page continues from the entry at which it
+        // stopped.
         ended = page.is_last && end.is_none_or(|end| reached == Some(end));
     }
     draft.moves(BackfillMove {
@@ -104,28 +106,28 @@ pub(super) fn fill(
     Ok(())
 }
 
-/// What a backfill would send: counts, and never a record.
+/// Summary of what a backfill would send: counts only, never a record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Preview {
-    /// How many entries of the log are in the range.
+    /// Number of log entries in the range.
     pub looked_at: u64,
-    /// What would be sent: kind, sections opened, how many are withheld, and the policies that
-    /// decide.
+    /// Records that would be sent, counted by kind, sections opened, number of sections withheld,
+    /// and the policies that decide.
     pub sends: BTreeMap<Sends, u64>,
-    /// What would be denied, by the policies that deny it.
+    /// Records that would be denied, counted by the policies that deny them.
     pub denied: BTreeMap<Vec<String>, u64>,
 }
 
 /// A form in which records would be sent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sends {
-    /// Their kind.
+    /// Kind of the records.
     pub kind: Kind,
-    /// The sections opened.
+    /// Sections opened.
     pub gets: Vec<SectionTag>,
-    /// How many sections of the held form are withheld.
+    /// Number of sections of the held form that are withheld.
     pub withheld: u32,
-    /// The policies that decide.
+    /// Policies that decide.
     pub policies: Vec<String>,
 }
 
@@ -166,7 +168,7 @@ pub fn preview(
     Ok(preview)
 }
 
-/// Nothing is sent from here.
+/// Footing of a preview, from which nothing is sent.
 const NOWHERE: Footing = Footing {
     generation: Generation::from_bytes([0; 16]),
     cursor: 0,
@@ -184,7 +186,7 @@ impl Preview {
                 *self.denied.entry(policies).or_default() += 1;
                 continue;
             }
-            // The frame's records are in the order of its entries that are not denied.
+            // Records of the frame are in the order of those entries that are not denied.
             let Some(record) = records.next() else { return };
             let table = record.header().sections.iter();
             let sends = Sends {

@@ -1,8 +1,9 @@
-//! The I/O of dispatch: one task per peer and lane carries out what its machine asks for.
+//! Input and output of dispatch: one task per peer and lane carries out what its machine asks for.
 //!
-//! Plans, commits and the checking of receipts run beside one another: while frames are on their
-//! way, the next is planned and the last ones are settled. The machine says what may overlap; the
-//! driver answers each of its requests with one event, and holds nothing back but what happens.
+//! Plans, commits and the checks of receipts run in parallel: while frames are on their way, the
+//! next one is planned and the last ones are settled. The machine decides what may overlap. The
+//! driver answers each of its requests with one event and reports every other occurrence as it
+//! happens.
 //!
 //! Each lane has a connection of its own, so that neither a flood nor a slow peer in one lane
 //! delays the other, and no peer delays another.
@@ -30,13 +31,13 @@ use portcullis_home::clock::SystemEntropy;
 use portcullis_kernel::{Kernel, calls::Call, decide::Decider};
 use portcullis_store::{NewGeneration, Settle, StoreError, Write};
 
-/// How long a machine rests when nothing wakes it; then it looks again.
+/// Longest time that a machine rests when nothing wakes it, before it looks again.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// Items of a bulk frame while something urgent goes on.
+/// Items of a bulk frame while urgent work goes on.
 const SMALL_FRAME: usize = 256;
 
-/// Why nothing could be planned.
+/// Reason for which nothing could be planned.
 #[derive(Debug, thiserror::Error)]
 enum NotPlanned {
     #[error(transparent)]
@@ -47,7 +48,7 @@ enum NotPlanned {
     CutShort,
 }
 
-/// What came of something that ran beside the driver.
+/// Result of work that ran beside the driver.
 enum Outcome {
     Planned(Result<Loaded, NotPlanned>),
     Intended(Result<(), StoreError>),
@@ -80,7 +81,7 @@ struct Driver {
     lane: Lane,
     machine: Machine,
     link: Option<Link>,
-    /// Plans and commits under way: at most one of each.
+    /// Plans and commits under way, at most one of each.
     work: JoinSet<Outcome>,
     log: watch::Receiver<u64>,
     calls: watch::Receiver<u64>,
@@ -89,7 +90,7 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self) {
-        // A first alert should not wait for a handshake.
+        // Connects in advance, so that a first alert does not wait for a handshake.
         match Link::open(&self.kernel, &self.peer).await {
             Ok(link) => self.link = Some(link),
             Err(error) => tracing::debug!(peer = %self.peer, %error, "not connected yet"),
@@ -104,8 +105,8 @@ impl Driver {
         }
     }
 
-    /// Carries effects out in order. A frame that does not leave is told of at once, after the
-    /// effects that came with it.
+    /// Carries out effects in order. If a frame does not leave, the event that says so is returned
+    /// after all effects are carried out.
     async fn carry_out(&mut self, effects: Vec<Effect>) -> Option<Event> {
         let mut event = None;
         for effect in effects {
@@ -185,11 +186,11 @@ impl Driver {
                 .link
                 .insert(Link::open(&self.kernel, &self.peer).await?),
         };
-        // Connecting takes its time: permits are looked at last.
+        // Connecting takes time, so the permits are checked last.
         let frame = outgoing
             .release(&self.kernel.decider())
             .ok_or(LinkError::Superseded)?;
-        // So is a gate that somebody closed meanwhile.
+        // A gate may have been closed meanwhile as well.
         if let Some(closed) = self.kernel.closed(&self.peer, self.lane) {
             return Err(LinkError::Gate(closed));
         }
@@ -204,8 +205,8 @@ impl Driver {
         Event::Failed(Stage::Link)
     }
 
-    /// Waits for what happens next. An idle urgent lane plans at once what is published, so that
-    /// the writer may wait for what it intends.
+    /// Waits for the next event. An idle urgent lane plans at once what is published, so the writer
+    /// may wait for the ledger rows of that plan.
     async fn next(&mut self) -> Event {
         let follows = self.lane == Lane::Urgent && self.link.is_some() && self.machine.is_idle();
         let _follower = follows.then(|| self.kernel.writer().follow());
@@ -218,7 +219,7 @@ impl Driver {
                 },
                 receipt = received(&mut self.link) => match receipt {
                     Ok(receipt) => return self.receipted(receipt),
-                    // A connection that lay idle has ended: the next frame opens another.
+                    // An idle connection has ended. The next frame opens another.
                     Err(error) if self.machine.in_flight() == 0 => {
                         tracing::debug!(peer = %self.peer, %error, "the connection ended");
                         self.link = None;
@@ -242,7 +243,8 @@ impl Driver {
         }
     }
 
-    /// Until the time the machine named, or the longest rest.
+    /// Returns the time to wait: until the time that the machine named, and at most
+    /// [`LONGEST_REST`].
     fn rest(&self) -> Duration {
         self.wake_at.map_or(LONGEST_REST, |time| {
             let wait = time.millis_since(self.kernel.now()).max(0);
@@ -290,7 +292,7 @@ impl Driver {
     }
 }
 
-/// The next receipt; without a connection, none ever.
+/// Waits for the next receipt; without a connection it waits forever.
 async fn received(link: &mut Option<Link>) -> Result<Receipt, LinkError> {
     match link {
         Some(link) => link.receipt().await,
@@ -298,7 +300,8 @@ async fn received(link: &mut Option<Link>) -> Result<Receipt, LinkError> {
     }
 }
 
-/// How many items a frame gets: while alerts come, bulk comes in portions that hold nobody up.
+/// Returns the number of items that a frame may take. While alerts come, bulk frames are small, so
+/// that they hold nobody up.
 fn portion(kernel: &Kernel, lane: Lane) -> usize {
     match lane {
         Lane::Bulk if kernel.writer().is_urgent_lately() => SMALL_FRAME,

@@ -23,12 +23,12 @@ use portcullis_peering::{
     rpc::exchange_client::ExchangeClient,
 };
 
-/// How long the oldest receipt may take: the peer has to verify, decide and sync its disk.
+/// Longest wait for the oldest receipt: the peer has to verify, decide and sync its disk.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long opening a delivery stream may take, the handshake included.
+/// Time limit for opening a delivery stream, the handshake included.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a frame was not receipted.
+/// Reason for which a frame was not receipted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub(super) enum LinkError {
     Unknown,
 }
 
-/// What is at the bottom of an error: that a transport failed says nothing.
+/// Returns the innermost cause of an error, because "a transport failed" alone explains nothing.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
@@ -74,19 +74,19 @@ pub(super) struct Link {
     peer: NodeId,
     frames: mpsc::Sender<wire::Frame>,
     receipts: Streaming<wire::Receipt>,
-    /// Frames without a receipt and when each was sent, the oldest first, and since when its
-    /// receipt is waited for.
+    /// Frames without a receipt and the time at which each was sent, the oldest first. `since` is
+    /// the start of the wait for the receipt of the first.
     awaited: VecDeque<(Awaited, Timestamp)>,
     since: Instant,
     /// The receipt that is being checked.
     checking: Option<Running<Result<Receipt, Refusal>>>,
-    /// The peer counts as connected as long as this is kept.
+    /// The peer counts as connected as long as this guard is kept.
     _connected: Connected,
 }
 
 impl Link {
     pub(super) async fn open(kernel: &Arc<Kernel>, peer: &NodeId) -> Result<Self, LinkError> {
-        // Boxed: it is large, and lives for the length of a handshake.
+        // Boxed because the future is large and lives for the length of a handshake.
         let opening: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(Self::connect(kernel, peer));
         tokio::time::timeout(OPEN_TIMEOUT, opening)
@@ -130,8 +130,8 @@ impl Link {
         self.frames.send(wire).await.map_err(|_| LinkError::Closed)
     }
 
-    /// Waits for the next receipt and checks it, off the runtime's threads. Nothing is lost if the
-    /// wait is given up and begun again.
+    /// Waits for the next receipt and checks it, off the runtime's threads. Safe to cancel: nothing
+    /// is lost if the wait is given up and begun again.
     pub(super) async fn receipt(&mut self) -> Result<Receipt, LinkError> {
         if self.checking.is_none() {
             let receipt = self.next().await?.ok_or(LinkError::Closed)?;

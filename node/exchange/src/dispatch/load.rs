@@ -1,8 +1,9 @@
-//! What a plan is made from, loaded page by page: no more records are opened than one frame takes,
-//! and no more entries are looked at than it has places.
+//! Loading of plans, page by page. No more records are opened than one frame takes, and no more
+//! entries are looked at than it has places.
 //!
-//! A page is small at first, for nobody knows how large the records are, and grows while they turn
-//! out to be small. What is due to be tried again is looked at only when nothing is on its way.
+//! The first page is small, because the size of the records is not known yet. Pages grow while the
+//! records turn out to be small. Records due for another try are loaded only when nothing is on its
+//! way.
 
 use crate::dispatch::error::PlanError;
 use portcullis_protocol::frame::Lane;
@@ -15,17 +16,17 @@ use portcullis_store::{Relay, Store};
 
 /// Records of the first page.
 const FIRST_PAGE: usize = 32;
-/// The most records of a page.
+/// Records of the largest page.
 const LARGEST_PAGE: usize = 256;
-/// Records tried again that one frame takes; the rest is for what is new.
+/// Records tried again that one frame takes at most; the rest of the frame is for new records.
 const MAX_RETRIED: u32 = 64;
 
-/// What came of planning.
+/// Result of planning.
 #[derive(Debug)]
 pub enum Loaded {
-    /// What to do next.
+    /// The plan, which may be empty.
     Planned(Box<Plan>),
-    /// Another generation is in force than that of the footing.
+    /// The footing belongs to a generation that is no longer in force.
     Outdated,
 }
 
@@ -70,7 +71,7 @@ pub fn plan(
     let next_due = match footing {
         Some(_) => None,
         None => {
-            // Older records come behind all that is new, and never in an urgent frame.
+            // Older records come after all new ones, and never in an urgent frame.
             if lane == Lane::Bulk && draft.found_nothing_new() {
                 backfill::fill(&mut draft, planner, store, relay)?;
             }
@@ -80,7 +81,8 @@ pub fn plan(
     Ok(Loaded::Planned(Box::new(draft.conclude(next_due)?)))
 }
 
-/// Grows while what the frame holds is far from filling it.
+/// Returns the size of the next page: four times this one, limited by the frame's remaining room at
+/// the average size of its records.
 fn next_page(page: usize, draft: &Draft<'_>) -> usize {
     let each = draft.bytes() / draft.len().max(1);
     let room = draft.room() / each.max(1);
@@ -111,7 +113,7 @@ mod tests {
     use portcullis_testbed as testbed;
     use portcullis_testbed::NOW;
 
-    /// Drafts that differ in what they tell.
+    /// Drafts that differ in their narrative.
     fn several(count: usize, like: &Sealing) -> Vec<Sealing> {
         let mut drafts = vec![like.clone(); count];
         for (number, draft) in drafts.iter_mut().enumerate() {
@@ -169,7 +171,7 @@ mod tests {
             plan(planner, &self.store, Relay::OwnOnly, footing).unwrap()
         }
 
-        /// Where the n-th record stands in the log.
+        /// Returns the log number of the n-th record.
         fn place(&self, n: u32) -> u64 {
             let entries = self.store.outbox(Lane::Bulk, Relay::OwnOnly, 0, n).unwrap();
             entries.last().unwrap().sequence
@@ -218,7 +220,7 @@ mod tests {
         assert_eq!(frame.frame().items().len(), 2);
     }
 
-    /// A record of which a frame takes two.
+    /// A record so large that a frame takes only two.
     fn large() -> Sealing {
         let mut large = testbed::indicator();
         large.sections.push(DraftSection {
@@ -267,7 +269,7 @@ mod tests {
             filled.next,
             office.place(u32::try_from(filled.sent).unwrap())
         );
-        // As the receipt of that frame would: the next slice goes on behind it.
+        // Moves the range as the receipt of that frame would. The next slice begins behind it.
         let moves = |filled| {
             let intend = Write::Intend(Intend {
                 peer: office.peer.clone(),

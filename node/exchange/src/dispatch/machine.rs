@@ -1,4 +1,4 @@
-//! The state machine of one peer and lane: pure, so that tests and simulations drive it.
+//! State machine of one peer and lane. It is pure, so that tests and simulations can drive it.
 //!
 //! ```text
 //!           Plan             Intend               Send              Settle
@@ -7,24 +7,25 @@
 //!     └────────────────┴───────────────────◀──────────────────────────────────-┘ Settled
 //! ```
 //!
-//! Two things go on side by side. *Feeding*: one plan, then one commit of its ledger rows, then
-//! its frame leaves and the next plan starts where that frame ends. *Settling*: receipts come in
-//! the order of the frames, and all that have come are settled in one commit after the other. So
-//! up to [`WINDOW`] frames are on their way without a receipt, and never more than the last
-//! receipt granted; a new connection begins with one.
+//! Two activities run side by side. *Feeding* makes one plan, then one commit of its ledger rows;
+//! then the frame leaves and the next plan starts at the end of that frame. *Settling* takes
+//! receipts in the order of the frames and settles all that have come in one commit, with one
+//! commit under way at a time. Up to [`WINDOW`] frames are therefore on their way without a
+//! receipt, and never more than the last receipt granted. A new connection begins with one.
 //!
-//! What is on its way is only believed in. Any failure of the connection drops it, and everything
-//! is planned anew from the durable position once receipts that did come are settled: nothing that
-//! was not receipted is believed to have arrived. Records tried again are planned only when
-//! nothing is on its way; once some are due, nothing is planned ahead until they had their turn.
+//! Frames on their way are not assumed to have arrived. Any failure of the connection drops them,
+//! and everything is planned anew from the durable position once the receipts that did come are
+//! settled. Records to be tried again are planned only when nothing is on its way; once some are
+//! due, nothing is planned ahead until they had their turn.
 //!
-//! A frame refused under EX-10 means that this node was rolled back: a new generation is asked
-//! for, at most once an hour; a peer that refuses that one too is at fault itself. That, and a
-//! fork (EX-11), stop deliveries to the peer for an hour at a time and are told as trouble.
+//! A frame refused under EX-10 means that this node was rolled back. The machine then asks for a
+//! new generation, at most once an hour; a peer that refuses that one too is itself at fault. Such
+//! a refusal, like a fork (EX-11), stops deliveries to the peer for an hour at a time and is
+//! reported as trouble.
 //!
-//! Whoever drives it carries out effects in order, and answers each `Plan`, `Intend`, `Settle`
-//! and `StartGeneration` with exactly one event. `Send` is answered by a receipt, a failure of
-//! the link, or `Superseded`.
+//! The driver carries out effects in order, and answers each `Plan`, `Intend`, `Settle` and
+//! `StartGeneration` with exactly one event. `Send` is answered by a receipt, a failure of the
+//! link, or `Superseded`.
 
 mod event;
 mod settling;
@@ -45,17 +46,18 @@ use super::plan::{Footing, Outgoing, Plan};
 use portcullis_home::config::RetryBounds;
 use portcullis_store::{BackfillMove, Intend};
 
-/// The most frames on their way or receipted and not settled yet.
+/// Largest number of frames on their way, or receipted and not settled yet.
 const MOST_UNSETTLED: usize = portcullis_protocol::frame::MAX_WINDOW;
-/// What a connection begins with.
+/// Credit with which a connection begins.
 const FIRST_CREDIT: u32 = 1;
-/// How long nothing is delivered to a peer that does not believe this node.
+/// Time for which nothing is delivered to a peer that does not believe this node, in milliseconds.
 const STOPPED_MS: i64 = 3_600_000;
 
-/// An item refused for now or held waits as long as a peer after so many failures.
+/// An item refused for now, or held, waits as long as a peer does after this many failures in a
+/// row.
 const ATTEMPTS_BETWEEN_RETRIES: u32 = 6;
 
-/// The one step of feeding that is under way.
+/// Step of feeding that is under way. There is only one at a time.
 #[derive(Debug)]
 enum Step {
     Rest,
@@ -64,21 +66,21 @@ enum Step {
     Renewing,
 }
 
-/// Where a plan starts.
+/// Position from which a plan starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Durable,
     Tip,
 }
 
-/// A frame whose ledger rows are about to be durable.
+/// A frame that waits for its ledger rows to be durable.
 #[derive(Debug)]
 struct Ready {
     outgoing: Outgoing,
     flight: Flight,
 }
 
-/// A frame on its way, and where the cursor stands once it is settled.
+/// A frame on its way, and the position of the cursor once it is settled.
 #[derive(Debug)]
 struct Flight {
     generation: Generation,
@@ -90,7 +92,7 @@ struct Flight {
     filled: Option<BackfillMove>,
 }
 
-/// A frame whose answers are about to be durable.
+/// A frame that waits for its answers to be durable.
 #[derive(Debug, Clone, Copy)]
 struct Settling {
     generation: Generation,
@@ -107,7 +109,7 @@ struct Receipted {
     receipt: SignedStatement,
 }
 
-/// How far everything is settled, durably.
+/// Position up to which everything is settled, durably.
 #[derive(Debug, Clone, Copy)]
 struct Settled {
     generation: Generation,
@@ -115,11 +117,11 @@ struct Settled {
     chain: Chain,
 }
 
-/// A time in which nothing is planned.
+/// A period in which nothing is planned.
 #[derive(Debug, Clone, Copy)]
 struct Pause {
     until: Timestamp,
-    /// How long it was meant to last.
+    /// Intended length, in milliseconds.
     wait_ms: i64,
 }
 
@@ -130,35 +132,35 @@ pub struct Machine {
     lane: Lane,
     retry: RetryBounds,
     step: Step,
-    /// The outcome of the step under way is of no use any more.
+    /// True if the outcome of the step under way is to be discarded.
     discard: bool,
-    /// Something came up while a plan was made.
+    /// True if a wake came while a plan was made.
     woken: bool,
-    /// The last plan found nothing, and nothing came up since.
+    /// True if the last plan found nothing, and no wake came since.
     at_end: bool,
-    /// On their way, in the order in which they were sent.
+    /// Frames on their way, in the order in which they were sent.
     flights: VecDeque<Flight>,
     receipted: VecDeque<Receipted>,
     settling: Vec<Settling>,
     settled: Option<Settled>,
-    /// Where the next plan starts while something is on its way; `None`: it waits until nothing
-    /// is.
+    /// Start of the next plan while something is on its way. With `None` the machine waits until
+    /// nothing is.
     tip: Option<Footing>,
-    /// When records are to be tried again.
+    /// Time at which records are to be tried again.
     due: Option<Timestamp>,
     credit: u32,
-    /// A receipt came over this connection.
+    /// True if a receipt came over this connection.
     proven: bool,
     paused: Option<Pause>,
     failures: u32,
-    /// How often in a row the peer granted nothing.
+    /// Number of times in a row that the peer granted nothing.
     refusals: u32,
-    /// When it asked last for a new generation.
+    /// Time at which this machine last asked for a new generation.
     renewed: Option<Timestamp>,
 }
 
 impl Machine {
-    /// A machine at rest; it goes on from the durable position once it is woken.
+    /// Makes a machine at rest. Once woken it continues from the durable position.
     #[must_use]
     pub const fn new(peer: NodeId, lane: Lane, retry: RetryBounds) -> Self {
         Self {
@@ -184,25 +186,25 @@ impl Machine {
         }
     }
 
-    /// How many failures in a row there were.
+    /// Returns the number of failures in a row.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// How many frames are on their way without a receipt.
+    /// Returns the number of frames on their way without a receipt.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.flights.len()
     }
 
-    /// Whether nothing is under way.
+    /// Returns true if nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.step, Step::Rest) && self.paused.is_none() && self.nothing_unsettled()
     }
 
-    /// Takes an event and says what to do.
+    /// Takes an event and returns the effects to carry out.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         match event {
             Event::Wake => self.wake(now),
@@ -231,8 +233,8 @@ impl Machine {
         }
     }
 
-    /// Whether a pause lasts on. One that ends later than it or any back-off reaches was begun
-    /// under a clock that has been put right since.
+    /// Returns true while a pause lasts. A pause that ends later than its length or the longest
+    /// back-off allows was begun under a clock that has been corrected since.
     fn lasts(&self, pause: Pause, now: Timestamp) -> bool {
         let longest = pause.wait_ms.max(self.retry.longest_ms());
         now < pause.until && pause.until <= now.plus_millis(longest)
@@ -242,7 +244,7 @@ impl Machine {
         self.flights.is_empty() && self.receipted.is_empty() && self.settling.is_empty()
     }
 
-    /// Plans what comes next, if it is time to.
+    /// Plans what comes next, if nothing forbids it.
     fn advance(&mut self, now: Timestamp) -> Vec<Effect> {
         let paused = self.paused.is_some_and(|pause| self.lasts(pause, now));
         if paused || self.at_end || !matches!(self.step, Step::Rest) {
@@ -283,7 +285,7 @@ impl Machine {
         vec![Effect::Plan(footing)]
     }
 
-    /// The peer grants nothing: the next connection asks again, later.
+    /// Pauses because the peer grants nothing. The next connection asks again.
     fn hold_back(&mut self, now: Timestamp) -> Vec<Effect> {
         self.refusals = self.refusals.saturating_add(1);
         let wait = self.retry.after_ms(self.refusals);
@@ -300,7 +302,7 @@ impl Machine {
         }
         let footing = plan.footing;
         if from == Start::Durable {
-            // Whatever is said to be due already and did not come up waits a while.
+            // An entry that is said to be due already, but did not come up, waits a while.
             let soonest = now.plus_millis(self.retry.first_ms());
             self.due = plan.next_due.map(|due| due.max(soonest));
             self.settled = Some(Settled {
@@ -344,7 +346,7 @@ impl Machine {
             now,
         } = plan;
         let first_sequence = frame.is_some().then_some(footing.next_sequence);
-        // With a frame a range of older records moves with its receipt.
+        // If there is a frame, the range of older records moves with its receipt.
         let filled_now = filled.filter(|_| frame.is_none());
         let ready = frame.map(|outgoing| {
             let flight = Flight {
@@ -369,13 +371,13 @@ impl Machine {
             generation: footing.generation,
             first_sequence,
             entries,
-            // With frames on their way the cursor cannot pass them: it moves with the last one.
+            // The cursor cannot pass frames on their way: it moves with the last of them.
             cursor: passes.filter(|_| from == Start::Durable),
             filled: filled_now,
         }))]
     }
 
-    /// Nothing to do: waits, unless something came up meanwhile.
+    /// Waits because there is nothing to do, unless a wake came meanwhile.
     fn found_nothing(&mut self, now: Timestamp) -> Vec<Effect> {
         self.at_end = !self.woken;
         if !self.at_end || !self.nothing_unsettled() {
@@ -384,7 +386,8 @@ impl Machine {
         self.due.map(Effect::WakeAt).into_iter().collect()
     }
 
-    /// What is on its way is of the generation before: it is receipted first.
+    /// Drops a plan of an older generation. Frames of that generation that are on their way are
+    /// receipted first.
     fn outdated(&mut self, now: Timestamp) -> Vec<Effect> {
         if matches!(self.step, Step::Planning { .. }) {
             self.step = Step::Rest;
@@ -412,7 +415,8 @@ impl Machine {
         effects
     }
 
-    /// What was denied behind frames on their way is passed with the last of them.
+    /// Moves the cursor past entries that were denied behind frames on their way. It moves with the
+    /// last of those frames.
     fn pass(&mut self) {
         let cursor = self.tip.map(|tip| tip.cursor);
         let last = match self.flights.back_mut() {
@@ -431,7 +435,7 @@ impl Machine {
         self.advance(now)
     }
 
-    /// What is planned ahead is of no use; the next plan starts from the durable position.
+    /// Discards what is planned ahead. The next plan starts from the durable position.
     fn plan_anew(&mut self) {
         self.tip = None;
         self.at_end = false;
@@ -452,7 +456,8 @@ impl Machine {
                 self.settling.clear();
                 self.receipted.clear();
             }
-            // A connection that lay idle may have ended meanwhile; a new one tells.
+            // The connection was idle and may have ended for that reason; a new one shows if the
+            // peer can be reached.
             Stage::Link if std::mem::take(&mut self.proven) && self.failures == 0 => {
                 let mut effects = self.drop_flights();
                 effects.extend(self.advance(now));
@@ -472,7 +477,7 @@ impl Machine {
         vec![Effect::Disconnect]
     }
 
-    /// Drops what is on its way and pauses.
+    /// Drops frames on their way and pauses.
     fn stop(&mut self, wait_ms: i64, now: Timestamp) -> Vec<Effect> {
         let mut effects = self.drop_flights();
         let until = now.plus_millis(wait_ms);

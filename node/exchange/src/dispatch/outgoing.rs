@@ -6,7 +6,8 @@ use portcullis_protocol::{digest::Digest, frame::SentFrame};
 
 use portcullis_kernel::decide::Decider;
 
-/// A frame that may leave as long as the register and policy it was planned under are in force.
+/// A frame that may leave as long as the register and policy under which it was planned are in
+/// force.
 pub struct Outgoing {
     frame: SentFrame,
     decider: Arc<Decider>,
@@ -17,20 +18,20 @@ impl Outgoing {
         Self { frame, decider }
     }
 
-    /// The digest of what was signed.
+    /// Returns the digest of the signed statement.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         self.frame.digest()
     }
 
-    /// The frame, to be looked at.
+    /// Returns the frame for inspection.
     #[must_use]
     pub const fn frame(&self) -> &SentFrame {
         &self.frame
     }
 
-    /// The frame, to be sent; `None` if `present` is another register or policy than the one that
-    /// permitted it.
+    /// Returns the frame for sending, or `None` if `present` is another register or policy than the
+    /// one that permitted it.
     #[must_use]
     pub fn release(self, present: &Arc<Decider>) -> Option<SentFrame> {
         Arc::ptr_eq(&self.decider, present).then_some(self.frame)

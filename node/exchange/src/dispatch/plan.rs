@@ -1,11 +1,11 @@
-//! What goes into the next frame for a peer: pure, from the record log and policy.
+//! Planning of the next frame for a peer: pure, from the record log and policy.
 //!
 //! Every record that comes from the disk is verified again from its bytes, so that nothing leaves
-//! that was changed there, and decided on section by section. What policy denies is a ledger row; what
-//! it releases is in the frame and in the ledger. Nothing goes back to where it came from.
+//! that was changed there. Policy then decides on it section by section. A denial is a ledger row;
+//! a release is in the frame and in the ledger. No record goes back to where it came from.
 //!
-//! A [`Draft`] takes records in pages until its frame is full, so that no more of them are opened
-//! than leave ([`super::load`] brings the pages).
+//! A [`Draft`] takes records in pages until its frame is full, so that no more records are opened
+//! than leave. [`super::load`] brings the pages.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,28 +32,28 @@ use portcullis_store::{
     LedgerEntry, LogEntry, Logged,
 };
 
-/// A frame is closed at half its bytes; a record that is larger travels alone.
+/// Bytes at which a frame is closed: half of its limit. A larger record travels alone.
 const FULL_BYTES: usize = MAX_FRAME_BYTES / 2;
-/// What a record may add to a frame at most; the rest is for the frame's own statement.
+/// Most bytes that a record may add to a frame; the rest is for the frame's own statement.
 const MOST_BYTES: usize = MAX_FRAME_BYTES - (4 << 10);
 
-/// Where a plan starts: what is settled, and what is planned already and on its way.
+/// Start of a plan: what is settled, and what is planned already and on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footing {
-    /// The generation.
+    /// Generation of the sender.
     pub generation: Generation,
-    /// Entries of the log after this number are looked at.
+    /// Log number after which entries are looked at.
     pub cursor: u64,
-    /// The sequence number of the next item sent.
+    /// Sequence number of the next item sent.
     pub next_sequence: u64,
-    /// Every item before this number is settled.
+    /// Sequence number before which every item is settled.
     pub settled_sequence: u64,
-    /// The chain over the frames that are.
+    /// Chain over the settled frames.
     pub chain: Chain,
 }
 
 impl From<DispatchPosition> for Footing {
-    /// Nothing is on its way.
+    /// Makes the footing for a lane with nothing on its way.
     fn from(position: DispatchPosition) -> Self {
         let DispatchPosition {
             generation,
@@ -71,33 +71,34 @@ impl From<DispatchPosition> for Footing {
     }
 }
 
-/// What to do next.
+/// Next steps for one peer and lane.
 #[derive(Debug)]
 pub struct Plan {
-    /// Where it starts.
+    /// Footing from which the plan starts.
     pub footing: Footing,
     /// Ledger rows to commit first.
     pub entries: Vec<LedgerEntry>,
-    /// The frame to send once they are durable.
+    /// Frame to send once the rows are durable.
     pub frame: Option<Box<Outgoing>>,
-    /// Where the cursor moves with the ledger rows: everything up to it needs no receipt.
+    /// Log number to which the cursor moves with the ledger rows: nothing up to it needs a receipt.
     pub passes: Option<u64>,
-    /// Where the cursor moves with the receipt.
+    /// Log number to which the cursor moves with the receipt.
     pub settles: Option<u64>,
-    /// The sequence number after the frame's last item.
+    /// Sequence number after the frame's last item.
     pub next_sequence: u64,
-    /// Records of the frame that are to be deleted, and when.
+    /// Records of the frame that have a time of deletion, with that time.
     pub expires: Vec<(RecordId, Timestamp)>,
-    /// Where a range of older records moves: with the receipt, or without a frame at once.
+    /// Progress in a range of older records. It is stored with the receipt, or at once if there is
+    /// no frame.
     pub filled: Option<BackfillMove>,
-    /// When to look again if there is nothing to do.
+    /// Time to look again if there is nothing to do.
     pub next_due: Option<Timestamp>,
-    /// When it was planned.
+    /// Time of planning.
     pub now: Timestamp,
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Returns true if there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -110,7 +111,7 @@ impl Plan {
 /// Plans for one peer and lane.
 #[derive(Clone, Copy)]
 pub struct Planner<'a> {
-    /// Decides, and knows the register.
+    /// Decides, and holds the register.
     pub decider: &'a Arc<Decider>,
     /// The node that sends.
     pub sender: &'a NodeId,
@@ -122,23 +123,23 @@ pub struct Planner<'a> {
     pub lane: Lane,
     /// The sender's hop key.
     pub key: &'a SigningKey,
-    /// The present.
+    /// Present time.
     pub now: Timestamp,
-    /// The most items of the frame, and the most entries looked at for it.
+    /// Largest number of items in the frame, and of entries looked at for it.
     pub most: usize,
 }
 
-/// What became of one candidate.
+/// Decision on one candidate.
 enum Step {
-    /// It needs neither frame nor ledger.
+    /// The record needs neither frame nor ledger row.
     Skip,
-    /// A ledger row says that it is denied.
+    /// The record is denied, as this ledger row says.
     Deny(LedgerEntry),
-    /// It goes into the frame.
+    /// The record goes into the frame.
     Send(Arc<VerifiedRecord>, LedgerEntry),
 }
 
-/// A plan in the making: it takes candidates until its frame is full.
+/// A plan in the making. It takes candidates until its frame is full.
 pub struct Draft<'a> {
     planner: Planner<'a>,
     verification: Verification<'a>,
@@ -146,17 +147,17 @@ pub struct Draft<'a> {
     seen: BTreeSet<RecordId>,
     ledger: Vec<LedgerEntry>,
     records: Vec<Arc<VerifiedRecord>>,
-    /// The log number of the last entry looked at.
+    /// Log number of the last entry looked at.
     last: Option<u64>,
     bytes: usize,
     looked_at: usize,
     is_full: bool,
-    /// Where a range of older records moves with this plan.
+    /// Progress that this plan makes in a range of older records.
     filled: Option<BackfillMove>,
 }
 
 impl Draft<'_> {
-    /// Takes records whose delivery is tried again; they come before what is new.
+    /// Takes records whose delivery is tried again. They come before new ones.
     pub fn retry(&mut self, due: Vec<HeldRecord>) {
         for held in due {
             if !self.consider(None, Logged::Stored(held), None) {
@@ -165,8 +166,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Takes entries of the log after [`Draft::cursor`], ascending, with the newest disclosures
-    /// of their records to this peer.
+    /// Takes entries of the log after [`Draft::cursor`], in ascending order, with the newest
+    /// disclosure of each record to this peer.
     pub fn add(&mut self, entries: Vec<LogEntry>, earlier: Vec<DisclosureRow>) {
         let earlier: BTreeMap<_, _> = earlier.into_iter().map(|row| (row.record, row)).collect();
         for LogEntry { sequence, logged } in entries {
@@ -177,37 +178,37 @@ impl Draft<'_> {
         }
     }
 
-    /// Takes older entries of the log, as [`Draft::add`] takes new ones, and gives the last that
-    /// it took; the cursor stays where it is.
+    /// Takes older entries of the log in the way that [`Draft::add`] takes new ones. Returns the
+    /// number of the last one taken. The cursor stays where it is.
     pub fn fill(&mut self, entries: Vec<LogEntry>, earlier: Vec<DisclosureRow>) -> Option<u64> {
         let last = self.last.take();
         self.add(entries, earlier);
         std::mem::replace(&mut self.last, last)
     }
 
-    /// Says where the range moves that older entries were of.
+    /// Sets the progress in the range from which older entries were taken.
     pub const fn moves(&mut self, filled: BackfillMove) {
         self.filled = Some(filled);
     }
 
-    /// Whether the log gave no entry.
+    /// Returns true if the log gave no entry.
     #[must_use]
     pub const fn found_nothing_new(&self) -> bool {
         self.last.is_none()
     }
 
-    /// The ledger's entries, in the order in which they were decided on.
+    /// Returns the ledger's entries, in the order of the decisions.
     #[must_use]
     pub fn ledger(&self) -> &[LedgerEntry] {
         &self.ledger
     }
 
-    /// The records of the frame, in its order.
+    /// Lists the records of the frame, in its order.
     pub fn records(&self) -> impl Iterator<Item = &VerifiedRecord> {
         self.records.iter().map(AsRef::as_ref)
     }
 
-    /// Takes a candidate in; `false` if the frame is full without it.
+    /// Takes a candidate. Returns `false` if the frame is full without it.
     fn consider(
         &mut self,
         sequence: Option<u64>,
@@ -219,7 +220,8 @@ impl Draft<'_> {
         }
         self.looked_at += 1;
         let id = logged.id();
-        // Logged again while it waits for another try: both are the form held now.
+        // A record may be logged again while it waits for another try. Both entries stand for the
+        // form held now.
         let is_new = !self.seen.contains(&id);
         let step = if is_new {
             self.step(sequence, logged, before)
@@ -269,8 +271,9 @@ impl Draft<'_> {
         self.planner.released(sequence, &record, &release)
     }
 
-    /// The record, and who delivered it. What comes from the disk is verified from its bytes; of
-    /// what was verified and never left memory, only whether its key stands.
+    /// Returns the record, and the node that delivered it. A record from the disk is verified from
+    /// its bytes. A record that was verified and never left memory is only checked for the standing
+    /// of its key.
     fn verified(
         &mut self,
         logged: Logged,
@@ -304,53 +307,53 @@ impl Draft<'_> {
         true
     }
 
-    /// The log number of the last entry looked at: the next page begins after it.
+    /// Returns the log number of the last entry looked at. The next page begins after it.
     #[must_use]
     pub fn cursor(&self) -> u64 {
         self.last.unwrap_or(self.footing.cursor)
     }
 
-    /// Whether the frame takes no more records.
+    /// Returns true if the frame takes no more records.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// How many records are in the frame.
+    /// Returns the number of records in the frame.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether no record is in the frame.
+    /// Returns true if the frame has no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// How many entries were looked at, whatever became of them.
+    /// Returns the number of entries looked at, whatever was decided on them.
     #[must_use]
     pub const fn looked_at(&self) -> usize {
         self.looked_at
     }
 
-    /// The bytes of its records, about.
+    /// Returns the approximate size of the frame's records in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The bytes that it still takes, about.
+    /// Returns the approximate number of bytes that the frame still takes.
     #[must_use]
     pub const fn room(&self) -> usize {
         FULL_BYTES.saturating_sub(self.bytes)
     }
 
-    /// Signs the frame, or says what is settled without one.
+    /// Signs the frame and makes the plan. Without records the plan only settles entries.
     ///
     /// # Errors
     ///
-    /// [`FrameError`] if the hop key cannot sign: the operator's or our fault.
+    /// [`FrameError`] if the hop key cannot sign. The fault is the operator's or this node's own.
     pub fn conclude(self, next_due: Option<Timestamp>) -> Result<Plan, FrameError> {
         let Self {
             planner,
@@ -414,7 +417,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Nothing goes back to its origin or to who delivered it.
+    /// Returns true if the peer's authority made the record or the peer delivered it. Nothing goes
+    /// back to either.
     fn came_from_peer(&self, record: &VerifiedRecord, source: Option<&NodeId>) -> bool {
         record.header().origin == self.authority.id || source == Some(self.peer)
     }
@@ -463,7 +467,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The bytes a record adds to a frame, about.
+/// Returns the approximate number of bytes that a record adds to a frame.
 fn weight(record: &VerifiedRecord) -> usize {
     let sections: usize = record
         .sections()
@@ -473,7 +477,7 @@ fn weight(record: &VerifiedRecord) -> usize {
     record.header_bytes().len() + record.statement().unverified_payload().len() + sections + 600
 }
 
-/// Whether a peer has given a final answer to this form or a fuller one.
+/// Returns true if the peer has given a final answer to this form or a fuller one.
 fn is_settled(row: &DisclosureRow, form: Form) -> bool {
     match row.state {
         DisclosureState::Answered(outcome) => outcome.is_final() && form.is_within(row.form),
@@ -481,12 +485,13 @@ fn is_settled(row: &DisclosureRow, form: Form) -> bool {
     }
 }
 
-/// Whether the ledger says already that the same policies deny it.
+/// Returns true if the ledger already says that the same policies deny it.
 fn is_denied_alike(row: &DisclosureRow, release: &Release) -> bool {
     row.state == DisclosureState::Denied && row.note == release.note()
 }
 
-/// A record whose bytes on disk do not verify never leaves; the ledger names the rule.
+/// Makes the ledger row for a record whose bytes on disk do not verify. Such a record never leaves;
+/// the row names the rule.
 fn damaged(sequence: Option<u64>, record: RecordId, refusal: &Refusal) -> LedgerEntry {
     if refusal.rule == Rule::KeyCompromised {
         tracing::info!(%record, %refusal, "a record is set apart; it is not sent");
@@ -496,7 +501,7 @@ fn damaged(sequence: Option<u64>, record: RecordId, refusal: &Refusal) -> Ledger
     unfit(sequence, record, refusal.rule)
 }
 
-/// The ledger's row for a record that a rule, and no policy, keeps here.
+/// Makes the ledger row for a record that a rule, and no policy, keeps here.
 fn unfit(sequence: Option<u64>, record: RecordId, rule: Rule) -> LedgerEntry {
     LedgerEntry {
         sequence,
@@ -510,7 +515,8 @@ fn unfit(sequence: Option<u64>, record: RecordId, rule: Rule) -> LedgerEntry {
     }
 }
 
-/// Whether a node of this kind passes on what others made.
+/// Returns the relaying of a node of this kind: a hub passes on the records of others, every other
+/// node only its own.
 #[must_use]
 pub const fn relays(kind: AuthorityKind) -> portcullis_store::Relay {
     match kind {

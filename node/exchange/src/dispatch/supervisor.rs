@@ -1,7 +1,7 @@
-//! Keeps one driver per peer and lane: those of the register in force to whom no gate is closed,
-//! and no others. Where a gate closes, the driver ends and its cursor stays where it is. A driver
-//! that ends by itself, which is a fault of ours, is started again after a pause: what it had to
-//! deliver is in the store.
+//! Supervisor of the drivers, one per peer and lane. It keeps a driver for each peer of the
+//! register in force to which no gate is closed, and no others. If a gate closes, the driver ends
+//! and its cursor stays where it is. A driver that ends by itself, which is a fault of this node,
+//! is started again after a pause; what it had to deliver is in the store.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::driver;
 use portcullis_kernel::Kernel;
 
-/// How long a driver that ended by itself stays away.
+/// Pause before a driver that ended by itself is started again.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// A driver at work.
@@ -30,8 +30,8 @@ pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     keep(kernel, drive, PAUSE, shutdown).await;
 }
 
-/// As [`run`], with what drives each way until it is told to stop, and how long it stays away when
-/// it ends by itself.
+/// Does the work of [`run`] with the given driver: `drive` serves one peer and lane until it is
+/// told to stop, and is started again after `pause` if it ends by itself.
 pub async fn keep<D, F>(kernel: Arc<Kernel>, drive: D, pause: Duration, shutdown: CancellationToken)
 where
     D: Fn(Arc<Kernel>, Way, CancellationToken) -> F,
@@ -77,7 +77,7 @@ where
     }
 }
 
-/// Takes out the driver with this task.
+/// Removes the driver with this task and returns its peer and lane.
 fn remove(running: &mut BTreeMap<Way, Running>, task: tokio::task::Id) -> Option<Way> {
     let is_it = |(way, driver): (&Way, &Running)| (driver.task == task).then(|| way.clone());
     let way = running.iter().find_map(is_it)?;
@@ -85,7 +85,7 @@ fn remove(running: &mut BTreeMap<Way, Running>, task: tokio::task::Id) -> Option
     Some(way)
 }
 
-/// Drives after a rest, if there is to be one.
+/// Runs the driver, after a rest if there is to be one.
 async fn after(rest: Option<Duration>, driver: impl Future<Output = ()>, stop: CancellationToken) {
     let resting = async {
         if let Some(rest) = rest {
@@ -98,7 +98,7 @@ async fn after(rest: Option<Duration>, driver: impl Future<Output = ()>, stop: C
     }
 }
 
-/// Each peer and lane in which something may be released.
+/// Lists each peer and lane for which something may be released.
 fn open(kernel: &Kernel) -> Vec<Way> {
     let me = kernel.me();
     let (decider, gates) = (kernel.decider(), kernel.gates());

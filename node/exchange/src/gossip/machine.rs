@@ -1,26 +1,26 @@
-//! Whom to ask about trust, and when: pure.
+//! Schedule of questions about trust: which members to ask, and at what time. Pure.
 //!
 //! A member is asked when it showed that it knows more, when it may not know yet what this node
 //! knows, and in a slow rotation besides, so that a federation without traffic learns as well. A
-//! member that says it knows more and does not show it is asked later and later, and so is one
-//! that does not answer: nobody can make a node ask without end.
+//! member that says it knows more and does not show it is asked again after longer and longer
+//! waits, as is one that does not answer. Nobody can make a node ask without end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
 
-/// How long the rotation waits between two members.
+/// Time between two members of the rotation, in milliseconds.
 pub const ROTATION_MS: i64 = 15 * 60_000;
-/// Members that are asked at the same time.
+/// Number of members asked at the same time.
 pub const AT_ONCE: usize = 4;
-/// The pause after a first failure; doubled at each, up to the longest.
+/// Pause after a first failure, in milliseconds; doubled at each further one, up to the longest.
 const FIRST_PAUSE_MS: i64 = 2_000;
 const LONGEST_PAUSE_MS: i64 = ROTATION_MS;
 
-/// Something that happened.
+/// Event for the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// These are the members' other nodes.
+    /// The other nodes of the federation's members.
     Peers(BTreeSet<NodeId>),
     /// This node knows something new.
     Changed,
@@ -32,33 +32,34 @@ pub enum Event {
     Answered {
         /// The peer.
         peer: NodeId,
-        /// Whether it taught this node something.
+        /// Gain from the answer.
         learnt: Learnt,
     },
-    /// A peer did not answer, or not well.
+    /// This peer did not answer, or its answer does not count.
     Failed(NodeId),
     /// Time passed.
     Tick,
 }
 
-/// What an answer gave.
+/// Gain from an answer, compared with what the peer says it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Learnt {
-    /// All that the peer says it has is here.
+    /// This node now has all that the peer says it has.
     All,
-    /// Something, and there is more.
+    /// This node learned something, and there is more.
     Some,
-    /// Nothing, though the peer says that it has more.
+    /// This node learned nothing, though the peer says that it has more.
     Nothing,
 }
 
 #[derive(Debug, Clone)]
 struct Peer {
-    /// What this node knew when the peer was told last, as a count of changes; 0: never.
+    /// Knowledge of this node when the peer was last told, as a count of changes; 0 if it never
+    /// was.
     told: u64,
     ahead: bool,
     in_turn: bool,
-    /// What this node knew when it asked, while it waits for the answer.
+    /// Knowledge of this node when it asked, while it waits for the answer.
     asked: Option<u64>,
     failures: u32,
     not_before: Timestamp,
@@ -92,7 +93,7 @@ impl Peer {
     }
 }
 
-/// Decides whom to ask.
+/// Decides which peers to ask.
 #[derive(Debug, Clone)]
 pub struct Machine {
     known: u64,
@@ -103,7 +104,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Begins with what the node knows at its start, and nobody told.
+    /// Begins with the node's knowledge at its start. No peer has been told of it.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
         Self {
@@ -114,7 +115,7 @@ impl Machine {
         }
     }
 
-    /// Takes an event in, and gives the peers to ask now.
+    /// Takes an event and returns the peers to ask now.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<NodeId> {
         match event {
             Event::Peers(peers) => {
@@ -139,7 +140,7 @@ impl Machine {
         self.due(now)
     }
 
-    /// When something is due without an event.
+    /// Returns the time at which something is due without an event.
     #[must_use]
     pub fn wake_at(&self) -> Timestamp {
         self.peers
@@ -180,7 +181,7 @@ impl Machine {
             .iter_mut()
             .filter(|(_, peer)| peer.wants(known) && peer.not_before.millis_since(now) <= 0)
             .collect();
-        // Who knows more comes first.
+        // Peers that know more come first.
         due.sort_by_key(|(_, peer)| !peer.ahead);
         due.into_iter()
             .take(room)
@@ -193,7 +194,7 @@ impl Machine {
 }
 
 fn answered(peer: &mut Peer, learnt: Learnt, now: Timestamp) {
-    // A question says what this node has, so whoever answers one has been told.
+    // A question says what this node has, so a peer that answers one has been told.
     if let Some(asked) = peer.asked.take() {
         peer.told = peer.told.max(asked);
     }
@@ -223,7 +224,7 @@ mod tests {
         START.plus_millis(millis)
     }
 
-    /// A machine that has these peers and has told all of them.
+    /// Makes a machine that has these peers and has told all of them.
     fn told(names: &[&str]) -> Machine {
         let mut machine = Machine::new(START);
         let peers = names.iter().map(|name| node(name)).collect();
@@ -286,8 +287,8 @@ mod tests {
         assert_eq!(machine.handle(answered("b", Learnt::All), at(3)), []);
     }
 
-    /// How often a peer is asked in a day if each question ends like this, and the peer says at
-    /// every moment that it knows more.
+    /// Counts the questions to a peer in a day, if each ends like this and the peer says at every
+    /// moment that it knows more.
     fn asked_in_a_day(end: &Event) -> usize {
         let mut machine = told(&["a"]);
         let mut count = 0;

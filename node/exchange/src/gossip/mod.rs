@@ -1,13 +1,14 @@
-//! Gossip: how a node learns of a new register from any member, and tells it to all.
+//! Gossip: a node learns of a new register from any member, and tells it to all.
 //!
 //! ```text
 //! frame, receipt or question of a peer shows more ─▶ machine ─▶ ask it ─▶ verify, keep, put in force
 //! something new is in force here                  ─▶ machine ─▶ ask everyone: a question tells what one has
 //! ```
 //!
-//! Nothing is believed because of who brought it. What does not verify is noted as an event, and
-//! its bearer asked later and later ([`machine`]). Questions go over the connections' own mutual
-//! TLS, one short connection each; an idle node asks one member in a quarter of an hour.
+//! Nothing is believed because of its bearer. Anything that does not verify is noted as an event,
+//! and its bearer is asked again after longer and longer waits ([`machine`]). Questions go over the
+//! connections' own mutual TLS, one short connection each. An idle node asks one member in a
+//! quarter of an hour.
 
 pub mod machine;
 mod question;
@@ -22,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::machine::{Event, Machine};
 
-/// Questions under way at which no peer is told any more that answers are ready.
+/// Number of questions under way at which peers are no longer told that answers are ready.
 const MOST_QUESTIONS: usize = 64;
 
-/// Asks and tells until `shutdown`.
+/// Asks peers and tells them until `shutdown`.
 pub async fn run(kernel: Arc<Kernel>, reloader: Arc<Reloader>, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -59,7 +60,7 @@ async fn go_round(kernel: Arc<Kernel>, reloader: Arc<Reloader>) {
                 Some(Rumour::Waiting(peer)) if questions.len() < MOST_QUESTIONS => {
                     questions.spawn(question::tell_ready(Arc::clone(&kernel), peer));
                 }
-                // It asks again by itself, later.
+                // The peer asks again by itself, later.
                 Some(Rumour::Waiting(_)) | None => {}
             },
             changed = deciders.changed() => {

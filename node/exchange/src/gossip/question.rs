@@ -1,4 +1,4 @@
-//! One question to one peer, and what comes of its answer.
+//! One question about trust to one peer, and the use of its answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ use portcullis_peering::{
 };
 use portcullis_store as store;
 
-/// How long a question may take, the handshake included.
+/// Time limit of a question, the handshake included.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// What gRPC adds to an answer.
+/// Bytes that gRPC adds to an answer.
 const ENCODING_SLACK: usize = 64 << 10;
 
-/// Why a question gave nothing.
+/// Reason for which a question gave nothing.
 #[derive(Debug, thiserror::Error)]
 enum QuestionError {
     #[error(transparent)]
@@ -47,7 +47,7 @@ enum QuestionError {
     Force(#[from] LoadError),
 }
 
-/// Asks a peer, and gives what happened.
+/// Asks a peer and returns the event for the machine.
 pub(super) async fn ask(kernel: Arc<Kernel>, reloader: Arc<Reloader>, peer: NodeId) -> Event {
     let asking = tokio::time::timeout(TIMEOUT, question(&kernel, &peer)).await;
     let answer = asking.unwrap_or(Err(QuestionError::TimedOut));
@@ -68,8 +68,8 @@ pub(super) async fn ask(kernel: Arc<Kernel>, reloader: Arc<Reloader>, peer: Node
     }
 }
 
-/// Tells a peer that what this node held of it is decided on. It is a hint, and what it answers is
-/// of no interest: a peer that does not hear it sends again later.
+/// Tells a peer that this node has decided on what it held of the peer's. This is a hint, and the
+/// answer is ignored: a peer that misses it sends again later.
 pub(super) async fn tell_ready(kernel: Arc<Kernel>, peer: NodeId) -> Event {
     let asked = compare(&kernel, &peer, true);
     match tokio::time::timeout(TIMEOUT, asked).await {
@@ -129,7 +129,7 @@ async fn learn(
     let followed = reloader.follow(epochs).await?;
     let mut learnt = followed.taken > 0;
     let mut refused = followed.refused;
-    // Statements speak of the newest epoch, so they come after it.
+    // Statements refer to the newest epoch, so they come after it.
     if let Some(bytes) = freshness {
         learnt |= taken(kernel.offer_freshness(&bytes).await, &mut refused)?;
     }
@@ -147,7 +147,7 @@ async fn learn(
     })
 }
 
-/// Whether it was new; the first refusal is kept.
+/// Returns true if the statement was new. The first refusal is kept in `refused`.
 fn taken(
     offered: Result<bool, OfferError>,
     refused: &mut Option<Refusal>,

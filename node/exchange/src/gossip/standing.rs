@@ -1,4 +1,4 @@
-//! What this node has, and what it answers to a member that has something else.
+//! Trust data of this node, and its answer to a member that has other data.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -11,22 +11,22 @@ use portcullis_protocol::{
 use portcullis_kernel::{Kernel, calls::Rumour};
 use portcullis_store::{Event, StoreError};
 
-/// Why a question is not answered.
+/// Reason for which a question is not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// The peer's fault.
+    /// The question is refused. The fault is the peer's.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Ours.
+    /// The store failed. The fault is this node's own.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Answers a member's question with what it lacks, and takes note of what it has.
+/// Answers a member's question with what the member lacks, and notes what it has.
 ///
 /// # Errors
 ///
-/// [`AnswerError`] if the question cannot be read or the epochs not be had.
+/// [`AnswerError`] if the question cannot be read or the epochs cannot be loaded.
 pub fn answer(kernel: &Kernel, peer: &NodeId, ask: wire::TrustAsk) -> Result<Answer, AnswerError> {
     let own = kernel.standing();
     let theirs = Standing::read(ask, &own.federation)?;
@@ -55,8 +55,8 @@ pub fn answer(kernel: &Kernel, peer: &NodeId, ask: wire::TrustAsk) -> Result<Ans
     Ok(Answer::new(&own, epochs, freshness, suspensions))
 }
 
-/// What is noted if a peer holds another register under the same number: a fork is proof of
-/// misbehaviour by whoever signed both.
+/// Returns the event to note if a peer holds another register under the same number. Such a fork
+/// proves misbehaviour by whoever signed both.
 #[must_use]
 pub fn fork(kernel: &Kernel, peer: &NodeId, theirs: &Answer) -> Option<Event> {
     let own = kernel.standing();

@@ -1,32 +1,34 @@
-//! How many frames of a stream may be on their way: what receipts granted, counted from its start.
+//! Window of a delivery stream: the frames that its receipts have granted, counted from the start
+//! of the stream.
 //!
 //! ```text
 //! a stream begins with one frame; receipt number n that grants c allows frames up to n + c
 //! ```
 //!
-//! A later receipt may grant less: what an earlier one allowed stays allowed, for it may have been
-//! sent already. A frame beyond is refused whole (EX-15), and counts as a frame that came.
+//! A later receipt may grant less. What an earlier one granted stays granted, because those frames
+//! may have been sent already. A frame beyond the grant is refused whole (EX-15), and still counts
+//! as a frame that came.
 
-/// What one stream may bring.
+/// Frames received, receipts sent and frames granted on one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
-    /// The number of the last frame that may come.
+    /// Number of the last frame that may come.
     through: u64,
     came: u64,
     answered: u64,
 }
 
-/// Whether a frame is one of those that were granted.
+/// Verdict on one frame: inside the granted window, or beyond it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grant {
-    /// It is.
+    /// The frame was granted.
     Within,
-    /// It was sent although the window was full.
+    /// The frame was sent although the window was full.
     Beyond,
 }
 
 impl Allowance {
-    /// A stream that begins.
+    /// Begins a stream: one frame is granted.
     pub(super) const fn new() -> Self {
         Self {
             through: 1,
@@ -35,7 +37,7 @@ impl Allowance {
         }
     }
 
-    /// A frame came.
+    /// Counts a frame that came and judges it.
     pub(super) const fn take(&mut self) -> Grant {
         self.came += 1;
         if self.came > self.through {
@@ -45,7 +47,7 @@ impl Allowance {
         }
     }
 
-    /// A receipt with this credit leaves.
+    /// Counts a receipt with this credit, which is about to be sent.
     pub(super) fn answer(&mut self, credit: u32) {
         self.answered += 1;
         self.through = self.through.max(self.answered + u64::from(credit));
@@ -56,7 +58,8 @@ impl Allowance {
 mod tests {
     use super::*;
 
-    /// What becomes of frames (`f`) and receipts with a credit (a digit), in this order.
+    /// Returns one `+` (within) or `-` (beyond) for each frame in `events`: `f` is a frame, a digit
+    /// is a receipt with that credit.
     fn grants(events: &str) -> String {
         let mut allowance = Allowance::new();
         let mut seen = String::new();

@@ -1,11 +1,11 @@
-//! How peers behave: what they bring that is refused, within a budget, and told in few words.
+//! Conduct of peers: budgets for what they bring that is refused, and short reports of it.
 //!
-//! A peer that floods this node with what it refuses must not fill its disk or its log. So
-//! refused frames are an event each time a kind of refusal begins, and one with a count for the
-//! minute that follows; and a peer has a budget of refused records a minute, after which its
+//! A peer that floods this node with what it refuses must not fill its disk or its log. Refused
+//! frames therefore make one event when a kind of refusal begins, and one with a count for the
+//! minute that follows. Each peer also has a budget of refused records a minute; beyond it, its
 //! frames are refused whole before their records are looked at (EX-15, with no credit). Both are
-//! kept in memory, for the peers that the register lists: what is forgotten in a restart is at
-//! most a minute's count.
+//! kept in memory, for the peers that the register lists: a restart loses at most one minute's
+//! count.
 
 use std::{
     collections::BTreeMap,
@@ -16,33 +16,34 @@ use portcullis_protocol::{identifiers::NodeId, rules::Rule, time::Timestamp};
 
 use portcullis_store::Event;
 
-/// How long refusals are counted together.
+/// Period over which refusals are counted together, in milliseconds.
 const MINUTE_MS: i64 = 60_000;
-/// Records of one peer that are refused in a minute before its frames are: eight frames full.
+/// Budget of refused records per peer and minute: eight full frames. Beyond it the peer's frames
+/// are refused.
 pub(super) const REFUSED_A_MINUTE: usize = 8 * 1024;
 
-/// What is remembered of the peers' conduct.
+/// Refusals counted per peer.
 #[derive(Debug, Default)]
 pub(super) struct Conduct {
-    /// By peer; held for a moment only.
+    /// Counts by peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, Of>>,
 }
 
-/// The conduct of one peer.
+/// Refusals counted for one peer.
 #[derive(Debug, Default)]
 struct Of {
     budget: Budget,
     refusals: BTreeMap<Rule, Tally>,
 }
 
-/// Records refused since a minute began.
+/// Records refused since the minute began.
 #[derive(Debug, Default)]
 struct Budget {
     began: Option<Timestamp>,
     refused: usize,
 }
 
-/// Frames refused under one rule since the first was told of.
+/// Frames refused under one rule since the first of them was reported.
 #[derive(Debug)]
 struct Tally {
     began: Timestamp,
@@ -50,14 +51,14 @@ struct Tally {
 }
 
 impl Conduct {
-    /// Whether this peer's frames are refused unread for now.
+    /// Returns true while this peer's frames are refused unread.
     pub(super) fn is_shut_out(&self, peer: &NodeId, now: Timestamp) -> bool {
         self.lock()
             .get(peer)
             .is_some_and(|of| of.budget.is_open(now) && of.budget.refused >= REFUSED_A_MINUTE)
     }
 
-    /// Counts records that were refused; an event, if they use up the budget.
+    /// Counts refused records. Returns an event if they use up the budget.
     pub(super) fn records_refused(
         &self,
         peer: &NodeId,
@@ -88,7 +89,7 @@ impl Conduct {
         })
     }
 
-    /// Counts a frame that was refused; an event, if none tells of this rule yet.
+    /// Counts a refused frame. Returns an event if none has reported this rule yet.
     pub(super) fn frame_refused(
         &self,
         peer: &NodeId,
@@ -112,7 +113,8 @@ impl Conduct {
         Some(frame_event(peer, detail.to_owned(), now))
     }
 
-    /// What is to be told of the minutes that are over; they are forgotten.
+    /// Returns an event for each rule and peer whose minute is over and that had more refusals, and
+    /// drops the counts.
     pub(super) fn over(&self, now: Timestamp) -> Vec<Event> {
         let mut events = Vec::new();
         self.lock().retain(|peer, of| {
@@ -171,7 +173,7 @@ mod tests {
         for number in 0..1_000 {
             assert_eq!(refuse(Rule::FrameSignature, NOW.plus_millis(number)), None);
         }
-        // Another rule is another event.
+        // A refusal under another rule is another event.
         assert!(refuse(Rule::FrameItems, NOW).is_some());
         assert_eq!(conduct.over(NOW.plus_millis(MINUTE_MS - 1)), []);
         let events = conduct.over(NOW.plus_millis(MINUTE_MS));
@@ -190,7 +192,7 @@ mod tests {
         let refused = |count, at| conduct.records_refused(&bad, count, at);
         assert_eq!(refused(REFUSED_A_MINUTE - 1, NOW), None);
         assert!(!conduct.is_shut_out(&bad, NOW));
-        // Told once, however much more comes.
+        // It is told once, however many more come.
         assert!(refused(1, NOW.plus_millis(5)).is_some());
         assert_eq!(refused(1_024, NOW.plus_millis(6)), None);
         assert!(conduct.is_shut_out(&bad, NOW.plus_millis(MINUTE_MS - 1)));

@@ -12,10 +12,10 @@ use std::{
 use portcullis_protocol::identifiers::NodeId;
 use tokio::time::Instant;
 
-/// The time between two hints of a peer.
+/// Shortest time between two hints of one peer.
 const BETWEEN: Duration = Duration::from_secs(2);
 
-/// When the last hint of each peer was, or will be, heard.
+/// Time of each peer's last hint; for a hint that waits, the time at which it will be heard.
 #[derive(Debug, Default)]
 pub(super) struct Hints(
     /// Held for a moment; bounded by the nodes of the register.

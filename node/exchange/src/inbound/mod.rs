@@ -1,4 +1,4 @@
-//! What peers bring: streams of frames, each verified, decided on and answered; and their questions.
+//! Deliveries and questions of peers: each frame is verified, decided on, stored and answered.
 //!
 //! Who a peer is was settled by [`portcullis_peering`] before anything arrives here. What a peer may bring is bounded
 //! (`allowance`, `conduct`), so that none is served at the cost of another.

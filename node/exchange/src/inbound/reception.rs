@@ -1,17 +1,17 @@
-//! One delivery stream at the receiving end: frames are judged beside one another, committed and
+//! One delivery stream at the receiving end. Frames are judged in parallel, and committed and
 //! answered in order.
 //!
 //! ```text
 //! read ─▶ judge (beside one another) ─▶ commit (in order) ─▶ sign (in order) ─▶ receipt
 //! ```
 //!
-//! A stage hands on by a queue of a few places: when receipts are not taken or the disk is slow,
+//! Stages are joined by queues of a few places: while receipts are not taken or the disk is slow,
 //! the stream is not read. A receipt is signed only after its commit is durable. Verification,
 //! decisions and signatures run off the runtime's threads.
 //!
-//! A frame that cannot be answered item by item is refused whole; the stream goes on, for the
-//! next frame may be better. A frame beyond what receipts granted, or of a peer that is shut out,
-//! is refused without being read (EX-15).
+//! A frame that cannot be answered item by item is refused whole. The stream goes on, because the
+//! next frame may be better. A frame beyond the granted window, or from a peer that is shut out, is
+//! refused without being read (EX-15).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,18 +46,18 @@ use portcullis_store::{
 /// Frames that wait between two stages.
 const WAITING: usize = WINDOW;
 
-/// Frames of bulk that may be on their way while something urgent goes on.
+/// Bulk frames that may be on their way while urgent work goes on.
 const FEW_FRAMES: u32 = 2;
 
-/// Receipts of a stream, or its end.
+/// Channel for the receipts of a stream, or for the status that ends it.
 pub(super) type Receipts = mpsc::Sender<Result<wire::Receipt, Status>>;
 
-/// One stream of one peer.
+/// One delivery stream of one peer.
 pub(super) struct Reception {
     kernel: Arc<Kernel>,
     conduct: Arc<Conduct>,
     peer: NodeId,
-    /// What the peer may bring; held for a moment only.
+    /// Window of frames that the peer may send; held for a moment only.
     allowance: Mutex<Allowance>,
 }
 
@@ -67,7 +67,7 @@ enum Read {
     Ended(Status),
 }
 
-/// What became of a frame before the store saw it.
+/// Outcome of judging a frame, before the store saw it.
 enum Judged {
     Refused(Box<Refused>),
     Items(Box<Items>),
@@ -87,7 +87,7 @@ struct Items {
     turn: Turn,
 }
 
-/// A frame whose answer is at hand, or on its way to the disk.
+/// A frame whose answer is at hand or whose commit is pending, or the end of the stream.
 enum Answerable {
     Refused(Box<Refused>),
     Committing(Box<Committing>),
@@ -102,7 +102,7 @@ struct Committing {
     pending: Result<Pending, StoreError>,
 }
 
-/// A receipt, and what it grants.
+/// A receipt, and the credit that it grants.
 type Granted = (wire::Receipt, u32);
 
 impl Reception {
@@ -115,7 +115,7 @@ impl Reception {
         })
     }
 
-    /// Answers the frames of the stream until it ends, the peer goes away or `stop`.
+    /// Answers the frames of the stream until it ends, the peer goes away or `stop` is cancelled.
     pub(super) async fn receive(
         self: Arc<Self>,
         frames: Streaming<wire::Frame>,
@@ -181,7 +181,7 @@ impl Reception {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands frames to the writer in the order in which they came.
+    /// Hands frames to the writer in the order of their arrival.
     async fn commit(&self, mut judged: mpsc::Receiver<Read>, committing: mpsc::Sender<Answerable>) {
         while let Some(read) = judged.recv().await {
             let answerable = match read {
@@ -278,7 +278,8 @@ impl Reception {
         turn.answer(frame, answers).await
     }
 
-    /// Keeps what failed verification. Its refusal stands without it, so that nobody waits.
+    /// Keeps the records that failed verification. Their refusal does not depend on it, so an error
+    /// is only logged.
     async fn set_apart(&self, bad: Vec<BadItem>) {
         if bad.is_empty() {
             return;
@@ -305,8 +306,8 @@ impl Reception {
         }
     }
 
-    /// How many frames may be on their way: none while the peer is shut out, few while the writer
-    /// has little room.
+    /// Returns the number of frames that may be on their way. It is 0 while the peer is shut out
+    /// and 1 while the writer has little room; bulk gets [`FEW_FRAMES`] while urgent work goes on.
     fn credit(&self, lane: Lane, now: Timestamp) -> u32 {
         if self.conduct.is_shut_out(&self.peer, now) {
             return 0;
@@ -328,13 +329,13 @@ fn is_refused(answer: &Answer) -> bool {
     }
 }
 
-/// Our own fault: the peer learns only that it should try again later.
+/// Reports an error of this node's own. The peer learns only that it should try again later.
 fn internal(error: &impl std::error::Error) -> Status {
     tracing::error!(%error, "a frame could not be answered");
     Status::unavailable("the frame could not be answered; try again later")
 }
 
-/// What is told of the records that policy admits, once they are durable.
+/// Returns the records that policy admits; watchers are told of them once they are durable.
 fn admitted(intake: &Intake) -> Vec<Admitted> {
     let admitted = intake
         .items
@@ -352,11 +353,11 @@ fn admitted(intake: &Intake) -> Vec<Admitted> {
     admitted.collect()
 }
 
-/// One frame, under one register and one policy.
+/// One frame, judged under one register and one policy.
 struct Turn {
     stream: Arc<Reception>,
     decider: Arc<Decider>,
-    /// Signs the receipt.
+    /// Key that signs the receipt.
     key: Arc<SigningKey>,
     now: Timestamp,
 }
@@ -423,7 +424,7 @@ impl Turn {
         })))
     }
 
-    /// Why a frame is refused without being read.
+    /// Returns the reason to refuse a frame unread, if there is one.
     fn unread(&self, grant: Grant) -> Option<&'static str> {
         let stream = &self.stream;
         match grant {
@@ -463,7 +464,7 @@ impl Turn {
     }
 
     async fn refuse(self, frame: ReceivedFrame, rule: Rule) -> Result<Granted, Status> {
-        // What cannot be stored now is not asked for again at once.
+        // If the store has no room now, the peer is not invited to send again at once.
         let credit = if rule == Rule::Busy { 0 } else { 1 };
         self.signed(frame.head.lane, credit, move |signing| {
             frame.refuse(rule, signing)

@@ -1,7 +1,7 @@
 //! The receiving end of the exchange: frames in, receipts out, in order.
 //!
-//! A stream is received by a `Reception`; here is who may open one, how many, and what is told
-//! of peers that bring what is refused.
+//! A `Reception` receives each stream. This module decides who may open one and how many, and
+//! reports peers that bring what is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,23 +28,24 @@ use portcullis_peering::{
     tally::Tally,
 };
 
-/// What protobuf adds to a frame of the largest size: keys and lengths of its parts.
+/// Bytes that protobuf adds to a frame of the largest size: keys and lengths of its parts.
 const ENCODING_SLACK: usize = 64 << 10;
 
 /// Receipts that may wait to be sent on one stream.
 const RECEIPTS_WAITING: usize = 2;
 
-/// Delivery streams of one peer: one a lane, and as many that it gave up and we have not noticed.
+/// Delivery streams of one peer: one per lane, and as many again that it gave up without this node
+/// having noticed yet.
 const STREAMS_PER_PEER: usize = 2 * Lane::ALL.len();
 
-/// Questions of one peer about trust that are answered at the same time.
+/// Questions about trust of one peer that are answered at the same time.
 const QUESTIONS_PER_PEER: usize = 2;
 
-/// How often it is looked at what is to be told of refusals.
+/// Interval at which refusals are checked for what is to be reported.
 const TELLING: Duration = Duration::from_secs(30);
 
-/// The service with its limits, to be served by a tonic server. On `stop` it takes no more frames
-/// and ends its streams.
+/// Builds the service with its limits, to be served by a tonic server. On `stop` it takes no more
+/// frames and ends its streams.
 #[must_use]
 pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> ExchangeServer<Service> {
     let service = Service {
@@ -68,14 +69,15 @@ pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> ExchangeServer<Se
         .max_encoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
 }
 
-/// Takes frames from peers.
+/// Service of the exchange: takes frames from peers, and answers questions about trust and
+/// channels.
 pub struct Service {
     kernel: Arc<Kernel>,
     conduct: Arc<Conduct>,
     streams: Tally<NodeId>,
     questions: Tally<NodeId>,
     hints: Hints,
-    /// Questions about channels: one of each peer waits, and one of all is answered.
+    /// Questions about channels: each peer may have one open, and one of all is answered at a time.
     comparisons: Tally<NodeId>,
     comparing: Arc<Semaphore>,
     channels: Arc<Answers>,
@@ -174,7 +176,7 @@ fn peer_of<T>(request: &Request<T>) -> Result<NodeId, Status> {
         .ok_or_else(|| Status::unauthenticated("the connection names no peer"))
 }
 
-/// Tells of refusals that were counted together, until `stop`.
+/// Reports refusals that were counted together, until `stop`.
 async fn tell(kernel: Arc<Kernel>, conduct: Arc<Conduct>, stop: CancellationToken) {
     loop {
         tokio::select! {
@@ -187,7 +189,7 @@ async fn tell(kernel: Arc<Kernel>, conduct: Arc<Conduct>, stop: CancellationToke
     }
 }
 
-/// Our own fault: the peer learns only that it should try again later.
+/// Reports an error of this node's own. The peer learns only that it should try again later.
 fn internal(error: &impl std::error::Error) -> Status {
     tracing::error!(%error, "a question could not be answered");
     Status::unavailable("the question could not be answered; try again later")

@@ -1,16 +1,17 @@
-//! What a peer may teach the ledger: pure.
+//! Claims of a peer: the bound on what the ledger learns from its word alone. Pure.
 //!
-//! That a peer has a record of which the ledger does not tell is the peer's word. It is honest
-//! after a restore, which forgets what was sent since the backup, and a lie costs a row for ever.
-//! So what is learned of one peer has a total bound. Refuses (RC-04) what is claimed beyond it.
+//! A claim says that the peer holds a record of which the ledger has no row. The claim is honest
+//! after a restore, which forgets what was sent since the backup. A false claim costs a row for
+//! ever. The number of rows learned of one peer is therefore bounded in total. Claims beyond the
+//! bound are refused (RC-04).
 
 use portcullis_protocol::{reconcile::Entry, rules::Rule, verify::Refusal};
 
-/// The disclosures that the ledger learns of one peer, in all. A node that forgot a million
-/// records in restores learns of every one; a liar costs some 200 MiB of disk and no more.
+/// Largest number of disclosures that the ledger learns of one peer, in all. A node that forgot a
+/// million records in restores learns of every one; a liar costs some 200 MiB of disk and no more.
 pub const MAX_TAUGHT: u64 = 1 << 20;
 
-/// What one comparison may still learn, and what was claimed beyond it.
+/// Number of claims that one comparison may still admit, and number of claims refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Claims {
     room: u64,
@@ -18,7 +19,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// With so many learned of this peer before.
+    /// Begins a comparison; `learned` disclosures of this peer were learned before.
     #[must_use]
     pub const fn after(learned: u64) -> Self {
         Self {
@@ -27,7 +28,7 @@ impl Claims {
         }
     }
 
-    /// Keeps of what is claimed as much as there is room for.
+    /// Cuts `claimed` to as many entries as there is room for, and counts the rest as refused.
     pub fn admit(&mut self, claimed: &mut Vec<Entry>) {
         let count = claimed.len() as u64;
         let admitted = count.min(self.room);
@@ -36,7 +37,7 @@ impl Claims {
         self.refused += count - admitted;
     }
 
-    /// The refusal of what was claimed beyond the bound.
+    /// Returns the refusal of the claims beyond the bound, if there were any.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         let detail = || format!("{} beyond {MAX_TAUGHT}", self.refused);

@@ -1,57 +1,58 @@
-//! With whom to compare channels, and when: pure.
+//! Schedule of comparisons: with which peers to compare channels, and at what time. Pure.
 //!
-//! A peer comes up at the first chance after a new generation on either side, a while after
-//! something was repaired, to see that it is well now, and once a day besides. One that does not
-//! answer is tried later and later. Nobody can make a node compare without end: a call counts once
-//! in a while.
+//! A channel is compared as soon as possible after a new generation on either side, a while after a
+//! repair, to see that it is well now, and once a day besides. A peer that does not answer is tried
+//! again after longer and longer waits. Nobody can make a node compare without end: calls count
+//! only at growing intervals.
 
 use std::collections::BTreeMap;
 
 use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
 
-/// How long a channel that was found well is left alone.
+/// Time until a channel that was found well is compared again, in milliseconds.
 pub const DAY_MS: i64 = 24 * 3_600_000;
-/// How long after a repair it is looked at again; doubled as long as there is something to repair.
+/// Time until a repaired channel is compared again, in milliseconds; doubled as long as there is
+/// something to repair.
 pub const AGAIN_MS: i64 = 60_000;
-/// The least time between two comparisons that were called for; doubled with each.
+/// Shortest time between two comparisons that were called for, in milliseconds; doubled with each.
 pub const PAUSE_MS: i64 = 2_000;
-/// Peers that channels are compared with at the same time.
+/// Number of peers that channels are compared with at the same time.
 pub const AT_ONCE: usize = 2;
 const FIRST_RETRY_MS: i64 = 1_000;
 const LONGEST_RETRY_MS: i64 = 15 * 60_000;
 
-/// Something that happened.
+/// Event for the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// These are the other nodes of the federation.
+    /// The other nodes of the federation, with the last comparison of each.
     Peers(BTreeMap<NodeId, Last>),
     /// This node started a new generation.
     Anew,
     /// The channel to this peer is to be compared.
     Called(NodeId),
-    /// It was compared.
+    /// The channel to this peer was compared.
     Compared {
         /// The peer.
         peer: NodeId,
-        /// What came of it.
+        /// Result of the comparison.
         end: End,
     },
-    /// It could not be compared.
+    /// The channel to this peer could not be compared.
     Failed(NodeId),
     /// Time passed.
     Tick,
 }
 
-/// When a channel was compared last.
+/// Last comparison of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Last {
-    /// In the present generation; `None`: not yet.
+    /// Time of the last comparison in the present generation; `None` if there was none yet.
     pub at: Option<Timestamp>,
-    /// How much later than a day it is compared again.
+    /// Time beyond a day after which the channel is compared again, in milliseconds.
     pub spread_ms: i64,
 }
 
-/// What came of a comparison.
+/// Result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Both sides agree.
@@ -65,10 +66,10 @@ struct Peer {
     due: Timestamp,
     spread_ms: i64,
     running: bool,
-    /// A call came while it ran.
+    /// True if a call came while a comparison ran.
     again: bool,
     ended: Option<Timestamp>,
-    /// Whether the next comparison was called for, and how many before it were, in a row.
+    /// True if the next comparison was called for. `calls` counts those before it in a row.
     called: bool,
     calls: u32,
     failures: u32,
@@ -129,20 +130,20 @@ impl Peer {
     }
 }
 
-/// Doubles `first` so many times, up to `most`.
+/// Doubles `first` as many times as given, up to `most`.
 fn doubled(first: i64, times: u32, most: i64) -> i64 {
     let factor = 1_i64.checked_shl(times.min(40)).unwrap_or(i64::MAX);
     first.saturating_mul(factor).min(most)
 }
 
-/// Decides with whom to compare.
+/// Decides with which peers to compare.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
     peers: BTreeMap<NodeId, Peer>,
 }
 
 impl Machine {
-    /// Takes an event in, and gives the peers to compare with now.
+    /// Takes an event and returns the peers to compare with now.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<NodeId> {
         match event {
             Event::Peers(peers) => {
@@ -179,7 +180,7 @@ impl Machine {
         self.due(now)
     }
 
-    /// When something is due without an event.
+    /// Returns the time at which something is due without an event.
     #[must_use]
     pub fn wake_at(&self, now: Timestamp) -> Timestamp {
         let latest = now.plus_millis(LONGEST_RETRY_MS);
@@ -285,7 +286,8 @@ mod tests {
                 machine.handle(compared("a", End::Level), now);
             }
         }
-        // After 2, 4, 8, 16 and 32 seconds more.
+        // Comparisons begin after 2, 4, 8 and 16 seconds more. The next, 32 seconds later, is
+        // beyond the minute.
         assert_eq!(count, 4);
     }
 

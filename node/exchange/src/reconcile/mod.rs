@@ -1,4 +1,4 @@
-//! Reconciliation: what of a channel was lost, at either end, is found and put right.
+//! Reconciliation: finds and repairs what either end of a channel has lost.
 //!
 //! ```text
 //! a new generation here or there, or a day is over ─▶ machine ─▶ compare with that peer:
@@ -6,14 +6,16 @@
 //!   where they differ            ── entries? ──▶ diff: owed, learned, withdrawn ─▶ repair
 //! ```
 //!
-//! The node that sends in a channel asks, compares ([`walk`]) and repairs: what the peer lost is
-//! sent again, as policy decides now; what the ledger forgot is in it again; a record of its own
-//! that this node lost is asked back ([`recovery`]). What either side withdrew stays so, and the
-//! other learns of it. Both ends of a link do this for what they send, so both directions are
-//! compared. The answering side keeps nothing and is asked within a budget ([`standing`]).
+//! The node that sends in a channel asks, compares ([`walk`]) and repairs. Records that the peer
+//! lost are sent again, as policy decides now. Disclosures that the ledger forgot are entered
+//! again. A record of its own that this node lost is asked back ([`recovery`]). Withdrawals on
+//! either side stand, and the other side learns of them. Both ends of a link do this for what they
+//! send, so both directions are compared. The answering side keeps no state of a comparison and
+//! answers within a budget ([`standing`]).
 //!
-//! What the ledger forgot it learns from the peer's word alone, and so within a bound ([`claims`]).
-//! A peer that answers without end is left after half an hour, for others wait.
+//! The ledger learns what it forgot from the peer's word alone, and therefore within a bound
+//! ([`claims`]). A comparison with a peer that answers without end is given up after half an hour,
+//! because other peers wait.
 //!
 //! An idle channel costs one question a day.
 
@@ -38,9 +40,10 @@ use tokio_util::sync::CancellationToken;
 use self::machine::{Event, Last, Machine};
 use portcullis_store::{ChannelPage, ChannelSide, Store, StoreError};
 
-/// Entries that are read at a time.
+/// Entries read at a time.
 const PAGE: usize = 131_072;
-/// How much later than a day a channel may be compared, so that not all are at once.
+/// Longest time beyond a day after which a channel is compared, in milliseconds, so that not all
+/// comparisons fall together.
 const SPREAD_MS: u64 = 2 * 3_600_000;
 
 impl From<Call> for Event {
@@ -52,7 +55,7 @@ impl From<Call> for Event {
     }
 }
 
-/// Compares until `shutdown`.
+/// Compares channels until `shutdown`.
 pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -95,7 +98,7 @@ async fn go_round(kernel: Arc<Kernel>) {
     }
 }
 
-/// The other nodes of the federation, and when the channel to each was compared last.
+/// Lists the other nodes of the federation, with the time of the last comparison of each channel.
 fn peers(kernel: &Kernel) -> Event {
     let me = kernel.me();
     let (known, generation) = match (
@@ -123,7 +126,8 @@ fn peers(kernel: &Kernel) -> Event {
     Event::Peers(peers.collect::<BTreeMap<_, _>>())
 }
 
-/// A time that is another one for each two nodes, and always the same for them.
+/// Derives a delay from a pair of nodes: always the same for one pair, and different between pairs.
+/// It is below [`SPREAD_MS`] milliseconds.
 fn spread(me: &NodeId, peer: &NodeId) -> i64 {
     let parts = [me.as_str().as_bytes(), b" ", peer.as_str().as_bytes()];
     let digest = Digest::labelled("portcullis reconciliation v1", &parts);
@@ -131,11 +135,11 @@ fn spread(me: &NodeId, peer: &NodeId) -> i64 {
     i64::try_from(u64::from_be_bytes(drawn.unwrap_or_default()) % SPREAD_MS).unwrap_or(0)
 }
 
-/// The summary of a channel, read page by page.
+/// Returns the summary of a channel, read page by page.
 ///
 /// # Errors
 ///
-/// [`StoreError`].
+/// [`StoreError`] if the store cannot be read.
 pub fn summary(store: &dyn Store, peer: &NodeId, side: ChannelSide) -> Result<Summary, StoreError> {
     let mut summarizing = Summarizing::default();
     let mut page = ChannelPage {

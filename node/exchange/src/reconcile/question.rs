@@ -1,4 +1,4 @@
-//! One comparison with one peer: questions over a connection of their own, and the repair.
+//! One comparison with one peer: questions over a connection of its own, and the repair.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -28,27 +28,30 @@ use portcullis_store::{
     writer::Priority,
 };
 
-/// How long connecting or one question may take: the peer looks through all it was delivered.
+/// Time limit for connecting and for one question. The peer looks through all that was delivered to
+/// it.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How long to wait when the peer has no time, and how often.
+/// Pause after the peer answered that it is busy. The question is asked [`BUSY_TRIES`] times in
+/// all.
 const BUSY_PAUSE: Duration = Duration::from_secs(4);
 const BUSY_TRIES: u32 = 30;
-/// What gRPC adds to an answer.
+/// Bytes that gRPC adds to an answer.
 const ENCODING_SLACK: usize = 64 << 10;
-/// The most own entries that are read for a page.
+/// Largest number of own entries read for a page.
 const OWN_ENTRIES: usize = 65_536;
-/// Records that are owed to a peer at a time: the exceptions have a bound.
+/// Largest number of records owed to a peer before more are added: exceptions are bounded.
 const MOST_OWED: u64 = 8_192;
-/// How long it is waited for what is owed to be delivered.
+/// Pause between two looks at what is owed and not delivered yet. There are at most [`OWED_TRIES`]
+/// looks.
 const OWED_PAUSE: Duration = Duration::from_secs(2);
 const OWED_TRIES: u32 = 300;
-/// How long a comparison may take: it holds a place that other peers wait for. What it repaired
-/// stays, and the next one finds the rest.
+/// Time limit of a comparison, because it holds a place that other peers wait for. What it repaired
+/// stays, and the next comparison finds the rest.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
-/// How many questions for lost records in a row may give nothing.
+/// Number of questions for lost records in a row that may give nothing.
 const MOST_MISSES: u32 = 4;
 
-/// Why a comparison did not come to its end.
+/// Error that kept a comparison from its end.
 #[derive(Debug, thiserror::Error)]
 enum CompareError {
     #[error(transparent)]
@@ -75,7 +78,7 @@ enum CompareError {
     CutShort,
 }
 
-/// Compares the channel to a peer, and gives what happened.
+/// Compares the channel to a peer and returns the event for the machine.
 pub(super) async fn compare(kernel: Arc<Kernel>, peer: NodeId) -> Event {
     match Comparison::run(Arc::clone(&kernel), peer.clone()).await {
         Ok(found) if found.is_nothing() => Event::Compared {
@@ -151,7 +154,8 @@ impl Comparison {
                     walk.digests(&answer.ranges)?;
                 }
                 Next::Page(page) => {
-                    // Read before the peer is asked: what was confirmed then was answered then.
+                    // Own entries are read before the peer is asked: whatever was confirmed by
+                    // then, the peer had answered by then.
                     let own = self.own_entries(page).await?;
                     let theirs = self.ask(Question::Page(page)).await?;
                     let findings = walk.page(page, &own, &theirs)?;
@@ -244,7 +248,7 @@ impl Comparison {
         self.recover(lost).await
     }
 
-    /// Waits until not too much is owed.
+    /// Waits until fewer than [`MOST_OWED`] records are owed to the peer.
     async fn await_room(&self, missing: &[RecordId]) -> Result<(), CompareError> {
         if missing.is_empty() {
             return Ok(());
@@ -261,14 +265,15 @@ impl Comparison {
         Err(CompareError::Undelivered)
     }
 
-    /// Asks back what this node lost of its own. A peer that gives nothing back is asked no more.
+    /// Asks back what this node lost of its own records. A peer that returns nothing several times
+    /// in a row is not asked again.
     async fn recover(&mut self, lost: Vec<RecordId>) -> Result<(), CompareError> {
         let lost = self
             .reading(move |kernel, _| not_held(kernel, lost))
             .await?;
         for ids in lost.chunks(MAX_WANTED) {
             let mut left: Vec<RecordId> = ids.to_vec();
-            // An answer has a bound in bytes: what did not fit is asked for again.
+            // An answer is bounded in bytes. Records that did not fit are asked for again.
             while !left.is_empty() && self.misses < MOST_MISSES {
                 let answer = self.ask(Question::Wanted(left.clone())).await?;
                 let records = self.checked(answer, &left).await;
@@ -289,13 +294,14 @@ impl Comparison {
         Ok(())
     }
 
-    /// The records of an answer that count; what is refused is told.
+    /// Returns the records of an answer that count, and notes an event for each record refused.
     async fn checked(&self, answer: Answer, wanted: &[RecordId]) -> Vec<VerifiedRecord> {
         let wanted: BTreeSet<RecordId> = wanted.iter().copied().collect();
         let decider = self.kernel.decider();
         let own = &self.kernel.me().authority;
         let mut records = Vec::new();
-        // A key that is compromised since then may have made it since then.
+        // Verified as of now: the record may have been made with a key after that key was
+        // compromised.
         let now = self.kernel.now();
         for sealed in answer.records {
             let verified = decider
@@ -317,7 +323,7 @@ impl Comparison {
         records
     }
 
-    /// Raises the alarm if the peer claimed more than it may teach.
+    /// Raises an alarm if the peer claimed more than it may teach.
     async fn tell_of_claims(&self) {
         let Some(refusal) = self.claims.refusal() else {
             return;
@@ -359,8 +365,8 @@ async fn connect(kernel: &Kernel, peer: &NodeId) -> Result<ExchangeClient<Channe
     Ok(ExchangeClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK))
 }
 
-/// Those of the peer's entries of which the ledger tells nothing: what is on its way is receipted
-/// by itself.
+/// Returns those of the peer's entries of which the ledger has no row. Entries on their way are
+/// left out, because they are receipted anyway.
 fn forgotten(
     kernel: &Kernel,
     peer: &NodeId,
@@ -383,7 +389,7 @@ fn forgotten(
     Ok(forgotten)
 }
 
-/// Those of these records that are not held here.
+/// Returns those of these records that are not held here.
 fn not_held(kernel: &Kernel, ids: Vec<RecordId>) -> Result<Vec<RecordId>, StoreError> {
     let mut lost = Vec::new();
     for id in ids {

@@ -1,8 +1,8 @@
-//! Taking back what this authority made and lost: an exception to the rule that nothing goes back
-//! to where it came from.
+//! Recovery of records that this authority made and lost. It is an exception to the rule that no
+//! record goes back to where it came from.
 //!
 //! A record that a peer gives back counts by this authority's own signature, and only if this node
-//! asked for it. Refuses (RC-03) what another authority made, and what was not asked for.
+//! asked for it. Records made by another authority, and records not asked for, are refused (RC-03).
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use portcullis_protocol::{
     verify::{Refusal, VerifiedRecord},
 };
 
-/// Checks that a record given back was asked for and is one's own.
+/// Checks that a record given back was asked for and that this authority made it.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] under RC-03.
+/// A [`Refusal`] under RC-03 if either is not so.
 pub fn check(
     record: &VerifiedRecord,
     own: &AuthorityId,

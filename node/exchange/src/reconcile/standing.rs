@@ -1,8 +1,9 @@
-//! What this node answers of a channel that a peer sends in.
+//! Answers to questions about a channel in which a peer sends to this node.
 //!
-//! From what it holds, and within a budget: a summary costs a look at all that the peer delivered,
-//! and is kept for a while, as small as it is; a page or a record costs another. A peer that asks
-//! too much is told to ask later; questions of all peers are answered one at a time.
+//! Answers are made from the held records, within a budget. A summary costs a look at all that the
+//! peer delivered, and is kept for a while because it is small. A page or a record costs another
+//! look. A peer that asks too much is told to ask later. Questions of all peers are answered one at
+//! a time.
 
 use std::{
     collections::BTreeMap,
@@ -27,37 +28,37 @@ use portcullis_store::{
 };
 
 const MINUTE_MS: i64 = 60_000;
-/// What a peer may ask for within a minute.
+/// Budget of one peer per minute, in the units of [`DEAR`] and [`CHEAP`].
 const BUDGET: u32 = 120;
-/// What a question costs that reads through the channel, and any other.
+/// Cost of a question that reads through the channel. Any other question costs [`CHEAP`].
 const DEAR: u32 = 3;
 const CHEAP: u32 = 1;
-/// How old a summary may be while a comparison goes on.
+/// Longest age of a summary that is used while a comparison goes on, in milliseconds.
 const USABLE_MS: i64 = 10 * MINUTE_MS;
-/// Summaries that are kept at the same time, 160 KiB each.
+/// Summaries kept at the same time, 160 KiB each.
 const MOST_SUMMARIES: usize = 16;
 
-/// Why a question is not answered.
+/// Reason for which a question is not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// The peer's fault.
+    /// The question is refused. The fault is the peer's.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It asks too much.
+    /// The peer asks too much.
     #[error("too many questions about a channel within a minute; ask later")]
     Busy,
-    /// Nothing goes to it now.
+    /// The peer is cut off, so nothing goes to it now.
     #[error("the peer is cut off")]
     Cut,
-    /// Ours.
+    /// The store failed. The fault is this node's own.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What is remembered of those who asked.
+/// Budgets and summaries of the peers that asked.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// By peer; held for a moment only.
+    /// State by peer; held for a moment only.
     peers: Mutex<BTreeMap<NodeId, Of>>,
 }
 
@@ -91,12 +92,13 @@ impl Of {
 }
 
 impl Answers {
-    /// Answers a peer's question. It reads through what the peer delivered: not for the runtime's
-    /// threads.
+    /// Answers a peer's question. It reads through what the peer delivered, so it must not run on
+    /// the runtime's threads.
     ///
     /// # Errors
     ///
-    /// [`AnswerError`].
+    /// [`AnswerError`] if the question is refused, the peer is over its budget or cut off, or the
+    /// store fails.
     pub fn answer(
         &self,
         kernel: &Kernel,
@@ -131,7 +133,7 @@ impl Answers {
             }
             Question::Wanted(ids) => {
                 self.spend(peer, DEAR, kernel.now())?;
-                // What is stopped is stopped here as well, though it is the peer's own.
+                // A closed gate applies here as well, even though the records are the peer's own.
                 if kernel.closed(peer, Lane::Bulk).is_some() {
                     return Err(AnswerError::Cut);
                 }
@@ -142,8 +144,8 @@ impl Answers {
         }
     }
 
-    /// A peer in another generation than at the last comparison was restored: what this node sent
-    /// to it may be lost there.
+    /// Calls for a comparison if the peer is in another generation than at the last one. Such a
+    /// peer was restored, and may have lost what this node sent to it.
     fn notice_generation(
         &self,
         kernel: &Kernel,
@@ -158,7 +160,7 @@ impl Answers {
         Ok(())
     }
 
-    /// The peer's summary, made anew when a comparison begins.
+    /// Returns the summary of what the peer delivered, made anew when a comparison begins.
     fn summary(
         &self,
         kernel: &Kernel,
@@ -166,7 +168,7 @@ impl Answers {
         ranges: &[Buckets],
     ) -> Result<Arc<Summary>, AnswerError> {
         let now = kernel.now();
-        // A comparison begins: what came since the last one counts.
+        // A question for all buckets begins a comparison. What came since the last one counts.
         let begins = ranges == [Buckets::ALL];
         let kept = self.with(peer, |of| of.kept(now).filter(|_| !begins));
         if let Some(summary) = kept {
@@ -234,8 +236,8 @@ fn page_of(
     })
 }
 
-/// Those of these records that are held here and that the authority made, as many as an answer
-/// carries.
+/// Returns those of these records that are held here and that the authority made, as many as an
+/// answer carries.
 fn own_records(
     kernel: &Kernel,
     authority: &AuthorityId,
@@ -253,7 +255,7 @@ fn own_records(
     Ok(records)
 }
 
-/// Has the ledger tell of records that are given back, before they leave.
+/// Enters records to be given back in the ledger, before they leave.
 fn give_back(kernel: &Kernel, peer: &NodeId, records: &[SealedRecord]) -> Result<(), StoreError> {
     if records.is_empty() {
         return Ok(());
@@ -273,8 +275,8 @@ fn give_back(kernel: &Kernel, peer: &NodeId, records: &[SealedRecord]) -> Result
         .map(drop)
 }
 
-/// Remembers that the peer withdrew records: they are not sent to it. What is held here stays: only
-/// a signed recall of its originator erases.
+/// Notes that the peer withdrew records, so that they are not sent to it. The copies held here
+/// stay: only a signed recall by the originator erases them.
 fn note_withdrawn(kernel: &Kernel, peer: &NodeId, ids: Vec<RecordId>) -> Result<(), StoreError> {
     let repair = Repair {
         peer: peer.clone(),

@@ -1,12 +1,12 @@
-//! Comparing two ends of a channel: pure.
+//! Comparison of the two ends of a channel. Pure.
 //!
 //! ```text
 //! all ─ differs? ─▶ 64 parts ─ which differ? ─▶ their buckets ─ which differ? ─▶ pages of entries
 //! ```
 //!
-//! Only what differs is looked into. Buckets that differ share a page with what is between them, as long as it
-//! has few entries. The peer's answers are taken for what they say of its own side and nothing
-//! else: what it says is bounded in pages and in what this node learns of it.
+//! Only ranges that differ are looked into. Buckets that differ share a page with the buckets
+//! between them, as long as those hold few entries. The peer's answers count only for its own side.
+//! They are bounded in the number of pages, and in what this node learns from them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,36 +17,37 @@ use portcullis_protocol::{
     verify::Refusal,
 };
 
-/// Into how many parts a range that differs is cut.
+/// Number of parts into which a range that differs is cut.
 const PARTS: u16 = 64;
-/// Entries that both sides have and that are listed all the same to save a question.
+/// Largest number of entries that both sides have and that are listed all the same, to save a
+/// question.
 const MOST_BETWEEN: u64 = 64;
-/// Pages that are looked at in one comparison at most.
+/// Largest number of pages looked at in one comparison.
 const MAX_PAGES: usize = 16_384;
-/// Disclosures that are learned in one comparison at most.
+/// Largest number of disclosures learned in one comparison.
 pub const MAX_LEARNED: usize = 131_072;
 
-/// What to do next.
+/// Next step of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Ask for the digests of these ranges.
     Digests(Vec<Buckets>),
-    /// Read this node's own entries after the page's beginning, then ask for the peer's.
+    /// Read this node's own entries of the page, then ask for the peer's.
     Page(Page),
-    /// Nothing: all that differs was looked into.
+    /// Stop: all ranges that differ were looked into.
     Done,
 }
 
-/// What differs.
+/// Differences between the two sides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Findings {
-    /// The peer had confirmed these and lacks them, or sections of them.
+    /// Records that the peer had confirmed and now lacks, wholly or in sections.
     pub missing: Vec<RecordId>,
-    /// The peer has these, or sections of them, and this node knows nothing of it.
+    /// Records, or sections of them, that the peer has and this node knows nothing of.
     pub unknown: Vec<Entry>,
-    /// The peer withdrew these, and this node does not know.
+    /// Records that the peer withdrew without this node knowing it.
     pub withdrawn_there: Vec<RecordId>,
-    /// This node withdrew these, and the peer does not know.
+    /// Records that this node withdrew without the peer knowing it.
     pub withdrawn_here: Vec<RecordId>,
 }
 
@@ -56,9 +57,9 @@ pub struct Walk {
     own: Summary,
     /// Ranges whose digests are to be asked for.
     open: VecDeque<Buckets>,
-    /// Those that were asked for.
+    /// Ranges whose digests were asked for.
     asked: Vec<Buckets>,
-    /// Buckets that differ, with the entries that the peer has in them.
+    /// Buckets that differ, with the number of entries that the peer has in each.
     differing: BTreeMap<u16, u64>,
     pages: VecDeque<Page>,
     pages_left: usize,
@@ -66,7 +67,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Begins with what this node knows of the channel.
+    /// Begins with this node's own summary of the channel.
     #[must_use]
     pub fn new(own: Summary) -> Self {
         Self {
@@ -80,7 +81,7 @@ impl Walk {
         }
     }
 
-    /// What to do next.
+    /// Returns the next step.
     #[must_use]
     pub fn step(&mut self) -> Next {
         if !self.open.is_empty() {
@@ -98,11 +99,11 @@ impl Walk {
         }
     }
 
-    /// Takes the digests that were asked for.
+    /// Takes the digests that the peer answered.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] under RC-01 if they are not as many as were asked for.
+    /// A [`Refusal`] under RC-01 if their number is not that of the ranges asked for.
     pub fn digests(&mut self, theirs: &[RangeDigest]) -> Result<(), Refusal> {
         let asked = std::mem::take(&mut self.asked);
         if asked.len() != theirs.len() {
@@ -121,7 +122,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Puts buckets that differ together, as many as one page holds.
+    /// Groups buckets that differ, as many as one page holds.
     fn group(&mut self) {
         let mut group: Option<(Buckets, u64, u64)> = None;
         for (bucket, theirs) in std::mem::take(&mut self.differing) {
@@ -130,7 +131,7 @@ impl Walk {
             };
             let own = self.own.of(one).count;
             let joined = group.and_then(|(range, ours, others)| {
-                // Between the two, both sides have the same.
+                // Between the two, both sides have the same entries.
                 let between = range.last().checked_add(1).zip(bucket.checked_sub(1));
                 let between = between.and_then(|(first, last)| Buckets::new(first, last));
                 let same = between.map_or(0, |between| self.own.of(between).count);
@@ -158,7 +159,8 @@ impl Walk {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] under RC-01 if the peer's are of another page.
+    /// A [`Refusal`] under RC-01 if an entry of the peer is of another page, or if an empty page
+    /// claims that more follow.
     pub fn page(
         &mut self,
         page: Page,
@@ -198,7 +200,7 @@ fn unreadable(detail: &str) -> Refusal {
     Refusal::new(Rule::ReconcileUnreadable, detail)
 }
 
-/// What differs between entries of both sides.
+/// Compares the entries of both sides.
 fn differences<'e>(own: impl Iterator<Item = &'e Entry>, theirs: &[Entry]) -> Findings {
     let mut both: BTreeMap<RecordId, (Option<Entry>, Option<Entry>)> = BTreeMap::new();
     for entry in own {
@@ -293,7 +295,7 @@ mod tests {
         }
     }
 
-    /// Walks to the end, and gives all that was found.
+    /// Walks to the end and returns all findings.
     fn compared(own: &BTreeMap<RecordId, Form>, peer: &mut Model) -> Findings {
         let mut walk = Walk::new(Model::new(own.clone()).summary());
         let mut all = Findings::default();
@@ -432,7 +434,7 @@ mod tests {
                 }
                 Next::Page(page) => {
                     pages += 1;
-                    // Always one more, and never the end.
+                    // The peer always gives one entry more and never ends.
                     let mut bytes = [0; 32];
                     let prefix = (page.of.first() << 4).to_be_bytes();
                     bytes[..2].copy_from_slice(&prefix);

@@ -1,4 +1,4 @@
-//! The DNS name of a node, as the register and its certificate have it.
+//! DNS name of a node, as it stands in the register and in the node's certificate.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsName(String);
 
-/// Why a text is not a DNS name.
+/// Error of a text that is not a DNS name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a DNS name; write lower-case letters, digits, hyphens and dots, such as `antwerp.customs.example`"
@@ -35,7 +35,7 @@ fn is_label(label: &str) -> bool {
 }
 
 impl DnsName {
-    /// The name.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,10 +1,10 @@
 //! Durations as people write them: a whole number and a unit, such as `10s`.
 //!
-//! Refuses a number without a unit, because nobody can tell what was meant by it.
+//! A number without a unit is refused, because its meaning cannot be known.
 
 use std::time::Duration;
 
-/// Why a text is not a duration.
+/// Error of a text that is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a duration; write a whole number above zero with `ms`, `s`, `m`, `h` or `d`, such as `10s`"

@@ -1,6 +1,7 @@
-//! Every key of the configuration: its name, an example and the line that documents it.
+//! Table of all keys of the configuration: the name of each, an example, and the line that
+//! documents it.
 //!
-//! The same table refuses unknown keys, names what is missing, and writes the file that
+//! The same table serves to refuse unknown keys, to name missing ones, and to write the file that
 //! `portcullis init` leaves behind.
 
 use std::fmt::Write as _;
@@ -12,11 +13,11 @@ use super::{ConfigError, Source};
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// Its name with its section, for instance `log.level`.
+    /// Name with its section, for instance `log.level`.
     pub name: &'static str,
-    /// Its value if it is not given, or an example where there is no such value, in TOML.
+    /// Default value in TOML, or an example if the key has no default.
     pub example: &'static str,
-    /// What it says.
+    /// Line that documents the key.
     pub doc: &'static str,
 }
 
@@ -61,7 +62,7 @@ keys! {
     "dispatch.retry_longest" = r#""15m""#, "the longest such pause";
 }
 
-/// What a key says.
+/// Returns the line that documents a key; empty if the key is unknown.
 #[must_use]
 pub(crate) fn doc(name: &str) -> &'static str {
     KEYS.iter()
@@ -69,8 +70,8 @@ pub(crate) fn doc(name: &str) -> &'static str {
         .map_or("", |key| key.doc)
 }
 
-/// Writes a configuration in which the `given` keys have these values (in TOML) and every other
-/// stands as a comment with the value it has anyway.
+/// Writes a configuration in which the `given` keys have these values (in TOML). Every other key
+/// stands as a comment with its default value.
 #[must_use]
 pub fn render(given: &[(&str, String)]) -> String {
     let mut text = String::from(
@@ -132,7 +133,8 @@ fn is_section(name: &str) -> bool {
         .any(|(section, _)| section == name)
 }
 
-/// Names the keys that the unknown one could have been, or its section's keys.
+/// Names the keys that the unknown one may have been meant to be; if none resembles it, names all
+/// keys.
 fn advice(unknown: &str) -> String {
     let nearest = KEYS
         .iter()
@@ -147,13 +149,13 @@ fn advice(unknown: &str) -> String {
     format!("the keys are {}", all.join(", "))
 }
 
-/// Two edits apart at most, or the same name in another section.
+/// Returns true if the names are at most two edits apart, or are the same name in another section.
 fn resembles(unknown: &str, known: &str) -> bool {
     let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
     last(unknown) == last(known) || distance(unknown, known) <= 2
 }
 
-/// The Levenshtein distance: single characters inserted, removed or replaced.
+/// Returns the Levenshtein distance: the number of single characters inserted, removed or replaced.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

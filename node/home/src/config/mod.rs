@@ -1,9 +1,9 @@
-//! `portcullis.toml`: what an administrator decides about one node.
+//! `portcullis.toml`: the settings that an administrator makes for one node.
 //!
-//! The file is read once and checked whole before anything is bound or opened: `raw` takes the
-//! TOML apart, this module turns it into parsed types. [`keys`] is the one table of all keys, with
-//! the line that documents each; a key that is not in it is refused with the nearest that are.
-//! Secrets never stand in the file, only the place where each is found. Durations carry units.
+//! The file is read once and checked as a whole before anything is bound or opened. `raw` parses
+//! the TOML, and this module turns it into checked types. [`keys`] is the one table of all keys,
+//! with the line that documents each. A key that is not in it is refused, with the nearest known
+//! keys. The file never holds a secret, only the place where each is found. Durations carry units.
 
 pub mod dns_name;
 pub mod duration;
@@ -37,51 +37,51 @@ use crate::{
 };
 use portcullis_peering::{connector::ConnectorLimits, listener::ListenerLimits};
 
-/// Everything a node is told by its administrator.
+/// Settings that an administrator gives a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The federation.
+    /// Id of the federation.
     pub federation: FederationId,
-    /// The authority whose node this is.
+    /// Id of the authority whose node this is.
     pub authority: AuthorityId,
-    /// The node.
+    /// Id of the node.
     pub node: NodeId,
-    /// The one DNS name of its certificate.
+    /// The one DNS name of the node's certificate.
     pub dns_name: DnsName,
-    /// Where peers connect to.
+    /// Address on which the node listens for peers.
     pub listen: SocketAddr,
-    /// The digest of the register's first epoch.
+    /// Digest of the register's first epoch.
     pub register_pin: Digest,
-    /// Whether records that are marked as an exercise are admitted and sent.
+    /// Treatment of records that are marked as an exercise.
     pub exercises: Exercises,
-    /// Who may open the admin socket.
+    /// Permission to open the admin socket.
     pub admin_access: SocketAccess,
-    /// Where the passphrase of the node's key comes from.
+    /// Source of the passphrase of the node's keys.
     pub key: KeySource,
-    /// Where metrics and health are served: a loopback address.
+    /// Address on which metrics and health are served; a loopback address.
     pub metrics: SocketAddr,
-    /// What is logged.
+    /// Format and level of the log.
     pub log: LogSettings,
-    /// How this node renews the freshness statement, if it is trusted to.
+    /// Settings with which this node renews the freshness statement, if it is trusted to do so.
     pub freshness: Option<RenewalSettings>,
-    /// The bounds on connections that peers make.
+    /// Limits on connections that peers make.
     pub listener: ListenerLimits,
-    /// The bounds on connections to peers.
+    /// Limits on connections to peers.
     pub connector: ConnectorLimits,
-    /// How long dispatch waits before it tries a peer again.
+    /// Pauses before dispatch tries a peer again.
     pub retry: RetryBounds,
 }
 
-/// What happens to records that are marked as an exercise.
+/// Treatment of records that are marked as an exercise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exercises {
-    /// They are refused.
+    /// Such records are refused.
     Refused,
-    /// They are handled as any other, and stay marked.
+    /// Such records are handled like any other, and stay marked.
     Admitted,
 }
 
-/// Who may open the socket.
+/// Users who may open the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketAccess {
     /// The node's own user.
@@ -115,7 +115,7 @@ impl SocketAccess {
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people at a terminal or in the journal.
@@ -138,32 +138,32 @@ impl FromStr for LogFormat {
     }
 }
 
-/// What is logged, and how.
+/// Format and level of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
-    /// How lines look.
+    /// Format of the lines.
     pub format: LogFormat,
-    /// The least important level that is written.
+    /// Least important level that is written.
     pub level: tracing::Level,
 }
 
-/// How a node renews the freshness statement by itself.
+/// Settings for a node that renews the freshness statement by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenewalSettings {
-    /// The file of the freshness key.
+    /// File of the freshness key.
     pub key: PathBuf,
-    /// The file with its passphrase.
+    /// File with the passphrase of the key.
     pub passphrase_file: PathBuf,
-    /// How often.
+    /// Interval between renewals.
     pub every: Duration,
 }
 
-/// The pauses between attempts: the first, doubled at each failure up to the longest.
+/// Pauses between attempts: the first is doubled at each failure, up to the longest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBounds {
-    /// After the first failure.
+    /// Pause after the first failure.
     pub first: Duration,
-    /// Never longer than this.
+    /// Longest pause.
     pub longest: Duration,
 }
 
@@ -194,7 +194,7 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Why a configuration is not used. The operator's fault.
+/// Error of a configuration that is not used. It is the operator's to correct.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// There is no configuration.
@@ -203,45 +203,45 @@ pub enum ConfigError {
     /// An `init` was stopped halfway: this is no node yet.
     #[error("`portcullis init` was stopped halfway in `{}`; run it again, it starts anew", .0.display())]
     Unfinished(PathBuf),
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Not TOML, or a value of another type.
+    /// The file is not TOML, or a value has another type.
     #[error("{place}: {message}")]
     Toml {
-        /// Where.
+        /// Place of the error.
         place: Place,
-        /// What the parser says, on one line.
+        /// The parser's message, on one line.
         message: String,
     },
     /// A key that no node reads.
     #[error("{place}: unknown key `{key}`; {advice}")]
     UnknownKey {
-        /// Where.
+        /// Place of the key.
         place: Place,
-        /// The key with its section.
+        /// Key with its section.
         key: String,
-        /// Which keys it could have been.
+        /// Advice that names the keys it may have been meant to be.
         advice: String,
     },
-    /// A key without which no node runs.
+    /// A key is missing that every node needs.
     #[error("{}: `{key}` is missing; {doc}", path.display())]
     MissingKey {
-        /// The file.
+        /// Configuration file.
         path: PathBuf,
-        /// The key with its section.
+        /// Key with its section.
         key: &'static str,
-        /// What it says.
+        /// Line that documents the key.
         doc: &'static str,
     },
-    /// A value that cannot be.
+    /// A value is not valid.
     #[error("{place}: `{key}`: {reason}")]
     Value {
-        /// Where.
+        /// Place of the value.
         place: Place,
-        /// The key with its section.
+        /// Key with its section.
         key: &'static str,
-        /// What is wrong and what to write.
+        /// Description of the fault and of a valid value.
         reason: String,
     },
 }
@@ -249,9 +249,9 @@ pub enum ConfigError {
 /// A line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file.
+    /// Certificate file.
     pub path: PathBuf,
-    /// The line, from 1.
+    /// Number of the line, from 1.
     pub line: usize,
 }
 
@@ -287,7 +287,7 @@ impl Config {
         }
     }
 
-    /// Checks the text of a configuration; `path` is named in errors, and a relative path in it
+    /// Checks the text of a configuration. Errors name `path`, and a relative path in the text
     /// starts from the folder of `path`.
     ///
     /// # Errors
@@ -302,7 +302,7 @@ impl Config {
 }
 
 impl Config {
-    /// The keys and sections in which `new` differs and that a running node does not take up.
+    /// Returns the keys and sections that differ in `new` and take effect only after a restart.
     #[must_use]
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let Self {
@@ -344,7 +344,7 @@ impl Config {
     }
 }
 
-/// A file being read: what its errors name.
+/// A file being read, whose path and lines its errors name.
 pub(crate) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
@@ -433,7 +433,7 @@ impl Source<'_> {
         }
     }
 
-    /// systemd's own names of credentials are file names.
+    /// Reads the name of a credential. systemd's own names of credentials are file names.
     fn credential(&self, name: &Spanned<String>) -> Result<KeySource, ConfigError> {
         let text = name.get_ref();
         if text.is_empty() || text.contains('/') || text.starts_with('.') {
@@ -548,7 +548,7 @@ impl Source<'_> {
         Ok((listener, connector))
     }
 
-    /// A peer is judged anew at least every hour (DESIGN §5).
+    /// Reads the lifetime of a connection. A peer is judged anew at least every hour (DESIGN §5).
     fn lifetime(
         &self,
         given: Option<Spanned<String>>,

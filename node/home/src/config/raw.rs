@@ -1,4 +1,4 @@
-//! The configuration as TOML holds it: names and places of values, and nothing checked.
+//! The configuration as TOML holds it: values with their places, none of them checked.
 
 use serde::Deserialize;
 use toml::Spanned;

@@ -1,4 +1,4 @@
-//! The configuration says what it must, and nothing that nobody reads.
+//! Tests of the configuration: required keys, defaults, unknown keys, and refused values.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,8 @@ fn check(text: &str, message: &str) {
     assert_eq!(parse(text).unwrap_err().to_string(), message);
 }
 
-/// The least configuration with `line` put first, or last where it belongs to a section.
+/// Returns the least configuration with `line` at its beginning, or at its end if `line` opens a
+/// section.
 fn with(line: &str) -> String {
     if line.starts_with('[') {
         format!("{LEAST}{line}\n")
@@ -60,7 +61,7 @@ fn the_least_configuration_has_the_documented_values() {
     assert_eq!(config.retry.longest, Duration::from_secs(900));
 }
 
-/// Reads the configuration with one more key and checks what became of it.
+/// Reads the configuration with one more key and checks the result with `what`.
 #[track_caller]
 fn holds(line: &str, what: impl Fn(&Config) -> bool) {
     let config = parse(&with(line)).unwrap();
@@ -123,7 +124,7 @@ fn every_optional_key_has_its_effect() {
 
 #[test]
 fn every_key_of_the_table_is_read_and_no_other_is() {
-    // Each key alone with its example: the parser knows it, or it names another key.
+    // Each key alone with its example: the parser must know it.
     for key in KEYS {
         let (section, name) = key.name.split_once('.').unwrap_or(("", key.name));
         let line = format!("{name} = {}\n", key.example);
@@ -140,7 +141,7 @@ fn every_key_of_the_table_is_read_and_no_other_is() {
             key.name
         );
     }
-    // serde lists the fields it knows when it meets one it does not.
+    // When serde meets an unknown field, its error lists the fields that it knows.
     let listed = |text: &str| -> BTreeSet<String> {
         let message = toml::from_str::<RawConfig>(text).unwrap_err();
         let names = message.message().split('`').skip(3).step_by(2);
@@ -280,10 +281,10 @@ fn the_file_that_init_writes_is_a_configuration() {
     let written = keys::render(&values);
     let config = parse(&written).unwrap();
     assert_eq!(config.authority.to_string(), "be-customs");
-    // What stands in it as a comment is what holds anyway.
+    // The values that stand in comments are the defaults.
     let uncommented = written
         .replace("\n# systemd_credential", "\n## systemd_credential")
-        // A node that is given no freshness key has none.
+        // A node that is not given a freshness key has none.
         .replace("\n# key", "\n## key")
         .replace("\n# passphrase_file", "\n## passphrase_file")
         .lines()

@@ -14,24 +14,24 @@ pub(super) const VERSION: u8 = 1;
 
 pub(super) const SEED: usize = 32;
 
-/// Why the node's keys cannot be had.
+/// Error of keys that cannot be made or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    /// The file cannot be read or written.
+    /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// There are no keys here.
+    /// The home holds no keys.
     #[error("there are no keys in `{0}`; run `portcullis init` first")]
     NoKeys(String),
-    /// There are keys here.
+    /// The home holds keys already.
     #[error(
         "there are keys in `{0}` already; they are never overwritten: whoever makes a new node does so in another home"
     )]
     Exists(String),
-    /// The passphrase, or the sealed file.
+    /// The passphrase cannot be had, or the sealed file does not open.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The opened file is not what this version writes.
+    /// The opened content has a format that this version does not know.
     #[error("the node's keys have a format that this version does not know; update portcullis")]
     Format,
     /// A key cannot be used.
@@ -45,20 +45,20 @@ pub enum KeyringError {
 /// A use for which a node makes new keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotatable {
-    /// Records.
+    /// Signs records.
     Sealing,
-    /// Deliveries and receipts.
+    /// Signs deliveries and receipts.
     Hop,
-    /// Checkpoints.
+    /// Signs checkpoints.
     Log,
-    /// X25519.
+    /// Agrees on keys (X25519).
     Agreement,
-    /// The certificate's key.
+    /// Key of the certificate.
     Tls,
 }
 
 impl Rotatable {
-    /// All of them.
+    /// All uses.
     pub const ALL: [Self; 5] = [
         Self::Sealing,
         Self::Hop,
@@ -67,7 +67,7 @@ impl Rotatable {
         Self::Tls,
     ];
 
-    /// As it is written.
+    /// Returns the name of the use, as it is written.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self.listed() {
@@ -76,7 +76,8 @@ impl Rotatable {
         }
     }
 
-    /// The use under which the register lists such a key; a TLS key is in the certificate alone.
+    /// Returns the use under which the register lists such a key. A TLS key stands only in the
+    /// certificate.
     #[must_use]
     pub const fn listed(self) -> Option<KeyUse> {
         match self {

@@ -1,11 +1,12 @@
-//! The node's own keys, one for each use, in one file sealed under the node's key.
+//! Keys of the node, one for each use, in one file that is sealed under the node's passphrase.
 //!
-//! Made once, by `portcullis init`, from the operating system's random numbers. Refuses to be
-//! made where keys are already, to be read where others can read the file, and to print itself.
+//! The keys are made once, by `portcullis init`, from the operating system's random numbers. They
+//! are not made if keys exist already, not read if others can read the file, and never printed.
 //!
-//! The sealed content: version octet 1; the 32-byte seeds of the sealing, hop and log keys
-//! (Ed25519) and the agreement key (X25519), and the 32-byte key of the store; the TLS key (ECDSA
-//! P-256) as PKCS #8, to the end. Keys that replace them later lie beside that file (`rotated`).
+//! The sealed content is, in this order: the version octet 1; the 32-byte seeds of the sealing, hop
+//! and log keys (Ed25519) and of the agreement key (X25519); the 32-byte key of the store; and, to
+//! the end, the TLS key (ECDSA P-256) as PKCS #8. Keys that replace them later lie beside that file
+//! (`rotated`).
 
 mod kinds;
 mod rotated;
@@ -37,29 +38,30 @@ use portcullis_peering::identity::OwnIdentity;
 
 const HOLDS: &str = "node keys";
 
-/// The keys of a node. They are wiped from memory when dropped and never printed.
+/// Keys of a node. They are wiped from memory when they are dropped, and are never printed.
 pub struct Keyring {
-    /// Sealed records first; [`Self::signing`] says which key does now.
+    /// First sealing key; [`Self::signing`] returns the one that seals records now.
     pub sealing: Arc<SigningKey>,
-    /// Signed deliveries and receipts first.
+    /// First hop key, for deliveries and receipts.
     pub hop: Arc<SigningKey>,
-    /// Signed checkpoints of the audit log first.
+    /// First log key, for checkpoints of the audit log.
     pub log: Arc<SigningKey>,
-    /// Opens the store.
+    /// Key that opens the store.
     pub store: StoreKey,
     agreement: Zeroizing<[u8; SEED]>,
     agreement_public: PublicKey,
     tls: Zeroizing<Vec<u8>>,
-    /// Made later, the oldest first.
+    /// Keys made later, the oldest first.
     rotated: Vec<Rotated>,
 }
 
 impl Keyring {
-    /// Makes the keys of a new node and keeps them in its home, sealed under the node's key.
+    /// Makes the keys of a new node and writes them to its home, sealed under the node's
+    /// passphrase.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Exists`] if there are keys already; nothing is written then.
+    /// [`KeyringError::Exists`] if there are keys already; nothing is written in that case.
     pub fn create(home: &Home, source: &KeySource) -> Result<Self, KeyringError> {
         let content = fresh()?;
         let keyring = Self::parse(&content)?;
@@ -77,16 +79,16 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`KeyringError`] says what to do.
+    /// [`KeyringError`] if there are no keys or they do not open; its message says what to do.
     pub fn load(home: &Home, source: &KeySource) -> Result<Self, KeyringError> {
         Self::open(home, &source.read()?)
     }
 
-    /// As [`Self::load`], with the passphrase at hand.
+    /// As [`Self::load`], with a passphrase that is already read.
     ///
     /// # Errors
     ///
-    /// [`KeyringError`] says what to do.
+    /// [`KeyringError`] as for [`Self::load`].
     pub fn open(home: &Home, passphrase: &Passphrase) -> Result<Self, KeyringError> {
         let sealed = match files::read_secret(&home.keys()) {
             Ok(sealed) => sealed,
@@ -101,12 +103,13 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Makes a key for this use beside the present one, and gives its public half; one that the
-    /// register does not list yet is found again instead.
+    /// Makes a key for this use beside the present one and returns its public half; `None` for a
+    /// TLS key. If the newest key is not listed in the register yet, it is returned instead of a
+    /// new one.
     ///
     /// # Errors
     ///
-    /// [`KeyringError`]; nothing is made then.
+    /// [`KeyringError`] if the key cannot be made; nothing is written in that case.
     pub fn rotate(
         &mut self,
         home: &Home,
@@ -127,11 +130,11 @@ impl Keyring {
         Ok(Some(self.newest(use_listed)))
     }
 
-    /// A TLS key for which no certificate is installed is found again.
+    /// Makes a TLS key, unless the newest one still waits for its certificate.
     fn rotate_tls(&mut self, home: &Home, source: &KeySource) -> Result<(), KeyringError> {
         let shown = match files::read(&home.certificate()) {
             Ok(chain) => chain,
-            // Without a certificate the present key waits for its first one.
+            // Without a certificate, the present key waits for its first one.
             Err(FileError::Missing { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -143,8 +146,8 @@ impl Keyring {
         Ok(())
     }
 
-    /// The key of this use that signs under this listing: the newest that it lists and that has
-    /// not ended, and if it lists none, the first.
+    /// Returns the key of this use that signs under this listing: the newest one that is listed and
+    /// has not ended, or the first one if there is none.
     #[must_use]
     pub fn signing(&self, usage: KeyUse, listed: Option<&Node>, now: Timestamp) -> Arc<SigningKey> {
         let signs = |key: &&Arc<SigningKey>| {
@@ -155,7 +158,7 @@ impl Keyring {
         Arc::clone(newest.unwrap_or_else(|| self.first(usage)))
     }
 
-    /// The public keys as they are to be listed: the newest for each use.
+    /// Returns the public keys to be listed: the newest for each use.
     #[must_use]
     pub fn public_keys(&self) -> Vec<PublicKey> {
         [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log, KeyUse::Agreement]
@@ -163,7 +166,7 @@ impl Keyring {
             .into()
     }
 
-    /// The newest keys that sign, for a membership request.
+    /// Returns the newest signing keys, for a membership request.
     #[must_use]
     pub fn signing_keys(&self) -> [Arc<SigningKey>; 3] {
         [KeyUse::Sealing, KeyUse::Hop, KeyUse::Log].map(|usage| {
@@ -172,7 +175,7 @@ impl Keyring {
         })
     }
 
-    /// Whether this keyring has every key of a listing that has not ended.
+    /// Returns true if this keyring has every key of a listing that has not ended.
     #[must_use]
     pub fn has_all(&self, listed: &Node, now: Timestamp) -> bool {
         let own: Vec<KeyId> = self.own_ids().collect();
@@ -206,7 +209,7 @@ impl Keyring {
         }
     }
 
-    /// The keys made later for this use, the newest first.
+    /// Returns the keys made later for this use, the newest first.
     fn made_for(&self, usage: KeyUse) -> impl Iterator<Item = &Arc<SigningKey>> {
         let rotated = self.rotated.iter().rev();
         rotated.filter_map(move |key| match key {
@@ -219,7 +222,8 @@ impl Keyring {
         match usage {
             KeyUse::Hop => &self.hop,
             KeyUse::Log => &self.log,
-            // A key of another use than is asked for signs nothing: the protocol refuses it.
+            // A key of another use than is asked for signs nothing, because the protocol refuses
+            // it.
             KeyUse::Sealing
             | KeyUse::Agreement
             | KeyUse::Governance
@@ -238,19 +242,19 @@ impl Keyring {
             .unwrap_or((&self.agreement, &self.agreement_public))
     }
 
-    /// The secret of the newest agreement key (X25519, RFC 7748).
+    /// Returns the secret of the newest agreement key (X25519, RFC 7748).
     #[must_use]
     pub fn agreement_secret(&self) -> &[u8; SEED] {
         self.newest_agreement().0
     }
 
-    /// The public half of the newest agreement key.
+    /// Returns the public half of the newest agreement key.
     #[must_use]
     pub fn agreement_public(&self) -> &PublicKey {
         self.newest_agreement().1
     }
 
-    /// The TLS keys as PKCS #8, the newest first.
+    /// Returns the TLS keys as PKCS #8, the newest first.
     fn tls_secrets(&self) -> impl Iterator<Item = &Zeroizing<Vec<u8>>> {
         let rotated = self.rotated.iter().rev().filter_map(|key| match key {
             Rotated::Tls(secret) => Some(secret),
@@ -259,7 +263,7 @@ impl Keyring {
         rotated.chain([&self.tls])
     }
 
-    /// The TLS key of this certificate, for rustls; the newest if none is its key.
+    /// Returns the TLS key of this certificate, for rustls; the newest one if none belongs to it.
     #[must_use]
     pub fn tls_key(&self, chain: &[CertificateDer<'static>]) -> PrivateKeyDer<'static> {
         let key = |secret: &Zeroizing<Vec<u8>>| -> PrivateKeyDer<'static> {
@@ -271,7 +275,7 @@ impl Keyring {
         key(self.tls_secrets().find(fits).unwrap_or(newest))
     }
 
-    /// The newest TLS key in PEM.
+    /// Returns the newest TLS key in PEM.
     ///
     /// # Errors
     ///
@@ -280,7 +284,7 @@ impl Keyring {
         Ok(Zeroizing::new(self.tls_pair()?.serialize_pem()))
     }
 
-    /// The newest TLS key, to sign a certificate request with.
+    /// Returns the newest TLS key, to sign a certificate request.
     pub(crate) fn tls_pair(&self) -> Result<KeyPair, KeyringError> {
         tls_pair(self.tls_secrets().next().unwrap_or(&self.tls))
     }
@@ -315,13 +319,13 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// The content of a new file of keys.
+/// Makes the content of a new file of keys.
 fn fresh() -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     let tls = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyringError::System)?;
     let mut seeds = Zeroizing::new([0; SEED * 5]);
     getrandom::fill(seeds.as_mut()).map_err(|_| KeyringError::System)?;
     let pkcs8 = Zeroizing::new(tls.serialize_der());
-    // In one piece: a vector that grows leaves copies of secrets behind.
+    // Capacity is allocated at once: a vector that grows leaves copies of secrets behind.
     let whole = seeds.len().saturating_add(pkcs8.len()).saturating_add(1);
     let mut content = Zeroizing::new(Vec::with_capacity(whole));
     content.push(VERSION);

@@ -1,11 +1,11 @@
-//! Keys that were made beside the first ones, each in a file of its own: `keys/rotated-0001.keys`, …
+//! Keys made beside the first ones, each in a file of its own: `keys/rotated-0001.keys`, …
 //!
-//! A key is used from the moment the register in force lists it, and the one before it until then;
-//! a TLS key from the moment a certificate of it is installed. Nothing is overwritten, so that a
-//! rotation can be begun, forgotten and begun again.
+//! A key is used from the time at which the register in force lists it; until then the key before
+//! it is used. A TLS key is used from the time at which a certificate of it is installed. Nothing
+//! is overwritten, so a rotation can be begun, abandoned and begun again.
 //!
-//! The sealed content: version octet 1; an octet for the use; the 32-byte seed (Ed25519, X25519),
-//! or the TLS key (ECDSA P-256) as PKCS #8, to the end.
+//! The sealed content is, in this order: the version octet 1; an octet for the use; and, to the
+//! end, the 32-byte seed (Ed25519, X25519) or the TLS key (ECDSA P-256) as PKCS #8.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -22,13 +22,13 @@ use crate::{
 
 const HOLDS: &str = "rotated node key";
 
-/// A key that was made later.
+/// A key made after the first ones.
 pub(super) enum Rotated {
-    /// For records, deliveries or checkpoints.
+    /// Signing key for records, deliveries or checkpoints.
     Signing(Arc<SigningKey>),
-    /// X25519.
+    /// Secret and public half of an X25519 key.
     Agreement(Zeroizing<[u8; SEED]>, Box<PublicKey>),
-    /// PKCS #8.
+    /// TLS key as PKCS #8.
     Tls(Zeroizing<Vec<u8>>),
 }
 
@@ -44,7 +44,7 @@ impl Rotatable {
     }
 }
 
-/// The rotated keys of a home, the oldest first.
+/// Reads the rotated keys of a home, the oldest first.
 pub(super) fn load(home: &Home, passphrase: &Passphrase) -> Result<Vec<Rotated>, KeyringError> {
     paths(home)?
         .iter()
@@ -56,7 +56,7 @@ pub(super) fn load(home: &Home, passphrase: &Passphrase) -> Result<Vec<Rotated>,
         .collect()
 }
 
-/// Makes a key for this use beside those that are there.
+/// Makes a key for this use beside the existing ones.
 pub(super) fn create(
     home: &Home,
     passphrase: &Passphrase,

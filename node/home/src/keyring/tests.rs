@@ -1,4 +1,5 @@
-//! The node's keys are made once, open with one passphrase, and are read by their owner alone.
+//! Tests of the keyring: keys are made once, open with one passphrase, and only their owner can
+//! read them.
 
 use crate::secret::SecretError;
 use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -152,7 +153,7 @@ fn a_rotated_key_signs_once_it_is_listed_and_the_one_before_until_then() {
     };
     let new = rotate(&mut keyring, &before);
     assert_ne!(new, old);
-    // Begun again before it is listed, it is the same key.
+    // A rotation begun again before the key is listed gives the same key.
     assert_eq!(rotate(&mut keyring, &before), new);
     let mut loaded = Keyring::load(&bed.home, &bed.source).unwrap();
     for keyring in [&keyring, &loaded] {
@@ -166,8 +167,8 @@ fn a_rotated_key_signs_once_it_is_listed_and_the_one_before_until_then() {
     let after = listed(loaded.public_keys());
     let third = rotate(&mut loaded, &after);
     assert!(third != new && third != old);
-    // A key that ended is not gone back to while another is in force; one that ends later is not
-    // used any more either once there is a newer one.
+    // The newest key that has not ended signs, even if it ends later. After its end it does not
+    // sign while another one is in force.
     let mut ended = listed(loaded.public_keys());
     ended.keys.push(after.keys[0].clone());
     for (retired, expected) in [(None, third), (Some(1), third), (Some(0), new)] {
@@ -202,7 +203,7 @@ fn an_agreement_key_and_a_tls_key_are_made_anew_and_the_old_ones_stay() {
     let loaded = Keyring::load(&bed.home, &bed.source).unwrap();
     assert_eq!(loaded.agreement_secret(), keyring.agreement_secret());
     assert!(loaded.has_all(&node, NOW), "the old one is still at hand");
-    // Without a certificate the first TLS key is the one that waits for it.
+    // Without a certificate, the first TLS key still waits for its first certificate.
     let pem = keyring.tls_key_pem().unwrap();
     keyring
         .rotate(&bed.home, &bed.source, Rotatable::Tls, &node)

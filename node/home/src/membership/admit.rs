@@ -1,10 +1,11 @@
-//! The next epoch: the present one with the members that asked, for the governance to sign.
+//! Makes the next epoch from the present one and the requests of members, for the governance to
+//! sign.
 //!
-//! A request proves that its keys are held, not by whom: whoever admits compares the key ids with
-//! the authority by another way. Refuses to change a member that is listed unless that is asked
-//! for, and a present epoch that its own governance has not signed. Keys that a member no longer
-//! names are retired, never dropped: what they sealed stays verifiable, and what is on its way
-//! under them arrives if they are given some time.
+//! A request proves that the requester holds its keys, but not who the requester is. Whoever admits
+//! it must compare the key ids with the authority by another way. A change of a listed member is
+//! refused unless changes are permitted, and so is a present epoch that its own governance has not
+//! signed. Keys that a member no longer names are retired, never dropped. Records that they sealed
+//! stay verifiable, and records still on their way arrive if the keys are given some time.
 
 use portcullis_protocol::{
     identifiers::{AuthorityId, FederationId},
@@ -17,41 +18,42 @@ use portcullis_protocol::{
 
 use super::governance::Signatures;
 
-/// What may be admitted.
+/// Extent of an admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// New members only.
     NewOnly,
-    /// Changes of members as well. Keys that are named no more are retired after this time.
+    /// Changes of listed members as well. Keys that they no longer name are retired after
+    /// `overlap_ms`.
     Changes {
-        /// In milliseconds.
+        /// Time until those keys are retired, in milliseconds.
         overlap_ms: i64,
     },
 }
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admitted {
-    /// A member that was not listed.
+    /// The member was not listed before.
     New(AuthorityId),
-    /// A member that is listed otherwise from now on.
+    /// The member was listed, and its entry is changed.
     Changed(AuthorityId),
 }
 
-/// Why no next epoch is made. The governance's to mend.
+/// Error of an epoch that is not made. It is the governance's to correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
-    /// The present epoch cannot be read, or the next would contradict itself.
+    /// The present epoch cannot be read, or the next one would contradict itself.
     #[error(transparent)]
     Content(#[from] RegisterError),
-    /// The present epoch is not signed.
+    /// The present epoch has too few signatures.
     #[error(
         "the present epoch has {valid} of {threshold} signatures of its governance; let it be signed first with `portcullis federation sign`"
     )]
     Unsigned {
-        /// Signatures that verify.
+        /// Number of signatures that verify.
         valid: usize,
-        /// Signatures needed.
+        /// Number of signatures needed.
         threshold: usize,
     },
     /// The request is for another federation.
@@ -59,28 +61,28 @@ pub enum AdmitError {
         "the request of `{authority}` is for federation `{requested}`, this one is `{federation}`"
     )]
     OtherFederation {
-        /// Who asks.
+        /// Authority that asks.
         authority: AuthorityId,
-        /// The federation it asks.
+        /// Federation that its request names.
         requested: FederationId,
-        /// This federation.
+        /// Federation of the present epoch.
         federation: FederationId,
     },
-    /// The member is listed.
+    /// The member is listed already.
     #[error(
         "`{0}` is listed already; if it means to change its entry, compare the key ids with it by another way and give `--change`"
     )]
     Listed(AuthorityId),
-    /// Nothing was asked.
+    /// There is no request.
     #[error("name at least one request")]
     Nothing,
-    /// There is no further epoch.
+    /// The number of the present epoch is the last possible one.
     #[error("there is no epoch after {0}")]
     LastEpoch(u64),
 }
 
 impl AdmitError {
-    /// The rule that the refusal stands on, if it is one between nodes.
+    /// Returns the rule on which the refusal stands, if it is one between nodes.
     #[must_use]
     pub const fn rule(&self) -> Option<Rule> {
         match self {
@@ -93,11 +95,11 @@ impl AdmitError {
     }
 }
 
-/// Makes the epoch after `present` with the members that asked, unsigned.
+/// Makes the unsigned epoch after `present`, with the members that asked.
 ///
 /// # Errors
 ///
-/// [`AdmitError`].
+/// [`AdmitError`] if the present epoch or a request is refused.
 pub fn admit(
     present: &SignedRegister,
     requests: Vec<MembershipRequest>,
@@ -159,7 +161,8 @@ fn enter(
     }
 }
 
-/// The authority as it asks to be, with its other nodes and with the keys it no longer names.
+/// Returns the authority as it asks to be listed, with its other nodes and the keys it no longer
+/// names.
 fn changed(listed: Authority, asked: Authority, retire: Timestamp) -> Authority {
     let mut nodes = listed.nodes;
     for node in asked.nodes {
@@ -174,7 +177,8 @@ fn changed(listed: Authority, asked: Authority, retire: Timestamp) -> Authority 
     Authority { nodes, ..asked }
 }
 
-/// The asked keys as they stand, then those that are no longer named, retired at that time.
+/// Returns the asked keys as they stand, and then the keys that are no longer named, retired at
+/// `retire`.
 fn retired(
     listed: &[RegisteredKey],
     asked: &[RegisteredKey],
@@ -185,7 +189,7 @@ fn retired(
             .find(|found| found.public == key.public)
             .cloned()
     };
-    // A key that had ended does not come back by asking for it.
+    // A key that has ended is not revived by a request that names it.
     let named = asked
         .iter()
         .map(|key| find(listed, key).unwrap_or_else(|| key.clone()));

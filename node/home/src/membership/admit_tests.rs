@@ -1,4 +1,4 @@
-//! From a node's home to a register that lists it, by files alone.
+//! Tests of admission, from a node's home to a register that lists it, with files alone.
 
 use std::path::{Path, PathBuf};
 
@@ -162,7 +162,8 @@ fn a_member_is_changed_only_if_that_is_asked_for() {
     let third = admit_one(&governance, &second, request, CHANGES).unwrap();
     let register = third.unverified().unwrap();
     let (_, node) = register.node(&"antwerp".parse().unwrap()).unwrap();
-    // Four keys in force, and the four of before retired: what they sealed stays verifiable.
+    // Four keys are in force, and the four former ones are retired: records that they sealed stay
+    // verifiable.
     let standing: Vec<_> = node.keys.iter().map(|key| key.standing()).collect();
     assert_eq!(standing[..4], [KeyStanding::InForce; 4]);
     assert_eq!(

@@ -1,8 +1,8 @@
-//! The next epoch without anybody asking: members that leave, keys that end, freshness keys.
+//! Makes the next epoch without a request: members that leave, keys that end, freshness keys.
 //!
-//! Refuses an amendment of nothing, a member or key that is not listed, and a present epoch that
-//! its own governance has not signed. A key that ended stays listed, with how it ended: what it
-//! sealed before stays verifiable.
+//! An empty amendment, a member or key that is not listed, and a present epoch that its own
+//! governance has not signed are refused. A key that has ended stays listed, with its end: records
+//! that it sealed before stay verifiable.
 
 use portcullis_protocol::{
     identifiers::AuthorityId,
@@ -14,74 +14,74 @@ use portcullis_protocol::{
 
 use super::governance::Signatures;
 
-/// How a key ends.
+/// End of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyEnd {
-    /// It is used no more.
+    /// The key is used no more.
     Retired,
-    /// Somebody else may have used it since then.
+    /// Somebody else may have used the key since this time.
     CompromisedSince(Timestamp),
 }
 
-/// What the next epoch has otherwise.
+/// Changes that the next epoch makes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Amendment {
     /// Members that leave.
     pub remove: Vec<AuthorityId>,
     /// Keys that end.
     pub ended: Vec<(KeyId, KeyEnd)>,
-    /// Other freshness keys.
+    /// Freshness keys that replace the listed ones.
     pub freshness: Option<FreshnessKeys>,
-    /// Earlier epochs, in which keys of members that left are looked for.
+    /// Earlier epochs, which are searched for keys of members that left.
     pub earlier: Vec<SignedRegister>,
 }
 
-/// Why no next epoch is made. The governance's to mend.
+/// Error of an epoch that is not made. It is the governance's to correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AmendError {
-    /// The present epoch cannot be read, or the next would contradict itself.
+    /// The present epoch cannot be read, or the next one would contradict itself.
     #[error(transparent)]
     Content(#[from] RegisterError),
-    /// The present epoch is not signed.
+    /// The present epoch has too few signatures.
     #[error(
         "the present epoch has {valid} of {threshold} signatures of its governance; let it be signed first with `portcullis federation sign`"
     )]
     Unsigned {
-        /// Signatures that verify.
+        /// Number of signatures that verify.
         valid: usize,
-        /// Signatures needed.
+        /// Number of signatures needed.
         threshold: usize,
     },
     /// There is no such member.
     #[error("`{0}` is no member; `portcullis federation show` lists them")]
     NoMember(AuthorityId),
-    /// There is no such key.
+    /// No listed node has this key.
     #[error(
         "no member's node has key `{0}`; `portcullis federation show` lists them. If its member left, name an epoch that lists it with `--earlier FILE` and say since when it is compromised"
     )]
     NoKey(KeyId),
-    /// The key's owner leaves in the same epoch, and its keys with it.
+    /// The owner of the key leaves in the same epoch, and its keys are retired with it.
     #[error(
         "key `{key}` is of `{owner}`, which leaves and retires its keys with it; name it as compromised, or not at all"
     )]
     LeavesWithKey {
-        /// The key.
+        /// Id of the key.
         key: KeyId,
-        /// Whose it is.
+        /// Authority that owns it.
         owner: AuthorityId,
     },
-    /// Nothing would change.
+    /// The amendment changes nothing.
     #[error(
         "name what the next epoch has otherwise: a member that leaves, a key that ends, or freshness keys"
     )]
     Nothing,
-    /// There is no further epoch.
+    /// The number of the present epoch is the last possible one.
     #[error("there is no epoch after {0}")]
     LastEpoch(u64),
 }
 
 impl AmendError {
-    /// The rule that the refusal stands on, if it is one between nodes.
+    /// Returns the rule on which the refusal stands, if it is one between nodes.
     #[must_use]
     pub const fn rule(&self) -> Option<Rule> {
         match self {
@@ -97,11 +97,11 @@ impl AmendError {
     }
 }
 
-/// Makes the epoch after `present` with what is amended, unsigned.
+/// Makes the unsigned epoch after `present`, with the amendment.
 ///
 /// # Errors
 ///
-/// [`AmendError`].
+/// [`AmendError`] if the present epoch or the amendment is refused.
 pub fn amend(
     present: &SignedRegister,
     amendment: Amendment,
@@ -163,8 +163,8 @@ fn owner_of(register: &mut Register, id: KeyId) -> Option<&mut Authority> {
     })
 }
 
-/// Refuses a key that neither the present epoch nor an earlier one lists: a typing error would go
-/// unseen.
+/// Refuses a key that neither the present epoch nor an earlier one lists, because a typing error
+/// would otherwise go unseen.
 fn require_listed(
     present: &mut Register,
     earlier: &[SignedRegister],
@@ -181,7 +181,7 @@ fn require_listed(
     Err(AmendError::NoKey(id))
 }
 
-/// A key without a member that stays cannot be retired.
+/// Returns the error of a retired key that belongs to no member that stays.
 fn ended_with_owner(register: &mut Register, key: KeyId) -> AmendError {
     match owner_of(register, key) {
         Some(owner) => AmendError::LeavesWithKey {
@@ -192,7 +192,8 @@ fn ended_with_owner(register: &mut Register, key: KeyId) -> AmendError {
     }
 }
 
-/// A retirement only comes nearer, and a compromise is never taken back or made later.
+/// Marks the end of a key. A retirement can only become earlier. A compromise is never taken back
+/// or made later.
 fn mark(key: &mut RegisteredKey, end: KeyEnd, now: Timestamp) {
     match end {
         KeyEnd::Retired => {

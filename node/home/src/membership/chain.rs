@@ -1,7 +1,7 @@
-//! The chain of epochs in a home, verified from the pin on each start.
+//! Chain of epochs in a home, verified from the pin on each start.
 //!
-//! Refuses an epoch that is older, skips one, names another predecessor or lacks signatures; each
-//! refusal names its rule. Nothing is installed unless all of it verifies.
+//! An epoch that is older, skips one, names another predecessor or lacks signatures is refused;
+//! each refusal names its rule. Nothing is installed unless all epochs verify.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::{
 
 const EXTENSION: &str = "register";
 
-/// Why a chain of epochs is not accepted.
+/// Error of a chain of epochs that is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     /// A file cannot be read or written.
@@ -28,12 +28,12 @@ pub enum ChainError {
     /// The home holds no epoch.
     #[error("there is no register in `{}`; run `portcullis federation apply FILE`", .0.display())]
     None(PathBuf),
-    /// An epoch is refused.
+    /// An epoch or its content is refused.
     #[error("`{}` is refused: {}: {}; {}", path.display(), refusal.rule, refusal.detail, refusal.rule.remedy())]
     Refused {
         /// The file.
         path: PathBuf,
-        /// The rule and what about it.
+        /// Rule that refuses, with details.
         refusal: Refusal,
     },
 }
@@ -46,7 +46,7 @@ impl ChainError {
         }
     }
 
-    /// The rule that refuses, if one does.
+    /// Returns the rule that refuses, if there is one.
     #[must_use]
     pub const fn rule(&self) -> Option<Rule> {
         match self {
@@ -60,7 +60,7 @@ impl ChainError {
 ///
 /// # Errors
 ///
-/// [`ChainError`] if there is none or one is refused.
+/// [`ChainError`] if there is no epoch or one is refused.
 pub fn load_chain(home: &Home, pin: &Digest) -> Result<VerifiedRegister, ChainError> {
     newest(load_epochs(home, pin)?, home)
 }
@@ -69,7 +69,7 @@ pub fn load_chain(home: &Home, pin: &Digest) -> Result<VerifiedRegister, ChainEr
 ///
 /// # Errors
 ///
-/// [`ChainError`] if there is none or one is refused.
+/// [`ChainError`] if there is no epoch or one is refused.
 pub fn load_epochs(home: &Home, pin: &Digest) -> Result<Vec<VerifiedRegister>, ChainError> {
     let paths = files::list(&home.register(), EXTENSION)?;
     if paths.is_empty() {
@@ -84,8 +84,8 @@ fn newest(mut epochs: Vec<VerifiedRegister>, home: &Home) -> Result<VerifiedRegi
         .ok_or_else(|| ChainError::None(home.register()))
 }
 
-/// Adds epochs that were verified to those that a home holds. One that is there already, octet
-/// for octet the same content, is passed over.
+/// Adds verified epochs to those that a home holds. An epoch that is there already with the same
+/// content, octet for octet, is passed over.
 ///
 /// # Errors
 ///
@@ -107,12 +107,12 @@ pub fn append(home: &Home, epochs: &[VerifiedRegister]) -> Result<(), ChainError
     Ok(())
 }
 
-/// Verifies epochs that lie in files, the first against the pin, and gives the newest. The files
-/// may be named in any order.
+/// Verifies epochs in files, the first one against the pin, and returns the newest. The files may
+/// be named in any order.
 ///
 /// # Errors
 ///
-/// [`ChainError`] if one is refused, or there is none.
+/// [`ChainError`] if an epoch is refused, or there is none.
 pub fn verify_files(paths: &[PathBuf], pin: &Digest) -> Result<VerifiedRegister, ChainError> {
     verified(paths, pin)?
         .pop()
@@ -131,12 +131,14 @@ fn verified(paths: &[PathBuf], pin: &Digest) -> Result<Vec<VerifiedRegister>, Ch
     Ok(epochs)
 }
 
-/// Installs epochs in a home after the ones it holds, and gives the newest. An epoch that the home
-/// holds already, octet for octet the same content, is passed over; nothing else older is.
+/// Installs epochs in a home after the ones it holds, and returns the newest. An epoch that the
+/// home holds already with the same content, octet for octet, is passed over; any other older epoch
+/// is refused.
 ///
 /// # Errors
 ///
-/// [`ChainError`] if one is refused; nothing is installed then.
+/// [`ChainError`] if an epoch is refused or cannot be written. Nothing is installed if one is
+/// refused.
 pub fn install(
     home: &Home,
     pin: &Digest,
@@ -155,12 +157,13 @@ pub fn install(
         };
         held.push(verified.map_err(|refusal| ChainError::refused(&path, refusal))?);
     }
-    // In their order: if the process is killed between two, what is there is still a chain.
+    // Epochs are written in order. If the process is killed between two of them, the home still
+    // holds a chain.
     append(home, held.get(before..).unwrap_or_default())?;
     held.pop().ok_or_else(|| ChainError::None(home.register()))
 }
 
-/// Where a home keeps an epoch.
+/// Returns the path at which a home keeps an epoch.
 #[must_use]
 pub fn epoch_path(home: &Home, epoch: u64) -> PathBuf {
     home.register().join(format!("{epoch:08}.{EXTENSION}"))
@@ -179,7 +182,7 @@ fn held_epochs(home: &Home, pin: &Digest) -> Result<Vec<VerifiedRegister>, Chain
     Ok(held)
 }
 
-/// The epochs of these files, by the number each says it has.
+/// Reads the epochs of these files and sorts them by the number that each states.
 fn in_order(paths: &[PathBuf]) -> Result<Vec<(PathBuf, SignedRegister)>, ChainError> {
     let mut epochs = Vec::with_capacity(paths.len());
     for path in paths {
@@ -197,11 +200,11 @@ fn in_order(paths: &[PathBuf]) -> Result<Vec<(PathBuf, SignedRegister)>, ChainEr
         .collect())
 }
 
-/// Reads an epoch from a file; nothing is verified.
+/// Reads an epoch from a file. It verifies nothing.
 ///
 /// # Errors
 ///
-/// [`ChainError`] if it is none.
+/// [`ChainError`] if the file cannot be read or holds no epoch.
 pub fn read_epoch(path: &Path) -> Result<SignedRegister, ChainError> {
     SignedRegister::decode(&files::read(path)?)
         .map_err(|error: RegisterError| ChainError::refused(path, error.into()))

@@ -1,4 +1,4 @@
-//! A home takes the next epoch of its own federation and nothing else.
+//! Tests of the chain: a home takes the next epoch of its own federation and nothing else.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn epochs_are_installed_in_their_order_whatever_the_order_of_files() {
         ]
     );
     assert_eq!(load_chain(&home, &pin).unwrap(), newest);
-    // Once more is no error and changes nothing.
+    // A second installation is no error and changes nothing.
     assert_eq!(install(&home, &pin, &[third]).unwrap(), newest);
 }
 

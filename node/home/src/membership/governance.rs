@@ -1,7 +1,7 @@
-//! The governance: it founds a federation and signs epochs.
+//! Acts of the governance: it founds a federation and signs epochs.
 //!
-//! Refuses a threshold that nobody or everybody-and-more would have to meet, and the signature of
-//! a key that the epoch does not list.
+//! A threshold of zero or above the number of keys is refused, and so is the signature of a key
+//! that the epoch does not list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-/// Why a federation is not founded.
+/// Error of a federation that is not founded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoundError {
-    /// A key twice, or a threshold that cannot be met.
+    /// A key is named twice, or the threshold cannot be met.
     #[error(
         "the federation cannot be founded: {0}; name each governance key once and a threshold from 1 to their number"
     )]
@@ -27,7 +27,7 @@ pub enum FoundError {
 ///
 /// # Errors
 ///
-/// [`FoundError`] if a key stands twice or the threshold cannot be met.
+/// [`FoundError`] if a key is named twice or the threshold cannot be met.
 pub fn found(
     federation: FederationId,
     development: bool,
@@ -49,29 +49,29 @@ pub fn found(
     })?)
 }
 
-/// Why an epoch is not signed.
+/// Error of an epoch that is not signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// It cannot be read.
+    /// The epoch cannot be read.
     #[error(transparent)]
     Content(#[from] RegisterError),
-    /// The key has no part in this governance.
+    /// The key does not belong to this governance.
     #[error("key `{key}` is not one of this epoch's governance; sign with one of: {governance}")]
     Stranger {
-        /// The key.
+        /// Id of the key.
         key: KeyId,
-        /// The keys that may sign.
+        /// Keys that may sign, as text.
         governance: String,
     },
-    /// The key is for something else.
+    /// The key has another use.
     #[error(transparent)]
     Signature(#[from] SignatureError),
 }
 
-/// Adds the signature of a governance key; one that has signed already signs anew.
+/// Adds the signature of a governance key. A key that has signed already signs again.
 ///
-/// The governance of the epoch before, which must sign as well, is the same unless an epoch
-/// changes it; `before` is that epoch, and may be left out for the first.
+/// The governance of the epoch before must sign as well. It is the same unless this epoch changes
+/// it. `before` is the epoch before, and may be left out for the first epoch.
 ///
 /// # Errors
 ///
@@ -95,14 +95,14 @@ pub fn sign(
     Ok(epoch.sign(key)?)
 }
 
-/// Who of an epoch's own governance has signed it.
+/// State of the signatures of an epoch's own governance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signatures {
-    /// The keys whose signature verifies.
+    /// Keys whose signature verifies.
     pub valid: Vec<KeyId>,
-    /// The keys that have not signed, or whose signature does not verify.
+    /// Keys that have not signed, or whose signature does not verify.
     pub missing: Vec<KeyId>,
-    /// How many must sign.
+    /// Number of keys that must sign.
     pub threshold: usize,
 }
 
@@ -123,7 +123,7 @@ impl Signatures {
         }
     }
 
-    /// Whether enough have signed.
+    /// Returns true if enough keys have signed.
     #[must_use]
     pub const fn suffice(&self) -> bool {
         self.valid.len() >= self.threshold

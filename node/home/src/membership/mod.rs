@@ -5,9 +5,9 @@
 //! request (a node's home) ─▶ admit ─▶ epoch e+1 ─sign k times─▶ install in every home
 //! ```
 //!
-//! No rule is decided anew here: they are all [`portcullis_protocol::register`]'s. This module
-//! adds files, and a home in which every epoch is kept, so that a node starts from a chain that
-//! it verifies from its pin each time.
+//! All rules are decided in [`portcullis_protocol::register`]; none is decided here. This module
+//! adds files, and a home that keeps every epoch. A node can thus start from a chain that it
+//! verifies from its pin each time.
 
 mod admit;
 mod amend;

@@ -1,4 +1,5 @@
-//! A node's request to be listed: its authority's facts, its keys, and the proof that it has them.
+//! Request of a node to be listed: its authority's facts, its keys, and the proof that it holds
+//! them.
 
 use std::{
     collections::BTreeMap,
@@ -24,49 +25,49 @@ use crate::{
     keyring::Keyring,
 };
 
-/// What an authority says of itself, beside what its node's configuration says.
+/// Facts that an authority states about itself, besides those in its node's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberFacts {
-    /// Its name, for people.
+    /// Name of the authority, for people.
     pub name: String,
-    /// What kind of authority it is.
+    /// Kind of authority.
     pub kind: AuthorityKind,
-    /// Its country.
+    /// Country of the authority.
     pub country: CountryCode,
-    /// Its parent, for instance a ministry.
+    /// Name of its parent, for instance a ministry.
     pub group: String,
-    /// Under which law it processes personal data.
+    /// Law under which it processes personal data.
     pub regime: LegalRegime,
-    /// The communities it belongs to.
+    /// Communities that it belongs to.
     pub communities: Vec<String>,
-    /// The authorities that are its clients.
+    /// Authorities that are its clients.
     pub clients: Vec<AuthorityId>,
-    /// Whom to call.
+    /// Contact for people.
     pub contact: String,
-    /// Where peers connect to its node: `host:port`.
+    /// Address at which peers connect to its node: `host:port`.
     pub endpoint: String,
-    /// The certificate of its own CA, DER.
+    /// Certificate of its own CA, in DER.
     pub trust_anchor: Vec<u8>,
 }
 
-/// Why a request is not made or not taken.
+/// Error of a request that is not made or not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The file.
+    /// The file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is refused.
+    /// The request is refused.
     #[error("`{}` is refused: {}: {}; {}", path.display(), refusal.rule, refusal.detail, refusal.rule.remedy())]
     Refused {
         /// The file.
         path: PathBuf,
-        /// The rule and what about it.
+        /// Rule that refuses, with details.
         refusal: Refusal,
     },
-    /// What was given cannot stand in a register.
+    /// The given facts cannot stand in a register.
     #[error("the request would be refused: {}; correct what was given", .0.detail)]
     Content(Refusal),
-    /// The node is not listed.
+    /// The register does not list the node.
     #[error(
         "the register does not list node `{0}`; ask to be listed with `portcullis federation request`"
     )]
@@ -80,7 +81,7 @@ pub enum RequestError {
 ///
 /// # Errors
 ///
-/// [`RequestError::Content`] if the facts could not stand in a register.
+/// [`RequestError::Content`] if the facts cannot stand in a register.
 pub fn make_request(
     config: &Config,
     keyring: &Keyring,
@@ -128,16 +129,16 @@ pub fn make_request(
     signed(&request, &keys)
 }
 
-/// Signs a request; what is refused by whoever reads it is not handed out.
+/// Signs a request. A request that its reader would refuse is not returned.
 fn signed(request: &MembershipRequest, keys: &[&SigningKey]) -> Result<Vec<u8>, RequestError> {
     let bytes = SignedMembershipRequest::sign(request, keys)?.encode();
     SignedMembershipRequest::verify(&bytes).map_err(RequestError::Content)?;
     Ok(bytes)
 }
 
-/// Makes the request of a node that is listed to be listed with its newest keys, and otherwise as
-/// it is. Those keys sign it, and the present ones as well, so that who admits it sees that it
-/// comes from who is listed.
+/// Makes the request of a listed node to be listed with its newest keys, and otherwise unchanged.
+/// The newest keys and the present ones sign it, so that whoever admits it sees that it comes from
+/// the listed node.
 ///
 /// # Errors
 ///
@@ -177,7 +178,7 @@ pub fn request_new_keys(
 ///
 /// # Errors
 ///
-/// [`RequestError`] if it is refused.
+/// [`RequestError`] if the file cannot be read or the request is refused.
 pub fn read_request(path: &Path) -> Result<MembershipRequest, RequestError> {
     SignedMembershipRequest::verify(&files::read(path)?).map_err(|refusal| RequestError::Refused {
         path: path.to_owned(),

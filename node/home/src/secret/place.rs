@@ -1,27 +1,27 @@
-//! Where the node's key lies, as far as a thief of the database is concerned: for `doctor`.
+//! Place of the node's passphrase in relation to the data that it protects, for `doctor`.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, path::PathBuf};
 
 use super::{KeySource, SecretError};
 use crate::files::FileError;
 
-/// Where the passphrase lies in relation to a folder that it protects.
+/// Place of the passphrase in relation to a folder that it protects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyPlace {
-    /// In the folder or below it: who copies the folder has both.
+    /// In the folder or below it: a copy of the folder includes both.
     Beside,
-    /// On the same file system: who takes the disk has both.
+    /// On the same file system: a thief of the disk has both.
     SameDisk,
     /// On another file system, as a systemd credential is.
     Elsewhere,
 }
 
 impl KeySource {
-    /// Where it lies in relation to `folder`.
+    /// Returns the place of the passphrase in relation to `folder`.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] if one of the two cannot be looked at.
+    /// [`SecretError`] if one of the two paths cannot be inspected.
     pub fn place(&self, folder: &Path) -> Result<KeyPlace, SecretError> {
         let (key, folder) = (self.path()?, folder.to_owned());
         let seen = |path: &PathBuf| {

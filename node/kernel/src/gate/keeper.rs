@@ -6,13 +6,13 @@ use tokio::sync::watch;
 
 use super::{Gates, state::TrustState};
 
-/// The state, and the gates that were computed from it last.
+/// The trust state, and the gates last computed from it.
 #[derive(Debug)]
 pub(crate) struct Gatekeeper {
-    /// Guards the state for the moment in which it is copied or replaced.
+    /// Locked only while the state is copied or replaced.
     state: Mutex<TrustState>,
     pub(crate) gates: watch::Sender<Arc<Gates>>,
-    /// Guards nothing but the order of changes, each of which is kept before it counts.
+    /// Guards only the order of changes. Each change is stored before it takes effect.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
 

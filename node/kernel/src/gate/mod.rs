@@ -25,14 +25,15 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-/// Why nothing is released to a node.
+/// Reason for which nothing is released to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closed {
-    /// There is no connection.
+    /// There is no connection with the node.
     Cut(Cut),
-    /// A person stopped what is released to it, or to all.
+    /// A person stopped release to the node, or to all.
     Stopped,
-    /// Nobody has said for too long that the register is the newest: bulk records wait.
+    /// For too long no statement has said that the register is the newest, so bulk records wait.
+    /// The time is the end of its freshness.
     Stale(Timestamp),
 }
 
@@ -46,30 +47,30 @@ impl std::fmt::Display for Closed {
     }
 }
 
-/// To whom release is stopped.
+/// Receivers to which release is stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stops {
-    /// Whether to everyone.
+    /// True if release is stopped to every node.
     pub all: bool,
-    /// To these nodes besides.
+    /// Nodes to which release is stopped besides.
     pub peers: BTreeSet<NodeId>,
 }
 
-/// What is closed to whom.
+/// Closures that are in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gates {
-    /// The nodes that are blocked.
+    /// Blocked nodes.
     pub blocked: BTreeSet<NodeId>,
-    /// To whom release is stopped.
+    /// Receivers to which release is stopped.
     pub stops: Stops,
-    /// The authorities that are suspended, and until when.
+    /// Suspended authorities, with the end of each suspension.
     pub suspended: BTreeMap<AuthorityId, Timestamp>,
-    /// How fresh the register is.
+    /// Freshness of the register.
     pub stage: Stage,
 }
 
 impl Default for Gates {
-    /// Nothing is closed.
+    /// Makes gates that close nothing.
     fn default() -> Self {
         Self {
             blocked: BTreeSet::new(),
@@ -81,7 +82,8 @@ impl Default for Gates {
 }
 
 impl Gates {
-    /// Why there is no connection with this node; nothing if there may be one.
+    /// Returns the reason for which there is no connection with this node; `None` if there may be
+    /// one.
     #[must_use]
     pub fn cut(&self, authority: &AuthorityId, node: &NodeId) -> Option<Cut> {
         if self.blocked.contains(node) {
@@ -90,7 +92,8 @@ impl Gates {
         self.suspended.get(authority).copied().map(Cut::Suspended)
     }
 
-    /// Why nothing is released to this node in this lane; nothing if it may be.
+    /// Returns the reason for which nothing is released to this node in this lane; `None` if
+    /// release is open.
     #[must_use]
     pub fn closed(&self, authority: &AuthorityId, node: &NodeId, lane: Lane) -> Option<Closed> {
         if let Some(cut) = self.cut(authority, node) {
@@ -112,7 +115,7 @@ impl Gates {
         }
     }
 
-    /// Every node of the register that is cut off.
+    /// Lists the nodes of the register that are cut off, with the reason.
     #[must_use]
     pub fn cuts(&self, register: &Register) -> BTreeMap<NodeId, Cut> {
         register

@@ -1,7 +1,9 @@
-//! What the gates are computed from: freshness, suspensions, blocks, stops; kept in the store.
+//! Trust state from which the gates are computed: freshness, suspensions, blocks and stops. It is
+//! kept in the store.
 //!
-//! What members offer is verified before it is kept; what was kept is verified again when the
-//! node starts, and what does not hold any more is left out with a line in the log.
+//! Statements that members offer are verified before they are stored. Stored statements are
+//! verified again when the node starts; one that no longer holds is left out with a line in the
+//! log.
 
 use std::collections::BTreeSet;
 
@@ -21,10 +23,10 @@ use portcullis_protocol::{
 use super::{Gates, Stops};
 use portcullis_store::{Fact, FactKind, FactRow};
 
-/// The subject of a stop of everything; no node can be called that.
+/// Subject of a stop for everyone. No node can have this name.
 pub const EVERYONE: &str = "*";
 
-/// What the gates are computed from.
+/// Freshness, suspensions, blocks and stops.
 #[derive(Debug, Clone, Default)]
 pub struct TrustState {
     freshness: Option<VerifiedFreshness>,
@@ -33,17 +35,17 @@ pub struct TrustState {
     stops: Stops,
 }
 
-/// A change of the state: how it is kept, and the state that it makes.
+/// A change of the state: the facts to write, and the resulting state.
 #[derive(Debug)]
 pub struct Change {
-    /// What is written.
+    /// Facts to write.
     pub facts: Vec<Fact>,
-    /// The state from then on.
+    /// State after the change.
     pub state: TrustState,
 }
 
 impl TrustState {
-    /// Reads what was kept.
+    /// Reads the state from the stored facts.
     #[must_use]
     pub fn load(rows: &[FactRow], register: &VerifiedRegister, now: Timestamp) -> Self {
         let mut state = Self::default();
@@ -78,7 +80,7 @@ impl TrustState {
         Ok(())
     }
 
-    /// What is closed to whom now.
+    /// Computes the gates at `now`.
     #[must_use]
     pub fn gates(&self, register: &VerifiedRegister, now: Timestamp) -> Gates {
         Gates {
@@ -89,7 +91,7 @@ impl TrustState {
         }
     }
 
-    /// When the gates change next by the passing of time.
+    /// Returns the next time at which the gates change by the passing of time alone.
     #[must_use]
     pub fn next_change(&self, register: &VerifiedRegister, now: Timestamp) -> Option<Timestamp> {
         let ends = self.suspensions.all().map(|held| held.suspension().until);
@@ -101,7 +103,7 @@ impl TrustState {
         ends.chain(steps).filter(|time| *time > now).min()
     }
 
-    /// What this node has, to be compared with what a member has.
+    /// Returns the trust data of this node, for comparison with a member's.
     #[must_use]
     pub fn standing(&self, register: &VerifiedRegister, now: Timestamp) -> Standing {
         let present = register.register();
@@ -116,14 +118,14 @@ impl TrustState {
         }
     }
 
-    /// The freshness statement for this very register.
+    /// Returns the freshness statement, if it is for this very register.
     #[must_use]
     pub fn current_freshness(&self, register: &VerifiedRegister) -> Option<&VerifiedFreshness> {
         let held = self.freshness.as_ref()?;
         (held.freshness().register == register.digest()).then_some(held)
     }
 
-    /// The suspensions that another node may still take up, encoded.
+    /// Lists the suspensions that another node may still take up, encoded.
     #[must_use]
     pub fn current_suspensions(&self, register: &VerifiedRegister, now: Timestamp) -> Vec<Bytes> {
         self.suspensions
@@ -132,7 +134,8 @@ impl TrustState {
             .collect()
     }
 
-    /// Takes a freshness statement up if it is newer than the one held; nothing changes if not.
+    /// Takes up a freshness statement if it is newer than the one held. Returns `None` if it is
+    /// not.
     ///
     /// # Errors
     ///
@@ -165,7 +168,7 @@ impl TrustState {
         }))
     }
 
-    /// Takes a suspension up; nothing changes if it is held already.
+    /// Takes up a suspension. Returns `None` if it is held already.
     ///
     /// # Errors
     ///
@@ -207,7 +210,7 @@ impl TrustState {
         Ok(Some(Change { facts, state }))
     }
 
-    /// Blocks a node, or lets it in again.
+    /// Blocks a node, or admits it again.
     #[must_use]
     pub fn with_block(&self, peer: &NodeId, switch: Switch, now: Timestamp) -> Change {
         let mut state = self.clone();
@@ -221,7 +224,7 @@ impl TrustState {
         }
     }
 
-    /// Stops what is released to a node, or to everyone, or lets it go on.
+    /// Stops release to a node or to everyone, or resumes it.
     #[must_use]
     pub fn with_stop(&self, whom: &Whom, switch: Switch, now: Timestamp) -> Change {
         let mut state = self.clone();
@@ -246,7 +249,7 @@ impl TrustState {
     }
 }
 
-/// Names the turn that a key has used.
+/// Names the slot of a suspension in the store: key, authority and epoch.
 fn slot(held: &VerifiedSuspension) -> String {
     let suspension = held.suspension();
     format!(
@@ -257,12 +260,12 @@ fn slot(held: &VerifiedSuspension) -> String {
     )
 }
 
-/// Which way a gate is moved.
+/// Direction in which a gate is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switch {
-    /// Nothing passes.
+    /// The gate closes.
     Close,
-    /// It is as if it had not been closed.
+    /// The gate opens, as if it had not been closed.
     Open,
 }
 
@@ -280,12 +283,12 @@ impl Switch {
     }
 }
 
-/// To whom release is stopped.
+/// Receiver of a stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whom {
-    /// To every member.
+    /// Every member.
     Everyone,
-    /// To one node.
+    /// One node.
     Peer(NodeId),
 }
 
@@ -310,7 +313,7 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    /// What the store would give back.
+    /// Returns the rows that the store would give back.
     fn rows(facts: Vec<Fact>) -> Vec<FactRow> {
         facts
             .into_iter()
@@ -359,7 +362,7 @@ mod tests {
             after.standing(&register, NOW).suspensions,
             before.standing(&register, NOW).suspensions
         );
-        // Nobody else can take it up once it has ended, so nobody is asked for it.
+        // Once it has ended nobody can take it up, so it is not counted as missing.
         assert_eq!(
             after.standing(&register, end).suspensions,
             before.standing(&register, end).suspensions
@@ -415,7 +418,7 @@ mod tests {
         let stopped = opened.with_stop(&one, Switch::Close, NOW).state;
         let closed = stopped.gates(&register, NOW);
         let hub_authority = "hub".parse().unwrap();
-        // Everyone's stop is still on in `opened`, and lifting it leaves the one of the hub.
+        // The stop of everyone is still on in `opened`, and lifting it leaves the stop of the hub.
         let resumed = stopped.with_stop(&Whom::Everyone, Switch::Open, NOW).state;
         assert!(closed.stops.all);
         let left = resumed.gates(&register, NOW);

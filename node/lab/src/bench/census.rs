@@ -1,21 +1,21 @@
-//! Which records there are, in 40 bytes: their count, and the sum of their ids.
+//! Summary of a set of records in 40 bytes: the count of its records and the sum of their ids.
 //!
-//! Ids are SHA-256 digests, so that two sets with the same count and sum are the same set unless
-//! someone searched for them; nobody does here. A sum is kept while records are published, and
-//! costs the sender no memory per record.
+//! Ids are SHA-256 digests. Two sets with the same count and sum are therefore the same set, unless
+//! someone searched for a collision, which nobody does here. The sum is updated while records are
+//! published, so it costs the sender no memory per record.
 
 use portcullis_protocol::record::RecordId;
 use serde::{Deserialize, Serialize};
 
 use portcullis_store::{Store, StoreError};
 
-/// Characters of the prefixes by which a store's ids are listed: 4,096 lists.
+/// Hex digits of the prefixes by which a store's ids are listed: 4,096 lists.
 const PREFIX: usize = 3;
 
 /// A set of records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
-    /// How many there are.
+    /// Number of records.
     pub count: u64,
     sum: [u64; 4],
 }
@@ -30,7 +30,7 @@ impl Census {
         }
     }
 
-    /// Counts what another census counted.
+    /// Adds the records of another census.
     pub fn merge(&mut self, other: &Self) {
         self.count = self.count.wrapping_add(other.count);
         for (sum, more) in self.sum.iter_mut().zip(other.sum) {
@@ -38,7 +38,7 @@ impl Census {
         }
     }
 
-    /// The records that a store holds, each id once.
+    /// Returns the census of the records that a store holds, each id once.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! A worker as the bench sees it: a process of this very binary that is asked and replies.
+//! Handle of a worker: a process of this same binary that receives orders and sends replies.
 //!
-//! Each is a process group of its own, so that an interrupt at the terminal reaches the bench
-//! alone, which ends its workers. They end by themselves as well when their orders end.
+//! Each worker has a process group of its own, so an interrupt at the terminal reaches only the
+//! bench, which then ends its workers. Workers also end by themselves when their orders end.
 
 use std::{
     fs::File,
@@ -25,24 +25,24 @@ use super::{
 use crate::demo::show::Step;
 use portcullis_home::Home;
 
-/// How long a worker may take to stop.
+/// Longest time that a worker may take to stop.
 const STOP: Duration = Duration::from_secs(30);
 
-/// The last lines of a log that are shown.
+/// Number of last lines of a log that are shown.
 const TAIL: usize = 5;
 
-/// What a worker is started as.
+/// Parameters with which a worker is started.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
-    /// Its name.
+    /// Name of the worker.
     pub(super) name: &'static str,
     /// The home of its node.
     pub(super) home: &'a Home,
-    /// What it is to be.
+    /// Role of the worker.
     pub(super) role: Role,
-    /// To whom it sends.
+    /// Node to which the worker sends.
     pub(super) peer: Option<&'a NodeId>,
-    /// Where its generator begins.
+    /// Seed of its record generator.
     pub(super) seed: u64,
     /// Records handed over at once.
     pub(super) batch: u64,
@@ -81,7 +81,7 @@ impl Worker {
         Err(worker.unexpected(&reply))
     }
 
-    /// Has something done and waits for it.
+    /// Sends an order and waits for its reply.
     pub(super) async fn ask(
         &mut self,
         order: &Order,
@@ -117,7 +117,7 @@ impl Worker {
         }
     }
 
-    /// Has something done that gives nothing.
+    /// Has an order carried out that returns no value.
     pub(super) async fn done(&mut self, order: &Order) -> Result<(), BenchError> {
         let reply = self.ask(order, None).await?;
         if reply == Reply::Done {
@@ -126,7 +126,7 @@ impl Worker {
         Err(self.unexpected(&reply))
     }
 
-    /// Has something streamed; gives the seconds that it took.
+    /// Has records streamed. Returns the time that it took, in seconds.
     pub(super) async fn streamed(&mut self, order: &Order, step: &Step) -> Result<f64, BenchError> {
         let reply = self.ask(order, Some(step)).await?;
         if let Reply::Streamed { seconds } = reply {
@@ -135,7 +135,7 @@ impl Worker {
         Err(self.unexpected(&reply))
     }
 
-    /// What it has used.
+    /// Returns the resources that the worker has used.
     pub(super) async fn usage(&mut self) -> Result<Usage, BenchError> {
         let reply = self.ask(&Order::Usage, None).await?;
         if let Reply::Usage(usage) = reply {
@@ -144,7 +144,7 @@ impl Worker {
         Err(self.unexpected(&reply))
     }
 
-    /// A set of records.
+    /// Returns the set of records that the order asks for.
     pub(super) async fn census(&mut self, order: &Order) -> Result<Census, BenchError> {
         let reply = self.ask(order, None).await?;
         if let Reply::Census(census) = reply {
@@ -153,7 +153,7 @@ impl Worker {
         Err(self.unexpected(&reply))
     }
 
-    /// Stops it in order and waits for its end.
+    /// Stops the worker in order and waits until its process has ended.
     pub(super) async fn stop(mut self) -> Result<(), BenchError> {
         let mut line = serde_json::to_vec(&Order::Stop).map_err(BenchError::Json)?;
         line.push(b'\n');

@@ -1,8 +1,9 @@
-//! The records that are measured: 600 bytes in three sections, one indexed selector each.
+//! Generator of the measured records: 600 bytes in three sections, with one indexed selector each.
 //!
-//! 600 bytes are the header and the sections with their salts: what is signed for, encrypted and
-//! kept. Its place in the batch, which a record travels with, comes on top. Every container number
-//! is another one; the text does not repeat itself.
+//! The 600 bytes are the header and the sections with their salts, which are the parts that are
+//! signed for, encrypted and kept. The record's place in its batch travels with it and is not
+//! counted in them. Every record has a container number of its own, and the text does not repeat
+//! itself.
 
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorError, SelectorKind, Subject, Window},
@@ -23,21 +24,21 @@ const NARRATIVE: usize = 247;
 /// Serial numbers of one owner code.
 const SERIALS: u64 = 1_000_000;
 
-/// Half a window around the time of sealing: 30 days.
+/// Half the length of a selector's window, which lies around the time of sealing: 30 days.
 const HALF_WINDOW_MS: i64 = 30 * 86_400_000;
 
-/// Why a draft cannot be made; the generator is wrong then.
+/// Error of a draft that cannot be made. It means that the generator is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
-    /// A selector.
+    /// The selector is not valid.
     #[error(transparent)]
     Selector(#[from] SelectorError),
-    /// A container number.
+    /// The container number is not valid.
     #[error(transparent)]
     Container(#[from] ContainerNumberError),
 }
 
-/// Makes drafts; the same seed makes the same ones.
+/// Generator of drafts. The same seed gives the same drafts.
 #[derive(Debug, Clone)]
 pub struct Generator {
     serial: u64,
@@ -46,7 +47,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Begins at `seed`; containers are reported around `now`.
+    /// Makes a generator with this seed. Containers are reported around `now`.
     #[must_use]
     pub const fn new(seed: u64, now: Timestamp) -> Self {
         Self {
@@ -56,11 +57,11 @@ impl Generator {
         }
     }
 
-    /// Makes so many drafts of a kind.
+    /// Makes `count` drafts of a kind.
     ///
     /// # Errors
     ///
-    /// [`DraftError`]; it does not happen.
+    /// [`DraftError`]; it does not happen unless the generator is wrong.
     pub fn drafts(&mut self, kind: Kind, count: u64) -> Result<Vec<Draft>, DraftError> {
         (0..count).map(|_| self.draft(kind)).collect()
     }
@@ -94,7 +95,8 @@ impl Generator {
     }
 }
 
-/// The container with this serial number: an owner code for each million, and its check digit.
+/// Returns the container number of a serial number. Each million has another owner code, and the
+/// check digit is computed.
 fn container(serial: u64) -> Result<String, ContainerNumberError> {
     let mut rest = serial / SERIALS;
     let mut owner = String::with_capacity(3);
@@ -110,7 +112,7 @@ fn container(serial: u64) -> Result<String, ContainerNumberError> {
     }
 }
 
-/// The letter at this place of the alphabet.
+/// Returns the letter at this place of the alphabet, counted from 0.
 fn letter(place: u64) -> char {
     u8::try_from(place)
         .ok()
@@ -118,7 +120,7 @@ fn letter(place: u64) -> char {
         .map_or('Z', char::from)
 }
 
-/// SplitMix64: enough for text that does not compress, and nothing here is secret.
+/// SplitMix64 generator. It is enough for text that does not compress; nothing here is secret.
 #[derive(Debug, Clone)]
 pub(super) struct Random(pub(super) u64);
 

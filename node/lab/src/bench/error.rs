@@ -1,4 +1,4 @@
-//! Why a bench did not come to its end.
+//! Errors of a bench run.
 
 use std::{io, path::PathBuf};
 
@@ -11,7 +11,7 @@ use portcullis_home::files::FileError;
 use portcullis_node::runtime::StartError;
 use portcullis_store::StoreError;
 
-/// Why a bench did not come to its end.
+/// Error that ends a bench run early.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// The homes lie in memory.
@@ -25,81 +25,81 @@ pub enum BenchError {
         /// Its file system.
         file_system: String,
     },
-    /// Homes, keys and register.
+    /// Homes, keys or register could not be made.
     #[error(transparent)]
     SetUp(#[from] DemoError),
-    /// A name cannot be one.
+    /// A name is not valid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A file.
+    /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A signature.
+    /// A signature could not be made or verified.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// The disk refused.
+    /// The disk refused an operation.
     #[error("`{}`: {source}", path.display())]
     Disk {
-        /// Where.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// Underlying I/O error.
         source: io::Error,
     },
-    /// There are no signals.
+    /// The operating system gives no signals.
     #[error("the operating system gives no signals: {0}")]
     Signals(#[source] io::Error),
     /// A worker does not start.
     #[error("the {name} worker cannot be started: {source}")]
     Process {
-        /// Which.
+        /// Name of the worker.
         name: &'static str,
-        /// Why.
+        /// Underlying I/O error.
         source: io::Error,
     },
     /// A worker failed.
     #[error("the {name} worker: {why}")]
     Worker {
-        /// Which.
+        /// Name of the worker.
         name: &'static str,
-        /// Why.
+        /// Reason that the worker gave.
         why: String,
     },
-    /// A worker ended.
+    /// A worker ended too early.
     #[error("the {name} worker has ended; its log ends with:\n{tail}")]
     Ended {
-        /// Which.
+        /// Name of the worker.
         name: &'static str,
         /// The log's last lines.
         tail: String,
     },
-    /// A worker replied something that was not asked.
+    /// A worker sent a reply that does not belong to its order.
     #[error("the {name} worker replied something else than was asked")]
     Unexpected {
-        /// Which.
+        /// Name of the worker.
         name: &'static str,
     },
-    /// An order or reply is no JSON.
+    /// An order or a reply is not valid JSON.
     #[error("what a worker is told or tells is no JSON: {0}")]
     Json(#[source] serde_json::Error),
-    /// A backup.
+    /// A backup failed.
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// A node does not start in this process.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A configuration.
+    /// A configuration could not be read.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A store.
+    /// A store could not be opened, read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A question about a channel has no answer, or one that does not count.
+    /// A question about a channel has no answer, or one that is not valid.
     #[error("the channel cannot be compared: {0}")]
     Compare(String),
-    /// A part of the bench ended before its end.
+    /// A task of the bench ended before it was done.
     #[error("a part of the bench was cut short")]
     CutShort,
-    /// The person at the terminal stopped it.
+    /// The person at the terminal interrupted the bench.
     #[error("interrupted; the workers are ended and their folder is removed")]
     Interrupted,
 }

@@ -1,7 +1,9 @@
-//! The sending side: records handed to the node as fast as it settles them, and alerts one by one.
+//! Feed of the sending side: it hands records to the node as fast as they are settled, and raises
+//! alerts one by one.
 //!
-//! What is settled is counted by the node's own counter of receipts, which is read without touching
-//! the store; the store's positions have the last word. A lone alert is followed by its notice.
+//! Settled records are counted with the node's own counter of receipts, which is read without
+//! touching the store. The store's positions decide in the end. A single alert is followed by the
+//! notices about it.
 
 use std::{
     sync::{
@@ -28,7 +30,7 @@ use super::{
 use portcullis_kernel::{Kernel, Notice, PublishError};
 use portcullis_store::{Backfill, DisclosureState, Relay, StoreError, Write, writer::Priority};
 
-/// Batches published and not settled: a source that heeds backpressure.
+/// Batches that may be published and not yet settled. The feed heeds backpressure in this way.
 const LEAD: u64 = 16;
 
 /// Batches settled before alerts are raised under load.
@@ -37,19 +39,20 @@ const RUNNING: u64 = 4;
 /// Batches handed over at the same time, so that one is sealed while another is made durable.
 const AT_ONCE: usize = 2;
 
-/// How often counters are looked at.
+/// Interval at which counters are read.
 const GLANCE: Duration = Duration::from_millis(1);
 
-/// How often the store is asked whether a backfill is over.
+/// Interval at which the store is asked whether a backfill is over.
 const GLIMPSE: Duration = Duration::from_millis(20);
 
-/// How often the store is asked for its positions while counters say that something is missing.
+/// Interval at which the store is asked for its positions while the counters say that records are
+/// not yet settled.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long nothing may be settled before it is given up.
+/// Longest time without a settled record before the feed gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Why records were not settled.
+/// Error of a feed whose records were not settled.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FeedError {
     #[error(transparent)]
@@ -77,7 +80,7 @@ pub(super) struct Feed {
     handed: Arc<AtomicU64>,
 }
 
-/// Whether to wait for settlement while publishing.
+/// Limit on the records that may wait for settlement while publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lead {
     Bounded,
@@ -94,7 +97,8 @@ impl Feed {
         }
     }
 
-    /// Publishes bulk records until there are `records` or `stop`; gives what was published.
+    /// Publishes bulk records until there are `records` of them or `stop` is cancelled. Returns the
+    /// census of the published records.
     pub(super) async fn publish(
         &self,
         generator: &mut Generator,
@@ -125,13 +129,13 @@ impl Feed {
         Ok(published)
     }
 
-    /// Records handed over and not settled.
+    /// Returns the number of records handed over and not yet settled.
     fn open(&self) -> u64 {
         let settled = self.kernel.metrics().receipted();
         self.handed.load(Ordering::Relaxed).saturating_sub(settled)
     }
 
-    /// How many were settled since the process began.
+    /// Returns the number of records settled since the process began.
     pub(super) fn settled_count(&self) -> u64 {
         self.kernel.metrics().receipted()
     }
@@ -145,7 +149,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Waits until nothing is left after the durable cursors; gives the moment of it.
+    /// Waits until nothing is left after the durable cursors. Returns the time at which that was
+    /// seen.
     pub(super) async fn settled(&self) -> Result<Instant, FeedError> {
         let mut patience = Patience::new(self.settled_count());
         let mut looked = Instant::now();
@@ -161,15 +166,15 @@ impl Feed {
         }
     }
 
-    /// Has the peer begin where the log ends.
+    /// Has the peer begin at the end of the log.
     pub(super) async fn meet(&self) -> Result<(), FeedError> {
         let write = Write::Meet(vec![self.peer.clone()]);
         self.kernel.commit(Priority::Urgent, vec![write]).await?;
         Ok(())
     }
 
-    /// Sends the peer everything that was published before now, and waits until nothing is left of
-    /// that; gives the moment of it.
+    /// Sends the peer everything that was published before now, and waits until nothing of it is
+    /// left. Returns the time at which that was seen.
     pub(super) async fn backfill(&self) -> Result<Instant, FeedError> {
         let now = self.kernel.now();
         let backfill = Backfill {
@@ -205,7 +210,8 @@ impl Feed {
         Ok(true)
     }
 
-    /// Raises alerts one by one; gives what was published and how long each took, in milliseconds.
+    /// Raises alerts one by one. Returns the published records and the time of each alert in
+    /// milliseconds.
     pub(super) async fn alerts(
         &self,
         generator: &mut Generator,
@@ -242,7 +248,7 @@ impl Feed {
                     Some(answer.outcome)
                 }
                 Ok(Ok(_)) => None,
-                // Too slow for the notices, or they do not come: the ledger knows.
+                // The notices came too fast, or none came: the ledger has the answer.
                 Ok(Err(_)) | Err(_) => self.answered(id)?,
             };
             match outcome {
@@ -281,7 +287,7 @@ async fn join(
     Ok(())
 }
 
-/// Gives up when nothing happens for too long.
+/// Timer that gives up when no record is settled for too long.
 struct Patience {
     settled: u64,
     since: Instant,
@@ -307,7 +313,7 @@ impl Patience {
     }
 }
 
-/// Alerts and what else goes on meanwhile.
+/// Result of raising alerts, with the bulk records settled in the same time.
 pub(super) struct Raised {
     pub(super) published: Census,
     pub(super) ms: Vec<f64>,
@@ -315,7 +321,7 @@ pub(super) struct Raised {
 }
 
 impl Feed {
-    /// Raises alerts, idle or under load; everything is settled at the end.
+    /// Raises alerts, idle or under load. Everything is settled when it returns.
     pub(super) async fn raise(
         &self,
         alerts: &mut Generator,
@@ -371,7 +377,7 @@ impl Feed {
         })
     }
 
-    /// Waits until the first frames of bulk were settled, or the feeding has ended.
+    /// Waits until the first batches of bulk are settled, or until the feeding task has ended.
     async fn until_bulk_runs<T>(&self, feeding: &tokio::task::JoinHandle<T>) {
         let before = self.settled_count();
         while self.settled_count() < before + RUNNING * self.batch && !feeding.is_finished() {

@@ -1,4 +1,4 @@
-//! The folder of a bench: made for it, removed with it.
+//! Folder of a bench run, which is removed when the run ends.
 
 use std::{
     fs,
@@ -12,11 +12,11 @@ use portcullis_home::{
     files::{self, FileError},
 };
 
-/// A folder that goes when it is dropped.
+/// A folder that is removed when it is dropped.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes a new one. Its name is short, for the path of a socket has 108 bytes at most.
+    /// Makes a new folder. Its name is short because the path of a socket has 108 bytes at most.
     pub(super) fn make_in(parent: &Path) -> Result<Self, FileError> {
         let mut random = [0; 4];
         SystemEntropy::default().fill(&mut random);

@@ -1,5 +1,5 @@
-//! What the machine gives at most: signatures checked one by one, and a disk that is asked to keep
-//! what it was given.
+//! Upper limits of the machine: the rate at which signatures are checked one by one, and the time
+//! the disk takes to make an append durable.
 
 use std::{
     fs::File,
@@ -17,10 +17,11 @@ use portcullis_protocol::{
 /// Bytes of one append: a page of the store's log.
 const APPEND: usize = 4096;
 
-/// How long signatures are checked.
+/// Time for which signatures are checked.
 const CHECKING: Duration = Duration::from_secs(1);
 
-/// Signatures per second that one core checks one by one, each over a statement of its own.
+/// Measures the signatures per second that one core checks one by one, each over a different
+/// statement.
 pub(super) fn verify_strict_per_s() -> Result<f64, SignatureError> {
     let key = SigningKey::from_seed(KeyUse::Sealing, [7; 32]);
     let public = key.public();
@@ -42,7 +43,7 @@ pub(super) fn verify_strict_per_s() -> Result<f64, SignatureError> {
     Ok(f64::from(checked) / begun.elapsed().as_secs_f64())
 }
 
-/// Appends to a file and has each append kept; gives how long each took, in milliseconds.
+/// Appends to a file and syncs after each append. Returns the time of each append, in milliseconds.
 pub(super) fn fdatasync_ms(folder: &Path, count: u64) -> io::Result<Vec<f64>> {
     let mut file = File::options()
         .create(true)

@@ -1,6 +1,7 @@
-//! The machine under the figures, and what a process has used of it, as `/proc` tells.
+//! The machine on which the figures are measured, and the resources that a process has used, both
+//! as `/proc` shows them.
 //!
-//! What cannot be read is reported as nothing rather than guessed.
+//! A value that cannot be read is reported as unknown, zero or absent. It is never guessed.
 
 use std::{
     fs, io,
@@ -10,25 +11,25 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Clock ticks of `/proc/…/stat` in a second: 100 on every Linux that shows them to programs.
+/// Clock ticks per second of the times in `/proc/…/stat`: 100 on every Linux, as programs see it.
 const TICKS: f64 = 100.0;
 
-/// Bytes of a block in which files are accounted.
+/// Bytes of one block in which the kernel counts the space of files.
 const BLOCK: u64 = 512;
 
-/// What a process has used.
+/// Resources that a process has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Seconds of processor time, its own and the system's for it.
+    /// Processor time in seconds, in user mode and in the kernel.
     pub cpu_s: f64,
-    /// The most memory it held since it began or since [`forget_peak`], in kB.
+    /// Peak resident memory since the process began or since [`forget_peak`], in kB.
     pub peak_rss_kb: u64,
-    /// What its store occupies on disk.
+    /// Space that the store occupies on disk, in bytes.
     pub store_bytes: u64,
 }
 
 impl Usage {
-    /// What this process has used, its store being in this folder.
+    /// Returns what this process has used. Its store is in the folder `store`.
     ///
     /// # Errors
     ///
@@ -44,16 +45,17 @@ impl Usage {
     }
 }
 
-/// Has the kernel count this process's peak of memory from now.
+/// Has the kernel restart the measurement of this process's peak memory.
 ///
 /// # Errors
 ///
-/// An I/O error if the kernel does not.
+/// An I/O error if the kernel refuses.
 pub fn forget_peak() -> io::Result<()> {
     fs::write("/proc/self/clear_refs", "5")
 }
 
-/// User and system time: the 14th and 15th field, of which the second is a name in brackets.
+/// Returns user and system time in seconds. They are the 14th and 15th field; the second field is a
+/// name in brackets, which may itself hold brackets and spaces.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
@@ -68,7 +70,8 @@ fn peak_kb(status: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
-/// What the files below a folder occupy. A file that goes meanwhile counts as nothing.
+/// Returns the space that the files below a folder occupy, in bytes. A file that is removed
+/// meanwhile counts as zero.
 pub(super) fn bytes_below(folder: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
@@ -85,7 +88,8 @@ pub(super) fn bytes_below(folder: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Bytes that the loopback interface has carried.
+/// Returns the bytes that the loopback interface has carried so far, or `None` if they cannot be
+/// read.
 #[must_use]
 pub fn loopback_bytes() -> Option<u64> {
     let table = fs::read_to_string("/proc/net/dev").ok()?;
@@ -100,23 +104,23 @@ fn received_by(interface: &str, table: &str) -> Option<u64> {
     })
 }
 
-/// The machine.
+/// Description of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Machine {
-    /// Processors that this process may use.
+    /// Number of processors that this process may use.
     pub cores: usize,
-    /// Their model.
+    /// Model of the processor.
     pub cpu: String,
-    /// The kernel's version.
+    /// Version of the kernel.
     pub kernel: String,
-    /// The folder of the homes.
+    /// Folder of the homes.
     pub folder: PathBuf,
-    /// Its file system.
+    /// Type of the file system that the folder is on.
     pub file_system: String,
 }
 
 impl Machine {
-    /// This one, with homes in this folder.
+    /// Returns a description of this machine, with homes in `folder`.
     #[must_use]
     pub fn here(folder: &Path) -> Self {
         let line = |path: &str| fs::read_to_string(path).ok();
@@ -132,7 +136,7 @@ impl Machine {
         }
     }
 
-    /// Whether the homes lie in memory.
+    /// Returns true if the homes lie in memory.
     #[must_use]
     pub fn is_memory(&self) -> bool {
         matches!(self.file_system.as_str(), "tmpfs" | "ramfs")
@@ -150,15 +154,16 @@ fn model(cpuinfo: &str) -> Option<String> {
     })
 }
 
-/// The type of the file system that a folder is on.
+/// Returns the type of the file system that a folder is on.
 fn file_system(folder: &Path) -> Option<String> {
     let whole = fs::canonicalize(folder).ok()?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     mount_of(&whole, &mounts)
 }
 
-/// The type of the last mount at the longest path that leads to `path` (proc(5): the mount point is
-/// the fifth field, the type the first after the lone hyphen).
+/// Returns the type of the mount with the longest mount point that leads to `path`, and of the last
+/// one if there are several. By proc(5) the mount point is the fifth field, and the type the first
+/// field after the lone hyphen.
 fn mount_of(path: &Path, mounts: &str) -> Option<String> {
     let mut found: Option<(usize, &str)> = None;
     for line in mounts.lines() {

@@ -1,4 +1,4 @@
-//! What an exchange costs: two real node processes on one machine, measured, and the limits that
+//! The cost of an exchange: two real node processes on one machine, measured, and the limits that
 //! the figures stand against, measured in the same run.
 //!
 //! ```text
@@ -43,25 +43,26 @@ pub use run::{homes, run};
 /// Records of one batch, of one frame and of one commit of the unchecked pipe.
 pub const BATCH: u64 = 1024;
 
-/// What a bench is asked to do.
+/// Settings of a bench run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Records of the measured stream, and of the unchecked pipe.
     pub records: u64,
     /// Alerts raised idle, and again under load.
     pub alerts: u64,
-    /// Records that wait when the receiver comes back.
+    /// Records that wait for the receiver when it comes back.
     pub catch_up: u64,
-    /// Where the generator begins.
+    /// Seed of the record generator.
     pub seed: u64,
     /// The folder below which homes are made.
     pub folder: PathBuf,
-    /// Whether a folder in memory will do.
+    /// Permission to use a folder in memory.
     pub memory: Memory,
 }
 
 impl Options {
-    /// Records handed over at once: those of a batch, or all there are.
+    /// Returns the number of records handed over at once: one batch, or all records if they are
+    /// fewer.
     #[must_use]
     pub const fn batch(&self) -> u64 {
         if self.records < BATCH {
@@ -72,11 +73,11 @@ impl Options {
     }
 }
 
-/// Whether homes may lie in memory, where fsync costs nothing.
+/// Permission for homes that lie in memory, where fsync costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// No: the figures would be of another machine.
+    /// Homes in memory are refused: the figures would be those of another machine.
     Refused,
-    /// Yes, for a test of the bench itself.
+    /// Homes in memory are accepted, for a test of the bench itself.
     Accepted,
 }

@@ -1,4 +1,4 @@
-//! What a bench asks of its workers and what they reply: a line of JSON each.
+//! Messages between a bench and its workers: orders and replies, one line of JSON each.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{census::Census, machine::Usage};
 
-/// What a worker is to be.
+/// Role of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
     /// A node that is served.
@@ -17,7 +17,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// As it stands on the worker's command line.
+    /// Returns the role as it stands on the worker's command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for Named {
     }
 }
 
-/// Whether bulk runs while alerts are raised.
+/// Other traffic while alerts are raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Load {
@@ -54,109 +54,109 @@ pub enum Load {
     Bulk,
 }
 
-/// Something to do.
+/// An order to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "order")]
 pub enum Order {
-    /// Say how long a sealed record is on the wire.
+    /// Report the length of a sealed record on the wire.
     Sample,
     /// Publish bulk records and wait until the last is settled.
     Stream {
-        /// How many.
+        /// Number of records.
         records: u64,
     },
-    /// Publish bulk records, settled or not.
+    /// Publish bulk records and do not wait until they are settled.
     Preload {
-        /// How many.
+        /// Number of records.
         records: u64,
     },
     /// Wait until everything published is settled.
     Settle,
-    /// Have the peer begin where the log ends now, as one does that is new.
+    /// Have the peer begin at the present end of the log, as a new peer does.
     Meet,
-    /// Send the peer all that came before it was new, and wait until that is settled.
+    /// Send the peer everything older than its beginning, and wait until that is settled.
     Backfill,
-    /// Raise alerts one after the other, each when the one before is settled.
+    /// Raise alerts one after the other, each one when the one before it is settled.
     Alerts {
-        /// How many.
+        /// Number of alerts.
         count: u64,
-        /// What else goes on.
+        /// Other traffic meanwhile.
         load: Load,
     },
-    /// Say what was used so far.
+    /// Report what the process has used so far.
     Usage,
-    /// Count the peak of memory from now.
+    /// Measure the peak of memory from now on.
     ForgetPeak,
-    /// Say which records were published here.
+    /// Report which records were published here.
     Sent,
-    /// Say which records are held.
+    /// Report which records are held.
     Held,
     /// Take what comes through the unchecked pipe.
     PipeReceive {
-        /// Where its rows go.
+        /// Database file for the rows of this end.
         file: PathBuf,
     },
     /// Send through the unchecked pipe.
     PipeSend {
-        /// Where its rows go.
+        /// Database file for the rows of this end.
         file: PathBuf,
-        /// Where the other end listens.
+        /// Address at which the receiving end listens.
         address: String,
-        /// Who listens there.
+        /// Node that listens there.
         peer: Named,
-        /// How many records.
+        /// Number of records.
         records: u64,
-        /// How long each is on the wire.
+        /// Length of each record on the wire, in bytes.
         item_bytes: usize,
-        /// Where its bytes begin.
+        /// Seed of the records' bytes.
         seed: u64,
     },
     /// Stop in order.
     Stop,
 }
 
-/// What came of it.
+/// A worker's reply to an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reply")]
 pub enum Reply {
     /// The worker is up.
     Ready,
-    /// How far an order under way is.
+    /// Progress of an order under way.
     Progress {
-        /// How many are done.
+        /// Number of records or alerts done so far.
         done: u64,
     },
     /// A record's length on the wire.
     Sample {
-        /// Bytes.
+        /// Length in bytes.
         item_bytes: usize,
     },
     /// Everything was published and settled.
     Streamed {
-        /// In so many seconds.
+        /// Time that it took, in seconds.
         seconds: f64,
     },
     /// Alerts were raised and settled.
     Alerts {
-        /// How long each took, in milliseconds, in order.
+        /// Time that each alert took, in milliseconds, in the order in which they were raised.
         ms: Vec<f64>,
-        /// Bulk records settled per second meanwhile.
+        /// Bulk records settled per second in the same time.
         bulk_per_s: f64,
     },
-    /// What was used.
+    /// Resources used by the process.
     Usage(Usage),
     /// A set of records.
     Census(Census),
     /// The pipe listens.
     Listening {
-        /// Where.
+        /// Address at which it listens.
         address: String,
     },
-    /// It is done.
+    /// The order is carried out.
     Done,
-    /// It did not work.
+    /// The order failed.
     Failed {
-        /// Why.
+        /// Reason of the failure.
         why: String,
     },
 }

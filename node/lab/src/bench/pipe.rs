@@ -1,9 +1,9 @@
-//! The unchecked pipe: what is left of an exchange when nothing is sealed, verified or decided.
+//! The unchecked pipe: an exchange in which nothing is sealed, verified or decided.
 //!
-//! The same number of bytes in the same frames through the same kind of stream under the same TLS,
-//! and at both ends one (id, bytes) row per record, a commit with fsync per frame, and as many
-//! frames on their way as dispatch has. The node's figures stand against these; nothing here
-//! touches a store of a node.
+//! It sends the same number of bytes, in the same frames, through the same kind of stream and under
+//! the same TLS as an exchange. Both ends write one (id, bytes) row per record, with one commit and
+//! fsync per frame. It has as many frames in flight as dispatch has. The node's figures are
+//! compared with those of the pipe. Nothing here touches the store of a node.
 
 use std::{
     path::PathBuf,
@@ -38,59 +38,60 @@ use portcullis_peering::{
     tls,
 };
 
-/// Frames on their way without an answer: as many as dispatch has in one lane.
+/// Frames in flight without an answer: as many as dispatch has in one lane.
 const DEPTH: usize = WINDOW;
 
-/// Frames that are stored and wait to be sent.
+/// Frames that are stored and wait to be sent, at most.
 const STORED: usize = 16;
 
-/// Bytes of an id.
+/// Length of an id in bytes.
 const ID: usize = 32;
 
-/// Bytes that protobuf adds to an item: a key and a length of two bytes.
+/// Bytes that protobuf adds to an item: a key of one byte and a length of two bytes.
 const FIELD: usize = 3;
 
-/// What protobuf and tonic may add to a frame.
+/// Bytes that protobuf and tonic may add to a frame, at most.
 const SLACK: usize = 64 << 10;
 
-/// Why a pipe broke.
+/// Error that ends a pipe.
 #[derive(Debug, thiserror::Error)]
 pub enum PipeError {
     /// Rows could not be stored.
     #[error("rows of the pipe cannot be stored: {0}")]
     Rows(#[from] rusqlite::Error),
-    /// There is no place to listen.
+    /// The listener could not be bound or started.
     #[error("the pipe cannot listen: {0}")]
     Listen(#[from] std::io::Error),
     /// TLS cannot be configured.
     #[error("TLS cannot be configured: {0}")]
     Tls(#[from] rustls::Error),
-    /// No connection.
+    /// The connection could not be prepared.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// No connection.
+    /// The connection could not be established.
     #[error("no connection: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// The other end broke off.
+    /// The other end ended the stream with an error.
     #[error("the other end ended the stream: {0}")]
     Status(#[from] Box<Status>),
-    /// An end went away.
+    /// One end, or a task of it, ended before all frames were answered.
     #[error("an end of the pipe was cut short")]
     CutShort,
 }
 
-/// What goes through a pipe.
+/// Records that go through a pipe.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
-    /// How many records.
+    /// Number of records.
     pub(super) records: u64,
-    /// How long each is.
+    /// Length of each record on the wire, in bytes.
     pub(super) item_bytes: usize,
-    /// Where its bytes begin.
+    /// Seed of the records' bytes.
     pub(super) seed: u64,
 }
 
-/// Listens with this node's certificate and stores what comes, until `stop`.
+/// Listens with this node's certificate and stores the frames that arrive, until `stop` is
+/// cancelled. Returns the address of the listener.
 pub(super) async fn receive(
     kernel: &Arc<Kernel>,
     file: PathBuf,
@@ -181,7 +182,7 @@ async fn store_all(
     }
 }
 
-/// Stores and sends; gives the seconds from the first row to the last answer.
+/// Stores the records and sends them. Returns the seconds from the first row to the last answer.
 pub(super) async fn send(
     kernel: &Kernel,
     peer: &NodeId,
@@ -254,7 +255,7 @@ fn store_frames(
     Ok(())
 }
 
-/// A frame of items of this length, each with an id at its beginning.
+/// Makes a frame of `count` items of this length on the wire. Each begins with its id.
 fn frame(count: usize, item_bytes: usize, random: &mut Random) -> wire::Frame {
     let length = item_bytes.saturating_sub(FIELD).max(ID);
     let item = |_| {
@@ -274,7 +275,8 @@ fn frame(count: usize, item_bytes: usize, random: &mut Random) -> wire::Frame {
     }
 }
 
-/// One commit with a row for each item, in the order of their ids: an index takes them faster.
+/// Stores a frame in one commit, one row per item. Rows are inserted in the order of their ids,
+/// which an index takes faster.
 fn store(rows: &mut Connection, frame: &wire::Frame) -> rusqlite::Result<()> {
     let mut items: Vec<&[u8]> = frame.records.iter().map(|item| &*item.header).collect();
     items.sort_unstable();
@@ -288,7 +290,7 @@ fn store(rows: &mut Connection, frame: &wire::Frame) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// A table with the settings of a node's store.
+/// Opens a table with the settings of a node's store.
 fn open(file: &std::path::Path) -> rusqlite::Result<Connection> {
     let rows = Connection::open(file)?;
     rows.pragma_update(None, "journal_mode", "WAL")?;

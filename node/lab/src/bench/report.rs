@@ -1,124 +1,128 @@
-//! What a bench reports: figures, the limits of the same run, and how they stand to the targets.
+//! Report of a bench: its figures, the limits measured in the same run, and the targets that are
+//! held or missed.
 
 use serde::Serialize;
 
 use super::machine::Machine;
 
-/// Records per second that are the floor.
+/// Lowest number of records per second that holds the target.
 const FLOOR_PER_S: f64 = 25_000.0;
 
-/// The share of the unchecked pipe that is the floor.
+/// Lowest share of the unchecked pipe that holds the target.
 const FLOOR_SHARE: f64 = 0.5;
 
-/// Milliseconds that an idle alert may always take.
+/// Milliseconds that an idle alert may take on any disk.
 const IDLE_MS: f64 = 10.0;
 
-/// How many times a sync of the disk an idle alert may take.
+/// Longest time of an idle alert as a multiple of one disk sync.
 const IDLE_SYNCS: f64 = 4.0;
 
-/// Milliseconds that an alert under load may always take.
+/// Milliseconds that an alert under load may take on any disk.
 const LOADED_MS: f64 = 25.0;
 
-/// How many times an idle alert one under load may take.
+/// Longest time of an alert under load as a multiple of an idle alert.
 const LOADED_IDLE: f64 = 5.0;
 
 /// Seconds within which a million records catch up.
 const MILLION_S: f64 = 60.0;
 
-/// Megabytes that a node may hold while catching up.
+/// Memory in megabytes that a node must stay below while catching up.
 const MEMORY_MB: f64 = 300.0;
 
-/// All figures of a run.
+/// All figures of a run, as they are reported.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Records of the measured stream.
     pub records: u64,
-    /// From the first draft handed over to the last receipt durable at the sender.
+    /// Records per second, from the first draft handed over to the last receipt durable at the
+    /// sender.
     pub records_per_s: f64,
-    /// The same bytes through the unchecked pipe.
+    /// Records per second of the same size through the unchecked pipe.
     pub unchecked_records_per_s: f64,
-    /// The one as a share of the other.
+    /// `records_per_s` divided by `unchecked_records_per_s`.
     pub share_of_unchecked: f64,
-    /// Bytes of a record.
+    /// Size of a record in bytes.
     pub record_bytes: RecordBytes,
     /// Seconds of processor time for 1,000 records.
     pub cpu_s_per_1000: Ends,
-    /// Alerts of each kind.
+    /// Number of alerts raised idle, and again under load.
     pub alerts: u64,
-    /// A lone alert.
+    /// Time of an alert with no other traffic, in milliseconds.
     pub alert_idle_ms: Percentiles,
-    /// An alert while bulk runs.
+    /// Time of an alert while bulk runs, in milliseconds.
     pub alert_loaded_ms: Percentiles,
-    /// Bulk records settled per second meanwhile.
+    /// Bulk records settled per second while alerts were raised.
     pub bulk_per_s_under_alerts: f64,
-    /// An append of 4 KiB that is synced.
+    /// Time of an append of 4 KiB that is synced, in milliseconds.
     pub fdatasync_ms: Percentiles,
-    /// How many of them there are in a second.
+    /// Synced appends per second.
     pub fdatasync_per_s: f64,
-    /// Signatures checked one by one on one core.
+    /// Signatures per second checked one by one on one core.
     pub verify_strict_per_s: f64,
-    /// Records that waited for the receiver.
+    /// Number of records that waited for the receiver.
     pub catch_up_records: u64,
-    /// From the start of the receiver's process to the last receipt durable at the sender.
+    /// Time from the start of the receiver's process to the last receipt durable at the sender, in
+    /// seconds.
     pub catch_up_s: f64,
-    /// Records per second of that.
+    /// Records per second while catching up.
     pub catch_up_records_per_s: f64,
-    /// The most memory that one node held at any time, in 10^6 bytes.
+    /// Highest peak of memory of either node in any part of the run, in 10^6 bytes.
     pub peak_rss_mb: f64,
-    /// The most memory each node held.
+    /// Peak memory of each node.
     pub memory_mb: Memory,
-    /// Records sent that the receiver does not hold, or holds and were not sent.
+    /// Number of records that were sent and are not held by the receiver, or are held and were not
+    /// sent.
     pub lost: u64,
-    /// Where the generator began.
+    /// Seed of the record generator.
     pub seed: u64,
     /// The machine.
     pub machine: Machine,
-    /// What ran.
+    /// Versions of the software that ran.
     pub versions: Versions,
-    /// How long the whole run took.
+    /// Duration of the whole run, in seconds.
     pub seconds: f64,
-    /// What was to be reached.
+    /// Targets, with their measured values.
     pub targets: Vec<Target>,
 }
 
-/// Bytes of a record where it is.
+/// Size of a record in bytes, at each place where it lies or passes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RecordBytes {
-    /// Header and sections.
+    /// Bytes of header and sections.
     pub content: usize,
-    /// With its place in the batch, as it stands in a frame.
+    /// Bytes in a frame, including the record's place in its batch.
     pub in_frame: usize,
-    /// What the loopback interface carried for it, both ways, whatever else used it; `None` if it
-    /// cannot be read.
+    /// Bytes per record that the loopback interface carried, both ways and with all other traffic
+    /// on it; `None` if its counter cannot be read.
     pub on_wire: Option<f64>,
-    /// What the stores grew by.
+    /// Bytes per record by which the stores grew.
     pub on_disk: Ends,
 }
 
-/// A figure of each node.
+/// One figure for each node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Ends {
-    /// The sending one.
+    /// Figure of the sending node.
     pub sender: f64,
-    /// The receiving one.
+    /// Figure of the receiving node.
     pub receiver: f64,
 }
 
-/// The most memory each node held, in 10^6 bytes.
+/// Peak memory of each node, in 10^6 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Memory {
-    /// While records were streamed and alerts raised.
+    /// Peak while records were streamed and alerts raised.
     pub exchange: Ends,
-    /// While catching up.
+    /// Peak while catching up.
     pub catch_up: Ends,
 }
 
-/// What ran.
+/// Versions of the software that ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Versions {
-    /// This binary.
+    /// Version of this binary.
     pub portcullis: &'static str,
-    /// The database in it.
+    /// Version of the database in it.
     pub sqlite: &'static str,
 }
 
@@ -127,14 +131,14 @@ pub struct Versions {
 pub struct Percentiles {
     /// The median.
     pub p50: f64,
-    /// 99 of 100 lie below or at it.
+    /// Value that 99 of 100 lie at or below.
     pub p99: f64,
-    /// 999 of 1,000 lie below or at it.
+    /// Value that 999 of 1,000 lie at or below.
     pub p999: f64,
 }
 
 impl Percentiles {
-    /// The percentiles of some durations; zero for none.
+    /// Returns the percentiles of some durations; zero if there are none.
     #[must_use]
     pub fn of(values: &[f64]) -> Self {
         let mut values = values.to_vec();
@@ -151,20 +155,20 @@ impl Percentiles {
     }
 }
 
-/// One thing to reach.
+/// A target and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Target {
-    /// What it is about.
+    /// Name of the figure.
     pub name: &'static str,
-    /// What is wanted.
+    /// Wanted value, as text.
     pub wanted: String,
-    /// What was measured.
+    /// Measured value, as text.
     pub measured: String,
-    /// Whether the one holds with the other.
+    /// True if the measured value reaches the wanted one.
     pub held: bool,
 }
 
-/// The figures that targets are about.
+/// The figures that have targets.
 #[derive(Debug, Clone, Copy)]
 pub struct Figures {
     /// See [`Report::records_per_s`].
@@ -181,13 +185,13 @@ pub struct Figures {
     pub catch_up_records: u64,
     /// See [`Report::catch_up_s`].
     pub catch_up_s: f64,
-    /// The most memory a node held while catching up.
+    /// Peak memory of the node that used more while catching up, in 10^6 bytes.
     pub catch_up_mb: f64,
 }
 
 impl Figures {
-    /// How these figures stand to the targets. Fewer records than a million catch up at the rate
-    /// that a million would need.
+    /// Compares these figures with the targets. If fewer than a million records catch up, they must
+    /// do so at the rate that a million would need.
     #[must_use]
     pub fn targets(&self) -> Vec<Target> {
         let idle = self.alert_idle_ms.p99;

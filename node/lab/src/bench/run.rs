@@ -1,4 +1,4 @@
-//! The order of a bench.
+//! Sequence of a bench run, from the limits of the machine to the report.
 
 use std::{
     fs,
@@ -41,19 +41,19 @@ const WARM_UP: u64 = 2;
 /// Alerts raised before the clock starts.
 const WARM_UP_ALERTS: u64 = 20;
 
-/// Bytes of a megabyte.
+/// Bytes of one megabyte.
 const MB: f64 = 1e6;
 
-/// Measures everything.
+/// Measures all figures of an exchange.
 ///
 /// # Errors
 ///
-/// [`BenchError`] says what did not work; the workers are ended and their folder is removed.
+/// [`BenchError`] says what failed. The workers have ended by then and their folder is removed.
 pub async fn run(options: &Options, show: &Show) -> Result<Report, BenchError> {
     unless_interrupted(measure(options, show)).await
 }
 
-/// Measures until it is done or somebody interrupts.
+/// Runs a measurement until it is done or the process is interrupted.
 pub(super) async fn unless_interrupted<T>(
     measure: impl Future<Output = Result<T, BenchError>>,
 ) -> Result<T, BenchError> {
@@ -135,7 +135,7 @@ async fn measure(options: &Options, show: &Show) -> Result<Report, BenchError> {
     })
 }
 
-/// The machine, if its folder may be measured on.
+/// Returns the machine if its folder may be used for measuring.
 pub(super) fn checked_machine(options: &Options) -> Result<Machine, BenchError> {
     let machine = Machine::here(&options.folder);
     if machine.is_memory() && options.memory == super::Memory::Refused {
@@ -147,7 +147,7 @@ pub(super) fn checked_machine(options: &Options) -> Result<Machine, BenchError> 
     Ok(machine)
 }
 
-/// What stream and alerts gave.
+/// Results of the stream and of the alerts.
 struct Exchanged {
     seconds: f64,
     in_frame: usize,
@@ -162,7 +162,7 @@ struct Exchanged {
     lost: u64,
 }
 
-/// What catching up gave.
+/// Results of catching up.
 struct CaughtUp {
     seconds: f64,
     memory: Ends,
@@ -183,7 +183,7 @@ pub(super) struct Pair {
     pub(super) receiving: NodeId,
 }
 
-/// Two workers.
+/// The two workers of a run.
 pub(super) struct Running {
     pub(super) sender: Worker,
     pub(super) receiver: Worker,
@@ -194,7 +194,8 @@ impl Running {
         Ok((self.sender.usage().await?, self.receiver.usage().await?))
     }
 
-    /// Records sent that the receiver does not hold, or the other way round.
+    /// Returns the number of records that were sent and are not held by the receiver, or the other
+    /// way round.
     async fn lost(&mut self) -> Result<u64, BenchError> {
         let sent = self.sender.census(&Order::Sent).await?;
         let held = self.receiver.census(&Order::Held).await?;
@@ -336,7 +337,8 @@ impl Bench<'_> {
         Ok((ms, bulk_per_s))
     }
 
-    /// Half of the syncs, so that those before and after the alerts count alike.
+    /// Measures half of the syncs, so that those before and those after the idle alerts count
+    /// alike.
     async fn disk(&self) -> Result<Vec<f64>, BenchError> {
         let step = self.show.step("Appending and syncing");
         let (folder, count) = (self.root.to_owned(), self.options.alerts.div_ceil(2));
@@ -466,7 +468,7 @@ fn remove(folder: &Path) -> Result<(), BenchError> {
     })
 }
 
-/// Runs work for processor and disk apart from the runtime's threads.
+/// Runs work for processor or disk outside the runtime's own threads.
 pub(super) fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BenchError> + Send + 'static,
 ) -> impl Future<Output = Result<T, BenchError>> {

@@ -1,5 +1,6 @@
-//! What keeping many records costs beside exchanging them: a backup, its check, a home made from it;
-//! sending them to a peer that is new; comparing both ends of the channel that they went through.
+//! Benchmark of keeping many records. It measures a backup, its check and a home made from it, the
+//! backfill to a new peer, and the comparison of both ends of the channel that the records went
+//! through.
 //!
 //! ```text
 //! publish N, nobody there ─▶ backup ─▶ verify ─▶ restore
@@ -7,8 +8,9 @@
 //!             └─▶ 10 of them withdrawn at the receiver ─▶ compare
 //! ```
 //!
-//! The comparison runs in this process, on both stores at once and through the messages that travel
-//! otherwise: what is measured is what both ends spend, one after the other, without the network.
+//! The comparison runs in this process, on both stores at once, with the messages that otherwise
+//! travel between nodes. Its time is the work of both ends, one after the other, without the
+//! network.
 
 use std::{
     path::Path,
@@ -45,86 +47,87 @@ use portcullis_node::runtime::Node;
 use portcullis_store::{ChannelPage, ChannelSide, Write};
 use portcullis_store_sqlite::Snapshot;
 
-/// Records that differ when the channel is compared.
+/// Number of records that differ when the channel is compared.
 pub const DIFFERENCES: usize = 10;
 
-/// Own entries that are read for a page, as a comparison over the network does.
+/// Number of own entries read for one page, the same as in a comparison over the network.
 const OWN_ENTRIES: usize = 65_536;
 
-/// How long to wait when the answering end says that it was asked much.
+/// Pause after the answering end has said that it is busy.
 const BUSY_PAUSE: Duration = Duration::from_secs(4);
-/// How often.
+/// Number of tries before the question is given up.
 const BUSY_TRIES: u32 = 30;
 
-/// All figures of a run.
+/// All figures of a run, as they are reported.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// Records published, backed up, sent and compared.
+    /// Number of records published, backed up, sent and compared.
     pub records: u64,
-    /// Publishing them while nobody is there to receive them.
+    /// Time to publish them while no receiver runs, in seconds.
     pub publish_s: f64,
-    /// The backup of the node that does not run.
+    /// Backup of the sending node, which does not run meanwhile.
     pub backup: Backup,
-    /// Sending all of them to a peer that is new.
+    /// Backfill of all records to a new peer.
     pub backfill: Backfill,
-    /// Comparing the channel.
+    /// Comparison of the channel.
     pub comparison: Comparison,
-    /// Records that the receiver lacks after the backfill.
+    /// Number of records by which the receiver's count differs after the backfill.
     pub lost: u64,
-    /// Where the generator began.
+    /// Seed of the record generator.
     pub seed: u64,
     /// The machine.
     pub machine: Machine,
-    /// The whole run.
+    /// Duration of the whole run, in seconds.
     pub seconds: f64,
 }
 
-/// A backup.
+/// Sizes of a backup in 10^6 bytes, and its times in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Backup {
-    /// What the store occupies.
+    /// Space that the files of the node's data folder occupy.
     pub store_mb: f64,
-    /// What the folder of the data occupies.
+    /// Size of the backup's data folder.
     pub data_mb: f64,
-    /// What the folder of the keys occupies.
+    /// Size of the backup's key folder.
     pub keys_mb: f64,
-    /// Taking it, in seconds.
+    /// Time to take it.
     pub take_s: f64,
-    /// Checking it.
+    /// Time to verify it.
     pub verify_s: f64,
-    /// Making a home from it.
+    /// Time to make a home from it.
     pub restore_s: f64,
 }
 
-/// A backfill, from the order to the last receipt durable.
+/// Result of a backfill, from the order to the last receipt durable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Backfill {
-    /// In seconds.
+    /// Time in seconds.
     pub seconds: f64,
-    /// Records in a second.
+    /// Records per second.
     pub records_per_s: f64,
 }
 
-/// A comparison of two ends of a channel.
+/// Result of a comparison of the two ends of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Comparison {
-    /// From the first look to the last finding, in seconds; both ends one after the other.
+    /// Time from the first look to the last finding, in seconds; both ends work one after the
+    /// other.
     pub seconds: f64,
-    /// Of which the asking end spent so many on its own summary.
+    /// Part of that time that the asking end spent on its own summary, in seconds.
     pub own_summary_s: f64,
-    /// The longest that the answering end took for one question.
+    /// Longest time that the answering end took for one question, in seconds.
     pub longest_answer_s: f64,
-    /// Questions asked.
+    /// Number of questions asked.
     pub questions: u64,
-    /// Records found to differ.
+    /// Number of records found to differ.
     pub differences: u64,
 }
 
-/// Measures everything.
+/// Measures all figures of the upkeep.
 ///
 /// # Errors
 ///
-/// [`BenchError`] says what did not work; the workers are ended and their folder is removed.
+/// [`BenchError`] says what failed. The workers have ended by then and their folder is removed.
 pub async fn run(options: &Options, show: &Show) -> Result<Report, BenchError> {
     unless_interrupted(measure(options, show)).await
 }
@@ -160,7 +163,7 @@ async fn measure(options: &Options, show: &Show) -> Result<Report, BenchError> {
 }
 
 impl Bench<'_> {
-    /// Publishes all records with nobody there; the peer begins at the end of the log then.
+    /// Publishes all records while no receiver runs. The peer then begins at the end of the log.
     async fn published(&self, pair: &Pair) -> Result<f64, BenchError> {
         let step = self.show.step("Publishing while nobody is there");
         let mut sender = self.sender(pair, Role::Node).await?;
@@ -186,7 +189,7 @@ impl Bench<'_> {
         Ok(backup)
     }
 
-    /// Sends all of it to the peer; gives the seconds and how many records are lost.
+    /// Sends all records to the peer. Returns the time in seconds and the number of lost records.
     async fn backfilled(&self, pair: &Pair) -> Result<(f64, u64), BenchError> {
         let step = self.show.step("Sending older records to a new peer");
         let receiver = self.receiver(pair, Role::Node).await?;
@@ -278,13 +281,13 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Both ends of a channel.
+/// The two ends of a channel.
 struct Ends {
     own: Arc<Kernel>,
     theirs: Arc<Kernel>,
     /// The answering node.
     to: NodeId,
-    /// The asking one.
+    /// The asking node.
     from: NodeId,
     answers: Answers,
 }
@@ -348,7 +351,7 @@ impl Ends {
         Ok(())
     }
 
-    /// Asks the other end, by the messages that travel otherwise.
+    /// Asks the other end a question, with the messages that otherwise travel over the network.
     fn ask(&self, question: Question, comparison: &mut Comparison) -> Result<Answer, BenchError> {
         let ask = Ask {
             generation: self.own.store().generation()?,

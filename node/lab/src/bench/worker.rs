@@ -1,6 +1,6 @@
-//! A worker: one process of a bench, which does what it is ordered on its standard input.
+//! A worker: one process of a bench, which carries out the orders on its standard input.
 //!
-//! It ends when its orders end, so that it does not outlive the bench.
+//! It ends when its orders end, so it does not outlive the bench.
 
 use std::{
     io::{self, Write as _},
@@ -30,10 +30,10 @@ use portcullis_node::{
 };
 use portcullis_store::StoreError;
 
-/// How often progress is told.
+/// Interval at which progress is reported.
 const TELL: Duration = Duration::from_millis(200);
 
-/// Why a worker did not do what it was ordered.
+/// Error of an order that a worker did not carry out.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// Its node did not start.
@@ -57,10 +57,10 @@ pub enum WorkError {
     /// The pipe broke.
     #[error(transparent)]
     Pipe(#[from] PipeError),
-    /// An order was not given to this worker's role.
+    /// The order needs a peer, and this worker has none.
     #[error("this worker is not given a peer, so that it sends nothing")]
     NoPeer,
-    /// A part of it ended before its end.
+    /// A task of the worker ended before it was done.
     #[error("a part of the worker was cut short")]
     CutShort,
 }
@@ -71,27 +71,28 @@ impl From<FeedError> for WorkError {
     }
 }
 
-/// Where a worker begins.
+/// Parameters of a worker.
 pub struct Beginning {
     /// The home of its node.
     pub home: Home,
     /// The configuration in it.
     pub config: Config,
-    /// What it is to be.
+    /// Role of the worker.
     pub role: Role,
-    /// To whom it sends.
+    /// Node to which the worker sends.
     pub peer: Option<NodeId>,
-    /// Where its generator begins.
+    /// Seed of its record generator.
     pub seed: u64,
     /// Records handed over at once.
     pub batch: u64,
 }
 
-/// Does what standard input orders until it ends.
+/// Carries out the orders on standard input until it ends.
 ///
 /// # Errors
 ///
-/// [`WorkError`] if the node does not start.
+/// [`WorkError`] if the node does not start or does not serve until the end, or if a reply cannot
+/// be written.
 pub fn run(beginning: Beginning) -> Result<(), WorkError> {
     observe::start_log(beginning.config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -134,7 +135,8 @@ async fn work(beginning: Beginning) -> Result<(), WorkError> {
         }
         let reply = tokio::select! {
             reply = worker.carry_out(order) => reply,
-            // Nothing is ordered while an order is carried out: the bench has gone.
+            // The bench sends no order while one is carried out. If the channel yields anything
+            // now, the bench has gone.
             _ = orders.recv() => break,
         };
         tell(&reply.unwrap_or_else(|error| failed(&error)))?;
@@ -152,7 +154,7 @@ fn failed(error: &WorkError) -> Reply {
     }
 }
 
-/// Reads orders on a thread of its own; what is no order ends them.
+/// Reads orders on a thread of its own. A line that is not an order ends them.
 fn orders() -> mpsc::Receiver<Order> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
@@ -246,7 +248,8 @@ impl Worker {
         self.feed.as_ref().ok_or(WorkError::NoPeer)
     }
 
-    /// A record's mean length on the wire; what is sealed for it goes nowhere.
+    /// Returns the mean length of a sealed record on the wire, in bytes. The records sealed for it
+    /// are dropped.
     async fn sample(&self) -> Result<Reply, WorkError> {
         let drafts = self.bulk.clone().drafts(Kind::Indicator, BATCH)?;
         let kernel = Arc::clone(&self.kernel);
@@ -312,7 +315,7 @@ impl Worker {
         Ok(Reply::Census(census))
     }
 
-    /// Tells how many were settled while something is under way.
+    /// Reports the number of settled records while `work` is under way.
     async fn telling<T>(
         &self,
         work: impl Future<Output = Result<T, FeedError>>,
@@ -336,7 +339,7 @@ fn streamed(begun: Instant, until: Instant) -> Reply {
     }
 }
 
-/// A bench that has gone hears nothing; the end of its orders follows.
+/// Reports progress. If the bench has gone nobody reads it; the end of the orders follows.
 fn progress(done: u64) {
     if tell(&Reply::Progress { done }).is_err() {
         tracing::debug!("nobody hears of progress");

@@ -142,7 +142,7 @@ impl BenchExchange {
     }
 }
 
-/// What is printed at the end.
+/// Answer that is printed at the end.
 #[derive(Serialize)]
 struct Shown<'r>(&'r Report);
 

@@ -77,7 +77,7 @@ impl BenchStore {
     }
 }
 
-/// What is printed at the end.
+/// Answer that is printed at the end.
 #[derive(Serialize)]
 struct Shown<'r>(&'r Report);
 

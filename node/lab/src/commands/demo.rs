@@ -123,7 +123,8 @@ fn in_runtime(options: &Options) -> Result<Outcome, CliError> {
         .map_err(|error| complaint(&error))
 }
 
-/// What the caller gave is invalid input; all else is a failure.
+/// Maps an error to its exit code. Errors in what the caller gave are invalid input; all others are
+/// failures.
 fn complaint(error: &DemoError) -> CliError {
     let exit = match error {
         DemoError::Data(_) | DemoError::Offices(_) | DemoError::Targets { .. } => Exit::Invalid,
@@ -165,7 +166,7 @@ fn write(path: &std::path::Path, report: &Report) -> Result<(), CliError> {
         .map_err(|error| CliError::from_error(Exit::Failed, &error))
 }
 
-/// What is printed at the end.
+/// Answer that is printed at the end.
 #[derive(Serialize)]
 struct Shown<'o> {
     #[serde(flatten)]

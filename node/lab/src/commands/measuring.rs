@@ -11,7 +11,7 @@ use serde::Serialize;
 use portcullis_cli::{error::CliError, exit::Exit};
 use portcullis_home::files::{self, Access};
 
-/// Options that say where homes are made, and nothing of how much is measured.
+/// Returns options that say where homes are made. The amounts to measure are left to the caller.
 pub(super) fn options_in(dir: Option<PathBuf>, allow_memory: bool) -> Options {
     let target = PathBuf::from("target");
     let default = || {
@@ -27,7 +27,7 @@ pub(super) fn options_in(dir: Option<PathBuf>, allow_memory: bool) -> Options {
         alerts: 0,
         catch_up: 0,
         seed: 0,
-        // The workers' homes name their files from the root on.
+        // The homes of the workers name their files with absolute paths.
         folder: std::path::absolute(&folder).unwrap_or(folder),
         memory: if allow_memory {
             Memory::Accepted
@@ -37,7 +37,7 @@ pub(super) fn options_in(dir: Option<PathBuf>, allow_memory: bool) -> Options {
     }
 }
 
-/// Runs a bench to its end.
+/// Runs a bench in a runtime of its own, to its end.
 pub(super) fn in_runtime<T, F: Future<Output = Result<T, BenchError>>>(
     bench: impl FnOnce(Show) -> F,
 ) -> Result<T, CliError> {
@@ -53,7 +53,8 @@ pub(super) fn in_runtime<T, F: Future<Output = Result<T, BenchError>>>(
         .map_err(|error| complaint(&error))
 }
 
-/// A folder that does not do is invalid input; all else is a failure.
+/// Maps an error to its exit code. A folder that cannot be used is invalid input; all others are
+/// failures.
 fn complaint(error: &BenchError) -> CliError {
     let exit = match error {
         BenchError::InMemory { .. } => Exit::Invalid,

@@ -1,11 +1,11 @@
-//! Urgent alerts, one at a time, and how long they take.
+//! Urgent alerts, raised one at a time, and the time that each takes.
 //!
-//! Measured in the demo's process, by one clock: from just before the request to raise the alert
-//! is signed and sent to the police node's socket, until the police node's notice of the last
-//! signed receipt of its own deliveries has come, and until the notice of the new score has come
-//! from the office whose consignment it is. The connection of the request is made anew each time;
-//! the notices stream over connections that stay open. Nothing else goes on meanwhile: before the
-//! next alert, the hub's onward deliveries are waited for, outside of what is measured.
+//! Times are measured in the demo's process, by one clock. They start just before the request to
+//! raise the alert is signed and sent to the police node's socket. One time ends with the police
+//! node's notice of the last signed receipt of its own deliveries. The other ends with the notice
+//! of the new score from the office that has the consignment. Each request opens a new connection;
+//! notices stream over connections that stay open. There is no other traffic: the hub's onward
+//! deliveries are waited for before the next alert, outside the measured time.
 
 use std::{
     collections::BTreeMap,
@@ -37,27 +37,27 @@ use portcullis_admin_api::{
     },
 };
 
-/// How long one alert may take.
+/// Longest time that one alert may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long the hub's onward deliveries are waited for between two alerts.
+/// Longest wait for the hub's onward deliveries between two alerts.
 const CALM: Duration = Duration::from_secs(2);
 
-/// Notices that may wait to be looked at.
+/// Number of notices that may wait to be read.
 const WAITING: usize = 4096;
 
-/// A notice of a node, and when it came.
+/// A notice of a node, with the time at which it came.
 struct Heard {
     node: String,
     what: WhatView,
     at: Instant,
 }
 
-/// Raises alerts on `targets` and measures.
+/// Raises alerts on `targets` and measures the time of each.
 ///
 /// # Errors
 ///
-/// [`DemoError::Alert`] if one is not answered or scored in time.
+/// [`DemoError::Alert`] if an alert is not answered or scored in time.
 pub async fn run(
     nodes: &BTreeMap<String, NodeProcess>,
     analyst: &Analyst,
@@ -124,7 +124,8 @@ struct Alert<'a> {
 }
 
 impl Alert<'_> {
-    /// Waits for the last receipt and the new score. `None`: the nodes say nothing any more.
+    /// Waits for the last receipt and the new score. Returns `None` if the notices of all nodes
+    /// have ended.
     async fn wait(&mut self, heard: &mut Receiver<Heard>) -> Option<(Instant, Instant)> {
         loop {
             if let (0, Some(receipt), Some(score)) =
@@ -136,7 +137,8 @@ impl Alert<'_> {
         }
     }
 
-    /// A score of its consignment may be of an earlier cause; there is none in a calm federation.
+    /// Takes a notice into account. A new score of the consignment is attributed to this alert; it
+    /// could have an earlier cause, but not in a federation without other traffic.
     fn take(&mut self, heard: Heard) {
         match &heard.what {
             WhatView::Answered { record, .. } if *record == self.record && heard.node == POLICE => {
@@ -159,8 +161,8 @@ impl Alert<'_> {
         }
     }
 
-    /// Waits for the hub to pass the alert on to everyone but itself and the police, as far as
-    /// it does at all.
+    /// Waits for the hub to pass the alert on to everyone but itself and the police. The wait ends
+    /// after a while if policy lets it go to fewer members.
     async fn calm(&mut self, heard: &mut Receiver<Heard>, nodes: usize) {
         let quiet = async {
             while self.relayed + 2 < nodes {
@@ -189,7 +191,7 @@ impl Alert<'_> {
     }
 }
 
-/// Listens to every node; the listeners end when the set is dropped.
+/// Listens to the notices of every node. The listeners end when the set is dropped.
 async fn listen(
     nodes: &BTreeMap<String, NodeProcess>,
 ) -> Result<(Receiver<Heard>, JoinSet<()>), DemoError> {

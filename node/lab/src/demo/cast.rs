@@ -1,61 +1,61 @@
-//! Who takes part in the demo's federation.
+//! Members of the demo's federation.
 //!
-//! Customs offices of the data set, a police authority, a port authority, the private operator of
-//! a terminal, and a hub. Their facts are what policy decides by: kinds, communities, clients,
-//! legal regimes. The federation, its members and its country code are of the demo; the offices'
-//! numbers are those of the data set.
+//! They are customs offices of the data set, a police authority, a port authority, the private
+//! operator of a terminal, and a hub. Policy decides by their facts: kinds, communities, clients,
+//! legal regimes. The federation, its members and their country code exist only in the demo; the
+//! offices' numbers are those of the data set.
 
 use portcullis_protocol::{
     identifiers::{AuthorityId, NameError, NodeId},
     register::{AuthorityKind, LegalRegime},
 };
 
-/// The federation of the demo.
+/// Id of the demo's federation.
 pub const FEDERATION: &str = "portcullis-demo";
 
-/// The police authority.
+/// Name of the police authority.
 pub const POLICE: &str = "police";
 
-/// The port authority.
+/// Name of the port authority.
 pub const PORT: &str = "port";
 
-/// The private operator of a terminal.
+/// Name of the private operator of a terminal.
 pub const TERMINAL: &str = "terminal";
 
-/// The hub.
+/// Name of the hub.
 pub const HUB: &str = "hub";
 
-/// All members.
+/// Community of all members.
 const ALLIANCE: &str = "ports-alliance";
 
-/// One member and its node.
+/// A member and its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The authority; its node has the same name.
+    /// Id of the authority; its node has the same one.
     pub authority: AuthorityId,
-    /// Its node.
+    /// Id of its node.
     pub node: NodeId,
     /// Its name, for people.
     pub name: String,
-    /// What kind of authority it is.
+    /// Kind of authority.
     pub kind: AuthorityKind,
-    /// Its parent.
+    /// Name of its parent.
     pub group: &'static str,
-    /// Under which law it works.
+    /// Law under which it works.
     pub regime: LegalRegime,
-    /// Its communities.
+    /// Communities that it belongs to.
     pub communities: Vec<String>,
-    /// Its clients.
+    /// Authorities that are its clients.
     pub clients: Vec<AuthorityId>,
     /// Its office in the data set, if it is a customs authority.
     pub office: Option<String>,
 }
 
-/// The members, in a fixed order: the offices, then the others.
+/// Returns the members in a fixed order: the offices first, then the others.
 ///
 /// # Errors
 ///
-/// [`NameError`] if an office cannot stand in a name.
+/// [`NameError`] if the name of an office cannot be part of an id.
 pub fn members(offices: &[String]) -> Result<Vec<Member>, NameError> {
     let customs = offices.iter().map(|office| {
         let name = format!("Customs office {office}");
@@ -115,7 +115,7 @@ impl Member {
         })
     }
 
-    /// The DNS name in its certificate; it is looked up nowhere in the demo but on this machine.
+    /// Returns the DNS name in the member's certificate. The demo uses it on this machine only.
     #[must_use]
     pub fn dns_name(&self) -> String {
         format!("{}.portcullis-demo.test", self.node)

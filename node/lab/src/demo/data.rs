@@ -1,8 +1,8 @@
-//! The declarations that the demo works on: embedded in the binary, or any files of the same
-//! columns.
+//! Declarations of the demo: those embedded in the binary, or any files with the same columns.
 //!
-//! A file is cut by office, so that every node is given its own authority's rows and no others.
-//! The text of a row stays as it is; it is read here only to know whose it is.
+//! A file is divided by office, so that every node receives only its own authority's rows. The text
+//! of a row is not changed; a row is parsed here to find its office and for the identifiers
+//! generated for it.
 
 use std::{cmp::Reverse, collections::BTreeMap, io::Read as _, path::PathBuf};
 
@@ -25,7 +25,7 @@ const HISTORY: &[u8] = include_bytes!("../../../../data/customs-kr/declarations-
 
 const ARRIVING: &[u8] = include_bytes!("../../../../data/customs-kr/declarations-2021-q1.csv.gz");
 
-/// Why the declarations cannot be used. The operator's fault.
+/// Error of declarations that cannot be used. It is the operator's to correct.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A file cannot be read.
@@ -34,9 +34,9 @@ pub enum DataError {
     /// A file does not fit the schema.
     #[error("{file}: {source}")]
     Import {
-        /// Which file.
+        /// Name of the file.
         file: String,
-        /// What is wrong with it.
+        /// Underlying error.
         source: ImportError,
     },
     /// An office has no rows.
@@ -44,28 +44,28 @@ pub enum DataError {
         "office `{office}` has no rows in {file}; the offices there with most rows are {known}"
     )]
     NoRows {
-        /// The office.
+        /// Number of the office.
         office: String,
-        /// Which file.
+        /// Name of the file.
         file: String,
-        /// Those that have.
+        /// Offices that have rows, those with most rows first.
         known: String,
     },
 }
 
-/// One office's part of a file.
+/// Rows of one office in a file.
 #[derive(Debug, Clone)]
 pub struct OfficeRows {
-    /// Its rows under the header of the file, as CSV.
+    /// Rows of the office under the header of the file, as CSV.
     pub csv: Vec<u8>,
-    /// The same, read, with generated identifiers.
+    /// The same rows as consignments, with generated identifiers.
     pub consignments: Vec<Consignment>,
 }
 
-/// Where declarations come from.
+/// Source of declarations.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// What it is called in messages.
+    /// Name of the source in messages.
     name: String,
     content: Content,
 }
@@ -77,13 +77,13 @@ enum Content {
 }
 
 impl Source {
-    /// The named file, or the shipped history of 2020.
+    /// Returns the named file, or the shipped history of 2020.
     #[must_use]
     pub fn history(file: Option<PathBuf>) -> Self {
         Self::new(file, "declarations-2020.csv.gz (shipped)", HISTORY)
     }
 
-    /// The named file, or what is shipped as arriving: January to March 2021.
+    /// Returns the named file, or the shipped arrivals of January to March 2021.
     #[must_use]
     pub fn arriving(file: Option<PathBuf>) -> Self {
         Self::new(file, "declarations-2021-q1.csv.gz (shipped)", ARRIVING)
@@ -102,11 +102,13 @@ impl Source {
         }
     }
 
-    /// Reads it and cuts it: the rows of each of `offices`, at most `most` of each.
+    /// Reads the source and divides it by office: the rows of each of `offices`, at most `most` of
+    /// each.
     ///
     /// # Errors
     ///
-    /// [`DataError`].
+    /// [`DataError`] if the source cannot be read or does not fit the schema, or if an office has
+    /// no rows.
     pub fn by_office(
         &self,
         schema: &Schema,
@@ -174,7 +176,7 @@ impl Source {
     }
 }
 
-/// Cuts the text of a file by office.
+/// Divides the text of a file by office.
 fn cut(
     schema: &Schema,
     file: &[u8],
@@ -214,7 +216,7 @@ fn cut(
         .collect()
 }
 
-/// The six offices with most rows.
+/// Returns the six offices with the most rows, as text.
 fn largest(counts: &BTreeMap<&str, usize>) -> String {
     let mut by_count: Vec<(&str, usize)> = counts.iter().map(|(id, n)| (*id, *n)).collect();
     by_count.sort_by_key(|(_, count)| Reverse(*count));

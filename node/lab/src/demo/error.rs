@@ -1,4 +1,4 @@
-//! Why a demo did not come to its end.
+//! Errors of a demo.
 
 use std::{io, path::PathBuf};
 
@@ -12,102 +12,102 @@ use portcullis_desk::SetupError;
 use portcullis_home::{config::dns_name::DnsNameError, files::FileError, keyring::KeyringError};
 use portcullis_store::StoreError;
 
-/// Why a demo did not come to its end.
+/// Error that ends a demo early.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// The declarations.
+    /// The declarations cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The schema.
+    /// The schema cannot be used.
     #[error(transparent)]
     Schema(#[from] SetupError),
-    /// A name cannot be one.
+    /// A name is not valid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Too few offices to exchange anything.
+    /// There are too few offices to exchange anything.
     #[error("`--offices` names {0}; name at least two different offices of the data")]
     Offices(usize),
-    /// A file.
+    /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Keys.
+    /// Keys could not be made or opened.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// The store.
+    /// A store could not be made or opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The development PKI.
+    /// A certificate of the development PKI could not be made.
     #[error("a development certificate cannot be made: {0}")]
     Certificate(#[from] portcullis_certs_dev::Error),
-    /// The clock.
+    /// The clock gives no time that a certificate can hold.
     #[error("the clock gives no time that a certificate can bear: {0}")]
     Clock(#[source] jiff::Error),
-    /// A certificate request.
+    /// A certificate request could not be made.
     #[error(transparent)]
     Request(#[from] portcullis_home::own_certificate::CsrError),
-    /// A certificate request that is none.
+    /// A certificate request could not be read.
     #[error("a certificate request cannot be read: {0}")]
     Pem(#[from] rustls_pki_types::pem::Error),
-    /// A DNS name of the demo.
+    /// A DNS name of the demo is not valid.
     #[error(transparent)]
     DnsName(#[from] DnsNameError),
-    /// The register.
+    /// The register could not be made.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// A signature.
+    /// A signature could not be made.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// The country code of the demo.
+    /// The country code of the demo is not valid.
     #[error("the demo's country code is none")]
     Country,
-    /// No free ports.
+    /// There are no free ports.
     #[error("no free ports on loopback: {0}")]
     Ports(#[source] io::Error),
     /// A node's process did not start.
     #[error("node `{node}` cannot be started: {source}")]
     Process {
-        /// Which.
+        /// Name of the node.
         node: String,
-        /// Why.
+        /// Underlying I/O error.
         source: io::Error,
     },
     /// A node's process ended or is silent.
     #[error("node `{node}` {how}; its log `{}` ends with:\n{tail}", log.display())]
     Ended {
-        /// Which.
+        /// Name of the node.
         node: String,
-        /// How.
+        /// Description of its end, or of its silence.
         how: String,
-        /// Its log.
+        /// File of its log.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
     },
-    /// A node refused or broke off.
+    /// A node refused a request or broke off.
     #[error("node `{node}`: {source}")]
     Client {
-        /// Which.
+        /// Name of the node.
         node: String,
-        /// What it said.
+        /// Underlying error of the client.
         source: ClientError,
     },
-    /// JSON.
+    /// A request could not be written as JSON.
     #[error("what is sent to a node cannot be written as JSON: {0}")]
     Json(#[source] serde_json::Error),
-    /// There is no such node.
+    /// The federation has no node of this name.
     #[error("the federation has no node `{0}`")]
     NoNode(String),
-    /// Something stays open.
+    /// The exchange has open decisions or deliveries after its time.
     #[error("the exchange does not come to rest: {0}")]
     Unsettled(String),
     /// A record that is held does not verify.
     #[error("record `{record:.12}` at `{node}` does not verify: {why}")]
     Unverified {
-        /// Where.
+        /// Name of the node that holds the record.
         node: String,
-        /// Which.
+        /// Id of the record.
         record: String,
-        /// Why.
+        /// Reason of the failure.
         why: String,
     },
     /// The arrivals have too few containers.
@@ -115,43 +115,43 @@ pub enum DemoError {
         "{wanted} alerts need as many arrivals by sea, and there are {found}; ask for fewer with `--alerts`"
     )]
     Targets {
-        /// How many alerts.
+        /// Number of alerts asked for.
         wanted: usize,
-        /// How many containers.
+        /// Number of containers found.
         found: usize,
     },
-    /// An alert did not arrive in time.
+    /// An alert was not answered and scored in time.
     #[error(
         "alert {number}: {receipts_left} receipts are missing, and its consignment at office {office} {scored}"
     )]
     Alert {
-        /// Which.
+        /// Number of the alert, from 1.
         number: usize,
         /// The office of its consignment.
         office: String,
-        /// How many receipts are missing.
+        /// Number of missing receipts.
         receipts_left: usize,
-        /// Whether it was scored.
+        /// State of the new score, in words.
         scored: &'static str,
     },
-    /// The database to tamper with.
+    /// The database to tamper with could not be opened or read.
     #[error("the database to flip a bit in: {0}")]
     Database(#[source] rusqlite::Error),
-    /// There is nothing to tamper with.
+    /// There is no section or register to tamper with.
     #[error("there is no section or register to flip a bit in")]
     NoSection,
     /// The operating system refused.
     #[error("`{}`: {source}", path.display())]
     System {
-        /// With which file.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// Underlying I/O error.
         source: io::Error,
     },
-    /// The person at the terminal stopped it.
+    /// The person at the terminal interrupted the demo.
     #[error("interrupted; the nodes are ended and their folder is removed")]
     Interrupted,
-    /// A task of the demo ended before its end.
+    /// A task of the demo ended before it was done.
     #[error("a part of the demo was cut short")]
     CutShort,
 }

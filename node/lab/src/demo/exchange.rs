@@ -1,7 +1,8 @@
-//! What became of every record for every member: waited for, counted, shown.
+//! Outcome of every record for every member: the wait for it, its counts, and its display.
 //!
-//! The candidates are counted apart from the ledgers, from what is held: an authority's own
-//! records could go to each other member; what a hub holds of others, to each but its origin.
+//! Candidates are counted from the records that are held, independently of the decisions in the
+//! ledgers. An authority's own record is a candidate for each other member. A record of others that
+//! a hub holds is a candidate for each member but the hub and the record's origin.
 
 use std::{
     collections::BTreeMap,
@@ -12,13 +13,13 @@ use super::{DemoError, cast::HUB, process::NodeProcess, report::ExchangeReport, 
 use portcullis_admin::ledger::{LedgerView, VerificationView};
 use portcullis_admin_api::v1::record::{DisclosureView, RecordView};
 
-/// How long an exchange may take until nothing is open.
+/// Longest time until every record is decided on and answered.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the ledgers are looked at.
+/// Interval at which the ledgers are read.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Where one node's ledger stands, and how many decisions there should be.
+/// State of one node's ledger, with the number of decisions that it should hold.
 struct Standing {
     node: String,
     ledger: LedgerView,
@@ -31,11 +32,11 @@ impl Standing {
     }
 }
 
-/// Waits until every record was decided on for every member and answered.
+/// Waits until every record was decided on for every member and was answered.
 ///
 /// # Errors
 ///
-/// [`DemoError::Unsettled`] names the nodes where something stays open.
+/// [`DemoError::Unsettled`] names the nodes that still have open decisions or deliveries.
 pub async fn settled(nodes: &BTreeMap<String, NodeProcess>, step: &Step) -> Result<(), DemoError> {
     let begun = Instant::now();
     loop {
@@ -81,11 +82,11 @@ async fn standings(nodes: &BTreeMap<String, NodeProcess>) -> Result<Vec<Standing
     Ok(standings)
 }
 
-/// Sums the ledgers of all nodes up and has each node verify what it holds.
+/// Adds up the ledgers of all nodes, and has each node verify the records that it holds.
 ///
 /// # Errors
 ///
-/// [`DemoError::Unverified`] if a record that is held anywhere does not verify.
+/// [`DemoError::Unverified`] if a record held by any node does not verify.
 pub async fn report(nodes: &BTreeMap<String, NodeProcess>) -> Result<ExchangeReport, DemoError> {
     let mut report = ExchangeReport::default();
     for standing in standings(nodes).await? {
@@ -123,11 +124,12 @@ pub async fn report(nodes: &BTreeMap<String, NodeProcess>) -> Result<ExchangeRep
     Ok(report)
 }
 
-/// Who received a record in which form, and which policy decided: a line for each outcome.
+/// Returns one line for each outcome: the members, the form in which they received the record, and
+/// the policy that decided.
 ///
 /// # Errors
 ///
-/// [`DemoError::Client`] if the node does not show it.
+/// [`DemoError::Client`] if the node does not show the record.
 pub async fn who_got(
     from: &NodeProcess,
     hub: Option<&NodeProcess>,
@@ -135,7 +137,7 @@ pub async fn who_got(
 ) -> Result<Vec<String>, DemoError> {
     let mut lines = outcomes(&from.get(&format!("/v1/records/{record}")).await?, "");
     if let Some(hub) = hub {
-        // The hub holds it only if policy let it go there.
+        // The hub holds the record only if policy let it go there.
         match hub.client.get(&format!("/v1/records/{record}")).await {
             Ok(view) => lines.extend(outcomes(&view, "over the hub: ")),
             Err(_) => lines.push("the hub does not hold it".to_owned()),
@@ -178,7 +180,7 @@ fn outcome(view: &RecordView, disclosure: &DisclosureView) -> String {
     )
 }
 
-/// The policies that kept something back, or those that let it pass.
+/// Returns the policies that kept something back, or if there are none those that permitted it.
 fn decisive(policies: &[String]) -> String {
     let kept: Vec<&str> = policies
         .iter()

@@ -1,9 +1,9 @@
-//! A federation made for the occasion: homes, keys, certificates of a worthless PKI, a signed
+//! Makes the demo's federation: homes, keys, certificates of a worthless PKI, and a signed
 //! register.
 //!
-//! Each member has a certification authority of its own, as in life; their certificates bear the
-//! mark of the development PKI, and the register says that the federation is one. The governance
-//! keys exist only while the register is signed.
+//! Each member has a certification authority of its own, as in a real federation. The certificates
+//! bear the mark of the development PKI, and the register says that the federation is for
+//! development. The governance keys exist only while the register is signed.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -37,30 +37,30 @@ use portcullis_home::{
 pub use portcullis_node::setup::certificate_request;
 use portcullis_store_sqlite::SqliteStore;
 
-/// How many governance keys there are, and how many sign.
+/// Number of governance keys, and number of them that sign.
 const GOVERNANCE: (usize, u32) = (3, 2);
 
-/// Where a member's node is reached.
+/// Addresses of a member's node.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
-    /// Where it listens.
+    /// Address at which the node listens.
     pub exchange: SocketAddr,
-    /// Where the register says that it does; another only if something stands between.
+    /// Address that the register lists. It differs from `exchange` only if a relay stands between.
     pub announced: SocketAddr,
     metrics: SocketAddr,
 }
 
-/// A member with a home that is ready to run.
+/// A member whose home is ready to run.
 pub struct Seat {
-    /// The member.
+    /// Member that the home belongs to.
     pub member: Member,
-    /// Its home.
+    /// Home of the node.
     pub home: Home,
-    /// Its ports.
+    /// Addresses of the node.
     pub ports: Ports,
 }
 
-/// What a member has made before the register lists it.
+/// Things that a member has made before the register lists it.
 struct Made {
     member: Member,
     home: Home,
@@ -71,7 +71,8 @@ struct Made {
     revocation_list: String,
 }
 
-/// Sets up every member under `root`. `announced` says where the register has a member listen.
+/// Sets up every member under `root`. `announced` returns the address that the register lists for a
+/// member.
 ///
 /// # Errors
 ///
@@ -114,7 +115,7 @@ pub fn set_up(
         .collect()
 }
 
-/// Ports that nobody listens on now.
+/// Returns addresses with ports that nobody listens on now.
 fn free_ports(count: usize) -> Result<Vec<SocketAddr>, DemoError> {
     let listeners = (0..count)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
@@ -126,7 +127,7 @@ fn free_ports(count: usize) -> Result<Vec<SocketAddr>, DemoError> {
         .collect()
 }
 
-/// Makes a member's keys and has its own authority certify its node.
+/// Makes a member's keys and has the member's own authority certify its node.
 fn make(root: &Path, member: Member, ports: Ports, now: Timestamp) -> Result<Made, DemoError> {
     let home = Home::new(root.join(member.node.as_str()));
     for folder in [
@@ -141,7 +142,8 @@ fn make(root: &Path, member: Member, ports: Ports, now: Timestamp) -> Result<Mad
     ] {
         files::create_folder(&folder)?;
     }
-    // Apart from the home, as `doctor` asks: not beside the database that it opens.
+    // The passphrase lies outside the home, as `doctor` asks, and not beside the database that it
+    // opens.
     let secret = root
         .join("secrets")
         .join(format!("{}.passphrase", member.node));
@@ -183,7 +185,7 @@ fn random_text() -> String {
     data_encoding::HEXLOWER.encode(&bytes)
 }
 
-/// The first epoch, signed by as many governance keys as it asks for.
+/// Makes the first epoch, signed by as many governance keys as it requires.
 fn signed_register(made: &[Made], now: Timestamp) -> Result<SignedRegister, DemoError> {
     let (count, threshold) = GOVERNANCE;
     let governance: Vec<SigningKey> = (0..count)
@@ -293,7 +295,7 @@ fn config(member: &Member, ports: &Ports, source: &KeySource, pin: Digest) -> St
         ("dispatch.retry_longest", quoted(&"2s")),
     ];
     if ports.announced != ports.exchange {
-        // What stands between is to be noticed, and the log is to say by what.
+        // The log must show that a relay stands between, and what it did.
         given.push(("log.level", quoted(&"debug")));
     }
     if let KeySource::PassphraseFile(path) = source {

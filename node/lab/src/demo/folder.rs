@@ -1,4 +1,4 @@
-//! The folder of a demo: made for it, removed with it unless its nodes go on.
+//! Folder of a demo, which is removed when the demo ends unless its nodes go on running.
 
 use std::{
     fs,
@@ -12,15 +12,15 @@ use portcullis_home::{
     files::{self, FileError},
 };
 
-/// A folder that goes when it is dropped.
+/// A folder that is removed when it is dropped, unless it is kept.
 pub(super) struct Folder {
     path: PathBuf,
     kept: bool,
 }
 
 impl Folder {
-    /// Makes a new one below the system's folder for temporary files. Its name is short, for the
-    /// path of a socket has 108 bytes at most.
+    /// Makes a new folder below the system's folder for temporary files. Its name is short because
+    /// the path of a socket has 108 bytes at most.
     pub(super) fn make() -> Result<Self, FileError> {
         let mut random = [0; 4];
         SystemEntropy::default().fill(&mut random);
@@ -37,7 +37,7 @@ impl Folder {
         &self.path
     }
 
-    /// Lets it stay.
+    /// Keeps the folder when this value is dropped.
     pub(super) const fn keep(&mut self) {
         self.kept = true;
     }

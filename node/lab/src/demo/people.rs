@@ -1,5 +1,5 @@
-//! The persons who act in the demo: at each node an administrator and an analyst, with keys of
-//! their own. Every act of the demo is a statement that one of them signs.
+//! Persons who act in the demo: an administrator and an analyst at each node, with keys of their
+//! own. Every act of the demo is a statement that one of them signs.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl Analyst {
         Ok(Self(analyst))
     }
 
-    /// Has something done by the node.
+    /// Has the node carry out an act that the analyst signs.
     ///
     /// # Errors
     ///

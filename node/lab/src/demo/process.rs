@@ -1,8 +1,9 @@
-//! A node of the demo's federation: a process of this very binary, and the way to speak to it.
+//! A node of the demo's federation: a process of this same binary, and the client that speaks to
+//! it.
 //!
-//! Each process is a group of its own, so that an interrupt at the terminal reaches the demo
-//! alone and nodes that are kept go on. Whatever ends the demo, its nodes are ended with it
-//! unless they are to be kept.
+//! Each process has a process group of its own, so an interrupt at the terminal reaches only the
+//! demo, and kept nodes go on running. Nodes that are not kept are ended with the demo, whatever
+//! ends it.
 
 use std::{
     fs::File,
@@ -17,22 +18,22 @@ use super::{DemoError, cast::Member};
 use portcullis_admin_api::{client::Client, v1::status::StatusView};
 use portcullis_home::Home;
 
-/// How long a node may take until it answers.
+/// Longest time until a node answers after its start.
 const START: Duration = Duration::from_secs(30);
 
-/// How long a node may take to stop.
+/// Longest time that a node may take to stop.
 const STOP: Duration = Duration::from_secs(20);
 
-/// The last lines of a log that are shown.
+/// Number of last lines of a log that are shown.
 const TAIL: usize = 5;
 
 /// A running node.
 pub struct NodeProcess {
-    /// Whose it is.
+    /// Member that the node belongs to.
     pub member: Member,
-    /// Its folder.
+    /// Home of the node.
     pub home: Home,
-    /// Speaks to it.
+    /// Client of the node's admin API.
     pub client: Client,
     log: PathBuf,
     child: Child,
@@ -61,11 +62,11 @@ impl NodeProcess {
         })
     }
 
-    /// Waits until it answers.
+    /// Waits until the node answers.
     ///
     /// # Errors
     ///
-    /// [`DemoError::Ended`] if it ends or does not answer in time, with the end of its log.
+    /// [`DemoError::Ended`], with the end of the log, if the node ends or does not answer in time.
     pub async fn ready(&mut self) -> Result<StatusView, DemoError> {
         let begun = Instant::now();
         loop {
@@ -80,11 +81,11 @@ impl NodeProcess {
         }
     }
 
-    /// Stops it and waits for its end.
+    /// Stops the node and waits until its process has ended.
     ///
     /// # Errors
     ///
-    /// [`DemoError::Ended`] if it does not end.
+    /// [`DemoError::Ended`] if the process does not end.
     pub async fn stop(&mut self) -> Result<(), DemoError> {
         if let Some(id) = self.child.id() {
             terminate(id).await;
@@ -95,7 +96,7 @@ impl NodeProcess {
         }
     }
 
-    /// Starts it again after [`Self::stop`].
+    /// Starts the node again after [`Self::stop`].
     ///
     /// # Errors
     ///
@@ -108,19 +109,20 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// Waits for its end, which should come at once, and gives what it said last.
+    /// Waits for the node's end, which should come at once. Returns its exit status and the end of
+    /// its log.
     pub async fn last_words(&mut self) -> Option<(ExitStatus, String)> {
         let status = tokio::time::timeout(START, self.child.wait()).await.ok()?;
         Some((status.ok()?, tail(&self.log)))
     }
 
-    /// What it has logged.
+    /// Returns the node's whole log.
     #[must_use]
     pub fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Lets it go on when the demo ends.
+    /// Lets the node go on running when the demo ends.
     pub const fn keep(&mut self) {
         self.kept = true;
     }
@@ -165,7 +167,8 @@ fn spawn(home: &Home, log: &Path) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Asks a process to stop. There is no safe call for it in the standard library.
+/// Asks a process to stop. The `kill` program is used because the standard library has no safe call
+/// for it.
 async fn terminate(id: u32) {
     let asked = Command::new("kill")
         .arg("-TERM")

@@ -1,4 +1,4 @@
-//! The figures of a run, as a file for programs and a table for people.
+//! Figures of a run, as a file for programs and a table for people.
 
 use std::collections::BTreeMap;
 
@@ -6,95 +6,99 @@ use serde::{Deserialize, Serialize};
 
 use portcullis_desk::figures::{FiguresView, QualityView, ShareView};
 
-/// Everything that a run measured.
+/// All figures that a run measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Each office on its own arrivals.
+    /// Figures of each office on its own arrivals.
     pub offices: Vec<OfficeReport>,
-    /// The sum over the offices: each opens its own share.
+    /// Sum over the offices, each of which opens its own share.
     pub overall: OfficeReport,
-    /// What the least count of a shared cell between customs authorities would cost.
+    /// Cost of each least count of a shared cell between customs authorities.
     pub least_counts: Vec<LeastCountReport>,
-    /// What became of every record for every member.
+    /// Outcomes of every record for every member.
     pub exchange: ExchangeReport,
-    /// How long alerts took.
+    /// Times of the alerts.
     pub alerts: AlertsReport,
-    /// How many node processes there were.
+    /// Number of node processes.
     pub nodes: usize,
-    /// How long all of it took.
+    /// Duration of the whole run, in seconds.
     pub seconds: f64,
 }
 
-/// The figures of one office, or of all.
+/// Figures of one office, or of all offices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OfficeReport {
-    /// The office; `overall` for the sum.
+    /// Number of the office; `overall` for the sum.
     pub id: String,
-    /// Its rows of the past.
+    /// Number of its rows of the past.
     pub history: u64,
-    /// Its arrivals.
+    /// Number of its arrivals.
     pub arriving: u64,
-    /// Area under the ROC curve with its own counts alone.
+    /// Area under the ROC curve with the office's own counts alone.
     pub auc_local: Option<f64>,
-    /// The same with what the federation gave.
+    /// Area under the ROC curve with the federation's counts as well.
     pub auc_federated: Option<f64>,
-    /// Federated: findings among what is opened, by per cent opened.
+    /// Share of findings among the opened consignments, by per cent opened, with the federation's
+    /// counts.
     pub precision_at: BTreeMap<String, Option<f64>>,
-    /// Federated: findings among what is opened, of all findings.
+    /// Share of all findings that are among the opened consignments, by per cent opened, with the
+    /// federation's counts.
     pub recall_at: BTreeMap<String, Option<f64>>,
-    /// The plain look-up in the same counts.
+    /// Figures of the plain look-up in the same counts.
     pub lookup: LookupReport,
 }
 
-/// The figures of the plain look-up.
+/// Figures of the plain look-up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LookupReport {
     /// Area under the ROC curve.
     pub auc: Option<f64>,
-    /// Findings among what is opened, by per cent opened.
+    /// Share of findings among the opened consignments, by per cent opened.
     pub precision_at: BTreeMap<String, Option<f64>>,
 }
 
-/// What withholding small counts would cost all offices together.
+/// Cost of withholding small counts, for all offices together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeastCountReport {
-    /// The least count of a shared cell.
+    /// Least count of a shared cell.
     pub least_count: u32,
-    /// Federated, then.
+    /// Area under the ROC curve with the federation's counts and this least count.
     pub auc: Option<f64>,
-    /// Federated, then.
+    /// Share of findings among the opened consignments, by per cent opened, with the federation's
+    /// counts and this least count.
     pub precision_at: BTreeMap<String, Option<f64>>,
 }
 
-/// What became of every record for every member, summed over all nodes' ledgers.
+/// Outcomes of every record for every member, summed over the ledgers of all nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeReport {
-    /// Records times members to which they could have gone, counted without the ledgers.
+    /// Number of pairs of a record and a member that it could have gone to, counted independently
+    /// of the decisions in the ledgers.
     pub candidates: u64,
-    /// Records sealed by their authorities.
+    /// Number of records sealed by their authorities.
     pub sealed: u64,
-    /// Receipted as accepted, extended or duplicate.
+    /// Deliveries receipted as accepted, extended or duplicate.
     pub delivered: u64,
-    /// Stopped by the sender's policy.
+    /// Deliveries stopped by the sender's policy.
     pub denied: u64,
-    /// Refused by the receiver.
+    /// Deliveries refused by the receiver.
     pub refused: u64,
-    /// Held by the receiver for a person.
+    /// Deliveries held by the receiver for a person.
     pub held: u64,
-    /// Sections that were withheld from what was released.
+    /// Number of sections that were withheld from released records.
     pub withheld_sections: u64,
-    /// Records held anywhere that verify against the register.
+    /// Number of records held by any node that verify against the register.
     pub verified: u64,
 }
 
-/// How long alerts took, in milliseconds.
+/// Times of the alerts, in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AlertsReport {
-    /// How many were raised.
+    /// Number of alerts raised.
     pub count: usize,
-    /// From the request to raise it to the last signed receipt.
+    /// Time from the request to raise the alert to the last signed receipt.
     pub receipt_ms: Percentiles,
-    /// From the request to raise it to the new score at the office of its consignment.
+    /// Time from the request to raise the alert to the new score at the office of its consignment.
     pub scored_ms: Percentiles,
 }
 
@@ -103,12 +107,12 @@ pub struct AlertsReport {
 pub struct Percentiles {
     /// The median.
     pub p50: f64,
-    /// 99 of 100 lie below or at it.
+    /// Value that 99 of 100 lie at or below.
     pub p99: f64,
 }
 
 impl Percentiles {
-    /// The percentiles of some durations in milliseconds; zero for none.
+    /// Returns the percentiles of some durations in milliseconds; zero if there are none.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
@@ -124,7 +128,7 @@ impl Percentiles {
 }
 
 impl OfficeReport {
-    /// The figures of one office.
+    /// Returns the figures of one office.
     #[must_use]
     pub fn of(id: &str, figures: &FiguresView) -> Self {
         let FiguresView {
@@ -153,7 +157,7 @@ impl OfficeReport {
         }
     }
 
-    /// The figures of all offices together.
+    /// Returns the figures of all offices together.
     #[must_use]
     pub fn overall(offices: &[FiguresView]) -> Self {
         let sum = |of: fn(&FiguresView) -> &QualityView| QualityView::sum(offices.iter().map(of));
@@ -173,7 +177,7 @@ impl OfficeReport {
 }
 
 impl LeastCountReport {
-    /// What each least count would cost all offices together.
+    /// Returns the cost of each least count, for all offices together.
     #[must_use]
     pub fn overall(offices: &[FiguresView]) -> Vec<Self> {
         let mut by_count: BTreeMap<u32, Vec<&QualityView>> = BTreeMap::new();
@@ -196,7 +200,7 @@ impl LeastCountReport {
 }
 
 impl ExchangeReport {
-    /// Whether every candidate has one of the four outcomes.
+    /// Returns true if every candidate has one of the four outcomes.
     #[must_use]
     pub const fn adds_up(&self) -> bool {
         self.delivered + self.denied + self.refused + self.held == self.candidates

@@ -1,4 +1,4 @@
-//! The order of a demo.
+//! Sequence of a demo run, from the set-up of the federation to the verification.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,17 +40,17 @@ use portcullis_admin_api::{
 use portcullis_desk::{DeskState, Setup, figures::FiguresView};
 use portcullis_home::files::{self, Access};
 
-/// The port authority's own policy: it takes in nothing that nobody can assess.
+/// Policy of the port authority: it takes in no record that nobody can assess.
 const PORT_POLICY: &str = include_str!("port.cedar");
 
-/// The policy of an office that keeps its profile to itself.
+/// Policy of an office that keeps its risk profile to itself.
 const WITHHOLDING_POLICY: &str = include_str!("withholding.cedar");
 
 /// Runs a demo from set-up to verification.
 ///
 /// # Errors
 ///
-/// [`DemoError`] says what did not work; the nodes are ended and their folder is removed.
+/// [`DemoError`] says what failed. The nodes have ended by then and their folder is removed.
 pub async fn run(options: &Options, show: &Show) -> Result<Outcome, DemoError> {
     let mut interrupts = Interrupts::listen()?;
     tokio::select! {
@@ -59,7 +59,7 @@ pub async fn run(options: &Options, show: &Show) -> Result<Outcome, DemoError> {
     }
 }
 
-/// Ctrl-C and a request to end.
+/// Signals that end the demo: Ctrl-C and a request to terminate.
 struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
@@ -87,7 +87,7 @@ impl Interrupts {
     }
 }
 
-/// The rows of every office.
+/// Rows of every office.
 struct Rows {
     history: BTreeMap<String, OfficeRows>,
     arriving: BTreeMap<String, OfficeRows>,
@@ -149,7 +149,7 @@ async fn play(options: &Options, show: &Show) -> Result<Outcome, DemoError> {
     })
 }
 
-/// The node of the office at this place.
+/// Returns the name of the node of the office at this place in the list.
 fn office_name(options: &Options, place: usize) -> String {
     let office = options.offices.get(place).map_or("", String::as_str);
     format!("customs-{office}")
@@ -175,7 +175,7 @@ async fn read(options: &Options, show: &Show) -> Result<Rows, DemoError> {
     Ok(rows)
 }
 
-/// Runs work for processor and disk apart from the runtime's threads.
+/// Runs work for processor or disk outside the runtime's own threads.
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DemoError> + Send + 'static,
 ) -> Result<T, DemoError> {
@@ -235,7 +235,7 @@ async fn set_the_stage(options: &Options, show: &Show) -> Result<Stage, DemoErro
     })
 }
 
-/// A place to listen at between two nodes.
+/// Binds a listener for a relay between two nodes.
 async fn stand_between() -> Result<(TcpListener, SocketAddr), DemoError> {
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
@@ -269,7 +269,7 @@ impl Stage {
         Ok((node(&self.nodes, name)?, analyst))
     }
 
-    /// Lets the nodes go on and gives commands to look around with.
+    /// Lets the nodes go on running, and returns commands to try on them.
     fn keep(
         &mut self,
         options: &Options,
@@ -300,8 +300,7 @@ impl Stage {
     }
 }
 
-/// Makes `-n NAME` lead to a home; a name that leads elsewhere is replaced only if that was a
-/// link too.
+/// Makes `-n NAME` lead to a home. An existing name is replaced only if it is a symbolic link.
 fn register_name(folder: &Path, name: &str, home: &Path) -> Result<(), DemoError> {
     files::create_folder(folder)?;
     let link = folder.join(name);
@@ -316,7 +315,7 @@ fn register_name(folder: &Path, name: &str, home: &Path) -> Result<(), DemoError
     std::os::unix::fs::symlink(home, &link).map_err(failed)
 }
 
-/// Step 1: each office's own declarations into its own node.
+/// Step 1: loads each office's own declarations into its own node.
 async fn load(
     stage: &Stage,
     offices: &[String],
@@ -351,7 +350,7 @@ async fn load(
     Ok(())
 }
 
-/// Step 2: risk profiles, directly and over the hub.
+/// Step 2: exchanges risk profiles, directly and over the hub.
 async fn profiles(stage: &Stage, offices: &[String], show: &Show) -> Result<(), DemoError> {
     let step = show.step("2 Exchanging signed risk profiles");
     let (mut cells, mut records) = (0, 0);
@@ -375,7 +374,7 @@ async fn profiles(stage: &Stage, offices: &[String], show: &Show) -> Result<(), 
     Ok(())
 }
 
-/// Step 3: every arrival scored at its office, locally and with the federation's counts.
+/// Step 3: scores every arrival at its office, locally and with the federation's counts.
 async fn score(
     stage: &Stage,
     offices: &[String],
@@ -403,7 +402,7 @@ async fn score(
     Ok(figures)
 }
 
-/// Waits until a node has scored its arrivals, and has it give its figures.
+/// Waits until a node has scored its arrivals, and returns its figures.
 async fn figures(
     n: usize,
     node: String,
@@ -419,7 +418,7 @@ async fn figures(
     }
 }
 
-/// Step 4: indicators, and who got what.
+/// Step 4: publishes indicators, and shows who got what.
 async fn indicators(
     stage: &Stage,
     planned: &[Planned],
@@ -450,7 +449,7 @@ async fn indicators(
     Ok(disclosures)
 }
 
-/// Step 5: alerts, measured.
+/// Step 5: raises alerts and measures them.
 async fn raise(
     stage: &Stage,
     targets: &[Target],
@@ -465,7 +464,7 @@ async fn raise(
     Ok(report)
 }
 
-/// Waits until no desk has anything left to score.
+/// Waits until no node has anything left to score.
 async fn quiet(stage: &Stage) -> Result<(), DemoError> {
     for node in stage.nodes.values() {
         let _: DeskState = node.get("/v1/desk/settled").await?;
@@ -473,7 +472,7 @@ async fn quiet(stage: &Stage) -> Result<(), DemoError> {
     Ok(())
 }
 
-/// Step 6: everything held verifies, and the counts add up.
+/// Step 6: checks that every held record verifies and that the counts add up.
 async fn verify(stage: &Stage, show: &Show) -> Result<super::report::ExchangeReport, DemoError> {
     let step = show.step("6 Verifying every record held anywhere");
     let report = exchange::report(&stage.nodes).await?;
@@ -519,11 +518,11 @@ async fn flip(
 }
 
 impl NodeProcess {
-    /// Asks its admin API.
+    /// Sends a GET request to the node's admin API.
     ///
     /// # Errors
     ///
-    /// [`DemoError::Client`].
+    /// [`DemoError::Client`] if the node does not answer or refuses.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DemoError> {
         self.client
             .get(path)

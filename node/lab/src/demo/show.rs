@@ -1,4 +1,4 @@
-//! What the demo says while it works: a moving line at a terminal, plain lines elsewhere.
+//! Progress messages of the demo: a moving line at a terminal, plain lines elsewhere.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -7,13 +7,13 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Says what is going on, on the standard error stream, so that results stay apart.
+/// Writer of progress messages. It uses standard error, so that results stay apart.
 pub struct Show {
     started: Instant,
     terminal: bool,
 }
 
-/// One step under way.
+/// A step under way.
 pub struct Step {
     title: String,
     started: Instant,
@@ -21,7 +21,7 @@ pub struct Step {
 }
 
 impl Show {
-    /// Begins; whether this is a terminal is found out once.
+    /// Begins. It finds out once if standard error is a terminal.
     #[must_use]
     pub fn begin() -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Show {
         }
     }
 
-    /// Since the beginning.
+    /// Returns the time since the beginning.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -55,21 +55,21 @@ impl Show {
         }
     }
 
-    /// Says a line.
+    /// Prints a line.
     pub fn line(&self, text: &str) {
         say(text);
     }
 }
 
 impl Step {
-    /// Says how far it is; plain output stays quiet, lest it fill a log.
+    /// Shows the progress of the step. Plain output prints nothing, so as not to fill a log.
     pub fn at(&self, detail: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{}: {detail}", self.title));
         }
     }
 
-    /// Says that it is over, and what came of it.
+    /// Ends the step and prints its result.
     pub fn done(self, result: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         if let Some(bar) = &self.bar {
@@ -92,7 +92,8 @@ fn style() -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-/// A demo whose reader has gone goes on: the report and the exit code still count.
+/// Prints a line. A demo whose reader has gone goes on, because the report and the exit code still
+/// count.
 fn say(text: &str) {
     if writeln!(std::io::stderr(), "{text}").is_err() {
         tracing::trace!("nobody reads what the demo says");

@@ -1,4 +1,4 @@
-//! One bit flipped in transit, in a store and in a register: what notices each.
+//! Flips one bit in transit, in a store and in a register, and reports what notices each.
 //!
 //! - In transit: a relay of bytes stands between the police node and one office; on command it
 //!   flips one bit in the middle of the next TLS record that holds a frame.
@@ -42,33 +42,33 @@ use portcullis_admin_api::{
 };
 use portcullis_home::files;
 
-/// The content type of application data in TLS (RFC 8446 §5.1).
+/// Content type of application data in TLS (RFC 8446 §5.1).
 const APPLICATION_DATA: u8 = 23;
 
-/// A record of TLS with a signed frame in it is larger than this; what keeps a connection open and
-/// under control is smaller.
+/// Size in bytes that a TLS record with a signed frame exceeds. Records that only keep a connection
+/// open and under control are smaller.
 const WITH_A_FRAME: usize = 600;
 
-/// How long a flipped bit may stay unnoticed.
+/// Longest time that a flipped bit may stay unnoticed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What came of one flipped bit.
+/// Finding about one flipped bit.
 pub struct Finding {
-    /// Where it was flipped.
+    /// Place where it was flipped.
     pub place: &'static str,
-    /// What caught it; `None`: nothing did.
+    /// Mechanism that caught it; `None` if none did.
     pub caught_by: Option<String>,
 }
 
-/// Passes bytes on between a peer and a node, and can flip one bit on the way.
+/// Relay that passes bytes on between a peer and a node, and can flip one bit on the way.
 pub struct Relay {
     flips: Flips,
-    /// Ends with the relay.
+    /// The relay's tasks end when it is dropped.
     _tasks: JoinSet<()>,
 }
 
 impl Relay {
-    /// Listens at `listener` and passes everything on to `target`.
+    /// Starts a relay that listens at `listener` and passes everything on to `target`.
     #[must_use]
     pub fn start(listener: TcpListener, target: SocketAddr) -> Self {
         let flips = Flips::default();
@@ -80,7 +80,7 @@ impl Relay {
         }
     }
 
-    /// Has one bit flipped in the next frame towards the node.
+    /// Orders one bit to be flipped in the next frame towards the node.
     fn arm(&self) {
         self.flips.armed.store(true, Ordering::SeqCst);
     }
@@ -91,12 +91,12 @@ impl Relay {
     }
 }
 
-/// What connections share.
+/// State that all connections of a relay share.
 #[derive(Clone, Default)]
 struct Flips {
-    /// Whether a bit is to be flipped.
+    /// True while a bit is still to be flipped.
     armed: Arc<AtomicBool>,
-    /// Tells that the node ended the connection on which one was.
+    /// Notified when the node has ended the connection on which a bit was flipped.
     broken: Arc<Notify>,
 }
 
@@ -157,8 +157,8 @@ async fn records(
     }
 }
 
-/// Flips a bit on the way from the police to `office`: the connection must break, and the record
-/// must arrive all the same over a new one.
+/// Flips a bit on the way from the police to `office`. The connection must break, and the record
+/// must still arrive over a new one.
 ///
 /// # Errors
 ///
@@ -213,7 +213,7 @@ pub async fn in_transit(
     })
 }
 
-/// How rustls names a record whose tag is wrong, if a log says it.
+/// Returns rustls's name for a record with a wrong tag, if a log holds one.
 fn said_of_tls(logs: &[String]) -> Option<String> {
     const NAMES: [&str; 4] = [
         "BadRecordMac",
@@ -227,7 +227,8 @@ fn said_of_tls(logs: &[String]) -> Option<String> {
     Some((*found).to_owned())
 }
 
-/// Flips a bit of a section in the database of a node, which is stopped for it and started again.
+/// Flips a bit of a section in the database of a node. The node is stopped before and started again
+/// after.
 ///
 /// # Errors
 ///
@@ -251,7 +252,8 @@ pub async fn in_store(node: &mut NodeProcess) -> Result<Finding, DemoError> {
     })
 }
 
-/// Finds the last bytes of an encrypted section in the file and flips one bit of them, past SQLite.
+/// Finds the last bytes of an encrypted section in the database file and flips one bit of them,
+/// without SQLite.
 fn flip_in_database(path: &Path) -> Result<(), DemoError> {
     let sealed: Vec<u8> = {
         let database = rusqlite::Connection::open(path).map_err(DemoError::Database)?;
@@ -278,11 +280,12 @@ fn flip_in_database(path: &Path) -> Result<(), DemoError> {
     write_back(path, &file)
 }
 
-/// Flips a bit of the register of a node, which is stopped for it: it must not start again.
+/// Flips a bit in the register of a stopped node, which must then refuse to start. The bit is
+/// restored afterwards, and the node is started again.
 ///
 /// # Errors
 ///
-/// [`DemoError`] if the node does not stop.
+/// [`DemoError`] if the node does not stop, or does not start with the restored register.
 pub async fn in_register(node: &mut NodeProcess) -> Result<Finding, DemoError> {
     node.stop().await?;
     let epochs = files::list(&node.home.register(), "register")?;
@@ -306,7 +309,7 @@ pub async fn in_register(node: &mut NodeProcess) -> Result<Finding, DemoError> {
     })
 }
 
-/// The first rule of the register that a text names, with what is said of it.
+/// Returns the first rule of the register that a text names, with the text that follows it.
 fn rule_in(words: &str) -> Option<String> {
     let line = words.lines().find(|line| line.contains("RG-"))?;
     let from = line.find("RG-")?;

@@ -1,4 +1,4 @@
-//! Connections that are admitted: what they carry, what bounds them, what ends them.
+//! Admitted connections: what they carry, their limits, and their ends.
 
 use std::error::Error as _;
 use std::sync::Arc;

@@ -19,7 +19,8 @@ use crate::{
     verifier::OnePeer,
 };
 
-/// Calls as rustls would without this module's care: any certificate or none, any ALPN. Returns what the first read says.
+/// Calls as plain rustls would, without this module's checks: any certificate or none, any ALPN. Returns the result of
+/// the first read.
 async fn call_raw(
     federation: &Federation,
     antwerp: &Antwerp,

@@ -1,4 +1,4 @@
-//! How a snapshot judges a certificate, apart from any connection.
+//! Judgement of certificates by a snapshot, apart from any connection.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The exchange over real loopback sockets: who is refused in the handshake, how a certificate is judged, how connections
-//! live and end.
+//! The exchange over real loopback sockets: callers refused in the handshake, the judgement of certificates, the life
+//! and end of connections.
 
 mod connection;
 mod handshake;

@@ -1,4 +1,5 @@
-//! A small federation for the tests of this module: `antwerp` listens, `rotterdam` calls, both real over loopback.
+//! A small federation for the tests of this module: `antwerp` listens and `rotterdam` calls, over real loopback
+//! sockets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,10 +24,10 @@ use crate::{
     trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Trust},
 };
 
-/// How long a test waits for what must happen before it fails.
+/// Time that a test waits for an event before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A clock that stands where it is put.
+/// A clock that stands still until it is set.
 #[derive(Debug)]
 pub(super) struct StillClock(AtomicU64);
 
@@ -78,7 +79,7 @@ pub(super) async fn until(mut holds: impl FnMut() -> bool) {
     .await;
 }
 
-/// Two authorities with a node each.
+/// Two authorities with one node each.
 pub(super) struct Federation {
     pub(super) belgium: DevelopmentAuthority,
     pub(super) netherlands: DevelopmentAuthority,
@@ -108,7 +109,7 @@ impl Federation {
         facts("rotterdam", &self.netherlands, vec![list])
     }
 
-    /// The trust in `antwerp` and in a `rotterdam` with these facts.
+    /// Builds the trust in `antwerp` and in a `rotterdam` with these facts.
     pub(super) fn snapshot(&self, rotterdam: PeerFacts) -> PeerTrust {
         PeerTrust::new(
             [self.antwerp(), rotterdam],
@@ -153,7 +154,7 @@ impl Federation {
         }
     }
 
-    /// A caller that shows `certificate` and expects `antwerp`.
+    /// Builds a caller that shows `certificate` and expects `antwerp`.
     pub(super) fn caller(&self, certificate: &NodeCertificate) -> PeerConnector {
         self.caller_of("antwerp", certificate)
     }

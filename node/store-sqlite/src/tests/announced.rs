@@ -1,4 +1,5 @@
-//! What is urgent is planned while the transaction that logs it is open, and nothing is passed over.
+//! Tests of announcements: urgent records are planned while the transaction that logs them is open,
+//! and nothing is passed over.
 
 use portcullis_protocol::{
     frame::Lane,
@@ -37,7 +38,7 @@ impl Office {
         log.unwrap()
     }
 
-    /// Commits jobs as one transaction; the last is made when the others are in it.
+    /// Commits jobs as one transaction. The last job is made when the others are in it.
     fn group(
         &self,
         jobs: Vec<Vec<Write>>,

@@ -1,4 +1,4 @@
-//! Ranges of older records, and where new peers begin.
+//! Tests of ranges of older records, and of the starting point of new peers.
 
 use portcullis_protocol::{frame::Lane, record::Kind};
 
@@ -14,7 +14,7 @@ fn store() -> (tempfile::TempDir, SqliteStore) {
     (folder, store)
 }
 
-/// Publishes so many indicators at this moment, and gives where the log ends then.
+/// Publishes `count` indicators at time `now`, and returns the end of the log.
 fn published(store: &SqliteStore, count: usize, now: i64) -> u64 {
     let mut police = Originator::new(u8::try_from(now).unwrap());
     let records = (0..count).map(|_| police.record(Kind::Indicator)).collect();
@@ -135,13 +135,13 @@ fn a_range_that_was_cancelled_counts_what_was_on_its_way_and_sends_no_more() {
     cancel(150).unwrap();
     assert_eq!(next(&store), None);
     assert!(cancel(151).is_err(), "nothing goes on");
-    // The frame that was planned before is settled after.
+    // The frame that was planned before the cancellation is settled after it.
     moved(&store, row.n, row.last, true);
     let rows = store.backfills().unwrap();
     let told = rows.iter().find(|one| one.n == row.n).unwrap();
     assert_eq!((told.sent, told.looked_at), (8, 20));
     assert_eq!((told.cancelled, told.ended_at), (true, Some(at(150))));
-    // Another range of the same time is one of its own.
+    // Another range of the same time is a range of its own.
     enter(&store, 1, 2);
     assert!(!next(&store).unwrap().cancelled);
 }

@@ -1,4 +1,4 @@
-//! What a channel knows at either end, and what repairing it writes.
+//! Tests of both ends of a channel, and of the writes that repair it.
 
 use portcullis_protocol::{
     frame::{Generation, Lane, Outcome},
@@ -67,7 +67,7 @@ impl Bed {
         self.store.channel(&hub, side, &ALL).unwrap()
     }
 
-    /// Publishes records and has the hub accept them.
+    /// Publishes records, and has the hub accept them.
     fn confirmed(&mut self, count: usize) -> Vec<VerifiedRecord> {
         let records = self.records(count);
         publish(&self.store, &records);
@@ -132,7 +132,7 @@ fn the_senders_end_is_what_was_confirmed_with_all_forms() {
         let answers = vec![answer(record.id(), whole, outcome)];
         settle(&bed.store, "hub", answers, None, at(1));
     }
-    // Intended and not answered; denied.
+    // One record is intended and not answered, the other is denied.
     let [open, denied]: [_; 2] = bed.records(2).try_into().unwrap();
     publish(&bed.store, &[open.clone(), denied.clone()]);
     let undecided = vec![
@@ -143,7 +143,7 @@ fn the_senders_end_is_what_was_confirmed_with_all_forms() {
     let mut expected: Vec<_> = accepted.iter().map(|one| of(one, one.form())).collect();
     expected.push(of(&others[0], others[0].form()));
     assert_eq!(bed.sent(), sorted(expected));
-    // Thin first, and the rest later: one entry.
+    // A thin form is accepted first and the rest later. The channel has one entry for both.
     let grown = bed.records(1).remove(0);
     publish(&bed.store, std::slice::from_ref(&grown));
     for (part, outcome) in [
@@ -181,11 +181,12 @@ fn the_receivers_end_is_what_it_admitted_and_still_holds() {
     assert_eq!(accept(&bed.store, "hub", &records[2]), Outcome::Duplicate);
     let whole = |one: &VerifiedRecord| of(one, one.form());
     assert_eq!(bed.received(), sorted(records.iter().map(whole).collect()));
-    // The third stands in the second pack, the port's; the hub's are in a pack each.
+    // The third record stands in the second pack, which is the port's. Each of the hub's records
+    // stands in a pack of its own.
     bed.execute("DELETE FROM pack WHERE source = 'port'");
     bed.execute("DELETE FROM pack WHERE n = 1");
     assert_eq!(bed.received(), [whole(&records[1])]);
-    // What was lost is taken again as if it had never been there.
+    // A lost record is taken again as if it had never been there.
     assert_eq!(accept(&bed.store, "hub", &records[0]), Outcome::Accepted);
     assert!(bed.received().contains(&whole(&records[0])));
 }
@@ -252,7 +253,7 @@ fn what_the_peer_lost_is_tried_again_and_its_row_stays_as_it_was_answered() {
     let row = bed.store.disclosure_history(&gone, &peer("hub")).unwrap();
     let accepted = DisclosureState::Answered(Outcome::Accepted);
     assert_eq!(row.last().unwrap().state, accepted);
-    // It is not found again: it is known that the peer does not take it.
+    // It is not scheduled again: the peer is known not to take it.
     bed.repair(|repair| repair.owed = vec![gone, denied]);
     assert_eq!(bed.due(), []);
 }
@@ -261,7 +262,7 @@ fn what_the_peer_lost_is_tried_again_and_its_row_stays_as_it_was_answered() {
 fn what_is_withdrawn_at_either_side_is_not_sent_and_has_no_form() {
     let mut bed = bed();
     let records = bed.confirmed(3);
-    // Records of one pack stand at 32, 33, 34.
+    // The records stand in one pack, at 32, 33 and 34.
     bed.withdraw(32);
     bed.repair(|repair| repair.owed = vec![records[0].id(), records[1].id()]);
     bed.repair(|repair| repair.withdrawn = vec![records[1].id()]);
@@ -274,7 +275,8 @@ fn what_is_withdrawn_at_either_side_is_not_sent_and_has_no_form() {
         of(&records[2], records[2].form()),
     ];
     assert_eq!(bed.sent(), sorted(expected));
-    // Of one that the peer withdrew and the ledger forgot, as much is known.
+    // The peer withdrew the other record and the ledger does not hold it. The withdrawal alone is
+    // known.
     let other = bed.records(1).remove(0);
     bed.repair(|repair| repair.withdrawn = vec![other.id()]);
     assert!(bed.sent().contains(&of(&other, Form::EMPTY)));

@@ -1,5 +1,5 @@
-//! What every engine has to hold of records and intake; [`super::dispatching`], [`super::frames`]
-//! and others have the rest.
+//! Claims about records and intake that every engine must fulfil. [`super::dispatching`],
+//! [`super::frames`] and others have the rest.
 
 use portcullis_protocol::{
     body::SelectorKind,
@@ -72,7 +72,7 @@ fn an_item_that_brings_another_record_fails_its_job_alone(store: &dyn Store) {
         )],
     ]
     .into_iter();
-    // Asked by another peer, so that no earlier answer stands in the way.
+    // The lies below come from another peer, so that no earlier answer stands in the way.
     let mut results = store.commit_group(&mut || jobs.next());
     assert_eq!(results.len(), 3);
     assert!(results.remove(2).is_ok());
@@ -137,7 +137,7 @@ fn a_final_answer_is_given_again_whatever_is_judged_later(store: &dyn Store) {
         (&arrivals[0].answer, &arrivals[0].note),
         (&first[0], &note("admit"))
     );
-    // Another peer, and another form of the same peer, are judged on their own.
+    // Another peer, and another form from the same peer, are judged on their own.
     assert_eq!(
         outcomes(&deliver(store, "other", vec![(id, whole, refuse())])),
         [Outcome::Refused]
@@ -228,7 +228,7 @@ fn a_held_item_that_is_decided_on_waits_no_longer(store: &dyn Store) {
     let waiting = store.held_items().unwrap();
     assert_eq!(waiting.len(), 1);
     assert_eq!(waiting[0].peer, peer("other"));
-    // A further commit destroys the key of the first; the record's own keys stay.
+    // A further commit destroys the key of the hub's held item. The record's own keys stay.
     publish(store, &[police.record(Kind::Alert)]);
     let held = store.record(&record.id()).unwrap().unwrap();
     assert_eq!(police.verify(&held.sealed).unwrap(), record);
@@ -443,7 +443,8 @@ fn records_are_listed_newest_first_by_kind_and_origin(store: &dyn Store) {
         ..everything
     };
     assert_eq!(listed(newest), [other.id()]);
-    // In one frame of a hub the newest is of another origin: the limit counts what is asked for.
+    // In one frame of a hub the newest record is of another origin. The limit counts only records
+    // that are asked for.
     let (first, last) = (police.record(Kind::Outcome), customs.record(Kind::Outcome));
     let items = [&first, &last].map(|record| (record.id(), record.form(), admit(record)));
     deliver(store, "hub", items.into());

@@ -1,4 +1,4 @@
-//! Final answers to what was held.
+//! Claims about final answers to items that were held.
 
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},

@@ -1,4 +1,4 @@
-//! What every engine has to hold of dispatch: cursors, disclosures, retries and receipts.
+//! Claims about dispatch that every engine must fulfil: cursors, disclosures, retries and receipts.
 
 use portcullis_protocol::{
     frame::{Chain, Lane, Outcome},
@@ -117,7 +117,7 @@ fn a_later_denial_does_not_hide_what_was_disclosed(store: &dyn Store) {
     let history = || states(store.disclosure_history(&id, &peer("hub")).unwrap());
     assert_eq!(history(), [accepted, denied]);
     assert_eq!(states(store.disclosures(None).unwrap()), [denied]);
-    // Released again, it stands as it was answered.
+    // A form released again stands as it was answered.
     intend(store, "hub", vec![entry(id, wide)], None, at(3));
     assert_eq!(history(), [denied, accepted]);
 }
@@ -165,7 +165,7 @@ fn what_is_not_final_is_due_at_its_time_and_ends_with_a_final_answer(store: &dyn
             .unwrap()
             .is_empty()
     );
-    // Intending the retry does not end it: the peer may not hear of it.
+    // Intending the retry does not end the exception: the peer may not hear of it.
     intend(store, "hub", vec![entry(one, wide)], None, at(HOUR));
     assert_eq!(due_ids(store, HOUR), [one, two]);
     let answers = vec![
@@ -241,7 +241,7 @@ fn nothing_is_retried_for_ever(store: &dyn Store) {
         panic!("{ended:?}");
     };
     assert_eq!((&row.peer, row.record, row.attempts), (&peer("hub"), id, 8));
-    // It got its answer after all.
+    // The record got its final answer after all.
     let accepted = vec![answer(id, whole, Outcome::Accepted)];
     settle(store, "hub", accepted, None, at(9 * DAY));
     assert_eq!(store.undelivered(at(9 * DAY)).unwrap(), []);

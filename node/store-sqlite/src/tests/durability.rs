@@ -1,4 +1,4 @@
-//! What is on disk after an end that nobody planned.
+//! Tests of the files on disk after an unplanned end.
 
 use std::path::Path;
 
@@ -51,7 +51,8 @@ fn what_was_committed_is_there_after_reopening() {
     assert_ne!(another.generation().unwrap(), generation);
 }
 
-/// A process that is killed writes nothing more: its files are copied as they lie, open.
+/// Copies the files as they are while the store has them open, since a killed process writes
+/// nothing more.
 fn killed_copy(folder: &Path, files: &[(&str, &Path)]) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for (file, from) in files {
@@ -75,7 +76,7 @@ fn killed_between_the_two_files_the_store_opens_and_lacks_the_record() {
     publish(&store, std::slice::from_ref(&before));
     let main_before = killed_copy(folder.path(), &[("store.db", folder.path())]);
     publish(&store, std::slice::from_ref(&lost));
-    // The keys of both commits, the main database of the first alone.
+    // The copy has the keys of both commits, but the main database of the first one only.
     let files = [("store.db", main_before.path()), ("keys.db", folder.path())];
     let crashed = killed_copy(folder.path(), &files);
     assert_eq!(count(crashed.path(), "keys.db", "pack_key"), 2);
@@ -84,7 +85,7 @@ fn killed_between_the_two_files_the_store_opens_and_lacks_the_record() {
     let held = store.record(&before.id()).unwrap().unwrap();
     assert_eq!(police.verify(&held.sealed).unwrap(), before);
     assert!(store.verify_files().unwrap().is_empty());
-    // Delivered again, it is taken, under keys of its own.
+    // The lost record is taken when it is delivered again, under keys of its own.
     assert_eq!(accept(&store, "hub", &lost), Outcome::Accepted);
     let held = store.record(&lost.id()).unwrap().unwrap();
     assert_eq!(police.verify(&held.sealed).unwrap(), lost);
@@ -152,7 +153,7 @@ fn readers_see_whole_commits_while_the_writer_replaces() {
     });
 }
 
-/// The files as a snapshot holds them, opened as a store of their own.
+/// Copies the files that a snapshot holds, and opens them as a store of their own.
 fn copied(snapshot: &Snapshot) -> (tempfile::TempDir, SqliteStore) {
     let folder = tempfile::tempdir().unwrap();
     let (main, keys) = (folder.path().join(MAIN_FILE), folder.path().join(KEYS_FILE));
@@ -179,7 +180,8 @@ fn a_snapshot_is_of_one_commit_whatever_is_committed_meanwhile() {
             let snapshot = store.snapshot().unwrap();
             let (_folder, copy) = copied(&snapshot);
             let held = copy.records(&RecordFilter::default()).unwrap();
-            // Each in a commit of its own: a prefix of them, and each opens.
+            // Each record was published in a commit of its own. The copy holds a prefix of them,
+            // and each opens.
             assert_eq!(copy.log_end().unwrap(), held.len() as u64 * 32);
             for (held, record) in held.iter().rev().zip(&records) {
                 assert_eq!(&police.verify(&held.sealed).unwrap(), record);

@@ -1,4 +1,4 @@
-//! Records, frames and answers to store, made with the protocol crate.
+//! Records, frames and answers for the tests, made with the protocol crate.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub(crate) fn form(indexes: &[u8]) -> Form {
     indexes.iter().copied().collect()
 }
 
-/// Random bytes that are the same in every run: SplitMix64.
+/// Pseudorandom bytes that are the same in every run, mixed as in SplitMix64.
 pub(crate) struct Seeded(u64);
 
 impl Entropy for Seeded {
@@ -96,7 +96,7 @@ impl Originator {
         verifier.verify(sealed)
     }
 
-    /// Seals one batch of such records.
+    /// Seals the drafts as one batch.
     pub(crate) fn batch(&mut self, drafts: Vec<Draft>) -> Vec<VerifiedRecord> {
         let sealer = Sealer {
             federation: &self.federation,
@@ -111,7 +111,7 @@ impl Originator {
             .collect()
     }
 
-    /// A record with sections 0 subject, 1 assessment, 2 narrative and 3 source.
+    /// Returns a record with sections 0 subject, 1 assessment, 2 narrative and 3 source.
     pub(crate) fn record(&mut self, kind: Kind) -> VerifiedRecord {
         self.batch(vec![draft(kind)]).remove(0)
     }
@@ -153,7 +153,7 @@ pub(crate) fn draft(kind: Kind) -> Draft {
     )
 }
 
-/// The same, about nothing but its container.
+/// Returns the same draft, about nothing but its container.
 pub(crate) fn about_a_container(kind: Kind) -> Draft {
     let mut draft = draft(kind);
     for section in &mut draft.sections {
@@ -171,7 +171,7 @@ impl StatementType for TestReceipt {
     const KEY_USE: KeyUse = KeyUse::Hop;
 }
 
-/// A signed statement over these bytes.
+/// Returns a signed statement over these bytes.
 pub(crate) fn statement(payload: &'static [u8]) -> SignedStatement {
     let key = SigningKey::from_seed(KeyUse::Hop, [9; 32]);
     SignedStatement::sign::<TestReceipt>(Bytes::from_static(payload), &key).unwrap()
@@ -200,7 +200,7 @@ pub(crate) fn publish(store: &dyn Store, records: &[VerifiedRecord]) {
     assert_eq!(store.commit(vec![publish]).unwrap(), [Written::Done]);
 }
 
-/// A place at which nothing is settled yet.
+/// Returns a place at which nothing is settled yet.
 pub(crate) fn place(first_sequence: u64, items: u64) -> Place {
     Place {
         generation: Generation::from_bytes([0; 16]),
@@ -231,7 +231,7 @@ pub(crate) fn intake(from: &str, items: Vec<(RecordId, Form, Judgement)>) -> Wri
     })
 }
 
-/// Delivers items and gives the answers.
+/// Delivers items and returns the answers.
 pub(crate) fn deliver(
     store: &dyn Store,
     from: &str,
@@ -243,7 +243,7 @@ pub(crate) fn deliver(
     }
 }
 
-/// Delivers one record in its form, admitted whole, and gives the outcome.
+/// Delivers one record in its form, admitted whole, and returns the outcome.
 pub(crate) fn accept(store: &dyn Store, from: &str, record: &VerifiedRecord) -> Outcome {
     deliver(
         store,
@@ -301,10 +301,10 @@ pub(crate) fn answer(record: RecordId, form: Form, outcome: Outcome) -> Answer {
     }
 }
 
-/// The digest of every frame that is settled here.
+/// The digest of every frame that is settled in these tests.
 pub(crate) const SETTLED: Digest = Digest::from_bytes([5; 32]);
 
-/// Settles answers; what is not final is tried again an hour later.
+/// Settles answers. Items without a final answer are retried an hour later.
 pub(crate) fn settle(
     store: &dyn Store,
     from: &str,
@@ -358,7 +358,7 @@ pub(crate) fn ids(records: &[HeldRecord]) -> Vec<RecordId> {
     records.iter().map(|held| held.sealed.id()).collect()
 }
 
-/// The statement of a record, to see whether two share one.
+/// Returns true if two records share one statement in memory.
 pub(crate) fn shares_statement(first: &HeldRecord, second: &HeldRecord) -> bool {
     Arc::ptr_eq(first.sealed.statement(), second.sealed.statement())
 }

@@ -1,5 +1,5 @@
-//! What every engine has to hold of frames: the ledger tells of each record in them, whether the
-//! frame was accepted whole, answered in part, given up, or overtaken by another decision.
+//! Claims about frames that every engine must fulfil: the ledger holds each record in them, whether
+//! the frame was accepted whole, answered in part, given up, or overtaken by another decision.
 
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
@@ -29,7 +29,7 @@ claims![
 const WIDE: [u8; 3] = [0, 1, 2];
 const NARROW: [u8; 2] = [0, 1];
 
-/// The log after `cursor`: each record with its place.
+/// Returns the log after `cursor`: each record with its place.
 fn logged(store: &dyn Store, cursor: u64) -> Vec<(u64, RecordId)> {
     let log = store
         .outbox(Lane::Bulk, Relay::Others, cursor, 999)
@@ -39,7 +39,7 @@ fn logged(store: &dyn Store, cursor: u64) -> Vec<(u64, RecordId)> {
         .collect()
 }
 
-/// So many records of the authority's own, in the log.
+/// Publishes `count` of the authority's own records, and returns each with its place.
 fn own(store: &dyn Store, count: usize) -> Vec<(u64, RecordId)> {
     let before = store.log_end().unwrap();
     let records = Originator::new(1).batch(vec![draft(Kind::Indicator); count]);
@@ -92,7 +92,7 @@ fn receive(
     store.commit(vec![settle]).map(|_| ())
 }
 
-/// The ledger's rows of a record for the hub, the oldest first.
+/// Returns the ledger's rows of a record for the hub, the oldest first.
 fn history(store: &dyn Store, record: RecordId) -> Vec<(Form, DisclosureState)> {
     let rows = store.disclosure_history(&record, &peer("hub")).unwrap();
     rows.into_iter().map(|row| (row.form, row.state)).collect()
@@ -169,7 +169,7 @@ fn answers_of_one_frame_that_differ_are_told_apart(store: &dyn Store) {
         .due(&peer("hub"), Lane::Bulk, at(3_600_002), 9)
         .unwrap();
     assert_eq!(ids(&due), [records[2].1, records[4].1]);
-    // One that was held gets its final answer.
+    // A record that was held gets its final answer.
     send(store, 7, vec![entry(records[2].1, wide)], at(3));
     let accepted = vec![answer(records[2].1, wide, Outcome::Accepted)];
     receive(store, 7, accepted, at(4)).unwrap();
@@ -181,7 +181,8 @@ fn a_frame_that_was_given_up_leaves_what_it_may_have_disclosed(store: &dyn Store
     let (wide, narrow) = (form(&WIDE), form(&NARROW));
     let all = || records.iter().map(|record| fresh(*record, wide));
     send(store, 1, all().collect(), at(1));
-    // Planned anew under another policy: the fourth is not in the frame, it is full.
+    // The frame is planned anew under another policy. The fourth record is left out because the
+    // frame is full.
     let anew = vec![
         fresh(records[0], wide),
         fresh(records[1], narrow),
@@ -209,7 +210,7 @@ fn a_frame_that_was_given_up_leaves_what_it_may_have_disclosed(store: &dyn Store
         history(store, records[1].1),
         [(wide, intended), (narrow, ACCEPTED)]
     );
-    // The fourth goes with the next frame, and is answered there.
+    // The fourth record goes with the next frame, and is answered there.
     send(store, 3, vec![fresh(records[3], wide)], at(4));
     let accepted = vec![answer(records[3].1, wide, Outcome::Accepted)];
     receive(store, 3, accepted, at(5)).unwrap();
@@ -245,7 +246,7 @@ fn frames_in_flight_are_answered_each(store: &dyn Store) {
         [state(0), state(1), state(2)],
         [ACCEPTED, ACCEPTED, DisclosureState::Intended]
     );
-    // The third is given up and planned anew: the others stand.
+    // The third frame is given up and planned anew. The others stand.
     send(store, 3, vec![fresh(records[2], wide)], at(3));
     let accepted = vec![answer(records[2].1, wide, Outcome::Accepted)];
     receive(store, 3, accepted, at(4)).unwrap();

@@ -1,4 +1,4 @@
-//! What any engine behind [`Store`](portcullis_store::Store) has to hold, and what SQLite's files have to.
+//! Claims that any engine behind [`Store`](portcullis_store::Store) has to hold, and claims about SQLite's files.
 
 mod announced;
 mod backfill;

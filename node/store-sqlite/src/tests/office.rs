@@ -1,4 +1,5 @@
-//! What every engine has to hold, second part: registers, persons, acts, consignments, scores.
+//! Claims that every engine must fulfil, second part: registers, persons, acts, consignments,
+//! scores.
 
 use portcullis_protocol::{
     body::SelectorKind,
@@ -112,7 +113,7 @@ fn a_statement_is_carried_out_once_and_its_job_with_it(store: &dyn Store) {
     ];
     assert!(matches!(store.commit(again), Err(StoreError::Replayed)));
     assert!(store.record(&record.id()).unwrap().is_none());
-    // Twice in one job is twice as well.
+    // Two equal acts in one job are a replay as well.
     let twice = vec![
         Write::Act(act(Some(b"publish that"))),
         Write::Act(act(Some(b"publish that"))),
@@ -185,7 +186,7 @@ fn a_consignment_comes_back_whole_and_is_replaced_by_its_reference(store: &dyn S
         selectors: vec![(SelectorKind::Imo, SHIP.to_owned())],
         ..a
     };
-    // Twice in one commit, and with further commits that destroy keys.
+    // The consignment is replaced twice in one commit, and further commits destroy keys.
     let twice = vec![consignment("a", true), changed.clone()];
     store.commit(vec![Write::Consignments(twice)]).unwrap();
     for payload in [b"1", b"2"] {
@@ -209,7 +210,7 @@ fn arriving_consignments_are_found_by_identifier_indexed_or_not(store: &dyn Stor
     }
     assert!(found(SelectorKind::Seal, CONTAINER).is_empty());
     assert!(found(SelectorKind::HsCode, "080310").is_empty());
-    // One that has left is not found any more.
+    // A consignment that has left is not found any more.
     let gone = vec![consignment("new", false)];
     store.commit(vec![Write::Consignments(gone)]).unwrap();
     assert!(found(SelectorKind::Container, CONTAINER).is_empty());
@@ -233,7 +234,7 @@ fn a_record_touches_the_consignments_it_names_and_what_is_not_indexed(store: &dy
     assert_eq!(store.touching(&all).unwrap(), [boxed, common]);
     arrive(false);
     assert_eq!(store.touching(&all).unwrap(), [common]);
-    // What a second deliverer adds counts as well.
+    // Sections that a second deliverer adds count as well.
     let late = police
         .batch(vec![about_a_container(Kind::Indicator)])
         .remove(0);
@@ -314,7 +315,7 @@ fn the_newest_events_are_kept(store: &dyn Store) {
         (&kept[0].detail, &kept[99_999].detail),
         (&"100002".to_owned(), &"3".to_owned())
     );
-    // What is forgotten does not come back under a number used before.
+    // A forgotten event does not come back under a number that was used before.
     let record = Originator::new(1).record(Kind::Alert);
     assert_eq!(accept(store, "hub", &record), Outcome::Accepted);
 }

@@ -1,4 +1,4 @@
-//! Positions: what a store holds a peer's frames to, and what becomes of its own.
+//! Claims about positions: the place that a peer's frames must have, and this store's own place.
 
 use portcullis_protocol::{
     digest::Digest,
@@ -71,7 +71,7 @@ impl Sender {
         }
     }
 
-    /// The next frame after what is settled; `settle` says whether its receipt arrives.
+    /// Sends the next frame after what is settled. `settle` tells whether its receipt arrives.
     fn send(&mut self, store: &dyn Store, settle: bool) -> Written {
         self.sent += 1;
         let parts: [&[u8]; 2] = [
@@ -112,7 +112,7 @@ impl Sender {
         })
     }
 
-    /// Signed over the generation alone: enough to tell statements apart.
+    /// Returns a statement over the generation alone, which is enough to tell statements apart.
     fn statement(&self) -> SignedStatement {
         if self.generation.as_bytes()[0] == 1 {
             statement(b"a frame of the first")
@@ -153,7 +153,7 @@ fn a_rolled_back_sender_is_refused_and_leaves_nothing(store: &dyn Store) {
     let mut forgetful = sender.back_to(1, Chain::START);
     taken(&sender.send(store, true));
     taken(&sender.send(store, false));
-    // A crash: the same place again, with something else in it.
+    // After a crash the sender uses the same place again, with another record in the frame.
     taken(&sender.send(store, true));
     assert_eq!(held(store), 3);
     assert_eq!(
@@ -180,7 +180,7 @@ fn a_fork_is_refused_and_both_statements_are_kept(store: &dyn Store) {
     assert_eq!(fork.known, sender.statement());
     assert_eq!(fork.forked, forked.statement());
     assert_eq!(kinds(store), ["fork"]);
-    // The one that is right goes on.
+    // The sender that is right goes on.
     taken(&sender.send(store, true));
 }
 
@@ -265,7 +265,7 @@ fn a_new_generation_of_this_node_begins_anew_and_keeps_its_cursors(store: &dyn S
     assert_eq!((after.cursor, after.next_sequence), (7, 1));
     assert_eq!(after.chain, Chain::START);
     assert_eq!(kinds(store), ["generation-started"]);
-    // A second lane asks for the same: it is done already.
+    // A second lane asks for the same, which is done already.
     start(store, before.generation, 78);
     assert_eq!(store.generation().unwrap(), after.generation);
     assert_eq!(kinds(store), ["generation-started"]);
@@ -279,7 +279,7 @@ fn a_receipt_of_an_earlier_generation_moves_no_position(store: &dyn Store) {
     settle_at(store, "hub", answers, before);
     let after = store.position(&peer("hub"), Lane::Bulk).unwrap();
     assert_eq!((after.next_sequence, after.chain), (1, Chain::START));
-    // What the peer said stands.
+    // The peer's answer stands.
     let rows = store.disclosures(Some(&record.id())).unwrap();
     assert_eq!(rows.len(), 1);
 }
@@ -288,7 +288,7 @@ fn a_node_that_was_rolled_back_accuses_nobody_of_a_fork(store: &dyn Store) {
     let mut sender = Sender::new("hub", 1);
     taken(&sender.send(store, true));
     start(store, store.generation().unwrap(), 77);
-    // The sender has receipts for frames of which this store knows nothing any more.
+    // The sender has receipts for frames that this store no longer knows.
     let chain = sender.chain.then(&Digest::from_bytes([9; 32]));
     let mut ahead = sender.back_to(3, chain);
     taken(&ahead.send(store, true));

@@ -1,4 +1,5 @@
-//! What failed verification is set apart, bounded, and destroyed when it is dropped.
+//! Tests of the quarantine: items that failed verification are set apart, bounded in number and
+//! bytes, and destroyed when they are dropped.
 
 use portcullis_protocol::{record::Kind, rules::Rule, verify::VerifiedRecord};
 
@@ -79,7 +80,7 @@ fn what_is_dropped_is_gone_and_dropped_once() {
     assert_eq!(store.bad_item(1).unwrap(), None);
     let again = store.commit(vec![Write::DropBad(vec![1])]);
     assert!(matches!(again, Err(StoreError::NotThere)));
-    // A further commit destroys the keys; what is left still opens.
+    // A further commit destroys the keys. The items that are left still open.
     set_apart(&store, vec![bad("hub", &record)]);
     assert!(store.bad_item(2).unwrap().is_some());
     assert!(store.verify_files().unwrap().is_empty());

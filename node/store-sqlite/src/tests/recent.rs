@@ -1,4 +1,4 @@
-//! What SQLite's store gives from memory is what it would give from the disk.
+//! Tests that SQLite's store returns the same from memory as from the disk.
 
 use portcullis_protocol::{frame::Lane, record::Kind};
 
@@ -21,7 +21,7 @@ fn own_records_come_from_memory_and_after_a_start_the_same_from_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path(), &key()).unwrap();
     let mut police = Originator::new(1);
-    // More than two packs, the last one not full.
+    // The records fill more than two packs, the last one only in part.
     let records = police.batch(vec![draft(Kind::Indicator); 70]);
     publish(&store, &records);
     let at_hand = log(&store, 0, 999);
@@ -36,7 +36,7 @@ fn own_records_come_from_memory_and_after_a_start_the_same_from_the_disk() {
         entries.iter().map(sealed).collect()
     };
     assert_eq!(view(&at_hand), view(&stored));
-    // From the middle of a pack, and not to its end.
+    // The reading starts in the middle of a pack and does not reach its end.
     let cursor = at_hand[40].sequence;
     assert_eq!(view(&log(&store, cursor, 5)), view(&at_hand[41..46]));
 }

@@ -1,4 +1,4 @@
-//! Retries that back off and end, and what may wait for a person.
+//! Claims about retries that back off and end, and about the items that wait for a person.
 
 use portcullis_protocol::{
     frame::{Lane, Outcome},
@@ -35,7 +35,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ),
 ];
 
-/// Has the hub say at this moment that it holds the record.
+/// Has the hub answer at time `now` that it holds the record.
 fn held_at(store: &dyn Store, record: RecordId, now: Timestamp, expires: Option<Timestamp>) {
     let position = store.position(&peer("hub"), Lane::Bulk).unwrap();
     let settle = Write::Settle(Settle {
@@ -86,7 +86,7 @@ fn retries_end_when_the_record_is_to_be_deleted(store: &dyn Store) {
     let end = at(3 * HOUR);
     held_at(store, id, at(0), Some(end));
     assert!(next(store, at(0)).is_some());
-    // A later receipt does not make it live longer.
+    // A later receipt does not extend the time for retries.
     held_at(store, id, at(HOUR), None);
     assert!(next(store, at(HOUR)).is_some());
     assert_eq!(next(store, end), None);
@@ -109,7 +109,7 @@ fn what_was_given_up_is_tried_again_for_seven_days_more(store: &dyn Store) {
     };
     assert!(matches!(retry(at(0), None), Err(StoreError::NotOwed)));
     held_at(store, id, at(0), None);
-    // What waits still is tried at once.
+    // A record that still waits is retried at once.
     retry(at(1), None).unwrap();
     assert_eq!(next(store, at(1)), Some(at(1)));
     let given_up = at(8 * 24 * HOUR);
@@ -162,7 +162,7 @@ fn as_many_items_of_a_peer_wait_for_a_person_as_may(store: &dyn Store) {
     let beyond = hold("hub", 2);
     assert_eq!(outcomes(&beyond), [Outcome::RefusedForNow; 2]);
     assert_eq!(beyond[0].reason.as_deref(), Some("EX-15"));
-    // Another peer has places of its own.
+    // The limit is counted for each peer: another peer's items still wait.
     assert_eq!(outcomes(&hold("port", 1)), [Outcome::Held]);
     assert_eq!(store.held_items().unwrap().len(), MOST + 1);
 }

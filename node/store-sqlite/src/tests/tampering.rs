@@ -1,4 +1,5 @@
-//! Whoever changes or reads the files: what is changed is found, what is read says nothing.
+//! Tests against tampering: changes to the files are found, and their content tells a reader
+//! nothing.
 
 use std::{fs, path::Path};
 
@@ -21,7 +22,7 @@ fn raw(folder: &Path, file: &str) -> Connection {
     Connection::open(folder.join(file)).unwrap()
 }
 
-/// A store that holds one record, and the originator that verifies it.
+/// Returns a store that holds one record, and the originator that verifies it.
 fn with_record(folder: &Path) -> (SqliteStore, Originator, VerifiedRecord) {
     let store = SqliteStore::create(folder, &key()).unwrap();
     let mut police = Originator::new(1);
@@ -30,13 +31,14 @@ fn with_record(folder: &Path) -> (SqliteStore, Originator, VerifiedRecord) {
     (store, police, record)
 }
 
-/// Flips every 13th bit of a column, one after the other, and reads the record each time.
+/// Flips every 13th bit of a column, one at a time, and checks that each change is found when the
+/// record is read.
 #[track_caller]
 fn every_flip_is_found(file: &str, table: &str, column: &str, order: &str) {
     every_flip(file, table, column, order, |_, _| false);
 }
 
-/// The same, where what is read may also be `harmless`.
+/// Flips bits in the same way, where the record that is read may also be `harmless`.
 #[track_caller]
 fn every_flip(
     file: &str,
@@ -89,7 +91,7 @@ fn a_flipped_bit_in_header_path_or_section_is_found() {
 #[test]
 fn a_flipped_bit_in_what_a_pack_says_of_its_records_is_found() {
     every_flip_is_found("store.db", "pack", "ids", "n");
-    // Tokens are not covered: they lead to a record, and what it says is compared then.
+    // Tokens are not protected: they lead to a record, and its selectors are then compared.
     every_flip("store.db", "pack", "directory", "n", PartialEq::eq);
 }
 
@@ -106,7 +108,8 @@ fn a_flipped_bit_in_a_statement_is_found() {
     every_flip_is_found("store.db", "statement", "key_id", "n");
 }
 
-/// Changes a store that holds two records, each in a pack of its own, and lists them.
+/// Changes a store of two records, each in a pack of its own, and checks that listing them reports
+/// the damage.
 #[track_caller]
 fn damage_is_found(file: &str, sql: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -142,7 +145,7 @@ fn a_pack_whose_parts_were_exchanged_or_removed_is_found() {
     }
 }
 
-/// Flips a bit in the body of the first pack; `at` counts from the end if it is negative.
+/// Flips a bit in the body of the first pack. A negative `at` counts from the end.
 fn flip(folder: &Path, at: i64) {
     let database = raw(folder, "store.db");
     let mut body: Vec<u8> = database
@@ -155,7 +158,7 @@ fn flip(folder: &Path, at: i64) {
         .unwrap();
 }
 
-/// Publishes two records into one pack, damages it, and gives the outbox.
+/// Publishes two records into one pack, damages it, and returns the outbox.
 fn outbox_after(at: i64) -> (Originator, [RecordId; 2], Vec<LogEntry>) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path(), &key()).unwrap();
@@ -164,7 +167,8 @@ fn outbox_after(at: i64) -> (Originator, [RecordId; 2], Vec<LogEntry>) {
     publish(&store, &records);
     drop(store);
     flip(folder.path(), at);
-    // What is published a moment ago is in memory still, and sound.
+    // The store is opened again, since recently published records come from memory and are sound
+    // there.
     let store = SqliteStore::open(folder.path(), &key()).unwrap();
     let log = store.outbox(Lane::Bulk, Relay::OwnOnly, 0, 9).unwrap();
     (police, [records[0].id(), records[1].id()], log)
@@ -191,7 +195,7 @@ fn a_record_with_another_header_is_left_out_of_dispatch() {
 fn exceptions_that_are_too_many_end_early_and_leave_an_event() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _, record) = with_record(folder.path());
-    // As many as are kept, that end an hour after all others.
+    // The list is filled to its limit with exceptions that end an hour after all others.
     raw(folder.path(), "store.db")
         .execute_batch(
             "WITH RECURSIVE n (i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 65545)
@@ -265,7 +269,7 @@ fn ex_17_a_withdrawn_record_is_refused_and_answers_before_stand() {
     );
 }
 
-/// Everything on disk, the write-ahead logs with it.
+/// Returns all bytes on disk, including the write-ahead logs.
 fn bytes_on_disk(folder: &Path) -> Vec<u8> {
     let files = fs::read_dir(folder).unwrap();
     files

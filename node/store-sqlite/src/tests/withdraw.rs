@@ -1,4 +1,5 @@
-//! A record that is withdrawn is gone for good, and the others of its pack are not.
+//! Tests of withdrawal: a withdrawn record is gone for good, and the other records of its pack are
+//! not.
 
 use std::{fs, path::Path};
 
@@ -23,7 +24,7 @@ fn withdraw(store: &SqliteStore, records: &[VerifiedRecord]) {
     store.commit(vec![write]).unwrap();
 }
 
-/// Any commit: keys are destroyed one commit behind.
+/// Makes one more commit: keys are destroyed one commit behind.
 fn another_commit(store: &SqliteStore) {
     publish(store, &[]);
 }
@@ -72,7 +73,7 @@ fn the_others_of_a_pack_open_as_before_and_the_withdrawn_one_never_again() {
     another_commit(&store);
     assert_ne!(pack_key(folder.path()), before);
     check(&store);
-    // With the tombstone gone, the key is gone all the same.
+    // Even if the tombstone is removed, the key is gone.
     drop(store);
     let main = Connection::open(folder.path().join("store.db")).unwrap();
     let left: i64 = main
@@ -159,7 +160,7 @@ fn a_page_of_withdrawn_records_alone_is_stepped_over() {
     let [last] = &log[..] else {
         panic!("{} entries", log.len());
     };
-    // Place 99 of packs of 32 that begin at 32.
+    // The hundredth record is at offset 99 of a log that begins at place 32.
     assert_eq!(last.sequence, 32 + 99);
 }
 
@@ -170,7 +171,7 @@ fn what_is_behind_counts_no_withdrawn_record() {
     let (mut police, mut port) = (Originator::new(1), Originator::new(2));
     let own: Vec<_> = (0..5).map(|_| police.record(Kind::Indicator)).collect();
     publish(&store, &own);
-    // One that was met before it was held, and one that was extended: two places in the log.
+    // One record was met before it was held. Another was extended and has two places in the log.
     let [met, thin] = [(); 2].map(|()| port.record(Kind::Indicator));
     let refused = portcullis_store::Judgement::RefuseForNow {
         rule: portcullis_protocol::rules::Rule::SealingKey,
@@ -222,7 +223,7 @@ fn what_was_withdrawn_before_it_was_held_is_not_published() {
     assert_eq!(store.log_end().unwrap(), 0, "nothing of it is kept");
 }
 
-/// The bytes of both files and of their write-ahead logs.
+/// Returns the bytes of both files and of their write-ahead logs.
 fn all_bytes(folder: &Path) -> Vec<u8> {
     let files = ["store.db", "store.db-wal", "keys.db", "keys.db-wal"];
     let read = |name| fs::read(folder.join(name)).unwrap_or_default();
@@ -233,12 +234,13 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Whether a token stands in these bytes, as a directory has it or as a row of the index.
+/// Returns true if the token stands in these bytes, as a directory encodes it or as a row of the
+/// index.
 fn has_token(bytes: &[u8], token: i64) -> bool {
     contains(bytes, &token.to_le_bytes()) || contains(bytes, &token.to_be_bytes())
 }
 
-/// Writes the logs back and leaves nothing in them, as the store does by itself in a while.
+/// Writes the logs back and leaves nothing in them, as the store itself does after a while.
 fn empty_logs(folder: &Path) {
     for name in ["store.db", "keys.db"] {
         let file = Connection::open(folder.join(name)).unwrap();
@@ -247,7 +249,8 @@ fn empty_logs(folder: &Path) {
             file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
                 .unwrap()
         };
-        // SQLite waits for readers, but not for another that writes back: the store's own thread.
+        // SQLite waits for readers, but not for another checkpoint, such as that of the store's own
+        // thread.
         while is_busy() {
             assert!(std::time::Instant::now() < deadline, "{name}");
             std::thread::yield_now();
@@ -271,8 +274,8 @@ fn about(container: &str) -> portcullis_protocol::seal::Draft {
     draft
 }
 
-/// No trace of a withdrawn record's selector or keys is in any file, whether its token was in the
-/// index already or only gathered.
+/// Checks that no file has a trace of a withdrawn record's selector or keys, whether its token was
+/// in the index already or only gathered.
 #[track_caller]
 fn no_trace_stays(gathered: usize) {
     let folder = tempfile::tempdir().unwrap();
@@ -281,7 +284,7 @@ fn no_trace_stays(gathered: usize) {
     let mut police = Originator::new(1);
     let records = police.batch(vec![about("MSKU0000080"), about(CONTAINER)]);
     publish(&store, &records);
-    // What was gathered goes to the index with the commits that follow.
+    // The gathered entries go to the index with the commits that follow.
     for _ in 0..3 {
         publish(&store, &[police.batch(vec![about(CONTAINER)]).remove(0)]);
     }
@@ -312,7 +315,7 @@ fn no_trace_stays(gathered: usize) {
         (found(&store, "MSKU0000080"), found(&store, CONTAINER)),
         (0, 4)
     );
-    // It may be written while a slice of the index is: nothing comes back.
+    // The erasure may happen while a slice of the index is written. Nothing comes back.
     for _ in 0..3 {
         publish(&store, &[police.batch(vec![about(CONTAINER)]).remove(0)]);
     }
@@ -374,7 +377,7 @@ fn the_store_empties_its_logs_by_itself_after_a_withdrawal() {
     }
 }
 
-/// As format 5 wrote it: the keys bound to the directory with its tokens.
+/// The pack is as format 5 wrote it: its keys are bound to the directory with its tokens.
 #[test]
 fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
     use sha2::{Digest as _, Sha256};
@@ -404,7 +407,8 @@ fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
             .finalize()
             .into()
     };
-    // The directory ends with its index: 9 bytes a token and slot, and what is common.
+    // The directory ends with its index: 9 bytes for each token and slot, and the slots of common
+    // selectors.
     let bare = directory_without_index(&directory);
     let now = bound(b"portcullis store directory v2\0", &bare);
     let keys = vault.open_keys(1, &now, &wrapped, sealed).unwrap();
@@ -416,7 +420,7 @@ fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
             (&again.wrapped, &again.bytes),
         )
         .unwrap();
-    // What later formats brought is not there yet.
+    // The columns of later formats are not there yet.
     files[0]
         .execute_batch("ALTER TABLE backfill DROP COLUMN cancelled")
         .unwrap();
@@ -436,9 +440,9 @@ fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
     assert!(!has_token(&all_bytes(folder.path()), token.unwrap()));
 }
 
-/// The encoded directory up to its seventh field, where the tokens begin.
+/// Returns the encoded directory up to its seventh field, where the tokens begin.
 fn directory_without_index(directory: &[u8]) -> Vec<u8> {
-    // Protobuf: field 7, length-delimited. Two tokens of eight bytes.
+    // In Protobuf this is field 7, length-delimited: two tokens of eight bytes.
     let begin = directory.windows(2).rposition(|tag| tag == [0x3a, 16]);
     directory[..begin.unwrap()].to_vec()
 }

@@ -1,7 +1,7 @@
-//! What follows an alert into the transaction that publishes it.
+//! Plans that join the transaction of the alert they follow.
 //!
-//! Idle urgent lanes are told of the alert before it is durable, and plan it. What they intend for
-//! their peers is waited for, as many jobs as there are such lanes, and only for a moment.
+//! Idle urgent lanes are told of the alert before it is durable, and plan it. The transaction waits
+//! for as many jobs as there are such lanes, and only for a moment.
 
 use std::{
     sync::{
@@ -16,10 +16,10 @@ use tokio::sync::watch;
 
 use super::queues::{Job, MAX_URGENT, Queues};
 
-/// Between two looks for what is intended.
+/// Pause between two looks for a following job.
 const GLANCE: Duration = Duration::from_micros(50);
 
-/// Someone who plans what is urgent as soon as it is told of.
+/// Guard of a lane that plans urgent records as soon as they are announced.
 #[derive(Debug)]
 pub struct Follower(Arc<AtomicUsize>);
 
@@ -36,20 +36,20 @@ impl Drop for Follower {
     }
 }
 
-/// What follows in a transaction that publishes something urgent.
+/// The jobs that follow in a transaction that publishes something urgent.
 pub(super) struct Following<'a> {
-    /// Tells who plans of what the store announces.
+    /// Wakes the lanes that plan what the store announces.
     grown: &'a watch::Sender<u64>,
-    /// How long each is waited for.
+    /// Longest time for which following jobs are awaited.
     patience: Duration,
     followers: &'a AtomicUsize,
-    /// How many jobs will follow, if all are quick.
+    /// Number of jobs that will follow if all lanes are quick.
     expected: usize,
-    /// Since when they are waited for.
+    /// Time since which they are awaited.
     since: Option<Instant>,
     is_untold: bool,
     joined: usize,
-    /// How many jobs the transaction has taken.
+    /// Number of jobs that the transaction has taken.
     taken: usize,
 }
 
@@ -71,10 +71,10 @@ impl<'a> Following<'a> {
         }
     }
 
-    /// The next urgent job: one that waits, or one that is waited for.
+    /// Returns the next urgent job: one that is queued, or one that is awaited.
     pub(super) fn next(&mut self, queues: &mut Queues) -> Option<Job> {
         if std::mem::take(&mut self.is_untold) {
-            // The store has taken what was published.
+            // The store has taken the published records and announced them.
             self.grown.send_modify(|_| {});
         }
         loop {
@@ -96,7 +96,7 @@ impl<'a> Following<'a> {
     pub(super) fn took(&mut self, job: &Job) {
         self.taken += 1;
         if job.publishes() {
-            // What is published meanwhile keeps nobody waiting for longer.
+            // A further alert in the same transaction does not prolong the wait.
             self.since.get_or_insert_with(Instant::now);
             self.is_untold = true;
             self.expected = self.followers.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Bulk jobs cut into pieces, and whose each part of a transaction is.
+//! Bulk jobs cut into pieces, and the owner of each part of a transaction.
 
 use std::collections::VecDeque;
 
@@ -7,19 +7,19 @@ use tokio::sync::{mpsc, oneshot};
 use super::queues::{Job, Reply};
 use crate::{Intake, Part, Write, Written};
 
-/// Items in one piece of a long write: as many records as a pack takes.
+/// Items in one piece of a long write: as many as a pack holds records.
 const PIECE: usize = 32;
 
-/// A bulk job on its way.
+/// A bulk job in progress.
 pub(super) struct Cut {
-    /// What is not in a transaction yet.
+    /// Pieces that are not in a transaction yet.
     pieces: VecDeque<Vec<Write>>,
-    /// What the others gave: the first error stays.
+    /// Results of the other pieces. The first error stays.
     result: Reply,
     reply: oneshot::Sender<Reply>,
 }
 
-/// Who a part of a transaction belongs to.
+/// Owner of a part of a transaction.
 #[derive(Clone, Copy)]
 enum Owner {
     /// The bulk job with this number.
@@ -27,15 +27,15 @@ enum Owner {
     Urgent,
 }
 
-/// The jobs that one transaction takes from.
+/// The jobs from which one transaction takes parts.
 pub(super) struct OpenJobs {
     /// Bulk jobs, the oldest first.
     cuts: VecDeque<Cut>,
-    /// The bulk job whose pieces are taken.
+    /// Index of the bulk job whose pieces are taken.
     at: usize,
-    /// Who waits for the urgent jobs that joined.
+    /// Reply channels of the urgent jobs that joined.
     urgent: Vec<oneshot::Sender<Reply>>,
-    /// Whose each part of the transaction is.
+    /// Owner of each part of the transaction.
     owners: Vec<Owner>,
 }
 
@@ -49,12 +49,12 @@ impl OpenJobs {
         }
     }
 
-    /// Whether the transaction has taken nothing yet.
+    /// Returns true if the transaction has taken nothing yet.
     pub(super) const fn is_empty(&self) -> bool {
         self.owners.is_empty()
     }
 
-    /// Whether an urgent job has joined.
+    /// Returns true if an urgent job has joined.
     pub(super) const fn has_urgent(&self) -> bool {
         !self.urgent.is_empty()
     }
@@ -65,7 +65,7 @@ impl OpenJobs {
         job.writes
     }
 
-    /// The next piece of the jobs that are open, or of one that waits.
+    /// Returns the next piece of the open jobs, or of one that is queued.
     pub(super) fn next_piece(&mut self, bulk: &mut mpsc::Receiver<Job>) -> Option<Vec<Write>> {
         let is_done = |job: &Cut| job.pieces.is_empty();
         while self.cuts.get(self.at).is_some_and(is_done) {
@@ -79,8 +79,8 @@ impl OpenJobs {
         Some(piece)
     }
 
-    /// Gives everyone their results, and the jobs that are not done. A transaction that could not
-    /// begin took one part only: who has no result hears of its failure.
+    /// Gives every job its results, and returns the jobs that are not done. A transaction that
+    /// could not begin took one part only; the owner of that part gets the failure.
     pub(super) fn settle(mut self, results: Vec<Reply>) -> VecDeque<Cut> {
         let mut urgent = self.urgent.into_iter();
         for (owner, result) in self.owners.into_iter().zip(results) {
@@ -110,7 +110,7 @@ impl Cut {
         }
     }
 
-    /// Takes the result of the next piece; an error ends the job.
+    /// Takes the result of the next piece. An error ends the job.
     fn take(&mut self, result: Reply) {
         match (&mut self.result, result) {
             (Ok(all), Ok(more)) => merge(all, more),
@@ -122,7 +122,7 @@ impl Cut {
         }
     }
 
-    /// Answers a job that is done; gives it back if it is not.
+    /// Answers a job that is done; returns it if it is not.
     fn finished(self) -> Option<Self> {
         if !self.pieces.is_empty() {
             return Some(self);
@@ -132,7 +132,7 @@ impl Cut {
     }
 }
 
-/// Adds what a later piece of the same write gave.
+/// Adds the results of a later piece of the same write.
 fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
     if all.is_empty() {
         *all = more;
@@ -151,8 +151,8 @@ fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
     }
 }
 
-/// The pieces that a bulk job may be cut into: a job of several writes is not cut, for the next
-/// piece is taken before it is known what became of the last.
+/// Returns the pieces of a bulk job. A job of several writes is not cut, because the next piece is
+/// taken before the result of the last one is known.
 fn pieces(mut writes: Vec<Write>) -> VecDeque<Vec<Write>> {
     match (writes.pop(), writes.is_empty()) {
         (Some(write), true) => cut(write).into_iter().map(|piece| vec![piece]).collect(),
@@ -213,7 +213,7 @@ fn cut(write: Write) -> Vec<Write> {
     }
 }
 
-/// Pieces of at most [`PIECE`] items, in order; at least one.
+/// Returns pieces of at most [`PIECE`] items, in order; at least one piece.
 fn chunks<T>(items: Vec<T>, mut piece: impl FnMut(Vec<T>) -> Write) -> Vec<Write> {
     if items.is_empty() {
         return vec![piece(items)];
@@ -226,7 +226,7 @@ fn chunks<T>(items: Vec<T>, mut piece: impl FnMut(Vec<T>) -> Write) -> Vec<Write
     .collect()
 }
 
-/// Who asked may have gone meanwhile; the write stands all the same.
+/// Sends the result of a job. The requester may be gone by then; the write stands all the same.
 pub(super) fn answer(reply: oneshot::Sender<Reply>, result: Reply) {
     if reply.send(result).is_err() {
         tracing::debug!("nobody waits for the result of a write");

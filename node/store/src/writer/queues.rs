@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{StoreError, Write, Written};
 
-/// Urgent jobs in one transaction.
+/// Most urgent jobs in one transaction.
 pub(super) const MAX_URGENT: usize = 1024;
 
 pub(super) type Reply = Result<Vec<Written>, StoreError>;
@@ -15,14 +15,14 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Whether it will be followed by what is intended for peers.
+    /// Returns true if plans for peers will follow the job.
     pub(super) fn publishes(&self) -> bool {
         let publishes = |write: &Write| matches!(write, Write::Publish { .. });
         self.writes.iter().any(publishes)
     }
 }
 
-/// Where jobs come from.
+/// The queues of jobs, and the signal to stop.
 pub(super) struct Queues {
     pub(super) urgent: mpsc::Receiver<Job>,
     pub(super) bulk: mpsc::Receiver<Job>,
@@ -33,12 +33,12 @@ pub(super) struct Queues {
 pub(super) enum Taken {
     Urgent(Job),
     Bulk(Job),
-    /// All that was given has been taken, and nothing more comes.
+    /// All jobs have been taken, and no more will come.
     Nothing,
 }
 
 impl Queues {
-    /// Waits for the next job, an urgent one if there is one.
+    /// Waits for the next job; urgent ones come first.
     pub(super) async fn next(&mut self) -> Taken {
         loop {
             tokio::select! {
@@ -51,7 +51,8 @@ impl Queues {
         }
     }
 
-    /// Closes the queues if it is time to stop, however much is going on.
+    /// Closes the queues if the writer is to stop. It is called even when there is no pause between
+    /// jobs.
     pub(super) fn notice_stop(&mut self) {
         let running = matches!(
             self.stopping.try_recv(),
@@ -62,7 +63,7 @@ impl Queues {
         }
     }
 
-    /// What waits already is still taken.
+    /// Closes both queues. Jobs that wait already are still taken.
     pub(super) fn close(&mut self) {
         self.is_stopping = true;
         self.urgent.close();

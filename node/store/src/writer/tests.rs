@@ -9,12 +9,12 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_617_235_200_000 + millis)
 }
 
-/// A store that only notes what is written: it enters each commit when the test lets it.
+/// A store that only notes the writes. It enters each commit when the test permits it.
 struct Gated {
     entered: std_mpsc::Sender<()>,
-    /// Guards the receiver of the test's permissions, one for each commit.
+    /// Guards the receiver of the test's permissions, one permission for each commit.
     permits: Mutex<std_mpsc::Receiver<()>>,
-    /// Guards what was written: the details of the events of each commit.
+    /// Guards the record of the writes: the details of the events of each commit.
     groups: Mutex<Vec<Vec<String>>>,
     failure: Option<StoreError>,
 }
@@ -79,7 +79,8 @@ struct Gate {
     handle: WriterHandle,
 }
 
-/// Slices of no length, one piece each; what follows an alert is waited for as long as it takes.
+/// Slices of zero length hold one piece each. The jobs that follow an alert are awaited as long as
+/// it takes.
 const PATIENT: Pace = Pace {
     slice: Duration::ZERO,
     follow_up: Duration::from_secs(3600),
@@ -163,7 +164,7 @@ fn urgent_jobs_get_in_between_the_pieces_of_a_bulk_job() {
     for answer in [long, later, alert] {
         assert_eq!(answer.blocking_recv().unwrap().unwrap(), [Written::Done]);
     }
-    // It came after the transaction began: it joins it, and ends it.
+    // The alert came after the transaction had begun: it joins the transaction and ends it.
     let expected = [
         "alert",
         "32 consignments",
@@ -294,7 +295,7 @@ fn nobody_is_waited_for_who_does_not_follow() {
     };
     let alert = gate.queue(Priority::Urgent, vec![alert]);
     gate.let_in(1);
-    // With a patience without end this would never be answered.
+    // The patience is an hour, so that waiting for a follower would leave this unanswered.
     alert.blocking_recv().unwrap().unwrap();
 }
 
@@ -318,7 +319,7 @@ fn a_failed_fsync_takes_the_abort_path_before_any_answer() {
     let job = gate.queue(Priority::Urgent, vec![event("1")]);
     gate.let_in(1);
     assert!(job.blocking_recv().unwrap().is_err());
-    // The hook, which ends the process in earnest, ran before the job was answered.
+    // The hook, which in production ends the process, ran before the job was answered.
     assert!(failure.try_recv().unwrap().contains("store.db"));
 }
 

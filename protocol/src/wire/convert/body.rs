@@ -1,4 +1,4 @@
-//! Sections and what they say.
+//! Conversion of sections and their bodies.
 
 use bytes::Bytes;
 
@@ -68,7 +68,7 @@ impl TryFrom<wire::Selector> for Selector {
         } else {
             Self::new(kind, &value, window)?
         };
-        // A peer sends the canonical text: two spellings would be two selectors.
+        // A peer must send the canonical text: two spellings would be two selectors.
         if selector.value() == value && selector.is_unchecked() == unchecked {
             Ok(selector)
         } else {

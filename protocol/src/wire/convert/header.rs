@@ -1,4 +1,4 @@
-//! Headers: markings, evaluations, section tables.
+//! Conversion of headers: markings, evaluations, section tables.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ impl From<Kind> for wire::Kind {
 }
 
 impl Kind {
-    /// The kind with the wire's number; `None` for those that are reserved or unknown.
+    /// Returns the kind with the wire's number; `None` for reserved and unknown numbers.
     pub(crate) fn from_wire(number: i32) -> Option<Self> {
         match wire::Kind::try_from(number).ok()? {
             wire::Kind::Indicator => Some(Self::Indicator),
@@ -82,7 +82,7 @@ impl Kind {
     }
 }
 
-/// An optional enum: zero is none, a number not in use is an error.
+/// Reads an optional enum: zero stands for none, a number not in use is an error.
 fn optional<T>(
     number: i32,
     field: &'static str,
@@ -233,7 +233,7 @@ impl TryFrom<wire::Evaluation> for Evaluation {
         } else {
             Self::from(admiralty.parse::<Admiralty>().map_err(|_| error())?)
         };
-        // The original code is the one that maps to the evaluation, and both are canonical.
+        // The original code must map to the evaluation, and both texts must be canonical.
         let original = read.admiralty.map(|code| code.to_string());
         let same = read.source == evaluation.source
             && read.information == evaluation.information

@@ -1,4 +1,4 @@
-//! What a hop adds: lanes, outcomes, answers.
+//! Conversion of the parts of a hop: lanes, outcomes, answers.
 
 use bytes::Bytes;
 

@@ -1,4 +1,5 @@
-//! The one place where wire types and domain types meet: `From` outward, `TryFrom` inward.
+//! Conversion between wire types and domain types, in this one place: `From` outward, `TryFrom`
+//! inward.
 
 mod body;
 mod header;
@@ -8,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::{rules::Rule, verify::Refusal};
 
-/// Why a header on the wire is no header.
+/// Error for a header on the wire that is no valid header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// A field is missing or holds what it must not.
@@ -33,7 +34,7 @@ impl From<HeaderError> for Refusal {
     }
 }
 
-/// Two enums, value by value; the wire's zero is no value of ours.
+/// Converts between two enums, value by value; the wire's zero has no domain value.
 macro_rules! same_values {
     ($domain:ident, $unspecified:ident: $( $ours:ident = $theirs:ident ),+ $(,)?) => {
         impl From<$domain> for wire::$domain {
@@ -43,7 +44,8 @@ macro_rules! same_values {
         }
 
         impl $domain {
-            /// The value with the wire's number; `None` for zero and for numbers not in use.
+            /// Returns the value with the wire's number; `None` for zero and for numbers not in
+            /// use.
             pub(crate) fn from_wire(number: i32) -> Option<Self> {
                 match wire::$domain::try_from(number).ok()? {
                     $( wire::$domain::$theirs => Some(Self::$ours), )+
@@ -54,7 +56,7 @@ macro_rules! same_values {
     };
 }
 
-/// A set that the wire lists in ascending order, each member once.
+/// Reads a set that the wire lists in ascending order, each member once.
 fn ascending<W, T: Ord>(
     field: &'static str,
     values: Vec<W>,

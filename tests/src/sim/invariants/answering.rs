@@ -1,4 +1,4 @@
-//! What is answered and receipted: once, for good, and only what is on disk.
+//! Checks of answers and receipts: given once, final, and only about what is on disk.
 
 use portcullis_protocol::{
     frame::{Answer, Outcome, Receipt, Verdict},
@@ -16,7 +16,7 @@ use crate::sim::{
 };
 
 impl World {
-    /// Receipts are signed for these answers.
+    /// Checks the answers for which a receipt is about to be signed.
     pub(in crate::sim) fn check_answers(
         &mut self,
         receiver: MemberNumber,
@@ -59,7 +59,7 @@ impl World {
         self.say(|| format!("{receiver} answers {sender}: {said:?}"));
     }
 
-    /// A frame is refused whole.
+    /// Checks the refusal of a whole frame.
     pub(in crate::sim) fn check_refusal(
         &mut self,
         receiver: MemberNumber,
@@ -71,7 +71,7 @@ impl World {
             return;
         }
         let repeated = self.network.link(link).is_none_or(|link| link.repeats);
-        // A node that does not know yet that it was restored believes nobody.
+        // A restored node that does not know it yet believes nobody.
         let excused = self.watch.restored.contains(&receiver);
         if rule == Rule::Fork && !excused {
             let detail = format!("{receiver} takes {sender} for forked");
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// A sender holds a receipt.
+    /// Checks a receipt that a sender has received.
     pub(in crate::sim) fn check_receipt(
         &mut self,
         sender: MemberNumber,
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// What a receiver has said that it has must be on its disk.
+    /// Checks that a record which a receiver acknowledged is on its disk.
     pub(super) fn check_held(
         &mut self,
         sender: MemberNumber,
@@ -143,13 +143,14 @@ impl World {
         let node = self.node(receiver);
         let state = node.store.durable();
         let held = state.form(&record);
-        // Sections may have come one after the other.
+        // Its sections may have arrived one after the other.
         let from = state.arrivals.iter().filter(|((of, peer, _), row)| {
             *of == record && peer == cast.node(sender) && row.answer.outcome.is_admitted()
         });
         let came = from.fold(Form::EMPTY, |came, ((_, _, form), _)| came.union(*form));
         let answered = form.is_within(came);
-        // Whatever was in force when it came: at least what all of it lets in.
+        // The register and policy at the time of arrival are unknown: the least that all of them
+        // admit.
         let least = node
             .in_force_since(START)
             .into_iter()

@@ -1,4 +1,4 @@
-//! What a transaction changed on disk.
+//! Checks of the changes that a transaction made on disk.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::sim::{
 };
 
 impl World {
-    /// A transaction is on disk.
+    /// Checks the state of the disk after a transaction.
     pub(in crate::sim) fn check_state(&mut self, member: MemberNumber, before: &State) {
         let after = self.node(member).store.durable();
         if !Arc::ptr_eq(&before.records, &after.records) {
@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    /// What is held has to be in the log as it is held: whoever passes it on looks there.
+    /// Checks that every record is in the log in the form that is held: relaying reads the log.
     fn check_logged(&mut self, member: MemberNumber, after: &State) {
         let mut logged: BTreeMap<RecordId, Form> = BTreeMap::new();
         for line in after.log.iter() {
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    /// Between where a cursor was and where it is, everything is dealt with.
+    /// Checks that everything between the old and the new position of a cursor is dealt with.
     fn check_cursors(&mut self, member: MemberNumber, before: &State, after: &State) {
         for ((peer, lane), cursor) in after.cursors.iter() {
             let earlier = before.position(peer, *lane).cursor;
@@ -226,7 +226,7 @@ impl World {
         let receiver = self.cast.member(peer);
         let goes_back = self.made(&record).origin == receiver || kept.source.as_ref() == Some(peer);
         let waits = state.exceptions.contains_key(&(peer.clone(), lane, record));
-        // More of it may be logged after the cursor, and be on its way already.
+        // Further sections may be logged after the cursor and be on their way already.
         let grows = |line: &LogLine| line.record == record && line.sequence > cursor;
         let newest = if state.log.iter().any(grows) {
             usize::MAX

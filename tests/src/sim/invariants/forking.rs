@@ -1,7 +1,7 @@
 //! Two histories within one generation: each peer answers one of them.
 //!
-//! What a sender settled is read off its own disk, commit by commit; so it is known here, and
-//! nowhere else, whether one process can have made two claims.
+//! The settled history of a sender is read from its own disk, commit by commit. Therefore it is
+//! known here, and nowhere else, whether one process can have made two claims.
 
 use portcullis_protocol::{
     frame::{Chain, Generation, Lane, ReceivedFrame},
@@ -24,19 +24,19 @@ use crate::{
     },
 };
 
-/// What a process settled with a peer, in a lane and a generation.
+/// Key of a settled history: process, peer, lane and generation.
 pub(super) type Line = (MemberNumber, MemberNumber, Lane, Generation);
 
-/// What a sender claims to have settled: generation, sequence, chain.
+/// Claim of a sender about what it has settled: generation, sequence number, chain.
 pub(super) type Claim = (Generation, u64, Chain);
 
-/// For how long nothing is delivered to a peer that told of a fork.
+/// Time for which nothing is delivered to a peer that told of a fork.
 const STOPPED_MS: i64 = 3_600_000;
-/// Forks of a peer that are kept at most.
+/// Most forks of a peer that are kept.
 const MOST_KEPT: usize = 16;
 
 impl Watch {
-    /// A node is copied: the copy has what the original has, and a past in common.
+    /// Records that a node was copied: the copy has the data of the original and the same past.
     pub(in crate::sim) fn double(&mut self, member: MemberNumber, copy: MemberNumber) {
         self.faulty.insert(member);
         self.doubled.insert(member);
@@ -54,12 +54,13 @@ impl Watch {
             .extend(of_it.map(|((_, record), source)| ((copy, record), source)));
     }
 
-    /// A receiver that started a new generation believes each sender once.
+    /// Forgets the claims made to a receiver that started a new generation: it believes each sender
+    /// once.
     pub(in crate::sim) fn believes_anew(&mut self, member: MemberNumber) {
         self.claims.retain(|(receiver, ..), _| *receiver != member);
     }
 
-    /// Whether some process of a member went through both claims.
+    /// Returns whether one process of a member went through both claims.
     fn one_went_through(
         &self,
         (sender, receiver, lane): (MemberNumber, MemberNumber, Lane),
@@ -82,7 +83,7 @@ impl Watch {
 }
 
 impl World {
-    /// A process settled something: its history grows.
+    /// Extends the history of a process that settled something.
     pub(in crate::sim) fn remember_settled(&mut self, process: MemberNumber, after: &State) {
         for ((peer, lane), (next, chain)) in after.sent.iter() {
             let line = (process, self.cast.member(peer), *lane, after.generation);
@@ -91,7 +92,7 @@ impl World {
         }
     }
 
-    /// A frame is answered: its claim and the last one answered are of one history.
+    /// Checks that the claim of an answered frame and the last one answered belong to one history.
     pub(in crate::sim) fn check_claim(&mut self, receiver: MemberNumber, frame: &ReceivedFrame) {
         let head = &frame.head;
         let sender = self.cast.member(&head.sender);
@@ -111,7 +112,7 @@ impl World {
         }
     }
 
-    /// A frame is refused as a fork of who forked: what was signed is kept.
+    /// Checks that evidence is kept of a frame refused as a fork of a member that did fork.
     pub(in crate::sim) fn check_evidence(
         &mut self,
         receiver: MemberNumber,
@@ -119,7 +120,7 @@ impl World {
         frame: &ReceivedFrame,
     ) {
         let sender = self.cast.member(&frame.head.sender);
-        // Who was restored and does not know it yet takes anyone for forked.
+        // A restored node that does not know it yet takes anyone for forked.
         let excused =
             self.watch.faulty.contains(&who(receiver)) || self.watch.restored.contains(&receiver);
         let judge = self.watch.doubled.contains(&sender) && !excused;
@@ -150,8 +151,8 @@ impl World {
         }
     }
 
-    /// Whether both frames are signed by the sender, for one receiver, lane and generation, and
-    /// no process of it can have signed both.
+    /// Returns whether both frames are signed by the sender, for one receiver, lane and generation,
+    /// and no process of it can have signed both.
     fn proves(&self, sender: MemberNumber, receiver: MemberNumber, row: &ForkRow) -> bool {
         let (Some(known), Some(forked)) = (
             self.claimed(sender, row, &row.known),
@@ -185,7 +186,7 @@ impl World {
         ))
     }
 
-    /// A process is told that it forked.
+    /// Records that a process was told of its fork.
     pub(in crate::sim) fn note_stop(&mut self, process: MemberNumber, (peer, lane): DriverKey) {
         self.coverage.count(Seen::ForkHeeded);
         let (life, now) = (self.node(process).life, self.now);
@@ -194,7 +195,8 @@ impl World {
             .insert((process, peer, lane), (life, now));
     }
 
-    /// Who was told of a fork delivers nothing to who told, for an hour or until it is started again.
+    /// Checks that a process told of a fork delivers nothing to the peer that told it, for an hour
+    /// or until it is started again.
     pub(in crate::sim) fn check_stopped(&mut self, process: MemberNumber, (peer, lane): DriverKey) {
         let life = self.node(process).life;
         let Some((of, since)) = self.watch.stopped.get(&(process, peer, lane)).copied() else {

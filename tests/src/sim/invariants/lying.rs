@@ -1,4 +1,4 @@
-//! What a member that lies cannot bring about between honest ones.
+//! Checks of what a member that lies must not bring about between honest ones.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::sim::{
     world::World,
 };
 
-/// Forks of a peer that are kept at most.
+/// Most forks of a peer that are kept.
 const MOST_FORKS: usize = 16;
-/// Generations of a peer that are known again at most.
+/// Most generations of a peer that are remembered.
 const MOST_LEFT: usize = 64;
 
 impl World {
-    /// A frame is answered: it was made for who answers, by who brings it.
+    /// Checks that an answered frame was made for the receiver by the peer that delivers it.
     pub(in crate::sim) fn check_addressed(
         &mut self,
         receiver: MemberNumber,
@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    /// A receipt is signed for these answers.
+    /// Records an answer for which a receipt is signed.
     pub(super) fn remember_given(
         &mut self,
         receiver: MemberNumber,
@@ -53,7 +53,7 @@ impl World {
         self.watch.given.insert(given);
     }
 
-    /// What the ledger calls answered was answered by that peer.
+    /// Checks that every answer in the ledger was given by that peer.
     pub(super) fn check_given(&mut self, sender: MemberNumber, before: &State, after: &State) {
         let changed = after.ledger.iter().filter(|(key, lines)| {
             let known = before.ledger.get(*key);
@@ -65,7 +65,7 @@ impl World {
                 DisclosureState::Answered(outcome) => {
                     let peer = self.cast.member(&line.row.peer);
                     let (record, form) = (line.row.record, line.row.form);
-                    // Learned from the peer when channels were compared.
+                    // Learned from the peer in a comparison of channels.
                     let learned = line.receipt.is_none();
                     let said = (peer, who(sender), record, form, outcome.name());
                     !learned && !self.watch.given.contains(&said)
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// What came to be held is what its originator sealed, and nothing else.
+    /// Checks that every newly held record is the one that its originator sealed.
     pub(super) fn check_genuine(&mut self, member: MemberNumber, before: &State, after: &State) {
         let forged = after.records.iter().find(|(id, kept)| {
             let known = before.records.get(*id);
@@ -108,7 +108,7 @@ impl World {
         sections && whole.header == held.header && whole.path == held.path
     }
 
-    /// What is kept because of a peer is bounded, whatever it does.
+    /// Checks that the data kept because of a peer is bounded, whatever the peer does.
     pub(super) fn check_kept(&mut self, member: MemberNumber, after: &State) {
         let forks = after.forks.iter().any(|fork| {
             let of_peer = after.forks.iter().filter(|other| other.peer == fork.peer);

@@ -1,5 +1,5 @@
-//! What has to hold, looked at after every step, from outside: from what is on disk, what is sent
-//! and what is signed.
+//! The invariants, checked after every step from outside: against the disks, the frames sent and
+//! the statements signed.
 
 mod answering;
 mod disk;
@@ -23,47 +23,48 @@ use super::{
     world::World,
 };
 
-/// Something that has to hold.
+/// An invariant of the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
-    /// Nothing leaves without a permit under what is in force, and a durable intended disclosure.
+    /// Nothing is sent without a permit under the register and policy in force, and without a
+    /// durable intended disclosure.
     PermittedAndIntended,
-    /// One acceptance per record, form and peer; a final answer never changes.
+    /// There is one acceptance per record, form and peer, and a final answer never changes.
     OneFinalAnswer,
-    /// Once all is well, everything that is permitted has arrived, and nothing else.
+    /// After the faults have ended, everything permitted has arrived, and nothing else.
     AllArrives,
-    /// What a sender holds an acceptance for is durable at the receiver.
+    /// A record for which a sender holds an acceptance is durable at the receiver.
     NothingAcknowledgedIsLost,
-    /// What was withdrawn does not come back.
+    /// A withdrawn record does not come back.
     WithdrawnStaysAway,
-    /// Nothing goes back to where it came from.
+    /// No record goes back to where it came from.
     NothingGoesBack,
-    /// A cursor passes only what is answered, denied or an exception.
+    /// A cursor passes only records that are answered, denied or exceptions.
     NothingIsPassedOver,
-    /// What is urgent does not wait for bulk.
+    /// Urgent records do not wait for bulk.
     UrgentIsFirst,
     /// Queues are bounded, and no retry goes on for ever.
     Bounded,
-    /// An honest node is never taken for one that forked.
+    /// An honest node is never taken for a forked one.
     HonestIsNoFork,
-    /// What is held is, byte for byte, what its originator sealed.
+    /// A record held is, byte for byte, the one that its originator sealed.
     OnlyGenuineIsHeld,
-    /// What counts as answered, that peer answered; and only frames made for oneself by who brings
-    /// them are.
+    /// Answers in the ledger were given by that peer. A node answers only frames that were made for
+    /// it by the peer that delivers them.
     AnswersAreGiven,
-    /// Of two histories within a generation each peer answers one; the other is refused, kept as
-    /// evidence, and delivered no further.
+    /// Of two histories within a generation each peer answers one. The other is refused and kept as
+    /// evidence, and the sender delivers nothing more of it.
     ForkIsSeen,
 }
 
-/// What was violated, when and how.
+/// A violation of an invariant.
 #[derive(Debug, Clone)]
 pub struct Violation {
-    /// Which invariant.
+    /// The invariant that was violated.
     pub invariant: Invariant,
-    /// How.
+    /// Description of the violation.
     pub detail: String,
-    /// When, since the start.
+    /// Time since the start of the run, in milliseconds.
     pub at_ms: i64,
 }
 
@@ -77,53 +78,56 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// What the invariants remember.
+/// Memory of the invariants.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// The first violation.
     pub violation: Option<Violation>,
-    /// Records withdrawn, by whom.
+    /// Withdrawn records, with the process that withdrew them.
     pub withdrawn: BTreeSet<(MemberNumber, RecordId)>,
-    /// The final answer of a receiver to a sender on a record in a form.
+    /// Final answer of a receiver to a sender, by record and form.
     finals: BTreeMap<(MemberNumber, MemberNumber, RecordId, Form), Answer>,
-    /// When a record was on its originator's disk.
+    /// Time at which a record came onto its originator's disk.
     pub(super) published: BTreeMap<RecordId, Timestamp>,
-    /// Members whose backup came back.
+    /// Members whose backup was restored.
     pub restored: BTreeSet<MemberNumber>,
-    /// Members that break the rules themselves, by two copies of their node: what others
-    /// have of them, and they of others, is not warranted.
+    /// Members that break the rules themselves, because they lie or their node exists twice.
+    /// Nothing is guaranteed of what others have of them, or of what they have of others.
     pub faulty: BTreeSet<MemberNumber>,
-    /// Members of whose node there are two.
+    /// Members whose node exists twice.
     doubled: BTreeSet<MemberNumber>,
-    /// What a receiver answered a sender on a record in a form.
+    /// Outcomes that a receiver answered to a sender, by record and form.
     given: BTreeSet<(MemberNumber, MemberNumber, RecordId, Form, &'static str)>,
-    /// What was settled where, in each process's own eyes.
+    /// Settled sequence numbers and chains, as each process knows them.
     histories: BTreeMap<forking::Line, BTreeMap<u64, Chain>>,
-    /// What a receiver last answered of a sender's claims.
+    /// Claim of a sender that a receiver answered last.
     claims: BTreeMap<(MemberNumber, MemberNumber, Lane), forking::Claim>,
-    /// Since when a process, in one of its lives, does not deliver to a peer that told of a fork.
+    /// Processes that must not deliver to a peer because it told them of a fork: the life of the
+    /// process and the time it was told.
     stopped: BTreeMap<(MemberNumber, MemberNumber, Lane), (u32, Timestamp)>,
-    /// Members restored as the product does it: they know.
+    /// Members restored as the product does it: in a new generation, so that they know.
     pub(super) told_restored: BTreeSet<MemberNumber>,
-    /// Records whose originator lost them in a restore: what it gets back may be thinner.
+    /// Records that their originator lost in a restore; the form that it gets back may be thinner.
     pub(super) lost: BTreeSet<RecordId>,
-    /// Records that somebody withdrew at some time, though it may have forgotten.
+    /// Records that a member withdrew at some time, even if it has forgotten since.
     pub(super) withdrew_once: BTreeSet<(MemberNumber, RecordId)>,
-    /// Who delivered a record first, whatever the node remembers.
+    /// Member that delivered a record first, whatever the node remembers.
     sources: BTreeMap<(MemberNumber, RecordId), MemberNumber>,
-    /// When an alert was everywhere.
+    /// Time at which an alert arrived at a process.
     pub(super) urgent: BTreeMap<(MemberNumber, RecordId), Timestamp>,
-    /// When the first answer that was not final came.
+    /// Time of the first answer that was not final.
     waits: BTreeMap<(MemberNumber, MemberNumber, RecordId), Timestamp>,
 }
 
-/// The most jobs that may wait at a writer here: drivers, streams and what is published.
+/// Most jobs that may wait at a writer: those of drivers, streams and publications.
 const MOST_WAITING: usize = 80;
-/// A retry may come so long after the last attempt within its life.
+/// Tolerance at the end of an exception's life, in milliseconds: a retry may come this long after
+/// the last attempt within its life.
 const RETRY_SLACK_MS: i64 = 26 * 3_600_000;
 
 impl Watch {
-    /// A backup of a member comes back: what is not in it is lost, and so is what it knew.
+    /// Forgets what a member loses with the restore of a backup: the records that are not in it,
+    /// and what the member knew.
     pub(super) fn forget(&mut self, cast: &Cast, member: MemberNumber, backup: &State) {
         self.restored.insert(member);
         let forgotten = self.withdrawn.iter().filter(|(by, _)| *by == member);
@@ -166,7 +170,7 @@ impl World {
         }
     }
 
-    /// An urgent job waits for the commit that is under way, and for no other.
+    /// Checks that an urgent job waits only for the commit that is under way.
     pub(super) fn check_urgent_waits(&mut self, member: MemberNumber, passed_over: u32) {
         if passed_over > 0 {
             let detail = format!("{member} commits bulk while something urgent waits");

@@ -1,4 +1,4 @@
-//! What leaves: permitted, intended, not back to where it came from, not for ever.
+//! Checks of frames that leave: permitted, intended, not back to the source, and not for ever.
 
 use portcullis_protocol::{
     frame::{Lane, SentFrame},
@@ -18,7 +18,7 @@ use crate::sim::{
 };
 
 impl World {
-    /// A frame is about to leave.
+    /// Checks a frame that is about to leave.
     pub(in crate::sim) fn check_sending(
         &mut self,
         sender: MemberNumber,
@@ -63,13 +63,13 @@ impl World {
             .any(|line| match line.row.state {
                 DisclosureState::Denied => false,
                 DisclosureState::Intended => line.row.form == form,
-                // What a peer lost is sent again under the row that covered it.
+                // A record that the peer lost is sent again under the row that covered it.
                 DisclosureState::Answered(outcome) => {
                     line.row.form == form
                         || (outcome.is_admitted() && form.is_within(line.row.form))
                 }
             });
-        // Its date may pass between the plan and the last attempt to send it.
+        // The record's deletion date may pass between the plan and the last attempt to send it.
         let planned = now.plus_millis(-RECEIPT_TIMEOUT_MS - OPEN_TIMEOUT_MS);
         let in_force = node.in_force;
         let permitted = form.is_within(expect::sends(made, identity, receiver, in_force, planned));

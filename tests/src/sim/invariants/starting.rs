@@ -1,4 +1,4 @@
-//! What has to be there when a process starts again.
+//! Checks of the state with which a process starts again.
 
 use portcullis_store::DisclosureState;
 
@@ -6,7 +6,7 @@ use super::{Invariant, RETRY_SLACK_MS, lane_of};
 use crate::sim::{cast::MemberNumber, store::EXCEPTION_LIFE_MS, world::World};
 
 impl World {
-    /// A process starts again: what others hold receipts for has to be there.
+    /// Checks that everything for which others hold receipts is there when a process starts again.
     pub(in crate::sim) fn check_restart(&mut self, member: MemberNumber) {
         let cast = self.cast;
         let id = cast.node(member).clone();
@@ -28,7 +28,7 @@ impl World {
         self.check_waiting(member);
     }
 
-    /// What was not answered for good is an exception as long as it lives.
+    /// Checks that a record without a final answer is an exception as long as the exception lives.
     fn check_waiting(&mut self, member: MemberNumber) {
         let (cast, now) = (self.cast, self.now);
         let state = self.node(member).store.durable();

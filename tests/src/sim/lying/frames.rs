@@ -1,4 +1,4 @@
-//! Lies of frames: whose they are, for whom, what is in them, where they stand.
+//! Lies in frames: a wrong sender, receiver, contents or position.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -19,7 +19,7 @@ use crate::{
 
 type Frames = Option<Vec<wire::Frame>>;
 
-/// What the liar's node holds, as it would travel.
+/// Returns the records that the liar's node holds, in their form on the wire.
 pub(super) fn held(world: &World, liar: MemberNumber) -> Vec<Loose> {
     let state = world.nodes[&liar].store.durable();
     state
@@ -29,13 +29,14 @@ pub(super) fn held(world: &World, liar: MemberNumber) -> Vec<Loose> {
         .collect()
 }
 
-/// One of them.
+/// Returns one of these records.
 pub(super) fn any_held(world: &mut World, liar: MemberNumber) -> Option<Loose> {
     let held = held(world, liar);
     (!held.is_empty()).then(|| world.random.pick(&held).clone())
 }
 
-/// A frame where the liar's node stands, with its payload changed before it is signed.
+/// Returns a frame at the present position of the liar's node, with its payload changed before it
+/// is signed.
 pub(super) fn framed(
     world: &World,
     parties: Parties,
@@ -87,7 +88,7 @@ pub(super) fn other_federation(world: &mut World, parties: Parties) -> Frames {
     })
 }
 
-/// A frame of the liar's node to somebody else, as it was signed.
+/// A frame of the liar's node for another member, as it was signed.
 pub(super) fn other_receiver(world: &mut World, parties: Parties) -> Frames {
     let sent = &world.lies.sent;
     let others: Vec<_> = sent
@@ -131,7 +132,7 @@ pub(super) fn item_taken(world: &mut World, parties: Parties) -> Frames {
     Some(vec![frame])
 }
 
-/// What the liar's node sent to the same peer before, twice.
+/// A frame that the liar's node sent to the same peer before, twice.
 pub(super) fn replayed(world: &mut World, parties: Parties) -> Frames {
     let sent = &world.lies.sent;
     let to_it: Vec<_> = sent
@@ -164,7 +165,7 @@ pub(super) fn far_ahead(world: &mut World, parties: Parties) -> Frames {
     changed(world, parties, |says| says.first_sequence += 100_000)
 }
 
-/// Two generations by turns.
+/// Frames of two generations in alternation.
 pub(super) fn generation_left(world: &mut World, parties: Parties) -> Frames {
     let item = any_held(world, parties.liar)?;
     let mut drawn = [[0; 16]; 2];

@@ -1,9 +1,10 @@
-//! A member that lies: beside what its node does, it sends frames and receipts of its own making.
+//! A member that lies: besides the traffic of its node, it sends frames and receipts of its own
+//! making.
 //!
-//! It has its keys, all that its node holds, and every frame and receipt that went through its
-//! hands. What it tries is drawn from the behaviours of docs/validation.md, named by their ids;
-//! over real TLS they are tried in tests/src/hostile. Nothing is warranted to it or of it; what
-//! honest members have of each other must be as if it were not there.
+//! It has its keys, everything that its node holds, and every frame and receipt that passed through
+//! it. Its lies are drawn from the behaviours of docs/validation.md and named by their ids;
+//! tests/src/hostile performs the same behaviours over real TLS. Nothing is guaranteed to it or
+//! about it. What honest members have of each other must be as if it did not exist.
 
 mod frames;
 mod receipts;
@@ -28,21 +29,21 @@ use super::{
 pub struct Lie {
     /// Its id in docs/validation.md.
     pub hp: &'static str,
-    /// In words.
+    /// Description of the lie.
     pub name: &'static str,
     told: Told,
 }
 
-/// How a lie is told.
+/// Way in which a lie is told.
 #[derive(Clone, Copy)]
 enum Told {
-    /// In frames, over a connection of their own.
+    /// In frames, over a separate connection.
     Frames(fn(&mut World, Parties) -> Option<Vec<wire::Frame>>),
-    /// In place of a receipt; `None`: nothing is said.
+    /// In place of a receipt; `None`: no receipt is sent.
     Receipt(fn(&mut World, MemberNumber, &ReceivedFrame, wire::Receipt) -> Option<wire::Receipt>),
 }
 
-/// Who lies to whom.
+/// The member that lies and the one that it lies to.
 #[derive(Debug, Clone, Copy)]
 pub struct Parties {
     liar: MemberNumber,
@@ -51,7 +52,7 @@ pub struct Parties {
 
 macro_rules! lies {
     ($( $hp:literal $told:ident $made:path: $name:literal; )+) => {
-        /// Every behaviour.
+        /// Every behaviour of a member that lies.
         pub const LIES: &[Lie] = &[ $( Lie { hp: $hp, name: $name, told: Told::$told($made) }, )+ ];
     };
 }
@@ -93,22 +94,23 @@ lies! {
     "HP-131" Frames records::expired: "what was to be deleted";
 }
 
-/// What went through a liar's hands: the newest of each.
+/// Frames and receipts that passed through the liar, the newest of each.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Frames of its node, and to whom.
+    /// Frames that its node sent, with their receivers.
     sent: Vec<(MemberNumber, wire::Frame)>,
-    /// Frames of others.
+    /// Frames that others sent to it.
     heard: Vec<wire::Frame>,
-    /// Receipts of its node.
+    /// Receipts that its node made.
     answered: Vec<wire::Receipt>,
 }
 
-/// So many of each are remembered.
+/// Number of frames or receipts of each kind that are remembered.
 const REMEMBERED: usize = 24;
-/// Receipts of a thousand that are lies.
+/// Receipts per thousand that are lies.
 const LIES_OF_RECEIPTS: u64 = 250;
-/// Lies are told so long after everything else is well.
+/// Time by which some lies are told later than the others, possibly after the other faults have
+/// ended.
 const GOES_ON_MS: i64 = 60_000;
 
 fn remember<T>(list: &mut Vec<T>, one: T) {
@@ -118,13 +120,13 @@ fn remember<T>(list: &mut Vec<T>, one: T) {
     list.push(one);
 }
 
-/// The key of nobody.
+/// Returns a key that belongs to no member.
 pub(super) fn stranger() -> SigningKey {
     cast::key(cast::MEMBERS.len(), KeyUse::Hop, 0)
 }
 
 impl World {
-    /// Has a member lie, in one rough run of three.
+    /// Makes a member lie, in about one of three runs that are not calm.
     pub(super) fn prepare_lies(&mut self) {
         if self.profile.weather == Weather::Calm || !self.random.chance(330) {
             return;
@@ -145,7 +147,7 @@ impl World {
         }
     }
 
-    /// A frame of the liar's own node leaves.
+    /// Remembers a frame that the liar's own node sends.
     pub(super) fn overhear_sent(
         &mut self,
         sender: MemberNumber,
@@ -157,14 +159,15 @@ impl World {
         }
     }
 
-    /// A frame comes to the liar.
+    /// Remembers a frame that arrives at the liar.
     pub(super) fn overhear_heard(&mut self, receiver: MemberNumber, frame: &wire::Frame) {
         if self.liar == Some(receiver) {
             remember(&mut self.lies.heard, frame.clone());
         }
     }
 
-    /// Tells a lie to somebody; if there is nothing to tell it with, another.
+    /// Tells a random lie to a random member. If there is nothing to tell it with, another lie is
+    /// tried.
     pub(super) fn lie(&mut self, liar: MemberNumber) {
         let others: Vec<MemberNumber> = self
             .profile
@@ -190,7 +193,7 @@ impl World {
         }
     }
 
-    /// Over a connection of their own, one after the other.
+    /// Sends the frames one after the other over a separate connection.
     fn deliver_lies(&mut self, liar: MemberNumber, victim: MemberNumber, frames: Vec<wire::Frame>) {
         let lives = (self.node(liar).life, self.node(victim).life);
         let lane = portcullis_protocol::frame::Lane::Bulk;
@@ -202,7 +205,7 @@ impl World {
         self.after(victim, 30_000, Task::Closed(link));
     }
 
-    /// What the liar says instead of a receipt; `None`: nothing.
+    /// Returns the receipt that the liar sends instead of the true one; `None`: it sends none.
     pub(super) fn said_instead(
         &mut self,
         member: MemberNumber,

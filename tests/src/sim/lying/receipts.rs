@@ -1,4 +1,4 @@
-//! Lies that are told in place of receipts.
+//! Lies in place of receipts.
 
 use portcullis_protocol::{
     frame::{Answer, Answering, Outcome, ReceivedFrame},
@@ -26,7 +26,7 @@ fn signing<'a>(world: &World, key: &'a SigningKey) -> Answering<'a> {
     }
 }
 
-/// All of it accepted, under a key of nobody.
+/// A receipt that accepts all items, signed with a key that belongs to no member.
 pub(super) fn of_a_stranger(
     world: &mut World,
     _: MemberNumber,
@@ -44,7 +44,7 @@ pub(super) fn of_a_stranger(
         .ok()
 }
 
-/// What the receipt says, signed as a frame.
+/// The payload of the receipt, signed as a frame.
 pub(super) fn frame_as_receipt(
     world: &mut World,
     liar: MemberNumber,
@@ -60,7 +60,7 @@ pub(super) fn frame_as_receipt(
     })
 }
 
-/// One that was true of another frame; the last one remembered is that of this frame.
+/// A true receipt of another frame. The last one remembered is that of this frame.
 pub(super) fn of_an_earlier_frame(
     world: &mut World,
     _: MemberNumber,
@@ -75,7 +75,7 @@ pub(super) fn of_an_earlier_frame(
     world.lies.answered.get(at).cloned()
 }
 
-/// Well signed, for this frame, about a record that was not in it.
+/// A correctly signed receipt for this frame, about a record that was not in it.
 pub(super) fn of_other_items(
     world: &mut World,
     liar: MemberNumber,
@@ -93,7 +93,8 @@ pub(super) fn of_other_items(
     frame.answer(answers.collect(), signing(world, key)).ok()
 }
 
-/// Under a rule that has the sender wait, renew its generation, or stop.
+/// A refusal of the whole frame, under a rule that makes the sender wait, start a new generation,
+/// or stop.
 pub(super) fn refusing_all(
     world: &mut World,
     liar: MemberNumber,
@@ -106,7 +107,7 @@ pub(super) fn refusing_all(
     frame.refuse(rule, signing(world, key)).ok()
 }
 
-/// Nothing is said.
+/// No receipt.
 pub(super) fn withheld(
     _: &mut World,
     _: MemberNumber,

@@ -1,5 +1,5 @@
-//! Lies of records: what a hub makes of what others sealed, what an originator seals wrongly, and
-//! true records for those who may not have them.
+//! Lies in records: changes by a hub to what others sealed, wrong seals of an originator, and true
+//! records sent to members that may not have them.
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -28,7 +28,7 @@ fn one(world: &World, parties: Parties, item: Loose) -> Frames {
     Some(vec![framed(world, parties, &[item], |_| {})])
 }
 
-/// What the liar holds in at least so many sections, changed.
+/// Changes a record that the liar holds in at least this many sections.
 fn tampered(
     world: &mut World,
     parties: Parties,
@@ -103,7 +103,7 @@ pub(super) fn nothing_opened(world: &mut World, parties: Parties) -> Frames {
     })
 }
 
-/// What the liar made itself, published or not.
+/// Returns a record that the liar made itself, published or not.
 fn own(
     world: &mut World,
     liar: MemberNumber,
@@ -153,7 +153,7 @@ pub(super) fn of_the_future(world: &mut World, parties: Parties) -> Frames {
     })
 }
 
-/// Under a key that no register lists, as if sealed when it could have been listed.
+/// A record under a key that no register lists, dated to a time at which it could have been listed.
 pub(super) fn back_dated(world: &mut World, parties: Parties) -> Frames {
     let key = SigningKey::from_seed(KeyUse::Sealing, [5; 32]);
     resealed(world, parties, Some(key), |header| {
@@ -161,7 +161,7 @@ pub(super) fn back_dated(world: &mut World, parties: Parties) -> Frames {
     })
 }
 
-/// A bit of the originator's signature turned.
+/// A record with one bit of its originator's signature changed.
 pub(super) fn forged_origin(world: &mut World, parties: Parties) -> Frames {
     tampered(world, parties, 1, |item| {
         let mut signature = item.batch.signature.to_vec();
@@ -171,7 +171,7 @@ pub(super) fn forged_origin(world: &mut World, parties: Parties) -> Frames {
     })
 }
 
-/// True records: those the liar holds of which this holds.
+/// A true record: one that the liar holds and for which `chosen` returns true.
 fn held_if(
     world: &mut World,
     parties: Parties,
@@ -211,7 +211,7 @@ pub(super) fn expired(world: &mut World, parties: Parties) -> Frames {
     })
 }
 
-/// For those whom its release list names, brought to anyone.
+/// A record for the members on its release list, delivered to anyone.
 pub(super) fn retargeted(world: &mut World, parties: Parties) -> Frames {
     let narrow = |like| {
         matches!(
@@ -223,7 +223,7 @@ pub(super) fn retargeted(world: &mut World, parties: Parties) -> Frames {
     one(world, parties, Loose::of(&record))
 }
 
-/// The thin form, the whole, and one between, each in a frame of its own.
+/// The thin form, the whole one, and one between, each in a frame of its own.
 pub(super) fn thin_and_whole(world: &mut World, parties: Parties) -> Frames {
     let record = own(world, parties.liar, |like| like == Likeness::Green)?;
     let forms = [0b0011, 0b1111, 0b0111].map(Form::from_bits);

@@ -1,4 +1,4 @@
-//! What a channel knows, and what comparing channels found.
+//! The contents of a channel, and the findings of its comparison.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,14 +21,14 @@ use super::{
     state::{Exception, lane_of},
 };
 
-/// What comparing channels brought to light of a record and a peer.
+/// Finding about a record and a peer from a comparison of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
-    /// The peer lost it, and it is sent again.
+    /// The peer lost it, and it is being sent again.
     Owed,
     /// The peer lost it for good.
     Gone,
-    /// The peer says that it withdrew it.
+    /// The peer reports that it withdrew it.
     Withdrawn,
 }
 
@@ -59,7 +59,7 @@ impl State {
         }
     }
 
-    /// What is known of the channel to or from a peer.
+    /// Returns the entries of the channel to or from a peer, as far as this node knows.
     #[must_use]
     pub fn channel(&self, peer: &NodeId, side: ChannelSide, page: &ChannelPage) -> Vec<Entry> {
         let mut found: BTreeMap<RecordId, Form> = BTreeMap::new();
@@ -175,7 +175,8 @@ impl State {
         }
     }
 
-    /// What goes back to who made it is told of before it does.
+    /// Notes in the ledger the records that are given back to their originator, before they go
+    /// back.
     pub(super) fn give_back(&mut self, back: GiveBack) {
         let GiveBack { peer, at, given } = back;
         for Entry { id, form } in given {
@@ -186,7 +187,7 @@ impl State {
         }
     }
 
-    /// Whether the ledger tells of this form, or of a fuller one, as on its way or answered.
+    /// Returns whether the ledger has this form, or a fuller one, as on its way or answered.
     fn tells_of(&self, id: &RecordId, peer: &NodeId, form: Form) -> bool {
         self.ledger(id, peer)
             .iter()
@@ -199,7 +200,7 @@ impl State {
             })
     }
 
-    /// How many disclosures are told of because this peer said so.
+    /// Counts the disclosures that were noted because this peer reported them.
     #[must_use]
     pub fn learned(&self, peer: &NodeId) -> u64 {
         let of_it = self.ledger.iter().filter(|((_, to), _)| to == peer);
@@ -209,7 +210,7 @@ impl State {
             .count() as u64
     }
 
-    /// What was owed again and is answered is so no more.
+    /// Removes the mark of a record that was owed again and is answered.
     pub(super) fn pay(&mut self, peer: &NodeId, answers: &[Answer]) {
         if self.notes.is_empty() {
             return;
@@ -222,7 +223,7 @@ impl State {
         }
     }
 
-    /// What was owed again and is denied now stays lost.
+    /// Marks a record that was owed again and is now denied as lost for good.
     pub(super) fn deny_owed(&mut self, peer: &NodeId, id: RecordId) {
         if self.noted(peer, &id) == Some(Note::Owed) {
             self.set_note(peer, id, Some(Note::Gone));
@@ -255,13 +256,13 @@ impl State {
         }
     }
 
-    /// Nothing of a record that was withdrawn is tried again.
+    /// Ends all retries of a record that was withdrawn.
     pub(super) fn end_everywhere(&mut self, id: RecordId) {
         Arc::make_mut(&mut self.exceptions).retain(|(_, _, of), _| *of != id);
         Arc::make_mut(&mut self.undelivered).retain(|(_, _, of), _| *of != id);
     }
 
-    /// How many records a peer lost that are being sent again.
+    /// Counts the records that a peer lost and that are being sent again.
     #[must_use]
     pub fn owed(&self, peer: &NodeId) -> u64 {
         let owed = self.notes.iter();

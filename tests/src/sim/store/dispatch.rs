@@ -19,12 +19,12 @@ use super::{
 };
 use crate::sim::mutant::Mutant;
 
-/// How long a record that was refused for now, or held, is tried again: 7 days.
+/// Time for which a record that was refused for now, or held, is tried again: 7 days.
 pub const EXCEPTION_LIFE_MS: i64 = 7 * 24 * 3_600_000;
-/// The longest wait between two attempts.
+/// Longest wait between two attempts.
 const LONGEST_WAIT_MS: i64 = 3_600_000;
 
-/// Whether a peer has given its last word on this line.
+/// Returns whether this line has a final answer of the peer.
 fn is_final(row: &DisclosureRow) -> bool {
     match row.state {
         DisclosureState::Answered(outcome) => outcome.is_final(),
@@ -32,7 +32,7 @@ fn is_final(row: &DisclosureRow) -> bool {
     }
 }
 
-/// Whether the peer has all of `form` by this line.
+/// Returns whether the peer has all of `form` by this line.
 fn covers(row: &DisclosureRow, form: Form) -> bool {
     match row.state {
         DisclosureState::Answered(outcome) => outcome.is_admitted() && form.is_within(row.form),
@@ -201,7 +201,7 @@ impl State {
         }
     }
 
-    /// Tries again later; the wait doubles with every attempt.
+    /// Schedules the next attempt; the wait doubles with every attempt.
     fn retry(
         &mut self,
         key: (NodeId, Lane, RecordId),
@@ -255,7 +255,7 @@ impl State {
         });
     }
 
-    /// What is not tried again: noted, or due to be noted.
+    /// Returns the records that are not tried again, including those not yet noted as such.
     pub(super) fn undelivered_by(&self, now: Timestamp) -> Vec<UndeliveredRow> {
         let noted = self
             .undelivered
@@ -321,7 +321,7 @@ impl State {
         rows
     }
 
-    /// Has what a peer holds, or held, tried again at once.
+    /// Makes the items that a peer holds, or held, due at once.
     pub(super) fn ask_again(&mut self, peer: &NodeId, now: Timestamp) {
         let held: Vec<RecordId> = self
             .ledger

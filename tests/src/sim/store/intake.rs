@@ -1,4 +1,4 @@
-//! What becomes of a frame's items.
+//! The intake of a frame's items.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use portcullis_store::{
 use super::{Kept, State};
 use crate::sim::mutant::Mutant;
 
-/// The most items of one peer that wait for a person.
+/// Most items of one peer that wait for a person.
 const MAX_HELD: usize = 4_096;
 
-/// Which item, by whom, when.
+/// An item with its peer and its time of arrival.
 struct Item {
     id: RecordId,
     form: Form,
@@ -78,7 +78,8 @@ impl State {
             .collect()
     }
 
-    /// Answers held items for good; what is not held any more is left as it is answered.
+    /// Gives held items their final answers. Items that are not held any more keep the answer they
+    /// have.
     pub(super) fn decide_held(
         &mut self,
         decision: HeldDecision,
@@ -189,7 +190,7 @@ impl State {
         Outcome::Extended
     }
 
-    /// Adds what another form of a record opens, and logs it again.
+    /// Adds the sections that another form of a record opens, and logs the record again.
     pub(super) fn extend(&mut self, kept: &Kept, record: &VerifiedRecord, mutant: Option<Mutant>) {
         let mut extended = kept.clone();
         if let Ok(merged) = kept.record.extended(record) {
@@ -201,7 +202,7 @@ impl State {
         Arc::make_mut(&mut self.records).insert(record.id(), Arc::new(extended));
     }
 
-    /// Keeps an item for a person; `false`: as many items of this peer wait as may.
+    /// Holds an item for a person; `false` if as many items of this peer wait as may.
     fn hold(&mut self, item: &Item, record: &VerifiedRecord, rule: Rule) -> bool {
         let waits = self.held.iter().any(|waiting| {
             (waiting.sealed.id(), &waiting.peer, waiting.form) == (item.id, &item.peer, item.form)

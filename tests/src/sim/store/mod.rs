@@ -1,11 +1,11 @@
-//! The independent model of the store: what [`Store`] says, in maps, without a disk.
+//! The independent model of the store: the contract of [`Store`] in maps, without a disk.
 //!
-//! It is written from the trait's documentation and the conformance suite, so that it and the
-//! SQLite store can be held against each other. A commit is in two halves, as on a disk:
-//! [`ModelStore::prepare`] works out what would be on disk, [`ModelStore::install`] makes it what
-//! is read. What was prepared and not installed is what a crash may lose.
+//! It is written from the trait's documentation and the conformance suite, so that it can be
+//! compared with the SQLite store. A commit has two halves, as on a disk: [`ModelStore::prepare`]
+//! works out the next state of the disk, and [`ModelStore::install`] makes it the one that is read.
+//! A crash may lose a state that was prepared and not installed.
 //!
-//! It encrypts nothing and checks no bytes: that is the SQLite store's own part.
+//! It encrypts nothing and checks no bytes: that is left to the SQLite store.
 
 mod channel;
 mod dispatch;
@@ -49,22 +49,22 @@ pub type Reply = Result<Vec<Written>, StoreError>;
 /// A store in memory.
 #[derive(Debug)]
 pub struct ModelStore {
-    /// What is on disk: the one that reads see. A lock for the moment of a copy.
+    /// State of the disk, which all reads see. The lock is held while it is read or copied.
     durable: Mutex<State>,
     mutant: Option<Mutant>,
-    /// The most entries that one page of the outbox lists.
+    /// Most entries that one page of the outbox lists.
     page: u32,
 }
 
 impl ModelStore {
-    /// An empty store in this generation.
+    /// Returns an empty store in this generation.
     #[must_use]
     pub fn new(generation: Generation) -> Self {
         Self::holding(State::new(generation), None, u32::MAX)
     }
 
-    /// A store that holds this already, with a planted fault or none, and so many entries on a
-    /// page of its outbox.
+    /// Returns a store with this state, a planted fault if any, and this many entries on a page of
+    /// its outbox.
     #[must_use]
     pub const fn holding(state: State, mutant: Option<Mutant>, page: u32) -> Self {
         Self {
@@ -74,13 +74,13 @@ impl ModelStore {
         }
     }
 
-    /// What is on disk.
+    /// Returns the state of the disk.
     #[must_use]
     pub fn durable(&self) -> State {
         self.lock().clone()
     }
 
-    /// Works out what would be on disk after these jobs, and what each is answered.
+    /// Works out the state of the disk after these jobs, and the reply to each.
     pub fn prepare(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> (State, Vec<Reply>) {
         let mut state = self.durable();
         let mut replies = Vec::new();
@@ -95,12 +95,12 @@ impl ModelStore {
         (state, replies)
     }
 
-    /// Makes this what is on disk.
+    /// Installs a state as that of the disk.
     pub fn install(&self, state: State) {
         *self.lock() = state;
     }
 
-    /// Erases a record and remembers that it is never taken again.
+    /// Erases a record and leaves a tombstone, so that it is never admitted again.
     pub fn withdraw(&self, record: RecordId) {
         self.lock().withdraw(record);
     }
@@ -115,7 +115,7 @@ impl ModelStore {
 }
 
 impl State {
-    /// Carries out a job; what it leaves behind when it fails is to be thrown away.
+    /// Carries out a job. If it fails, the changed state must be discarded.
     fn job(&mut self, writes: Vec<Write>, mutant: Option<Mutant>) -> Reply {
         writes
             .into_iter()
@@ -136,7 +136,7 @@ impl State {
             Write::Event(event) => self.event(event),
             Write::StartGeneration(new) => self.start_generation(new),
             Write::Fact(fact) => self.keep_fact(fact),
-            // What failed verification is of no further interest in the model.
+            // The model does not keep items that failed verification.
             Write::Quarantine(_) => {}
             Write::Meet(_)
             | Write::Backfill(_)
@@ -189,7 +189,7 @@ impl Store for ModelStore {
                 line.lane == lane && line.sequence > cursor && (line.own || relay == Relay::Others)
             };
             let lines = state.log.iter().filter(passes);
-            // What was erased is not listed, and does not count.
+            // Erased records are not listed and do not count.
             let entries = lines.filter_map(|line| {
                 Some(LogEntry {
                     sequence: line.sequence,
@@ -247,7 +247,7 @@ impl Store for ModelStore {
         self.read(|state| state.exceptions_by(now))
     }
 
-    /// Nobody asks for older records in the model.
+    /// The model has no backfills.
     fn span(&self, _: Lane, _: Timestamp, _: Timestamp) -> Result<Span, StoreError> {
         Ok(Span { after: 0, last: 0 })
     }
@@ -359,7 +359,7 @@ impl Store for ModelStore {
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError> {
         let prefix = prefix.to_ascii_lowercase();
         self.read(|state| {
-            // Whatever was withdrawn since was in the log as well.
+            // Records withdrawn since were in the log as well.
             let logged: BTreeSet<RecordId> = state.log.iter().map(|line| line.record).collect();
             let found = logged
                 .into_iter()
@@ -447,7 +447,7 @@ impl Store for ModelStore {
         self.read(|state| state.consignments_with(kind, value))
     }
 
-    /// All of them that are held: each may concern one.
+    /// Returns all of these records that are held: each may concern a consignment.
     fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
         self.read(|state| {
             let held = |id: &&RecordId| state.records.contains_key(*id);

@@ -9,10 +9,11 @@ use portcullis_store::{Act, ConsignmentRow, Event, Fact, FactRow, ScoreRow, Stor
 
 use super::State;
 
-/// How many events are kept, the newest.
+/// Number of events that are kept, the newest.
 const MAX_EVENTS: usize = 100_000;
 
-/// Names a statement by its key and what was signed: signing it again makes no new one.
+/// Returns the name of a statement: its key id and its payload. Signing the same payload again
+/// gives the same name.
 fn name_of(statement: &SignedStatement) -> (Vec<u8>, Vec<u8>) {
     (
         statement.key_id().as_bytes().to_vec(),
@@ -106,7 +107,7 @@ impl State {
 
     pub(super) fn highest_scores(&self, limit: u32) -> Vec<ScoreRow> {
         let mut scores: Vec<_> = self.scores.values().cloned().collect();
-        // Stable: those of equal points stay in the order of their references.
+        // The sort is stable: scores with equal points stay in the order of their references.
         scores.sort_by(|one, other| other.points.total_cmp(&one.points));
         scores.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         scores

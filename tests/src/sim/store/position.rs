@@ -1,4 +1,4 @@
-//! Positions: how far this node is, and how far each peer says it is.
+//! The position of this node, and the position that each peer claims.
 
 use std::sync::Arc;
 
@@ -12,15 +12,17 @@ use portcullis_store::{Event, ForkRow, Intake, NewGeneration, Part, Settle, Writ
 use super::{State, state::KnownPlace};
 use crate::sim::mutant::Mutant;
 
-/// Generations of a peer that are known again.
+/// Most generations of a peer that are remembered.
 const MAX_LEFT: usize = 64;
-/// Forks of a peer that are kept.
+/// Most forks of a peer that are kept.
 const MAX_FORKS: usize = 16;
-/// Another generation of a peer within this time is no event of its own.
+/// Time within which a further generation of a peer is not recorded as an event of its own, in
+/// milliseconds.
 const GENERATION_EVENT_MS: i64 = 60_000;
 
 impl State {
-    /// Judges where a frame stands; the rule under which it is refused whole, if it is.
+    /// Judges the position of a frame. Returns the rule under which the whole frame is refused, if
+    /// it is.
     pub(super) fn place(&mut self, intake: &Intake, mutant: Option<Mutant>) -> Option<Rule> {
         let key = (intake.peer.clone(), intake.lane);
         let known = self.places.get(&key).cloned();
@@ -111,7 +113,7 @@ impl State {
         });
     }
 
-    /// Moves this node's own position past a frame that was answered, if it is where it stands.
+    /// Moves this node's own position past an answered frame, if the frame is at that position.
     pub(super) fn settle_position(&mut self, settle: &Settle) {
         let key = (settle.peer.clone(), settle.lane);
         let (next, chain) = self.sent.get(&key).copied().unwrap_or((1, Chain::START));
@@ -121,7 +123,7 @@ impl State {
         }
     }
 
-    /// Starts another generation, if it is the present one that is found wanting.
+    /// Starts a new generation, unless the present one is no longer the one to be replaced.
     pub fn start_generation(&mut self, new: NewGeneration) {
         if self.generation != new.instead_of {
             return;
@@ -139,7 +141,7 @@ impl State {
         });
     }
 
-    /// Takes a frame in if its place follows from what is known of its sender.
+    /// Takes in a frame if its position follows from what is known of its sender.
     pub(super) fn arrive(
         &mut self,
         intake: Intake,

@@ -1,4 +1,4 @@
-//! What a node has on disk, as maps. Tables are shared until they are changed, so that a copy of
+//! The state of a node's disk, as maps. Tables are shared until they are changed, so that a copy of
 //! the whole is cheap: every commit makes one.
 
 use std::{
@@ -28,11 +28,11 @@ use super::channel::Note;
 pub struct Kept {
     /// The record.
     pub record: VerifiedRecord,
-    /// Who delivered it first; `None`: made here.
+    /// Peer that delivered it first; `None`: made here.
     pub source: Option<NodeId>,
-    /// When.
+    /// Time at which it was received or made.
     pub received_at: Timestamp,
-    /// Its place among all records that were ever kept here.
+    /// Its number among all records that were ever kept here.
     pub number: u64,
 }
 
@@ -43,44 +43,44 @@ pub struct LogLine {
     pub sequence: u64,
     /// The lane the record travels in.
     pub lane: Lane,
-    /// Whether it was made here.
+    /// Set if it was made here.
     pub own: bool,
     /// The record.
     pub record: RecordId,
-    /// What of it was held from this line on.
+    /// Form that was held from this line on.
     pub form: Form,
 }
 
 /// A line of the disclosure ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerLine {
-    /// What is shown of it.
+    /// Row of the ledger, as readers see it.
     pub row: DisclosureRow,
-    /// The receipt behind its answer.
+    /// Receipt behind the answer.
     pub receipt: Option<Arc<ReceiptRow>>,
 }
 
 /// A record that the cursor passed without a final answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exception {
-    /// When it is tried again.
+    /// Time of the next attempt.
     pub next_attempt: Timestamp,
-    /// From when on it is not.
+    /// Time from which it is not tried again.
     pub ends_at: Timestamp,
-    /// How often it was sent.
+    /// Number of times it was sent.
     pub attempts: u32,
 }
 
-/// What is known of a peer's position in a lane.
+/// Knowledge of a peer's position in a lane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownPlace {
-    /// What it claimed last, and what it was answered since.
+    /// Last claim of the peer and the answers given to it since.
     pub witness: Witness,
-    /// Whether all that it was ever answered is known.
+    /// Tells whether all answers ever given to the peer are known.
     pub memory: Memory,
-    /// When its generation was first seen.
+    /// Time at which its generation was first seen.
     pub since: Timestamp,
-    /// The frame with the claim.
+    /// Signed statement of the frame with the claim.
     pub statement: SignedStatement,
 }
 
@@ -89,33 +89,33 @@ type Table<K, V> = Arc<BTreeMap<K, V>>;
 /// Everything a node has on disk.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// The generation of its sequence numbers.
+    /// Generation of its sequence numbers.
     pub generation: Generation,
     /// Records by id.
     pub records: Table<RecordId, Arc<Kept>>,
     /// The record log, ascending.
     pub log: Arc<Vec<LogLine>>,
-    /// Records that are never taken again.
+    /// Records that are never admitted again.
     pub tombstones: Arc<BTreeSet<RecordId>>,
-    /// What peers delivered and were answered.
+    /// Items that peers delivered, with the answers.
     pub arrivals: Table<(RecordId, NodeId, Form), Arc<ArrivalRow>>,
     /// Items that wait for a person, the oldest first.
     pub held: Arc<Vec<Arc<HeldItem>>>,
-    /// The disclosure ledger; of one record and peer, the newest decision last.
+    /// The disclosure ledger; the newest decision on a record and peer comes last.
     pub ledger: Table<(RecordId, NodeId), Arc<Vec<LedgerLine>>>,
-    /// The cursors.
+    /// Cursors of dispatch, by peer and lane.
     pub cursors: Table<(NodeId, Lane), u64>,
-    /// The next sequence number and the chain, in the present generation.
+    /// Next sequence number and chain in the present generation.
     pub sent: Table<(NodeId, Lane), (u64, Chain)>,
-    /// How far peers say they are.
+    /// Positions that peers claim.
     pub places: Table<(NodeId, Lane), KnownPlace>,
     /// Generations that peers have left, the oldest first.
     pub left: Table<(NodeId, Lane), Vec<Generation>>,
     /// Forks found, the oldest first.
     pub forks: Arc<Vec<ForkRow>>,
-    /// What is tried again.
+    /// Records that are tried again.
     pub exceptions: Table<(NodeId, Lane, RecordId), Exception>,
-    /// What is not tried again: how often it was sent, and when that ended.
+    /// Records that are not tried again: the number of attempts and the time of the end.
     pub undelivered: Table<(NodeId, Lane, RecordId), (u32, Timestamp)>,
     /// The register's epochs, ascending.
     pub registers: Arc<Vec<SignedRegister>>,
@@ -131,14 +131,14 @@ pub struct State {
     pub scores: Table<String, ScoreRow>,
     /// Events, the oldest first.
     pub events: Arc<Vec<Event>>,
-    /// What comparing channels brought to light.
+    /// Findings from comparisons of channels.
     pub notes: Table<(NodeId, RecordId), Note>,
-    /// When channels were compared last.
+    /// Last comparison of the channel with each peer.
     pub reconciliations: Table<NodeId, ReconciliationRow>,
 }
 
 impl State {
-    /// Nothing, in this generation.
+    /// Returns an empty state in this generation.
     #[must_use]
     pub fn new(generation: Generation) -> Self {
         Self {
@@ -168,13 +168,13 @@ impl State {
         }
     }
 
-    /// A record as its reader gets it.
+    /// Returns a record as a reader gets it.
     #[must_use]
     pub fn held_record(&self, id: &RecordId) -> Option<HeldRecord> {
         self.records.get(id).map(|kept| held_record(kept))
     }
 
-    /// What is held of a record.
+    /// Returns the form in which a record is held.
     #[must_use]
     pub fn form(&self, id: &RecordId) -> Form {
         self.records
@@ -182,7 +182,7 @@ impl State {
             .map_or(Form::EMPTY, |kept| kept.record.form())
     }
 
-    /// The lines of the ledger on a record for a peer, the newest last.
+    /// Returns the ledger lines on a record for a peer, the newest last.
     #[must_use]
     pub fn ledger(&self, record: &RecordId, peer: &NodeId) -> &[LedgerLine] {
         self.ledger
@@ -190,7 +190,7 @@ impl State {
             .map_or(&[], |lines| lines.as_slice())
     }
 
-    /// How far dispatch is with a peer in a lane.
+    /// Returns the position of dispatch with a peer in a lane.
     #[must_use]
     pub fn position(&self, peer: &NodeId, lane: Lane) -> DispatchPosition {
         let key = (peer.clone(), lane);
@@ -209,7 +209,7 @@ impl State {
         kept.into_iter().map(|kept| held_record(kept)).collect()
     }
 
-    /// Keeps a record of which nothing is held, and logs it.
+    /// Keeps and logs a record that is not held yet.
     pub(super) fn insert(
         &mut self,
         record: VerifiedRecord,
@@ -245,7 +245,7 @@ impl State {
         });
     }
 
-    /// Erases a record and remembers that it is never taken again.
+    /// Erases a record and leaves a tombstone, so that it is never admitted again.
     pub fn withdraw(&mut self, record: RecordId) {
         Arc::make_mut(&mut self.records).remove(&record);
         Arc::make_mut(&mut self.tombstones).insert(record);
@@ -274,7 +274,7 @@ fn held_record(kept: &Kept) -> HeldRecord {
     }
 }
 
-/// Alerts are urgent; all else is bulk.
+/// Returns the lane of a kind: alerts are urgent, all else is bulk.
 #[must_use]
 pub fn lane_of(kind: Kind) -> Lane {
     if kind == Kind::Alert {

@@ -1,7 +1,7 @@
-//! The command line as a user meets it: the built binary, its standard output, its standard
-//! error and its exit status, compared with snapshots.
+//! The command line as a user meets it: the built binary, its standard output, its standard error
+//! and its exit status, compared with snapshots.
 //!
-//! Hermetic: an environment of its own, a home that is a temporary folder, no network.
+//! The tests are hermetic: an environment of their own, a temporary home folder, no network.
 
 mod offline;
 mod operations;
@@ -14,7 +14,7 @@ use std::{
 
 use crate::binary::portcullis;
 
-/// A user with a folder of their own and nothing else.
+/// A user with a folder and nothing else.
 pub(crate) struct User {
     folder: tempfile::TempDir,
 }
@@ -26,7 +26,7 @@ impl User {
         }
     }
 
-    /// The user's folder.
+    /// Returns the user's folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -40,7 +40,7 @@ impl User {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// The command, to be run in the user's folder.
+    /// Makes a command that runs in the user's folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(portcullis());
         command
@@ -57,7 +57,7 @@ impl User {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs a command that must succeed, and gives its standard output.
+    /// Runs a command that must succeed; returns its standard output.
     #[track_caller]
     pub(crate) fn good(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
@@ -66,7 +66,7 @@ impl User {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs commands and tells what each said, with the user's folder as `~`.
+    /// Runs commands and returns a transcript of them, with the user's folder as `~`.
     pub(crate) fn session(&self, commands: &[&[&str]]) -> String {
         let mut told = String::new();
         for arguments in commands {
@@ -77,7 +77,7 @@ impl User {
     }
 }
 
-/// What a command said, with its exit status.
+/// Returns a command with its output and its exit status.
 pub(crate) fn transcript(arguments: &[&str], output: &Output) -> String {
     let mut told = format!("$ portcullis {}\n", arguments.join(" "));
     let status = output.status.code();

@@ -1,5 +1,5 @@
-//! What an operator asks of a node, as far as it needs none: help, wrong usage, wrong values, and
-//! a node that is not there.
+//! An operator's commands, as far as they need no node: help, wrong usage, wrong values, and a node
+//! that is not there.
 
 use super::User;
 

@@ -1,8 +1,8 @@
-//! Keys, the register and who is let in, by the command line.
+//! Keys, the register and access to the federation, by the command line.
 
 use super::*;
 
-/// The node goes on with its hop key until the fourth epoch lists the new one.
+/// The node keeps its hop key until the fourth epoch lists the new one.
 pub(super) fn rotates_a_key(user: &User) {
     let rotate = [
         "--json",
@@ -18,7 +18,7 @@ pub(super) fn rotates_a_key(user: &User) {
     assert_eq!(new.len(), 64);
     let wrong = ["keys", "rotate", "--use", "governance", "--out", "x"];
     assert_eq!(user.run(&joined(&[CUSTOMS, &wrong])).status.code(), Some(3));
-    // A key that waits is nothing that the doctor complains of.
+    // The doctor does not complain of a key that waits to be listed.
     let healthy = |user: &User| {
         let found = user.run(&joined(&[CUSTOMS, &["--json", "doctor"]]));
         let found = json(&String::from_utf8_lossy(&found.stdout));
@@ -50,7 +50,7 @@ pub(super) fn rotates_a_key(user: &User) {
     let now = status(user);
     assert_eq!(now.pointer("/problems"), Some(&Value::Array(Vec::new())));
     assert_eq!(healthy(user), "good");
-    // The next request would make another key, for this one is listed.
+    // The next request makes another key, because this one is listed.
     let again = [
         "--json",
         "keys",
@@ -64,7 +64,8 @@ pub(super) fn rotates_a_key(user: &User) {
     assert_ne!(text(&next, "/new"), new);
 }
 
-/// While the terminal's authority is suspended and the register is fresh.
+/// Simulates outages with the doctor, while the terminal's authority is suspended and the register
+/// is fresh.
 pub(super) fn asks_the_doctor(user: &User) {
     let ask = |outage: &'static str| {
         let asked = user.run(&joined(&[
@@ -99,7 +100,7 @@ pub(super) fn asks_the_doctor(user: &User) {
     assert!(stops(&ask("2h")).is_empty());
 }
 
-/// A broken policy changes nothing, and the command says which file it is.
+/// A broken policy changes nothing, and the command names the file.
 pub(super) fn reloads_all_or_nothing(user: &User) {
     let reload = || user.run(&joined(&[CUSTOMS, &["reload"], ADMIN]));
     let policy = |user: &User| text(&status(user), "/policy").to_owned();
@@ -119,7 +120,8 @@ pub(super) fn status(user: &User) -> Value {
     json(&user.good(&joined(&[CUSTOMS, &["--json", "status"]])))
 }
 
-/// The third epoch lists a freshness key; it is in force at once, and the key speaks.
+/// The third epoch lists a freshness key. It is in force at once, and a statement signed with the
+/// key is accepted.
 pub(super) fn says_that_the_register_is_fresh(user: &User) {
     let pass = &["--passphrase-file", "pass"];
     let key = [
@@ -168,7 +170,7 @@ pub(super) fn says_that_the_register_is_fresh(user: &User) {
     assert_eq!(carried.pointer("/taken"), Some(&Value::from(false)));
 }
 
-/// What an administrator and the governance close, and what a role may not.
+/// Gates that an administrator and the governance close, and acts that a role may not perform.
 pub(super) fn closes_gates_and_opens_them(user: &User) {
     let closed = |user: &User| status(user).pointer("/peers/0/closed").cloned();
     assert_eq!(closed(user), Some(Value::Null));

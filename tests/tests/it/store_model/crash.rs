@@ -1,33 +1,35 @@
-//! Ends of the process: closed in order, killed, and killed before the last commit was durable.
+//! Ends of the process: the store is closed in order, the process is killed, or it is killed before
+//! the last commit was durable.
 //!
-//! A killed process leaves its files as they are at that moment. They are copied from under the
-//! store: the write-ahead log first, for what is written back to a file meanwhile is in it still.
-//! What a commit had not synced yet can be lost: the log of the main database is cut within the
-//! last commit, while the key table, which is committed first, has all of it.
+//! A killed process leaves its files as they are at that moment. They are copied while the store is
+//! open. The write-ahead log is copied first, because anything written back to a file meanwhile is
+//! still in it. Data of a commit that was not synced can be lost: the log of the main database is
+//! cut within the last commit, while the key table, which is committed first, has all of it.
 
 use std::{fs, path::Path};
 
 use portcullis_store_sqlite::{KEYS_FILE, MAIN_FILE};
 
-/// How a process ends.
+/// End of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The store is closed.
+    /// The store is closed in order.
     Closed,
     /// The process is killed.
     Killed,
-    /// It is killed while its last group is committed: the keys are durable, the rest is not.
+    /// The process is killed while its last group is committed: the keys are durable, the rest is
+    /// not.
     Torn,
 }
 
-/// What is known of the main database before the group that may be torn.
+/// Main database and its log before the group that may be torn.
 pub(super) struct Before {
     main: Vec<u8>,
     log: Vec<u8>,
 }
 
 impl Before {
-    /// Looks at the files of a store between two commits.
+    /// Reads the files of a store between two commits.
     pub(super) fn of(folder: &Path) -> Self {
         let log = fs::read(folder.join(log_of(MAIN_FILE))).unwrap();
         let main = fs::read(folder.join(MAIN_FILE)).unwrap();
@@ -35,7 +37,7 @@ impl Before {
     }
 }
 
-/// Copies the files of a store that is open to another folder, as if the process were killed.
+/// Copies the files of an open store to another folder, as if the process were killed.
 pub(super) fn copy_killed(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for file in [KEYS_FILE, MAIN_FILE] {
@@ -45,13 +47,14 @@ pub(super) fn copy_killed(from: &Path, to: &Path) {
     }
 }
 
-/// The same with the last commit of the main database cut short by a part of it; `false` if the
-/// log was begun anew meanwhile, so that there is nothing to cut.
+/// Copies them as [`copy_killed`] does, with the last commit of the main database cut at a place
+/// that `part` selects. Returns `false` if the log was started anew meanwhile, so that there is
+/// nothing to cut.
 pub(super) fn copy_torn(from: &Path, before: &Before, part: u64, to: &Path) -> bool {
     copy_killed(from, to);
     let log = fs::read(to.join(log_of(MAIN_FILE))).unwrap();
     let grown = log.len().saturating_sub(before.log.len());
-    // The header holds the salts, which change when the log begins anew.
+    // The header holds the salts, which change when the log is started anew.
     let same_log = log.get(..32) == before.log.get(..32);
     if !same_log || grown == 0 {
         return false;

@@ -1,9 +1,9 @@
 //! The SQLite store and an independent model of it give the same answers to the same writes.
 //!
-//! Random sequences of writes go to both, and every question is asked of both in between; the
-//! process ends at random as well, by a crash or in order. The model was written from the trait's
-//! documentation, so that a difference is a fault of one of them. Numbers of the log are a store's
-//! own affair: entries are compared by their lines.
+//! Random sequences of writes go to both, and every question is asked of both in between. The
+//! process ends at random times, by a crash or in order. The model was written from the trait's
+//! documentation, so a difference is a fault of one of them. The sequence numbers of the log may
+//! differ between the stores; entries are compared by their lines.
 
 mod crash;
 mod reference;
@@ -32,18 +32,18 @@ use self::{
     writing::Writing,
 };
 
-/// Sequences of the ordinary run.
+/// Number of sequences in the ordinary run.
 const SEQUENCES: u64 = 200;
 /// Groups of writes in a sequence.
 const GROUPS: usize = 36;
-/// Groups after which the stores are compared.
+/// Number of groups after which the stores are compared.
 const COMPARED: usize = 6;
 
 fn key() -> [u8; 32] {
     [3; 32]
 }
 
-/// Both stores, and where the one has its files.
+/// Both stores, and the folder with the files of the SQLite store.
 struct Pair {
     root: tempfile::TempDir,
     folder: PathBuf,
@@ -68,7 +68,7 @@ impl Pair {
         }
     }
 
-    /// Commits the jobs to both; `false` if a job failed.
+    /// Commits the jobs to both and compares the replies; `false` if a job failed.
     #[track_caller]
     fn commit(&mut self, writing: &Writing, jobs: &[Vec<Step>]) -> bool {
         let (stage, now) = (&writing.stage, writing.now);
@@ -93,7 +93,7 @@ impl Pair {
         self.root.path().join(self.lives.to_string())
     }
 
-    /// Goes on with the files in this folder.
+    /// Continues with the files in this folder.
     fn reopen(&mut self, folder: PathBuf) {
         self.sqlite
             .reopen(|| SqliteStore::open(&folder, &key()).unwrap());
@@ -101,7 +101,7 @@ impl Pair {
     }
 }
 
-/// A folder in memory where there is one: what is tested here is not the disk.
+/// Returns a folder in memory where there is one: the disk is not tested here.
 fn fast_folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {
@@ -111,7 +111,8 @@ fn fast_folder() -> tempfile::TempDir {
     }
 }
 
-/// What is answered, with errors by their kind: their words are each store's own.
+/// Replaces an error by its text, and a fault by its kind alone, because the stores word faults
+/// differently.
 fn named(reply: Reply) -> Result<Vec<Written>, String> {
     reply.map_err(|error| {
         if matches!(error, StoreError::Fault(_)) {
@@ -122,10 +123,10 @@ fn named(reply: Reply) -> Result<Vec<Written>, String> {
     })
 }
 
-/// What happened in a sequence, so that what never does is found.
+/// Kinds of events in a sequence, to find those that never happen.
 type Happened = BTreeSet<&'static str>;
 
-/// What has to happen in some sequence of the ordinary run.
+/// Events that must happen in some sequence of the ordinary run.
 const WANTED: [&str; 14] = [
     "a closed store",
     "a killed process",
@@ -143,7 +144,7 @@ const WANTED: [&str; 14] = [
     "another generation",
 ];
 
-/// Runs one sequence of writes against both.
+/// Runs one sequence of writes against both stores.
 fn compare_run(seed: u64, mutant: Option<Mutant>) -> Happened {
     let mut pair = Pair::new(mutant);
     let mut writing = Writing::new(seed);
@@ -180,7 +181,7 @@ fn step(pair: &mut Pair, writing: &mut Writing, end: Option<End>) -> Happened {
     });
     let jobs = writing.group(&pair.model);
     if !pair.commit(writing, &jobs) {
-        // A frame whose ledger rows were not kept is not sent, and so never receipted.
+        // A frame whose ledger rows were not kept is not sent, and therefore never receipted.
         writing.give_up_frames();
         happened.insert("a failed job");
     }
@@ -208,7 +209,7 @@ fn step(pair: &mut Pair, writing: &mut Writing, end: Option<End>) -> Happened {
     happened
 }
 
-/// The number in an environment variable.
+/// Reads the number in an environment variable.
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
@@ -217,7 +218,8 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// Runs seeds on all cores: what happened, and the first seed with which the stores differ.
+/// Runs seeds on all cores; returns the events and the lowest failed seed with which the stores
+/// differ.
 fn run_all(seeds: u64) -> (Happened, Option<u64>) {
     let next = AtomicU64::new(0);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -250,7 +252,8 @@ fn run_all(seeds: u64) -> (Happened, Option<u64>) {
     })
 }
 
-/// Runs the seed that the environment names, so many as it says, or those of the ordinary run.
+/// Runs the seed that the environment names, the number of seeds that it names, or those of the
+/// ordinary run.
 pub(crate) fn compare_stores() {
     if let Some(seed) = number("PORTCULLIS_STORE_SEED") {
         println!("{:#?}", compare_run(seed, None));
@@ -271,10 +274,10 @@ fn two_hundred_sequences_give_the_same_answers_in_both_stores() {
     compare_stores();
 }
 
-/// Sequences within which a planted fault has to be noticed.
+/// Sequences within which a planted fault must be detected.
 const MUTANT_SEQUENCES: u64 = 40;
 
-/// Plants faults in the model.
+/// Plants faults in the model and checks that each is detected.
 pub(crate) fn plant_faults() {
     for mutant in [
         Mutant::FinalOverwritten,

@@ -1,6 +1,6 @@
-//! The simulation's model, and beside it what no node of the simulation does: new peers, ranges of
-//! older records, tries that a person asks for, the quarantine. Written from the trait's
-//! documentation as well.
+//! The simulation's model, with additions for what no node of the simulation does: new peers,
+//! ranges of older records, retries that a person asks for, the quarantine. The additions are
+//! written from the trait's documentation as well.
 
 use portcullis_protocol::{
     frame::{Generation, Lane, Outcome},
@@ -19,30 +19,30 @@ use portcullis_tests::sim::{
 
 use super::side::{Lines, Reply, Side, commit_all};
 
-/// The most ranges of one peer that wait, and the most that are told of once they have ended.
+/// Most ranges of one peer that wait, and most that are still listed after they have ended.
 const MOST_RANGES: usize = 16;
 
-/// The model with what stands beside it.
+/// The model and its additions.
 pub(super) struct Reference {
     pub(super) model: ModelStore,
     pub(super) beside: Beside,
     pub(super) lines: Lines,
 }
 
-/// What the model does not keep.
+/// State that the model does not keep.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Beside {
     ranges: Vec<BackfillRow>,
-    /// Ranges ever entered.
+    /// Number of ranges ever entered.
     entered: i64,
     bad: Vec<(i64, BadItem)>,
-    /// Items ever set apart.
+    /// Number of items ever set apart.
     set_apart: i64,
-    /// When each line of the log came.
+    /// Sequence number, lane and time of each line of the log.
     times: Vec<(u64, Lane, Timestamp)>,
 }
 
-/// What a whole reference is put back to.
+/// State to which a reference can be put back.
 pub(super) struct Saved {
     state: State,
     beside: Beside,
@@ -77,7 +77,8 @@ impl Reference {
         self.lines = lines;
     }
 
-    /// What is to be seen of what happened since the store began in this generation.
+    /// Returns the events that can be seen to have happened since the store began in this
+    /// generation.
     pub(super) fn happened(&self, first: Generation) -> Vec<&'static str> {
         let state = self.model.durable();
         let notes = state.notes.values();
@@ -130,7 +131,8 @@ impl Reference {
         self.model.install(state);
     }
 
-    /// Whatever waits or was given up is due at once, and for another seven days.
+    /// Makes the retries of a record due at once and for another seven days, whether they wait or
+    /// were given up.
     fn retry(&self, retry: &Retry) -> Result<(), StoreError> {
         let mut state = self.model.durable();
         let mut exceptions = (*state.exceptions).clone();
@@ -250,7 +252,7 @@ impl Beside {
     }
 }
 
-/// How far this write moves a range.
+/// Returns the move of a range that this write makes, if any.
 const fn move_of(write: &Write) -> Option<BackfillMove> {
     if let Write::Intend(Intend { filled, .. }) | Write::Settle(Settle { filled, .. }) = write {
         *filled
@@ -259,7 +261,7 @@ const fn move_of(write: &Write) -> Option<BackfillMove> {
     }
 }
 
-/// A write that the model leaves to us: in a group of its own.
+/// A write that the model does not handle; it is in a group of its own.
 enum Alone {
     Meet(Vec<NodeId>),
     Retry(Retry),
@@ -268,7 +270,7 @@ enum Alone {
     DropBad(Vec<i64>),
 }
 
-/// The only write of the jobs, if it is left to us.
+/// Returns the only write of the jobs, if the model does not handle it.
 fn alone(jobs: &[Vec<Write>]) -> Option<Alone> {
     let [job] = jobs else { return None };
     let [write] = job.as_slice() else { return None };

@@ -1,4 +1,5 @@
-//! Everything a store can be asked, in an order that does not depend on it.
+//! Every question that a store can be asked, with the answers in an order that does not depend on
+//! the store.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +28,7 @@ use super::{
     step::{CONTAINER, GOODS, Stage, on_the_wire, statement},
 };
 
-/// Compares what two stores answer to every question; panics where they differ.
+/// Compares the answers of two stores to every question; panics where they differ.
 #[track_caller]
 pub(super) fn compare(sqlite: &dyn Side, model: &dyn Side, stage: &Stage, now: Timestamp) {
     let (left, right) = (
@@ -54,7 +55,7 @@ pub(super) fn compare(sqlite: &dyn Side, model: &dyn Side, stage: &Stage, now: T
     assert_eq!(left.office, right.office, "the office");
 }
 
-/// Shows the first of what differs.
+/// Fails with the first element that differs.
 #[track_caller]
 fn same<T: PartialEq + Debug>(what: &str, left: &[T], right: &[T]) {
     for (number, (left, right)) in left.iter().zip(right).enumerate() {
@@ -105,7 +106,7 @@ impl Everything {
     }
 }
 
-/// A record as it is held; where two differ, what is shown of them fits on a line.
+/// A record as it is held. Its debug output fits on a line, for the report of a difference.
 #[derive(Clone, PartialEq)]
 struct Kept(HeldRecord);
 
@@ -124,7 +125,7 @@ impl Debug for Kept {
     }
 }
 
-/// A line of the log as its reader takes it, from the disk or from memory.
+/// Returns a line of the log as a reader gets it, from the disk or from memory.
 fn line(entry: LogEntry) -> Kept {
     Kept(match entry.logged {
         Logged::Stored(held) => held,
@@ -154,12 +155,12 @@ fn log(store: &dyn Store) -> Vec<(Lane, bool, Kept)> {
     all
 }
 
-/// Where dispatch is with one peer in one lane.
+/// Position of dispatch with one peer in one lane.
 #[derive(Debug, PartialEq)]
 struct Dispatched {
     peer: NodeId,
     lane: Lane,
-    /// How many entries the cursor has passed, of those listed now.
+    /// Number of entries that the cursor has passed, of those listed now.
     passed: usize,
     next_sequence: u64,
     place: (Generation, Chain),
@@ -265,7 +266,7 @@ fn waiting(store: &dyn Store, now: Timestamp) -> (Vec<ExceptionRow>, Vec<Undeliv
     (exceptions, undelivered)
 }
 
-/// What is known of the channel to and from a peer.
+/// Contents of the channels to and from a peer.
 #[derive(Debug, PartialEq)]
 struct Channel {
     peer: NodeId,
@@ -308,7 +309,7 @@ fn channels(store: &dyn Store, peer: &NodeId) -> Option<Channel> {
     })
 }
 
-/// A range of older records, in lines of the log as it is listed now.
+/// A range of older records, measured in lines of the log as it is listed now.
 #[derive(Debug, PartialEq)]
 struct Older {
     peer: NodeId,
@@ -327,7 +328,7 @@ fn older(side: &dyn Side, now: Timestamp) -> Vec<Older> {
             .partition_point(|entry| entry.sequence <= place)
     };
     for lane in Lane::ALL {
-        // What is not within the span did not come then.
+        // Lines outside of the span did not arrive in that time.
         let span = side.span(*lane, hour_ago, now);
         assert!(span.after <= span.last);
     }
@@ -365,7 +366,7 @@ fn set_apart(side: &dyn Side) -> Vec<SetApart> {
     .collect()
 }
 
-/// Records by filter; those of one moment in the order of their ids.
+/// Lists records by filter; records of the same time are in the order of their ids.
 fn records(store: &dyn Store, stage: &Stage) -> Vec<Vec<Kept>> {
     let ordered = |mut records: Vec<HeldRecord>| {
         let newest_first = records.is_sorted_by(|one, next| one.received_at >= next.received_at);

@@ -1,5 +1,5 @@
-//! Both stores, and how each names what a step is about: numbers of the log, of ranges and of the
-//! quarantine are a store's own affair.
+//! Both stores. Numbers of log lines, ranges and quarantined items may differ between them; each
+//! side translates what a step names into its own numbers.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,14 +9,14 @@ use portcullis_protocol::{
 use portcullis_store::{BackfillRow, BadItemRow, Relay, Span, Store, StoreError, Write, Written};
 use portcullis_store_sqlite::SqliteStore;
 
-/// The result of one job.
+/// Result of one job.
 pub(super) type Reply = Result<Vec<Written>, StoreError>;
 
 /// One of the two stores.
 pub(super) trait Side {
-    /// What it answers as a store.
+    /// Returns the store.
     fn store(&self) -> &dyn Store;
-    /// The lines of the log that were ever listed.
+    /// Returns the lines of the log that were ever listed.
     fn lines(&self) -> &Lines;
     /// Makes a group of jobs durable.
     fn commit(&mut self, jobs: Vec<Vec<Write>>, now: Timestamp) -> Vec<Reply>;
@@ -30,26 +30,26 @@ pub(super) trait Side {
     fn bad_items(&self) -> Vec<BadItemRow>;
     /// [`Store::bad_item`].
     fn bad_item(&self, n: i64) -> Option<SealedRecord>;
-    /// How many items are in the quarantine.
+    /// Returns the number of items in the quarantine.
     fn quarantined(&self) -> u64;
 }
 
-/// The lines of the log, by lane, whatever was withdrawn since.
+/// The lines of the log by lane, including those of records withdrawn since.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lines(BTreeMap<Lane, Vec<(u64, RecordId)>>);
 
 impl Lines {
-    /// The lines of a lane.
+    /// Returns the lines of a lane.
     pub(super) fn of(&self, lane: Lane) -> &[(u64, RecordId)] {
         self.0.get(&lane).map_or(&[], Vec::as_slice)
     }
 
-    /// The store's own number of a line.
+    /// Returns the store's own sequence number of a line.
     pub(super) fn sequence(&self, lane: Lane, line: usize) -> Option<u64> {
         self.of(lane).get(line).map(|(sequence, _)| *sequence)
     }
 
-    /// Adds what is listed after the last line.
+    /// Adds the entries listed after the last line.
     pub(super) fn update(&mut self, store: &dyn Store) {
         for lane in Lane::ALL {
             let lines = self.0.entry(*lane).or_default();
@@ -72,7 +72,7 @@ pub(super) fn commit_all(store: &dyn Store, jobs: Vec<Vec<Write>>) -> Vec<Reply>
 
 /// The product's store.
 pub(super) struct Sqlite {
-    /// `None` for the moment between two processes.
+    /// `None` between two processes.
     store: Option<SqliteStore>,
     pub(super) lines: Lines,
 }
@@ -85,7 +85,7 @@ impl Sqlite {
         }
     }
 
-    /// Ends the store and goes on with another one.
+    /// Closes the store and continues with another one.
     pub(super) fn reopen(&mut self, open: impl FnOnce() -> SqliteStore) {
         drop(self.store.take());
         self.store = Some(open());

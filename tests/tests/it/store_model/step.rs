@@ -1,4 +1,4 @@
-//! What is written, in terms that mean the same to both stores.
+//! The writes of a sequence, in terms that mean the same to both stores.
 
 use portcullis_protocol::{
     body::SelectorKind,
@@ -23,9 +23,9 @@ use portcullis_tests::sim::cast::{Cast, InForce, Policy};
 
 use super::side::Side;
 
-/// The container that every record and consignment is about.
+/// Container that every record and consignment is about.
 pub(super) const CONTAINER: &str = "CSQU3054383";
-/// What every consignment holds.
+/// Goods of every consignment, as an HS code.
 pub(super) const GOODS: &str = "080390";
 
 enum TestStatement {}
@@ -35,7 +35,7 @@ impl StatementType for TestStatement {
     const KEY_USE: KeyUse = KeyUse::Hop;
 }
 
-/// A signed statement of this number.
+/// Returns a signed statement of this number.
 pub(super) fn statement(number: u64) -> SignedStatement {
     let key = SigningKey::from_seed(KeyUse::Hop, [9; 32]);
     let payload = number.to_be_bytes().to_vec();
@@ -66,11 +66,11 @@ pub(super) enum Step {
     Backfill(usize, Timestamp, Timestamp),
     Retry(usize, usize, Option<Timestamp>),
     Quarantine(usize, Vec<usize>),
-    /// The item at this place of the list.
+    /// Drops the item at this position of the list.
     DropBad(usize),
 }
 
-/// An item of a frame that arrives, and what is judged of it.
+/// An item of an arriving frame, with the judgement of it.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) record: usize,
@@ -81,26 +81,26 @@ pub(super) struct Item {
 #[derive(Debug, Clone)]
 pub(super) enum Judged {
     Admit(Form),
-    /// Another record than the item names: our own fault, and the end of the job.
+    /// Another record than the item names. This is our own fault, and it ends the job.
     Mistaken(usize),
     Refuse,
     RefuseForNow,
     Hold,
 }
 
-/// What dispatch is about to do.
+/// Decisions of dispatch, before a frame is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) peer: usize,
     pub(super) lane: Lane,
     pub(super) first_sequence: Option<u64>,
     pub(super) entries: Vec<Decided>,
-    /// The line of the log that the cursor moves to.
+    /// Line of the log to which the cursor moves.
     pub(super) cursor: Option<usize>,
     pub(super) filled: Option<Filled>,
 }
 
-/// An entry of the ledger: which line of which lane, which record, which form.
+/// An entry of the ledger: its line in the log, if it has one, its record and its form.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Decided {
     pub(super) line: Option<(Lane, usize)>,
@@ -108,16 +108,16 @@ pub(super) struct Decided {
     pub(super) form: Form,
 }
 
-/// How far the peer's next range of older records moves.
+/// Progress of the peer's next range of older records.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Filled {
-    /// The lane of the log and the line that it moves to; `None`: to its end, and is over.
+    /// Lane of the log and line to which the range moves; `None`: it moves to its end and is over.
     pub(super) to: Option<(Lane, usize)>,
     pub(super) looked_at: u64,
     pub(super) sent: u64,
 }
 
-/// What a peer answers to a frame.
+/// Answers of a peer to a frame.
 #[derive(Debug, Clone)]
 pub(super) struct Answered {
     pub(super) peer: usize,
@@ -130,7 +130,7 @@ pub(super) struct Answered {
     pub(super) filled: Option<Filled>,
 }
 
-/// What comparing a channel found.
+/// Findings of a comparison of channels.
 #[derive(Debug, Clone)]
 pub(super) struct Mended {
     pub(super) owed: Vec<usize>,
@@ -141,7 +141,7 @@ pub(super) struct Mended {
 /// The records and peers that steps name.
 pub(super) struct Stage {
     pub(super) records: Vec<VerifiedRecord>,
-    /// So many of them are the authority's own.
+    /// Number of records, at the beginning of the list, that are the authority's own.
     pub(super) own: usize,
     pub(super) peers: Vec<NodeId>,
 }
@@ -171,7 +171,7 @@ impl Stage {
         records.iter().map(|at| self.records[*at].id()).collect()
     }
 
-    /// The write that a step is to one of the stores.
+    /// Returns the write that a step means for one of the stores.
     pub(super) fn write(&self, step: &Step, side: &dyn Side, now: Timestamp) -> Write {
         match step.clone() {
             Step::Publish(records) => Write::Publish {
@@ -396,7 +396,7 @@ impl Stage {
 }
 
 impl Filled {
-    /// The move in a store's own numbers.
+    /// Returns the move in a store's own numbers.
     fn of(self, side: &dyn Side, peer: &NodeId) -> BackfillMove {
         let row = side.next_backfill(peer).unwrap();
         let next = self
@@ -416,7 +416,7 @@ fn cursor(side: &dyn Side, lane: Lane, line: Option<usize>) -> Option<u64> {
     line.map(|line| side.lines().sequence(lane, line).unwrap())
 }
 
-/// A record as a frame brings it.
+/// Returns a record as a frame carries it.
 pub(super) fn on_the_wire(record: &VerifiedRecord) -> SealedRecord {
     SealedRecord::new(record.to_wire(0), record.statement().clone())
 }

@@ -1,6 +1,6 @@
-//! Random sequences of writes, as a node might make them: dispatch does one thing at a time for a
-//! peer and lane, a receipt is of a frame that was intended, and what a crash or a failed job
-//! lost is planned again.
+//! Random sequences of writes, as a node might make them. Dispatch does one thing at a time for a
+//! peer and lane; a receipt belongs to a frame that was intended; and anything lost by a crash or a
+//! failed job is planned again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ use super::{
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Forms that cut no group: subject and assessment travel together.
+/// Forms that do not split a group: subject and assessment travel together.
 const FORMS: [u64; 7] = [0b0011, 0b0100, 0b0111, 0b1000, 0b1011, 0b1100, 0b1111];
 
 const fn is_confirmed(state: DisclosureState) -> bool {
@@ -43,15 +43,15 @@ struct Frame {
     filled: Option<Filled>,
 }
 
-/// What a peer claims: honest most of the time.
+/// Claims of a peer, honest most of the time.
 #[derive(Debug, Clone)]
 struct Claims {
     generations: Vec<Generation>,
     settled: u64,
     chain: Chain,
-    /// Where it stood earlier.
+    /// Earlier positions of the peer.
     earlier: Vec<(u64, Chain)>,
-    /// The frame that was sent last.
+    /// Frame that was sent last.
     last: Option<Place>,
 }
 
@@ -67,19 +67,19 @@ impl Claims {
     }
 }
 
-/// A sequence in the making.
+/// A sequence under construction.
 pub(super) struct Writing {
     random: Random,
     pub(super) stage: Stage,
     on_their_way: BTreeMap<(usize, Lane), Frame>,
     claims: BTreeMap<(usize, Lane), Claims>,
-    /// Peers and lanes that dispatch is at work on in this group.
+    /// Peers and lanes that dispatch handles in this group.
     at_work: BTreeSet<(usize, Lane)>,
     pub(super) now: Timestamp,
     number: u64,
 }
 
-/// What the peers knew, to go back to.
+/// Earlier claims of the peers, to which they can be put back.
 pub(super) struct Remembered(BTreeMap<(usize, Lane), Claims>);
 
 impl Writing {
@@ -95,7 +95,7 @@ impl Writing {
         }
     }
 
-    /// Numbers for what is beside the writing itself.
+    /// Draws from the same generator for uses outside of the writes.
     pub(super) fn chance(&mut self, per_mille: u64) -> bool {
         self.random.chance(per_mille)
     }
@@ -108,17 +108,17 @@ impl Writing {
         Remembered(self.claims.clone())
     }
 
-    /// The last group is lost: peers send again what was not receipted.
+    /// Puts the claims back after the last group was lost: peers send again what was not receipted.
     pub(super) fn go_back(&mut self, Remembered(claims): Remembered) {
         self.claims = claims;
     }
 
-    /// Frames whose plans may be lost are planned again, as after a start.
+    /// Forgets frames whose plans may be lost; they are planned again, as after a start.
     pub(super) fn give_up_frames(&mut self) {
         self.on_their_way.clear();
     }
 
-    /// The jobs of the next group.
+    /// Returns the jobs of the next group.
     pub(super) fn group(&mut self, model: &Reference) -> Vec<Vec<Step>> {
         let pass = match self.random.below(40) {
             0 | 1 => 31 * DAY_MS,
@@ -139,7 +139,7 @@ impl Writing {
             .collect()
     }
 
-    /// A write that has its group to itself.
+    /// Returns a write that must be alone in its group.
     fn alone(&mut self, model: &Reference) -> Step {
         let peer = self.peer();
         match self.random.below(8) {
@@ -222,7 +222,7 @@ impl Writing {
         Digest::from_bytes(bytes)
     }
 
-    /// A frame of a peer, at the place where it says that it is.
+    /// A frame of a peer, at the position that the peer claims.
     fn arrival(&mut self, peer: usize, lane: Lane) -> Step {
         let items = self.items();
         let (generation, digest) = (self.generation(), self.digest());
@@ -294,7 +294,7 @@ impl Writing {
         self.stage.own + self.random.index(foreign)
     }
 
-    /// This form, or one within it.
+    /// Returns this form, or one within it.
     fn thinner(&mut self, form: Form) -> Form {
         let thinner = self.form();
         if thinner.is_within(form) {
@@ -304,7 +304,7 @@ impl Writing {
         }
     }
 
-    /// Final answers to what a peer delivered and is held, and to something that is not.
+    /// Final answers to items of a peer that are held, and sometimes to one that is not.
     fn decision(&mut self, model: &Reference, peer: usize) -> Step {
         let held = model.model.held_items().unwrap();
         let of_peer = held
@@ -329,7 +329,7 @@ impl Writing {
         Step::Decide(peer, items.collect())
     }
 
-    /// What dispatch does next for a peer and lane: nothing else of it happens in this group.
+    /// The next plan of dispatch for a peer and lane, which has no other write in this group.
     fn plan(&mut self, model: &Reference, peer: usize, lane: Lane) -> Step {
         if !self.at_work.insert((peer, lane)) {
             return Step::Event(self.number);
@@ -352,7 +352,7 @@ impl Writing {
             .filter(|entry| !entry.form.is_empty())
             .map(|entry| (entry.record, entry.form))
             .collect();
-        // With a frame, cursor and range wait for the receipt.
+        // With a frame, the cursor and the range move only with the receipt.
         let at_once = items.is_empty();
         self.on_their_way.remove(&(peer, lane));
         let plan = Plan {
@@ -376,7 +376,7 @@ impl Writing {
         Step::Intend(Box::new(plan))
     }
 
-    /// Some of what the log lists, and of what is tried again.
+    /// Draws some entries that the log lists, and some that are due for a retry.
     fn newer(
         &mut self,
         model: &Reference,
@@ -385,7 +385,7 @@ impl Writing {
     ) -> (Vec<Decided>, Option<usize>) {
         let mut entries = Vec::new();
         let mut seen = BTreeSet::new();
-        // What is tried again stands among the exceptions; anything else is named by its line.
+        // Retries are found among the exceptions; every other entry is named by its line.
         let later = self.now.plus_millis(DAY_MS);
         let peer = &self.stage.peers[peer];
         let due = model.model.due(peer, lane, later, u32::MAX).unwrap();
@@ -409,7 +409,7 @@ impl Writing {
         (entries, last.filter(|last| *last < lines.len()))
     }
 
-    /// Some of a range of older records, which lies in this lane of the log.
+    /// Draws entries of a range of older records, which lies in this lane of the log.
     fn older(
         &mut self,
         model: &Reference,
@@ -444,7 +444,8 @@ impl Writing {
         (entries, filled)
     }
 
-    /// What was withdrawn is not listed; a plan made before that may name it all the same.
+    /// Returns whether a plan may name the record. A withdrawn record is not listed, but a plan
+    /// made before the withdrawal may still name it.
     fn is_listed(&mut self, model: &Reference, record: usize) -> bool {
         let held = model.model.record(&self.stage.records[record].id());
         held.unwrap().is_some() || self.random.chance(50)
@@ -459,7 +460,7 @@ impl Writing {
         Decided { line, record, form }
     }
 
-    /// The receipt of the frame on its way; none is: an event instead.
+    /// The receipt of the frame on its way; without one, an event instead.
     fn receipt(&mut self, peer: usize, lane: Lane) -> Step {
         let is_free = self.at_work.insert((peer, lane));
         let frame = is_free.then(|| self.on_their_way.remove(&(peer, lane)));
@@ -489,7 +490,7 @@ impl Writing {
         }))
     }
 
-    /// What comparing a channel finds: only what the peer has confirmed can be owed.
+    /// Findings of a comparison of channels. Only records that the peer has confirmed can be owed.
     fn repair(&mut self, model: &Reference, peer: usize) -> Step {
         let state = model.model.durable();
         let confirmed = state.ledger.iter().filter(|((_, to), lines)| {
@@ -528,7 +529,7 @@ impl Writing {
         Step::Recover(given.collect())
     }
 
-    /// What persons, governance and the node itself write.
+    /// Writes of persons, of the governance and of the node itself.
     fn office(&mut self, model: &Reference, peer: usize) -> Step {
         match self.random.below(5) {
             0 => {

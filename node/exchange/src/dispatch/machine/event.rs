@@ -1,4 +1,4 @@
-//! What happens to a machine, and what it asks for.
+//! Events that a machine takes, and effects that it asks for.
 
 use portcullis_protocol::{
     frame::{Generation, Receipt},
@@ -8,22 +8,22 @@ use portcullis_protocol::{
 use super::super::plan::{Footing, Outgoing, Plan};
 use portcullis_store::{Intend, Settle};
 
-/// What happens to a machine.
+/// Event for a machine.
 #[derive(Debug)]
 pub enum Event {
     /// The log may have grown, an exception may be due, or a pause may be over.
     Wake,
-    /// The plan it asked for.
+    /// The requested plan is made.
     Planned(Box<Plan>),
-    /// No plan: another generation is in force than the one it was to start from.
+    /// No plan was made: its generation is no longer in force.
     Outdated,
-    /// The ledger rows it asked for are durable.
+    /// The requested ledger rows are durable.
     Intended,
-    /// Register or policy changed since the frame was planned: it is not sent.
+    /// Register or policy changed since the frame was planned, so it was not sent.
     Superseded,
     /// The peer's receipt for the oldest frame on its way, checked against it.
     Answered(Box<Receipt>),
-    /// The answers it asked for are durable.
+    /// The requested answers are durable.
     Settled,
     /// A new generation is in force.
     GenerationStarted,
@@ -33,10 +33,10 @@ pub enum Event {
     Failed(Stage),
 }
 
-/// What failed.
+/// Stage of delivery that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Planning.
+    /// Making a plan.
     Plan,
     /// Making ledger rows durable.
     Intend,
@@ -48,11 +48,11 @@ pub enum Stage {
     Generation,
 }
 
-/// What a machine asks its driver to do.
+/// Request of a machine to its driver.
 #[derive(Debug)]
 pub enum Effect {
-    /// Plan what comes next: after this footing, or after the durable position and with what is
-    /// due to be tried again.
+    /// Plan what comes after this footing. Without one, plan what comes after the durable position,
+    /// with the records due to be tried again.
     Plan(Option<Footing>),
     /// Make these ledger rows durable.
     Intend(Box<Intend>),
@@ -64,12 +64,13 @@ pub enum Effect {
     StartGeneration {
         /// The generation that a peer refused.
         instead_of: Generation,
-        /// Why, for the event.
+        /// Reason, for the event log.
         why: String,
     },
     /// Give the connection up, with whatever is still on its way.
     Disconnect,
-    /// The peer refuses what this node sends under the rule with this id, until something changes.
+    /// Report that the peer refuses this node's frames under the rule with this id, until something
+    /// changes.
     Trouble(String),
     /// Wake the machine at this time.
     WakeAt(Timestamp),

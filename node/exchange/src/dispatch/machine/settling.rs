@@ -1,5 +1,5 @@
-//! Receipts, in the order of their frames: what they settle, and what a refusal of a whole frame
-//! leads to.
+//! Receipts, in the order of their frames: what they settle, and the consequences of refusing a
+//! whole frame.
 
 use portcullis_protocol::{
     frame::{Generation, Receipt, Verdict},
@@ -41,7 +41,7 @@ impl Machine {
         effects
     }
 
-    /// The whole frame was refused: nothing in it is answered, so nothing is settled.
+    /// Handles the refusal of a whole frame. Nothing in it is answered, so nothing is settled.
     pub(super) fn refused(
         &mut self,
         generation: Generation,
@@ -59,7 +59,8 @@ impl Machine {
             return self.disbelieved(rule, now);
         }
         if !matches!(self.step, Step::Rest) {
-            // One step at a time: it will be refused again.
+            // Only one step runs at a time. The frame will be refused again, and the generation is
+            // asked for then.
             return self.stop(self.retry.first_ms(), now);
         }
         let mut effects = self.drop_flights();
@@ -88,7 +89,7 @@ impl Machine {
         self.advance(now)
     }
 
-    /// Settles all that was receipted, once what is being settled is durable.
+    /// Settles all that was receipted, unless answers are being settled already.
     pub(super) fn settle(&mut self, now: Timestamp) -> Vec<Effect> {
         if !self.settling.is_empty() || self.receipted.is_empty() {
             return Vec::new();
@@ -142,7 +143,7 @@ impl Machine {
         }
         let mut effects = self.settle(now);
         if self.nothing_unsettled() {
-            // What is due to be tried again was not looked at while frames were on their way.
+            // Records due to be tried again were not looked at while frames were on their way.
             self.at_end = false;
         }
         effects.extend(self.advance(now));

@@ -60,7 +60,7 @@ fn start(generation: Generation) -> Footing {
 struct Bench {
     machine: Machine,
     decider: Arc<Decider>,
-    /// What was sent and not answered, the oldest first.
+    /// Frames sent and not answered, the oldest first.
     sent: VecDeque<SentFrame>,
     now: Timestamp,
 }
@@ -79,7 +79,7 @@ impl Bench {
         self.machine.handle(event, self.now)
     }
 
-    /// A plan of one record from this footing; the log has an entry for each item.
+    /// Plans one record from this footing. The log has an entry for each item.
     fn plan(&self, footing: Footing) -> Plan {
         let head = FrameHead {
             federation: "test".parse().unwrap(),
@@ -112,7 +112,7 @@ impl Bench {
         self.handle(Event::Planned(Box::new(plan)))
     }
 
-    /// Plans, commits and sends one frame; gives what comes with it.
+    /// Plans, commits and sends one frame. Returns the effects that come with it.
     fn send_from(&mut self, footing: Footing) -> Vec<Effect> {
         let plan = self.plan(footing);
         let effects = self.planned(plan);
@@ -126,7 +126,8 @@ impl Bench {
         effects
     }
 
-    /// Wakes the machine and sends frames until it plans no more; it begins with a credit of one.
+    /// Wakes the machine and sends frames until it plans no more. The machine begins with a credit
+    /// of one.
     fn fill(&mut self) -> usize {
         let mut effects = self.handle(Event::Wake);
         loop {
@@ -139,7 +140,7 @@ impl Bench {
         }
     }
 
-    /// What antwerp says to the oldest frame.
+    /// Makes antwerp's receipt for the oldest frame.
     fn receipt(&mut self, said: Said, credit: u32) -> Receipt {
         let frame = self.sent.pop_front().unwrap();
         receipt(&frame, said, credit)
@@ -150,7 +151,7 @@ impl Bench {
         self.handle(Event::Answered(Box::new(receipt)))
     }
 
-    /// A machine with four frames on their way, after one was settled.
+    /// Makes a machine with four frames on their way, after one was settled.
     fn with_four_in_flight() -> (Self, Footing) {
         let mut bench = Self::new();
         assert_eq!(bench.fill(), 1);
@@ -390,7 +391,7 @@ fn a_window_of_frames_is_on_its_way_and_each_starts_where_the_last_ends() {
         .map(|frame| frame.head().first_sequence)
         .collect();
     assert_eq!(places, [2, 3, 4, 5]);
-    // The claim is what is durable when a frame is planned.
+    // The frame claims what is durable at the time of planning.
     let claims: Vec<_> = bench
         .sent
         .iter()
@@ -399,7 +400,7 @@ fn a_window_of_frames_is_on_its_way_and_each_starts_where_the_last_ends() {
     assert_eq!(claims, [1, 2, 2, 2]);
     assert_eq!(footing.chain, bench.sent[1].head().chain);
     assert_ne!(footing.chain, Chain::START);
-    // A receipt makes room for one more, which goes on at the tip.
+    // A receipt makes room for one more frame, which starts at the tip.
     let effects = bench.answer(Said::Each(Outcome::Accepted), 4);
     assert_eq!(settled(&effects).len(), 1);
     let next = tip(&effects);
@@ -430,7 +431,7 @@ fn no_more_is_sent_than_the_last_receipt_grants() {
     let effects = bench.send_from(tip(&effects));
     assert!(effects.is_empty(), "{effects:?}");
     assert_eq!(bench.machine.in_flight(), 2);
-    // It grants one from now on: nothing until one of the two is answered.
+    // The receipt grants one from now on: nothing is sent until one of the two is answered.
     bench.handle(Event::Settled);
     let effects = bench.answer(Said::Each(Outcome::Accepted), 1);
     assert_eq!(settled(&effects).len(), 1);
@@ -474,7 +475,7 @@ fn what_is_due_is_looked_at_when_it_is_due_and_not_at_once_again() {
     let effects = bench.planned(nothing(start(GENERATION), None, Some(due)));
     assert_eq!(paused_until(&effects), due);
     bench.handle(Event::Wake);
-    // Said to be due already, and it did not come up.
+    // A record is said to be due already, but does not come up.
     let effects = bench.planned(nothing(start(GENERATION), None, Some(NOW)));
     assert_eq!(paused_until(&effects), NOW.plus_millis(100));
 }
@@ -483,7 +484,7 @@ fn what_is_due_is_looked_at_when_it_is_due_and_not_at_once_again() {
 fn records_that_are_due_again_get_their_turn_however_much_is_new() {
     let mut bench = Bench::new();
     bench.fill();
-    // Held: tried again after 1 s.
+    // The item is held, and is tried again after 1 s.
     let effects = bench.answer(Said::Each(Outcome::Held), 4);
     let footing = tip(&effects);
     bench.handle(Event::Settled);

@@ -1,4 +1,4 @@
-//! What fails, is refused or comes out of order.
+//! Failures, refusals and events out of order.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_pause_ends_when_the_clock_is_put_back() {
 #[test]
 fn a_failure_drops_what_is_on_its_way_and_goes_on_from_what_is_durable() {
     let (mut bench, _) = Bench::with_four_in_flight();
-    // One receipt came before the connection ended: it is settled all the same.
+    // One receipt came before the connection ended. It is settled all the same.
     let effects = bench.answer(Said::Each(Outcome::Accepted), 1);
     assert_eq!(settled(&effects).len(), 1);
     let effects = bench.handle(Event::Failed(Stage::Link));
@@ -76,7 +76,7 @@ fn what_was_planned_ahead_of_a_failure_is_discarded() {
     let footing = tip(&effects);
     bench.handle(Event::Settled);
     bench.handle(Event::Failed(Stage::Link));
-    // The plan that was under way comes after the failure.
+    // The plan that was under way arrives after the failure.
     let plan = bench.plan(footing);
     let effects = bench.planned(plan);
     assert!(matches!(effects[..], [Effect::Plan(None)]), "{effects:?}");
@@ -137,7 +137,7 @@ fn what_is_denied_behind_frames_on_their_way_is_passed_with_the_last_of_them() {
     let footing = tip(&effects);
     bench.handle(Event::Settled);
     let effects = bench.send_from(footing);
-    // Nothing to say of it: the cursor alone.
+    // There is nothing to send: the plan moves the cursor alone.
     let effects = bench.planned(nothing(tip(&effects), Some(40), None));
     let footing = tip(&effects);
     assert_eq!(footing.cursor, 40);
@@ -205,7 +205,7 @@ fn ex_10_a_node_that_was_rolled_back_starts_a_new_generation_once() {
     };
     assert_eq!(*instead_of, GENERATION);
     assert!(why.contains("antwerp-1") && why.contains("EX-10"), "{why}");
-    // Nothing is planned before it is in force.
+    // Nothing is planned before the generation is in force.
     assert!(bench.handle(Event::Wake).is_empty());
     let effects = bench.handle(Event::GenerationStarted);
     assert!(matches!(effects[..], [Effect::Plan(None)]), "{effects:?}");
@@ -251,7 +251,7 @@ fn ex_11_deliveries_to_a_peer_that_sees_a_fork_stop_and_are_told_as_trouble() {
     assert!(matches!(&effects[..], [.., Effect::Trouble(rule)] if rule == "EX-11"));
     let until = paused_until(&effects);
     assert_eq!(until, NOW.plus_millis(STOPPED_MS));
-    // However much comes up: no spinning.
+    // It stays paused however often it is woken, so it does not spin.
     for _ in 0..3 {
         let effects = bench.handle(Event::Wake);
         assert!(matches!(effects[..], [Effect::WakeAt(at)] if at == until));
