@@ -7,7 +7,7 @@ use std::{path::Path, sync::LazyLock};
 
 use data_encoding::BASE64;
 use portcullis_admin_api::{
-    act::{Desk, Enrolled, PersonAct},
+    act::{ActVerifier, Enrolled, PersonAct},
     v1::act::DraftsView,
 };
 use portcullis_desk::import;
@@ -91,7 +91,7 @@ pub fn act(data: &[u8]) {
         role: "analyst".to_owned(),
         public_key: key.public().to_bytes().to_vec(),
     };
-    let desk = Desk {
+    let verifier = ActVerifier {
         federation: &"test".parse().unwrap(),
         node: &"rotterdam".parse().unwrap(),
         now: NOW,
@@ -99,11 +99,11 @@ pub fn act(data: &[u8]) {
     let statement = SignedStatement::sign::<PersonAct>(data.to_vec().into(), &key).unwrap();
     let signed = wire::SignedStatement::from(&statement).encode_to_vec();
     for text in [BASE64.encode(&signed), BASE64.encode(data)] {
-        if let Ok(act) = desk.verify(&text, b"{}", std::slice::from_ref(&person)) {
+        if let Ok(act) = verifier.verify(&text, b"{}", std::slice::from_ref(&person)) {
             assert_eq!(act.person.id, "anna");
         }
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        assert!(desk.verify(text, b"{}", &[]).is_err(), "nobody acts");
+        assert!(verifier.verify(text, b"{}", &[]).is_err(), "nobody acts");
     }
 }

@@ -29,7 +29,9 @@ use portcullis_admin::{
 };
 use portcullis_desk as desk;
 use portcullis_desk::Desk;
-use portcullis_exchange::{dispatch::supervisor, gossip, inbound::service, reconcile};
+use portcullis_exchange::{
+    answers_ready, dispatch::supervisor, gossip, inbound::service, reconcile,
+};
 use portcullis_home::{
     Home,
     clock::{SystemEntropy, system_clock},
@@ -217,7 +219,7 @@ impl Node {
         ));
         parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
         parts.spawn(gate_schedule::run(Arc::clone(&kernel), shutdown.clone()));
-        parts.spawn(hold::keep(Arc::clone(&kernel), shutdown.clone()));
+        parts.spawn(hold::run(Arc::clone(&kernel), shutdown.clone()));
         if let Some(renewal) = renewal {
             parts.spawn(gate_schedule::renew(
                 Arc::clone(&kernel),
@@ -225,6 +227,7 @@ impl Node {
                 shutdown.clone(),
             ));
         }
+        parts.spawn(answers_ready::run(Arc::clone(&kernel), shutdown.clone()));
         parts.spawn(reconcile::run(Arc::clone(&kernel), shutdown.clone()));
         parts.spawn(gossip::run(
             Arc::clone(&kernel),

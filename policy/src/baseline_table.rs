@@ -7,7 +7,7 @@ use portcullis_protocol::{
 };
 
 use crate::{
-    Facts, FormDecision, Outcome, Roster,
+    Facts, FormDecision, Permission, Roster,
     testing::{ORDINARY, engine, header, holding, id, indicator, marking, profile, register},
 };
 
@@ -437,12 +437,12 @@ fn others_records_leave_the_federation_only_when_clear() {
         engine.decide(&request).outcome()
     };
     let green = indicator(marking(Tlp::Green));
-    assert_eq!(exported(&customs, &green), Outcome::Deny);
-    assert_eq!(exported(&police, &green), Outcome::Allow);
+    assert_eq!(exported(&customs, &green), Permission::Deny);
+    assert_eq!(exported(&police, &green), Permission::Allow);
     let clear = indicator(marking(Tlp::Clear));
-    assert_eq!(exported(&customs, &clear), Outcome::Allow);
+    assert_eq!(exported(&customs, &clear), Permission::Allow);
     let red = indicator(to(&["customs"], marking(Tlp::Red)));
-    assert_eq!(exported(&police, &red), Outcome::Deny);
+    assert_eq!(exported(&police, &red), Permission::Deny);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use portcullis_protocol::{
 
 use crate::{
     engine::Engine,
-    evaluate::{Outcome, PolicyId, Verdict},
+    evaluate::{Permission, PolicyId, Verdict},
     facts::Action,
     holding::RecordRequest,
     key::KeyBuilder,
@@ -63,9 +63,9 @@ impl Engine {
         for entry in at_hand.filter(|entry| request.form.contains(entry.index)) {
             let verdict = self.section_verdict(&mut key, request, entry);
             match verdict.outcome {
-                Outcome::Allow => allowed = allowed.with(entry.index),
-                Outcome::Hold => held = held.with(entry.index),
-                Outcome::Deny => {}
+                Permission::Allow => allowed = allowed.with(entry.index),
+                Permission::Hold => held = held.with(entry.index),
+                Permission::Deny => {}
             }
             sections.push(SectionDecision {
                 index: entry.index,
@@ -153,13 +153,13 @@ impl FormDecision {
     /// Returns the outcome for the whole record: allowed if any section is opened, held if none is
     /// opened and some wait, denied otherwise.
     #[must_use]
-    pub const fn outcome(&self) -> Outcome {
+    pub const fn outcome(&self) -> Permission {
         if !self.opened.is_empty() {
-            Outcome::Allow
+            Permission::Allow
         } else if !self.held.is_empty() {
-            Outcome::Hold
+            Permission::Hold
         } else {
-            Outcome::Deny
+            Permission::Deny
         }
     }
 
@@ -167,10 +167,10 @@ impl FormDecision {
     #[must_use]
     pub fn rule(&self) -> Option<Rule> {
         match self.outcome() {
-            Outcome::Allow => None,
-            Outcome::Hold => Some(Rule::PolicyHeld),
-            Outcome::Deny if self.errors().next().is_some() => Some(Rule::PolicyError),
-            Outcome::Deny => Some(Rule::PolicyDenied),
+            Permission::Allow => None,
+            Permission::Hold => Some(Rule::PolicyHeld),
+            Permission::Deny if self.errors().next().is_some() => Some(Rule::PolicyError),
+            Permission::Deny => Some(Rule::PolicyDenied),
         }
     }
 
@@ -186,7 +186,7 @@ impl FormDecision {
     #[must_use]
     pub fn withholding(&self) -> Vec<PolicyId> {
         let closed = self.sections.iter();
-        let closed = closed.filter(|section| section.verdict.outcome != Outcome::Allow);
+        let closed = closed.filter(|section| section.verdict.outcome != Permission::Allow);
         let deciding: BTreeSet<&PolicyId> = closed.flat_map(|it| &it.verdict.policies).collect();
         deciding.into_iter().cloned().collect()
     }

@@ -259,7 +259,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Outcome, Roster,
+        Permission, Roster,
         testing::{engine, holding, id, indicator, marking, memo, register},
     };
 
@@ -386,7 +386,7 @@ mod tests {
             holding.form = [0, 1, 2].into_iter().collect();
             assert_eq!(
                 engine.decide(&holding.towards(&customs).unwrap()).outcome(),
-                Outcome::Allow
+                Permission::Allow
             );
         };
         ask(&header);
@@ -415,7 +415,7 @@ mod tests {
         let header = indicator(marking(Tlp::Clear));
         let holding = holding(&roster, &police, &police, &header);
         let decision = engine.decide(&holding.towards(&customs).unwrap());
-        assert_eq!(decision.outcome(), Outcome::Deny);
+        assert_eq!(decision.outcome(), Permission::Deny);
         assert!(decision.permit().is_none());
         assert!(decision.errors().all(|error| error.contains("own.cedar#1")));
         assert_eq!(decision.policies(), [PolicyId::new("own.cedar#1")]);
@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_key_are_denied() {
         let verdict = engine("").answer_afresh(&[1, 2, 3]);
-        assert_eq!(verdict.outcome, Outcome::Deny);
+        assert_eq!(verdict.outcome, Permission::Deny);
         assert_eq!(verdict.errors.len(), 1);
     }
 }

@@ -33,9 +33,9 @@ impl fmt::Display for PolicyId {
     }
 }
 
-/// Outcome of a decision.
+/// Permission of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
+pub enum Permission {
     /// Allowed.
     Allow,
     /// Held: a person decides first.
@@ -44,7 +44,7 @@ pub enum Outcome {
     Deny,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Allow => "allow",
@@ -58,7 +58,7 @@ impl fmt::Display for Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: Permission,
     /// The policies that decided, by id: the permits of an allow, the forbids of a denial. Empty if
     /// nothing permits it.
     pub policies: Vec<PolicyId>,
@@ -69,7 +69,7 @@ pub struct Verdict {
 impl Verdict {
     fn failed(error: impl fmt::Display) -> Self {
         Self {
-            outcome: Outcome::Deny,
+            outcome: Permission::Deny,
             policies: Vec::new(),
             errors: vec![error.to_string()],
         }
@@ -120,9 +120,9 @@ impl Evaluator {
         }
         let reasons = self.known(diagnostics.reason());
         let outcome = match response.decision() {
-            Decision::Allow => Outcome::Allow,
-            Decision::Deny if self.only_held(&reasons, request, entities) => Outcome::Hold,
-            Decision::Deny => Outcome::Deny,
+            Decision::Allow => Permission::Allow,
+            Decision::Deny if self.only_held(&reasons, request, entities) => Permission::Hold,
+            Decision::Deny => Permission::Deny,
         };
         Verdict {
             outcome,
@@ -157,7 +157,7 @@ impl Evaluator {
         let mut errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         errors.sort();
         Verdict {
-            outcome: Outcome::Deny,
+            outcome: Permission::Deny,
             policies: failed.into_iter().map(|(id, _)| id.clone()).collect(),
             errors,
         }

@@ -8,7 +8,7 @@ use portcullis_protocol::{
 };
 
 use crate::{
-    Bundle, Engine, Facts, FormDecision, Outcome, Roster,
+    Bundle, Engine, Facts, FormDecision, Permission, Roster,
     testing::{ORDINARY, engine, header, holding, id, marking, memo, profile, register},
 };
 
@@ -78,7 +78,7 @@ fn a_red_alert_waits_for_a_supervisor_before_it_goes_to_a_terminal() {
     check(ALERTS, &indicator, "terminal", &[0, 1], &[0, 1]);
     let engine = engine(ALERTS);
     let waiting = released(&engine, &alert, "terminal", Facts::default());
-    assert_eq!(waiting.outcome(), Outcome::Hold);
+    assert_eq!(waiting.outcome(), Permission::Hold);
     assert_eq!(waiting.held().iter().collect::<Vec<_>>(), [0, 1]);
     let approved = Facts {
         approved: true,

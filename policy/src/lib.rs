@@ -35,7 +35,7 @@ pub use bundle::{Bundle, PolicyText};
 pub use decide::{FormDecision, Permit, SectionDecision};
 pub use engine::{Engine, MemoCounts};
 pub use error::{Finding, PolicyError};
-pub use evaluate::{Outcome, PolicyId, Verdict};
+pub use evaluate::{Permission, PolicyId, Verdict};
 pub use facts::{Action, Facts};
 pub use holding::{Holding, RecordRequest, UnknownMember};
 pub use member::{Member, Roster};

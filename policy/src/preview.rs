@@ -12,7 +12,7 @@ use portcullis_protocol::{
 use crate::{
     decide::FormDecision,
     engine::Engine,
-    evaluate::{Outcome, PolicyId},
+    evaluate::{Permission, PolicyId},
     holding::{Holding, UnknownMember},
 };
 
@@ -24,7 +24,7 @@ pub struct PreviewRow {
     /// The member.
     pub receiver: AuthorityId,
     /// The outcome for the whole record.
-    pub outcome: Outcome,
+    pub outcome: Permission,
     /// The sections it would get, each as its index and tag.
     pub opened: Vec<(u8, SectionTag)>,
     /// The sections it would not get.
@@ -120,7 +120,7 @@ mod tests {
             .iter()
             .find(|row| row.receiver == id("stranger"))
             .unwrap();
-        assert_eq!(stranger.outcome, Outcome::Deny);
+        assert_eq!(stranger.outcome, Permission::Deny);
         assert_eq!(
             stranger.policies[0].as_str(),
             "base-tlp-amber-organisation-and-clients"

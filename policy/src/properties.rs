@@ -18,7 +18,7 @@ use proptest::{
 };
 
 use crate::{
-    Action, Engine, Facts, FormDecision, Outcome, RecordRequest, Roster,
+    Action, Engine, Facts, FormDecision, Permission, RecordRequest, Roster,
     key::{KeyBuilder, Question},
     testing::{engine, header, holding, id, register},
 };
@@ -207,7 +207,7 @@ fn forbids() -> impl Strategy<Value = String> {
 }
 
 /// Returns the baseline's outcome as docs/policy.md describes it in words.
-fn model(case: &Case, entry: &SectionEntry) -> Outcome {
+fn model(case: &Case, entry: &SectionEntry) -> Permission {
     let marking = case.header.section_marking(entry);
     let part = Part::of(case, &marking, entry);
     let allowed = part.structure()
@@ -221,9 +221,9 @@ fn model(case: &Case, entry: &SectionEntry) -> Outcome {
             Action::Export => part.exported(),
         };
     match (allowed, part.waits()) {
-        (true, false) => Outcome::Allow,
-        (true, true) => Outcome::Hold,
-        (false, _) => Outcome::Deny,
+        (true, false) => Permission::Allow,
+        (true, true) => Permission::Hold,
+        (false, _) => Permission::Deny,
     }
 }
 
@@ -386,11 +386,11 @@ proptest! {
 
     #[test]
     fn the_baseline_does_what_its_document_says(case in cases()) {
-        let model: Vec<Outcome> =
+        let model: Vec<Permission> =
             case.header.sections.iter().map(|entry| model(&case, entry)).collect();
         let decision = case.decide(&BASELINE);
         let sections = decision.sections().iter();
-        let outcomes: Vec<Outcome> = sections.map(|it| it.verdict.outcome).collect();
+        let outcomes: Vec<Permission> = sections.map(|it| it.verdict.outcome).collect();
         prop_assert_eq!(outcomes, model);
     }
 

@@ -319,7 +319,7 @@ mod tests {
     };
 
     use crate::{
-        Outcome, Roster,
+        Permission, Roster,
         testing::{authority, engine, header, holding, id, marking, register},
     };
 
@@ -332,7 +332,7 @@ mod tests {
         let request = holding(&roster, &police, &police, header).consultation();
         let decision = engine("").decide(&request.unwrap());
         assert_eq!(decision.errors().collect::<Vec<_>>(), Vec::<&str>::new());
-        assert_eq!(decision.outcome(), Outcome::Allow);
+        assert_eq!(decision.outcome(), Permission::Allow);
     }
 
     #[test]
@@ -383,7 +383,7 @@ mod tests {
             let request = holding(&roster, &police, &police, &known).consultation();
             assert_eq!(
                 engine("").decide(&request.unwrap()).outcome(),
-                Outcome::Allow
+                Permission::Allow
             );
         }
     }

@@ -215,7 +215,7 @@ type Slot = (KeyId, AuthorityId, u64);
 
 /// Result of offering a suspension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum Offered {
     /// It was not known before.
     New,
     /// It is held already.
@@ -238,11 +238,11 @@ impl Suspensions {
         bytes: &[u8],
         register: &Register,
         now: Timestamp,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<Offered, Refusal> {
         let offered = VerifiedSuspension::verify(bytes, register)?;
         let slot = offered.slot();
         if self.0.get(&slot) == Some(&offered) {
-            return Ok(Taken::Known);
+            return Ok(Offered::Known);
         }
         check_occasion(&offered.suspension, register, now)?;
         if let Some(held) = self.0.get(&slot)
@@ -259,7 +259,7 @@ impl Suspensions {
             return Err(Refusal::new(Rule::SuspensionRepeated, detail));
         }
         self.0.insert(slot, offered);
-        Ok(Taken::New)
+        Ok(Offered::New)
     }
 
     /// Takes up a suspension again that the node held before its start.

@@ -272,7 +272,7 @@ pub struct VerifiedAct {
 
 /// Federation, node and time against which a statement is checked.
 #[derive(Debug, Clone, Copy)]
-pub struct Desk<'a> {
+pub struct ActVerifier<'a> {
     /// The federation.
     pub federation: &'a FederationId,
     /// The node.
@@ -281,7 +281,7 @@ pub struct Desk<'a> {
     pub now: Timestamp,
 }
 
-impl Desk<'_> {
+impl ActVerifier<'_> {
     /// Checks a statement against the enrolled persons and the body that came with it. It is the
     /// store that refuses a statement which was carried out before.
     ///
@@ -405,12 +405,12 @@ mod tests {
 
     fn verify_text(text: &str, body: &[u8], persons: &[Enrolled]) -> Result<VerifiedAct, ActError> {
         let (federation, node) = ("ports".parse().unwrap(), "rotterdam-1".parse().unwrap());
-        let desk = Desk {
+        let verifier = ActVerifier {
             federation: &federation,
             node: &node,
             now: NOW,
         };
-        desk.verify(text, body, persons)
+        verifier.verify(text, body, persons)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an administrator's tool says to a node, and signs: plain structs, acts, and the client of the socket.
+//! The administrator's API: plain structs, the acts that a person signs, and the client of the socket.
 //!
 //! Requests and answers are the structs of [`v1`], below `/v1/` on the socket. Whatever changes or sends something is an
 //! act signed by a person ([`act`]). Nothing here knows of a store or of a running node, so that a console or another

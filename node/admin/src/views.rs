@@ -10,7 +10,7 @@ use portcullis_admin_api::v1::{
     record::{ArrivalView, DisclosureView, RecordLine, contributors},
     status::{EndView, EnrolledView},
 };
-use portcullis_backup::{Progress, Taken, manifest::Manifest};
+use portcullis_backup::{BackupMade, Progress, manifest::Manifest};
 use portcullis_exchange::dispatch::backfill::Preview;
 use portcullis_kernel::{Notice, hold::ItemKey, outlook::Dependency};
 use portcullis_protocol::{
@@ -32,8 +32,8 @@ pub(crate) fn progress(progress: Progress) -> BackupStep<Manifest> {
 }
 
 /// A backup that is made, as the last line of the answer.
-pub(crate) fn taken(taken: Taken) -> BackupStep<Manifest> {
-    let Taken { data, keys } = taken;
+pub(crate) fn taken(taken: BackupMade) -> BackupStep<Manifest> {
+    let BackupMade { data, keys } = taken;
     BackupStep::Taken {
         data: Box::new(data),
         keys: Box::new(keys),

@@ -33,7 +33,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use check::{Checked, Which, verify};
 pub use restore::{Restoring, restore};
-pub use take::{Order, Taken, log_key, take};
+pub use take::{BackupMade, Order, log_key, take};
 
 use portcullis_home::{config::ConfigError, files::FileError, keyring::KeyringError};
 use portcullis_store::StoreError;

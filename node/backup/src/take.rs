@@ -69,7 +69,7 @@ pub fn log_key(home: &Home, now: Timestamp) -> Result<Arc<SigningKey>, BackupErr
 
 /// A backup that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub struct BackupMade {
     /// The manifest of the data.
     pub data: Manifest,
     /// The manifest of the keys.
@@ -85,7 +85,7 @@ pub fn take(
     order: &Order,
     snapshot: impl FnOnce() -> Result<Snapshot, StoreError>,
     told: Told<'_>,
-) -> Result<Taken, BackupError> {
+) -> Result<BackupMade, BackupError> {
     let order = order.absolute()?;
     order.refuse()?;
     let config = Config::load(&order.home.config())?;
@@ -126,7 +126,7 @@ pub fn take(
     // The data comes last, so that a backup is whole once its data has its name.
     keys.finish()?;
     data.finish()?;
-    Ok(Taken {
+    Ok(BackupMade {
         data: manifest,
         keys: keys_manifest,
     })

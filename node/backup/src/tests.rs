@@ -66,7 +66,7 @@ impl Bed {
         self.folder.path().join(name)
     }
 
-    fn back_up(&self, to: &str, keys_to: &str) -> Result<Taken, BackupError> {
+    fn back_up(&self, to: &str, keys_to: &str) -> Result<BackupMade, BackupError> {
         let order = Order {
             home: self.home.clone(),
             to: self.path(to),

@@ -11,7 +11,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Column, Page, Table, View},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
     act::Action,
@@ -111,7 +111,7 @@ fn act(
     let body = serde_json::to_vec(body)
         .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
     let key = signing.open()?;
-    let deed = Deed::new(action, body);
+    let deed = ActRequest::new(action, body);
     let owed: OwedView = block_on(async { have_done(&client, &key, deed).await })?;
     session.output.show(&owed)
 }

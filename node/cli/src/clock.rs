@@ -7,7 +7,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Page, View},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{act::Action, v1::act::ClockView};
 
@@ -33,7 +33,7 @@ impl ClockConfirm {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let client = session.client()?;
         let key = self.signing.open()?;
-        let deed = Deed::new(Action::ConfirmClock, "");
+        let deed = ActRequest::new(Action::ConfirmClock, "");
         let confirmed: ClockView = block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&confirmed)
     }

@@ -9,7 +9,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Page, View},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::act::Action;
 use portcullis_admin_api::v1::score::ImportedView;
@@ -48,7 +48,7 @@ impl ConsignmentImport {
         let file = fs::read(&self.file).map_err(|error| {
             CliError::failed(format!("`{}` cannot be read", self.file.display())).because(&error)
         })?;
-        let mut deed = Deed::new(Action::ImportConsignments, Bytes::from(file));
+        let mut deed = ActRequest::new(Action::ImportConsignments, Bytes::from(file));
         let stage = if self.history { "history" } else { "arriving" };
         deed.parameters.insert("stage".to_owned(), stage.to_owned());
         if let Some(seed) = self.generate {

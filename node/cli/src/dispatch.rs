@@ -10,7 +10,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Column, Page, Table, View, seconds},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
     act::Action,
@@ -113,7 +113,7 @@ impl Retry {
             };
             let body = serde_json::to_vec(&view)
                 .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
-            have_done(&client, &key, Deed::new(Action::DispatchRetry, body)).await
+            have_done(&client, &key, ActRequest::new(Action::DispatchRetry, body)).await
         })?;
         session.output.show(&owed)
     }

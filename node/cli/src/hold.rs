@@ -11,7 +11,7 @@ use super::{
     live::block_on,
     output::{Column, Page, Table, View, seconds},
     show::{content_text, label, marking},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
     act::Action,
@@ -183,7 +183,7 @@ impl Decision {
         let body = serde_json::to_vec(&view)
             .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
         let key = self.signing.open()?;
-        let deed = Deed::new(action, body);
+        let deed = ActRequest::new(action, body);
         let ruled: ListView<RuledView> = block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&ruled)
     }

@@ -8,7 +8,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Page, View},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
     act::Action,
@@ -35,7 +35,7 @@ impl GateArgs {
         let body = serde_json::to_vec(&view)
             .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
         let key = self.signing.open()?;
-        let deed = Deed::new(action, body);
+        let deed = ActRequest::new(action, body);
         let moved: MovedView = block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&moved)
     }

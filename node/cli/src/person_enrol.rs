@@ -14,7 +14,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Page, View},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
     act::{Action, Role},
@@ -136,7 +136,7 @@ impl PersonEnrol {
         let body = serde_json::to_vec(&person)
             .map_err(|error| CliError::failed("the enrolment cannot be written").because(&error))?;
         let key = self.signing.open()?;
-        let deed = Deed::new(Action::Enrol, body);
+        let deed = ActRequest::new(Action::Enrol, body);
         let enrolled: EnrolledView = block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&enrolled)
     }

@@ -7,7 +7,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Column, Page, Table, View},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::v1::score::PublishedProfileView;
 use portcullis_admin_api::{act::Action, v1::ListView};
@@ -32,7 +32,7 @@ impl ProfilePublish {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let client = session.client()?;
         let key = self.signing.open()?;
-        let deed = Deed::new(Action::PublishProfile, "");
+        let deed = ActRequest::new(Action::PublishProfile, "");
         let published: ListView<PublishedProfileView> =
             block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&published)

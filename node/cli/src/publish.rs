@@ -11,7 +11,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Page, View},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
     act::Action,
@@ -112,8 +112,9 @@ pub(super) fn publish(
         .map_err(|error| CliError::failed("the drafts cannot be written").because(&error))?;
     let client = session.client()?;
     let key = signing.open()?;
-    let published: PublishedView =
-        block_on(async { have_done(&client, &key, Deed::new(action, Bytes::from(body))).await })?;
+    let published: PublishedView = block_on(async {
+        have_done(&client, &key, ActRequest::new(action, Bytes::from(body))).await
+    })?;
     session.output.show(&published)
 }
 

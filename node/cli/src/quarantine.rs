@@ -11,7 +11,7 @@ use super::{
     live::block_on,
     output::{Column, Page, Table, View, seconds},
     show::marking,
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
     act::Action,
@@ -159,7 +159,7 @@ impl QuarantineDrop {
         let body = serde_json::to_vec(&view)
             .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
         let key = self.signing.open()?;
-        let deed = Deed::new(Action::QuarantineDrop, body);
+        let deed = ActRequest::new(Action::QuarantineDrop, body);
         let dropped: DroppedView = block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&dropped)
     }

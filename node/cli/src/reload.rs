@@ -7,7 +7,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Page, View},
-    signing::{Deed, SigningArgs, have_done},
+    signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{act::Action, v1::act::ReloadedView};
 
@@ -33,7 +33,7 @@ impl Reload {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let client = session.client()?;
         let key = self.signing.open()?;
-        let deed = Deed::new(Action::Reload, "");
+        let deed = ActRequest::new(Action::Reload, "");
         let reloaded: ReloadedView = block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&reloaded)
     }

@@ -34,7 +34,7 @@ pub(super) struct SigningArgs {
 
 /// An act that a person signs and a node carries out.
 #[derive(Debug)]
-pub(super) struct Deed {
+pub(super) struct ActRequest {
     /// Action.
     pub(super) action: Action,
     /// Parameters of the action.
@@ -43,7 +43,7 @@ pub(super) struct Deed {
     pub(super) body: Bytes,
 }
 
-impl Deed {
+impl ActRequest {
     /// Makes an act with this body and no parameters.
     pub(super) fn new(action: Action, body: impl Into<Bytes>) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl SigningArgs {
 pub(super) async fn have_done<T: DeserializeOwned>(
     client: &Client,
     key: &SigningKey,
-    deed: Deed,
+    deed: ActRequest,
 ) -> Result<T, CliError> {
     let status: StatusView = client.get("/v1/status").await?;
     let mut nonce = [0; 16];

@@ -16,7 +16,7 @@ use portcullis_scoring::{
     schema::Schema,
 };
 
-use portcullis_store::{ConsignmentRow, Stage};
+use portcullis_store::{ConsignmentRow, ConsignmentStage};
 
 const VERSION: u8 = 1;
 
@@ -36,12 +36,12 @@ pub enum EncodingError {
 
 /// Returns the row of the store that keeps a consignment.
 #[must_use]
-pub fn row(consignment: &Consignment, stage: Stage) -> ConsignmentRow {
+pub fn row(consignment: &Consignment, stage: ConsignmentStage) -> ConsignmentRow {
     let identifiers = consignment.identifiers().iter();
     ConsignmentRow {
         reference: consignment.id().to_owned(),
         at: consignment.day_begins(),
-        arriving: stage == Stage::Arriving,
+        arriving: stage == ConsignmentStage::Arriving,
         body: encode(consignment),
         selectors: identifiers
             .map(|identifier| (identifier.kind, identifier.value.clone()))

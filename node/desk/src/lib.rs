@@ -64,7 +64,7 @@ use portcullis_scoring::{
     score::Settings,
     scorecard::{Calibration, CalibrationError},
 };
-use portcullis_store::{ConsignmentRow, Stage, StoreError, Write, writer::Priority};
+use portcullis_store::{ConsignmentRow, ConsignmentStage, StoreError, Write, writer::Priority};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -188,8 +188,8 @@ impl Setup {
 pub struct Import {
     /// Content of the file, plain or packed with gzip.
     pub file: Bytes,
-    /// Stage of its consignments: arriving, or history.
-    pub stage: Stage,
+    /// ConsignmentStage of its consignments: arriving, or history.
+    pub stage: ConsignmentStage,
     /// Seed of the identifiers to generate where the schema says so; `None`: none are generated.
     pub generate: Option<Seed>,
 }
@@ -294,7 +294,7 @@ impl Desk {
     pub async fn publish_profile(self: &Arc<Self>) -> Result<Vec<PublishedProfileView>, DeskError> {
         let profiles = self
             .apart(|desk| {
-                let history = desk.consignments(Stage::History)?;
+                let history = desk.consignments(ConsignmentStage::History)?;
                 Ok(profile::drafts(
                     &desk.setup.schema,
                     &history,
@@ -365,8 +365,8 @@ impl Desk {
         self.apart(|desk| {
             // Built anew, so that the figures are those of the store at this moment.
             let model = desk.build()?;
-            let history = desk.consignments(Stage::History)?;
-            let arriving = desk.consignments(Stage::Arriving)?;
+            let history = desk.consignments(ConsignmentStage::History)?;
+            let arriving = desk.consignments(ConsignmentStage::Arriving)?;
             let least_counts = LEAST_COUNTS
                 .iter()
                 .map(|least| desk.least_count(*least, &history, &arriving))
@@ -430,7 +430,7 @@ impl Desk {
         // Read before the store, so that data which comes in meanwhile makes a later revision.
         let revision = self.state().revision;
         let holdings = Holdings::of(&self.kernel);
-        let history = self.consignments(Stage::History)?;
+        let history = self.consignments(ConsignmentStage::History)?;
         let settings = Settings {
             reliabilities: holdings.reliabilities()?,
             ..self.setup.settings.clone()
@@ -455,7 +455,7 @@ impl Desk {
         }
     }
 
-    fn consignments(&self, stage: Stage) -> Result<Vec<Consignment>, DeskError> {
+    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<Consignment>, DeskError> {
         let rows = self.kernel.store().consignments(stage)?;
         rows.iter().map(|row| self.read(row)).collect()
     }

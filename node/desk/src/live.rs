@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Desk, DeskError, DeskState, holdings::Holdings, model::Model};
 use portcullis_kernel::Notice;
-use portcullis_store::{ConsignmentRow, ScoreRow, Stage, Write, writer::Priority};
+use portcullis_store::{ConsignmentRow, ConsignmentStage, ScoreRow, Write, writer::Priority};
 
 /// Pause before a new model is built, because profiles and imports come in groups.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -207,7 +207,11 @@ impl Desk {
 
     fn load(&self) -> Result<Loaded, DeskError> {
         let model = self.model(self.state().revision)?;
-        let waiting = self.kernel.store().consignments(Stage::Arriving)?.into();
+        let waiting = self
+            .kernel
+            .store()
+            .consignments(ConsignmentStage::Arriving)?
+            .into();
         Ok(Loaded { model, waiting })
     }
 

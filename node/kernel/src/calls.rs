@@ -12,8 +12,6 @@ pub enum Rumour {
     Ahead(NodeId),
     /// The peer has what this node has.
     Level(NodeId),
-    /// The peer waits for answers that this node has decided on.
-    Waiting(NodeId),
 }
 
 /// Calls to compare that may wait. A call that is missed is made good within a day.
@@ -27,3 +25,6 @@ pub enum Call {
     /// Compare with all peers: this node started a new generation.
     All,
 }
+
+/// Peers that may wait to be told that answers are ready. One that is missed sends again by itself.
+pub const ANSWERS_READY_WAITING: usize = 1024;

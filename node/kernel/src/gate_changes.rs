@@ -11,7 +11,7 @@ use super::Kernel;
 use crate::{
     gate::{
         Gates,
-        state::{Change, TrustState},
+        state::{Change, GateState},
     },
     outlook::{Dependency, Subject, ending_keys, freshness_ends, in_order},
 };
@@ -38,7 +38,7 @@ impl Kernel {
     pub fn restore_gates(&self) -> Result<(), StoreError> {
         let decider = self.decider();
         let rows = self.store().facts()?;
-        let state = TrustState::load(&rows, decider.verified_register(), self.now());
+        let state = GateState::load(&rows, decider.verified_register(), self.now());
         self.gatekeeper().replace(state);
         self.move_gates();
         Ok(())
@@ -106,7 +106,7 @@ impl Kernel {
 
     /// Returns the trust state from which the gates are computed.
     #[must_use]
-    pub fn trust_state(&self) -> TrustState {
+    pub fn gate_state(&self) -> GateState {
         self.gatekeeper().state()
     }
 
@@ -114,7 +114,7 @@ impl Kernel {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let decider = self.decider();
-        self.trust_state()
+        self.gate_state()
             .standing(decider.verified_register(), self.now())
     }
 
@@ -122,7 +122,7 @@ impl Kernel {
     #[must_use]
     pub fn next_gate_change(&self) -> Option<Timestamp> {
         let decider = self.decider();
-        self.trust_state()
+        self.gate_state()
             .next_change(decider.verified_register(), self.now())
     }
 
@@ -136,7 +136,7 @@ impl Kernel {
         let _turn = self.gatekeeper().turn.lock().await;
         let decider = self.decider();
         let change =
-            self.trust_state()
+            self.gate_state()
                 .with_freshness(bytes, decider.verified_register(), self.now())?;
         Ok(self.change(change, Vec::new()).await?)
     }
@@ -150,7 +150,7 @@ impl Kernel {
         let _turn = self.gatekeeper().turn.lock().await;
         let decider = self.decider();
         let change =
-            self.trust_state()
+            self.gate_state()
                 .with_suspension(bytes, decider.verified_register(), self.now())?;
         Ok(self.change(change, Vec::new()).await?)
     }
@@ -163,11 +163,11 @@ impl Kernel {
     /// [`StoreError`] if the commit fails; nothing is changed then.
     pub async fn change_gates(
         &self,
-        make: impl FnOnce(&TrustState) -> Change + Send,
+        make: impl FnOnce(&GateState) -> Change + Send,
         beside: Vec<Write>,
     ) -> Result<(), StoreError> {
         let _turn = self.gatekeeper().turn.lock().await;
-        let change = make(&self.trust_state());
+        let change = make(&self.gate_state());
         self.change(Some(change), beside).await.map(drop)
     }
 

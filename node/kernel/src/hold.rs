@@ -25,7 +25,7 @@ use portcullis_protocol::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Admitted, Kernel, calls::Rumour, intake::Judge};
+use crate::{Admitted, Kernel, intake::Judge};
 use portcullis_store::{
     DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, IntakeItem, Judgement, StoreError, Write,
     Written, writer::Priority,
@@ -183,7 +183,7 @@ pub fn announce(kernel: &Kernel, ruling: &mut Ruling, peers: Vec<(NodeId, Vec<An
     for (peer, answers) in peers {
         let admitted = ruling.admitted.remove(&peer).unwrap_or_default();
         kernel.received(&peer, &answers, admitted);
-        kernel.spread(Rumour::Waiting(peer));
+        kernel.tell_answers_ready(peer);
     }
 }
 
@@ -213,7 +213,7 @@ pub async fn carry_out(
 }
 
 /// Gives items their final answer once their time is over, until `shutdown`.
-pub async fn keep(kernel: Arc<Kernel>, shutdown: CancellationToken) {
+pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     loop {
         let wait = match end(&kernel).await {
             Ok(wait) => wait,

@@ -44,7 +44,7 @@ pub use publish::PublishError;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    calls::{CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
+    calls::{ANSWERS_READY_WAITING, CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     clock_step::ClockWatch,
     decide::Decider,
     gate::{Closed, Gates, keeper::Gatekeeper},
@@ -63,7 +63,7 @@ use portcullis_peering::{
     trust::Trust,
 };
 use portcullis_store::{
-    Event, RecordFilter, Store, StoreError, Write, Written,
+    NodeEvent, RecordFilter, Store, StoreError, Write, Written,
     writer::{Priority, WriterHandle},
 };
 
@@ -122,6 +122,7 @@ pub struct Kernel {
     decider: watch::Sender<Arc<Decider>>,
     notices: broadcast::Sender<Notice>,
     rumours: broadcast::Sender<Rumour>,
+    answers_ready: broadcast::Sender<NodeId>,
     settings: ArcSwap<Settings>,
     /// Number of calls on dispatch to look again.
     calls: watch::Sender<u64>,
@@ -142,6 +143,7 @@ impl Kernel {
             decider: watch::Sender::new(Arc::clone(&parts.decider)),
             notices: broadcast::Sender::new(NOTICES_WAITING),
             rumours: broadcast::Sender::new(RUMOURS_WAITING),
+            answers_ready: broadcast::Sender::new(ANSWERS_READY_WAITING),
             settings: ArcSwap::from_pointee(Settings {
                 exercises: parts.exercises,
                 connector: parts.connector.clone(),
@@ -279,6 +281,19 @@ impl Kernel {
     pub fn spread(&self, rumour: Rumour) {
         if self.rumours.send(rumour).is_err() {
             tracing::trace!("nobody listens to rumours");
+        }
+    }
+
+    /// Peers that are to be told that what was held of theirs is decided on.
+    #[must_use]
+    pub fn answers_ready(&self) -> broadcast::Receiver<NodeId> {
+        self.answers_ready.subscribe()
+    }
+
+    /// Has a peer told that what was held of its records is decided on. Without a listener, nothing happens.
+    pub fn tell_answers_ready(&self, peer: NodeId) {
+        if self.answers_ready.send(peer).is_err() {
+            tracing::trace!("nobody tells peers of answers");
         }
     }
 
@@ -425,7 +440,7 @@ impl Kernel {
     }
 
     /// Stores an event. A failure is logged only.
-    pub async fn note(&self, event: Event) {
+    pub async fn note(&self, event: NodeEvent) {
         if let Err(error) = self.commit(Priority::Bulk, vec![Write::Event(event)]).await {
             tracing::error!(%error, "an event was not stored");
         }
@@ -436,8 +451,8 @@ impl Kernel {
     /// # Errors
     ///
     /// [`StoreError`] if the commit fails; the records are sent again later then.
-    pub async fn ask_again(&self, peer: &NodeId) -> Result<(), StoreError> {
-        let again = Write::AskAgain {
+    pub async fn send_held_again(&self, peer: &NodeId) -> Result<(), StoreError> {
+        let again = Write::AnswersReady {
             peer: peer.clone(),
             now: self.now(),
         };

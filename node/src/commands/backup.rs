@@ -15,7 +15,7 @@ use portcullis_admin_api::{
 };
 use portcullis_backup as backup;
 use portcullis_backup::{
-    BackupError, Checked, Order, Progress, Restoring, Taken, Which,
+    BackupError, BackupMade, Checked, Order, Progress, Restoring, Which,
     manifest::{Manifest, StoreSummary},
     signature::{Signed, Vouched},
 };
@@ -170,7 +170,7 @@ async fn ask(
     client: &Client,
     order: &BackupOrder,
     bar: &mut Bar,
-) -> Result<Option<Taken>, CliError> {
+) -> Result<Option<BackupMade>, CliError> {
     let mut lines = match client.post_lines("/v1/backup", order).await {
         Ok(lines) => lines,
         Err(ClientError::NotThere(_)) => return Ok(None),
@@ -180,7 +180,7 @@ async fn ask(
         match lines.next().await? {
             Some(BackupStep::Progress { phase, done, of }) => bar.at(&phase, done, of),
             Some(BackupStep::Taken { data, keys }) => {
-                return Ok(Some(Taken {
+                return Ok(Some(BackupMade {
                     data: *data,
                     keys: *keys,
                 }));
@@ -197,7 +197,7 @@ async fn ask(
     }
 }
 
-fn of_stopped(home: Home, order: &BackupOrder, bar: &mut Bar) -> Result<Taken, CliError> {
+fn of_stopped(home: Home, order: &BackupOrder, bar: &mut Bar) -> Result<BackupMade, CliError> {
     let now = system_clock()();
     let order = Order {
         key: backup::log_key(&home, now).map_err(|error| refused(&error))?,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::crypt::Place;
 use crate::error::SqlError;
-use portcullis_store::{ConsignmentRow, ScoreRow, Stage, StoreError};
+use portcullis_store::{ConsignmentRow, ConsignmentStage, ScoreRow, StoreError};
 
 /// The sealed part of a consignment.
 #[derive(Clone, PartialEq, Message)]
@@ -248,10 +248,13 @@ impl Reader<'_> {
         Ok(false)
     }
 
-    pub(super) fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, SqlError> {
+    pub(super) fn consignments(
+        &self,
+        stage: ConsignmentStage,
+    ) -> Result<Vec<ConsignmentRow>, SqlError> {
         let arriving = match stage {
-            Stage::History => false,
-            Stage::Arriving => true,
+            ConsignmentStage::History => false,
+            ConsignmentStage::Arriving => true,
         };
         let rows = self.rows(
             consignment_rows!("WHERE arriving = ?1 ORDER BY reference"),
@@ -290,7 +293,7 @@ impl Reader<'_> {
                 .into_iter()
                 .map(|row| self.open_consignment(row))
                 .collect::<Result<Vec<_>, _>>()?,
-            None => self.consignments(Stage::Arriving)?,
+            None => self.consignments(ConsignmentStage::Arriving)?,
         };
         let named = |(of, text): &(SelectorKind, String)| *of == kind && text == value;
         rows.retain(|row| row.selectors.iter().any(named));

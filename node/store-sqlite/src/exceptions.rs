@@ -23,7 +23,7 @@ use super::{
 };
 use crate::error::SqlError;
 use portcullis_store::{
-    Event, ExceptionRow, HeldRecord, Retry, Settle, StoreError, UndeliveredRow,
+    ExceptionRow, HeldRecord, NodeEvent, Retry, Settle, StoreError, UndeliveredRow,
 };
 
 /// Time for which a record that was refused for now, or held, is retried: 7 days, in milliseconds.
@@ -125,7 +125,7 @@ impl Group<'_> {
     }
 
     /// Schedules an immediate retry of everything that a peer holds, or held.
-    pub(super) fn ask_again(&self, peer: &NodeId, now: Timestamp) -> Result<(), SqlError> {
+    pub(super) fn answers_ready(&self, peer: &NodeId, now: Timestamp) -> Result<(), SqlError> {
         self.run(
             "UPDATE exception SET next_attempt = ?2
              WHERE peer = ?1 AND next_attempt > ?2 AND EXISTS
@@ -198,7 +198,7 @@ impl Group<'_> {
                   ORDER BY ended_at DESC, record DESC LIMIT -1 OFFSET ?3)",
             (peer, lane, MOST),
         )?;
-        self.event(&Event {
+        self.event(&NodeEvent {
             at: turn.now,
             kind: EXCEPTIONS_ENDED.to_owned(),
             peer: Some(turn.peer.clone()),

@@ -237,7 +237,7 @@ impl<'a> Group<'a> {
                 self.close_pack()?;
                 return Ok(Written::Answers(answers));
             }
-            Write::AskAgain { peer, now } => self.ask_again(&peer, now)?,
+            Write::AnswersReady { peer, now } => self.answers_ready(&peer, now)?,
             Write::Repair(repair) => self.repair(&repair)?,
             Write::GiveBack(back) => self.give_back(&back)?,
             Write::Reconciled(row) => self.reconciled(&row)?,

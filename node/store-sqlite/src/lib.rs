@@ -75,9 +75,9 @@ use crate::crypt::Vault;
 use error::SqlError;
 use portcullis_store::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    DisclosureRow, DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord,
-    LogEntry, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Stage,
-    Store, StoreError, UndeliveredRow, Write, Written,
+    ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow, HeldItem,
+    HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
+    ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 /// The main database's file name.
@@ -403,7 +403,7 @@ impl Store for SqliteStore {
         self.read(|reader| reader.act_seen(statement))
     }
 
-    fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, StoreError> {
+    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError> {
         self.read(|reader| reader.consignments(stage))
     }
 
@@ -456,7 +456,7 @@ impl Store for SqliteStore {
         self.read(|reader| reader.reconciling_since())
     }
 
-    fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
+    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError> {
         self.read(|reader| reader.events(limit))
     }
 }

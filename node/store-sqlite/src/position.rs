@@ -22,7 +22,7 @@ use prost::Message as _;
 use super::{group::Group, query::unsigned, reader::Reader};
 use crate::error::SqlError;
 use portcullis_store::{
-    DispatchPosition, Event, ForkRow, Intake, NewGeneration, Part, Settle, StoreError, Written,
+    DispatchPosition, ForkRow, Intake, NewGeneration, NodeEvent, Part, Settle, StoreError, Written,
 };
 
 /// Most past generations of a peer and lane that are remembered; the newest ones.
@@ -126,7 +126,7 @@ impl Group<'_> {
             (peer.as_str(), lane.name(), MAX_GENERATIONS),
         )?;
         if intake.now.millis_since(known.since) >= GENERATION_EVENT_MS {
-            self.event(&Event {
+            self.event(&NodeEvent {
                 at: intake.now,
                 kind: "peer-generation".to_owned(),
                 peer: Some(peer.clone()),
@@ -221,7 +221,7 @@ impl Group<'_> {
                 forked,
             ),
         )?;
-        self.event(&Event {
+        self.event(&NodeEvent {
             at: intake.now,
             kind: "fork".to_owned(),
             peer: Some(intake.peer.clone()),
@@ -296,7 +296,7 @@ impl Group<'_> {
         )?;
         self.run("DELETE FROM sent_position", [])?;
         self.run("UPDATE witness SET whole = 0", [])?;
-        self.event(&Event {
+        self.event(&NodeEvent {
             at: *at,
             kind: "generation-started".to_owned(),
             peer: None,

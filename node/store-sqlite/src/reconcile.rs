@@ -20,7 +20,7 @@ use super::{
 };
 use crate::error::SqlError;
 use portcullis_store::{
-    DecisionNote, DisclosureState, Event, GiveBack, LedgerEntry, ReconciliationRow, Repair,
+    DecisionNote, DisclosureState, GiveBack, LedgerEntry, NodeEvent, ReconciliationRow, Repair,
 };
 
 /// Policy name in a ledger row for a record that was given back to the authority that made it.
@@ -287,7 +287,7 @@ impl Group<'_> {
         if found.is_nothing() {
             return Ok(());
         }
-        self.event(&Event {
+        self.event(&NodeEvent {
             at: *at,
             kind: RECONCILED.to_owned(),
             peer: Some(peer.clone()),

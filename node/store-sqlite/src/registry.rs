@@ -10,7 +10,7 @@ use super::{
     reader::Reader,
 };
 use crate::error::SqlError;
-use portcullis_store::{Act, Event, PersonRow, StoreError};
+use portcullis_store::{Act, NodeEvent, PersonRow, StoreError};
 
 /// Most events kept; the newest ones.
 const MAX_EVENTS: i64 = 100_000;
@@ -113,8 +113,8 @@ impl Group<'_> {
     }
 
     /// Keeps an event, and forgets the oldest ones beyond the limit.
-    pub(super) fn event(&self, event: &Event) -> Result<(), SqlError> {
-        let Event {
+    pub(super) fn event(&self, event: &NodeEvent) -> Result<(), SqlError> {
+        let NodeEvent {
             at,
             kind,
             peer,
@@ -182,7 +182,7 @@ impl Reader<'_> {
         Ok(seen.is_some())
     }
 
-    pub(super) fn events(&self, limit: u32) -> Result<Vec<Event>, SqlError> {
+    pub(super) fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, SqlError> {
         let rows = self.rows(
             "SELECT at, kind, peer, detail FROM event ORDER BY n DESC LIMIT ?1",
             [limit],
@@ -198,7 +198,7 @@ impl Reader<'_> {
         rows.into_iter()
             .map(|(at, kind, peer, detail)| {
                 let peer = peer.map(|peer| peer.parse()).transpose();
-                Ok(Event {
+                Ok(NodeEvent {
                     at,
                     kind,
                     peer: peer.map_err(|_| unreadable("the peer of an event"))?,

@@ -24,13 +24,13 @@ pub use error::StoreError;
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS,
-    HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter,
-    Relay, ScoreRow, Span, Stage, UndeliveredRow,
+    ConsignmentStage, DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow, ForkRow,
+    Found, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow,
+    ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, UndeliveredRow,
 };
 pub use write::{
-    Act, Backfill, BackfillMove, BadItem, CancelBackfills, DecisionNote, Event, GiveBack,
-    HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, Part, Repair,
+    Act, Backfill, BackfillMove, BadItem, CancelBackfills, DecisionNote, GiveBack, HeldDecision,
+    Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent, Part, Repair,
     Retry, Settle, Write, Written,
 };
 
@@ -340,7 +340,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`].
-    fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, StoreError>;
+    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError>;
 
     /// Returns the consignment with this reference.
     ///
@@ -433,5 +433,5 @@ pub trait Store: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`].
-    fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError>;
+    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError>;
 }

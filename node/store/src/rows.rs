@@ -422,9 +422,9 @@ pub enum Relay {
     Others,
 }
 
-/// Stage of a consignment.
+/// ConsignmentStage of a consignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum ConsignmentStage {
     /// The consignment's outcome is known.
     History,
     /// The consignment waits for a decision.

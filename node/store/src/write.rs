@@ -2,7 +2,7 @@
 
 use portcullis_protocol::{
     digest::Digest,
-    frame::{Answer, Generation, Lane, Place},
+    frame::{Answer, FramePosition, Generation, Lane},
     identifiers::NodeId,
     reconcile::Entry,
     record::{Form, RecordId},
@@ -52,7 +52,7 @@ pub enum Write {
     /// Scores. An earlier one of the same consignment is replaced.
     Scores(Vec<ScoreRow>),
     /// An event to remember, for what no other table holds.
-    Event(Event),
+    Event(NodeEvent),
     /// The start of another generation of this node.
     StartGeneration(NewGeneration),
     /// New peers: they begin where the log ends.
@@ -70,7 +70,7 @@ pub enum Write {
     /// Final answers to items that were held.
     Decide(HeldDecision),
     /// A peer has decided on items it held: the node asks for their answers again at once.
-    AskAgain {
+    AnswersReady {
         /// The peer.
         peer: NodeId,
         /// Time of the request.
@@ -126,7 +126,7 @@ impl Write {
             | Self::Retry(_)
             | Self::Quarantine(_)
             | Self::DropBad(_)
-            | Self::AskAgain { .. }
+            | Self::AnswersReady { .. }
             | Self::Repair(_)
             | Self::Reconciled(_)
             | Self::Withdraw { .. } => 0,
@@ -262,8 +262,8 @@ pub struct Intake {
     pub peer: NodeId,
     /// The lane.
     pub lane: Lane,
-    /// Place of the frame in the peer's sequence, as its sender states it.
-    pub place: Place,
+    /// FramePosition of the frame in the peer's sequence, as its sender states it.
+    pub place: FramePosition,
     /// Statement that the sender signed over the frame; kept as evidence in case of a fork.
     pub statement: SignedStatement,
     /// Part of the frame that this is.
@@ -438,7 +438,7 @@ pub struct GiveBack {
 
 /// An event to remember.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct NodeEvent {
     /// Time of the event.
     pub at: Timestamp,
     /// Kind of event, for instance `frame-refused`.

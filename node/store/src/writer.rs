@@ -40,7 +40,7 @@ pub use self::following::Follower;
 use self::{
     following::Following,
     jobs::{Cut, OpenJobs, answer},
-    queues::{Job, MAX_URGENT, Queues, Reply, Taken},
+    queues::{Job, MAX_URGENT, NextJob, Queues, Reply},
 };
 use super::{Store, StoreError, Write};
 
@@ -272,7 +272,7 @@ impl Writer {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(no_thread)?;
-        let desk = Desk {
+        let writer = WriterThread {
             store,
             on_disk_failure,
             grown,
@@ -292,7 +292,7 @@ impl Writer {
         };
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || desk.work(queues, &runtime))
+            .spawn(move || writer.work(queues, &runtime))
             .map_err(no_thread)?;
         let handle = WriterHandle {
             urgent,
@@ -326,7 +326,7 @@ fn no_thread(source: std::io::Error) -> StoreError {
 }
 
 /// State of the writer's thread.
-struct Desk<S: ?Sized> {
+struct WriterThread<S: ?Sized> {
     store: Arc<S>,
     on_disk_failure: OnDiskFailure,
     grown: watch::Sender<u64>,
@@ -344,7 +344,7 @@ struct Desk<S: ?Sized> {
     followers: Arc<AtomicUsize>,
 }
 
-impl<S: Sink + ?Sized> Desk<S> {
+impl<S: Sink + ?Sized> WriterThread<S> {
     fn work(mut self, mut queues: Queues, runtime: &tokio::runtime::Runtime) {
         loop {
             let urgent = self.waiting(&mut queues);
@@ -354,9 +354,9 @@ impl<S: Sink + ?Sized> Desk<S> {
                 self.commit_slice(&mut queues);
             } else {
                 match runtime.block_on(queues.next()) {
-                    Taken::Urgent(job) => self.commit_urgent(vec![job], &mut queues),
-                    Taken::Bulk(job) => self.pieces.push_back(Cut::new(job)),
-                    Taken::Nothing => return,
+                    NextJob::Urgent(job) => self.commit_urgent(vec![job], &mut queues),
+                    NextJob::Bulk(job) => self.pieces.push_back(Cut::new(job)),
+                    NextJob::Nothing => return,
                 }
             }
         }

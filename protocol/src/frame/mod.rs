@@ -22,9 +22,10 @@ mod size;
 use std::fmt;
 
 pub use position::{
-    AnsweredFrame, Chain, MAX_AHEAD, MAX_ANSWERED, MAX_WINDOW, Memory, Place, WINDOW, Witness,
+    AnsweredFrame, Chain, FramePosition, MAX_AHEAD, MAX_ANSWERED, MAX_WINDOW, Memory, WINDOW,
+    Witness,
 };
-pub use receipt::{Answer, Outcome, Receipt, Verdict};
+pub use receipt::{Answer, FrameAnswer, Outcome, Receipt};
 pub use received::{ReceivedFrame, RefusedFrame, claimed_lane};
 pub use sent::{Awaited, SentFrame};
 pub use size::{check_frame_size, check_receipt_size};

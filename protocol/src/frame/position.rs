@@ -67,9 +67,9 @@ impl fmt::Debug for Chain {
     }
 }
 
-/// Place of a frame in its sender's sequence, with the sender's claim of what it settled before.
+/// FramePosition of a frame in its sender's sequence, with the sender's claim of what it settled before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct FramePosition {
     /// The sender's generation.
     pub generation: Generation,
     /// The sequence number of its first item.
@@ -120,7 +120,7 @@ pub struct Witness {
 impl Witness {
     /// Returns the state after the first frame of a generation is answered; its claim is believed.
     #[must_use]
-    pub fn first(place: &Place) -> Self {
+    pub fn first(place: &FramePosition) -> Self {
         Self {
             generation: place.generation,
             settled_sequence: place.settled_sequence,
@@ -135,7 +135,7 @@ impl Witness {
     ///
     /// [`Rule::Sequence`] if its sender was rolled back, [`Rule::Fork`] if its claim does not
     /// follow from what was answered.
-    pub fn next(&self, place: &Place, memory: Memory) -> Result<Self, Rule> {
+    pub fn next(&self, place: &FramePosition, memory: Memory) -> Result<Self, Rule> {
         if place.settled_sequence < self.settled_sequence {
             return Err(Rule::Sequence);
         }
@@ -167,7 +167,7 @@ impl Witness {
     }
 
     /// Returns whether the answered frames lead from the last claim to this one.
-    fn leads_to(&self, place: &Place) -> Way {
+    fn leads_to(&self, place: &FramePosition) -> Way {
         let mut search = Search {
             answered: &self.answered,
             goal: (place.settled_sequence, place.chain),
@@ -177,7 +177,7 @@ impl Witness {
     }
 }
 
-impl Place {
+impl FramePosition {
     const fn answered(&self) -> AnsweredFrame {
         AnsweredFrame {
             first_sequence: self.first_sequence,

@@ -91,7 +91,7 @@ fn answers_root(answers: &[Answer]) -> Option<Digest> {
 
 /// The receiver's answer to a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FrameAnswer {
     /// An answer to each item.
     Answered(Vec<Answer>),
     /// The whole frame was refused under the rule with this id.
@@ -102,7 +102,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// The receiver's answer.
-    pub verdict: Verdict,
+    pub verdict: FrameAnswer,
     /// Time of the answer, by the receiver's clock.
     pub answered_at: Timestamp,
     /// The receiver's register epoch.
@@ -141,8 +141,8 @@ impl Receipt {
         let root = Digest::from_slice(&named.answers_root);
         let verdict = read_verdict(answers, refused)?;
         let (count, signed_root) = match &verdict {
-            Verdict::Answered(answers) => (answers.len(), answers_root(answers)),
-            Verdict::RefusedWhole(rule) => (0, Some(refusal_root(rule))),
+            FrameAnswer::Answered(answers) => (answers.len(), answers_root(answers)),
+            FrameAnswer::RefusedWhole(rule) => (0, Some(refusal_root(rule))),
         };
         let count_differs = usize::try_from(named.count) != Ok(count);
         if root.is_none() || signed_root != root || count_differs {
@@ -176,21 +176,21 @@ impl Receipt {
             || Lane::from_wire(named.lane) != Some(head.lane)
             || named.first_sequence != head.first_sequence;
         match self.verdict {
-            Verdict::Answered(_) => parties_differ || place_differs,
-            Verdict::RefusedWhole(_) => parties_differ,
+            FrameAnswer::Answered(_) => parties_differ || place_differs,
+            FrameAnswer::RefusedWhole(_) => parties_differ,
         }
     }
 }
 
-fn read_verdict(answers: Vec<wire::Answer>, refused: String) -> Result<Verdict, Refusal> {
+fn read_verdict(answers: Vec<wire::Answer>, refused: String) -> Result<FrameAnswer, Refusal> {
     let mismatch = |what: &str| Refusal::new(Rule::ReceiptMismatch, what.to_owned());
     match (answers.is_empty(), refused.is_empty()) {
-        (true, false) if is_reason(&refused) => Ok(Verdict::RefusedWhole(refused)),
+        (true, false) if is_reason(&refused) => Ok(FrameAnswer::RefusedWhole(refused)),
         (false, true) => answers
             .into_iter()
             .map(|answer| Answer::try_from(answer).map_err(|_| mismatch("an answer is unreadable")))
             .collect::<Result<_, _>>()
-            .map(Verdict::Answered),
+            .map(FrameAnswer::Answered),
         (true | false, _) => Err(mismatch("it neither answers nor refuses")),
     }
 }

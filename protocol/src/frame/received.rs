@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    Answer, Answering, Chain, FrameError, FrameHead, FrameType, Generation, Hop, Lane, MAX_AHEAD,
-    MAX_ITEMS, Place, frame_digest, items_root,
+    Answer, Answering, Chain, FrameError, FrameHead, FramePosition, FrameType, Generation, Hop,
+    Lane, MAX_AHEAD, MAX_ITEMS, frame_digest, items_root,
     receipt::{answers_receipt, refusal},
 };
 use crate::{
@@ -84,9 +84,9 @@ impl ReceivedFrame {
     /// Returns the frame's place in its sender's sequence, and the sender's claim of what it
     /// settled.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> FramePosition {
         let head = &self.head;
-        Place {
+        FramePosition {
             generation: head.generation,
             first_sequence: head.first_sequence,
             next_sequence: head

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    FrameError, FrameHead, FrameType, MAX_FRAME_BYTES, Receipt, Verdict, frame_digest, items_root,
+    FrameAnswer, FrameError, FrameHead, FrameType, MAX_FRAME_BYTES, Receipt, frame_digest,
+    items_root,
 };
 use crate::{
     digest::Digest,
@@ -149,7 +150,7 @@ impl Awaited {
         if receipt.frame_digest != self.digest || receipt.head_differs(&self.head) {
             return Err(mismatch("it names another frame"));
         }
-        if let Verdict::Answered(answers) = &receipt.verdict {
+        if let FrameAnswer::Answered(answers) = &receipt.verdict {
             let answered = answers.iter().map(|answer| (answer.record, answer.form));
             if !answered.eq(self.items.iter().copied()) {
                 return Err(mismatch("it answers other items"));

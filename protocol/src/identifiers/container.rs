@@ -7,23 +7,23 @@
 
 use std::str::FromStr;
 
-use super::near::{self, Place};
+use super::near::{self, CharClass};
 use super::text::{canonical_text, compact, quote, quote_char};
 
 const PRESENTATION: [char; 2] = [' ', '-'];
 
-const SHAPE: [Place; 11] = [
-    Place::Letter,
-    Place::Letter,
-    Place::Letter,
-    Place::Category,
-    Place::Digit,
-    Place::Digit,
-    Place::Digit,
-    Place::Digit,
-    Place::Digit,
-    Place::Digit,
-    Place::Digit,
+const SHAPE: [CharClass; 11] = [
+    CharClass::Letter,
+    CharClass::Letter,
+    CharClass::Letter,
+    CharClass::Category,
+    CharClass::Digit,
+    CharClass::Digit,
+    CharClass::Digit,
+    CharClass::Digit,
+    CharClass::Digit,
+    CharClass::Digit,
+    CharClass::Digit,
 ];
 
 /// A container number whose check digit is right.

@@ -7,10 +7,10 @@
 
 use std::str::FromStr;
 
-use super::near::{self, Place};
+use super::near::{self, CharClass};
 use super::text::{canonical_text, quote};
 
-const SHAPE: [Place; 7] = [Place::Digit; 7];
+const SHAPE: [CharClass; 7] = [CharClass::Digit; 7];
 
 /// An IMO ship number whose check digit is right; its canonical text is the seven digits alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -45,7 +45,7 @@ pub enum UnLocodeError {
         "`{text}` has `{found}` in its place part; use letters and the digits 2 to 9 \
          (for 0 and 1 the letters O and I are meant)"
     )]
-    Place {
+    CharClass {
         /// The rejected text.
         text: String,
         /// The first such character.
@@ -84,7 +84,7 @@ impl FromStr for UnLocode {
             .chars()
             .find(|character| matches!(character, '0' | '1'))
         {
-            return Err(UnLocodeError::Place {
+            return Err(UnLocodeError::CharClass {
                 text: quote(text),
                 found,
             });
@@ -101,7 +101,7 @@ mod tests {
     fn the_digits_zero_and_one_are_refused() {
         assert_eq!(
             "USN1C".parse::<UnLocode>(),
-            Err(UnLocodeError::Place {
+            Err(UnLocodeError::CharClass {
                 text: "USN1C".into(),
                 found: '1'
             })

@@ -18,7 +18,7 @@ const SWAPPED_MAX: usize = 3;
 
 /// Class of characters that a position of a number may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CharClass {
     /// A capital letter.
     Letter,
     /// One of the category letters of ISO 6346.
@@ -64,7 +64,7 @@ const ALIKE: [(char, char); 18] = [
 /// Returns the values of `T` that `text` may have been meant to be, the likeliest first.
 ///
 /// The last place of `shape` is the check digit. The list is empty if `text` parses as it stands.
-pub(super) fn matches<T: FromStr + PartialEq>(text: &str, shape: &[Place]) -> Vec<T> {
+pub(super) fn matches<T: FromStr + PartialEq>(text: &str, shape: &[CharClass]) -> Vec<T> {
     if text.parse::<T>().is_ok() {
         return Vec::new();
     }
@@ -85,7 +85,7 @@ pub(super) fn matches<T: FromStr + PartialEq>(text: &str, shape: &[Place]) -> Ve
     one_error_away(&read, shape)
 }
 
-fn one_error_away<T: FromStr + PartialEq>(read: &[char], shape: &[Place]) -> Vec<T> {
+fn one_error_away<T: FromStr + PartialEq>(read: &[char], shape: &[CharClass]) -> Vec<T> {
     let placed = fitted(read, shape);
     // If the classes explain everything, no second error is searched for.
     if let Some(value) = parsed(&placed) {
@@ -136,15 +136,15 @@ fn parsed<T: FromStr>(candidate: &[char]) -> Option<T> {
 }
 
 /// Reads each character as the class that its place requires.
-fn fitted(read: &[char], shape: &[Place]) -> Vec<char> {
+fn fitted(read: &[char], shape: &[CharClass]) -> Vec<char> {
     read.iter()
         .zip(shape)
         .map(|(character, place)| fit(*character, *place))
         .collect()
 }
 
-fn fit(character: char, place: Place) -> char {
-    let wants_digit = place == Place::Digit;
+fn fit(character: char, place: CharClass) -> char {
+    let wants_digit = place == CharClass::Digit;
     let pair = ACROSS.iter().find(|(letter, digit)| {
         if wants_digit {
             *letter == character
@@ -192,11 +192,11 @@ fn check_digits(placed: &[char]) -> Vec<Vec<char>> {
 
 /// Replaces one place at a time from the left by every value that it may hold. Owner letters are
 /// left out: too many would fit.
-fn replaced(placed: &[char], shape: &[Place]) -> Vec<Vec<char>> {
+fn replaced(placed: &[char], shape: &[CharClass]) -> Vec<Vec<char>> {
     let values = |place| match place {
-        Place::Letter => "",
-        Place::Category => "UJZ",
-        Place::Digit => "0123456789",
+        CharClass::Letter => "",
+        CharClass::Category => "UJZ",
+        CharClass::Digit => "0123456789",
     };
     (0..)
         .zip(shape)

@@ -3,7 +3,7 @@
 
 use portcullis_protocol::{
     digest::Digest,
-    frame::{Chain, Generation, MAX_ANSWERED, MAX_WINDOW, Memory, Place, Witness},
+    frame::{Chain, FramePosition, Generation, MAX_ANSWERED, MAX_WINDOW, Memory, Witness},
     rules::Rule,
 };
 
@@ -29,9 +29,9 @@ impl Sender {
     }
 
     /// Returns the place of the frame with this digest, `ahead` frames beyond what is settled.
-    fn place(self, ahead: u64, number: u64) -> Place {
+    fn place(self, ahead: u64, number: u64) -> FramePosition {
         let first_sequence = self.settled + 10 * ahead;
-        Place {
+        FramePosition {
             generation: GENERATION,
             first_sequence,
             next_sequence: first_sequence + 10,
@@ -47,7 +47,7 @@ impl Sender {
     }
 }
 
-fn next(witness: &Witness, place: Place) -> Result<Witness, Rule> {
+fn next(witness: &Witness, place: FramePosition) -> Result<Witness, Rule> {
     witness.next(&place, Memory::Whole)
 }
 
@@ -190,14 +190,14 @@ proptest::proptest! {
         moves in proptest::collection::vec((0..4_u8, 1..20_u64), 1..200),
     ) {
         let mut settled = (1_u64, Chain::START);
-        let mut flights: Vec<Place> = Vec::new();
+        let mut flights: Vec<FramePosition> = Vec::new();
         let mut witness: Option<Witness> = None;
         for (number, (what, items)) in (0..).zip(moves) {
             match what {
                 // A frame is sent and answered.
                 0 | 1 if flights.len() < MAX_WINDOW => {
                     let first_sequence = flights.last().map_or(settled.0, |last| last.next_sequence);
-                    let place = Place {
+                    let place = FramePosition {
                         generation: GENERATION,
                         first_sequence,
                         next_sequence: first_sequence + items,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use portcullis_protocol::{
-    frame::{Answer, Answering, Hop, Outcome, Receipt, SentFrame, Verdict},
+    frame::{Answer, Answering, FrameAnswer, Hop, Outcome, Receipt, SentFrame},
     keys::{KeyUse, SigningKey},
     rules::Rule,
     statement::{SignedStatement, StatementType},
@@ -95,7 +95,7 @@ fn sign(payload: Vec<u8>) -> wire::SignedStatement {
 fn a_receipt_answers_item_by_item() {
     let frame = sent();
     let receipt = judge(&frame, answered(&frame)).unwrap();
-    assert_eq!(receipt.verdict, Verdict::Answered(answers(&frame)));
+    assert_eq!(receipt.verdict, FrameAnswer::Answered(answers(&frame)));
     assert_eq!(receipt.answered_at, NOW.plus_millis(5));
     assert_eq!(receipt.register_epoch, 1);
     assert_eq!(receipt.credit, 3);
@@ -109,7 +109,10 @@ fn a_signed_refusal_of_the_whole_frame_counts() {
     let received = receive(frame.wire().clone()).unwrap();
     let refusal = received.refuse(Rule::Sequence, answering(&key)).unwrap();
     let receipt = judge(&frame, refusal).unwrap();
-    assert_eq!(receipt.verdict, Verdict::RefusedWhole("EX-10".to_owned()));
+    assert_eq!(
+        receipt.verdict,
+        FrameAnswer::RefusedWhole("EX-10".to_owned())
+    );
     // Damaged on the way: the receiver can still name the frame that it refuses.
     let mut damaged = frame.wire().clone();
     damaged.records.pop();
@@ -121,7 +124,10 @@ fn a_signed_refusal_of_the_whole_frame_counts() {
     };
     let refusal = receive(damaged).unwrap_err().answer(hop, answering(&key));
     let receipt = judge(&frame, refusal.unwrap()).unwrap();
-    assert_eq!(receipt.verdict, Verdict::RefusedWhole("EX-06".to_owned()));
+    assert_eq!(
+        receipt.verdict,
+        FrameAnswer::RefusedWhole("EX-06".to_owned())
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use portcullis_protocol::{
     register::Register,
     rules::Rule,
     statement::{SignedStatement, StatementType},
-    suspension::{Suspension, Suspensions, Taken, encode},
+    suspension::{Offered, Suspension, Suspensions, encode},
     time::Timestamp,
     verify::Refusal,
     wire,
@@ -45,7 +45,7 @@ fn suspension() -> Suspension {
     }
 }
 
-fn offer(suspension: &Suspension, by: u8) -> Result<Taken, Refusal> {
+fn offer(suspension: &Suspension, by: u8) -> Result<Offered, Refusal> {
     let bytes = encode(&suspension.sign(&governance(by)).unwrap());
     Suspensions::default().offer(&bytes, &register(), NOW)
 }
@@ -66,8 +66,8 @@ fn until(held: &Suspensions, register: &Register, now: Timestamp) -> Option<Time
 fn one_governance_key_suspends_a_member_until_the_end_and_no_longer() {
     let mut held = Suspensions::default();
     let bytes = encode(&suspension().sign(&governance(201)).unwrap());
-    assert_eq!(held.offer(&bytes, &register(), NOW), Ok(Taken::New));
-    assert_eq!(held.offer(&bytes, &register(), NOW), Ok(Taken::Known));
+    assert_eq!(held.offer(&bytes, &register(), NOW), Ok(Offered::New));
+    assert_eq!(held.offer(&bytes, &register(), NOW), Ok(Offered::Known));
     let end = NOW.plus_millis(72 * HOUR);
     assert_eq!(until(&held, &register(), NOW), Some(end));
     assert_eq!(until(&held, &register(), end.plus_millis(-1)), Some(end));
@@ -181,11 +181,11 @@ fn su_05_suspension_repeated_by_the_same_key() {
     assert_refused(again, Rule::SuspensionRepeated);
     // Another key has a turn of its own, and a new register gives every key a new one.
     let by_other = offer(&mut held.clone(), &second, 201, &present, later);
-    assert_eq!(by_other, Ok(Taken::New));
+    assert_eq!(by_other, Ok(Offered::New));
     present.epoch = 2;
     second.epoch = 2;
     let renewed = offer(&mut held, &second, 200, &present, later);
-    assert_eq!(renewed, Ok(Taken::New));
+    assert_eq!(renewed, Ok(Offered::New));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::cast::{Cast, Stopped};
 
 /// Counts of records that were handled wrongly; every count but the first should be 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Findings {
     /// Records that the sender acknowledged.
     pub acknowledged: usize,
     /// Acknowledged records that the sender or, once receipted, a receiver does not hold.
@@ -24,7 +24,7 @@ pub struct Verdict {
     pub damaged: usize,
 }
 
-impl Verdict {
+impl Findings {
     /// Returns whether nothing went wrong.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
@@ -40,24 +40,24 @@ impl Verdict {
 }
 
 /// Stops a cast and judges the files that it leaves behind.
-pub async fn judge(cast: Cast) -> Verdict {
+pub async fn judge(cast: Cast) -> Findings {
     judge_stopped(cast.stop().await).await
 }
 
 /// Judges the files that stopped nodes left behind.
-pub async fn judge_stopped(stopped: Stopped) -> Verdict {
+pub async fn judge_stopped(stopped: Stopped) -> Findings {
     tokio::task::spawn_blocking(move || verdict(&stopped))
         .await
         .unwrap()
 }
 
-fn verdict(stopped: &Stopped) -> Verdict {
+fn verdict(stopped: &Stopped) -> Findings {
     let mut homes = stopped.homes.iter().map(open);
     let sender = homes.next().unwrap();
-    let mut verdict = Verdict {
+    let mut verdict = Findings {
         acknowledged: stopped.acknowledged.len(),
         damaged: damage(&sender),
-        ..Verdict::default()
+        ..Findings::default()
     };
     let own = held(&sender, &mut verdict);
     let acknowledged: Vec<RecordId> = stopped
@@ -100,7 +100,7 @@ fn damage(store: &SqliteStore) -> usize {
 }
 
 /// Ids of the records in a store; a record that occurs twice is counted as a duplicate.
-fn held(store: &SqliteStore, verdict: &mut Verdict) -> BTreeSet<RecordId> {
+fn held(store: &SqliteStore, verdict: &mut Findings) -> BTreeSet<RecordId> {
     let records = store.records(&RecordFilter::default()).unwrap();
     let all: BTreeSet<RecordId> = records.iter().map(|held| held.sealed.id()).collect();
     verdict.duplicates += records.len() - all.len();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::check::Verdict;
+use super::check::Findings;
 
 /// Results for one kind of fault.
 #[derive(Debug, Clone, Serialize)]
@@ -34,13 +34,13 @@ pub struct Row {
 impl Row {
     /// Makes a row from the catch-up time of each injection and the verdict.
     #[must_use]
-    pub fn new(fault: &str, catch_up: &[Duration], verdict: Verdict) -> Self {
+    pub fn new(fault: &str, catch_up: &[Duration], verdict: Findings) -> Self {
         let mut catch_up: Vec<u64> = catch_up
             .iter()
             .map(|time| u64::try_from(time.as_millis()).unwrap())
             .collect();
         catch_up.sort_unstable();
-        let Verdict {
+        let Findings {
             acknowledged,
             lost,
             duplicates,

@@ -35,7 +35,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::stage::{Mallory, Stage};
+use super::stage::{Mallory, Theatre};
 
 /// Path of the exchange's delivery method.
 pub const DELIVER: &str = "/portcullis.v1.Exchange/Deliver";
@@ -114,7 +114,7 @@ pub async fn shake(config: ClientConfig, to: SocketAddr) -> std::io::Result<TlsS
         .await
 }
 
-impl Stage {
+impl Theatre {
     /// Returns the address on which the target listens.
     #[must_use]
     pub fn target_address(&self) -> SocketAddr {

@@ -23,7 +23,7 @@ use portcullis_protocol::{
     record::{Form, Kind, RecordId},
     wire,
 };
-use portcullis_store::{DisclosureState, Event, ReconciliationRow};
+use portcullis_store::{DisclosureState, NodeEvent, ReconciliationRow};
 use prost::bytes::Bytes;
 use tonic::{Code, Status, transport::Channel};
 
@@ -32,7 +32,7 @@ use super::{
     caller::{channel, shake, tls},
     forge::{Loose, Who},
     receipts::{Receiver, Reconciled},
-    stage::{Mallory, Stage, draft},
+    stage::{Mallory, Theatre, draft},
 };
 use crate::{
     behaviours,
@@ -71,7 +71,7 @@ fn everything() -> wire::ReconcileAsk {
 
 type Client = ExchangeClient<Channel>;
 
-async fn client(stage: &Stage, peer: &Mallory) -> Client {
+async fn client(stage: &Theatre, peer: &Mallory) -> Client {
     ExchangeClient::new(channel(stage.connection(peer).await).await)
         .max_decoding_message_size(9 << 20)
 }
@@ -83,14 +83,14 @@ async fn asked(client: &mut Client, ask: wire::ReconcileAsk) -> Result<Answer, S
 
 /// Sends a question of mallory's, which the target must refuse with this status code and, unless
 /// `rule` is empty, this rule.
-async fn refused(stage: &Stage, ask: wire::ReconcileAsk, code: Code, rule: &str) {
+async fn refused(stage: &Theatre, ask: wire::ReconcileAsk, code: Code, rule: &str) {
     let mut client = client(stage, &stage.mallory).await;
     let status = asked(&mut client, ask).await.unwrap_err();
     assert_eq!(status.code(), code, "{status}");
     assert!(status.message().contains(rule), "{status}");
 }
 
-async fn hp_150_a_question_that_asks_nothing_or_two_things(stage: &mut Stage) {
+async fn hp_150_a_question_that_asks_nothing_or_two_things(stage: &mut Theatre) {
     // From here on mallory answers when the target compares.
     receiver(stage).await;
     let nothing = wire::ReconcileAsk {
@@ -127,7 +127,7 @@ async fn hp_150_a_question_that_asks_nothing_or_two_things(stage: &mut Stage) {
 }
 
 /// Ranges are counted before anything is decoded, and the size of a question is limited.
-async fn hp_151_a_question_with_more_than_questions_hold(stage: &mut Stage) {
+async fn hp_151_a_question_with_more_than_questions_hold(stage: &mut Theatre) {
     let ranges = question(Question::Digests(vec![Buckets::ALL; MAX_RANGES + 1]));
     let large = wire::ReconcileAsk {
         withdrawn: Bytes::from(vec![7; 65 << 10]),
@@ -142,7 +142,7 @@ async fn hp_151_a_question_with_more_than_questions_hold(stage: &mut Stage) {
     refused(stage, wanted, Code::InvalidArgument, "RC-01").await;
 }
 
-async fn hp_152_a_question_in_another_federation(stage: &mut Stage) {
+async fn hp_152_a_question_in_another_federation(stage: &mut Theatre) {
     let ask = wire::ReconcileAsk {
         federation: "elsewhere".to_owned(),
         ..everything()
@@ -151,7 +151,7 @@ async fn hp_152_a_question_in_another_federation(stage: &mut Stage) {
 }
 
 /// The hub asks until it is told to ask later; mallory is still answered.
-async fn hp_153_asks_at_once_without_end(stage: &mut Stage) {
+async fn hp_153_asks_at_once_without_end(stage: &mut Theatre) {
     let mut greedy = client(stage, &stage.hub).await;
     let mut answered = 0;
     let status = loop {
@@ -167,7 +167,7 @@ async fn hp_153_asks_at_once_without_end(stage: &mut Stage) {
 }
 
 /// States that the target's ledger holds for a record and mallory, each with its policies.
-fn told(stage: &Stage, id: &RecordId) -> Vec<(DisclosureState, Vec<String>)> {
+fn told(stage: &Theatre, id: &RecordId) -> Vec<(DisclosureState, Vec<String>)> {
     let store = stage.target.kernel.store();
     let rows = store.disclosure_history(id, &"mallory".parse().unwrap());
     let rows = rows.unwrap().into_iter();
@@ -179,14 +179,14 @@ fn given_back() -> Vec<(DisclosureState, Vec<String>)> {
 }
 
 /// Delivers a record of mallory's, which the target then holds.
-async fn lent(stage: &mut Stage) -> RecordId {
+async fn lent(stage: &mut Theatre) -> RecordId {
     let item = stage.seal_one(&stage.mallory, draft(Kind::Indicator));
     assert_eq!(stage.deliver(Who::Mallory, &item).await, "accepted");
     stage.allowed.insert(item.id());
     item.id()
 }
 
-async fn hp_154_asks_back_what_it_did_not_make(stage: &mut Stage) {
+async fn hp_154_asks_back_what_it_did_not_make(stage: &mut Theatre) {
     let own = lent(stage).await;
     let others = stage.honest_record(draft(Kind::Indicator)).await.id();
     let unknown = RecordId::from_slice(&[9; 32]).unwrap();
@@ -200,7 +200,7 @@ async fn hp_154_asks_back_what_it_did_not_make(stage: &mut Stage) {
     assert!(of_others.clone().all(|row| row.1 != ["given-back"]));
 }
 
-async fn hp_155_asks_back_while_release_to_it_is_stopped(stage: &mut Stage) {
+async fn hp_155_asks_back_while_release_to_it_is_stopped(stage: &mut Theatre) {
     let own = lent(stage).await;
     let mut client = client(stage, &stage.mallory).await;
     let wanted = || question(Question::Wanted(vec![own]));
@@ -218,20 +218,20 @@ async fn hp_155_asks_back_while_release_to_it_is_stopped(stage: &mut Stage) {
     assert_eq!(told(stage, &own), given_back());
 }
 
-async fn stop(stage: &Stage, whom: &Whom, switch: Switch) {
+async fn stop(stage: &Theatre, whom: &Whom, switch: Switch) {
     let (kernel, now) = (&stage.target.kernel, stage.now());
     let moved = kernel.change_gates(|state| state.with_stop(whom, switch, now), Vec::new());
     moved.await.unwrap();
 }
 
-async fn block(stage: &Stage, switch: Switch) {
+async fn block(stage: &Theatre, switch: Switch) {
     let (kernel, now) = (&stage.target.kernel, stage.now());
     let mallory = "mallory".parse().unwrap();
     let moved = kernel.change_gates(|state| state.with_block(&mallory, switch, now), Vec::new());
     moved.await.unwrap();
 }
 
-async fn hp_156_asks_while_it_is_cut_off(stage: &mut Stage) {
+async fn hp_156_asks_while_it_is_cut_off(stage: &mut Theatre) {
     let mut open = client(stage, &stage.mallory).await;
     asked(&mut open, everything()).await.unwrap();
     block(stage, Switch::Close).await;
@@ -248,7 +248,7 @@ async fn hp_156_asks_while_it_is_cut_off(stage: &mut Stage) {
 }
 
 /// The target no longer sends the record to mallory; nothing else changes.
-async fn hp_157_claims_to_have_withdrawn_what_others_made(stage: &mut Stage) {
+async fn hp_157_claims_to_have_withdrawn_what_others_made(stage: &mut Theatre) {
     let record = stage.honest_record(draft(Kind::Indicator)).await.id();
     let mut client = client(stage, &stage.mallory).await;
     let withdrawn = question(Question::Withdrawn(vec![record]));
@@ -313,7 +313,7 @@ fn invented() -> RecordId {
     RecordId::from_slice(&[number; 32]).unwrap()
 }
 
-async fn receiver(stage: &mut Stage) {
+async fn receiver(stage: &mut Theatre) {
     let receiver = match stage.receiver.take() {
         Some(receiver) => receiver,
         None => Receiver::start(stage).await,
@@ -327,7 +327,7 @@ fn compared(kernel: &Kernel) -> Option<ReconciliationRow> {
     rows.into_iter().find(|row| row.peer.as_str() == "mallory")
 }
 
-fn events(kernel: &Kernel, kind: &str) -> Vec<Event> {
+fn events(kernel: &Kernel, kind: &str) -> Vec<NodeEvent> {
     let events = kernel.store().events(u32::MAX).unwrap().into_iter();
     events
         .filter(|one| {
@@ -343,7 +343,7 @@ fn events(kernel: &Kernel, kind: &str) -> Vec<Event> {
 /// Has the target ask mallory, which answers with `says`, until `holds`. Then mallory answers
 /// correctly again and the comparison of the channel completes.
 async fn answering(
-    stage: &mut Stage,
+    stage: &mut Theatre,
     says: impl FnMut(&wire::ReconcileAsk) -> Reconciled + Send + 'static,
     mut holds: impl FnMut(&Kernel, &Receiver) -> bool,
 ) {
@@ -362,7 +362,7 @@ async fn answering(
 }
 
 /// An answer that does not match the question is dropped, and the comparison is abandoned.
-async fn hp_158_answers_another_question(stage: &mut Stage) {
+async fn hp_158_answers_another_question(stage: &mut Theatre) {
     let fewer = |_: &wire::ReconcileAsk| Ok(empty().to_wire());
     answering(stage, fewer, |_, receiver| receiver.reconciled() > 0).await;
     let elsewhere = invented();
@@ -388,7 +388,7 @@ async fn hp_158_answers_another_question(stage: &mut Stage) {
 }
 
 /// Ranges are counted, and the size is checked, before anything is decoded.
-async fn hp_159_an_answer_larger_than_answers_are(stage: &mut Stage) {
+async fn hp_159_an_answer_larger_than_answers_are(stage: &mut Theatre) {
     let many = |ask: &wire::ReconcileAsk| {
         let mut answer = level(ask)?;
         let range = answer.ranges[0].clone();
@@ -406,7 +406,7 @@ async fn hp_159_an_answer_larger_than_answers_are(stage: &mut Stage) {
 
 /// The ledger notes the disclosure as reported by the peer (`reconciled`). Nothing is sent and
 /// nothing is given back.
-async fn hp_160_claims_to_have_received_what_was_never_sent(stage: &mut Stage) {
+async fn hp_160_claims_to_have_received_what_was_never_sent(stage: &mut Theatre) {
     let claimed = invented();
     let learned =
         |store: &dyn portcullis_store::Store| store.learned(&"mallory".parse().unwrap()).unwrap();
@@ -421,7 +421,7 @@ async fn hp_160_claims_to_have_received_what_was_never_sent(stage: &mut Stage) {
     assert_eq!(stage.times_held(&claimed), 0);
 }
 
-async fn hp_161_gives_back_what_was_not_asked_for(stage: &mut Stage) {
+async fn hp_161_gives_back_what_was_not_asked_for(stage: &mut Theatre) {
     let claimed = invented();
     let foreign = stage.seal(&stage.mallory, vec![draft(Kind::Indicator)]);
     let item = Loose::of(&foreign[0]);

@@ -24,7 +24,7 @@ use super::{
     Behaviour,
     caller::{shake, tls},
     raw::PREFACE,
-    stage::Stage,
+    stage::Theatre,
 };
 use crate::{behaviours, federation::FEDERATION};
 
@@ -92,7 +92,7 @@ fn now() -> jiff::Timestamp {
 
 /// Performs a handshake and returns the target's reaction as text. In TLS 1.3 the refusal of a
 /// client's certificate arrives with the first read.
-async fn refusal(stage: &Stage, shown: Option<Arc<Shown>>, protocols: &[&[u8]]) -> String {
+async fn refusal(stage: &Theatre, shown: Option<Arc<Shown>>, protocols: &[&[u8]]) -> String {
     let shown = shown.map(|shown| shown as Arc<dyn ResolvesClientCert>);
     let mut stream = match shake(tls(shown, protocols), stage.target_address()).await {
         Ok(stream) => stream,
@@ -107,12 +107,12 @@ async fn refusal(stage: &Stage, shown: Option<Arc<Shown>>, protocols: &[&[u8]]) 
     }
 }
 
-async fn refused(stage: &Stage, shown: Option<Arc<Shown>>, alert: &str) {
+async fn refused(stage: &Theatre, shown: Option<Arc<Shown>>, alert: &str) {
     let told = refusal(stage, shown, &[b"h2"]).await;
     assert!(told.contains(alert), "{told}");
 }
 
-async fn defective(stage: &Stage, defect: &Defect, alert: &str) {
+async fn defective(stage: &Theatre, defect: &Defect, alert: &str) {
     let ca = stage.federation.ca("mallory");
     let issued = ca
         .issue_defective(&names("mallory"), defect, now())
@@ -120,17 +120,17 @@ async fn defective(stage: &Stage, defect: &Defect, alert: &str) {
     refused(stage, Some(Shown::of(&issued)), alert).await;
 }
 
-async fn hp_01_no_certificate(stage: &mut Stage) {
+async fn hp_01_no_certificate(stage: &mut Theatre) {
     refused(stage, None, "CertificateRequired").await;
 }
 
-async fn hp_02_a_certificate_of_an_unknown_authority(stage: &mut Stage) {
+async fn hp_02_a_certificate_of_an_unknown_authority(stage: &mut Theatre) {
     let foreign = DevelopmentAuthority::new("elsewhere", now()).unwrap();
     let forged = foreign.issue(&names("rotterdam"), now()).unwrap();
     refused(stage, Some(Shown::of(&forged)), "UnknownCA").await;
 }
 
-async fn hp_03_a_members_authority_speaks_for_another(stage: &mut Stage) {
+async fn hp_03_a_members_authority_speaks_for_another(stage: &mut Theatre) {
     let stolen = stage
         .federation
         .ca("mallory")
@@ -138,52 +138,52 @@ async fn hp_03_a_members_authority_speaks_for_another(stage: &mut Stage) {
     refused(stage, Some(Shown::of(&stolen.unwrap())), "UnknownCA").await;
 }
 
-async fn hp_04_an_expired_certificate(stage: &mut Stage) {
+async fn hp_04_an_expired_certificate(stage: &mut Theatre) {
     defective(stage, &Defect::Expired, "CertificateExpired").await;
 }
 
-async fn hp_05_a_certificate_of_the_future(stage: &mut Stage) {
+async fn hp_05_a_certificate_of_the_future(stage: &mut Theatre) {
     defective(stage, &Defect::NotYetValid, "alert").await;
 }
 
-async fn hp_06_a_revoked_certificate(stage: &mut Stage) {
+async fn hp_06_a_revoked_certificate(stage: &mut Theatre) {
     refused(stage, Some(Shown::of(&stage.revoked)), "CertificateRevoked").await;
 }
 
-async fn hp_07_a_certificate_without_a_uri(stage: &mut Stage) {
+async fn hp_07_a_certificate_without_a_uri(stage: &mut Theatre) {
     defective(stage, &Defect::NoUriName, "alert").await;
 }
 
-async fn hp_08_a_certificate_with_two_uris(stage: &mut Stage) {
+async fn hp_08_a_certificate_with_two_uris(stage: &mut Theatre) {
     defective(stage, &Defect::TwoUriNames(names("rotterdam")), "alert").await;
 }
 
-async fn hp_09_a_certificate_with_two_dns_names(stage: &mut Stage) {
+async fn hp_09_a_certificate_with_two_dns_names(stage: &mut Theatre) {
     defective(stage, &Defect::TwoDnsNames(names("rotterdam")), "alert").await;
     defective(stage, &Defect::NoDnsName, "alert").await;
 }
 
-async fn hp_10_a_certificate_for_another_use(stage: &mut Stage) {
+async fn hp_10_a_certificate_for_another_use(stage: &mut Theatre) {
     defective(stage, &Defect::WrongExtendedKeyUsage, "alert").await;
 }
 
-async fn hp_11_a_key_that_may_not_sign(stage: &mut Stage) {
+async fn hp_11_a_key_that_may_not_sign(stage: &mut Theatre) {
     defective(stage, &Defect::WrongKeyUsage, "alert").await;
 }
 
-async fn hp_12_another_dns_name(stage: &mut Stage) {
+async fn hp_12_another_dns_name(stage: &mut Theatre) {
     let other = NodeNames::new(FEDERATION, "mallory", "rotterdam.example").unwrap();
     let issued = stage.federation.ca("mallory").issue(&other, now()).unwrap();
     refused(stage, Some(Shown::of(&issued)), "alert").await;
 }
 
-async fn hp_13_a_node_that_is_not_in_the_register(stage: &mut Stage) {
+async fn hp_13_a_node_that_is_not_in_the_register(stage: &mut Theatre) {
     let other = NodeNames::new(FEDERATION, "mallory-2", "mallory.example").unwrap();
     let issued = stage.federation.ca("mallory").issue(&other, now()).unwrap();
     refused(stage, Some(Shown::of(&issued)), "alert").await;
 }
 
-fn good(stage: &Stage) -> Arc<Shown> {
+fn good(stage: &Theatre) -> Arc<Shown> {
     let issued = stage
         .federation
         .ca("mallory")
@@ -191,14 +191,14 @@ fn good(stage: &Stage) -> Arc<Shown> {
     Shown::of(&issued.unwrap())
 }
 
-async fn hp_14_another_protocol_by_alpn(stage: &mut Stage) {
+async fn hp_14_another_protocol_by_alpn(stage: &mut Theatre) {
     let told = refusal(stage, Some(good(stage)), &[b"http/1.1"]).await;
     assert!(told.contains("NoApplicationProtocol"), "{told}");
     let told = refusal(stage, Some(good(stage)), &[]).await;
     assert_ne!(told, "let through");
 }
 
-async fn hp_15_plain_text(stage: &mut Stage) {
+async fn hp_15_plain_text(stage: &mut Theatre) {
     for said in [
         PREFACE,
         b"GET /metrics HTTP/1.1\r\nhost: antwerp\r\n\r\n",
@@ -227,7 +227,7 @@ async fn call_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
 /// Opens as many connections as one address may have and sends one byte of a handshake on each. The
 /// next connection from that address is dropped at once, and callers from other addresses are
 /// served.
-async fn hp_16_handshakes_that_never_end(stage: &mut Stage) {
+async fn hp_16_handshakes_that_never_end(stage: &mut Theatre) {
     let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
     let mut slow = Vec::new();
     for _ in 0..64 {
@@ -245,7 +245,7 @@ async fn hp_16_handshakes_that_never_end(stage: &mut Stage) {
     drop((slow, connection));
 }
 
-async fn hp_17_more_connections_than_a_member_may_have(stage: &mut Stage) {
+async fn hp_17_more_connections_than_a_member_may_have(stage: &mut Theatre) {
     let mut open = Vec::new();
     let mut ended = 0;
     for _ in 0..40 {
@@ -263,7 +263,7 @@ async fn hp_17_more_connections_than_a_member_may_have(stage: &mut Stage) {
 }
 
 /// Two hundred certificates follow the valid one.
-async fn hp_18_a_chain_without_an_end(stage: &mut Stage) {
+async fn hp_18_a_chain_without_an_end(stage: &mut Theatre) {
     let ca = stage.federation.ca("mallory");
     let issued = ca.issue(&names("mallory"), now()).unwrap();
     let mut chain = vec![issued.certificate.clone()];
@@ -272,7 +272,7 @@ async fn hp_18_a_chain_without_an_end(stage: &mut Stage) {
     assert_ne!(told, "let through");
 }
 
-async fn hp_19_anothers_certificate_without_its_key(stage: &mut Stage) {
+async fn hp_19_anothers_certificate_without_its_key(stage: &mut Theatre) {
     let honest = stage
         .federation
         .ca("rotterdam")

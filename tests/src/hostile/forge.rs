@@ -20,7 +20,7 @@ use prost::Message as _;
 
 use super::{
     caller::generation,
-    stage::{Mallory, Stage},
+    stage::{Mallory, Theatre},
 };
 use crate::federation::FEDERATION;
 
@@ -95,7 +95,7 @@ impl Loose {
     }
 }
 
-impl Stage {
+impl Theatre {
     /// Seals drafts as a hostile originator, in one batch.
     #[must_use]
     pub fn seal(&self, by: &Mallory, drafts: Vec<Draft>) -> Vec<VerifiedRecord> {

@@ -14,14 +14,14 @@ use portcullis_protocol::{
     suspension::{Suspension, encode},
     wire,
 };
-use portcullis_store::Event;
+use portcullis_store::NodeEvent;
 use prost::bytes::Bytes;
 
 use super::{
     Behaviour,
     caller::channel,
     receipts::Receiver,
-    stage::{Stage, online_key},
+    stage::{Theatre, online_key},
 };
 use crate::{
     behaviours,
@@ -42,7 +42,7 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
 
 /// The target's epoch, register digest, time of the freshness statement in milliseconds since 1970,
 /// and digest of the suspensions. No answer may change them.
-fn trust(stage: &Stage) -> (u64, Digest, Option<i64>, Digest) {
+fn trust(stage: &Theatre) -> (u64, Digest, Option<i64>, Digest) {
     let standing = stage.target.kernel.standing();
     let freshness = standing.freshness_issued.map(|time| time.as_millis());
     (
@@ -63,7 +63,7 @@ fn level(ask: &wire::TrustAsk) -> wire::TrustAnswer {
 }
 
 /// Claims to the target, over a new connection, that mallory knows more.
-async fn claim(stage: &Stage) {
+async fn claim(stage: &Theatre) {
     let own = stage.target.kernel.standing().to_wire();
     let ask = wire::TrustAsk {
         epoch: own.epoch + 5,
@@ -76,7 +76,7 @@ async fn claim(stage: &Stage) {
 
 /// Repeats the claim until the target has asked. A claim that arrives while the target is still
 /// processing the previous answer has no effect.
-async fn is_asked(stage: &Stage, receiver: &Receiver) {
+async fn is_asked(stage: &Theatre, receiver: &Receiver) {
     let asked = async {
         while receiver.compared() == 0 {
             claim(stage).await;
@@ -87,7 +87,7 @@ async fn is_asked(stage: &Stage, receiver: &Receiver) {
     tokio::time::timeout(patience, asked).await.unwrap();
 }
 
-async fn receiver(stage: &mut Stage) -> Receiver {
+async fn receiver(stage: &mut Theatre) -> Receiver {
     match stage.receiver.take() {
         Some(receiver) => receiver,
         None => Receiver::start(stage).await,
@@ -98,15 +98,15 @@ async fn receiver(stage: &mut Stage) -> Receiver {
 /// change. If `expected` is given, as kind and rule, an event of that kind whose detail contains
 /// the rule must be recorded for mallory.
 async fn told(
-    stage: &mut Stage,
+    stage: &mut Theatre,
     expected: Option<(&str, &str)>,
     says: impl FnMut(&wire::TrustAsk) -> wire::TrustAnswer + Send + 'static,
 ) {
     let receiver = receiver(stage).await;
     let kernel = std::sync::Arc::clone(&stage.target.kernel);
-    let noted = || -> Vec<Event> {
+    let noted = || -> Vec<NodeEvent> {
         let events = kernel.store().events(u32::MAX).unwrap();
-        let fits = |event: &Event| {
+        let fits = |event: &NodeEvent| {
             expected.is_some_and(|(kind, rule)| {
                 event.kind == kind
                     && event.detail.contains(rule)
@@ -139,7 +139,7 @@ fn epochs(ask: &wire::TrustAsk, epochs: Vec<Bytes>) -> wire::TrustAnswer {
 }
 
 /// An epoch that follows the target's, without the honest peer, signed with this key.
-fn next(stage: &Stage, change: impl FnOnce(&mut Register), key: &SigningKey) -> Bytes {
+fn next(stage: &Theatre, change: impl FnOnce(&mut Register), key: &SigningKey) -> Bytes {
     let decider = stage.target.kernel.decider();
     let present = decider.verified_register();
     let mut register = present.register().clone();
@@ -155,7 +155,7 @@ fn next(stage: &Stage, change: impl FnOnce(&mut Register), key: &SigningKey) -> 
     signed.encode().into()
 }
 
-async fn hp_140_an_epoch_that_a_stranger_signed(stage: &mut Stage) {
+async fn hp_140_an_epoch_that_a_stranger_signed(stage: &mut Theatre) {
     let stranger = SigningKey::from_seed(KeyUse::Governance, [31; 32]);
     let forged = next(stage, |_| (), &stranger);
     told(stage, Some(("trust-refused", "RG-03")), move |ask| {
@@ -176,7 +176,7 @@ async fn hp_140_an_epoch_that_a_stranger_signed(stage: &mut Stage) {
 }
 
 /// Even an epoch that the governance signed is accepted only in its place in the sequence.
-async fn hp_141_an_epoch_that_is_skipped_or_old(stage: &mut Stage) {
+async fn hp_141_an_epoch_that_is_skipped_or_old(stage: &mut Theatre) {
     let skipping = next(stage, |register| register.epoch += 1, &governance_key());
     let old: Vec<Bytes> = stage
         .target
@@ -195,7 +195,7 @@ async fn hp_141_an_epoch_that_is_skipped_or_old(stage: &mut Stage) {
     told(stage, None, move |ask| epochs(ask, old.clone())).await;
 }
 
-async fn hp_142_a_fork_of_the_epoch_in_force(stage: &mut Stage) {
+async fn hp_142_a_fork_of_the_epoch_in_force(stage: &mut Theatre) {
     told(stage, Some(("register-fork", "RG-05")), |ask| {
         wire::TrustAnswer {
             register: vec![9; 32].into(),
@@ -215,7 +215,7 @@ async fn hp_142_a_fork_of_the_epoch_in_force(stage: &mut Stage) {
     .await;
 }
 
-fn freshness(stage: &Stage, change: impl FnOnce(&mut Freshness), key: &SigningKey) -> Bytes {
+fn freshness(stage: &Theatre, change: impl FnOnce(&mut Freshness), key: &SigningKey) -> Bytes {
     let decider = stage.target.kernel.decider();
     let mut freshness = Freshness::of(decider.verified_register(), stage.now());
     change(&mut freshness);
@@ -231,7 +231,7 @@ fn brings_freshness(ask: &wire::TrustAsk, freshness: &Bytes) -> wire::TrustAnswe
     }
 }
 
-async fn hp_143_a_freshness_statement_that_does_not_hold(stage: &mut Stage) {
+async fn hp_143_a_freshness_statement_that_does_not_hold(stage: &mut Theatre) {
     let stranger = SigningKey::from_seed(KeyUse::Freshness, [32; 32]);
     let unsigned = freshness(stage, |_| (), &stranger);
     let longer = |freshness: &mut Freshness| {
@@ -252,7 +252,7 @@ async fn hp_143_a_freshness_statement_that_does_not_hold(stage: &mut Stage) {
 }
 
 /// A statement that was once true does not shorten the validity in force.
-async fn hp_144_an_older_freshness_statement(stage: &mut Stage) {
+async fn hp_144_an_older_freshness_statement(stage: &mut Theatre) {
     let older = freshness(
         stage,
         |freshness| {
@@ -269,7 +269,7 @@ async fn hp_144_an_older_freshness_statement(stage: &mut Stage) {
     assert_eq!(stage.target.kernel.gates().stage.until(), until);
 }
 
-async fn hp_145_a_forged_suspension_of_an_honest_member(stage: &mut Stage) {
+async fn hp_145_a_forged_suspension_of_an_honest_member(stage: &mut Theatre) {
     let suspension = Suspension {
         federation: FEDERATION.parse().unwrap(),
         authority: "rotterdam".parse().unwrap(),
@@ -298,7 +298,7 @@ async fn hp_145_a_forged_suspension_of_an_honest_member(stage: &mut Stage) {
 }
 
 /// Epochs are counted before anything is decoded.
-async fn hp_146_more_epochs_than_an_answer_holds(stage: &mut Stage) {
+async fn hp_146_more_epochs_than_an_answer_holds(stage: &mut Theatre) {
     told(stage, None, |ask| {
         epochs(ask, vec![Bytes::from_static(b"epoch"); MAX_EPOCHS + 1])
     })
@@ -310,7 +310,7 @@ async fn hp_146_more_epochs_than_an_answer_holds(stage: &mut Stage) {
 }
 
 /// The interval between questions to it grows, however often it claims.
-async fn hp_147_a_member_that_always_claims_to_know_more(stage: &mut Stage) {
+async fn hp_147_a_member_that_always_claims_to_know_more(stage: &mut Theatre) {
     const CLAIMS: usize = 40;
     let receiver = receiver(stage).await;
     receiver.compare_with(|ask| epochs(ask, Vec::new()));

@@ -7,7 +7,7 @@ use super::{
     Behaviour,
     caller::{Line, channel},
     raw::{END_HEADERS, Raw, call, frame, kind, literal, message},
-    stage::{Stage, draft, resident_kib},
+    stage::{Theatre, draft, resident_kib},
 };
 use crate::behaviours;
 
@@ -44,7 +44,7 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 /// Most memory that a single behaviour may take, in KiB.
 const MOST_KIB: u64 = 128 << 10;
 
-async fn raw(stage: &Stage) -> Raw {
+async fn raw(stage: &Theatre) -> Raw {
     let mut raw = Raw::new(stage.connection(&stage.mallory).await);
     raw.begin(&[]).await;
     raw
@@ -64,7 +64,7 @@ async fn flood(raw: &mut Raw, times: usize, bytes: &[u8]) {
     assert!(gained < MOST_KIB, "{gained} KiB more are resident");
 }
 
-async fn hp_20_no_http2_at_all(stage: &mut Stage) {
+async fn hp_20_no_http2_at_all(stage: &mut Theatre) {
     let mut raw = Raw::new(stage.connection(&stage.mallory).await);
     raw.say(b"GET / HTTP/1.1\r\nhost: antwerp.example\r\n\r\n")
         .await;
@@ -72,7 +72,7 @@ async fn hp_20_no_http2_at_all(stage: &mut Stage) {
     assert!(code.is_none() || code == Some(PROTOCOL_ERROR), "{code:?}");
 }
 
-async fn hp_21_another_method(stage: &mut Stage) {
+async fn hp_21_another_method(stage: &mut Theatre) {
     for path in [
         "/portcullis.v1.Exchange/Withdraw",
         "/grpc.reflection.v1.ServerReflection/Info",
@@ -86,7 +86,7 @@ async fn hp_21_another_method(stage: &mut Stage) {
 
 /// The message is read and judged as a frame nevertheless: a header does not change the meaning of
 /// its bytes.
-async fn hp_22_another_content_type(stage: &mut Stage) {
+async fn hp_22_another_content_type(stage: &mut Theatre) {
     for (name, value) in [("content-type", "text/html"), ("grpc-timeout", "0n")] {
         let mut raw = raw(stage).await;
         raw.open(1, &call(&[(name, value)])).await;
@@ -97,7 +97,7 @@ async fn hp_22_another_content_type(stage: &mut Stage) {
     }
 }
 
-async fn hp_23_more_streams_than_allowed(stage: &mut Stage) {
+async fn hp_23_more_streams_than_allowed(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     for stream in [1, 3, 5, 7, 9] {
         raw.open(stream, &call(&[])).await;
@@ -110,7 +110,7 @@ async fn hp_23_more_streams_than_allowed(stage: &mut Stage) {
 }
 
 /// The limit of streams applies to the peer, over all its connections.
-async fn hp_24_streams_over_several_connections(stage: &mut Stage) {
+async fn hp_24_streams_over_several_connections(stage: &mut Theatre) {
     let mut open = Vec::new();
     let mut refused = 0;
     for _ in 0..6 {
@@ -131,7 +131,7 @@ async fn hp_24_streams_over_several_connections(stage: &mut Stage) {
 }
 
 /// CVE-2023-44487.
-async fn hp_25_a_flood_of_resets(stage: &mut Stage) {
+async fn hp_25_a_flood_of_resets(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     let before = resident_kib();
     let mut stream = 1;
@@ -153,7 +153,7 @@ async fn hp_25_a_flood_of_resets(stage: &mut Stage) {
     assert!(resident_kib().saturating_sub(before) < MOST_KIB);
 }
 
-async fn hp_26_giant_headers(stage: &mut Stage) {
+async fn hp_26_giant_headers(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     let block = call(&[
         ("x-big", &"v".repeat(15_000)),
@@ -167,7 +167,7 @@ async fn hp_26_giant_headers(stage: &mut Stage) {
 }
 
 /// CVE-2024-27316 and related attacks.
-async fn hp_27_headers_that_never_end(stage: &mut Stage) {
+async fn hp_27_headers_that_never_end(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     raw.say(&frame(kind::HEADERS, 0, 1, &call(&[]))).await;
     let more = frame(
@@ -184,18 +184,18 @@ async fn hp_27_headers_that_never_end(stage: &mut Stage) {
 }
 
 /// CVE-2019-9515: each frame demands an acknowledgement, and nobody reads them.
-async fn hp_28_a_flood_of_settings(stage: &mut Stage) {
+async fn hp_28_a_flood_of_settings(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     flood(&mut raw, 400_000, &frame(kind::SETTINGS, 0, 0, &[])).await;
 }
 
 /// CVE-2019-9512: the same attack with pings.
-async fn hp_29_a_flood_of_pings(stage: &mut Stage) {
+async fn hp_29_a_flood_of_pings(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     flood(&mut raw, 400_000, &frame(kind::PING, 0, 0, &[1; 8])).await;
 }
 
-async fn hp_30_windows_that_overflow(stage: &mut Stage) {
+async fn hp_30_windows_that_overflow(stage: &mut Theatre) {
     let mut overflowing = raw(stage).await;
     let most = frame(kind::WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes());
     overflowing.say(&most).await;
@@ -209,13 +209,13 @@ async fn hp_30_windows_that_overflow(stage: &mut Stage) {
 }
 
 /// CVE-2019-9518: endless work without a byte of content.
-async fn hp_31_a_flood_of_empty_data(stage: &mut Stage) {
+async fn hp_31_a_flood_of_empty_data(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     raw.open(1, &call(&[])).await;
     flood(&mut raw, 400_000, &frame(kind::DATA, 0, 1, &[])).await;
 }
 
-async fn hp_32_streams_on_which_nothing_is_said(stage: &mut Stage) {
+async fn hp_32_streams_on_which_nothing_is_said(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     for stream in [1, 3, 5, 7] {
         raw.open(stream, &call(&[])).await;
@@ -225,7 +225,7 @@ async fn hp_32_streams_on_which_nothing_is_said(stage: &mut Stage) {
     assert!(raw.answers().await, "who says nothing is not cut");
 }
 
-async fn hp_33_a_message_that_never_ends(stage: &mut Stage) {
+async fn hp_33_a_message_that_never_ends(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     let before = resident_kib();
     for stream in [1, 3, 5, 7] {
@@ -242,7 +242,7 @@ async fn hp_33_a_message_that_never_ends(stage: &mut Stage) {
     );
 }
 
-async fn hp_34_a_compressed_message(stage: &mut Stage) {
+async fn hp_34_a_compressed_message(stage: &mut Theatre) {
     for more in [&[][..], &[("grpc-encoding", "gzip")]] {
         let mut raw = raw(stage).await;
         raw.open(1, &call(more)).await;
@@ -253,7 +253,7 @@ async fn hp_34_a_compressed_message(stage: &mut Stage) {
     }
 }
 
-async fn hp_35_a_message_of_four_gibibytes(stage: &mut Stage) {
+async fn hp_35_a_message_of_four_gibibytes(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     let before = resident_kib();
     raw.open(1, &call(&[])).await;
@@ -264,7 +264,7 @@ async fn hp_35_a_message_of_four_gibibytes(stage: &mut Stage) {
     assert!(resident_kib().saturating_sub(before) < MOST_KIB);
 }
 
-async fn hp_36_streams_of_the_servers_numbers(stage: &mut Stage) {
+async fn hp_36_streams_of_the_servers_numbers(stage: &mut Theatre) {
     let mut even = raw(stage).await;
     even.open(2, &call(&[])).await;
     assert_eq!(even.cut().await, Some(PROTOCOL_ERROR));
@@ -277,7 +277,7 @@ async fn hp_36_streams_of_the_servers_numbers(stage: &mut Stage) {
 }
 
 /// An entry of the dynamic table, referred to eight thousand times by one byte each.
-async fn hp_37_headers_that_unpack_to_more(stage: &mut Stage) {
+async fn hp_37_headers_that_unpack_to_more(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     let before = resident_kib();
     // A literal with incremental indexing (RFC 7541, §6.2.1), then its index, 62, many times.
@@ -292,7 +292,7 @@ async fn hp_37_headers_that_unpack_to_more(stage: &mut Stage) {
 }
 
 /// With a flow-control window of zero no receipt can leave, so no further frame is read.
-async fn hp_38_receipts_that_are_never_read(stage: &mut Stage) {
+async fn hp_38_receipts_that_are_never_read(stage: &mut Theatre) {
     let records = stage.seal(&stage.mallory, vec![draft(Kind::Indicator)]);
     stage.allowed.extend(
         records
@@ -312,7 +312,7 @@ async fn hp_38_receipts_that_are_never_read(stage: &mut Stage) {
     assert!(raw.answers().await);
 }
 
-async fn hp_39_a_promise_by_the_client(stage: &mut Stage) {
+async fn hp_39_a_promise_by_the_client(stage: &mut Theatre) {
     let mut raw = raw(stage).await;
     raw.open(1, &call(&[])).await;
     let mut promise = 2_u32.to_be_bytes().to_vec();

@@ -25,7 +25,7 @@ pub mod stage;
 
 use std::pin::Pin;
 
-use self::stage::Stage;
+use self::stage::Theatre;
 
 impl Behaviour {
     /// Returns its id in docs/validation.md.
@@ -37,7 +37,7 @@ impl Behaviour {
 }
 
 /// Function that performs a behaviour on a stage.
-pub type Act = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub type Act = for<'a> fn(&'a mut Theatre) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// One behaviour of a hostile peer.
 pub struct Behaviour {
@@ -73,7 +73,7 @@ pub const LAYERS: &[(&str, &[Behaviour])] = &[
 /// nothing that it should not.
 pub async fn try_all(layer: &str) {
     let (_, behaviours) = LAYERS.iter().find(|(name, _)| *name == layer).unwrap();
-    let mut stage = Stage::start().await;
+    let mut stage = Theatre::start().await;
     for behaviour in *behaviours {
         println!("{}", behaviour.name);
         (behaviour.act)(&mut stage).await;

@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     Behaviour,
     forge::{Framed, Receipted, sign},
-    stage::{Stage, draft},
+    stage::{Theatre, draft},
 };
 use crate::{
     behaviours,
@@ -229,7 +229,7 @@ impl Exchange for Service {
 
 impl Receiver {
     /// Listens at mallory's address in the register.
-    pub(super) async fn start(stage: &Stage) -> Self {
+    pub(super) async fn start(stage: &Theatre) -> Self {
         let tcp = tokio::net::TcpListener::bind(stage.listens_at.listen)
             .await
             .unwrap();
@@ -316,7 +316,7 @@ impl Receiver {
 }
 
 /// A signing key cannot be copied, so its keyring is read again.
-fn clone_of(_: &SigningKey, stage: &Stage) -> SigningKey {
+fn clone_of(_: &SigningKey, stage: &Theatre) -> SigningKey {
     let home = stage.federation.home("mallory");
     let passphrase = stage.federation.folder().join("mallory.passphrase");
     let source = portcullis_home::secret::KeySource::PassphraseFile(passphrase);
@@ -325,7 +325,7 @@ fn clone_of(_: &SigningKey, stage: &Stage) -> SigningKey {
 }
 
 /// Returns the state of a record's disclosure to a peer in the target's ledger.
-fn state(stage: &Stage, id: &RecordId, peer: &str) -> Option<DisclosureState> {
+fn state(stage: &Theatre, id: &RecordId, peer: &str) -> Option<DisclosureState> {
     let store = stage.target.kernel.store();
     let row = store.disclosure(id, &peer.parse().unwrap()).unwrap();
     row.map(|row| row.state)
@@ -337,7 +337,7 @@ const ADMITTED: DisclosureState = DisclosureState::Answered(Outcome::Accepted);
 /// record. The target does not accept mallory's receipts and tries again; once mallory answers
 /// correctly, its receipt is accepted.
 async fn disbelieved(
-    stage: &mut Stage,
+    stage: &mut Theatre,
     first: Said,
     says: impl FnMut(wire::Frame, &Honest) -> Said + Send + 'static,
 ) {
@@ -359,7 +359,7 @@ async fn disbelieved(
     stage.receiver = Some(receiver);
 }
 
-async fn hp_90_a_receipt_signed_by_a_stranger(stage: &mut Stage) {
+async fn hp_90_a_receipt_signed_by_a_stranger(stage: &mut Theatre) {
     let stranger = SigningKey::from_seed(KeyUse::Hop, [13; 32]);
     disbelieved(stage, Vec::new(), move |frame, honest| {
         let honest = honest.accept(&frame);
@@ -369,7 +369,7 @@ async fn hp_90_a_receipt_signed_by_a_stranger(stage: &mut Stage) {
     .await;
 }
 
-async fn hp_91_a_frames_statement_shown_as_a_receipt(stage: &mut Stage) {
+async fn hp_91_a_frames_statement_shown_as_a_receipt(stage: &mut Theatre) {
     disbelieved(stage, Vec::new(), |frame, honest| {
         let receipt = honest.accept(&frame);
         let payload = Some((&sign::<Framed>(&payload(&receipt), &honest.hop)).into());
@@ -378,7 +378,7 @@ async fn hp_91_a_frames_statement_shown_as_a_receipt(stage: &mut Stage) {
     .await;
 }
 
-async fn hp_92_the_receipt_of_an_earlier_frame(stage: &mut Stage) {
+async fn hp_92_the_receipt_of_an_earlier_frame(stage: &mut Theatre) {
     let mut earlier = None;
     // The first frame is answered correctly; its receipt is then shown for the next one.
     let earlier_of = Arc::new(Mutex::new(None));
@@ -403,7 +403,7 @@ async fn hp_92_the_receipt_of_an_earlier_frame(stage: &mut Stage) {
     disbelieved(stage, Vec::new(), move |_, _| vec![Ok(earlier.clone())]).await;
 }
 
-async fn hp_93_answers_to_items_that_were_not_sent(stage: &mut Stage) {
+async fn hp_93_answers_to_items_that_were_not_sent(stage: &mut Theatre) {
     disbelieved(stage, Vec::new(), |frame, honest| {
         let mut receipt = honest.accept(&frame);
         receipt.answers[0].record_id = vec![7; 32].into();
@@ -418,7 +418,7 @@ async fn hp_93_answers_to_items_that_were_not_sent(stage: &mut Stage) {
     .await;
 }
 
-async fn hp_94_a_receipt_for_another_sender(stage: &mut Stage) {
+async fn hp_94_a_receipt_for_another_sender(stage: &mut Theatre) {
     disbelieved(stage, Vec::new(), |frame, honest| {
         vec![Ok(honest.changed(&frame, |says| {
             says.sender = "rotterdam".to_owned()
@@ -437,7 +437,7 @@ async fn hp_94_a_receipt_for_another_sender(stage: &mut Stage) {
     .await;
 }
 
-async fn hp_95_a_receipt_of_a_megabyte(stage: &mut Stage) {
+async fn hp_95_a_receipt_of_a_megabyte(stage: &mut Theatre) {
     disbelieved(stage, Vec::new(), |frame, honest| {
         let mut receipt = honest.accept(&frame);
         receipt.refused = "x".repeat(1 << 20);
@@ -446,7 +446,7 @@ async fn hp_95_a_receipt_of_a_megabyte(stage: &mut Stage) {
     .await;
 }
 
-async fn hp_96_receipts_that_nobody_asked_for(stage: &mut Stage) {
+async fn hp_96_receipts_that_nobody_asked_for(stage: &mut Theatre) {
     let empty = || Ok(wire::Receipt::default());
     disbelieved(
         stage,
@@ -456,7 +456,7 @@ async fn hp_96_receipts_that_nobody_asked_for(stage: &mut Stage) {
     .await;
 }
 
-async fn hp_97_outcomes_that_do_not_exist(stage: &mut Stage) {
+async fn hp_97_outcomes_that_do_not_exist(stage: &mut Theatre) {
     for outcome in [0, 77, -1] {
         disbelieved(stage, Vec::new(), move |frame, honest| {
             let mut receipt = honest.accept(&frame);
@@ -468,7 +468,7 @@ async fn hp_97_outcomes_that_do_not_exist(stage: &mut Stage) {
 }
 
 /// A busy peer answers in this way: it settles nothing, and the frame is sent again later.
-async fn hp_98_every_frame_is_refused_whole(stage: &mut Stage) {
+async fn hp_98_every_frame_is_refused_whole(stage: &mut Theatre) {
     disbelieved(stage, Vec::new(), |frame, honest| {
         vec![Ok(honest.refuse(&frame))]
     })
@@ -476,7 +476,7 @@ async fn hp_98_every_frame_is_refused_whole(stage: &mut Stage) {
 }
 
 /// A stream that ends without a receipt settles nothing.
-async fn hp_99_streams_that_end_at_each_frame(stage: &mut Stage) {
+async fn hp_99_streams_that_end_at_each_frame(stage: &mut Theatre) {
     disbelieved(stage, Vec::new(), |_, _| {
         vec![Err(Status::ok("that is all"))]
     })

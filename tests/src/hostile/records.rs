@@ -11,7 +11,7 @@ use prost::bytes::Bytes;
 use super::{
     Behaviour,
     forge::{Loose, Who, reseal, reseal_bytes, sign, statement},
-    stage::{Stage, draft, retired_key},
+    stage::{Theatre, draft, retired_key},
 };
 use crate::behaviours;
 
@@ -53,11 +53,11 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours![
 ];
 
 /// A record of the honest member as the hub received it.
-async fn honest(stage: &mut Stage) -> Loose {
+async fn honest(stage: &mut Theatre) -> Loose {
     Loose::of(&stage.honest_record(draft(Kind::Indicator)).await)
 }
 
-fn own(stage: &Stage) -> Loose {
+fn own(stage: &Theatre) -> Loose {
     stage.seal_one(&stage.mallory, draft(Kind::Indicator))
 }
 
@@ -66,7 +66,7 @@ fn is(told: &str, expected: &str) {
     assert_eq!(told, expected);
 }
 
-async fn hp_57_a_hub_strips_a_section_from_the_table(stage: &mut Stage) {
+async fn hp_57_a_hub_strips_a_section_from_the_table(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     let mut header = item.header();
     header.sections.pop();
@@ -75,7 +75,7 @@ async fn hp_57_a_hub_strips_a_section_from_the_table(stage: &mut Stage) {
     is(&stage.deliver(Who::Hub, &item).await, "refused RE-14");
 }
 
-async fn hp_58_a_hub_adds_a_section(stage: &mut Stage) {
+async fn hp_58_a_hub_adds_a_section(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     let mut added = item.section(3).clone();
     added.index = 9;
@@ -83,7 +83,7 @@ async fn hp_58_a_hub_adds_a_section(stage: &mut Stage) {
     is(&stage.deliver(Who::Hub, &item).await, "refused RE-05");
 }
 
-async fn hp_59_a_hub_swaps_two_salts(stage: &mut Stage) {
+async fn hp_59_a_hub_swaps_two_salts(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     let (first, second) = (item.section(2).salt.clone(), item.section(3).salt.clone());
     item.section(2).salt = second;
@@ -91,14 +91,14 @@ async fn hp_59_a_hub_swaps_two_salts(stage: &mut Stage) {
     is(&stage.deliver(Who::Hub, &item).await, "refused RE-11");
 }
 
-async fn hp_60_a_hub_swaps_the_bodies_of_two_records(stage: &mut Stage) {
+async fn hp_60_a_hub_swaps_the_bodies_of_two_records(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     let mut other = honest(stage).await;
     *item.section(3) = other.section(3).clone();
     is(&stage.deliver(Who::Hub, &item).await, "refused RE-11");
 }
 
-async fn hp_61_a_hub_repeats_a_section(stage: &mut Stage) {
+async fn hp_61_a_hub_repeats_a_section(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     let again = item.section(3).clone();
     item.record.sections.push(again);
@@ -108,19 +108,19 @@ async fn hp_61_a_hub_repeats_a_section(stage: &mut Stage) {
     is(&stage.deliver(Who::Hub, &turned).await, "refused RE-06");
 }
 
-async fn hp_62_a_hub_cuts_a_group_apart(stage: &mut Stage) {
+async fn hp_62_a_hub_cuts_a_group_apart(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     item.record.sections.remove(0);
     is(&stage.deliver(Who::Hub, &item).await, "refused RE-10");
 }
 
-async fn hp_63_a_hub_opens_nothing(stage: &mut Stage) {
+async fn hp_63_a_hub_opens_nothing(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     item.record.sections.clear();
     is(&stage.deliver(Who::Hub, &item).await, "refused RE-09");
 }
 
-async fn hp_64_a_salt_of_another_length(stage: &mut Stage) {
+async fn hp_64_a_salt_of_another_length(stage: &mut Theatre) {
     for length in [0, 15, 17, 100_000] {
         let mut item = honest(stage).await;
         item.section(1).salt = vec![7; length].into();
@@ -128,19 +128,19 @@ async fn hp_64_a_salt_of_another_length(stage: &mut Stage) {
     }
 }
 
-fn of_a_batch(stage: &Stage) -> Loose {
+fn of_a_batch(stage: &Theatre) -> Loose {
     let drafts = vec![draft(Kind::Indicator); 4];
     Loose::of(stage.seal(&stage.mallory, drafts).first().unwrap())
 }
 
-async fn hp_65_a_path_cut_short(stage: &mut Stage) {
+async fn hp_65_a_path_cut_short(stage: &mut Theatre) {
     let mut item = of_a_batch(stage);
     item.record.path.truncate(32);
     is(&stage.deliver(Who::Mallory, &item).await, "refused RE-13");
 }
 
 /// The rule that applies to a short path applies here as well: a loop over the path would be long.
-async fn hp_66_a_huge_path(stage: &mut Stage) {
+async fn hp_66_a_huge_path(stage: &mut Theatre) {
     let mut item = of_a_batch(stage);
     item.record.path = vec![7; 4 << 20].into();
     is(&stage.deliver(Who::Mallory, &item).await, "refused RE-13");
@@ -151,7 +151,7 @@ async fn hp_66_a_huge_path(stage: &mut Stage) {
 
 /// The originator claims that the tree has one leaf, whose digest is the root over four leaves. The
 /// root could then be opened to either.
-async fn hp_67_an_inner_node_of_a_batch_as_a_leaf(stage: &mut Stage) {
+async fn hp_67_an_inner_node_of_a_batch_as_a_leaf(stage: &mut Theatre) {
     let item = of_a_batch(stage);
     let mut one = statement(&item);
     one.tree_size = 1;
@@ -170,7 +170,7 @@ async fn hp_67_an_inner_node_of_a_batch_as_a_leaf(stage: &mut Stage) {
     );
 }
 
-async fn hp_68_a_record_under_another_batch_of_its_origin(stage: &mut Stage) {
+async fn hp_68_a_record_under_another_batch_of_its_origin(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     // The other batch has another root, even if it was sealed within the same millisecond.
     item.batch = honest(stage).await.batch;
@@ -181,13 +181,13 @@ async fn hp_68_a_record_under_another_batch_of_its_origin(stage: &mut Stage) {
     );
 }
 
-async fn hp_69_another_records_blind(stage: &mut Stage) {
+async fn hp_69_another_records_blind(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     item.record.blind = honest(stage).await.record.blind;
     is(&stage.deliver(Who::Hub, &item).await, "refused RE-14");
 }
 
-async fn hp_70_a_record_of_another_federation(stage: &mut Stage) {
+async fn hp_70_a_record_of_another_federation(stage: &mut Theatre) {
     let item = own(stage);
     let mut header = item.header();
     header.federation = "elsewhere".to_owned();
@@ -201,7 +201,7 @@ async fn hp_70_a_record_of_another_federation(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &split).await, "refused RE-02");
 }
 
-async fn hp_71_a_record_of_an_exercise(stage: &mut Stage) {
+async fn hp_71_a_record_of_an_exercise(stage: &mut Theatre) {
     let mut exercise = draft(Kind::Alert);
     exercise.exercise = true;
     let item = stage.seal_one(&stage.mallory, exercise);
@@ -210,7 +210,7 @@ async fn hp_71_a_record_of_an_exercise(stage: &mut Stage) {
 
 /// The batch claims to have been sealed while the key was in force. The time at which it is first
 /// seen decides.
-async fn hp_72_a_batch_back_dated_under_a_retired_key(stage: &mut Stage) {
+async fn hp_72_a_batch_back_dated_under_a_retired_key(stage: &mut Theatre) {
     let item = own(stage);
     let mut header = item.header();
     header.key_id = Bytes::copy_from_slice(retired_key().id().as_bytes());
@@ -221,7 +221,7 @@ async fn hp_72_a_batch_back_dated_under_a_retired_key(stage: &mut Stage) {
     assert!(!told.starts_with("accepted"), "{told}");
 }
 
-async fn hp_73_a_record_of_the_future(stage: &mut Stage) {
+async fn hp_73_a_record_of_the_future(stage: &mut Theatre) {
     for ahead in [11 * 60_000, 86_400_000, i64::MAX / 2] {
         let item = own(stage);
         let mut header = item.header();
@@ -236,7 +236,7 @@ async fn hp_73_a_record_of_the_future(stage: &mut Stage) {
 
 /// An old record under a key in force is accepted, because no rule requires a record to be recent.
 /// It changes no clock and ends no other record.
-async fn hp_74_a_record_of_ancient_times(stage: &mut Stage) {
+async fn hp_74_a_record_of_ancient_times(stage: &mut Theatre) {
     for at in [0, 1, -1, i64::MIN] {
         let item = own(stage);
         let mut header = item.header();
@@ -251,7 +251,7 @@ async fn hp_74_a_record_of_ancient_times(stage: &mut Stage) {
     }
 }
 
-async fn hp_75_an_unknown_sealing_key(stage: &mut Stage) {
+async fn hp_75_an_unknown_sealing_key(stage: &mut Theatre) {
     let item = own(stage);
     let key = portcullis_protocol::keys::SigningKey::from_seed(
         portcullis_protocol::keys::KeyUse::Sealing,
@@ -267,7 +267,7 @@ async fn hp_75_an_unknown_sealing_key(stage: &mut Stage) {
 }
 
 /// The register lists the key, but for another use.
-async fn hp_76_a_batch_signed_by_a_hop_key(stage: &mut Stage) {
+async fn hp_76_a_batch_signed_by_a_hop_key(stage: &mut Theatre) {
     /// A batch statement under a hop key.
     struct ByHop;
     impl portcullis_protocol::statement::StatementType for ByHop {
@@ -288,7 +288,7 @@ async fn hp_76_a_batch_signed_by_a_hop_key(stage: &mut Stage) {
     );
 }
 
-async fn hp_77_an_honest_origin_with_a_forged_signature(stage: &mut Stage) {
+async fn hp_77_an_honest_origin_with_a_forged_signature(stage: &mut Theatre) {
     let mut item = honest(stage).await;
     let mut signature = item.batch.signature.to_vec();
     signature[0] ^= 1;
@@ -303,7 +303,7 @@ async fn hp_77_an_honest_origin_with_a_forged_signature(stage: &mut Stage) {
     is(&told, "refused-for-now EX-07");
 }
 
-async fn hp_78_the_targets_own_record_comes_back(stage: &mut Stage) {
+async fn hp_78_the_targets_own_record_comes_back(stage: &mut Theatre) {
     let kernel = &stage.target.kernel;
     let id = kernel.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
     let own = Loose::of(&super::stage::of(kernel, &id));
@@ -311,7 +311,7 @@ async fn hp_78_the_targets_own_record_comes_back(stage: &mut Stage) {
 }
 
 /// Both forms are one record in whatever order they arrive, and an answer once given stays.
-async fn hp_79_a_thinner_form_races_the_full_one(stage: &mut Stage) {
+async fn hp_79_a_thinner_form_races_the_full_one(stage: &mut Theatre) {
     let whole = stage
         .seal(&stage.mallory, vec![draft(Kind::Indicator)])
         .remove(0);
@@ -329,7 +329,7 @@ async fn hp_79_a_thinner_form_races_the_full_one(stage: &mut Stage) {
     assert_eq!(stage.times_held(&whole.id()), 1);
 }
 
-async fn hp_80_a_record_made_for_someone_else_is_retargeted(stage: &mut Stage) {
+async fn hp_80_a_record_made_for_someone_else_is_retargeted(stage: &mut Theatre) {
     let mut red = draft(Kind::Indicator);
     red.marking.tlp = Tlp::Red;
     red.marking.release_to = Some(["rotterdam".parse().unwrap()].into());
@@ -339,28 +339,28 @@ async fn hp_80_a_record_made_for_someone_else_is_retargeted(stage: &mut Stage) {
 }
 
 /// A member that is not a hub delivers what another made.
-async fn hp_81_a_member_passes_on_what_it_may_not(stage: &mut Stage) {
+async fn hp_81_a_member_passes_on_what_it_may_not(stage: &mut Theatre) {
     let mut amber = draft(Kind::Indicator);
     amber.marking.tlp = Tlp::Amber;
     let made = stage.seal_one(&stage.hub, amber);
     is(&stage.deliver(Who::Mallory, &made).await, "refused PO-01");
 }
 
-fn with_header(stage: &Stage, change: impl FnOnce(&mut wire::Header)) -> Loose {
+fn with_header(stage: &Theatre, change: impl FnOnce(&mut wire::Header)) -> Loose {
     let item = own(stage);
     let mut header = item.header();
     change(&mut header);
     reseal(&item, &header, &stage.mallory.keyring.sealing)
 }
 
-async fn hp_82_a_kind_that_is_not_in_use(stage: &mut Stage) {
+async fn hp_82_a_kind_that_is_not_in_use(stage: &mut Theatre) {
     for kind in [6, 8, 99] {
         let item = with_header(stage, |header| header.kind = kind);
         is(&stage.deliver(Who::Mallory, &item).await, "refused RE-03");
     }
 }
 
-async fn hp_83_a_table_with_an_index_twice(stage: &mut Stage) {
+async fn hp_83_a_table_with_an_index_twice(stage: &mut Theatre) {
     let item = with_header(stage, |header| {
         let first = header.sections[0].clone();
         header.sections.insert(0, first);
@@ -373,7 +373,7 @@ async fn hp_83_a_table_with_an_index_twice(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &item).await, "refused RE-04");
 }
 
-async fn hp_84_a_section_looser_than_its_record(stage: &mut Stage) {
+async fn hp_84_a_section_looser_than_its_record(stage: &mut Theatre) {
     let item = with_header(stage, |header| {
         header.sections[3].stricter = Some(wire::SectionMarking {
             tlp: wire::Tlp::Clear.into(),
@@ -385,7 +385,7 @@ async fn hp_84_a_section_looser_than_its_record(stage: &mut Stage) {
     is(&stage.deliver(Who::Mallory, &item).await, "refused RE-08");
 }
 
-async fn hp_85_control_characters_in_a_title(stage: &mut Stage) {
+async fn hp_85_control_characters_in_a_title(stage: &mut Theatre) {
     let mut item = own(stage);
     let subject = wire::Subject {
         title: "box\u{1b}[2J".to_owned(),
@@ -410,7 +410,7 @@ async fn hp_85_control_characters_in_a_title(stage: &mut Stage) {
 
 /// An answer remembered for one marking is not given for another, however many others come in
 /// between.
-async fn hp_86_the_policy_memo_is_filled_and_asked_again(stage: &mut Stage) {
+async fn hp_86_the_policy_memo_is_filled_and_asked_again(stage: &mut Theatre) {
     let only_for = |name: &str| {
         let mut red = draft(Kind::Indicator);
         red.marking.tlp = Tlp::Red;
@@ -438,7 +438,7 @@ async fn hp_86_the_policy_memo_is_filled_and_asked_again(stage: &mut Stage) {
 }
 
 /// A thousand refused items in a frame: each is answered, and the storage used for each is bounded.
-async fn hp_87_refused_items_by_the_thousand(stage: &mut Stage) {
+async fn hp_87_refused_items_by_the_thousand(stage: &mut Theatre) {
     let folder = stage.target.home.data();
     let before = bytes_in(&folder);
     let frames = 4;
@@ -465,7 +465,7 @@ fn bytes_in(folder: &std::path::Path) -> u64 {
         .sum()
 }
 
-async fn hp_88_a_batch_of_too_many_leaves(stage: &mut Stage) {
+async fn hp_88_a_batch_of_too_many_leaves(stage: &mut Theatre) {
     for size in [0, 3, 2048, u32::MAX] {
         let item = own(stage);
         let bytes = item.record.header.clone();
@@ -475,7 +475,7 @@ async fn hp_88_a_batch_of_too_many_leaves(stage: &mut Stage) {
     }
 }
 
-async fn hp_89_a_marking_that_contradicts_itself(stage: &mut Stage) {
+async fn hp_89_a_marking_that_contradicts_itself(stage: &mut Theatre) {
     let item = with_header(stage, |header| {
         let marking = header.marking.as_mut().unwrap();
         marking.tlp = wire::Tlp::Red.into();

@@ -68,7 +68,7 @@ impl Mallory {
 }
 
 /// The participants of an attack and the bounds they are checked against.
-pub struct Stage {
+pub struct Theatre {
     /// The federation, with all homes and certification authorities.
     pub federation: Federation,
     /// The node under attack.
@@ -103,7 +103,7 @@ pub fn online_key() -> SigningKey {
     SigningKey::from_seed(KeyUse::Freshness, [92; 32])
 }
 
-impl Stage {
+impl Theatre {
     /// Makes all homes and starts the target and its honest peer.
     pub async fn start() -> Self {
         let listens_at = Site::free();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use portcullis_exchange::dispatch::{
     load::{self, Loaded},
-    machine::{Effect, Event, Stage},
+    machine::{Effect, Event, FailedAt},
     plan::{Footing, Outgoing, Planner, relays},
 };
 use portcullis_kernel::decide::Decider;
 use portcullis_protocol::{
-    frame::{Generation, Receipt, SentFrame, Verdict},
+    frame::{FrameAnswer, Generation, Receipt, SentFrame},
     rules::Rule,
     seal::Entropy as _,
     wire,
@@ -228,9 +228,9 @@ impl World {
                 self.reconcile(member, portcullis_exchange::reconcile::machine::Event::Anew);
                 Event::GenerationStarted
             }
-            (Asked::Intended, Err(_)) => Event::Failed(Stage::Intend),
-            (Asked::Settled, Err(_)) => Event::Failed(Stage::Settle),
-            (Asked::Started, Err(_)) => Event::Failed(Stage::Generation),
+            (Asked::Intended, Err(_)) => Event::Failed(FailedAt::Intend),
+            (Asked::Settled, Err(_)) => Event::Failed(FailedAt::Settle),
+            (Asked::Started, Err(_)) => Event::Failed(FailedAt::Generation),
         };
         self.feed(member, key, event);
     }
@@ -286,7 +286,7 @@ impl World {
             }
             None => {
                 self.say(|| format!("{member} does not reach {} in {}", key.0, key.1));
-                self.driver(member, key).told = Some(Event::Failed(Stage::Link));
+                self.driver(member, key).told = Some(Event::Failed(FailedAt::Link));
             }
         }
         if self.node(member).up {
@@ -426,7 +426,7 @@ impl World {
         if self.pass(member, Passage::Receipt).is_none() {
             return;
         }
-        if let Verdict::RefusedWhole(rule) = &receipt.verdict {
+        if let FrameAnswer::RefusedWhole(rule) = &receipt.verdict {
             let rule = rule.clone();
             if rule == Rule::Fork.id() {
                 self.note_stop(member, key);
@@ -446,7 +446,7 @@ impl World {
     fn link_failed(&mut self, member: MemberNumber, key: DriverKey) {
         self.say(|| format!("{member}: a connection to {} in {} failed", key.0, key.1));
         self.disconnect(member, key);
-        self.feed(member, key, Event::Failed(Stage::Link));
+        self.feed(member, key, Event::Failed(FailedAt::Link));
     }
 
     /// Ends a connection; the receiver notices it later.

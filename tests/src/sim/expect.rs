@@ -36,7 +36,7 @@ pub struct Made {
 
 /// Decision of a member on a delivered item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum Reception {
     /// It admits these sections; if there are none, it refuses the item for good.
     In(Form),
     /// It holds the item for a decision by a person.
@@ -114,7 +114,7 @@ pub fn takes(
     form: Form,
     in_force: InForce,
     now: Timestamp,
-) -> Taken {
+) -> Reception {
     let direct = deliverer == made.origin;
     let by_way = match made.like {
         Likeness::Green | Likeness::GreenAlert | Likeness::ShortLived => true,
@@ -122,20 +122,20 @@ pub fn takes(
         Likeness::AmberStrict | Likeness::Red | Likeness::Restricted => direct,
     };
     if !by_way || expired(made, now) {
-        return Taken::In(Form::EMPTY);
+        return Reception::In(Form::EMPTY);
     }
     let form = for_member(made, receiver, in_force.epoch).intersection(form);
     if made.like == Likeness::Restricted {
         return if form.is_empty() {
-            Taken::In(form)
+            Reception::In(form)
         } else {
-            Taken::Held
+            Reception::Held
         };
     }
     match in_force.policy {
-        Policy::Baseline => Taken::In(form),
-        Policy::Tight if made.like == Likeness::GreenAlert => Taken::In(form),
-        Policy::Tight => Taken::In(form.without(SOURCE)),
+        Policy::Baseline => Reception::In(form),
+        Policy::Tight if made.like == Likeness::GreenAlert => Reception::In(form),
+        Policy::Tight => Reception::In(form.without(SOURCE)),
     }
 }
 
@@ -247,8 +247,8 @@ impl Journey<'_> {
                         sends(self.made, sender, receiver, *sending, now).intersection(held)
                     };
                     match takes(self.made, receiver, sender, sent, *taking, now) {
-                        Taken::In(form) => form,
-                        Taken::Held => Form::EMPTY,
+                        Reception::In(form) => form,
+                        Reception::Held => Form::EMPTY,
                     }
                 };
                 least = least.intersection(pass(held.least, self.end));

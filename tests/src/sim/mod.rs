@@ -41,4 +41,4 @@ pub use invariants::{Invariant, Violation};
 pub use mutant::Mutant;
 pub use random::Random;
 pub use store::ModelStore;
-pub use world::{Outcome, run};
+pub use world::{RunResult, run};

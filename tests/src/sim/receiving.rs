@@ -12,7 +12,7 @@ use portcullis_protocol::{
     time::Timestamp,
     wire,
 };
-use portcullis_store::{DecisionNote, Event, Intake, Judgement, Write, Written};
+use portcullis_store::{DecisionNote, Intake, Judgement, NodeEvent, Write, Written};
 
 use crate::hostile::forge::payload;
 
@@ -111,7 +111,7 @@ impl World {
 
     fn remember_refusal(&mut self, member: MemberNumber, peer: MemberNumber, detail: String) {
         self.say(|| format!("{member} refuses a frame of {peer}: {detail}"));
-        let event = Event {
+        let event = NodeEvent {
             at: self.now,
             kind: "frame-refused".to_owned(),
             peer: Some(self.cast.node(peer).clone()),

@@ -42,7 +42,7 @@ pub struct World {
 
 /// Result of a run.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunResult {
     /// First violation, if there was one.
     pub violation: Option<Violation>,
     /// Counters of the events.
@@ -55,7 +55,7 @@ pub struct Outcome {
 
 /// Runs a seed to its end or to the first violation.
 #[must_use]
-pub fn run(seed: u64, mutant: Option<Mutant>, traced: bool) -> Outcome {
+pub fn run(seed: u64, mutant: Option<Mutant>, traced: bool) -> RunResult {
     let mut world = World::new(seed, mutant, traced);
     world.prepare();
     world.go_on();
@@ -65,7 +65,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>, traced: bool) -> Outcome {
     if world.watch.violation.is_some() {
         world.say_how_it_stands();
     }
-    Outcome {
+    RunResult {
         violation: world.watch.violation,
         coverage: world.coverage,
         events: world.happened,

@@ -303,7 +303,7 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::CancelBackfills(_)
         | Write::Retry(_)
         | Write::Decide(_)
-        | Write::AskAgain { .. }
+        | Write::AnswersReady { .. }
         | Write::Repair(_)
         | Write::GiveBack(_)
         | Write::Withdraw { .. }

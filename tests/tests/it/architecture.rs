@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::binary::{portcullis, portcullis_lab};
+
 /// Pure crates: they decide, and may do nothing else.
 const PURE: [&str; 3] = [
     "portcullis-protocol",
@@ -46,6 +48,13 @@ const IMPURE: [&str; 23] = [
 ];
 
 /// Functions that the `clippy.toml` of a pure crate must ban.
+/// Crates of this workspace that an authority never runs.
+const NOT_SHIPPED: [&str; 3] = [
+    "portcullis-certs-dev",
+    "portcullis-lab",
+    "portcullis-testbed",
+];
+
 const CLOCKS: [&str; 4] = [
     "std::time::SystemTime::now",
     "std::time::Instant::now",
@@ -62,31 +71,109 @@ const OUTSIDE: [&str; 5] = [
     "std::env",
 ];
 
+/// Each crate, and the crates of this workspace that it may name. ARCHITECTURE.md says each in a sentence.
+const ARROWS: [(&str, &[&str]); 18] = [
+    ("protocol", &[]),
+    ("policy", &["protocol"]),
+    ("scoring", &["protocol"]),
+    ("certs-dev", &[]),
+    ("peering", &["protocol"]),
+    ("home", &["peering", "protocol"]),
+    ("store", &["protocol"]),
+    ("store-sqlite", &["protocol", "store"]),
+    (
+        "kernel",
+        &["home", "peering", "policy", "protocol", "store"],
+    ),
+    (
+        "exchange",
+        &["home", "kernel", "peering", "protocol", "store"],
+    ),
+    (
+        "desk",
+        &[
+            "admin-api",
+            "home",
+            "kernel",
+            "protocol",
+            "scoring",
+            "store",
+        ],
+    ),
+    ("admin-api", &["policy", "protocol"]),
+    (
+        "admin",
+        &[
+            "admin-api",
+            "backup",
+            "desk",
+            "exchange",
+            "home",
+            "kernel",
+            "peering",
+            "policy",
+            "protocol",
+            "store",
+        ],
+    ),
+    ("backup", &["home", "protocol", "store", "store-sqlite"]),
+    ("cli", &["admin-api", "home", "policy", "protocol"]),
+    ("testbed", &["protocol"]),
+    (
+        "node",
+        &[
+            "admin",
+            "admin-api",
+            "backup",
+            "cli",
+            "desk",
+            "exchange",
+            "home",
+            "kernel",
+            "peering",
+            "policy",
+            "protocol",
+            "store",
+            "store-sqlite",
+        ],
+    ),
+    (
+        "lab",
+        &[
+            "admin",
+            "admin-api",
+            "backup",
+            "certs-dev",
+            "cli",
+            "desk",
+            "exchange",
+            "home",
+            "kernel",
+            "node",
+            "peering",
+            "protocol",
+            "scoring",
+            "store",
+            "store-sqlite",
+        ],
+    ),
+];
+
 #[test]
 fn dependencies_between_the_crates_point_one_way() {
-    let expected: BTreeMap<&str, BTreeSet<&str>> = [
-        ("portcullis-protocol", [].into()),
-        ("portcullis-policy", ["portcullis-protocol"].into()),
-        ("portcullis-scoring", ["portcullis-protocol"].into()),
-        ("portcullis-certs-dev", [].into()),
-        (
-            "portcullis-node",
-            [
-                "portcullis-certs-dev",
-                "portcullis-policy",
-                "portcullis-protocol",
-                "portcullis-scoring",
-            ]
-            .into(),
-        ),
-    ]
-    .into();
+    let expected: BTreeMap<String, BTreeSet<String>> = ARROWS
+        .iter()
+        .map(|(name, uses)| {
+            let full = |name: &&str| format!("portcullis-{name}");
+            (full(name), uses.iter().map(full).collect())
+        })
+        .collect();
     let metadata = metadata();
-    let actual: BTreeMap<&str, BTreeSet<&str>> = metadata
+    let actual: BTreeMap<String, BTreeSet<String>> = metadata
         .workspace_packages()
         .into_iter()
         .filter(|package| package.name.as_str() != "portcullis-tests")
-        .map(|package| (package.name.as_str(), members_used_by(package)))
+        .map(|package| (package.name.to_string(), members_used_by(package)))
         .collect();
     assert_eq!(actual, expected);
 }
@@ -134,6 +221,51 @@ fn the_walk_over_dependencies_finds_what_the_node_is_known_to_link() {
             "the walk missed `{known}`, so it proves nothing of the pure crates"
         );
     }
+}
+
+#[test]
+fn the_product_links_no_laboratory_and_no_development_pki() {
+    let metadata = metadata();
+    let linked = linked_into(&metadata, "portcullis-node");
+    for kept_out in NOT_SHIPPED {
+        assert!(
+            !linked.contains(kept_out),
+            "`portcullis` links `{kept_out}`"
+        );
+    }
+    let laboratory = linked_into(&metadata, "portcullis-lab");
+    assert!(
+        laboratory.contains("portcullis-certs-dev"),
+        "the walk sees nothing"
+    );
+}
+
+/// Panics name the file that they are of, so that a binary names the files of what it links.
+#[test]
+fn the_shipped_binary_names_no_file_of_the_laboratory() {
+    let product = std::fs::read(portcullis()).unwrap();
+    let laboratory = std::fs::read(portcullis_lab()).unwrap();
+    for file in [
+        "node/lab/src/",
+        "portcullis_lab::",
+        "portcullis_certs_dev::",
+        "worthless-ca",
+    ] {
+        assert!(!contains(&product, file), "`portcullis` has `{file}` in it");
+    }
+    for file in ["node/lab/src/", "portcullis_lab::"] {
+        assert!(contains(&laboratory, file), "`{file}` would not be found");
+    }
+    assert!(
+        contains(&product, "node/kernel/src/"),
+        "the binary names no files"
+    );
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
 }
 
 #[test]
@@ -227,7 +359,7 @@ fn host() -> String {
 }
 
 /// Returns the members of this workspace that `package` names, except development dependencies.
-fn members_used_by(package: &Package) -> BTreeSet<&str> {
+fn members_used_by(package: &Package) -> BTreeSet<String> {
     package
         .dependencies
         .iter()

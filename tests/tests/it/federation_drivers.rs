@@ -69,11 +69,11 @@ async fn after_a_panic_deliveries_to_that_peer_go_on_and_others_were_never_touch
     let config = Config::load(&home.config()).unwrap();
     let node = Node::prepare(home, config).await.unwrap();
     let kernel = Arc::clone(node.kernel());
-    let starts: Arc<Mutex<BTreeMap<supervisor::Way, u32>>> = Arc::default();
+    let starts: Arc<Mutex<BTreeMap<supervisor::PeerLane, u32>>> = Arc::default();
     let panic = Arc::new(Notify::new());
     let drive = {
         let (starts, panic) = (Arc::clone(&starts), Arc::clone(&panic));
-        move |kernel: Arc<Kernel>, way: supervisor::Way, stop: CancellationToken| {
+        move |kernel: Arc<Kernel>, way: supervisor::PeerLane, stop: CancellationToken| {
             *starts.lock().unwrap().entry(way.clone()).or_default() += 1;
             let panic = Arc::clone(&panic);
             async move {

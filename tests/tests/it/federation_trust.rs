@@ -231,7 +231,7 @@ async fn a_block_and_a_stop_hold_through_a_restart_and_lose_nothing() {
     let now = rotterdam.kernel.now();
     let block = |switch| {
         move |state: &_| {
-            portcullis_kernel::gate::state::TrustState::with_block(
+            portcullis_kernel::gate::state::GateState::with_block(
                 state,
                 &"antwerp".parse().unwrap(),
                 switch,

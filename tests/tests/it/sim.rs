@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use portcullis_tests::sim::{Coverage, Mutant, Outcome, lying::LIES, run};
+use portcullis_tests::sim::{Coverage, Mutant, RunResult, lying::LIES, run};
 
 /// Seeds of the ordinary run.
 const SEEDS: u64 = 1_000;
@@ -21,7 +21,7 @@ fn replay(seed: u64) -> String {
 }
 
 /// Runs seeds on all cores until one fails.
-fn run_all(seeds: u64) -> (Coverage, Option<(u64, Outcome)>) {
+fn run_all(seeds: u64) -> (Coverage, Option<(u64, RunResult)>) {
     let next = AtomicU64::new(0);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let work = || {

@@ -1,4 +1,4 @@
-//! What the desk says of consignments, scores and profiles, as JSON, version 1.
+//! Consignments, scores and profiles as JSON, version 1.
 
 use serde::{Deserialize, Serialize};
 

@@ -38,10 +38,10 @@ use portcullis_admin_api::{
 use portcullis_desk::{Import, generated::Seed};
 use portcullis_kernel::{
     Kernel,
-    gate::state::TrustState,
+    gate::state::GateState,
     hold::{Choice, Ruling},
 };
-use portcullis_store::{Act, PersonRow, Stage, Write, writer::Priority};
+use portcullis_store::{Act, ConsignmentStage, PersonRow, Write, writer::Priority};
 
 pub(crate) async fn act(
     State(admin): State<Admin>,
@@ -60,8 +60,8 @@ pub(crate) async fn act(
     let (kernel, read) = (admin.kernel.clone(), body.clone());
     let (act, deed) = apart(move || {
         let act = verified(&kernel, &statement, &read)?;
-        let deed = Deed::read(&kernel, &act, read)?;
-        if let Deed::Gate(gate) = &deed {
+        let deed = ParsedAct::read(&kernel, &act, read)?;
+        if let ParsedAct::Gate(gate) = &deed {
             gate.check(&kernel)?;
         }
         Ok((act, deed))
@@ -79,7 +79,7 @@ pub(crate) async fn act(
 fn verified(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct, Problem> {
     let persons: Vec<Enrolled> = kernel.store().persons()?.iter().map(signer).collect();
     let me = kernel.me();
-    let desk = act::Desk {
+    let verifier = act::ActVerifier {
         federation: &me.federation,
         node: &me.node,
         // The person signs by this machine's clock. The time it shows is therefore compared, even
@@ -87,10 +87,10 @@ fn verified(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct
         now: kernel.wall(),
     };
     if !persons.is_empty() {
-        return Ok(desk.verify(statement, body, &persons)?);
+        return Ok(verifier.verify(statement, body, &persons)?);
     }
     let first: EnrolView = json(body).map_err(|_| nobody())?;
-    let act = desk.verify(statement, body, &[first_signer(&first)])?;
+    let act = verifier.verify(statement, body, &[first_signer(&first)])?;
     if act.action == Action::Enrol {
         Ok(act)
     } else {
@@ -106,7 +106,7 @@ fn nobody() -> Problem {
 }
 
 /// An act to carry out, parsed whole.
-enum Deed {
+enum ParsedAct {
     Publish(Vec<Draft>),
     Import(Import),
     PublishProfile,
@@ -119,7 +119,7 @@ enum Deed {
     Drop(DropAct),
 }
 
-impl Deed {
+impl ParsedAct {
     fn read(kernel: &Kernel, act: &VerifiedAct, body: Bytes) -> Result<Self, Problem> {
         let hold = |choice| {
             let hold = HoldAct::read(choice, &body)?;
@@ -168,7 +168,7 @@ impl Deed {
     async fn perform(self, admin: &Admin, log: Write) -> Result<Response, Problem> {
         match self {
             Self::Gate(gate) => {
-                let change = |state: &TrustState| gate.change(state, &admin.kernel);
+                let change = |state: &GateState| gate.change(state, &admin.kernel);
                 admin.kernel.change_gates(change, vec![log]).await?;
                 Ok(Json(gate.view()).into_response())
             }
@@ -228,18 +228,18 @@ async fn reload(admin: &Admin) -> Result<Response, Problem> {
 }
 
 /// Returns the log entry of the act; an enrolment takes effect with it.
-fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &Deed) -> Act {
+fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &ParsedAct) -> Act {
     let enrols = match deed {
-        Deed::Enrol(person) => Some(person.clone()),
-        Deed::Publish(_)
-        | Deed::Import(_)
-        | Deed::PublishProfile
-        | Deed::Reload
-        | Deed::ConfirmClock
-        | Deed::Gate(_)
-        | Deed::Hold(..)
-        | Deed::Owed(_)
-        | Deed::Drop(_) => None,
+        ParsedAct::Enrol(person) => Some(person.clone()),
+        ParsedAct::Publish(_)
+        | ParsedAct::Import(_)
+        | ParsedAct::PublishProfile
+        | ParsedAct::Reload
+        | ParsedAct::ConfirmClock
+        | ParsedAct::Gate(_)
+        | ParsedAct::Hold(..)
+        | ParsedAct::Owed(_)
+        | ParsedAct::Drop(_) => None,
     };
     Act {
         action: act.action.name().to_owned(),
@@ -261,7 +261,7 @@ fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
-fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
+fn drafts(body: &[u8], kinds: &[Kind]) -> Result<ParsedAct, Problem> {
     let DraftsView { drafts } = json(body)?;
     if drafts.is_empty() {
         return Err(Problem::new(
@@ -274,7 +274,7 @@ fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
         .map(Draft::try_from)
         .collect::<Result<Vec<_>, _>>()?;
     match drafts.iter().find(|draft| !kinds.contains(&draft.kind)) {
-        None => Ok(Deed::Publish(drafts)),
+        None => Ok(ParsedAct::Publish(drafts)),
         Some(other) => {
             let message = format!("the act does not publish records of kind `{}`", other.kind);
             Err(Problem::new(ProblemKind::Invalid, message))
@@ -285,8 +285,8 @@ fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
 fn import(parameters: &BTreeMap<String, String>, file: Bytes) -> Result<Import, Problem> {
     let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
     let stage = match parameters.get("stage").map(String::as_str) {
-        Some("history") => Stage::History,
-        Some("arriving") => Stage::Arriving,
+        Some("history") => ConsignmentStage::History,
+        Some("arriving") => ConsignmentStage::Arriving,
         other => {
             let message = format!(
                 "`{}` is no stage; consignments are `history` or `arriving`",

@@ -23,7 +23,7 @@ use portcullis_admin_api::v1::{
 };
 use portcullis_backup as backup;
 use portcullis_backup::{BackupError, Order};
-use portcullis_store::Event;
+use portcullis_store::NodeEvent;
 
 /// Number of lines that wait for a slow reader. Progress beyond them is not reported.
 const LINES_WAITING: usize = 64;
@@ -83,7 +83,7 @@ async fn work(admin: Admin, order: Order, lines: mpsc::Sender<BackupStep<Manifes
             },
         ),
     };
-    let event = Event {
+    let event = NodeEvent {
         at: admin.kernel.now(),
         kind: "backup".to_owned(),
         peer: None,

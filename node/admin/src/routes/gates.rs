@@ -10,7 +10,7 @@ use portcullis_admin_api::{
 };
 use portcullis_kernel::{
     Kernel,
-    gate::state::{Change, Switch, TrustState, Whom},
+    gate::state::{Change, GateState, Switch, Whom},
 };
 
 /// Largest length of a logged reason, in bytes.
@@ -110,7 +110,7 @@ impl GateAct {
     }
 
     /// Returns the change of the trust state that the act makes.
-    pub(super) fn change(&self, state: &TrustState, kernel: &Kernel) -> Change {
+    pub(super) fn change(&self, state: &GateState, kernel: &Kernel) -> Change {
         match &self.gate {
             Gate::Block(peer) => state.with_block(peer, self.switch, kernel.now()),
             Gate::Stop(whom) => state.with_stop(whom, self.switch, kernel.now()),

@@ -12,7 +12,7 @@ use crate::dispatch::error::PlanError;
 use std::{sync::Arc, time::Duration};
 
 use portcullis_protocol::{
-    frame::{Answer, Generation, Lane, MAX_ITEMS, Receipt, Verdict},
+    frame::{Answer, FrameAnswer, Generation, Lane, MAX_ITEMS, Receipt},
     identifiers::NodeId,
     rules::Rule,
     seal::Entropy as _,
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     link::{Link, LinkError},
     load::{self, Loaded},
-    machine::{Effect, Event, Machine, Stage},
+    machine::{Effect, Event, FailedAt, Machine},
     plan::{Footing, Outgoing, Planner, relays},
 };
 use portcullis_home::clock::SystemEntropy;
@@ -49,7 +49,7 @@ enum NotPlanned {
 }
 
 /// Result of work that ran beside the driver.
-enum Outcome {
+enum Finished {
     Planned(Result<Loaded, NotPlanned>),
     Intended(Result<(), StoreError>),
     Settled(Result<(), StoreError>, Vec<Answer>),
@@ -82,7 +82,7 @@ struct Driver {
     machine: Machine,
     link: Option<Link>,
     /// Plans and commits under way, at most one of each.
-    work: JoinSet<Outcome>,
+    work: JoinSet<Finished>,
     log: watch::Receiver<u64>,
     calls: watch::Receiver<u64>,
     wake_at: Option<Timestamp>,
@@ -113,7 +113,7 @@ impl Driver {
             match effect {
                 Effect::Plan(footing) => self.plan(footing),
                 Effect::Intend(intend) => {
-                    self.commit(vec![Write::Intend(*intend)], Outcome::Intended);
+                    self.commit(vec![Write::Intend(*intend)], Finished::Intended);
                 }
                 Effect::Send(outgoing) => event = self.send(*outgoing).await,
                 Effect::Settle(settles) => self.settle(settles),
@@ -135,14 +135,14 @@ impl Driver {
             plan(&kernel, &decider, &peer, lane, footing)
         });
         self.work.spawn(async move {
-            Outcome::Planned(planning.await.unwrap_or(Err(NotPlanned::CutShort)))
+            Finished::Planned(planning.await.unwrap_or(Err(NotPlanned::CutShort)))
         });
     }
 
     fn commit(
         &mut self,
         writes: Vec<Write>,
-        outcome: impl FnOnce(Result<(), StoreError>) -> Outcome + Send + 'static,
+        outcome: impl FnOnce(Result<(), StoreError>) -> Finished + Send + 'static,
     ) {
         let (kernel, lane) = (Arc::clone(&self.kernel), self.lane);
         self.work
@@ -155,7 +155,7 @@ impl Driver {
             .flat_map(|settle| settle.answers.iter().cloned())
             .collect();
         let writes = settles.into_iter().map(Write::Settle).collect();
-        self.commit(writes, |result| Outcome::Settled(result, answers));
+        self.commit(writes, |result| Finished::Settled(result, answers));
     }
 
     fn start_generation(&mut self, instead_of: Generation, why: String) {
@@ -168,7 +168,7 @@ impl Driver {
             why,
         };
         tracing::warn!(peer = %self.peer, why = %new.why, "this node starts a new generation");
-        self.commit(vec![Write::StartGeneration(new)], Outcome::Started);
+        self.commit(vec![Write::StartGeneration(new)], Finished::Started);
     }
 
     async fn send(&mut self, outgoing: Outgoing) -> Option<Event> {
@@ -202,7 +202,7 @@ impl Driver {
         let why = error.to_string();
         tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was not receipted");
         self.kernel.delivery_failed(&self.peer, &why);
-        Event::Failed(Stage::Link)
+        Event::Failed(FailedAt::Link)
     }
 
     /// Waits for the next event. An idle urgent lane plans at once what is published, so the writer
@@ -252,37 +252,37 @@ impl Driver {
         })
     }
 
-    fn outcome(&self, outcome: Outcome) -> Event {
+    fn outcome(&self, outcome: Finished) -> Event {
         match outcome {
-            Outcome::Planned(Ok(Loaded::Planned(plan))) => Event::Planned(plan),
-            Outcome::Planned(Ok(Loaded::Outdated)) => Event::Outdated,
-            Outcome::Planned(Err(error)) => {
+            Finished::Planned(Ok(Loaded::Planned(plan))) => Event::Planned(plan),
+            Finished::Planned(Ok(Loaded::Outdated)) => Event::Outdated,
+            Finished::Planned(Err(error)) => {
                 tracing::error!(peer = %self.peer, %error, "nothing can be planned");
-                Event::Failed(Stage::Plan)
+                Event::Failed(FailedAt::Plan)
             }
-            Outcome::Intended(Ok(())) => Event::Intended,
-            Outcome::Intended(Err(error)) => self.not_stored(&error, Stage::Intend),
-            Outcome::Settled(Ok(()), answers) => {
+            Finished::Intended(Ok(())) => Event::Intended,
+            Finished::Intended(Err(error)) => self.not_stored(&error, FailedAt::Intend),
+            Finished::Settled(Ok(()), answers) => {
                 self.kernel.settled(&self.peer, &answers);
                 Event::Settled
             }
-            Outcome::Settled(Err(error), _) => self.not_stored(&error, Stage::Settle),
-            Outcome::Started(Ok(())) => {
+            Finished::Settled(Err(error), _) => self.not_stored(&error, FailedAt::Settle),
+            Finished::Started(Ok(())) => {
                 self.kernel.call_to_compare(Call::All);
                 Event::GenerationStarted
             }
-            Outcome::Started(Err(error)) => self.not_stored(&error, Stage::Generation),
+            Finished::Started(Err(error)) => self.not_stored(&error, FailedAt::Generation),
         }
     }
 
-    fn not_stored(&self, error: &StoreError, stage: Stage) -> Event {
+    fn not_stored(&self, error: &StoreError, stage: FailedAt) -> Event {
         tracing::error!(peer = %self.peer, %error, "a ledger entry was not stored");
         Event::Failed(stage)
     }
 
     fn receipted(&self, receipt: Receipt) -> Event {
         self.kernel.heard_epoch(&self.peer, receipt.register_epoch);
-        if let Verdict::RefusedWhole(rule) = &receipt.verdict {
+        if let FrameAnswer::RefusedWhole(rule) = &receipt.verdict {
             let title = rule.parse::<Rule>().map_or("", Rule::title);
             let why = format!("it refuses the frame under {rule} {title}");
             tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was refused");

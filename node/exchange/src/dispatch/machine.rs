@@ -40,7 +40,7 @@ use portcullis_protocol::{
 };
 use std::collections::VecDeque;
 
-pub use event::{Effect, Event, Stage};
+pub use event::{Effect, Event, FailedAt};
 
 use super::plan::{Footing, Outgoing, Plan};
 use portcullis_home::config::RetryBounds;
@@ -442,28 +442,28 @@ impl Machine {
         self.discard = matches!(self.step, Step::Planning { .. } | Step::Intending(_));
     }
 
-    fn failed(&mut self, stage: Stage, now: Timestamp) -> Vec<Effect> {
+    fn failed(&mut self, stage: FailedAt, now: Timestamp) -> Vec<Effect> {
         match stage {
-            Stage::Plan | Stage::Intend => {
+            FailedAt::Plan | FailedAt::Intend => {
                 self.step = Step::Rest;
                 if std::mem::take(&mut self.discard) {
                     return self.advance(now);
                 }
                 self.tip = None;
             }
-            Stage::Generation => self.step = Step::Rest,
-            Stage::Settle => {
+            FailedAt::Generation => self.step = Step::Rest,
+            FailedAt::Settle => {
                 self.settling.clear();
                 self.receipted.clear();
             }
             // The connection was idle and may have ended for that reason; a new one shows if the
             // peer can be reached.
-            Stage::Link if std::mem::take(&mut self.proven) && self.failures == 0 => {
+            FailedAt::Link if std::mem::take(&mut self.proven) && self.failures == 0 => {
                 let mut effects = self.drop_flights();
                 effects.extend(self.advance(now));
                 return effects;
             }
-            Stage::Link => {}
+            FailedAt::Link => {}
         }
         self.failures = self.failures.saturating_add(1);
         self.stop(self.retry.after_ms(self.failures), now)

@@ -22,7 +22,7 @@ struct Running {
 }
 
 /// A peer and a lane.
-pub type Way = (NodeId, Lane);
+pub type PeerLane = (NodeId, Lane);
 
 /// Runs the drivers until `shutdown`, and waits for them to end.
 pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
@@ -34,13 +34,13 @@ pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
 /// told to stop, and is started again after `pause` if it ends by itself.
 pub async fn keep<D, F>(kernel: Arc<Kernel>, drive: D, pause: Duration, shutdown: CancellationToken)
 where
-    D: Fn(Arc<Kernel>, Way, CancellationToken) -> F,
+    D: Fn(Arc<Kernel>, PeerLane, CancellationToken) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let mut deciders = kernel.deciders();
     let mut drivers = JoinSet::new();
     let mut gates = kernel.watch_gates();
-    let mut running: BTreeMap<Way, Running> = BTreeMap::new();
+    let mut running: BTreeMap<PeerLane, Running> = BTreeMap::new();
     let mut failed = BTreeMap::new();
     loop {
         let open = open(&kernel);
@@ -78,8 +78,8 @@ where
 }
 
 /// Removes the driver with this task and returns its peer and lane.
-fn remove(running: &mut BTreeMap<Way, Running>, task: tokio::task::Id) -> Option<Way> {
-    let is_it = |(way, driver): (&Way, &Running)| (driver.task == task).then(|| way.clone());
+fn remove(running: &mut BTreeMap<PeerLane, Running>, task: tokio::task::Id) -> Option<PeerLane> {
+    let is_it = |(way, driver): (&PeerLane, &Running)| (driver.task == task).then(|| way.clone());
     let way = running.iter().find_map(is_it)?;
     running.remove(&way);
     Some(way)
@@ -99,7 +99,7 @@ async fn after(rest: Option<Duration>, driver: impl Future<Output = ()>, stop: C
 }
 
 /// Lists each peer and lane for which something may be released.
-fn open(kernel: &Kernel) -> Vec<Way> {
+fn open(kernel: &Kernel) -> Vec<PeerLane> {
     let me = kernel.me();
     let (decider, gates) = (kernel.decider(), kernel.gates());
     decider

@@ -10,9 +10,9 @@
 //! connections' own mutual TLS, one short connection each. An idle node asks one member in a
 //! quarter of an hour.
 
+pub mod answers;
 pub mod machine;
 mod question;
-pub mod standing;
 
 use portcullis_kernel::{Kernel, calls::Rumour, reload::Reloader};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -21,10 +21,9 @@ use portcullis_protocol::identifiers::NodeId;
 use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::machine::{Event, Machine};
+pub(crate) use question::{TIMEOUT, compare};
 
-/// Number of questions under way at which peers are no longer told that answers are ready.
-const MOST_QUESTIONS: usize = 64;
+use self::machine::{Event, Machine};
 
 /// Asks peers and tells them until `shutdown`.
 pub async fn run(kernel: Arc<Kernel>, reloader: Arc<Reloader>, shutdown: CancellationToken) {
@@ -57,11 +56,7 @@ async fn go_round(kernel: Arc<Kernel>, reloader: Arc<Reloader>) {
             rumour = rumours.recv() => match heard(rumour) {
                 Some(Rumour::Ahead(peer)) => events.push(Event::Ahead(peer)),
                 Some(Rumour::Level(peer)) => events.push(Event::Level(peer)),
-                Some(Rumour::Waiting(peer)) if questions.len() < MOST_QUESTIONS => {
-                    questions.spawn(question::tell_ready(Arc::clone(&kernel), peer));
-                }
-                // The peer asks again by itself, later.
-                Some(Rumour::Waiting(_)) | None => {}
+                None => {}
             },
             changed = deciders.changed() => {
                 if changed.is_err() {

@@ -11,24 +11,23 @@ use portcullis_protocol::{
 use tonic::transport::Channel;
 
 use super::{
+    answers::fork,
     machine::{Event, Learnt},
-    standing::fork,
 };
 use portcullis_kernel::{Kernel, OfferError, in_force::LoadError, reload::Reloader};
 use portcullis_peering::{
     connector::{self, ConnectError},
     rpc::exchange_client::ExchangeClient,
 };
-use portcullis_store as store;
 
 /// Time limit of a question, the handshake included.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that gRPC adds to an answer.
 const ENCODING_SLACK: usize = 64 << 10;
 
 /// Reason for which a question gave nothing.
 #[derive(Debug, thiserror::Error)]
-enum QuestionError {
+pub(crate) enum QuestionError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("no connection: {0}")]
@@ -68,26 +67,16 @@ pub(super) async fn ask(kernel: Arc<Kernel>, reloader: Arc<Reloader>, peer: Node
     }
 }
 
-/// Tells a peer that this node has decided on what it held of the peer's. This is a hint, and the
-/// answer is ignored: a peer that misses it sends again later.
-pub(super) async fn tell_ready(kernel: Arc<Kernel>, peer: NodeId) -> Event {
-    let asked = compare(&kernel, &peer, true);
-    match tokio::time::timeout(TIMEOUT, asked).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "a peer was not told of answers"),
-        Err(_) => tracing::debug!(%peer, "a peer was not told of answers in time"),
-    }
-    Event::Tick
-}
-
 async fn question(kernel: &Kernel, peer: &NodeId) -> Result<Answer, QuestionError> {
-    Ok(Answer::read(compare(kernel, peer, false).await?)?)
+    Ok(Answer::read(
+        compare(kernel, peer, kernel.standing().to_wire()).await?,
+    )?)
 }
 
-async fn compare(
+pub(crate) async fn compare(
     kernel: &Kernel,
     peer: &NodeId,
-    answers_ready: bool,
+    ask: wire::TrustAsk,
 ) -> Result<wire::TrustAnswer, QuestionError> {
     let decider = kernel.decider();
     let (_, node) = decider
@@ -97,10 +86,6 @@ async fn compare(
     let channel: Channel = connector::endpoint(&node.endpoint)?
         .connect_with_connector(kernel.connector(peer)?)
         .await?;
-    let ask = wire::TrustAsk {
-        answers_ready,
-        ..kernel.standing().to_wire()
-    };
     Ok(ExchangeClient::new(channel)
         .max_decoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
         .compare(ask)
@@ -165,7 +150,7 @@ fn taken(
 async fn report(kernel: &Kernel, peer: &NodeId, refusal: &Refusal) {
     tracing::warn!(%peer, %refusal, "what a peer brought about trust is refused");
     kernel
-        .note(store::Event {
+        .note(portcullis_store::NodeEvent {
             at: kernel.now(),
             kind: "trust-refused".to_owned(),
             peer: Some(peer.clone()),

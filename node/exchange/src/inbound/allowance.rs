@@ -18,7 +18,7 @@ pub(super) struct Allowance {
     answered: u64,
 }
 
-/// Verdict on one frame: inside the granted window, or beyond it.
+/// FrameAnswer on one frame: inside the granted window, or beyond it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grant {
     /// The frame was granted.

@@ -14,7 +14,7 @@ use std::{
 
 use portcullis_protocol::{identifiers::NodeId, rules::Rule, time::Timestamp};
 
-use portcullis_store::Event;
+use portcullis_store::NodeEvent;
 
 /// Period over which refusals are counted together, in milliseconds.
 const MINUTE_MS: i64 = 60_000;
@@ -64,7 +64,7 @@ impl Conduct {
         peer: &NodeId,
         count: usize,
         now: Timestamp,
-    ) -> Option<Event> {
+    ) -> Option<NodeEvent> {
         if count == 0 {
             return None;
         }
@@ -78,7 +78,7 @@ impl Conduct {
         }
         let before = budget.refused;
         budget.refused = before.saturating_add(count);
-        (before < REFUSED_A_MINUTE && budget.refused >= REFUSED_A_MINUTE).then(|| Event {
+        (before < REFUSED_A_MINUTE && budget.refused >= REFUSED_A_MINUTE).then(|| NodeEvent {
             at: now,
             kind: "peer-shut-out".to_owned(),
             peer: Some(peer.clone()),
@@ -96,7 +96,7 @@ impl Conduct {
         rule: Rule,
         detail: &str,
         now: Timestamp,
-    ) -> Option<Event> {
+    ) -> Option<NodeEvent> {
         let mut peers = self.lock();
         let refusals = &mut peers.entry(peer.clone()).or_default().refusals;
         if let Some(tally) = refusals.get_mut(&rule) {
@@ -115,7 +115,7 @@ impl Conduct {
 
     /// Returns an event for each rule and peer whose minute is over and that had more refusals, and
     /// drops the counts.
-    pub(super) fn over(&self, now: Timestamp) -> Vec<Event> {
+    pub(super) fn over(&self, now: Timestamp) -> Vec<NodeEvent> {
         let mut events = Vec::new();
         self.lock().retain(|peer, of| {
             of.refusals.retain(|rule, tally| {
@@ -147,8 +147,8 @@ fn within_minute(began: Timestamp, now: Timestamp) -> bool {
     (0..MINUTE_MS).contains(&now.millis_since(began))
 }
 
-fn frame_event(peer: &NodeId, detail: String, now: Timestamp) -> Event {
-    Event {
+fn frame_event(peer: &NodeId, detail: String, now: Timestamp) -> NodeEvent {
+    NodeEvent {
         at: now,
         kind: "frame-refused".to_owned(),
         peer: Some(peer.clone()),

@@ -5,6 +5,5 @@
 
 mod allowance;
 mod conduct;
-mod hints;
 mod reception;
 pub mod service;

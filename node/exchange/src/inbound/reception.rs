@@ -84,7 +84,7 @@ struct Items {
     frame: ReceivedFrame,
     intake: Intake,
     bad: Vec<BadItem>,
-    turn: Turn,
+    turn: FrameAtHand,
 }
 
 /// A frame whose answer is at hand or whose commit is pending, or the end of the stream.
@@ -96,7 +96,7 @@ enum Answerable {
 
 struct Committing {
     frame: ReceivedFrame,
-    turn: Turn,
+    turn: FrameAtHand,
     admitted: Vec<Admitted>,
     bad: Vec<BadItem>,
     pending: Result<Pending, StoreError>,
@@ -166,8 +166,8 @@ impl Reception {
         }
     }
 
-    fn turn(self: &Arc<Self>) -> Turn {
-        Turn {
+    fn turn(self: &Arc<Self>) -> FrameAtHand {
+        FrameAtHand {
             stream: Arc::clone(self),
             decider: self.kernel.decider(),
             key: self.kernel.hop_key(),
@@ -354,7 +354,7 @@ fn admitted(intake: &Intake) -> Vec<Admitted> {
 }
 
 /// One frame, judged under one register and one policy.
-struct Turn {
+struct FrameAtHand {
     stream: Arc<Reception>,
     decider: Arc<Decider>,
     /// Key that signs the receipt.
@@ -362,7 +362,7 @@ struct Turn {
     now: Timestamp,
 }
 
-impl Turn {
+impl FrameAtHand {
     fn judge(self, frame: wire::Frame, grant: Grant) -> Result<Judged, FrameError> {
         let stream = Arc::clone(&self.stream);
         if let Some(why) = self.unread(grant) {

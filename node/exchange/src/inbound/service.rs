@@ -16,10 +16,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{conduct::Conduct, hints::Hints, reception::Reception};
+use super::{conduct::Conduct, reception::Reception};
+use crate::answers_ready::Throttle;
 use crate::{
-    gossip::standing::{self, AnswerError},
-    reconcile::{standing as channels, standing::Answers},
+    gossip::answers::{self, AnswerError},
+    reconcile::{answers as channels, answers::Answers},
 };
 use portcullis_kernel::Kernel;
 use portcullis_peering::{
@@ -53,7 +54,7 @@ pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> ExchangeServer<Se
         conduct: Arc::default(),
         streams: Tally::new(STREAMS_PER_PEER),
         questions: Tally::new(QUESTIONS_PER_PEER),
-        hints: Hints::default(),
+        answers_ready: Throttle::default(),
         comparisons: Tally::new(1),
         comparing: Arc::new(Semaphore::new(1)),
         channels: Arc::default(),
@@ -76,7 +77,7 @@ pub struct Service {
     conduct: Arc<Conduct>,
     streams: Tally<NodeId>,
     questions: Tally<NodeId>,
-    hints: Hints,
+    answers_ready: Throttle,
     /// Questions about channels: each peer may have one open, and one of all is answered at a time.
     comparisons: Tally<NodeId>,
     comparing: Arc<Semaphore>,
@@ -118,12 +119,12 @@ impl Exchange for Service {
         })?;
         let (kernel, ask) = (Arc::clone(&self.kernel), request.into_inner());
         if ask.answers_ready {
-            self.hints.wait(&peer).await;
-            if let Err(error) = kernel.ask_again(&peer).await {
+            self.answers_ready.wait(&peer).await;
+            if let Err(error) = kernel.send_held_again(&peer).await {
                 tracing::warn!(%peer, %error, "what a peer held is asked for later");
             }
         }
-        let answered = tokio::task::spawn_blocking(move || standing::answer(&kernel, &peer, ask))
+        let answered = tokio::task::spawn_blocking(move || answers::answer(&kernel, &peer, ask))
             .await
             .map_err(|error| internal(&error))?;
         drop(place);

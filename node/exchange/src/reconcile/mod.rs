@@ -11,7 +11,7 @@
 //! again. A record of its own that this node lost is asked back ([`recovery`]). Withdrawals on
 //! either side stand, and the other side learns of them. Both ends of a link do this for what they
 //! send, so both directions are compared. The answering side keeps no state of a comparison and
-//! answers within a budget ([`standing`]).
+//! answers within a budget ([`answers`]).
 //!
 //! The ledger learns what it forgot from the peer's word alone, and therefore within a bound
 //! ([`claims`]). A comparison with a peer that answers without end is given up after half an hour,
@@ -19,11 +19,11 @@
 //!
 //! An idle channel costs one question a day.
 
+pub mod answers;
 pub mod claims;
 pub mod machine;
 mod question;
 pub mod recovery;
-pub mod standing;
 pub mod walk;
 
 use portcullis_kernel::{Kernel, calls::Call};

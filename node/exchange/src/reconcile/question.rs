@@ -22,7 +22,6 @@ use portcullis_peering::{
     connector::{self, ConnectError},
     rpc::exchange_client::ExchangeClient,
 };
-use portcullis_store as store;
 use portcullis_store::{
     ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow, Repair, StoreError, Write,
     writer::Priority,
@@ -310,7 +309,7 @@ impl Comparison {
             match verified {
                 Ok(record) => records.push(record),
                 Err(refusal) => {
-                    let event = store::Event {
+                    let event = portcullis_store::NodeEvent {
                         at: self.kernel.now(),
                         kind: "recovery-refused".to_owned(),
                         peer: Some(self.peer.clone()),
@@ -329,7 +328,7 @@ impl Comparison {
             return;
         };
         tracing::error!(peer = %self.peer, %refusal, "a peer claims disclosures without end");
-        let event = store::Event {
+        let event = portcullis_store::NodeEvent {
             at: self.kernel.now(),
             kind: "claims-refused".to_owned(),
             peer: Some(self.peer.clone()),

@@ -209,16 +209,16 @@ pub enum ConfigError {
     /// The file is not TOML, or a value has another type.
     #[error("{place}: {message}")]
     Toml {
-        /// Place of the error.
-        place: Place,
+        /// Location of the error.
+        place: Location,
         /// The parser's message, on one line.
         message: String,
     },
     /// A key that no node reads.
     #[error("{place}: unknown key `{key}`; {advice}")]
     UnknownKey {
-        /// Place of the key.
-        place: Place,
+        /// Location of the key.
+        place: Location,
         /// Key with its section.
         key: String,
         /// Advice that names the keys it may have been meant to be.
@@ -237,8 +237,8 @@ pub enum ConfigError {
     /// A value is not valid.
     #[error("{place}: `{key}`: {reason}")]
     Value {
-        /// Place of the value.
-        place: Place,
+        /// Location of the value.
+        place: Location,
         /// Key with its section.
         key: &'static str,
         /// Description of the fault and of a valid value.
@@ -248,14 +248,14 @@ pub enum ConfigError {
 
 /// A line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Certificate file.
     pub path: PathBuf,
     /// Number of the line, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, line {}", self.path.display(), self.line)
     }
@@ -355,10 +355,10 @@ impl Source<'_> {
         self.text
     }
 
-    pub(crate) fn place(&self, span: &Range<usize>) -> Place {
+    pub(crate) fn place(&self, span: &Range<usize>) -> Location {
         let before = self.text.as_bytes().iter().take(span.start);
         let ends = before.filter(|byte| **byte == b'\n').count();
-        Place {
+        Location {
             path: self.path.to_owned(),
             line: ends.saturating_add(1),
         }

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Gates, state::TrustState};
+use super::{Gates, state::GateState};
 
 /// The trust state, and the gates last computed from it.
 #[derive(Debug)]
 pub(crate) struct Gatekeeper {
     /// Locked only while the state is copied or replaced.
-    state: Mutex<TrustState>,
+    state: Mutex<GateState>,
     pub(crate) gates: watch::Sender<Arc<Gates>>,
     /// Guards only the order of changes. Each change is stored before it takes effect.
     pub(crate) turn: tokio::sync::Mutex<()>,
@@ -31,12 +31,12 @@ impl Gatekeeper {
         Arc::clone(&self.gates.borrow())
     }
 
-    pub(crate) fn state(&self) -> TrustState {
+    pub(crate) fn state(&self) -> GateState {
         let state = self.state.lock();
         state.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn replace(&self, state: TrustState) {
+    pub(crate) fn replace(&self, state: GateState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }

@@ -15,7 +15,7 @@ use portcullis_protocol::{
     gossip::Standing,
     identifiers::NodeId,
     register::VerifiedRegister,
-    suspension::{Suspensions, Taken, VerifiedSuspension},
+    suspension::{Offered, Suspensions, VerifiedSuspension},
     time::Timestamp,
     verify::Refusal,
 };
@@ -28,7 +28,7 @@ pub const EVERYONE: &str = "*";
 
 /// Freshness, suspensions, blocks and stops.
 #[derive(Debug, Clone, Default)]
-pub struct TrustState {
+pub struct GateState {
     freshness: Option<VerifiedFreshness>,
     suspensions: Suspensions,
     blocked: BTreeSet<NodeId>,
@@ -41,10 +41,10 @@ pub struct Change {
     /// Facts to write.
     pub facts: Vec<Fact>,
     /// State after the change.
-    pub state: TrustState,
+    pub state: GateState,
 }
 
-impl TrustState {
+impl GateState {
     /// Reads the state from the stored facts.
     #[must_use]
     pub fn load(rows: &[FactRow], register: &VerifiedRegister, now: Timestamp) -> Self {
@@ -181,7 +181,7 @@ impl TrustState {
     ) -> Result<Option<Change>, Refusal> {
         let mut state = self.clone();
         state.suspensions.forget_spent(register.register(), now);
-        if state.suspensions.offer(bytes, register.register(), now)? == Taken::Known {
+        if state.suspensions.offer(bytes, register.register(), now)? == Offered::Known {
             return Ok(None);
         }
         let kept: Vec<(String, Vec<u8>)> = state
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn a_suspension_is_taken_up_kept_and_ends_by_itself() {
         let register = testbed::register();
-        let before = TrustState::default();
+        let before = GateState::default();
         let change = before
             .with_suspension(&suspension(2), &register, NOW)
             .unwrap()
@@ -356,7 +356,7 @@ mod tests {
         assert!(after.gates(&register, end).suspended.is_empty());
         let again = after.with_suspension(&suspension(2), &register, NOW);
         assert!(again.unwrap().is_none());
-        let restored = TrustState::load(&rows(change.facts), &register, NOW);
+        let restored = GateState::load(&rows(change.facts), &register, NOW);
         assert_eq!(restored.gates(&register, NOW), after.gates(&register, NOW));
         assert_ne!(
             after.standing(&register, NOW).suspensions,
@@ -372,12 +372,12 @@ mod tests {
     #[test]
     fn su_05_a_key_that_has_used_its_turn_is_refused_after_the_end_and_a_restart() {
         let register = testbed::register();
-        let change = TrustState::default()
+        let change = GateState::default()
             .with_suspension(&suspension(1), &register, NOW)
             .unwrap()
             .unwrap();
         let later = NOW.plus_millis(2 * HOUR);
-        let restored = TrustState::load(&rows(change.facts), &register, later);
+        let restored = GateState::load(&rows(change.facts), &register, later);
         let refused = restored.with_suspension(&suspension(3), &register, later);
         assert_eq!(refused.unwrap_err().rule.id(), "SU-05");
     }
@@ -395,7 +395,7 @@ mod tests {
             row(FactKind::Freshness, &[0xff]),
             row(FactKind::Suspension, &suspension(1)[1..]),
         ];
-        let state = TrustState::load(&rows, &register, NOW);
+        let state = GateState::load(&rows, &register, NOW);
         assert_eq!(state.gates(&register, NOW), Gates::default());
     }
 
@@ -403,10 +403,10 @@ mod tests {
     fn blocks_and_stops_hold_through_a_restart_until_they_are_lifted() {
         let register = testbed::register();
         let hub: NodeId = "hub-1".parse().unwrap();
-        let blocked = TrustState::default().with_block(&hub, Switch::Close, NOW);
+        let blocked = GateState::default().with_block(&hub, Switch::Close, NOW);
         let stopped = blocked.state.with_stop(&Whom::Everyone, Switch::Close, NOW);
         let facts = rows([blocked.facts, stopped.facts].concat());
-        let restored = TrustState::load(&facts, &register, NOW);
+        let restored = GateState::load(&facts, &register, NOW);
         let gates = restored.gates(&register, NOW);
         assert_eq!(gates, stopped.state.gates(&register, NOW));
         assert!(gates.blocked.contains(&hub) && gates.stops.all);

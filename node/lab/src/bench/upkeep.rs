@@ -38,7 +38,7 @@ use portcullis_backup as backup;
 use portcullis_backup::{Order, Restoring, Which};
 use portcullis_exchange::reconcile::{
     self,
-    standing::Answers,
+    answers::Answers,
     walk::{Next, Walk},
 };
 use portcullis_home::{Home, clock::system_clock};
@@ -367,7 +367,7 @@ impl Ends {
                     comparison.longest_answer_s = comparison.longest_answer_s.max(took);
                     return Answer::read(answer.to_wire()).map_err(refused);
                 }
-                Err(reconcile::standing::AnswerError::Busy) => std::thread::sleep(BUSY_PAUSE),
+                Err(reconcile::answers::AnswerError::Busy) => std::thread::sleep(BUSY_PAUSE),
                 Err(error) => return Err(BenchError::Compare(error.to_string())),
             }
         }

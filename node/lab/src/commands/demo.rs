@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use serde::Serialize;
 
 use crate::demo::{
-    self, DemoError, Disclosed, Keep, OFFICES, Options, Outcome, Tamper,
+    self, DemoError, DemoResult, Disclosed, Keep, OFFICES, Options, Tamper,
     report::{LeastCountReport, OfficeReport, Report},
     show::Show,
     tamper::Finding,
@@ -110,7 +110,7 @@ impl Demo {
     }
 }
 
-fn in_runtime(options: &Options) -> Result<Outcome, CliError> {
+fn in_runtime(options: &Options) -> Result<DemoResult, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -180,8 +180,8 @@ struct Shown<'o> {
 }
 
 impl<'o> Shown<'o> {
-    fn of(outcome: &'o Outcome) -> Self {
-        let Outcome {
+    fn of(outcome: &'o DemoResult) -> Self {
+        let DemoResult {
             report,
             disclosures,
             findings,

@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// State of one node's ledger, with the number of decisions that it should hold.
-struct Standing {
+struct LedgerState {
     node: String,
     ledger: LedgerView,
     candidates: u64,
 }
 
-impl Standing {
+impl LedgerState {
     const fn is_settled(&self) -> bool {
         self.ledger.open == 0 && self.ledger.rows == self.candidates
     }
@@ -41,7 +41,7 @@ pub async fn settled(nodes: &BTreeMap<String, NodeProcess>, step: &Step) -> Resu
     let begun = Instant::now();
     loop {
         let standings = standings(nodes).await?;
-        let open: Vec<&Standing> = standings
+        let open: Vec<&LedgerState> = standings
             .iter()
             .filter(|standing| !standing.is_settled())
             .collect();
@@ -56,7 +56,7 @@ pub async fn settled(nodes: &BTreeMap<String, NodeProcess>, step: &Step) -> Resu
     }
 }
 
-fn described(open: &[&Standing]) -> String {
+fn described(open: &[&LedgerState]) -> String {
     let each = open.iter().map(|standing| {
         let LedgerView { rows, open, .. } = &standing.ledger;
         format!(
@@ -67,13 +67,13 @@ fn described(open: &[&Standing]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-async fn standings(nodes: &BTreeMap<String, NodeProcess>) -> Result<Vec<Standing>, DemoError> {
+async fn standings(nodes: &BTreeMap<String, NodeProcess>) -> Result<Vec<LedgerState>, DemoError> {
     let others = nodes.len().saturating_sub(1) as u64;
     let mut standings = Vec::with_capacity(nodes.len());
     for (name, node) in nodes {
         let ledger: LedgerView = node.get("/v1/ledger").await?;
         let relayed = if name == HUB { ledger.others } else { 0 };
-        standings.push(Standing {
+        standings.push(LedgerState {
             node: name.clone(),
             candidates: ledger.own * others + relayed * others.saturating_sub(1),
             ledger,

@@ -82,7 +82,7 @@ pub enum Keep {
 pub const OFFICES: [&str; 6] = ["40", "20", "30", "16", "13", "33"];
 
 /// Results of a demo.
-pub struct Outcome {
+pub struct DemoResult {
     /// All figures.
     pub report: Report,
     /// Members that got each record, and in which form, in words.
@@ -103,7 +103,7 @@ pub struct Disclosed {
     pub lines: Vec<String>,
 }
 
-impl Outcome {
+impl DemoResult {
     /// Returns true if the counts add up and every flipped bit was caught.
     #[must_use]
     pub fn is_good(&self) -> bool {

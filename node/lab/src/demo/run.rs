@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    DemoError, Disclosed, Keep, Options, Outcome, Tamper, alerts,
+    DemoError, DemoResult, Disclosed, Keep, Options, Tamper, alerts,
     cast::{self, HUB, Member, POLICE, PORT, TERMINAL},
     data::{OfficeRows, SEED, Source},
     exchange, federation,
@@ -51,7 +51,7 @@ const WITHHOLDING_POLICY: &str = include_str!("withholding.cedar");
 /// # Errors
 ///
 /// [`DemoError`] says what failed. The nodes have ended by then and their folder is removed.
-pub async fn run(options: &Options, show: &Show) -> Result<Outcome, DemoError> {
+pub async fn run(options: &Options, show: &Show) -> Result<DemoResult, DemoError> {
     let mut interrupts = Interrupts::listen()?;
     tokio::select! {
         outcome = play(options, show) => outcome,
@@ -94,14 +94,14 @@ struct Rows {
 }
 
 /// A federation under way. The nodes end before their folder is removed.
-struct Stage {
+struct Cast {
     nodes: BTreeMap<String, NodeProcess>,
     analysts: BTreeMap<String, Analyst>,
     relay: Option<Relay>,
     folder: Folder,
 }
 
-async fn play(options: &Options, show: &Show) -> Result<Outcome, DemoError> {
+async fn play(options: &Options, show: &Show) -> Result<DemoResult, DemoError> {
     let offices: BTreeSet<&String> = options.offices.iter().collect();
     if offices.len() < 2 || offices.len() != options.offices.len() {
         return Err(DemoError::Offices(offices.len()));
@@ -128,7 +128,7 @@ async fn play(options: &Options, show: &Show) -> Result<Outcome, DemoError> {
         Keep::Yes => stage.keep(options, &disclosures, &targets)?,
         Keep::No => Vec::new(),
     };
-    Ok(Outcome {
+    Ok(DemoResult {
         report: Report {
             offices: options
                 .offices
@@ -184,7 +184,7 @@ async fn apart<T: Send + 'static>(
         .map_err(|_| DemoError::CutShort)?
 }
 
-async fn set_the_stage(options: &Options, show: &Show) -> Result<Stage, DemoError> {
+async fn set_the_stage(options: &Options, show: &Show) -> Result<Cast, DemoError> {
     let folder = Folder::make()?;
     let members = cast::members(&options.offices)?;
     let step = show.step("Setting up the federation");
@@ -227,7 +227,7 @@ async fn set_the_stage(options: &Options, show: &Show) -> Result<Stage, DemoErro
         "{} processes, two persons enrolled at each",
         nodes.len()
     ));
-    Ok(Stage {
+    Ok(Cast {
         nodes,
         analysts,
         relay,
@@ -256,7 +256,7 @@ fn write_policy(options: &Options, seat: &federation::Seat) -> Result<(), DemoEr
     Ok(files::create(&path, text.as_bytes(), Access::Everyone)?)
 }
 
-impl Stage {
+impl Cast {
     fn office(&self, office: &str) -> Result<(&NodeProcess, &Analyst), DemoError> {
         self.acting(&format!("customs-{office}"))
     }
@@ -316,12 +316,7 @@ fn register_name(folder: &Path, name: &str, home: &Path) -> Result<(), DemoError
 }
 
 /// Step 1: loads each office's own declarations into its own node.
-async fn load(
-    stage: &Stage,
-    offices: &[String],
-    rows: &Rows,
-    show: &Show,
-) -> Result<(), DemoError> {
+async fn load(stage: &Cast, offices: &[String], rows: &Rows, show: &Show) -> Result<(), DemoError> {
     let step = show.step("1 Loading each office's own declarations");
     let mut sum = 0;
     for office in offices {
@@ -351,7 +346,7 @@ async fn load(
 }
 
 /// Step 2: exchanges risk profiles, directly and over the hub.
-async fn profiles(stage: &Stage, offices: &[String], show: &Show) -> Result<(), DemoError> {
+async fn profiles(stage: &Cast, offices: &[String], show: &Show) -> Result<(), DemoError> {
     let step = show.step("2 Exchanging signed risk profiles");
     let (mut cells, mut records) = (0, 0);
     for office in offices {
@@ -376,7 +371,7 @@ async fn profiles(stage: &Stage, offices: &[String], show: &Show) -> Result<(), 
 
 /// Step 3: scores every arrival at its office, locally and with the federation's counts.
 async fn score(
-    stage: &Stage,
+    stage: &Cast,
     offices: &[String],
     show: &Show,
 ) -> Result<Vec<FiguresView>, DemoError> {
@@ -420,7 +415,7 @@ async fn figures(
 
 /// Step 4: publishes indicators, and shows who got what.
 async fn indicators(
-    stage: &Stage,
+    stage: &Cast,
     planned: &[Planned],
     show: &Show,
 ) -> Result<Vec<Disclosed>, DemoError> {
@@ -451,7 +446,7 @@ async fn indicators(
 
 /// Step 5: raises alerts and measures them.
 async fn raise(
-    stage: &Stage,
+    stage: &Cast,
     targets: &[Target],
     show: &Show,
 ) -> Result<super::report::AlertsReport, DemoError> {
@@ -465,7 +460,7 @@ async fn raise(
 }
 
 /// Waits until no node has anything left to score.
-async fn quiet(stage: &Stage) -> Result<(), DemoError> {
+async fn quiet(stage: &Cast) -> Result<(), DemoError> {
     for node in stage.nodes.values() {
         let _: DeskState = node.get("/v1/desk/settled").await?;
     }
@@ -473,7 +468,7 @@ async fn quiet(stage: &Stage) -> Result<(), DemoError> {
 }
 
 /// Step 6: checks that every held record verifies and that the counts add up.
-async fn verify(stage: &Stage, show: &Show) -> Result<super::report::ExchangeReport, DemoError> {
+async fn verify(stage: &Cast, show: &Show) -> Result<super::report::ExchangeReport, DemoError> {
     let step = show.step("6 Verifying every record held anywhere");
     let report = exchange::report(&stage.nodes).await?;
     let sum = if report.adds_up() {
@@ -487,7 +482,7 @@ async fn verify(stage: &Stage, show: &Show) -> Result<super::report::ExchangeRep
 
 /// Flips a bit in each of three places.
 async fn flip(
-    stage: &mut Stage,
+    stage: &mut Cast,
     options: &Options,
     planned: &Planned,
     show: &Show,

@@ -132,7 +132,7 @@ fn what_a_peer_has_decided_on_is_due_at_once(store: &dyn Store) {
         ids.collect::<Vec<_>>()
     };
     assert_eq!(due(at(1)), []);
-    let again = Write::AskAgain {
+    let again = Write::AnswersReady {
         peer: peer("hub"),
         now: at(1),
     };

@@ -7,7 +7,7 @@ use portcullis_protocol::{
     body::{Assessment, Body, Finding, Selector, SelectorKind, Subject, Window},
     digest::Digest,
     evaluation::{Evaluation, InformationCode, SourceCode},
-    frame::{Answer, Chain, Generation, Lane, Outcome, Place},
+    frame::{Answer, Chain, FramePosition, Generation, Lane, Outcome},
     identifiers::{AuthorityId, FederationId, NodeId},
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     marking::{Marking, Purpose, Tlp},
@@ -201,8 +201,8 @@ pub(crate) fn publish(store: &dyn Store, records: &[VerifiedRecord]) {
 }
 
 /// Returns a place at which nothing is settled yet.
-pub(crate) fn place(first_sequence: u64, items: u64) -> Place {
-    Place {
+pub(crate) fn place(first_sequence: u64, items: u64) -> FramePosition {
+    FramePosition {
         generation: Generation::from_bytes([0; 16]),
         first_sequence,
         next_sequence: first_sequence + items,

@@ -10,7 +10,8 @@ use portcullis_protocol::{
 
 use super::{conformance::claims, fixture::*};
 use portcullis_store::{
-    Act, ConsignmentRow, Event, PersonRow, ScoreRow, Stage, Store, StoreError, Write, Written,
+    Act, ConsignmentRow, ConsignmentStage, NodeEvent, PersonRow, ScoreRow, Store, StoreError,
+    Write, Written,
 };
 use portcullis_testbed as testbed;
 
@@ -178,8 +179,11 @@ fn a_consignment_comes_back_whole_and_is_replaced_by_its_reference(store: &dyn S
         .commit(vec![Write::Consignments(rows.to_vec())])
         .unwrap();
     let [b, a, c] = rows;
-    assert_eq!(store.consignments(Stage::Arriving).unwrap(), [a.clone(), b]);
-    assert_eq!(store.consignments(Stage::History).unwrap(), [c]);
+    assert_eq!(
+        store.consignments(ConsignmentStage::Arriving).unwrap(),
+        [a.clone(), b]
+    );
+    assert_eq!(store.consignments(ConsignmentStage::History).unwrap(), [c]);
     let changed = ConsignmentRow {
         at: at(9),
         body: vec![],
@@ -291,8 +295,8 @@ fn scores_are_listed_highest_first(store: &dyn Store) {
     assert_eq!(listed(2), ["b", "c"]);
 }
 
-fn event(number: usize) -> Event {
-    Event {
+fn event(number: usize) -> NodeEvent {
+    NodeEvent {
         at: at(0),
         kind: "frame-refused".to_owned(),
         peer: number.is_multiple_of(2).then(|| peer("hub")),

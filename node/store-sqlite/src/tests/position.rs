@@ -2,7 +2,7 @@
 
 use portcullis_protocol::{
     digest::Digest,
-    frame::{Chain, Generation, Lane, Outcome, Place},
+    frame::{Chain, FramePosition, Generation, Lane, Outcome},
     record::Kind,
     rules::Rule,
     statement::SignedStatement,
@@ -93,7 +93,7 @@ impl Sender {
         Write::Intake(Intake {
             peer: peer(self.peer),
             lane: self.lane,
-            place: Place {
+            place: FramePosition {
                 generation: self.generation,
                 first_sequence: self.settled,
                 next_sequence: self.settled + 1,

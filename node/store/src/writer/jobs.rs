@@ -204,7 +204,7 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::CancelBackfills(_)
         | Write::Retry(_)
         | Write::Decide(_)
-        | Write::AskAgain { .. }
+        | Write::AnswersReady { .. }
         | Write::Repair(_)
         | Write::GiveBack(_)
         | Write::Withdraw { .. }

@@ -30,7 +30,7 @@ pub(super) struct Queues {
     pub(super) is_stopping: bool,
 }
 
-pub(super) enum Taken {
+pub(super) enum NextJob {
     Urgent(Job),
     Bulk(Job),
     /// All jobs have been taken, and no more will come.
@@ -39,14 +39,14 @@ pub(super) enum Taken {
 
 impl Queues {
     /// Waits for the next job; urgent ones come first.
-    pub(super) async fn next(&mut self) -> Taken {
+    pub(super) async fn next(&mut self) -> NextJob {
         loop {
             tokio::select! {
                 biased;
-                Some(job) = self.urgent.recv() => return Taken::Urgent(job),
-                Some(job) = self.bulk.recv() => return Taken::Bulk(job),
+                Some(job) = self.urgent.recv() => return NextJob::Urgent(job),
+                Some(job) = self.bulk.recv() => return NextJob::Bulk(job),
                 _ = &mut self.stopping, if !self.is_stopping => self.close(),
-                else => return Taken::Nothing,
+                else => return NextJob::Nothing,
             }
         }
     }

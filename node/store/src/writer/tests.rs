@@ -1,4 +1,4 @@
-use crate::{Event, Written};
+use crate::{NodeEvent, Written};
 use std::sync::{Mutex, mpsc as std_mpsc};
 
 use portcullis_protocol::time::Timestamp;
@@ -61,7 +61,7 @@ fn detail(write: &Write) -> String {
         | Write::CancelBackfills(_)
         | Write::Retry(_)
         | Write::Decide(_)
-        | Write::AskAgain { .. }
+        | Write::AnswersReady { .. }
         | Write::Repair(_)
         | Write::GiveBack(_)
         | Write::Withdraw { .. }
@@ -134,7 +134,7 @@ impl Gate {
 }
 
 fn event(detail: &str) -> Write {
-    Write::Event(Event {
+    Write::Event(NodeEvent {
         at: at(0),
         kind: "test".to_owned(),
         peer: None,

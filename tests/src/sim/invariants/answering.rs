@@ -1,7 +1,7 @@
 //! Checks of answers and receipts: given once, final, and only about what is on disk.
 
 use portcullis_protocol::{
-    frame::{Answer, Outcome, Receipt, Verdict},
+    frame::{Answer, FrameAnswer, Outcome, Receipt},
     record::{Form, RecordId},
     rules::Rule,
 };
@@ -10,7 +10,7 @@ use super::Invariant;
 use crate::sim::{
     cast::{MemberNumber, START, who},
     coverage::Seen,
-    expect::{self, Taken, WHOLE},
+    expect::{self, Reception, WHOLE},
     network::LinkId,
     world::World,
 };
@@ -112,7 +112,7 @@ impl World {
         receiver: MemberNumber,
         receipt: &Receipt,
     ) {
-        let Verdict::Answered(answers) = &receipt.verdict else {
+        let FrameAnswer::Answered(answers) = &receipt.verdict else {
             return;
         };
         let now = self.now;
@@ -156,8 +156,8 @@ impl World {
             .into_iter()
             .map(|in_force| expect::takes(made, receiver, who(sender), form, in_force, START))
             .fold(WHOLE, |least, taken| match taken {
-                Taken::In(form) => least.intersection(form),
-                Taken::Held => Form::EMPTY,
+                Reception::In(form) => least.intersection(form),
+                Reception::Held => Form::EMPTY,
             });
         if held.is_empty() || !answered || !least.is_within(held) {
             let name = self.name(&record);

@@ -11,7 +11,7 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 use portcullis_store::{
-    ChannelPage, ChannelSide, DecisionNote, DisclosureState, Event, GiveBack, LedgerEntry,
+    ChannelPage, ChannelSide, DecisionNote, DisclosureState, GiveBack, LedgerEntry, NodeEvent,
     ReconciliationRow, Repair,
 };
 
@@ -232,7 +232,7 @@ impl State {
 
     pub(super) fn reconciled(&mut self, row: ReconciliationRow) {
         if !row.found.is_nothing() {
-            self.event(Event {
+            self.event(NodeEvent {
                 at: row.at,
                 kind: "reconciled".to_owned(),
                 peer: Some(row.peer.clone()),

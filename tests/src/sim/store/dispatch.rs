@@ -9,8 +9,8 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 use portcullis_store::{
-    DecisionNote, DisclosureRow, DisclosureState, Event, ExceptionRow, HeldRecord, Intend,
-    LedgerEntry, ReceiptRow, Settle, UndeliveredRow,
+    DecisionNote, DisclosureRow, DisclosureState, ExceptionRow, HeldRecord, Intend, LedgerEntry,
+    NodeEvent, ReceiptRow, Settle, UndeliveredRow,
 };
 
 use super::{
@@ -247,7 +247,7 @@ impl State {
             Arc::make_mut(&mut self.exceptions).remove(&key);
             Arc::make_mut(&mut self.undelivered).insert(key, (attempts, now));
         }
-        self.event(Event {
+        self.event(NodeEvent {
             at: now,
             kind: "exceptions-ended".to_owned(),
             peer: Some(peer.clone()),
@@ -322,7 +322,7 @@ impl State {
     }
 
     /// Makes the items that a peer holds, or held, due at once.
-    pub(super) fn ask_again(&mut self, peer: &NodeId, now: Timestamp) {
+    pub(super) fn answers_ready(&mut self, peer: &NodeId, now: Timestamp) {
         let held: Vec<RecordId> = self
             .ledger
             .iter()

@@ -32,9 +32,9 @@ use portcullis_protocol::{
 };
 use portcullis_store::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    DisclosureRow, DispatchPosition, Event, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord,
-    LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
-    Span, Stage, Store, StoreError, UndeliveredRow, Write, Written,
+    ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow, HeldItem,
+    HeldRecord, LogEntry, Logged, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow,
+    RecordFilter, Relay, ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 pub use channel::Note;
@@ -146,7 +146,7 @@ impl State {
                 return Err(StoreError::Fault("no person acts in the model"));
             }
             Write::Decide(decision) => return self.decide_held(decision, mutant),
-            Write::AskAgain { peer, now } => self.ask_again(&peer, now),
+            Write::AnswersReady { peer, now } => self.answers_ready(&peer, now),
             Write::Repair(repair) => self.repair(repair),
             Write::GiveBack(back) => self.give_back(back),
             Write::Withdraw {
@@ -427,10 +427,10 @@ impl Store for ModelStore {
         self.read(|state| state.act_seen(statement))
     }
 
-    fn consignments(&self, stage: Stage) -> Result<Vec<ConsignmentRow>, StoreError> {
+    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError> {
         self.read(|state| {
             let rows = state.consignments.values();
-            let staged = rows.filter(|row| row.arriving == (stage == Stage::Arriving));
+            let staged = rows.filter(|row| row.arriving == (stage == ConsignmentStage::Arriving));
             staged.cloned().collect()
         })
     }
@@ -488,7 +488,7 @@ impl Store for ModelStore {
         Ok(None)
     }
 
-    fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
+    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError> {
         self.read(|state| {
             let newest = state.events.iter().rev();
             newest

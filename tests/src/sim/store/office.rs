@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_protocol::{
     body::SelectorKind, register::SignedRegister, statement::SignedStatement,
 };
-use portcullis_store::{Act, ConsignmentRow, Event, Fact, FactRow, ScoreRow, StoreError};
+use portcullis_store::{Act, ConsignmentRow, Fact, FactRow, NodeEvent, ScoreRow, StoreError};
 
 use super::State;
 
@@ -113,7 +113,7 @@ impl State {
         scores
     }
 
-    pub(super) fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: NodeEvent) {
         let events = Arc::make_mut(&mut self.events);
         events.push(event);
         if events.len() > MAX_EVENTS {

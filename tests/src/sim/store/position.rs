@@ -7,7 +7,7 @@ use portcullis_protocol::{
     rules::Rule,
     time::Timestamp,
 };
-use portcullis_store::{Event, ForkRow, Intake, NewGeneration, Part, Settle, Written};
+use portcullis_store::{ForkRow, Intake, NewGeneration, NodeEvent, Part, Settle, Written};
 
 use super::{State, state::KnownPlace};
 use crate::sim::mutant::Mutant;
@@ -72,7 +72,7 @@ impl State {
         let surplus = left.len().saturating_sub(MAX_LEFT);
         left.drain(..surplus);
         if intake.now.millis_since(known.since) >= GENERATION_EVENT_MS {
-            self.event(Event {
+            self.event(NodeEvent {
                 at: intake.now,
                 kind: "peer-generation".to_owned(),
                 peer: Some(intake.peer.clone()),
@@ -105,7 +105,7 @@ impl State {
             known: known.statement.clone(),
             forked: intake.statement.clone(),
         });
-        self.event(Event {
+        self.event(NodeEvent {
             at: intake.now,
             kind: "fork".to_owned(),
             peer: Some(intake.peer.clone()),
@@ -133,7 +133,7 @@ impl State {
         for known in Arc::make_mut(&mut self.places).values_mut() {
             known.memory = Memory::RolledBack;
         }
-        self.event(Event {
+        self.event(NodeEvent {
             at: new.at,
             kind: "generation-started".to_owned(),
             peer: None,

@@ -17,8 +17,8 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 use portcullis_store::{
-    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, Event, FactKind, FactRow, ForkRow,
-    HeldItem, HeldRecord, PersonRow, ReceiptRow, ReconciliationRow, ScoreRow,
+    ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, FactKind, FactRow, ForkRow,
+    HeldItem, HeldRecord, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, ScoreRow,
 };
 
 use super::channel::Note;
@@ -130,7 +130,7 @@ pub struct State {
     /// Scores by reference.
     pub scores: Table<String, ScoreRow>,
     /// Events, the oldest first.
-    pub events: Arc<Vec<Event>>,
+    pub events: Arc<Vec<NodeEvent>>,
     /// Findings from comparisons of channels.
     pub notes: Table<(NodeId, RecordId), Note>,
     /// Last comparison of the channel with each peer.

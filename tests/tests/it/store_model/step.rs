@@ -3,7 +3,7 @@
 use portcullis_protocol::{
     body::SelectorKind,
     digest::Digest,
-    frame::{Answer, Generation, Lane, Outcome, Place},
+    frame::{Answer, FramePosition, Generation, Lane, Outcome},
     identifiers::NodeId,
     keys::{KeyUse, SigningKey},
     reconcile::Entry,
@@ -15,9 +15,9 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 use portcullis_store::{
-    Act, Backfill, BackfillMove, BadItem, ConsignmentRow, DecisionNote, Event, Fact, FactKind,
-    Found, HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, Part,
-    PersonRow, ReconciliationRow, Repair, Retry, ScoreRow, Settle, Write,
+    Act, Backfill, BackfillMove, BadItem, ConsignmentRow, DecisionNote, Fact, FactKind, Found,
+    HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent,
+    Part, PersonRow, ReconciliationRow, Repair, Retry, ScoreRow, Settle, Write,
 };
 use portcullis_tests::sim::cast::{Cast, InForce, Policy};
 
@@ -46,7 +46,7 @@ pub(super) fn statement(number: u64) -> SignedStatement {
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Publish(Vec<usize>),
-    Intake(usize, Lane, Box<Place>, Part, Vec<Item>),
+    Intake(usize, Lane, Box<FramePosition>, Part, Vec<Item>),
     Decide(usize, Vec<Item>),
     Intend(Box<Plan>),
     Settle(Box<Answered>),
@@ -57,7 +57,7 @@ pub(super) enum Step {
     Event(u64),
     Fact(FactKind, String, Option<u8>),
     Register(usize),
-    AskAgain(usize),
+    AnswersReady(usize),
     Repair(usize, Box<Mended>),
     Reconciled(usize, Found),
     Withdraw(Vec<usize>),
@@ -213,7 +213,7 @@ impl Stage {
                 explanation: b"{}".to_vec(),
                 records: self.ids(&records),
             }]),
-            Step::Event(number) => Write::Event(Event {
+            Step::Event(number) => Write::Event(NodeEvent {
                 at: now,
                 kind: "frame-refused".to_owned(),
                 peer: None,
@@ -230,7 +230,7 @@ impl Stage {
                 let decider = Cast::get().decider(0, InForce { epoch, policy });
                 Write::Register(decider.verified_register().signed().clone())
             }
-            Step::AskAgain(peer) => Write::AskAgain {
+            Step::AnswersReady(peer) => Write::AnswersReady {
                 peer: self.peers[peer].clone(),
                 now,
             },

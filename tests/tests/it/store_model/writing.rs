@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{
     digest::Digest,
-    frame::{Chain, Generation, Lane, Outcome, Place},
+    frame::{Chain, FramePosition, Generation, Lane, Outcome},
     record::Form,
     seal::Entropy as _,
     time::Timestamp,
@@ -17,7 +17,7 @@ use portcullis_tests::sim::{Random, cast::START};
 use super::{
     reference::Reference,
     side::Side as _,
-    step::{Answered, Decided, Filled, Item, Judged, Mended, Plan, Stage, Step},
+    step::{Answered, ConsignmentStage, Decided, Filled, Item, Judged, Mended, Plan, Step},
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -52,7 +52,7 @@ struct Claims {
     /// Earlier positions of the peer.
     earlier: Vec<(u64, Chain)>,
     /// Frame that was sent last.
-    last: Option<Place>,
+    last: Option<FramePosition>,
 }
 
 impl Claims {
@@ -70,7 +70,7 @@ impl Claims {
 /// A sequence under construction.
 pub(super) struct Writing {
     random: Random,
-    pub(super) stage: Stage,
+    pub(super) stage: ConsignmentStage,
     on_their_way: BTreeMap<(usize, Lane), Frame>,
     claims: BTreeMap<(usize, Lane), Claims>,
     /// Peers and lanes that dispatch handles in this group.
@@ -86,7 +86,7 @@ impl Writing {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
-            stage: Stage::new(),
+            stage: ConsignmentStage::new(),
             on_their_way: BTreeMap::new(),
             claims: BTreeMap::new(),
             at_work: BTreeSet::new(),
@@ -181,7 +181,7 @@ impl Writing {
             45..=60 => self.plan(model, peer, lane),
             61..=76 => self.receipt(peer, lane),
             77..=79 => self.repair(model, peer),
-            80..=81 => Step::AskAgain(peer),
+            80..=81 => Step::AnswersReady(peer),
             82..=84 => Step::Withdraw(self.some_records(2)),
             85..=86 => self.recovery(),
             87..=92 => self.office(model, peer),
@@ -240,7 +240,7 @@ impl Writing {
             claims.settled = last.next_sequence;
             claims.chain = claims.chain.then(&last.digest);
         }
-        let mut place = Place {
+        let mut place = FramePosition {
             generation: *claims.generations.last().unwrap(),
             first_sequence: claims.settled,
             next_sequence: claims.settled + items.len() as u64,

@@ -30,12 +30,12 @@ pub enum Event {
     /// The connection ended with nothing on its way: the next one begins with its own credit.
     Parted,
     /// Something failed.
-    Failed(Stage),
+    Failed(FailedAt),
 }
 
-/// Stage of delivery that failed.
+/// FailedAt of delivery that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum FailedAt {
     /// Making a plan.
     Plan,
     /// Making ledger rows durable.

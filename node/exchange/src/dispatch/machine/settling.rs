@@ -1,30 +1,29 @@
 //! Receipts, in the order of their frames: what they settle, and the consequences of refusing a
 //! whole frame.
 
+use crate::dispatch::machine::Step;
 use portcullis_protocol::{
-    frame::{Generation, Receipt, Verdict},
+    frame::{FrameAnswer, Generation, Receipt},
     rules::Rule,
     time::Timestamp,
 };
 
-use super::{
-    ATTEMPTS_BETWEEN_RETRIES, Effect, Machine, Receipted, STOPPED_MS, Settling, Stage, Step,
-};
+use super::{ATTEMPTS_BETWEEN_RETRIES, Effect, FailedAt, Machine, Receipted, STOPPED_MS, Settling};
 use portcullis_store::Settle;
 
 impl Machine {
     pub(super) fn answered(&mut self, receipt: Receipt, now: Timestamp) -> Vec<Effect> {
         let expected = self.flights.front().map(|flight| flight.digest);
         if expected != Some(*receipt.frame_digest()) {
-            return self.failed(Stage::Link, now);
+            return self.failed(FailedAt::Link, now);
         }
         let Some(flight) = self.flights.pop_front() else {
             return Vec::new();
         };
         self.credit = receipt.credit;
         let answers = match receipt.verdict {
-            Verdict::RefusedWhole(rule) => return self.refused(flight.generation, rule, now),
-            Verdict::Answered(answers) => answers,
+            FrameAnswer::RefusedWhole(rule) => return self.refused(flight.generation, rule, now),
+            FrameAnswer::Answered(answers) => answers,
         };
         self.proven = true;
         self.failures = 0;
@@ -52,7 +51,7 @@ impl Machine {
             return self.disbelieved(rule, now);
         }
         if rule != Rule::Sequence.id() {
-            return self.failed(Stage::Link, now);
+            return self.failed(FailedAt::Link, now);
         }
         let recently = |at: Timestamp| now.millis_since(at) < STOPPED_MS;
         if self.renewed.is_some_and(recently) {

@@ -38,7 +38,7 @@ fn a_failure_drops_what_is_on_its_way_and_goes_on_from_what_is_durable() {
     // One receipt came before the connection ended. It is settled all the same.
     let effects = bench.answer(Said::Each(Outcome::Accepted), 1);
     assert_eq!(settled(&effects).len(), 1);
-    let effects = bench.handle(Event::Failed(Stage::Link));
+    let effects = bench.handle(Event::Failed(FailedAt::Link));
     assert!(disconnects(&effects));
     assert_eq!(bench.machine.in_flight(), 0);
     assert!(
@@ -52,7 +52,7 @@ fn a_failure_drops_what_is_on_its_way_and_goes_on_from_what_is_durable() {
 #[test]
 fn a_connection_that_worked_is_replaced_at_once_and_a_second_failure_waits() {
     let (mut bench, _) = Bench::with_four_in_flight();
-    let effects = bench.handle(Event::Failed(Stage::Link));
+    let effects = bench.handle(Event::Failed(FailedAt::Link));
     assert!(
         matches!(effects[..], [Effect::Disconnect, Effect::Plan(None)]),
         "{effects:?}"
@@ -64,7 +64,7 @@ fn a_connection_that_worked_is_replaced_at_once_and_a_second_failure_waits() {
         ..start(GENERATION)
     };
     bench.send_from(footing);
-    let effects = bench.handle(Event::Failed(Stage::Link));
+    let effects = bench.handle(Event::Failed(FailedAt::Link));
     assert_eq!(paused_until(&effects), NOW.plus_millis(100));
 }
 
@@ -75,7 +75,7 @@ fn what_was_planned_ahead_of_a_failure_is_discarded() {
     let effects = bench.answer(Said::Each(Outcome::Accepted), 4);
     let footing = tip(&effects);
     bench.handle(Event::Settled);
-    bench.handle(Event::Failed(Stage::Link));
+    bench.handle(Event::Failed(FailedAt::Link));
     // The plan that was under way arrives after the failure.
     let plan = bench.plan(footing);
     let effects = bench.planned(plan);
@@ -92,7 +92,7 @@ fn ledger_rows_of_a_frame_that_a_failure_overtook_send_nothing() {
     let effects = bench.send_from(footing);
     let plan = bench.plan(tip(&effects));
     intended(&bench.planned(plan));
-    bench.handle(Event::Failed(Stage::Link));
+    bench.handle(Event::Failed(FailedAt::Link));
     let effects = bench.handle(Event::Intended);
     assert!(matches!(effects[..], [Effect::Plan(None)]), "{effects:?}");
 }
@@ -162,7 +162,7 @@ fn a_receipt_that_nobody_waits_for_changes_nothing_durable() {
     let mut bench = Bench::new();
     bench.fill();
     let answer = bench.receipt(Said::Each(Outcome::Accepted), 1);
-    bench.handle(Event::Failed(Stage::Link));
+    bench.handle(Event::Failed(FailedAt::Link));
     let effects = bench.handle(Event::Answered(Box::new(answer)));
     assert!(!effects.iter().any(|one| matches!(one, Effect::Settle(_))));
 }
@@ -182,7 +182,7 @@ fn answers_that_could_not_be_stored_are_asked_for_again() {
     for _ in 0..2 {
         bench.answer(Said::Each(Outcome::Accepted), 1);
     }
-    let effects = bench.handle(Event::Failed(Stage::Settle));
+    let effects = bench.handle(Event::Failed(FailedAt::Settle));
     assert!(disconnects(&effects));
     bench.now = paused_until(&effects);
     assert!(matches!(

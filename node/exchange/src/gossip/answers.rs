@@ -9,7 +9,7 @@ use portcullis_protocol::{
 };
 
 use portcullis_kernel::{Kernel, calls::Rumour};
-use portcullis_store::{Event, StoreError};
+use portcullis_store::{NodeEvent, StoreError};
 
 /// Reason for which a question is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub fn answer(kernel: &Kernel, peer: &NodeId, ask: wire::TrustAsk) -> Result<Ans
         Vec::new()
     };
     let decider = kernel.decider();
-    let (register, state) = (decider.verified_register(), kernel.trust_state());
+    let (register, state) = (decider.verified_register(), kernel.gate_state());
     let level = theirs.epoch == own.epoch;
     let freshness = state
         .current_freshness(register)
@@ -58,9 +58,9 @@ pub fn answer(kernel: &Kernel, peer: &NodeId, ask: wire::TrustAsk) -> Result<Ans
 /// Returns the event to note if a peer holds another register under the same number. Such a fork
 /// proves misbehaviour by whoever signed both.
 #[must_use]
-pub fn fork(kernel: &Kernel, peer: &NodeId, theirs: &Answer) -> Option<Event> {
+pub fn fork(kernel: &Kernel, peer: &NodeId, theirs: &Answer) -> Option<NodeEvent> {
     let own = kernel.standing();
-    (own.epoch == theirs.epoch && own.register != theirs.register).then(|| Event {
+    (own.epoch == theirs.epoch && own.register != theirs.register).then(|| NodeEvent {
         at: kernel.now(),
         kind: "register-fork".to_owned(),
         peer: Some(peer.clone()),
