@@ -366,7 +366,7 @@ fn members_used_by(package: &Package) -> BTreeSet<String> {
         .filter(|dependency| {
             dependency.path.is_some() && dependency.kind != DependencyKind::Development
         })
-        .map(|dependency| dependency.name.as_str())
+        .map(|dependency| dependency.name.clone())
         .collect()
 }
 

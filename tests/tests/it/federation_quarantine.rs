@@ -4,14 +4,14 @@
 use portcullis_protocol::record::Kind;
 use portcullis_tests::hostile::{
     forge::{Loose, Who},
-    stage::{Stage, draft},
+    stage::{Theatre, draft},
 };
 
 use crate::office::Office;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_verification_is_set_apart_with_rule_and_reason() {
-    let mut stage = Stage::start().await;
+    let mut stage = Theatre::start().await;
     let office = Office::open(&stage.target);
     let record = stage.honest_record(draft(Kind::Indicator)).await;
     let mut item = Loose::of(&record);

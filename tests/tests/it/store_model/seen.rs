@@ -25,17 +25,12 @@ use portcullis_tests::sim::cast::Cast;
 
 use super::{
     side::Side,
-    step::{CONTAINER, ConsignmentStage, GOODS, on_the_wire, statement},
+    step::{CONTAINER, GOODS, Stage, on_the_wire, statement},
 };
 
 /// Compares the answers of two stores to every question; panics where they differ.
 #[track_caller]
-pub(super) fn compare(
-    sqlite: &dyn Side,
-    model: &dyn Side,
-    stage: &ConsignmentStage,
-    now: Timestamp,
-) {
+pub(super) fn compare(sqlite: &dyn Side, model: &dyn Side, stage: &Stage, now: Timestamp) {
     let (left, right) = (
         Everything::of(sqlite, stage, now),
         Everything::of(model, stage, now),
@@ -84,7 +79,7 @@ struct Everything {
 }
 
 impl Everything {
-    fn of(side: &dyn Side, stage: &ConsignmentStage, now: Timestamp) -> Self {
+    fn of(side: &dyn Side, stage: &Stage, now: Timestamp) -> Self {
         let store = side.store();
         Self {
             log: log(store),
@@ -209,10 +204,7 @@ fn dispatched(store: &dyn Store, peer: &NodeId, lane: Lane, now: Timestamp) -> D
     }
 }
 
-fn ledger(
-    store: &dyn Store,
-    stage: &ConsignmentStage,
-) -> Vec<(Vec<DisclosureRow>, Option<ReceiptRow>)> {
+fn ledger(store: &dyn Store, stage: &Stage) -> Vec<(Vec<DisclosureRow>, Option<ReceiptRow>)> {
     let mut found = Vec::new();
     let mut newest = Vec::new();
     for record in &stage.records {
@@ -375,7 +367,7 @@ fn set_apart(side: &dyn Side) -> Vec<SetApart> {
 }
 
 /// Lists records by filter; records of the same time are in the order of their ids.
-fn records(store: &dyn Store, stage: &ConsignmentStage) -> Vec<Vec<Kept>> {
+fn records(store: &dyn Store, stage: &Stage) -> Vec<Vec<Kept>> {
     let ordered = |mut records: Vec<HeldRecord>| {
         let newest_first = records.is_sorted_by(|one, next| one.received_at >= next.received_at);
         assert!(newest_first, "the newest first");
@@ -412,7 +404,7 @@ fn records(store: &dyn Store, stage: &ConsignmentStage) -> Vec<Vec<Kept>> {
     lists
 }
 
-fn by_id(store: &dyn Store, stage: &ConsignmentStage) -> (Vec<RecordId>, Vec<Kept>) {
+fn by_id(store: &dyn Store, stage: &Stage) -> (Vec<RecordId>, Vec<Kept>) {
     let ids = store.ids_with_prefix("", u32::MAX).unwrap();
     assert!(ids.is_sorted_by(|one, next| one < next), "ids ascend");
     let mut found = Vec::new();

@@ -17,7 +17,7 @@ use portcullis_tests::sim::{Random, cast::START};
 use super::{
     reference::Reference,
     side::Side as _,
-    step::{Answered, ConsignmentStage, Decided, Filled, Item, Judged, Mended, Plan, Step},
+    step::{Answered, Decided, Filled, Item, Judged, Mended, Plan, Stage, Step},
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -70,7 +70,7 @@ impl Claims {
 /// A sequence under construction.
 pub(super) struct Writing {
     random: Random,
-    pub(super) stage: ConsignmentStage,
+    pub(super) stage: Stage,
     on_their_way: BTreeMap<(usize, Lane), Frame>,
     claims: BTreeMap<(usize, Lane), Claims>,
     /// Peers and lanes that dispatch handles in this group.
@@ -86,7 +86,7 @@ impl Writing {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
-            stage: ConsignmentStage::new(),
+            stage: Stage::new(),
             on_their_way: BTreeMap::new(),
             claims: BTreeMap::new(),
             at_work: BTreeSet::new(),
