@@ -11,6 +11,7 @@
 
 mod bundle;
 mod decide;
+mod encoding;
 mod engine;
 mod error;
 mod evaluate;

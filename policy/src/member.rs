@@ -7,7 +7,7 @@ use portcullis_protocol::{
     register::{Authority, Register},
 };
 
-use crate::key::encode_member;
+use crate::encoding::encode_member;
 
 /// The register's facts about one authority, encoded for the key of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 
+pub use crate::refusal::Refusal;
 use crate::{
     body::Body,
     digest::Digest,
@@ -19,7 +20,7 @@ use crate::{
     merkle::{KnownNodes, MAX_LEAVES},
     record::{Form, Header, RecordId, Section},
     rules::Rule,
-    seal::{Batch, HEADER_VERSION, MAX_RECORD_BYTES, SealedRecord, batch_leaf, check_sections},
+    sealed::{Batch, HEADER_VERSION, MAX_RECORD_BYTES, SealedRecord, batch_leaf, check_sections},
     statement::SignedStatement,
     time::Timestamp,
     wire,
@@ -35,26 +36,6 @@ const MAX_BATCH_BYTES: usize = 1 << 10;
 
 /// Longest time by which a record's sealing may be ahead of the receiver's clock, in milliseconds.
 pub const MAX_CLOCK_AHEAD_MS: i64 = 10 * 60 * 1000;
-
-/// A refusal: the rule and the details.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{rule}: {detail}")]
-pub struct Refusal {
-    /// The rule that refuses it.
-    pub rule: Rule,
-    /// The details, without secrets.
-    pub detail: String,
-}
-
-impl Refusal {
-    /// A refusal under `rule`.
-    pub fn new(rule: Rule, detail: impl Into<String>) -> Self {
-        Self {
-            rule,
-            detail: detail.into(),
-        }
-    }
-}
 
 /// State of a sealing key in the register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

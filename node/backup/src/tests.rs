@@ -40,7 +40,7 @@ fn bed() -> Bed {
     let passphrase = home.folder().join("keys").join("passphrase");
     files::create_folder(passphrase.parent().unwrap()).unwrap();
     files::create(&passphrase, b"four words in a row", Access::Owner).unwrap();
-    let keyring = Keyring::create(&home, &KeySource::PassphraseFile(passphrase)).unwrap();
+    let keyring = Keyring::create(&home, &KeySource::PassphraseFile(passphrase.clone())).unwrap();
     for folder in [
         home.data(),
         home.policy(),
@@ -52,7 +52,14 @@ fn bed() -> Bed {
     SqliteStore::create(&home.data(), keyring.store.bytes()).unwrap();
     files::create_folder(home.certificate().parent().unwrap()).unwrap();
     fs::write(home.certificate_request(), "a request\n").unwrap();
-    fs::write(home.config(), "federation = \"ports\"\n").unwrap();
+    let config = format!(
+        "federation = \"ports\"\nauthority = \"be-customs\"\nnode = \"antwerp\"\n\
+         dns_name = \"antwerp.example\"\nlisten = \"127.0.0.1:7443\"\nregister_pin = \"{}\"\n\
+         [key]\npassphrase_file = \"{}\"\n",
+        pin(),
+        passphrase.display()
+    );
+    fs::write(home.config(), config).unwrap();
     fs::write(home.policy().join("own.cedar"), "// nothing yet\n").unwrap();
     Bed {
         folder,

@@ -24,14 +24,14 @@ pub use error::StoreError;
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow, ForkRow,
-    Found, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow,
+    ConsignmentStage, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow,
+    ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow,
     ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, UndeliveredRow,
 };
 pub use write::{
-    Act, Backfill, BackfillMove, BadItem, CancelBackfills, DecisionNote, GiveBack, HeldDecision,
-    Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent, Part, Repair,
-    Retry, Settle, Write, Written,
+    Act, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision, Intake,
+    IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent, Part, Repair, Retry,
+    Settle, Write, Written,
 };
 
 use portcullis_protocol::{

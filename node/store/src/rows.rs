@@ -14,8 +14,6 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 
-use super::DecisionNote;
-
 /// A record as it is held. Its reader verifies it again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldRecord {
@@ -429,4 +427,13 @@ pub enum ConsignmentStage {
     History,
     /// The consignment waits for a decision.
     Arriving,
+}
+
+/// The policies behind a decision, as the ledger notes them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct DecisionNote {
+    /// The ids of the policies that decided.
+    pub policies: Vec<String>,
+    /// The digest of the bundle they belong to.
+    pub bundle: Option<Digest>,
 }

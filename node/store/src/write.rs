@@ -14,16 +14,7 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 
-use super::{ConsignmentRow, Fact, PersonRow, ReconciliationRow, ScoreRow};
-
-/// The policies behind a decision, as the ledger notes them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct DecisionNote {
-    /// The ids of the policies that decided.
-    pub policies: Vec<String>,
-    /// The digest of the bundle they belong to.
-    pub bundle: Option<Digest>,
-}
+use super::{ConsignmentRow, DecisionNote, Fact, PersonRow, ReconciliationRow, ScoreRow};
 
 /// One change. The changes of one commit become durable together.
 #[derive(Debug)]

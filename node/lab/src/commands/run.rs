@@ -11,7 +11,7 @@ use crate::routes::routes;
     hide = true,
     after_long_help = "\
 Examples:
-  portcullis-lab --home /srv/scratch/rotterdam run"
+  portcullis-lab run --home /srv/scratch/rotterdam"
 )]
 pub(super) struct Run {}
 

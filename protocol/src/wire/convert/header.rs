@@ -283,7 +283,7 @@ impl TryFrom<wire::SectionEntry> for SectionEntry {
 impl From<&Header> for wire::Header {
     fn from(header: &Header) -> Self {
         Self {
-            version: crate::seal::HEADER_VERSION,
+            version: crate::sealed::HEADER_VERSION,
             federation: header.federation.to_string(),
             kind: wire::Kind::from(header.kind).into(),
             origin: header.origin.to_string(),
