@@ -8,9 +8,9 @@
 use portcullis_protocol::{frame::Lane, identifiers::NodeId, time::Timestamp};
 
 use super::{
+    decode::{named, node, unsigned},
     group::{Group, log_end},
     pack::{SLOTS, place},
-    query::{named, node, unsigned},
     reader::Reader,
 };
 use crate::error::SqlError;

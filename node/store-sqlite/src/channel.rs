@@ -16,9 +16,9 @@ use portcullis_protocol::{
 };
 
 use super::{
+    decode::{named, node, record_id, unreadable, unsigned},
     dispatch::state_named,
     pack::{Directory, id_at, pack_of, slot_of},
-    query::{named, node, record_id, unreadable, unsigned},
     reader::Reader,
     sent::{SentRow, sent_rows},
 };
@@ -30,7 +30,7 @@ pub(super) const LEARNED: &str = "reconciled";
 
 /// State of a record in a channel, as far as a note holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Note {
+pub(super) enum Difference {
     /// The peer lost it, and it is sent again.
     Owed,
     /// The peer lost it, and it is not sent again.
@@ -39,7 +39,7 @@ pub(super) enum Note {
     Withdrawn,
 }
 
-impl Note {
+impl Difference {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Owed => "owed",
@@ -63,7 +63,7 @@ struct Gathering<'p> {
     /// Entries from this record on are left out.
     ceiling: Option<RecordId>,
     withdrawn: HashSet<i64>,
-    notes: HashMap<i64, Note>,
+    notes: HashMap<i64, Difference>,
 }
 
 impl Gathering<'_> {
@@ -78,8 +78,8 @@ impl Gathering<'_> {
         if !self.is_wanted(&id) {
             return;
         }
-        let withdrawn =
-            self.withdrawn.contains(&number) || self.notes.get(&number) == Some(&Note::Withdrawn);
+        let withdrawn = self.withdrawn.contains(&number)
+            || self.notes.get(&number) == Some(&Difference::Withdrawn);
         let form = if withdrawn { Form::EMPTY } else { form };
         self.found
             .entry(id)
@@ -131,14 +131,14 @@ impl Reader<'_> {
         Ok(gathering.entries())
     }
 
-    fn channel_notes(&self, peer: &NodeId) -> Result<HashMap<i64, Note>, SqlError> {
+    fn channel_notes(&self, peer: &NodeId) -> Result<HashMap<i64, Difference>, SqlError> {
         let rows: Vec<(i64, String)> = self.rows(
             "SELECT record, what FROM channel_note WHERE peer = ?1",
             [peer.as_str()],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         rows.into_iter()
-            .map(|(record, what)| Ok((record, Note::named(&what)?)))
+            .map(|(record, what)| Ok((record, Difference::named(&what)?)))
             .collect()
     }
 
@@ -148,7 +148,7 @@ impl Reader<'_> {
         let noted: Vec<i64> = gathering
             .notes
             .iter()
-            .filter(|(_, note)| **note == Note::Withdrawn)
+            .filter(|(_, note)| **note == Difference::Withdrawn)
             .map(|(number, _)| *number)
             .collect();
         for number in noted {
@@ -215,8 +215,8 @@ impl Reader<'_> {
     ) -> Result<(), SqlError> {
         match gathering.notes.get(&number) {
             // The peer is already known to have lost it.
-            Some(Note::Owed | Note::Gone) => Ok(()),
-            Some(Note::Withdrawn) | None => {
+            Some(Difference::Owed | Difference::Gone) => Ok(()),
+            Some(Difference::Withdrawn) | None => {
                 if let Some(id) = self.id_among(number, ids)? {
                     gathering.add(number, id, form);
                 }

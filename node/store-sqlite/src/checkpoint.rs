@@ -16,7 +16,10 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{KEYS_FILE, MAIN_FILE, schema};
+use super::{
+    files::{KEYS_FILE, MAIN_FILE},
+    schema,
+};
 use crate::error::SqlError;
 use portcullis_store::StoreError;
 

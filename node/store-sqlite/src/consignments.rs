@@ -5,14 +5,14 @@ use prost::Message;
 use rusqlite::Row;
 
 use super::{
+    decode::{named, unreadable},
     group::{Group, Kept},
     pack::{Directory, pack_of, slot_of},
-    query::named,
     reader::Reader,
 };
-use crate::crypt::Place;
+use crate::crypt::SealedAs;
 use crate::error::SqlError;
-use portcullis_store::{ConsignmentRow, ScoreRow, Stage, StoreError};
+use portcullis_store::{ConsignmentRow, ScoreRow, Stage};
 
 /// The sealed part of a consignment.
 #[derive(Clone, PartialEq, Message)]
@@ -69,7 +69,7 @@ impl Group<'_> {
             selectors: selectors.collect(),
         };
         let Kept { key, sealed } =
-            self.seal(Place::Consignment(&reference), plain.encode_to_vec())?;
+            self.seal(SealedAs::Consignment(&reference), plain.encode_to_vec())?;
         let number = self.place_consignment(&reference)?;
         self.run(
             "INSERT INTO consignment (n, reference, at, arriving, key, sealed)
@@ -135,7 +135,7 @@ impl Group<'_> {
             explanation,
             records: records.collect(),
         };
-        let Kept { key, sealed } = self.seal(Place::Score(&reference), plain.encode_to_vec())?;
+        let Kept { key, sealed } = self.seal(SealedAs::Score(&reference), plain.encode_to_vec())?;
         self.run(
             "INSERT OR REPLACE INTO score (reference, points, at, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -298,9 +298,9 @@ impl Reader<'_> {
     }
 
     fn open_consignment(&self, row: SealedRow<bool>) -> Result<ConsignmentRow, SqlError> {
-        let place = Place::Consignment(&row.reference);
+        let sealed_as = SealedAs::Consignment(&row.reference);
         let what = || format!("consignment `{}`", row.reference);
-        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let plain = self.open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
         let SealedConsignment { body, selectors } =
             SealedConsignment::decode(plain.as_slice()).map_err(|_| unreadable(&what()))?;
         let selectors = selectors
@@ -335,9 +335,9 @@ impl Reader<'_> {
     }
 
     fn open_score(&self, row: SealedRow<f64>) -> Result<ScoreRow, SqlError> {
-        let place = Place::Score(&row.reference);
+        let sealed_as = SealedAs::Score(&row.reference);
         let what = || format!("the score of `{}`", row.reference);
-        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let plain = self.open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
         let SealedScore {
             explanation,
             records,
@@ -354,8 +354,4 @@ impl Reader<'_> {
             reference: row.reference,
         })
     }
-}
-
-fn unreadable(what: &str) -> SqlError {
-    SqlError::Store(StoreError::Damaged(format!("{what} cannot be read")))
 }

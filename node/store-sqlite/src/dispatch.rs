@@ -13,25 +13,25 @@ use portcullis_protocol::{
 };
 use prost::Message as _;
 
-use super::{group::Group, query::named};
+use super::{decode::named, group::Group};
 use crate::error::SqlError;
 use portcullis_store::{DisclosureState, Intend, LedgerEntry, Settle};
 
 /// Peer, lane and time of one operation on the ledger.
 #[derive(Clone, Copy)]
-pub(super) struct Turn<'a> {
+pub(super) struct Posting<'a> {
     pub(super) peer: &'a NodeId,
     pub(super) lane: Lane,
     pub(super) now: Timestamp,
 }
 
 /// The part of a ledger row that new decisions look at.
-struct Standing {
+struct PriorDecision {
     form: Form,
     state: DisclosureState,
 }
 
-impl Standing {
+impl PriorDecision {
     fn is_final(&self) -> bool {
         match self.state {
             DisclosureState::Answered(outcome) => outcome.is_final(),
@@ -63,69 +63,69 @@ impl Group<'_> {
             cursor,
             filled,
         } = intend;
-        let turn = Turn {
+        let posting = Posting {
             peer,
             lane: *lane,
             now: *now,
         };
-        let (mut split, left) = self.split(turn, *first_sequence, entries)?;
-        self.dissolve(turn, left, &mut split)?;
-        for single in self.write_sent(turn, *first_sequence, split)? {
-            self.intend_one(turn, single.number, single.entry)?;
+        let (mut split, left) = self.split(posting, *first_sequence, entries)?;
+        self.dissolve(posting, left, &mut split)?;
+        for single in self.write_sent(posting, *first_sequence, split)? {
+            self.intend_one(posting, single.number, single.entry)?;
         }
         self.move_backfill(filled.as_ref(), *now)?;
         match cursor {
-            Some(cursor) => self.advance(turn, *cursor),
+            Some(cursor) => self.advance(posting, *cursor),
             None => Ok(()),
         }
     }
 
     fn intend_one(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         number: i64,
         entry: &LedgerEntry,
     ) -> Result<(), SqlError> {
         if entry.form.is_empty() {
-            self.end_exception(turn, number)?;
-            self.deny_owed(turn, number)?;
-            return self.decide(turn, number, entry, DisclosureState::Denied);
+            self.end_exception(posting, number)?;
+            self.deny_owed(posting, number)?;
+            return self.decide(posting, number, entry, DisclosureState::Denied);
         }
-        let standings = self.standings(number, turn.peer)?;
-        let settled = standings.iter().find(|standing| {
-            standing.covers(entry.form) || (standing.form == entry.form && standing.is_final())
+        let priors = self.priors(number, posting.peer)?;
+        let settled = priors.iter().find(|prior| {
+            prior.covers(entry.form) || (prior.form == entry.form && prior.is_final())
         });
         match settled {
-            Some(standing) => self.renew(turn, number, standing.form),
-            None => self.decide(turn, number, entry, DisclosureState::Intended),
+            Some(prior) => self.renew(posting, number, prior.form),
+            None => self.decide(posting, number, entry, DisclosureState::Intended),
         }
     }
 
     /// Returns the ledger's entries for a record and a peer, one for each form.
-    fn standings(&self, record: i64, peer: &NodeId) -> Result<Vec<Standing>, SqlError> {
+    fn priors(&self, record: i64, peer: &NodeId) -> Result<Vec<PriorDecision>, SqlError> {
         let single = self.rows(
             "SELECT form, state FROM disclosure WHERE record = ?1 AND peer = ?2",
             (record, peer.as_str()),
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
         )?;
-        let mut standings = Vec::new();
+        let mut priors = Vec::new();
         for (form, state) in single {
-            standings.push(Standing {
+            priors.push(PriorDecision {
                 form: Form::from_bits(form.cast_unsigned()),
                 state: state_named(&state)?,
             });
         }
         for row in self.sent_of(peer.as_str(), record)? {
             for item in row.items.iter().filter(|item| item.number == record) {
-                if standings.iter().all(|standing| standing.form != item.form) {
-                    standings.push(Standing {
+                if priors.iter().all(|prior| prior.form != item.form) {
+                    priors.push(PriorDecision {
                         form: item.form,
                         state: row.state(item),
                     });
                 }
             }
         }
-        Ok(standings)
+        Ok(priors)
     }
 
     /// Returns true if the ledger holds this form, or a fuller one, as intended or answered.
@@ -135,18 +135,18 @@ impl Group<'_> {
         peer: &NodeId,
         form: Form,
     ) -> Result<bool, SqlError> {
-        let standings = self.standings(record, peer)?;
-        Ok(standings.iter().any(|standing| {
-            let is_intended = standing.state == DisclosureState::Intended;
-            let is_answered = standing.form == form && standing.is_final();
-            standing.covers(form) || is_answered || (is_intended && form.is_within(standing.form))
+        let priors = self.priors(record, peer)?;
+        Ok(priors.iter().any(|prior| {
+            let is_intended = prior.state == DisclosureState::Intended;
+            let is_answered = prior.form == form && prior.is_final();
+            prior.covers(form) || is_answered || (is_intended && form.is_within(prior.form))
         }))
     }
 
     /// Makes the row of this form the newest decision.
     pub(super) fn decide(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         record: i64,
         entry: &LedgerEntry,
         state: DisclosureState,
@@ -159,27 +159,27 @@ impl Group<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
                 record,
-                turn.peer.as_str(),
+                posting.peer.as_str(),
                 entry.form.bits().cast_signed(),
                 ordinal,
                 entry.withheld,
                 state_name(state),
                 decision,
-                turn.now.as_millis(),
+                posting.now.as_millis(),
             ),
         )?;
         Ok(())
     }
 
     /// Makes a row that was answered for good the newest decision again, and changes nothing else.
-    fn renew(&mut self, turn: Turn<'_>, record: i64, form: Form) -> Result<(), SqlError> {
-        self.renew_sent(turn, record, form)?;
+    fn renew(&mut self, posting: Posting<'_>, record: i64, form: Form) -> Result<(), SqlError> {
+        self.renew_sent(posting, record, form)?;
         let ordinal = self.next_ordinal();
         self.run(
             "UPDATE disclosure SET ordinal = ?4 WHERE record = ?1 AND peer = ?2 AND form = ?3",
             (
                 record,
-                turn.peer.as_str(),
+                posting.peer.as_str(),
                 form.bits().cast_signed(),
                 ordinal,
             ),
@@ -204,30 +204,30 @@ impl Group<'_> {
             expires: _,
             filled,
         } = settle;
-        let turn = Turn {
+        let posting = Posting {
             peer,
             lane: *lane,
             now: *now,
         };
-        let receipt = self.keep_receipt(turn, receipt, answers)?;
-        for answer in self.settle_sent(turn, (*first_sequence, receipt), answers)? {
+        let receipt = self.keep_receipt(posting, receipt, answers)?;
+        for answer in self.settle_sent(posting, (*first_sequence, receipt), answers)? {
             let number = self.known(&answer.record)?;
-            self.answered(turn, number, answer, receipt)?;
+            self.answered(posting, number, answer, receipt)?;
             if answer.outcome.is_final() {
-                self.end_exception(turn, number)?;
+                self.end_exception(posting, number)?;
             }
         }
-        self.pay(turn, answers)?;
-        self.retry(turn, settle)?;
-        self.end_overdue(turn)?;
+        self.pay(posting, answers)?;
+        self.retry(posting, settle)?;
+        self.end_overdue(posting)?;
         self.move_backfill(filled.as_ref(), *now)?;
         self.settle_position(settle)?;
-        self.advance(turn, cursor.unwrap_or(0))
+        self.advance(posting, cursor.unwrap_or(0))
     }
 
     fn keep_receipt(
         &self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         statement: &SignedStatement,
         answers: &[Answer],
     ) -> Result<i64, SqlError> {
@@ -239,9 +239,9 @@ impl Group<'_> {
         self.insert(
             "INSERT INTO receipt (peer, lane, at, receipt) VALUES (?1, ?2, ?3, ?4)",
             (
-                turn.peer.as_str(),
-                turn.lane.name(),
-                turn.now.as_millis(),
+                posting.peer.as_str(),
+                posting.lane.name(),
+                posting.now.as_millis(),
                 receipt.encode_to_vec(),
             ),
         )
@@ -249,20 +249,16 @@ impl Group<'_> {
 
     fn answered(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         record: i64,
         answer: &Answer,
         receipt: i64,
     ) -> Result<(), SqlError> {
-        let standings = self.standings(record, turn.peer)?;
-        let of_form = standings
-            .iter()
-            .find(|standing| standing.form == answer.form);
-        let covered = standings
-            .iter()
-            .any(|standing| standing.covers(answer.form));
+        let priors = self.priors(record, posting.peer)?;
+        let of_form = priors.iter().find(|prior| prior.form == answer.form);
+        let covered = priors.iter().any(|prior| prior.covers(answer.form));
         match of_form {
-            Some(standing) if standing.is_final() => return Ok(()),
+            Some(prior) if prior.is_final() => return Ok(()),
             None if covered => return Ok(()),
             Some(_) => {}
             // An answer to something that the ledger does not hold is evidence of a disclosure as
@@ -275,7 +271,7 @@ impl Group<'_> {
                     withheld: 0,
                     note: portcullis_store::DecisionNote::default(),
                 };
-                self.decide(turn, record, &entry, DisclosureState::Intended)?;
+                self.decide(posting, record, &entry, DisclosureState::Intended)?;
             }
         }
         self.run(
@@ -283,11 +279,11 @@ impl Group<'_> {
              WHERE record = ?1 AND peer = ?2 AND form = ?3",
             (
                 record,
-                turn.peer.as_str(),
+                posting.peer.as_str(),
                 answer.form.bits().cast_signed(),
                 answer.outcome.name(),
                 answer.reason.as_deref(),
-                turn.now.as_millis(),
+                posting.now.as_millis(),
                 receipt,
             ),
         )?;
@@ -295,11 +291,15 @@ impl Group<'_> {
     }
 
     /// Moves the cursor forward; it never moves back.
-    fn advance(&self, turn: Turn<'_>, cursor: u64) -> Result<(), SqlError> {
+    fn advance(&self, posting: Posting<'_>, cursor: u64) -> Result<(), SqlError> {
         self.run(
             "INSERT INTO dispatch (peer, lane, cursor) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor)",
-            (turn.peer.as_str(), turn.lane.name(), cursor.cast_signed()),
+            (
+                posting.peer.as_str(),
+                posting.lane.name(),
+                cursor.cast_signed(),
+            ),
         )?;
         Ok(())
     }

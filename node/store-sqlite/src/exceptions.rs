@@ -15,10 +15,10 @@ use portcullis_protocol::{
 };
 
 use super::{
-    dispatch::Turn,
+    decode::{unreadable, unsigned},
+    dispatch::Posting,
     group::Group,
-    packs::Desk,
-    query::{unreadable, unsigned},
+    packs::PackCache,
     reader::Reader,
 };
 use crate::error::SqlError;
@@ -37,7 +37,7 @@ const EXCEPTIONS_ENDED: &str = "exceptions-ended";
 
 impl Group<'_> {
     /// Schedules retries of the records that got no final answer.
-    pub(super) fn retry(&mut self, turn: Turn<'_>, settle: &Settle) -> Result<(), SqlError> {
+    pub(super) fn retry(&mut self, posting: Posting<'_>, settle: &Settle) -> Result<(), SqlError> {
         let mut waiting = settle
             .answers
             .iter()
@@ -48,14 +48,19 @@ impl Group<'_> {
         }
         let expires: HashMap<_, _> = settle.expires.iter().copied().collect();
         for answer in waiting {
-            self.retry_one(turn, answer, settle.retry_at, expires.get(&answer.record))?;
+            self.retry_one(
+                posting,
+                answer,
+                settle.retry_at,
+                expires.get(&answer.record),
+            )?;
         }
-        self.end_crowded(turn)
+        self.end_crowded(posting)
     }
 
     fn retry_one(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         answer: &Answer,
         retry_at: Timestamp,
         expires: Option<&Timestamp>,
@@ -67,14 +72,14 @@ impl Group<'_> {
         let attempts = self
             .first(
                 "SELECT attempts FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
-                (turn.peer.as_str(), turn.lane.name(), number),
+                (posting.peer.as_str(), posting.lane.name(), number),
                 |row| row.get::<_, u32>(0),
             )?
             .unwrap_or(0);
-        let next = turn
+        let next = posting
             .now
-            .plus_millis(wait(retry_at.millis_since(turn.now), attempts));
-        let life = turn.now.plus_millis(LIFE_MS);
+            .plus_millis(wait(retry_at.millis_since(posting.now), attempts));
+        let life = posting.now.plus_millis(LIFE_MS);
         let ends = expires.map_or(life, |at| life.min(*at));
         self.run(
             "INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
@@ -82,8 +87,8 @@ impl Group<'_> {
              ON CONFLICT DO UPDATE
              SET next_attempt = excluded.next_attempt, attempts = attempts + 1",
             (
-                turn.peer.as_str(),
-                turn.lane.name(),
+                posting.peer.as_str(),
+                posting.lane.name(),
                 number,
                 next.as_millis(),
                 ends.as_millis(),
@@ -138,8 +143,8 @@ impl Group<'_> {
     }
 
     /// Ends the exception of a record that got its final answer or is denied.
-    pub(super) fn end_exception(&self, turn: Turn<'_>, record: i64) -> Result<(), SqlError> {
-        let key = (turn.peer.as_str(), turn.lane.name(), record);
+    pub(super) fn end_exception(&self, posting: Posting<'_>, record: i64) -> Result<(), SqlError> {
+        let key = (posting.peer.as_str(), posting.lane.name(), record);
         self.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
             key,
@@ -152,9 +157,9 @@ impl Group<'_> {
     }
 
     /// Ends the exceptions whose time is over, so that nothing is retried for ever.
-    pub(super) fn end_overdue(&self, turn: Turn<'_>) -> Result<(), SqlError> {
-        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
-        let over = (peer, lane, turn.now.as_millis());
+    pub(super) fn end_overdue(&self, posting: Posting<'_>) -> Result<(), SqlError> {
+        let (peer, lane) = (posting.peer.as_str(), posting.lane.name());
+        let over = (peer, lane, posting.now.as_millis());
         self.run(
             "INSERT OR REPLACE INTO undelivered (peer, lane, record, attempts, ended_at)
              SELECT peer, lane, record, attempts, ?3 FROM exception
@@ -165,18 +170,18 @@ impl Group<'_> {
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
             over,
         )?;
-        self.tell_ended(turn, ended)
+        self.tell_ended(posting, ended)
     }
 
     /// Ends the exceptions beyond the limit, so that no peer fills the disk.
-    fn end_crowded(&self, turn: Turn<'_>) -> Result<(), SqlError> {
-        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
+    fn end_crowded(&self, posting: Posting<'_>) -> Result<(), SqlError> {
+        let (peer, lane) = (posting.peer.as_str(), posting.lane.name());
         self.run(
             "INSERT OR REPLACE INTO undelivered (peer, lane, record, attempts, ended_at)
              SELECT peer, lane, record, attempts, ?3 FROM exception
              WHERE peer = ?1 AND lane = ?2
              ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?4",
-            (peer, lane, turn.now.as_millis(), MOST),
+            (peer, lane, posting.now.as_millis(), MOST),
         )?;
         let ended = self.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record IN
@@ -184,14 +189,14 @@ impl Group<'_> {
                   ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?3)",
             (peer, lane, MOST),
         )?;
-        self.tell_ended(turn, ended)
+        self.tell_ended(posting, ended)
     }
 
-    fn tell_ended(&self, turn: Turn<'_>, ended: usize) -> Result<(), SqlError> {
+    fn tell_ended(&self, posting: Posting<'_>, ended: usize) -> Result<(), SqlError> {
         if ended == 0 {
             return Ok(());
         }
-        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
+        let (peer, lane) = (posting.peer.as_str(), posting.lane.name());
         self.run(
             "DELETE FROM undelivered WHERE peer = ?1 AND lane = ?2 AND record IN
                  (SELECT record FROM undelivered WHERE peer = ?1 AND lane = ?2
@@ -199,9 +204,9 @@ impl Group<'_> {
             (peer, lane, MOST),
         )?;
         self.event(&Event {
-            at: turn.now,
+            at: posting.now,
             kind: EXCEPTIONS_ENDED.to_owned(),
-            peer: Some(turn.peer.clone()),
+            peer: Some(posting.peer.clone()),
             detail: format!("records not tried again: {ended}; they are listed as undelivered"),
         })
     }
@@ -228,10 +233,10 @@ impl Reader<'_> {
             (peer.as_str(), lane.name(), now.as_millis(), limit),
             |row| row.get(0),
         )?;
-        let mut desk = Desk::default();
+        let mut cache = PackCache::default();
         let mut held = Vec::new();
         for number in numbers {
-            held.extend(self.dispatched_number(number, &mut desk)?);
+            held.extend(self.dispatched_number(number, &mut cache)?);
         }
         Ok(held)
     }

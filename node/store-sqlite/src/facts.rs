@@ -2,7 +2,7 @@
 
 use portcullis_protocol::time::Timestamp;
 
-use super::{group::Group, query::unreadable, reader::Reader};
+use super::{decode::unreadable, group::Group, reader::Reader};
 use crate::error::SqlError;
 use portcullis_store::{Fact, FactKind, FactRow};
 

@@ -12,7 +12,7 @@ use portcullis_protocol::{
 use rusqlite::Connection;
 
 use super::{
-    dispatch::{Turn, state_name},
+    dispatch::{Posting, state_name},
     group::Group,
     pack::{Directory, id_at, pack_of, slot_of},
     sent::{SentItem, SentRow, sent_at, sent_in, sent_rows, write_items},
@@ -49,7 +49,7 @@ impl Group<'_> {
     /// Numbers the entries of a plan, and looks for those that were decided on before.
     pub(super) fn split<'e>(
         &self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         first_sequence: Option<u64>,
         entries: &'e [LedgerEntry],
     ) -> Result<(Split<'e>, Vec<SentRow>), SqlError> {
@@ -58,7 +58,7 @@ impl Group<'_> {
         let mut at_hand = None;
         for entry in entries {
             let number = self.number_of(entry, &mut at_hand)?;
-            if turn.lane == Lane::Urgent && self.number(&entry.record)? != Some(number) {
+            if posting.lane == Lane::Urgent && self.number(&entry.record)? != Some(number) {
                 // The record was announced, but its transaction failed.
                 return Err(StoreError::Fault("an entry names another record's place").into());
             }
@@ -73,11 +73,11 @@ impl Group<'_> {
         let range = places().min().zip(places().max());
         let range = range.map(|(first, last)| (first.cast_signed(), last.cast_signed()));
         let left = match first_sequence {
-            Some(sequence) => self.left_behind(turn, sequence)?,
+            Some(sequence) => self.left_behind(posting, sequence)?,
             None => Vec::new(),
         };
         let met = match range {
-            Some(range) => self.met_in(turn, range, &left)?,
+            Some(range) => self.met_in(posting, range, &left)?,
             None => HashSet::new(),
         };
         let split = Split {
@@ -111,10 +111,14 @@ impl Group<'_> {
 
     /// Returns the rows of frames that were given up: they were not answered, and another frame
     /// takes their sequence numbers.
-    fn left_behind(&self, turn: Turn<'_>, sequence: u64) -> Result<Vec<SentRow>, SqlError> {
+    fn left_behind(&self, posting: Posting<'_>, sequence: u64) -> Result<Vec<SentRow>, SqlError> {
         let rows = self.rows(
             sent_rows!("WHERE peer = ?1 AND lane = ?2 AND sequence >= ?3 AND answered_at IS NULL"),
-            (turn.peer.as_str(), turn.lane.name(), sequence.cast_signed()),
+            (
+                posting.peer.as_str(),
+                posting.lane.name(),
+                sequence.cast_signed(),
+            ),
             SentRow::read,
         )?;
         rows.into_iter().map(SentRow::with_items).collect()
@@ -124,16 +128,21 @@ impl Group<'_> {
     /// are about to be dissolved do not count.
     fn met_in(
         &self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         (first, last): (i64, i64),
         left: &[SentRow],
     ) -> Result<HashSet<i64>, SqlError> {
         let single = self.column(
             "SELECT record FROM disclosure WHERE peer = ?1 AND record BETWEEN ?2 AND ?3",
-            &[&turn.peer.as_str(), &first, &last],
+            &[&posting.peer.as_str(), &first, &last],
         )?;
         let mut met: HashSet<i64> = single.into_iter().collect();
-        for row in sent_in(&self.main, turn.peer.as_str(), turn.lane, (first, last))? {
+        for row in sent_in(
+            &self.main,
+            posting.peer.as_str(),
+            posting.lane,
+            (first, last),
+        )? {
             if left.iter().all(|gone| gone.n != row.n) {
                 met.extend(row.items.iter().map(|item| item.number));
             }
@@ -144,7 +153,7 @@ impl Group<'_> {
     /// Writes the row of a plan, and returns the entries that are to be decided on one by one.
     pub(super) fn write_sent<'e>(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         first_sequence: Option<u64>,
         split: Split<'e>,
     ) -> Result<Vec<Numbered<'e>>, SqlError> {
@@ -167,12 +176,12 @@ impl Group<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
                 n,
-                turn.peer.as_str(),
-                turn.lane.name(),
+                posting.peer.as_str(),
+                posting.lane.name(),
                 first,
                 last,
                 first_sequence.map(u64::cast_signed),
-                turn.now.as_millis(),
+                posting.now.as_millis(),
                 write_items(&items),
             ),
         )?;
@@ -187,7 +196,7 @@ impl Group<'_> {
     /// that the newest decision on a record with a row of its own also has a row of its own.
     pub(super) fn dissolve(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         left: Vec<SentRow>,
         split: &mut Split<'_>,
     ) -> Result<(), SqlError> {
@@ -202,7 +211,7 @@ impl Group<'_> {
         for row in left {
             for item in &row.items {
                 if !again.contains(&(item.number, item.form)) {
-                    self.single(turn, &row, item, Said::of(row.state(item)))?;
+                    self.single(posting, &row, item, Said::of(row.state(item)))?;
                     split.met.insert(item.number);
                 }
             }
@@ -214,7 +223,7 @@ impl Group<'_> {
     /// Writes one item into a row of its own. An existing row stays as it is.
     fn single(
         &self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         row: &SentRow,
         item: &SentItem,
         said: Said<'_>,
@@ -225,7 +234,7 @@ impl Group<'_> {
                   answered_at, receipt)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             (
-                turn.peer.as_str(),
+                posting.peer.as_str(),
                 item.number,
                 item.form.bits().cast_signed(),
                 row.n,
@@ -234,7 +243,7 @@ impl Group<'_> {
                 said.reason,
                 item.decision,
                 row.decided_at,
-                said.receipt.map(|_| turn.now.as_millis()),
+                said.receipt.map(|_| posting.now.as_millis()),
                 said.receipt,
             ),
         )?;
@@ -244,12 +253,12 @@ impl Group<'_> {
     /// Makes an answered item of a frame's row the newest decision on its record.
     pub(super) fn renew_sent(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         number: i64,
         form: Form,
     ) -> Result<(), SqlError> {
         let ordinal = self.next_ordinal();
-        for row in self.sent_of(turn.peer.as_str(), number)? {
+        for row in self.sent_of(posting.peer.as_str(), number)? {
             let found = row.items.iter().find(|item| {
                 item.number == number && item.form == form && row.answered_at.is_some()
             });
@@ -260,7 +269,7 @@ impl Group<'_> {
                       answered_at, receipt)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 (
-                    turn.peer.as_str(),
+                    posting.peer.as_str(),
                     number,
                     form.bits().cast_signed(),
                     ordinal,
@@ -285,7 +294,7 @@ impl Group<'_> {
     /// Answers the items of this frame's row, and returns the answers that belong to none of them.
     pub(super) fn settle_sent<'e>(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         (sequence, receipt): (u64, i64),
         answers: &'e [Answer],
     ) -> Result<Vec<&'e Answer>, SqlError> {
@@ -294,7 +303,11 @@ impl Group<'_> {
                 "WHERE peer = ?1 AND lane = ?2 AND sequence = ?3 AND answered_at IS NULL
                  ORDER BY n DESC LIMIT 1"
             ),
-            (turn.peer.as_str(), turn.lane.name(), sequence.cast_signed()),
+            (
+                posting.peer.as_str(),
+                posting.lane.name(),
+                sequence.cast_signed(),
+            ),
             SentRow::read,
         )?;
         let Some(row) = row.map(SentRow::with_items).transpose()? else {
@@ -305,18 +318,18 @@ impl Group<'_> {
             let position = usize::try_from(item.position).unwrap_or(usize::MAX);
             let answer = rest.get_mut(position).and_then(Option::take);
             let answer = answer.ok_or(StoreError::Fault("an item has no answer"))?;
-            self.settle_item(turn, &row, item, (answer, receipt))?;
+            self.settle_item(posting, &row, item, (answer, receipt))?;
         }
         self.run(
             "UPDATE sent SET answered_at = ?2, receipt = ?3 WHERE n = ?1",
-            (row.n, turn.now.as_millis(), receipt),
+            (row.n, posting.now.as_millis(), receipt),
         )?;
         Ok(rest.into_iter().flatten().collect())
     }
 
     fn settle_item(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         row: &SentRow,
         item: &SentItem,
         (answer, receipt): (&Answer, i64),
@@ -332,7 +345,7 @@ impl Group<'_> {
             reason: answer.reason.as_deref(),
             receipt: Some(receipt),
         };
-        self.single(turn, row, item, said)
+        self.single(posting, row, item, said)
     }
 }
 

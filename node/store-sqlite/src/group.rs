@@ -12,7 +12,7 @@ use super::{
     recent::Placed,
     records::Log,
 };
-use crate::crypt::{Place, Sealed, Vault};
+use crate::crypt::{Sealed, SealedAs, Vault};
 use crate::error::SqlError;
 use portcullis_store::{DecisionNote, StoreError, Write, Written};
 
@@ -270,8 +270,12 @@ impl<'a> Group<'a> {
     }
 
     /// Seals something under a key of its own.
-    pub(super) fn seal(&mut self, place: Place<'_>, plain: Vec<u8>) -> Result<Kept, SqlError> {
-        let Sealed { wrapped, bytes } = self.vault.seal(place, plain)?;
+    pub(super) fn seal(
+        &mut self,
+        sealed_as: SealedAs<'_>,
+        plain: Vec<u8>,
+    ) -> Result<Kept, SqlError> {
+        let Sealed { wrapped, bytes } = self.vault.seal(sealed_as, plain)?;
         let keys = self.keys()?;
         keys.prepare_cached("INSERT INTO wrapped_key (wrapped) VALUES (?1)")
             .and_then(|mut insert| insert.execute([wrapped]))

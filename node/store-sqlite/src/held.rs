@@ -22,12 +22,12 @@ use prost::Message as _;
 use rusqlite::Row;
 
 use super::{
+    decode::{node, unreadable},
     group::{Group, Kept},
     intake::Item,
-    query::{node, unreadable},
     reader::Reader,
 };
-use crate::crypt::Place;
+use crate::crypt::SealedAs;
 use crate::error::SqlError;
 use portcullis_store::{HELD_LIFE_MS, HeldDecision, HeldItem};
 
@@ -85,8 +85,8 @@ impl Group<'_> {
             return Ok(false);
         }
         let statement = self.statement(record.statement())?;
-        let place = Place::Held(&item.id, item.form, item.peer);
-        let Kept { key, sealed } = self.seal(place, record.to_wire(0).encode_to_vec())?;
+        let sealed_as = SealedAs::Held(&item.id, item.form, item.peer);
+        let Kept { key, sealed } = self.seal(sealed_as, record.to_wire(0).encode_to_vec())?;
         let life = item.now.plus_millis(HELD_LIFE_MS);
         let delete_at = record.header().marking.delete_at;
         self.run(
@@ -144,8 +144,8 @@ impl Reader<'_> {
         let peer = node(&row.peer)?;
         let form = Form::from_bits(row.form.cast_unsigned());
         let what = || format!("the held item `{id}`");
-        let place = Place::Held(&id, form, &peer);
-        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let sealed_as = SealedAs::Held(&id, form, &peer);
+        let plain = self.open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
         let record = wire::Record::decode(Bytes::from(plain)).map_err(|_| unreadable(&what()))?;
         let statement = self.statement(row.statement, statements)?;
         Ok(HeldItem {

@@ -10,12 +10,7 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 
-use super::{
-    group::Group,
-    pack::slot_of,
-    query::{named, reason},
-    records::Delivery,
-};
+use super::{decode::named, group::Group, pack::slot_of, query::reason, records::Delivery};
 use crate::error::SqlError;
 use portcullis_store::{DecisionNote, Intake, IntakeItem, Judgement, StoreError};
 
@@ -30,13 +25,13 @@ pub(super) struct Item<'a> {
 }
 
 /// An answer in the making.
-struct Verdict {
+struct DraftAnswer {
     outcome: Outcome,
     rule: Option<Rule>,
     note: DecisionNote,
 }
 
-impl Verdict {
+impl DraftAnswer {
     const fn new(outcome: Outcome, rule: Option<Rule>, note: DecisionNote) -> Self {
         Self {
             outcome,
@@ -45,7 +40,7 @@ impl Verdict {
         }
     }
 
-    /// Returns true if the record log holds this verdict, since the delivery added to it.
+    /// Returns true if the record log holds this draft, since the delivery added to it.
     const fn is_logged(&self) -> bool {
         match self.outcome {
             Outcome::Accepted | Outcome::Extended => true,
@@ -93,8 +88,8 @@ impl Group<'_> {
         match item.number {
             Some(number) => self.met(&item, number, judgement),
             None => {
-                let verdict = self.judged(&item, judgement)?;
-                self.answered_with(&item, &verdict)
+                let draft = self.judged(&item, judgement)?;
+                self.answered_with(&item, &draft)
             }
         }
     }
@@ -109,54 +104,56 @@ impl Group<'_> {
         let earlier = self.earlier(item, number)?;
         let settled = earlier.clone().filter(|answer| answer.outcome.is_final());
         if self.is_withdrawn(number)? {
-            let verdict = Verdict::new(
+            let draft = DraftAnswer::new(
                 Outcome::Refused,
                 Some(Rule::Withdrawn),
                 DecisionNote::default(),
             );
             // A final answer stays noted as it was given.
             return match settled {
-                Some(_) => Ok(item.answer(&verdict)),
-                None => self.answered_with(item, &verdict),
+                Some(_) => Ok(item.answer(&draft)),
+                None => self.answered_with(item, &draft),
             };
         }
         if let Some(answer) = settled {
             return Ok(answer);
         }
-        let verdict = self.judged(item, judgement)?;
+        let draft = self.judged(item, judgement)?;
         if earlier.is_some() {
             // An item that was held may have been refused for now since.
-            if verdict.outcome.is_final() {
+            if draft.outcome.is_final() {
                 self.release_held(item, number)?;
             }
-            if verdict.is_logged() {
+            if draft.is_logged() {
                 self.forget(item, number)?;
             }
         }
-        self.answered_with(item, &verdict)
+        self.answered_with(item, &draft)
     }
 
-    fn answered_with(&mut self, item: &Item<'_>, verdict: &Verdict) -> Result<Answer, SqlError> {
-        if verdict.is_logged() {
-            return Ok(item.answer(verdict));
+    fn answered_with(&mut self, item: &Item<'_>, draft: &DraftAnswer) -> Result<Answer, SqlError> {
+        if draft.is_logged() {
+            return Ok(item.answer(draft));
         }
-        self.note(item, verdict)
+        self.note(item, draft)
     }
 
-    fn judged(&mut self, item: &Item<'_>, judgement: Judgement) -> Result<Verdict, SqlError> {
+    fn judged(&mut self, item: &Item<'_>, judgement: Judgement) -> Result<DraftAnswer, SqlError> {
         Ok(match judgement {
             Judgement::Admit { record, note } => {
-                Verdict::new(self.admit(item, &record, &note)?, None, note)
+                DraftAnswer::new(self.admit(item, &record, &note)?, None, note)
             }
-            Judgement::Refuse { rule, note } => Verdict::new(Outcome::Refused, Some(rule), note),
+            Judgement::Refuse { rule, note } => {
+                DraftAnswer::new(Outcome::Refused, Some(rule), note)
+            }
             Judgement::RefuseForNow { rule } => {
-                Verdict::new(Outcome::RefusedForNow, Some(rule), DecisionNote::default())
+                DraftAnswer::new(Outcome::RefusedForNow, Some(rule), DecisionNote::default())
             }
             Judgement::Hold { record, rule, note } => {
                 if self.hold(item, &record, rule)? {
-                    Verdict::new(Outcome::Held, Some(rule), note)
+                    DraftAnswer::new(Outcome::Held, Some(rule), note)
                 } else {
-                    Verdict::new(Outcome::RefusedForNow, Some(Rule::Busy), note)
+                    DraftAnswer::new(Outcome::RefusedForNow, Some(Rule::Busy), note)
                 }
             }
         })
@@ -212,7 +209,7 @@ impl Group<'_> {
     /// Returns this peer's earlier answer on this record in this form.
     fn earlier(&self, item: &Item<'_>, number: i64) -> Result<Option<Answer>, SqlError> {
         if let Some(outcome) = self.admitted_before(item, number)? {
-            return Ok(Some(item.answer(&Verdict::new(
+            return Ok(Some(item.answer(&DraftAnswer::new(
                 outcome,
                 None,
                 DecisionNote::default(),
@@ -250,8 +247,8 @@ impl Group<'_> {
         Ok(None)
     }
 
-    fn note(&mut self, item: &Item<'_>, verdict: &Verdict) -> Result<Answer, SqlError> {
-        let decision = self.decision(&verdict.note)?;
+    fn note(&mut self, item: &Item<'_>, draft: &DraftAnswer) -> Result<Answer, SqlError> {
+        let decision = self.decision(&draft.note)?;
         let number = self.known(&item.id)?;
         self.run(
             "INSERT OR REPLACE INTO arrival (record, peer, form, outcome, reason, decision, at)
@@ -260,13 +257,13 @@ impl Group<'_> {
                 number,
                 item.peer.as_str(),
                 item.form.bits().cast_signed(),
-                verdict.outcome.name(),
-                reason(verdict.rule),
+                draft.outcome.name(),
+                reason(draft.rule),
                 decision,
                 item.now.as_millis(),
             ),
         )?;
-        Ok(item.answer(verdict))
+        Ok(item.answer(draft))
     }
 }
 
@@ -276,12 +273,12 @@ impl Item<'_> {
         (number, self.peer.as_str(), form)
     }
 
-    fn answer(&self, verdict: &Verdict) -> Answer {
+    fn answer(&self, draft: &DraftAnswer) -> Answer {
         Answer {
             record: self.id,
             form: self.form,
-            outcome: verdict.outcome,
-            reason: reason(verdict.rule).map(str::to_owned),
+            outcome: draft.outcome,
+            reason: reason(draft.rule).map(str::to_owned),
         }
     }
 

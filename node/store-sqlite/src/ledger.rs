@@ -16,9 +16,9 @@ use prost::Message as _;
 use rusqlite::Row;
 
 use super::{
+    decode::{named, node, unreadable},
     dispatch::state_named,
     pack::{Directory, id_at, pack_of},
-    query::{named, node, unreadable},
     reader::Reader,
     sent::{SentItem, SentRow, sent_at, sent_in, sent_peers, sent_rows},
 };

@@ -18,10 +18,12 @@ mod channel;
 mod checkpoint;
 mod consignments;
 mod crypt;
+mod decode;
 mod dispatch;
 mod error;
 mod exceptions;
 mod facts;
+mod files;
 mod frames;
 mod group;
 mod held;
@@ -62,6 +64,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
+pub use self::files::{KEYS_FILE, MAIN_FILE};
 pub use self::snapshot::{Contents, Copied, PositionRow, Snapshot, examine, look, mark_restored};
 use self::{
     checkpoint::{Checkpointer, Commit},
@@ -79,11 +82,6 @@ use portcullis_store::{
     LogEntry, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Stage,
     Store, StoreError, UndeliveredRow, Write, Written,
 };
-
-/// The main database's file name.
-pub const MAIN_FILE: &str = "store.db";
-/// The key table's file name.
-pub const KEYS_FILE: &str = "keys.db";
 
 /// A store in a folder.
 pub struct SqliteStore {

@@ -25,8 +25,8 @@ use portcullis_protocol::{
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
-use super::query::unreadable;
-use crate::crypt::{Place, SectionKeys, Vault, open_under, seal_under};
+use super::decode::{node, unreadable};
+use crate::crypt::{SealedAs, SectionKeys, Vault, open_under, seal_under};
 use crate::error::SqlError;
 use portcullis_store::StoreError;
 
@@ -291,7 +291,7 @@ impl OpenPack {
             let key = self.keys.draw(count)?;
             sealed.push(Sealed {
                 index: section.index.into(),
-                bytes: seal_under(key, Place::Section(&id, section.index), plain)?,
+                bytes: seal_under(key, SealedAs::Section(&id, section.index), plain)?,
             });
             count += 1;
             self.index(open, vault, slot);
@@ -478,7 +478,7 @@ impl Pack {
         Ok(Self {
             n: row.n,
             extends: row.extends,
-            source: row.source.as_deref().map(super::query::node).transpose()?,
+            source: row.source.as_deref().map(node).transpose()?,
             received_at: Timestamp::from_millis(row.received_at),
             ids: row.ids,
             directory,
@@ -555,7 +555,7 @@ impl Pack {
             || StoreError::Damaged(format!("section {index} of record `{id}` does not open"));
         let index = u8::try_from(index).map_err(|_| damaged())?;
         let key = self.keys.get(key).ok_or_else(damaged)?;
-        let plain = open_under(key, Place::Section(id, index), bytes).ok_or_else(damaged)?;
+        let plain = open_under(key, SealedAs::Section(id, index), bytes).ok_or_else(damaged)?;
         if plain.len() < SALT_LEN {
             return Err(damaged().into());
         }

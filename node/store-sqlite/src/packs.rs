@@ -18,10 +18,11 @@ use portcullis_protocol::{
 };
 
 use super::{
+    decode::{record_id, unsigned},
     group::log_end,
     index::{id_key, id_of, place_of},
     pack::{Directory, Opened, Pack, PackRow, SLOTS, pack_of, pack_rows, place, slot_of},
-    query::{names, record_id, unsigned},
+    query::names,
     reader::Reader,
     recent::{Placed, Recent},
 };
@@ -33,14 +34,14 @@ const PACKS_AT_HAND: usize = 4;
 
 /// Statements and packs kept while records are read one after the other.
 #[derive(Default)]
-pub(super) struct Desk {
+pub(super) struct PackCache {
     /// Records of one batch share their statement, so that it is verified only once.
     statements: HashMap<i64, Arc<SignedStatement>>,
     /// The packs looked at last, the newest first.
     packs: Vec<Rc<Pack>>,
 }
 
-impl Desk {
+impl PackCache {
     fn keep(&mut self, pack: &Rc<Pack>) {
         self.packs.insert(0, Rc::clone(pack));
         self.packs.truncate(PACKS_AT_HAND);
@@ -110,8 +111,8 @@ impl Reader<'_> {
         Ok(places)
     }
 
-    fn pack(&self, n: i64, desk: &mut Desk) -> Result<Option<Rc<Pack>>, SqlError> {
-        if let Some(pack) = desk.packs.iter().find(|pack| pack.n == n) {
+    fn pack(&self, n: i64, cache: &mut PackCache) -> Result<Option<Rc<Pack>>, SqlError> {
+        if let Some(pack) = cache.packs.iter().find(|pack| pack.n == n) {
             return Ok(Some(Rc::clone(pack)));
         }
         let row = self.first(pack_rows!("WHERE p.n = ?1"), [n], PackRow::read)?;
@@ -119,13 +120,13 @@ impl Reader<'_> {
             return Ok(None);
         };
         let pack = Rc::new(Pack::open(row, self.vault)?);
-        desk.keep(&pack);
+        cache.keep(&pack);
         Ok(Some(pack))
     }
 
     pub(super) fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, SqlError> {
         match self.number(id)? {
-            Some(number) => self.held_record(number, &mut Desk::default()),
+            Some(number) => self.held_record(number, &mut PackCache::default()),
             None => Ok(None),
         }
     }
@@ -134,7 +135,7 @@ impl Reader<'_> {
     pub(super) fn held_record(
         &self,
         number: i64,
-        desk: &mut Desk,
+        cache: &mut PackCache,
     ) -> Result<Option<HeldRecord>, SqlError> {
         if self.is_withdrawn(number)? {
             return Ok(None);
@@ -143,10 +144,10 @@ impl Reader<'_> {
         let Some((first, extensions)) = places.split_first() else {
             return Ok(None);
         };
-        match self.pack(pack_of(*first), desk)? {
+        match self.pack(pack_of(*first), cache)? {
             Some(pack) => {
                 let extensions = extensions.to_vec();
-                self.assembled(&pack, slot_of(*first), &extensions, desk)
+                self.assembled(&pack, slot_of(*first), &extensions, cache)
                     .map(Some)
             }
             None => Ok(None),
@@ -158,19 +159,19 @@ impl Reader<'_> {
         pack: &Pack,
         slot: usize,
         extensions: &[i64],
-        desk: &mut Desk,
+        cache: &mut PackCache,
     ) -> Result<HeldRecord, SqlError> {
         let mut form = Form::EMPTY;
         let mut sections = Vec::new();
         self.add_sections(pack, slot, &mut form, &mut sections)?;
         for place in extensions {
             let pack = self
-                .pack(pack_of(*place), desk)?
+                .pack(pack_of(*place), cache)?
                 .ok_or_else(|| StoreError::Damaged(format!("nothing stands at {place}")))?;
             self.add_sections(&pack, slot_of(*place), &mut form, &mut sections)?;
         }
         sections.sort_by_key(|section| section.index);
-        self.held(pack, slot, form, sections, desk)
+        self.held(pack, slot, form, sections, cache)
     }
 
     fn add_sections(
@@ -199,10 +200,10 @@ impl Reader<'_> {
         slot: usize,
         form: Form,
         sections: Vec<wire::Section>,
-        desk: &mut Desk,
+        cache: &mut PackCache,
     ) -> Result<HeldRecord, SqlError> {
         let bare = pack.bare(slot)?;
-        let statement = self.statement(bare.statement, &mut desk.statements)?;
+        let statement = self.statement(bare.statement, &mut cache.statements)?;
         let record = wire::Record {
             header: bare.header,
             sections,
@@ -227,12 +228,12 @@ impl Reader<'_> {
         pack: &Pack,
         slot: usize,
         extensions: &[i64],
-        desk: &mut Desk,
+        cache: &mut PackCache,
     ) -> Result<Option<HeldRecord>, SqlError> {
-        match self.assembled(pack, slot, extensions, desk) {
+        match self.assembled(pack, slot, extensions, cache) {
             Err(SqlError::Store(StoreError::Damaged(why))) => {
                 tracing::error!(%why, "a held record is damaged; restore the store from a backup");
-                match self.held(pack, slot, Form::EMPTY, Vec::new(), desk) {
+                match self.held(pack, slot, Form::EMPTY, Vec::new(), cache) {
                     Err(SqlError::Store(StoreError::Damaged(_))) => Ok(None),
                     other => other.map(Some),
                 }
@@ -245,7 +246,7 @@ impl Reader<'_> {
     pub(super) fn dispatched_number(
         &self,
         number: i64,
-        desk: &mut Desk,
+        cache: &mut PackCache,
     ) -> Result<Option<HeldRecord>, SqlError> {
         if self.is_withdrawn(number)? {
             return Ok(None);
@@ -254,8 +255,8 @@ impl Reader<'_> {
         let Some((first, extensions)) = places.split_first() else {
             return Ok(None);
         };
-        match self.pack(pack_of(*first), desk) {
-            Ok(Some(pack)) => self.dispatched(&pack, slot_of(*first), extensions, desk),
+        match self.pack(pack_of(*first), cache) {
+            Ok(Some(pack)) => self.dispatched(&pack, slot_of(*first), extensions, cache),
             Ok(None) => Ok(None),
             Err(SqlError::Store(StoreError::Damaged(why))) => {
                 tracing::error!(%why, "a pack of records is damaged; restore the store from a backup");
@@ -324,7 +325,7 @@ impl Reader<'_> {
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let cursor = cursor.cast_signed();
-        let mut desk = Desk::default();
+        let mut cache = PackCache::default();
         let mut entries = Vec::new();
         let mut select = self.connection.prepare_cached(sql)?;
         let mut rows = select.query((lane.name(), pack_of(cursor)))?;
@@ -335,7 +336,7 @@ impl Reader<'_> {
             let (n, count) = (row.get(0)?, row.get(1)?);
             match self.at_hand(recent, n, count)? {
                 Some(records) => add_at_hand(records, cursor, limit, &mut entries)?,
-                None => self.add_stored(n, cursor, limit, &mut entries, &mut desk)?,
+                None => self.add_stored(n, cursor, limit, &mut entries, &mut cache)?,
             }
         }
         if lane == Lane::Urgent && entries.len() < limit {
@@ -371,10 +372,10 @@ impl Reader<'_> {
         cursor: i64,
         limit: usize,
         entries: &mut Vec<LogEntry>,
-        desk: &mut Desk,
+        cache: &mut PackCache,
     ) -> Result<(), SqlError> {
-        match self.pack(n, desk) {
-            Ok(Some(pack)) => self.log_entries(&pack, cursor, limit, entries, desk),
+        match self.pack(n, cache) {
+            Ok(Some(pack)) => self.log_entries(&pack, cursor, limit, entries, cache),
             Ok(None) => Ok(()),
             Err(SqlError::Store(StoreError::Damaged(why))) => {
                 tracing::error!(%why, "a pack of records is damaged; restore the store from a backup");
@@ -390,7 +391,7 @@ impl Reader<'_> {
         cursor: i64,
         limit: usize,
         entries: &mut Vec<LogEntry>,
-        desk: &mut Desk,
+        cache: &mut PackCache,
     ) -> Result<(), SqlError> {
         let extensions = self.extensions(pack)?;
         let withdrawn = self.withdrawn_in(pack)?;
@@ -401,10 +402,10 @@ impl Reader<'_> {
                 continue;
             }
             let held = if pack.extends {
-                self.dispatched_number(number, desk)?
+                self.dispatched_number(number, cache)?
             } else {
                 let extensions = extensions.get(&number).map(Vec::as_slice);
-                self.dispatched(pack, slot, extensions.unwrap_or_default(), desk)?
+                self.dispatched(pack, slot, extensions.unwrap_or_default(), cache)?
             };
             if let Some(held) = held {
                 entries.push(LogEntry {
@@ -470,7 +471,7 @@ impl Reader<'_> {
         let limit = limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
-        let mut desk = Desk::default();
+        let mut cache = PackCache::default();
         let mut records = Vec::new();
         let mut select = self.connection.prepare_cached(sql)?;
         let mut rows = select.query([kind.map(Kind::name)])?;
@@ -491,7 +492,7 @@ impl Reader<'_> {
                 }
                 let extensions = extensions.get(&number).map(Vec::as_slice);
                 let extensions = extensions.unwrap_or_default();
-                let held = self.assembled(&pack, slot, extensions, &mut desk)?;
+                let held = self.assembled(&pack, slot, extensions, &mut cache)?;
                 let chosen = |origin: &AuthorityId| is_of(&held.sealed, origin.as_str());
                 if origin.as_ref().is_none_or(chosen) {
                     records.push(held);
@@ -535,10 +536,10 @@ impl Reader<'_> {
         // The newest come first. A record found twice is listed once.
         found.sort_unstable_by(|one, other| other.cmp(one));
         found.dedup();
-        let mut desk = Desk::default();
+        let mut cache = PackCache::default();
         let mut records = Vec::new();
         for (_, number) in found {
-            records.extend(self.held_record(number, &mut desk)?);
+            records.extend(self.held_record(number, &mut cache)?);
         }
         Ok(records)
     }

@@ -19,7 +19,7 @@ use portcullis_protocol::{
 };
 use prost::Message as _;
 
-use super::{group::Group, query::unsigned, reader::Reader};
+use super::{decode::unsigned, group::Group, reader::Reader};
 use crate::error::SqlError;
 use portcullis_store::{
     DispatchPosition, Event, ForkRow, Intake, NewGeneration, Part, Settle, StoreError, Written,

@@ -11,11 +11,11 @@ use portcullis_protocol::{seal::SealedRecord, statement::SignedStatement, time::
 use prost::Message as _;
 
 use super::{
+    decode::{node, record_id, unreadable, unsigned},
     group::{Group, Kept},
-    query::{node, record_id, unreadable, unsigned},
     reader::Reader,
 };
-use crate::crypt::Place;
+use crate::crypt::SealedAs;
 use crate::error::SqlError;
 use portcullis_store::{Aside, BadItem, BadItemRow};
 
@@ -69,7 +69,7 @@ impl Group<'_> {
         }
         .encode_to_vec();
         let bytes = i64::try_from(plain.len()).unwrap_or(i64::MAX);
-        let Kept { key, sealed } = self.seal(Place::BadItem(&id, peer), plain)?;
+        let Kept { key, sealed } = self.seal(SealedAs::BadItem(&id, peer), plain)?;
         self.run(
             "INSERT INTO bad_item (peer, id, rule, detail, at, bytes, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -165,7 +165,12 @@ impl Reader<'_> {
         };
         let (id, peer) = (record_id(&id)?, node(&peer)?);
         let what = || format!("the item {n} of the quarantine");
-        let plain = self.open(Place::BadItem(&id, &peer), wrapped.as_deref(), sealed, what)?;
+        let plain = self.open(
+            SealedAs::BadItem(&id, &peer),
+            wrapped.as_deref(),
+            sealed,
+            what,
+        )?;
         let frame = wire::Frame::decode(Bytes::from(plain)).map_err(|_| unreadable(&what()))?;
         let parts = frame
             .records

@@ -3,12 +3,11 @@
 //! Changes on disk that cannot be detected here (in the statement, path or blind) are found when
 //! the reader verifies the record.
 
-use std::{collections::HashMap, str::FromStr, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use portcullis_protocol::{
     body::{Body, SelectorKind},
-    identifiers::NodeId,
-    record::{Header, RecordId, SectionTag},
+    record::{Header, SectionTag},
     rules::Rule,
     seal::SealedRecord,
     statement::SignedStatement,
@@ -17,8 +16,12 @@ use portcullis_protocol::{
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row};
 
-use super::{group, reader::Reader};
-use crate::crypt::Place;
+use super::{
+    decode::{unreadable, unsigned},
+    group,
+    reader::Reader,
+};
+use crate::crypt::SealedAs;
 use crate::error::SqlError;
 use portcullis_store::StoreError;
 
@@ -49,7 +52,7 @@ impl Reader<'_> {
     /// Opens a sealed thing.
     pub(super) fn open(
         &self,
-        place: Place<'_>,
+        sealed_as: SealedAs<'_>,
         wrapped: Option<&[u8]>,
         sealed: Vec<u8>,
         what: impl Fn() -> String,
@@ -57,7 +60,7 @@ impl Reader<'_> {
         let wrapped =
             wrapped.ok_or_else(|| StoreError::Damaged(format!("{} has no key", what())))?;
         self.vault
-            .open(place, wrapped, sealed)
+            .open(sealed_as, wrapped, sealed)
             .ok_or_else(|| StoreError::Damaged(format!("{} does not open", what())).into())
     }
 
@@ -121,28 +124,6 @@ pub(super) fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> b
         | Body::Attachments(_)
         | Body::Cells(_) => false,
     })
-}
-
-pub(super) fn record_id(bytes: &[u8]) -> Result<RecordId, SqlError> {
-    RecordId::from_slice(bytes).ok_or_else(|| unreadable("a record id"))
-}
-
-pub(super) fn node(text: &str) -> Result<NodeId, SqlError> {
-    text.parse().map_err(|_| unreadable("the name of a node"))
-}
-
-/// Returns the value with this name from a closed list.
-pub(super) fn named<T: FromStr>(name: &str) -> Result<T, SqlError> {
-    name.parse().map_err(|_| unreadable("the name of a value"))
-}
-
-/// Converts a count that is never negative.
-pub(super) fn unsigned(number: i64) -> Result<u64, SqlError> {
-    u64::try_from(number).map_err(|_| unreadable("a sequence number"))
-}
-
-pub(super) fn unreadable(what: &str) -> SqlError {
-    SqlError::Store(StoreError::Damaged(format!("{what} cannot be read")))
 }
 
 /// Returns the name of a rule in an answer.

@@ -16,7 +16,8 @@ use portcullis_protocol::{
 };
 
 use super::{
-    channel::Note, dispatch::Turn, exceptions::LIFE_MS, group::Group, pack::pack_of, query::named,
+    channel::Difference, decode::named, dispatch::Posting, exceptions::LIFE_MS, group::Group,
+    pack::pack_of,
 };
 use crate::error::SqlError;
 use portcullis_store::{
@@ -75,9 +76,9 @@ impl Group<'_> {
             return Ok(());
         }
         let Some(lane) = self.lane_of(number)? else {
-            return self.set_note(peer, number, Note::Gone, at);
+            return self.set_note(peer, number, Difference::Gone, at);
         };
-        self.set_note(peer, number, Note::Owed, at)?;
+        self.set_note(peer, number, Difference::Owed, at)?;
         self.run(
             "INSERT OR REPLACE INTO exception
                  (peer, lane, record, next_attempt, attempts, ends_at)
@@ -111,21 +112,21 @@ impl Group<'_> {
     fn learn(&mut self, peer: &NodeId, entry: &Entry, at: Timestamp) -> Result<(), SqlError> {
         let number = self.known(&entry.id)?;
         match self.channel_note(peer, number)? {
-            Some(Note::Withdrawn) => return Ok(()),
-            Some(Note::Owed | Note::Gone) => self.forget_note(peer, number)?,
+            Some(Difference::Withdrawn) => return Ok(()),
+            Some(Difference::Owed | Difference::Gone) => self.forget_note(peer, number)?,
             None => {}
         }
         if entry.is_withdrawn() || self.tells_of(number, peer, entry.form)? {
             return Ok(());
         }
-        let turn = Turn {
+        let posting = Posting {
             peer,
             lane: Lane::Bulk,
             now: at,
         };
         let said = said(LEARNED, entry);
         let accepted = DisclosureState::Answered(Outcome::Accepted);
-        self.decide(turn, number, &said, accepted)?;
+        self.decide(posting, number, &said, accepted)?;
         self.run(
             "UPDATE disclosure SET answered_at = ?4 WHERE peer = ?1 AND record = ?2 AND form = ?3",
             (
@@ -142,7 +143,7 @@ impl Group<'_> {
     /// follows, so that they stay as intended. An entry that is there already is not made again.
     pub(super) fn give_back(&mut self, back: &GiveBack) -> Result<(), SqlError> {
         let GiveBack { peer, at, given } = back;
-        let turn = Turn {
+        let posting = Posting {
             peer,
             lane: Lane::Bulk,
             now: *at,
@@ -153,7 +154,7 @@ impl Group<'_> {
             };
             if !self.tells_of(number, peer, entry.form)? {
                 let said = said(GIVEN_BACK, entry);
-                self.decide(turn, number, &said, DisclosureState::Intended)?;
+                self.decide(posting, number, &said, DisclosureState::Intended)?;
             }
         }
         Ok(())
@@ -173,33 +174,33 @@ impl Group<'_> {
             return Ok(());
         }
         let number = self.known(id)?;
-        self.set_note(peer, number, Note::Withdrawn, at)?;
+        self.set_note(peer, number, Difference::Withdrawn, at)?;
         for lane in Lane::ALL {
-            let turn = Turn {
+            let posting = Posting {
                 peer,
                 lane: *lane,
                 now: at,
             };
-            self.end_exception(turn, number)?;
+            self.end_exception(posting, number)?;
         }
         Ok(())
     }
 
     /// Returns the note on a record in the channel to this peer.
-    fn channel_note(&self, peer: &NodeId, number: i64) -> Result<Option<Note>, SqlError> {
+    fn channel_note(&self, peer: &NodeId, number: i64) -> Result<Option<Difference>, SqlError> {
         let what = self.first(
             "SELECT what FROM channel_note WHERE peer = ?1 AND record = ?2",
             (peer.as_str(), number),
             |row| row.get::<_, String>(0),
         )?;
-        what.map(|what| Note::named(&what)).transpose()
+        what.map(|what| Difference::named(&what)).transpose()
     }
 
     fn set_note(
         &self,
         peer: &NodeId,
         number: i64,
-        note: Note,
+        note: Difference,
         at: Timestamp,
     ) -> Result<(), SqlError> {
         self.run(
@@ -230,32 +231,32 @@ impl Group<'_> {
 
     /// Clears the debt of records that were owed again and are now answered. A record that the peer
     /// did not admit counts as lost for good.
-    pub(super) fn pay(&self, turn: Turn<'_>, answers: &[Answer]) -> Result<(), SqlError> {
-        if !self.owes(turn.peer)? {
+    pub(super) fn pay(&self, posting: Posting<'_>, answers: &[Answer]) -> Result<(), SqlError> {
+        if !self.owes(posting.peer)? {
             return Ok(());
         }
         for answer in answers.iter().filter(|answer| answer.outcome.is_final()) {
             let Some(number) = self.number(&answer.record)? else {
                 continue;
             };
-            if self.channel_note(turn.peer, number)? != Some(Note::Owed) {
+            if self.channel_note(posting.peer, number)? != Some(Difference::Owed) {
                 continue;
             }
             if answer.outcome.is_admitted() {
-                self.forget_note(turn.peer, number)?;
+                self.forget_note(posting.peer, number)?;
             } else {
-                self.set_note(turn.peer, number, Note::Gone, turn.now)?;
+                self.set_note(posting.peer, number, Difference::Gone, posting.now)?;
             }
         }
         Ok(())
     }
 
     /// Marks a record that was owed again and is now denied as lost for good.
-    pub(super) fn deny_owed(&self, turn: Turn<'_>, number: i64) -> Result<(), SqlError> {
+    pub(super) fn deny_owed(&self, posting: Posting<'_>, number: i64) -> Result<(), SqlError> {
         self.run(
             "UPDATE channel_note SET what = 'gone' WHERE peer = ?1 AND record = ?2
              AND what = 'owed'",
-            (turn.peer.as_str(), number),
+            (posting.peer.as_str(), number),
         )?;
         Ok(())
     }

@@ -5,8 +5,8 @@ use portcullis_protocol::{
 };
 
 use super::{
+    decode::{unreadable, unsigned},
     group::Group,
-    query::{unreadable, unsigned},
     reader::Reader,
 };
 use crate::error::SqlError;

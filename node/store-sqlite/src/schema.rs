@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Du
 use aws_lc_rs::rand;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
 
-use super::{KEYS_FILE, MAIN_FILE};
+use super::files::{KEYS_FILE, MAIN_FILE};
 use crate::crypt::Vault;
 use crate::error::SqlError;
 use portcullis_store::StoreError;

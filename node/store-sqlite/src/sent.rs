@@ -18,7 +18,7 @@ use portcullis_protocol::{
 use prost::Message;
 use rusqlite::{Connection, Row};
 
-use super::query::unreadable;
+use super::decode::unreadable;
 use crate::error::SqlError;
 use portcullis_store::DisclosureState;
 

@@ -27,9 +27,9 @@ use rusqlite::{
 };
 
 use super::{
-    KEYS_FILE, MAIN_FILE,
+    decode::{named, node, unsigned},
+    files::{KEYS_FILE, MAIN_FILE},
     group::log_end,
-    query::{named, node, unsigned},
     reader::Reader,
     schema::{self, file_error, path_text},
 };
