@@ -17,7 +17,7 @@ use super::{
     error::SqlError,
     interned::DecisionReader,
     pack::{Directory, id_at, pack_of},
-    view::View,
+    view::DatabaseView,
 };
 
 /// The columns of an arrival, up to the clauses that choose the rows.
@@ -32,11 +32,11 @@ macro_rules! arrival_rows {
 
 /// Reader of deliveries.
 pub(super) struct ArrivalReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> ArrivalReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -5,15 +5,15 @@
 //! sent.
 
 use portcullis_protocol::{frame::Lane, identifiers::NodeId, time::Timestamp};
+use portcullis_store::{Backfill, BackfillMove, BackfillRow, CancelBackfills, Span, StoreError};
 
 use super::{
     decode::{named, node, unsigned},
     error::SqlError,
     pack::{SLOTS, place},
     transaction::WriteTransaction,
-    view::View,
+    view::DatabaseView,
 };
-use portcullis_store::{Backfill, BackfillMove, BackfillRow, CancelBackfills, Span, StoreError};
 
 /// Most ranges of one peer that are in progress or waiting.
 const MOST_OPEN: i64 = 16;
@@ -121,11 +121,11 @@ impl<'t> BackfillWriter<'t> {
 
 /// Reader of the ranges that are searched again.
 pub(super) struct BackfillReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> BackfillReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

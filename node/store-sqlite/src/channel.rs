@@ -23,7 +23,7 @@ use super::{
     pack::{Directory, id_at},
     pack_ids::PackIds,
     sent::{SentRow, sent_rows},
-    view::View,
+    view::DatabaseView,
 };
 
 /// Entries being collected: those that come first in the order of ids.
@@ -70,11 +70,11 @@ impl Gathering<'_> {
 
 /// Reader of the entries of a channel.
 pub(super) struct ChannelReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> ChannelReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -1,6 +1,7 @@
 //! The authority's own consignments and their scores.
 
 use portcullis_protocol::{body::SelectorKind, record::RecordId, time::Timestamp};
+use portcullis_store::{ConsignmentRow, ScoreRow, Stage};
 use prost::Message;
 use rusqlite::Row;
 
@@ -9,10 +10,9 @@ use super::{
     decode::{named, unreadable},
     error::SqlError,
     pack::{Directory, pack_of, slot_of},
-    transaction::{Kept, WriteTransaction},
-    view::View,
+    transaction::{KeyedCiphertext, WriteTransaction},
+    view::DatabaseView,
 };
-use portcullis_store::{ConsignmentRow, ScoreRow, Stage};
 
 /// The sealed part of a consignment.
 #[derive(Clone, PartialEq, Message)]
@@ -77,7 +77,7 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
             body,
             selectors: selectors.collect(),
         };
-        let Kept { key, sealed } = self
+        let KeyedCiphertext { key, sealed } = self
             .tx
             .seal(SealedAs::Consignment(&reference), plain.encode_to_vec())?;
         let number = self.place_consignment(&reference)?;
@@ -147,7 +147,7 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
             explanation,
             records: records.collect(),
         };
-        let Kept { key, sealed } = self
+        let KeyedCiphertext { key, sealed } = self
             .tx
             .seal(SealedAs::Score(&reference), plain.encode_to_vec())?;
         self.tx.run(
@@ -204,11 +204,11 @@ macro_rules! score_rows {
 
 /// Reader of consignments and their scores.
 pub(super) struct ConsignmentReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> ConsignmentReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

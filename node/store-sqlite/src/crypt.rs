@@ -26,10 +26,10 @@ use portcullis_protocol::{
     identifiers::NodeId,
     record::{Form, RecordId},
 };
+use portcullis_store::StoreError;
 use zeroize::Zeroizing;
 
-use crate::error::SqlError;
-use portcullis_store::StoreError;
+use super::error::SqlError;
 
 /// The bytes of a wrapped 32-byte key.
 pub(super) const WRAPPED_LEN: usize = 40;

@@ -9,7 +9,7 @@ use super::{
     disclosure::Posting,
     error::SqlError,
     transaction::WriteTransaction,
-    view::View,
+    view::DatabaseView,
 };
 
 /// State of a record in a channel, as far as a note holds it.
@@ -134,11 +134,11 @@ impl<'t> DifferenceWriter<'t> {
 
 /// Reader of differences.
 pub(super) struct DifferenceReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> DifferenceReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -28,7 +28,7 @@ pub(super) struct PriorDecision {
 
 impl PriorDecision {
     /// Returns true if the peer has answered for good.
-    pub(super) fn is_final(&self) -> bool {
+    fn is_final(&self) -> bool {
         match self.state {
             DisclosureState::Answered(outcome) => outcome.is_final(),
             DisclosureState::Intended | DisclosureState::Denied => false,
@@ -36,7 +36,7 @@ impl PriorDecision {
     }
 
     /// Returns true if the peer has all of `form`.
-    pub(super) fn covers(&self, form: Form) -> bool {
+    fn covers(&self, form: Form) -> bool {
         match self.state {
             DisclosureState::Answered(outcome) => {
                 outcome.is_admitted() && form.is_within(self.form)
@@ -58,6 +58,30 @@ impl PriorDecision {
     }
 }
 
+/// Effect of an answer on the ledger, given the earlier decisions on its record for its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AnswerEffect {
+    /// The ledger holds a final answer already, or the peer has a fuller form.
+    Nothing,
+    /// The row of its form is answered.
+    Answers,
+    /// The ledger does not hold its form. The answer is evidence of a disclosure as well.
+    Discloses,
+}
+
+impl AnswerEffect {
+    /// Returns the effect of an answer about this form.
+    pub(super) fn of(form: Form, priors: &[PriorDecision]) -> Self {
+        let of_form = priors.iter().find(|prior| prior.form == form);
+        match of_form {
+            Some(prior) if prior.is_final() => Self::Nothing,
+            Some(_) => Self::Answers,
+            None if priors.iter().any(|prior| prior.covers(form)) => Self::Nothing,
+            None => Self::Discloses,
+        }
+    }
+}
+
 /// Returns the name of a state in the ledger.
 pub(super) const fn state_name(state: DisclosureState) -> &'static str {
     match state {
@@ -73,5 +97,61 @@ pub(super) fn state_named(name: &str) -> Result<DisclosureState, SqlError> {
         "intended" => Ok(DisclosureState::Intended),
         "denied" => Ok(DisclosureState::Denied),
         outcome => named::<Outcome>(outcome).map(DisclosureState::Answered),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THIN: Form = Form::from_bits(0b01);
+    const FULL: Form = Form::from_bits(0b11);
+
+    const fn prior(form: Form, state: DisclosureState) -> PriorDecision {
+        PriorDecision { form, state }
+    }
+
+    const fn answered(form: Form, outcome: Outcome) -> PriorDecision {
+        prior(form, DisclosureState::Answered(outcome))
+    }
+
+    #[test]
+    fn a_form_is_settled_by_its_final_answer_or_by_an_admitted_fuller_one() {
+        assert!(answered(THIN, Outcome::Refused).settles(THIN));
+        assert!(answered(FULL, Outcome::Accepted).settles(THIN));
+        assert!(!answered(FULL, Outcome::Refused).settles(THIN));
+        assert!(!answered(THIN, Outcome::Accepted).settles(FULL));
+        assert!(!answered(THIN, Outcome::RefusedForNow).settles(THIN));
+        assert!(!answered(THIN, Outcome::Held).settles(THIN));
+        assert!(!prior(THIN, DisclosureState::Intended).settles(THIN));
+        assert!(!prior(THIN, DisclosureState::Denied).settles(THIN));
+    }
+
+    #[test]
+    fn the_ledger_tells_of_what_is_settled_or_intended() {
+        assert!(prior(FULL, DisclosureState::Intended).tells_of(THIN));
+        assert!(!prior(THIN, DisclosureState::Intended).tells_of(FULL));
+        assert!(!prior(THIN, DisclosureState::Denied).tells_of(THIN));
+        assert!(answered(THIN, Outcome::Refused).tells_of(THIN));
+    }
+
+    #[test]
+    fn a_final_answer_never_changes_and_an_unknown_form_is_a_disclosure() {
+        #[track_caller]
+        fn check(priors: &[PriorDecision], expected: AnswerEffect) {
+            assert_eq!(AnswerEffect::of(THIN, priors), expected);
+        }
+        check(&[], AnswerEffect::Discloses);
+        check(&[answered(THIN, Outcome::Refused)], AnswerEffect::Nothing);
+        check(&[answered(THIN, Outcome::Held)], AnswerEffect::Answers);
+        check(
+            &[
+                prior(THIN, DisclosureState::Denied),
+                answered(FULL, Outcome::Accepted),
+            ],
+            AnswerEffect::Answers,
+        );
+        check(&[answered(FULL, Outcome::Accepted)], AnswerEffect::Nothing);
+        check(&[answered(FULL, Outcome::Refused)], AnswerEffect::Discloses);
     }
 }

@@ -44,7 +44,7 @@ impl<'t, 'a> DispatchWriter<'t, 'a> {
         }
         BackfillWriter::of(self.tx).advance(filled.as_ref(), *now)?;
         match cursor {
-            Some(cursor) => self.advance(posting, *cursor),
+            Some(cursor) => self.advance(peer, *lane, cursor.cast_signed()),
             None => Ok(()),
         }
     }
@@ -99,21 +99,7 @@ impl<'t, 'a> DispatchWriter<'t, 'a> {
         ExceptionWriter::of(self.tx).end_overdue(posting)?;
         BackfillWriter::of(self.tx).advance(filled.as_ref(), *now)?;
         PositionWriter::of(self.tx).settle(settle)?;
-        self.advance(posting, cursor.unwrap_or(0))
-    }
-
-    /// Moves the cursor forward; it never moves back.
-    fn advance(&self, posting: Posting<'_>, cursor: u64) -> Result<(), SqlError> {
-        self.tx.run(
-            "INSERT INTO dispatch (peer, lane, cursor) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor)",
-            (
-                posting.peer.as_str(),
-                posting.lane.name(),
-                cursor.cast_signed(),
-            ),
-        )?;
-        Ok(())
+        self.advance(peer, *lane, cursor.unwrap_or(0).cast_signed())
     }
 
     /// Sets the cursors of new peers to the present end of the log. Older records are sent by a
@@ -122,13 +108,19 @@ impl<'t, 'a> DispatchWriter<'t, 'a> {
         let end = self.tx.view().log_end()?;
         for peer in peers {
             for lane in Lane::ALL {
-                self.tx.run(
-                    "INSERT INTO dispatch (peer, lane, cursor) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor)",
-                    (peer.as_str(), lane.name(), end),
-                )?;
+                self.advance(peer, *lane, end)?;
             }
         }
+        Ok(())
+    }
+
+    /// Moves the cursor forward; it never moves back.
+    fn advance(&self, peer: &NodeId, lane: Lane, cursor: i64) -> Result<(), SqlError> {
+        self.tx.run(
+            "INSERT INTO dispatch (peer, lane, cursor) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor)",
+            (peer.as_str(), lane.name(), cursor),
+        )?;
         Ok(())
     }
 }

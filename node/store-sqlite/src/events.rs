@@ -3,7 +3,9 @@
 use portcullis_protocol::time::Timestamp;
 use portcullis_store::Event;
 
-use super::{decode::unreadable, error::SqlError, transaction::WriteTransaction, view::View};
+use super::{
+    decode::unreadable, error::SqlError, transaction::WriteTransaction, view::DatabaseView,
+};
 
 /// Most events kept; the newest ones.
 const MAX_EVENTS: i64 = 100_000;
@@ -43,11 +45,11 @@ impl<'t> EventWriter<'t> {
 
 /// Reader of events.
 pub(super) struct EventReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> EventReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -13,6 +13,9 @@ use portcullis_protocol::{
     identifiers::NodeId,
     time::Timestamp,
 };
+use portcullis_store::{
+    Event, ExceptionRow, HeldRecord, Retry, Settle, StoreError, UndeliveredRow,
+};
 
 use super::{
     decode::{unreadable, unsigned},
@@ -22,10 +25,7 @@ use super::{
     packs::PackReader,
     retry,
     transaction::WriteTransaction,
-    view::View,
-};
-use portcullis_store::{
-    Event, ExceptionRow, HeldRecord, Retry, Settle, StoreError, UndeliveredRow,
+    view::DatabaseView,
 };
 
 /// Most exceptions of one peer and lane, and most ended ones that are listed.
@@ -218,11 +218,11 @@ impl<'t> ExceptionWriter<'t> {
 
 /// Reader of exceptions and of records that are no longer retried.
 pub(super) struct ExceptionReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> ExceptionReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

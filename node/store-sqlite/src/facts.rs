@@ -1,9 +1,11 @@
 //! Facts about trust: freshness, suspensions, blocks and stops, each under its kind and subject.
 
 use portcullis_protocol::time::Timestamp;
-
-use super::{decode::unreadable, error::SqlError, transaction::WriteTransaction, view::View};
 use portcullis_store::{Fact, FactKind, FactRow};
+
+use super::{
+    decode::unreadable, error::SqlError, transaction::WriteTransaction, view::DatabaseView,
+};
 
 /// Writer of facts about trust.
 pub(super) struct FactWriter<'t> {
@@ -40,11 +42,11 @@ impl<'t> FactWriter<'t> {
 
 /// Reader of facts about trust.
 pub(super) struct FactReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> FactReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -161,7 +161,7 @@ impl<'t, 'a> FrameWriter<'t, 'a> {
         )?;
         let mut met: HashSet<i64> = single.into_iter().collect();
         for row in sent_in(
-            self.tx.view().connection,
+            self.tx.view(),
             posting.peer.as_str(),
             posting.lane,
             (first, last),
@@ -311,7 +311,7 @@ impl<'t, 'a> FrameWriter<'t, 'a> {
     /// Returns the rows of frames that hold this record.
     pub(super) fn rows_of(&self, peer: &str, number: i64) -> Result<Vec<SentRow>, SqlError> {
         let places = self.tx.places(number)?;
-        sent_at(self.tx.view().connection, peer, &places, number)
+        sent_at(self.tx.view(), peer, &places, number)
     }
 
     /// Answers the items of this frame's row, and returns the answers that belong to none of them.

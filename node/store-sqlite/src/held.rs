@@ -22,8 +22,8 @@ use super::{
     error::SqlError,
     interned::StatementReader,
     item::Item,
-    transaction::{Kept, WriteTransaction},
-    view::View,
+    transaction::{KeyedCiphertext, WriteTransaction},
+    view::DatabaseView,
 };
 
 /// Most items of one peer that wait for a person.
@@ -86,7 +86,8 @@ impl<'t, 'a> HeldWriter<'t, 'a> {
         }
         let statement = self.tx.statement(record.statement())?;
         let sealed_as = SealedAs::Held(&item.id, item.form, item.peer);
-        let Kept { key, sealed } = self.tx.seal(sealed_as, record.to_wire(0).encode_to_vec())?;
+        let KeyedCiphertext { key, sealed } =
+            self.tx.seal(sealed_as, record.to_wire(0).encode_to_vec())?;
         let ends = end(item.now, record.header().marking.delete_at);
         self.tx.run(
             "INSERT INTO held (record, peer, form, rule, at, ends_at, statement, key, sealed)
@@ -122,11 +123,11 @@ impl<'t, 'a> HeldWriter<'t, 'a> {
 
 /// Reader of held items.
 pub(super) struct HeldReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> HeldReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

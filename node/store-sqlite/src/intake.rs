@@ -39,7 +39,7 @@ impl DraftAnswer {
         }
     }
 
-    /// Returns true if the record log holds this draft, since the delivery added to it.
+    /// Returns true if the record log holds this answer, since the delivery added to it.
     const fn is_logged(&self) -> bool {
         match self.outcome {
             Outcome::Accepted | Outcome::Extended => true,

@@ -6,7 +6,7 @@ use portcullis_protocol::{digest::Digest, statement::SignedStatement, wire};
 use portcullis_store::DecisionNote;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{decode::unreadable, error::SqlError, view::View};
+use super::{decode::unreadable, error::SqlError, view::DatabaseView};
 
 /// Numbers met in one transaction. They are forgotten when a job is rolled back.
 #[derive(Default)]
@@ -98,12 +98,12 @@ fn tag_of(signature: &[u8; 64]) -> i64 {
 /// Statements by number, each read once. Records of one batch share theirs, so that it is verified
 /// only once.
 pub(super) struct StatementReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
     read: HashMap<i64, Arc<SignedStatement>>,
 }
 
 impl<'a> StatementReader<'a> {
-    pub(super) fn of(view: View<'a>) -> Self {
+    pub(super) fn of(view: DatabaseView<'a>) -> Self {
         Self {
             view,
             read: HashMap::new(),
@@ -137,12 +137,12 @@ impl<'a> StatementReader<'a> {
 
 /// Decisions by number, each read once.
 pub(super) struct DecisionReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
     read: HashMap<i64, DecisionNote>,
 }
 
 impl<'a> DecisionReader<'a> {
-    pub(super) fn of(view: View<'a>) -> Self {
+    pub(super) fn of(view: DatabaseView<'a>) -> Self {
         Self {
             view,
             read: HashMap::new(),

@@ -21,13 +21,13 @@ use rusqlite::Row;
 
 use super::{
     decode::{node, unreadable},
-    disclosure::{Posting, PriorDecision, state_name, state_named},
+    disclosure::{AnswerEffect, Posting, PriorDecision, state_name, state_named},
     error::SqlError,
     frames::FrameWriter,
     interned::DecisionReader,
     sent::{SentItem, SentRow, sent_at, sent_in, sent_peers, sent_rows},
     transaction::WriteTransaction,
-    view::View,
+    view::DatabaseView,
 };
 
 /// Writer of decisions on single records, and of the answers to them.
@@ -172,15 +172,10 @@ impl<'t, 'a> LedgerWriter<'t, 'a> {
         receipt: i64,
     ) -> Result<(), SqlError> {
         let priors = self.priors(record, posting.peer)?;
-        let of_form = priors.iter().find(|prior| prior.form == answer.form);
-        let covered = priors.iter().any(|prior| prior.covers(answer.form));
-        match of_form {
-            Some(prior) if prior.is_final() => return Ok(()),
-            None if covered => return Ok(()),
-            Some(_) => {}
-            // An answer to something that the ledger does not hold is evidence of a disclosure as
-            // well.
-            None => {
+        match AnswerEffect::of(answer.form, &priors) {
+            AnswerEffect::Nothing => return Ok(()),
+            AnswerEffect::Answers => {}
+            AnswerEffect::Discloses => {
                 let entry = LedgerEntry {
                     sequence: None,
                     record: answer.record,
@@ -221,11 +216,11 @@ macro_rules! disclosure_rows {
 
 /// Reader of disclosures and receipts.
 pub(super) struct LedgerReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> LedgerReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 
@@ -257,7 +252,7 @@ impl<'a> LedgerReader<'a> {
             LedgerRow::read,
         )?;
         let places = self.view.places(number)?;
-        for sent in sent_at(self.view.connection, peer, &places, number)? {
+        for sent in sent_at(self.view, peer, &places, number)? {
             let items = sent.items.iter().filter(|item| item.number == number);
             for row in items.map(|item| LedgerRow::sent(&sent, item)) {
                 if rows.iter().all(|single| single.form != row.form) {
@@ -284,7 +279,7 @@ impl<'a> LedgerReader<'a> {
     }
 
     fn newest_of(&self, number: i64) -> Result<Vec<LedgerRow>, SqlError> {
-        let mut peers = sent_peers(self.view.connection)?;
+        let mut peers = sent_peers(self.view)?;
         peers.extend(self.view.rows(
             "SELECT DISTINCT peer FROM disclosure WHERE record = ?1",
             [number],
@@ -354,7 +349,7 @@ impl<'a> LedgerReader<'a> {
             |row| row.get::<_, i64>(0),
         )?;
         let mut numbers: BTreeSet<i64> = single.into_iter().collect();
-        for row in sent_in(self.view.connection, peer.as_str(), lane, (first, last))? {
+        for row in sent_in(self.view, peer.as_str(), lane, (first, last))? {
             numbers.extend(row.items.iter().map(|item| item.number));
         }
         let wanted: BTreeSet<i64> = places().collect();
@@ -447,7 +442,7 @@ struct LedgerRow {
     form: i64,
     ordinal: i64,
     withheld: u32,
-    state: State,
+    state: RowState,
     reason: Option<String>,
     decision: i64,
     decided_at: i64,
@@ -456,7 +451,7 @@ struct LedgerRow {
 }
 
 /// A state that its row names, or that follows from the row.
-enum State {
+enum RowState {
     Named(String),
     Known(DisclosureState),
 }
@@ -469,7 +464,7 @@ impl LedgerRow {
             form: row.get(2)?,
             ordinal: row.get(3)?,
             withheld: row.get(4)?,
-            state: State::Named(row.get(5)?),
+            state: RowState::Named(row.get(5)?),
             reason: row.get(6)?,
             decision: row.get(7)?,
             decided_at: row.get(8)?,
@@ -486,7 +481,7 @@ impl LedgerRow {
             form: item.form.bits().cast_signed(),
             ordinal: row.n,
             withheld: item.withheld,
-            state: State::Known(row.state(item)),
+            state: RowState::Known(row.state(item)),
             reason: None,
             decision: item.decision,
             decided_at: row.decided_at,
@@ -497,8 +492,8 @@ impl LedgerRow {
 
     fn state(&self) -> Result<DisclosureState, SqlError> {
         match &self.state {
-            State::Named(name) => state_named(name),
-            State::Known(state) => Ok(*state),
+            RowState::Named(name) => state_named(name),
+            RowState::Known(state) => Ok(*state),
         }
     }
 }

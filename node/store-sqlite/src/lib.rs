@@ -10,6 +10,21 @@
 //! leaves keys without a use and never a sealed thing without its key. A key is destroyed one
 //! commit after the one that made it useless.
 //!
+//! Every file imports only from those above it here:
+//!
+//! ```text
+//! values     files, error, decode, crypt, pack, item, and rules apart from SQL: disclosure, retry
+//! files      schema, checkpoint
+//! the log    index, pack_ids, recent, log
+//! contexts   view (to read), interned, transaction (to write), pool, snapshot
+//! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
+//!            position, backfill, differences, dispatch, reconcile, channel, held, intake,
+//!            withdraw, quarantine, consignments, registry, facts, restored
+//! on top     group (the jobs of one transaction), and the store itself
+//! ```
+//!
+//! A concern is a writer over the transaction, a reader over the view, or both.
+//!
 //! The store refuses to open files that a newer version wrote or another key sealed, and two files
 //! that do not belong together.
 
@@ -105,10 +120,10 @@ use self::{
     reconcile::ReconciliationReader,
     registry::RegistryReader,
     restored::RestoredReader,
-    search::RecordReader,
+    search::RecordSearch,
     snapshot::Turnstile,
     transaction::WriteSide,
-    view::View,
+    view::DatabaseView,
 };
 use portcullis_store::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
@@ -241,7 +256,10 @@ impl SqliteStore {
         Ok(())
     }
 
-    fn read<T>(&self, query: impl Fn(View<'_>) -> Result<T, SqlError>) -> Result<T, StoreError> {
+    fn read<T>(
+        &self,
+        query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
+    ) -> Result<T, StoreError> {
         Ok(self.readers.read(&self.vault, &self.index, query)?)
     }
 }
@@ -394,15 +412,15 @@ impl Store for SqliteStore {
     }
 
     fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError> {
-        self.read(|view| RecordReader::of(view).record(id))
+        self.read(|view| RecordSearch::of(view).record(id))
     }
 
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError> {
-        self.read(|view| RecordReader::of(view).ids_with_prefix(prefix, limit))
+        self.read(|view| RecordSearch::of(view).ids_with_prefix(prefix, limit))
     }
 
     fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {
-        self.read(|view| RecordReader::of(view).records(filter))
+        self.read(|view| RecordSearch::of(view).records(filter))
     }
 
     fn records_about(
@@ -410,7 +428,7 @@ impl Store for SqliteStore {
         kind: SelectorKind,
         value: &str,
     ) -> Result<Vec<HeldRecord>, StoreError> {
-        self.read(|view| RecordReader::of(view).records_about(kind, value))
+        self.read(|view| RecordSearch::of(view).records_about(kind, value))
     }
 
     fn log_end(&self) -> Result<u64, StoreError> {

@@ -12,16 +12,16 @@ use super::{
     pack::{Pack, SLOTS, pack_of, place, slot_of},
     packs::PackReader,
     recent::{Placed, Recent},
-    view::View,
+    view::DatabaseView,
 };
 
 /// Reader of the outbox.
 pub(super) struct OutboxReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> OutboxReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 
@@ -151,12 +151,7 @@ impl<'a> OutboxReader<'a> {
 
     /// Counts the places of the log after the cursor that hold withdrawn records, in packs of this
     /// lane whose `own` is at least `least_own`.
-    pub(super) fn withdrawn_after(
-        &self,
-        lane: Lane,
-        least_own: i64,
-        cursor: i64,
-    ) -> Result<i64, SqlError> {
+    fn withdrawn_after(&self, lane: Lane, least_own: i64, cursor: i64) -> Result<i64, SqlError> {
         let count = self.view.first(
             "WITH gone (place) AS (
                  SELECT record FROM tombstone WHERE record > ?3

@@ -12,7 +12,7 @@ use super::{
     error::SqlError,
     interned::StatementReader,
     pack::{Opened, Pack, PackRow, SLOTS, pack_of, pack_rows, place, slot_of},
-    view::View,
+    view::DatabaseView,
 };
 
 /// Most packs kept open while records are read one after the other.
@@ -20,7 +20,7 @@ const MOST_CACHED: usize = 4;
 
 /// Reader of records one after the other, which keeps their statements and packs at hand.
 pub(super) struct PackReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
     statements: StatementReader<'a>,
     cached: PackCache,
 }
@@ -41,7 +41,7 @@ impl PackCache {
 }
 
 impl<'a> PackReader<'a> {
-    pub(super) fn of(view: View<'a>) -> Self {
+    pub(super) fn of(view: DatabaseView<'a>) -> Self {
         Self {
             view,
             statements: StatementReader::of(view),
@@ -170,7 +170,7 @@ impl<'a> PackReader<'a> {
         }
     }
 
-    /// [`Self::dispatched`] for a record's number.
+    /// Reads the record with this number for dispatch, as [`Self::dispatched`] does.
     pub(super) fn dispatched_number(
         &mut self,
         number: i64,

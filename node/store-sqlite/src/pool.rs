@@ -8,7 +8,7 @@ use std::{
 use portcullis_store::StoreError;
 use rusqlite::Connection;
 
-use super::{crypt::Vault, error::SqlError, index::Index, schema, view::View};
+use super::{crypt::Vault, error::SqlError, index::Index, schema, view::DatabaseView};
 
 /// Most connections that read at the same time. Further readers wait.
 const MAX_READERS: usize = 8;
@@ -42,7 +42,7 @@ impl Pool {
         &self,
         vault: &Vault,
         index: &Index,
-        query: impl Fn(View<'_>) -> Result<T, SqlError>,
+        query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         let lease = self.lease()?;
         let connection = lease.connection.as_ref().ok_or(StoreError::Stopped)?;
@@ -100,11 +100,11 @@ fn snapshot<T>(
     connection: &Connection,
     vault: &Vault,
     index: &Index,
-    query: &impl Fn(View<'_>) -> Result<T, SqlError>,
+    query: &impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
     // The transaction is dropped unfinished, because there is nothing to commit.
     let transaction = connection.unchecked_transaction()?;
-    query(View {
+    query(DatabaseView {
         connection: &transaction,
         vault,
         index,

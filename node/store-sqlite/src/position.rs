@@ -17,14 +17,14 @@ use portcullis_protocol::{
     time::Timestamp,
     wire,
 };
+use portcullis_store::{
+    DispatchPosition, Event, ForkRow, Intake, NewGeneration, Part, Settle, StoreError,
+};
 use prost::Message as _;
 
 use super::{
     decode::unsigned, error::SqlError, events::EventWriter, transaction::WriteTransaction,
-    view::View,
-};
-use portcullis_store::{
-    DispatchPosition, Event, ForkRow, Intake, NewGeneration, Part, Settle, StoreError,
+    view::DatabaseView,
 };
 
 /// Most past generations of a peer and lane that are remembered; the newest ones.
@@ -311,11 +311,11 @@ impl<'t> PositionWriter<'t> {
 
 /// Reader of positions.
 pub(super) struct PositionReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> PositionReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -8,16 +8,16 @@
 
 use bytes::Bytes;
 use portcullis_protocol::{seal::SealedRecord, statement::SignedStatement, time::Timestamp, wire};
+use portcullis_store::{Aside, BadItem, BadItemRow};
 use prost::Message as _;
 
 use super::{
     crypt::SealedAs,
     decode::{node, record_id, unreadable, unsigned},
     error::SqlError,
-    transaction::{Kept, WriteTransaction},
-    view::View,
+    transaction::{KeyedCiphertext, WriteTransaction},
+    view::DatabaseView,
 };
-use portcullis_store::{Aside, BadItem, BadItemRow};
 
 /// Most items of one peer, and most bytes of them.
 const OF_PEER: (i64, i64) = (256, 4 << 20);
@@ -78,7 +78,7 @@ impl<'t, 'a> QuarantineWriter<'t, 'a> {
         }
         .encode_to_vec();
         let bytes = i64::try_from(plain.len()).unwrap_or(i64::MAX);
-        let Kept { key, sealed } = self.tx.seal(SealedAs::BadItem(&id, peer), plain)?;
+        let KeyedCiphertext { key, sealed } = self.tx.seal(SealedAs::BadItem(&id, peer), plain)?;
         self.tx.run(
             "INSERT INTO bad_item (peer, id, rule, detail, at, bytes, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -126,11 +126,11 @@ impl<'t, 'a> QuarantineWriter<'t, 'a> {
 
 /// Reader of the quarantine.
 pub(super) struct QuarantineReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> QuarantineReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

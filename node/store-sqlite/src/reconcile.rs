@@ -27,7 +27,7 @@ use super::{
     pack::pack_of,
     retry,
     transaction::WriteTransaction,
-    view::View,
+    view::DatabaseView,
 };
 
 /// Policy name in a ledger row for a disclosure that the peer reported.
@@ -252,11 +252,11 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
 
 /// Reader of what comparing channels found.
 pub(super) struct ReconciliationReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> ReconciliationReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -3,14 +3,14 @@
 use portcullis_protocol::{
     digest::Digest, register::SignedRegister, statement::SignedStatement, time::Timestamp,
 };
+use portcullis_store::{Act, PersonRow, StoreError};
 
 use super::{
     decode::{unreadable, unsigned},
     error::SqlError,
     transaction::WriteTransaction,
-    view::View,
+    view::DatabaseView,
 };
-use portcullis_store::{Act, PersonRow, StoreError};
 
 /// Writer of the register and of persons and their acts.
 pub(super) struct RegistryWriter<'t> {
@@ -139,11 +139,11 @@ fn act_digest(statement: &SignedStatement) -> Digest {
 
 /// Reader of the register and of persons and their acts.
 pub(super) struct RegistryReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> RegistryReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

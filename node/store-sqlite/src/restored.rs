@@ -8,7 +8,7 @@ use std::path::Path;
 use portcullis_protocol::time::Timestamp;
 use portcullis_store::StoreError;
 
-use super::{error::SqlError, files::MAIN_FILE, schema, view::View};
+use super::{error::SqlError, files::MAIN_FILE, schema, view::DatabaseView};
 
 /// Name in `meta` for the time of the backup from which a store was restored.
 const RESTORED: &str = "restored";
@@ -36,11 +36,11 @@ fn write_mark(dir: &Path, made_at: Timestamp) -> Result<(), SqlError> {
 
 /// Reader of the mark.
 pub(super) struct RestoredReader<'a> {
-    view: View<'a>,
+    view: DatabaseView<'a>,
 }
 
 impl<'a> RestoredReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -16,16 +16,16 @@ use super::{
     index::{id_key, id_of},
     pack::{Directory, Pack, PackRow, pack_of, pack_rows, slot_of},
     packs::PackReader,
-    view::View,
+    view::DatabaseView,
 };
 
-/// Reader of records that are held.
-pub(super) struct RecordReader<'a> {
-    view: View<'a>,
+/// Search for records that are held.
+pub(super) struct RecordSearch<'a> {
+    view: DatabaseView<'a>,
 }
 
-impl<'a> RecordReader<'a> {
-    pub(super) const fn of(view: View<'a>) -> Self {
+impl<'a> RecordSearch<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
         Self { view }
     }
 

@@ -3,8 +3,6 @@
 //! It is the context of everything that a group of jobs changes: the two connections, the vault,
 //! the index, and what the group adds to the log before the index knows it. It decides nothing.
 
-use std::sync::Arc;
-
 use portcullis_protocol::{record::RecordId, statement::SignedStatement};
 use portcullis_store::{DecisionNote, StoreError};
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior};
@@ -12,13 +10,13 @@ use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior};
 use super::{
     crypt::{Sealed, SealedAs, Vault},
     error::SqlError,
-    index::{Additions, Entry, Index, Slice},
+    index::{Additions, Index, IndexEntry, Slice},
     interned::Interned,
     log::{Log, LogMark},
     pack::{Directory, pack_of},
     pack_ids::PackIds,
     recent::Placed,
-    view::View,
+    view::DatabaseView,
 };
 
 /// The two connections that write, and the work that the last commit left to do.
@@ -60,8 +58,8 @@ impl WriteSide {
     }
 
     /// Takes over what a commit left to do.
-    pub(super) fn take_over(&mut self, left: Left) {
-        let Left {
+    pub(super) fn take_over(&mut self, left: Leftover) {
+        let Leftover {
             retired,
             erasing,
             ordinal,
@@ -73,7 +71,7 @@ impl WriteSide {
 }
 
 /// A sealed thing whose key is in the key table.
-pub(super) struct Kept {
+pub(super) struct KeyedCiphertext {
     /// The key's number.
     pub(super) key: i64,
     /// The ciphertext.
@@ -107,7 +105,7 @@ pub(super) struct Mark {
 }
 
 /// Work that a commit leaves to the next group.
-pub(super) struct Left {
+pub(super) struct Leftover {
     retired: Vec<i64>,
     erasing: Vec<i64>,
     ordinal: i64,
@@ -116,13 +114,13 @@ pub(super) struct Left {
 /// Work that is left once a group is durable.
 pub(super) struct Committed {
     /// Work that is left to the next group.
-    pub(super) left: Left,
+    pub(super) left: Leftover,
     /// Own records that are in the log now.
     pub(super) published: Vec<Placed>,
     additions: Additions,
     slice: Slice,
     /// Index entries of withdrawn records, to be removed from memory.
-    unindexed: Vec<Entry>,
+    unindexed: Vec<IndexEntry>,
     /// True if something of a withdrawn record was erased that the write-ahead logs still hold.
     pub(super) has_erased: bool,
 }
@@ -215,13 +213,17 @@ impl<'a> WriteTransaction<'a> {
     }
 
     /// Makes the transaction durable, the keys first.
-    pub(super) fn commit(self, slice: Slice, unindexed: Vec<Entry>) -> Result<Committed, SqlError> {
+    pub(super) fn commit(
+        self,
+        slice: Slice,
+        unindexed: Vec<IndexEntry>,
+    ) -> Result<Committed, SqlError> {
         if let Some(keys) = self.keys {
             keys.commit().map_err(SqlError::Keys)?;
         }
         self.main.commit()?;
         Ok(Committed {
-            left: Left {
+            left: Leftover {
                 retired: self.retiring,
                 erasing: self.erasing,
                 ordinal: self.ordinal,
@@ -236,8 +238,8 @@ impl<'a> WriteTransaction<'a> {
 
     /// Returns the main database as this transaction sees it. The index does not know yet what the
     /// group adds to the log.
-    pub(super) fn view(&self) -> View<'_> {
-        View {
+    pub(super) fn view(&self) -> DatabaseView<'_> {
+        DatabaseView {
             connection: &self.main,
             vault: self.vault,
             index: self.index,
@@ -263,13 +265,13 @@ impl<'a> WriteTransaction<'a> {
         &mut self,
         sealed_as: SealedAs<'_>,
         plain: Vec<u8>,
-    ) -> Result<Kept, SqlError> {
+    ) -> Result<KeyedCiphertext, SqlError> {
         let Sealed { wrapped, bytes } = self.vault.seal(sealed_as, plain)?;
         let keys = self.keys()?;
         keys.prepare_cached("INSERT INTO wrapped_key (wrapped) VALUES (?1)")
             .and_then(|mut insert| insert.execute([wrapped]))
             .map_err(SqlError::Keys)?;
-        Ok(Kept {
+        Ok(KeyedCiphertext {
             key: keys.last_insert_rowid(),
             sealed: bytes,
         })
@@ -389,7 +391,7 @@ impl<'a> WriteTransaction<'a> {
     }
 
     /// Returns the number of an originator's statement. Each statement is kept once.
-    pub(super) fn statement(&mut self, statement: &Arc<SignedStatement>) -> Result<i64, SqlError> {
+    pub(super) fn statement(&mut self, statement: &SignedStatement) -> Result<i64, SqlError> {
         self.interned.statement(&self.main, statement)
     }
 }

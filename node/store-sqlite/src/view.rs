@@ -14,13 +14,13 @@ use super::{
 
 /// The main database as one transaction sees it, with the means to find and open what is in it.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a> {
+pub(super) struct DatabaseView<'a> {
     pub(super) connection: &'a Connection,
     pub(super) vault: &'a Vault,
     pub(super) index: &'a Index,
 }
 
-impl View<'_> {
+impl DatabaseView<'_> {
     /// Returns all rows of a query.
     pub(super) fn rows<T>(
         &self,

@@ -20,7 +20,7 @@ use rusqlite::OptionalExtension as _;
 
 use super::{
     error::SqlError,
-    index::Entry,
+    index::IndexEntry,
     pack::{Directory, bound, open_keys, pack_of, place, slot_of},
     transaction::WriteTransaction,
 };
@@ -81,7 +81,7 @@ impl<'t, 'a> WithdrawalWriter<'t, 'a> {
 
     /// Destroys the keys and tokens of what the commit before withdrew. Returns the entries that
     /// are gone from the index.
-    pub(super) fn erase(&mut self, places: &[i64]) -> Result<Vec<Entry>, SqlError> {
+    pub(super) fn erase(&mut self, places: &[i64]) -> Result<Vec<IndexEntry>, SqlError> {
         let mut packs: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for place in places {
             let slots = packs.entry(pack_of(*place)).or_default();
@@ -113,7 +113,7 @@ impl<'t, 'a> WithdrawalWriter<'t, 'a> {
 
     /// Erases slots of one pack, and returns the index entries that are gone. `None` if the pack
     /// does not open: it stays as it is, and is tried again after a start.
-    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<Option<Vec<Entry>>, SqlError> {
+    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<Option<Vec<IndexEntry>>, SqlError> {
         let row = self
             .tx
             .first("SELECT ids, directory FROM pack WHERE n = ?1", [n], |row| {
