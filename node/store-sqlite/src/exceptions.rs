@@ -102,6 +102,23 @@ impl<'t> ExceptionWriter<'t> {
         Ok(())
     }
 
+    /// Schedules a record that the peer lost to be sent again at once.
+    pub(super) fn owe(&self, posting: Posting<'_>, number: i64) -> Result<(), SqlError> {
+        self.tx.run(
+            "INSERT OR REPLACE INTO exception
+                 (peer, lane, record, next_attempt, attempts, ends_at)
+             VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+            (
+                posting.peer.as_str(),
+                posting.lane.name(),
+                number,
+                posting.now.as_millis(),
+                retry::end(posting.now, None).as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
     /// Schedules an immediate retry of a record that was given up or waits.
     pub(super) fn retry_now(&self, retry: &Retry) -> Result<(), SqlError> {
         let Retry {
@@ -157,6 +174,15 @@ impl<'t> ExceptionWriter<'t> {
             "DELETE FROM undelivered WHERE peer = ?1 AND lane = ?2 AND record = ?3",
             key,
         )?;
+        Ok(())
+    }
+
+    /// Forgets a record that was withdrawn, whichever peer it was to be sent to.
+    pub(super) fn forget(&self, record: i64) -> Result<(), SqlError> {
+        self.tx
+            .run("DELETE FROM exception WHERE record = ?1", [record])?;
+        self.tx
+            .run("DELETE FROM undelivered WHERE record = ?1", [record])?;
         Ok(())
     }
 

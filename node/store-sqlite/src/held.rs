@@ -119,6 +119,18 @@ impl<'t, 'a> HeldWriter<'t, 'a> {
         }
         Ok(())
     }
+
+    /// Destroys the items of a record that was withdrawn.
+    pub(super) fn forget(&mut self, number: i64) -> Result<(), SqlError> {
+        for key in self.tx.rows(
+            "DELETE FROM held WHERE record = ?1 RETURNING key",
+            [number],
+            |row| row.get(0),
+        )? {
+            self.tx.retire(key);
+        }
+        Ok(())
+    }
 }
 
 /// Reader of held items.

@@ -10,8 +10,8 @@
 //! commit ─▶ fresh ──(full: sorted)──▶ older ──slices──▶ id_index, token_index
 //! ```
 //!
-//! Entries that were written stay in `older` until the next turn. A reader whose snapshot of the
-//! tables is older than the slice finds them there.
+//! Entries that were written stay in `older` until it is filled again. A reader whose snapshot of
+//! the tables is older than the slice finds them there.
 
 use std::{
     collections::BTreeSet,
@@ -187,7 +187,7 @@ impl Index {
 
     /// Writes the next slice to the tables, in a transaction that brings this many records.
     pub(super) fn write_slice(&self, main: &Connection, records: usize) -> Result<Slice, SqlError> {
-        self.turn();
+        self.begin_writing();
         let gathered = self.read();
         let older = &gathered.older;
         let most = records.saturating_mul(PER_RECORD);
@@ -231,7 +231,7 @@ impl Index {
     }
 
     /// Begins to write the gathered entries, if there are enough and no others are being written.
-    fn turn(&self) {
+    fn begin_writing(&self) {
         {
             let gathered = self.read();
             let enough = gathered.fresh_ids.len().max(gathered.fresh_tokens.len()) >= self.full;

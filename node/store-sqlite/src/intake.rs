@@ -60,7 +60,7 @@ impl<'t, 'a> IntakeWriter<'t, 'a> {
 
     /// Takes a frame in if its place follows from what is known of its sender.
     pub(super) fn arrive(&mut self, intake: Intake) -> Result<Written, SqlError> {
-        if let Some(rule) = PositionWriter::of(self.tx).refusal(&intake)? {
+        if let Some(rule) = PositionWriter::of(self.tx).follow(&intake)? {
             return Ok(Written::Refused(rule));
         }
         let answers = self.intake(intake)?;

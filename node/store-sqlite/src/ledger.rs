@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
 
 use bytes::Bytes;
 use portcullis_protocol::{
-    frame::{Answer, Lane},
+    frame::{Answer, Lane, Outcome},
     identifiers::NodeId,
     record::{Form, RecordId},
     statement::SignedStatement,
@@ -118,6 +118,27 @@ impl<'t, 'a> LedgerWriter<'t, 'a> {
                 entry.withheld,
                 state_name(state),
                 decision,
+                posting.now.as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Enters a disclosure that the peer reported, as accepted. No receipt of it is known.
+    pub(super) fn learn(
+        &mut self,
+        posting: Posting<'_>,
+        record: i64,
+        entry: &LedgerEntry,
+    ) -> Result<(), SqlError> {
+        let accepted = DisclosureState::Answered(Outcome::Accepted);
+        self.decide(posting, record, entry, accepted)?;
+        self.tx.run(
+            "UPDATE disclosure SET answered_at = ?4 WHERE peer = ?1 AND record = ?2 AND form = ?3",
+            (
+                posting.peer.as_str(),
+                record,
+                entry.form.bits().cast_signed(),
                 posting.now.as_millis(),
             ),
         )?;

@@ -61,7 +61,7 @@ impl<'t> PositionWriter<'t> {
 
     /// Moves the position of a frame's sender, and returns the rule that its place breaks, if it
     /// does not follow from what is known of the sender.
-    pub(super) fn refusal(&self, intake: &Intake) -> Result<Option<Rule>, SqlError> {
+    pub(super) fn follow(&self, intake: &Intake) -> Result<Option<Rule>, SqlError> {
         match intake.part {
             Part::First => self.witness(intake),
             Part::Later => self.later(intake),

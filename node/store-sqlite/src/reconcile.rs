@@ -6,7 +6,7 @@
 //! withdrew is not sent.
 
 use portcullis_protocol::{
-    frame::{Generation, Lane, Outcome},
+    frame::{Generation, Lane},
     identifiers::NodeId,
     reconcile::Entry,
     record::RecordId,
@@ -25,7 +25,6 @@ use super::{
     exceptions::ExceptionWriter,
     ledger::LedgerWriter,
     pack::pack_of,
-    retry,
     transaction::WriteTransaction,
     view::DatabaseView,
 };
@@ -100,19 +99,14 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
             return DifferenceWriter::of(self.tx).note(peer, number, Difference::Gone, at);
         };
         DifferenceWriter::of(self.tx).note(peer, number, Difference::Owed, at)?;
-        self.tx.run(
-            "INSERT OR REPLACE INTO exception
-                 (peer, lane, record, next_attempt, attempts, ends_at)
-             VALUES (?1, ?2, ?3, ?4, 0, ?5)",
-            (
-                peer.as_str(),
-                lane.name(),
-                number,
-                at.as_millis(),
-                retry::end(at, None).as_millis(),
-            ),
-        )?;
-        Ok(())
+        ExceptionWriter::of(self.tx).owe(
+            Posting {
+                peer,
+                lane,
+                now: at,
+            },
+            number,
+        )
     }
 
     /// Returns the lane of a record that is held.
@@ -147,19 +141,7 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
             lane: Lane::Bulk,
             now: at,
         };
-        let said = said(LEARNED, entry);
-        let accepted = DisclosureState::Answered(Outcome::Accepted);
-        LedgerWriter::of(self.tx).decide(posting, number, &said, accepted)?;
-        self.tx.run(
-            "UPDATE disclosure SET answered_at = ?4 WHERE peer = ?1 AND record = ?2 AND form = ?3",
-            (
-                peer.as_str(),
-                number,
-                entry.form.bits().cast_signed(),
-                at.as_millis(),
-            ),
-        )?;
-        Ok(())
+        LedgerWriter::of(self.tx).learn(posting, number, &said(LEARNED, entry))
     }
 
     /// Enters records that are about to be given back to the authority that made them. No receipt

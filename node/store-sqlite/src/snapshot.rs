@@ -94,9 +94,9 @@ impl Snapshot {
         let mut writer = schema::writable(dir, MAIN_FILE)?;
         let snapshot = Self::open(dir)?;
         // A writer takes the main database first, and the key table only then.
-        let turn = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let held = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         snapshot.begin()?;
-        drop(turn);
+        drop(held);
         Ok(snapshot)
     }
 

@@ -20,6 +20,8 @@ use rusqlite::OptionalExtension as _;
 
 use super::{
     error::SqlError,
+    exceptions::ExceptionWriter,
+    held::HeldWriter,
     index::IndexEntry,
     pack::{Directory, bound, open_keys, pack_of, place, slot_of},
     transaction::WriteTransaction,
@@ -65,18 +67,8 @@ impl<'t, 'a> WithdrawalWriter<'t, 'a> {
                 .run("INSERT OR IGNORE INTO erasure (place) VALUES (?1)", [place])?;
             self.tx.erasing.push(place);
         }
-        for key in self.tx.rows(
-            "DELETE FROM held WHERE record = ?1 RETURNING key",
-            [number],
-            |row| row.get(0),
-        )? {
-            self.tx.retire(key);
-        }
-        self.tx
-            .run("DELETE FROM exception WHERE record = ?1", [number])?;
-        self.tx
-            .run("DELETE FROM undelivered WHERE record = ?1", [number])?;
-        Ok(())
+        HeldWriter::of(self.tx).forget(number)?;
+        ExceptionWriter::of(self.tx).forget(number)
     }
 
     /// Destroys the keys and tokens of what the commit before withdrew. Returns the entries that
