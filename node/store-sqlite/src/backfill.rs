@@ -1,29 +1,37 @@
-//! Ranges of the record log that are searched again for a peer, and the starting point of new
-//! peers.
+//! Ranges of the record log that are searched again for a peer.
 //!
 //! A range is a place to continue from and a last place, so that a million records need one row. It
 //! moves together with the ledger: with the rows of what is denied, and with the receipt of what is
 //! sent.
 
 use portcullis_protocol::{frame::Lane, identifiers::NodeId, time::Timestamp};
+use portcullis_store::{Backfill, BackfillMove, BackfillRow, CancelBackfills, Span, StoreError};
 
 use super::{
-    group::{Group, log_end},
+    decode::{named, node, unsigned},
+    error::SqlError,
     pack::{SLOTS, place},
-    query::{named, node, unsigned},
-    reader::Reader,
+    transaction::WriteTransaction,
+    view::DatabaseView,
 };
-use crate::error::SqlError;
-use portcullis_store::{Backfill, BackfillMove, BackfillRow, CancelBackfills, Span, StoreError};
 
 /// Most ranges of one peer that are in progress or waiting.
 const MOST_OPEN: i64 = 16;
 /// Most ended ranges of one peer that are kept for display.
 const MOST_ENDED: i64 = 16;
 
-impl Group<'_> {
+/// Writer of the ranges that are searched again.
+pub(super) struct BackfillWriter<'t> {
+    tx: &'t WriteTransaction<'t>,
+}
+
+impl<'t> BackfillWriter<'t> {
+    pub(super) const fn of(tx: &'t WriteTransaction<'t>) -> Self {
+        Self { tx }
+    }
+
     /// Enters a range for each lane of the log.
-    pub(super) fn backfill(&self, backfill: &Backfill) -> Result<(), SqlError> {
+    pub(super) fn begin(&self, backfill: &Backfill) -> Result<(), SqlError> {
         let Backfill {
             peer,
             since,
@@ -31,8 +39,8 @@ impl Group<'_> {
             now,
         } = backfill;
         for lane in Lane::ALL {
-            let span = span(&self.main, *lane, (*since, *until))?;
-            self.run(
+            let span = BackfillReader::of(self.tx.view()).span(*lane, (*since, *until))?;
+            self.tx.run(
                 "INSERT INTO backfill (peer, log, since, until, next, last, started_at, ended_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?5 >= ?6, ?7, NULL))",
                 (
@@ -46,14 +54,14 @@ impl Group<'_> {
                 ),
             )?;
         }
-        let open = self.column(
+        let open = self.tx.count(
             "SELECT count(*) FROM backfill WHERE peer = ?1 AND ended_at IS NULL",
-            &[&peer.as_str()],
+            [peer.as_str()],
         )?;
-        if open.first().is_none_or(|open| *open > MOST_OPEN) {
+        if open > MOST_OPEN {
             return Err(StoreError::Crowded("as many ranges are sent to this peer as may").into());
         }
-        self.run(
+        self.tx.run(
             "DELETE FROM backfill WHERE peer = ?1 AND ended_at IS NOT NULL AND n NOT IN
                  (SELECT n FROM backfill WHERE peer = ?1 AND ended_at IS NOT NULL
                   ORDER BY n DESC LIMIT ?2)",
@@ -63,9 +71,9 @@ impl Group<'_> {
     }
 
     /// Ends every range of a peer that is in progress. Records already sent stay sent.
-    pub(super) fn cancel_backfills(&self, cancel: &CancelBackfills) -> Result<(), SqlError> {
+    pub(super) fn cancel(&self, cancel: &CancelBackfills) -> Result<(), SqlError> {
         let CancelBackfills { peer, now } = cancel;
-        let ended = self.run(
+        let ended = self.tx.run(
             "UPDATE backfill SET ended_at = ?2, cancelled = 1
              WHERE peer = ?1 AND ended_at IS NULL",
             (peer.as_str(), now.as_millis()),
@@ -78,7 +86,7 @@ impl Group<'_> {
 
     /// Moves a range forward; it never moves back. A cancelled range still counts what was on its
     /// way, and stays ended.
-    pub(super) fn move_backfill(
+    pub(super) fn advance(
         &self,
         filled: Option<&BackfillMove>,
         now: Timestamp,
@@ -93,7 +101,7 @@ impl Group<'_> {
         else {
             return Ok(());
         };
-        self.run(
+        self.tx.run(
             "UPDATE backfill
              SET next = ?2, looked_at = looked_at + ?3, sent = sent + ?4,
                  ended_at = coalesce(ended_at, iif(?5, ?6, NULL))
@@ -109,55 +117,37 @@ impl Group<'_> {
         )?;
         Ok(())
     }
-
-    /// Sets the cursors of new peers to the present end of the log. Older records are sent by a
-    /// backfill only.
-    pub(super) fn meet(&self, peers: &[NodeId]) -> Result<(), SqlError> {
-        let end = log_end(&self.main)?;
-        for peer in peers {
-            for lane in Lane::ALL {
-                self.run(
-                    "INSERT INTO dispatch (peer, lane, cursor) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor)",
-                    (peer.as_str(), lane.name(), end),
-                )?;
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Returns the places of what was received at or after `since` and before `until`.
-fn span(
-    main: &rusqlite::Connection,
-    lane: Lane,
-    (since, until): (Timestamp, Timestamp),
-) -> Result<Span, SqlError> {
-    let mut select = main.prepare_cached(
-        "SELECT min(n), max(n) FROM pack
-         WHERE lane = ?1 AND received_at >= ?2 AND received_at < ?3",
-    )?;
-    let found: (Option<i64>, Option<i64>) = select
-        .query_row((lane.name(), since.as_millis(), until.as_millis()), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    match found {
-        (Some(first), Some(last)) => Ok(Span {
-            after: unsigned(place(first, 0) - 1)?,
-            last: unsigned(place(last, SLOTS - 1))?,
-        }),
-        (None, _) | (_, None) => Ok(Span { after: 0, last: 0 }),
-    }
+/// Reader of the ranges that are searched again.
+pub(super) struct BackfillReader<'a> {
+    view: DatabaseView<'a>,
 }
 
-impl Reader<'_> {
+impl<'a> BackfillReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
+    /// Returns the places of what was received at or after `since` and before `until`.
     pub(super) fn span(
         &self,
         lane: Lane,
-        since: Timestamp,
-        until: Timestamp,
+        (since, until): (Timestamp, Timestamp),
     ) -> Result<Span, SqlError> {
-        span(self.connection, lane, (since, until))
+        let found: Option<(Option<i64>, Option<i64>)> = self.view.first(
+            "SELECT min(n), max(n) FROM pack
+             WHERE lane = ?1 AND received_at >= ?2 AND received_at < ?3",
+            (lane.name(), since.as_millis(), until.as_millis()),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        match found {
+            Some((Some(first), Some(last))) => Ok(Span {
+                after: unsigned(place(first, 0) - 1)?,
+                last: unsigned(place(last, SLOTS - 1))?,
+            }),
+            Some((None, _) | (_, None)) | None => Ok(Span { after: 0, last: 0 }),
+        }
     }
 
     /// Returns the range that is searched next for a peer.
@@ -181,7 +171,7 @@ impl Reader<'_> {
     }
 
     fn backfill_rows(&self, sql: &str, peer: &str) -> Result<Vec<BackfillRow>, SqlError> {
-        let rows = self.rows(sql, [peer], |row| {
+        let rows = self.view.rows(sql, [peer], |row| {
             Ok((
                 (
                     row.get(0)?,

@@ -8,53 +8,23 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use portcullis_protocol::{
-    frame::{Generation, Outcome},
+    frame::Outcome,
     identifiers::NodeId,
     reconcile::Entry,
     record::{Form, RecordId},
-    time::Timestamp,
 };
+use portcullis_store::{ChannelPage, ChannelSide, DisclosureState};
 
 use super::{
-    dispatch::state_named,
-    pack::{Directory, id_at, pack_of, slot_of},
-    query::{named, node, record_id, unreadable, unsigned},
-    reader::Reader,
+    decode::{named, unreadable},
+    differences::{Difference, DifferenceReader},
+    disclosure::state_named,
+    error::SqlError,
+    pack::{Directory, id_at},
+    pack_ids::PackIds,
     sent::{SentRow, sent_rows},
+    view::DatabaseView,
 };
-use crate::error::SqlError;
-use portcullis_store::{ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow};
-
-/// Policy name in a ledger row for a disclosure that the peer reported.
-pub(super) const LEARNED: &str = "reconciled";
-
-/// State of a record in a channel, as far as a note holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Note {
-    /// The peer lost it, and it is sent again.
-    Owed,
-    /// The peer lost it, and it is not sent again.
-    Gone,
-    /// The peer says that it withdrew it.
-    Withdrawn,
-}
-
-impl Note {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Owed => "owed",
-            Self::Gone => "gone",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-
-    pub(super) fn named(name: &str) -> Result<Self, SqlError> {
-        [Self::Owed, Self::Gone, Self::Withdrawn]
-            .into_iter()
-            .find(|note| note.name() == name)
-            .ok_or_else(|| unreadable("a note on a record"))
-    }
-}
 
 /// Entries being collected: those that come first in the order of ids.
 struct Gathering<'p> {
@@ -63,7 +33,7 @@ struct Gathering<'p> {
     /// Entries from this record on are left out.
     ceiling: Option<RecordId>,
     withdrawn: HashSet<i64>,
-    notes: HashMap<i64, Note>,
+    differences: HashMap<i64, Difference>,
 }
 
 impl Gathering<'_> {
@@ -78,8 +48,8 @@ impl Gathering<'_> {
         if !self.is_wanted(&id) {
             return;
         }
-        let withdrawn =
-            self.withdrawn.contains(&number) || self.notes.get(&number) == Some(&Note::Withdrawn);
+        let withdrawn = self.withdrawn.contains(&number)
+            || self.differences.get(&number) == Some(&Difference::Withdrawn);
         let form = if withdrawn { Form::EMPTY } else { form };
         self.found
             .entry(id)
@@ -98,27 +68,31 @@ impl Gathering<'_> {
     }
 }
 
-/// Ids of the pack that was looked at last.
-#[derive(Default)]
-struct Ids {
-    pack: i64,
-    ids: Option<Vec<u8>>,
+/// Reader of the entries of a channel.
+pub(super) struct ChannelReader<'a> {
+    view: DatabaseView<'a>,
 }
 
-impl Reader<'_> {
+impl<'a> ChannelReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
     pub(super) fn channel(
         &self,
         peer: &NodeId,
         side: ChannelSide,
         page: &ChannelPage,
     ) -> Result<Vec<Entry>, SqlError> {
-        let withdrawn = self.rows("SELECT record FROM tombstone", [], |row| row.get(0))?;
+        let withdrawn = self
+            .view
+            .rows("SELECT record FROM tombstone", [], |row| row.get(0))?;
         let mut gathering = Gathering {
             page,
             found: BTreeMap::new(),
             ceiling: None,
             withdrawn: withdrawn.into_iter().collect(),
-            notes: self.channel_notes(peer)?,
+            differences: DifferenceReader::of(self.view).of_peer(peer)?,
         };
         match side {
             ChannelSide::Sent => self.sent_entries(peer, &mut gathering)?,
@@ -131,28 +105,17 @@ impl Reader<'_> {
         Ok(gathering.entries())
     }
 
-    fn channel_notes(&self, peer: &NodeId) -> Result<HashMap<i64, Note>, SqlError> {
-        let rows: Vec<(i64, String)> = self.rows(
-            "SELECT record, what FROM channel_note WHERE peer = ?1",
-            [peer.as_str()],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        rows.into_iter()
-            .map(|(record, what)| Ok((record, Note::named(&what)?)))
-            .collect()
-    }
-
     /// Adds the records that the peer says it withdrew, whether or not anything else is known of
     /// them.
     fn noted_entries(&self, gathering: &mut Gathering<'_>) -> Result<(), SqlError> {
         let noted: Vec<i64> = gathering
-            .notes
+            .differences
             .iter()
-            .filter(|(_, note)| **note == Note::Withdrawn)
+            .filter(|(_, difference)| **difference == Difference::Withdrawn)
             .map(|(number, _)| *number)
             .collect();
         for number in noted {
-            if let Some(id) = self.id(number)? {
+            if let Some(id) = self.view.id(number)? {
                 gathering.add(number, id, Form::EMPTY);
             }
         }
@@ -161,8 +124,8 @@ impl Reader<'_> {
 
     /// Adds the disclosures that the peer has confirmed.
     fn sent_entries(&self, peer: &NodeId, gathering: &mut Gathering<'_>) -> Result<(), SqlError> {
-        let mut ids = Ids::default();
-        let mut select = self.connection.prepare_cached(sent_rows!(
+        let mut ids = PackIds::default();
+        let mut select = self.view.connection.prepare_cached(sent_rows!(
             "WHERE peer = ?1 AND answered_at IS NOT NULL ORDER BY n"
         ))?;
         let mut rows = select.query([peer.as_str()])?;
@@ -176,6 +139,7 @@ impl Reader<'_> {
             }
         }
         let mut select = self
+            .view
             .connection
             .prepare_cached("SELECT record, form, state FROM disclosure WHERE peer = ?1")?;
         let mut rows = select.query([peer.as_str()])?;
@@ -198,7 +162,7 @@ impl Reader<'_> {
         let Some((first, last)) = numbers().min().zip(numbers().max()) else {
             return Ok(HashSet::new());
         };
-        let rows: Vec<(i64, i64)> = self.rows(
+        let rows: Vec<(i64, i64)> = self.view.rows(
             "SELECT record, form FROM disclosure WHERE peer = ?1 AND record BETWEEN ?2 AND ?3",
             (peer.as_str(), first, last),
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -210,13 +174,13 @@ impl Reader<'_> {
         &self,
         number: i64,
         form: Form,
-        ids: &mut Ids,
+        ids: &mut PackIds,
         gathering: &mut Gathering<'_>,
     ) -> Result<(), SqlError> {
-        match gathering.notes.get(&number) {
+        match gathering.differences.get(&number) {
             // The peer is already known to have lost it.
-            Some(Note::Owed | Note::Gone) => Ok(()),
-            Some(Note::Withdrawn) | None => {
+            Some(Difference::Owed | Difference::Gone) => Ok(()),
+            Some(Difference::Withdrawn) | None => {
                 if let Some(id) = self.id_among(number, ids)? {
                     gathering.add(number, id, form);
                 }
@@ -232,6 +196,7 @@ impl Reader<'_> {
         gathering: &mut Gathering<'_>,
     ) -> Result<(), SqlError> {
         let mut select = self
+            .view
             .connection
             .prepare_cached("SELECT n, ids, directory FROM pack WHERE source = ?1")?;
         let mut rows = select.query([peer.as_str()])?;
@@ -254,8 +219,9 @@ impl Reader<'_> {
         peer: &NodeId,
         gathering: &mut Gathering<'_>,
     ) -> Result<(), SqlError> {
-        let mut ids = Ids::default();
+        let mut ids = PackIds::default();
         let mut select = self
+            .view
             .connection
             .prepare_cached("SELECT record, form, outcome FROM arrival WHERE peer = ?1")?;
         let mut rows = select.query([peer.as_str()])?;
@@ -275,107 +241,19 @@ impl Reader<'_> {
     }
 
     /// Returns true if the record with this number stands in the log.
-    fn is_held(&self, number: i64, ids: &mut Ids) -> Result<bool, SqlError> {
-        let place = self.places(number)?.first().copied();
+    fn is_held(&self, number: i64, ids: &mut PackIds) -> Result<bool, SqlError> {
+        let place = self.view.places(number)?.first().copied();
         match place {
-            Some(place) => Ok(self.id_at_place(place, ids)?.is_some()),
+            Some(place) => Ok(ids.id_at(self.view.connection, place)?.is_some()),
             None => Ok(false),
         }
     }
 
     /// Returns the id of a record. It is fast when many ids of one pack are asked for in a row.
-    fn id_among(&self, number: i64, ids: &mut Ids) -> Result<Option<RecordId>, SqlError> {
+    fn id_among(&self, number: i64, ids: &mut PackIds) -> Result<Option<RecordId>, SqlError> {
         if number >= 0 {
-            return self.id_at_place(number, ids);
+            return ids.id_at(self.view.connection, number);
         }
-        let id: Option<Vec<u8>> =
-            self.first("SELECT id FROM known WHERE n = ?1", [number], |row| {
-                row.get(0)
-            })?;
-        id.map(|id| record_id(&id)).transpose()
+        self.view.noted_id(number)
     }
-
-    fn id_at_place(&self, place: i64, ids: &mut Ids) -> Result<Option<RecordId>, SqlError> {
-        let pack = pack_of(place);
-        if ids.ids.is_none() || ids.pack != pack {
-            let found = self.first("SELECT ids FROM pack WHERE n = ?1", [pack], |row| {
-                row.get(0)
-            })?;
-            *ids = Ids { pack, ids: found };
-        }
-        let found = ids.ids.as_ref();
-        Ok(found.and_then(|ids| id_at(ids, slot_of(place))))
-    }
-
-    /// Counts the records that a peer lost and that are being sent again.
-    pub(super) fn owed(&self, peer: &NodeId) -> Result<u64, SqlError> {
-        let count = self.first(
-            "SELECT count(*) FROM channel_note WHERE peer = ?1 AND what = 'owed'",
-            [peer.as_str()],
-            |row| row.get(0),
-        )?;
-        unsigned(count.unwrap_or(0))
-    }
-
-    /// Counts the rows of the ledger that were learned from this peer. Such rows never stand in
-    /// `sent`.
-    pub(super) fn learned(&self, peer: &NodeId) -> Result<u64, SqlError> {
-        let count = self.first(
-            "SELECT count(*) FROM disclosure WHERE peer = ?1 AND decision IN
-                 (SELECT n FROM decision WHERE policies = ?2)",
-            (
-                peer.as_str(),
-                serde_json::Value::from([LEARNED]).to_string(),
-            ),
-            |row| row.get(0),
-        )?;
-        unsigned(count.unwrap_or(0))
-    }
-
-    pub(super) fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, SqlError> {
-        let rows = self.rows(
-            "SELECT peer, own, theirs, at, owed, learned, withdrawn, recovered FROM reconciled
-             ORDER BY peer",
-            [],
-            |row| {
-                Ok((
-                    row.get::<_, String>(0)?,
-                    (row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?),
-                    row.get::<_, i64>(3)?,
-                    (row.get::<_, i64>(4)?, row.get::<_, i64>(5)?),
-                    (row.get::<_, i64>(6)?, row.get::<_, i64>(7)?),
-                ))
-            },
-        )?;
-        rows.into_iter()
-            .map(
-                |(peer, (own, theirs), at, (owed, learned), (withdrawn, recovered))| {
-                    Ok(ReconciliationRow {
-                        peer: node(&peer)?,
-                        own: generation(&own)?,
-                        theirs: generation(&theirs)?,
-                        at: Timestamp::from_millis(at),
-                        found: Found {
-                            owed: unsigned(owed)?,
-                            learned: unsigned(learned)?,
-                            withdrawn: unsigned(withdrawn)?,
-                            recovered: unsigned(recovered)?,
-                        },
-                    })
-                },
-            )
-            .collect()
-    }
-
-    /// Returns the time of the backup from which this store was restored, if it ever was.
-    pub(super) fn reconciling_since(&self) -> Result<Option<Timestamp>, SqlError> {
-        self.time_in_meta("reconciling")
-    }
-}
-
-fn generation(bytes: &[u8]) -> Result<Generation, SqlError> {
-    bytes
-        .try_into()
-        .map(Generation::from_bytes)
-        .map_err(|_| unreadable("a generation"))
 }

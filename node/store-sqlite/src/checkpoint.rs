@@ -14,11 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portcullis_store::StoreError;
 use rusqlite::Connection;
 
-use super::{KEYS_FILE, MAIN_FILE, schema};
-use crate::error::SqlError;
-use portcullis_store::StoreError;
+use super::{
+    error::SqlError,
+    files::{KEYS_FILE, MAIN_FILE},
+    schema,
+};
 
 /// Time for which commits gather before a checkpoint.
 const PERIOD: Duration = Duration::from_millis(250);

@@ -1,18 +1,18 @@
 //! The authority's own consignments and their scores.
 
 use portcullis_protocol::{body::SelectorKind, record::RecordId, time::Timestamp};
+use portcullis_store::{ConsignmentRow, ConsignmentStage, ScoreRow};
 use prost::Message;
 use rusqlite::Row;
 
 use super::{
-    group::{Group, Kept},
+    crypt::SealedAs,
+    decode::{named, unreadable},
+    error::SqlError,
     pack::{Directory, pack_of, slot_of},
-    query::named,
-    reader::Reader,
+    transaction::{KeyedCiphertext, WriteTransaction},
+    view::DatabaseView,
 };
-use crate::crypt::Place;
-use crate::error::SqlError;
-use portcullis_store::{ConsignmentRow, ConsignmentStage, ScoreRow, StoreError};
 
 /// The sealed part of a consignment.
 #[derive(Clone, PartialEq, Message)]
@@ -40,7 +40,16 @@ struct SealedScore {
     records: Vec<Vec<u8>>,
 }
 
-impl Group<'_> {
+/// Writer of consignments and their scores.
+pub(super) struct ConsignmentWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
+}
+
+impl<'t, 'a> ConsignmentWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
+    }
+
     /// Keeps consignments. One with the same reference is replaced and its key destroyed.
     pub(super) fn consignments(&mut self, rows: Vec<ConsignmentRow>) -> Result<(), SqlError> {
         rows.into_iter().try_for_each(|row| self.consignment(row))
@@ -57,7 +66,7 @@ impl Group<'_> {
         let mut tokens: Vec<_> = selectors
             .iter()
             .filter(|_| arriving)
-            .filter_map(|(kind, value)| self.vault().token(*kind, value))
+            .filter_map(|(kind, value)| self.tx.vault().token(*kind, value))
             .collect();
         tokens.sort_unstable();
         let selectors = selectors.into_iter().map(|(kind, value)| SealedSelector {
@@ -68,10 +77,11 @@ impl Group<'_> {
             body,
             selectors: selectors.collect(),
         };
-        let Kept { key, sealed } =
-            self.seal(Place::Consignment(&reference), plain.encode_to_vec())?;
+        let KeyedCiphertext { key, sealed } = self
+            .tx
+            .seal(SealedAs::Consignment(&reference), plain.encode_to_vec())?;
         let number = self.place_consignment(&reference)?;
-        self.run(
+        self.tx.run(
             "INSERT INTO consignment (n, reference, at, arriving, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (n) DO UPDATE SET at = excluded.at, arriving = excluded.arriving,
@@ -79,7 +89,7 @@ impl Group<'_> {
             (number, &reference, at.as_millis(), arriving, key, sealed),
         )?;
         for token in tokens {
-            self.run(
+            self.tx.run(
                 "INSERT OR IGNORE INTO consignment_token (token, consignment) VALUES (?1, ?2)",
                 (token, number),
             )?;
@@ -90,19 +100,21 @@ impl Group<'_> {
     /// Returns the number of a consignment, a new one if the reference is new. The consignment that
     /// is replaced loses its key and tokens.
     fn place_consignment(&mut self, reference: &str) -> Result<i64, SqlError> {
-        let earlier = self.first(
+        let earlier = self.tx.first(
             "SELECT n, key FROM consignment WHERE reference = ?1",
             [reference],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         let Some((number, key)) = earlier else {
-            let newest = self.first("SELECT coalesce(max(n), 0) FROM consignment", [], |row| {
-                row.get::<_, i64>(0)
-            })?;
+            let newest =
+                self.tx
+                    .first("SELECT coalesce(max(n), 0) FROM consignment", [], |row| {
+                        row.get::<_, i64>(0)
+                    })?;
             return Ok(newest.unwrap_or(0) + 1);
         };
-        self.retire(key);
-        self.run(
+        self.tx.retire(key);
+        self.tx.run(
             "DELETE FROM consignment_token WHERE consignment = ?1",
             [number],
         )?;
@@ -122,21 +134,23 @@ impl Group<'_> {
             explanation,
             records,
         } = row;
-        let earlier = self.first(
+        let earlier = self.tx.first(
             "SELECT key FROM score WHERE reference = ?1",
             [&reference],
             |row| row.get(0),
         )?;
         if let Some(key) = earlier {
-            self.retire(key);
+            self.tx.retire(key);
         }
         let records = records.iter().map(|record| record.as_bytes().to_vec());
         let plain = SealedScore {
             explanation,
             records: records.collect(),
         };
-        let Kept { key, sealed } = self.seal(Place::Score(&reference), plain.encode_to_vec())?;
-        self.run(
+        let KeyedCiphertext { key, sealed } = self
+            .tx
+            .seal(SealedAs::Score(&reference), plain.encode_to_vec())?;
+        self.tx.run(
             "INSERT OR REPLACE INTO score (reference, points, at, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5)",
             (&reference, points, at.as_millis(), key, sealed),
@@ -188,13 +202,24 @@ macro_rules! score_rows {
     };
 }
 
-impl Reader<'_> {
+/// Reader of consignments and their scores.
+pub(super) struct ConsignmentReader<'a> {
+    view: DatabaseView<'a>,
+}
+
+impl<'a> ConsignmentReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
     /// Returns those of `records` that may concern an arriving consignment.
     pub(super) fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, SqlError> {
         let mut found = Vec::new();
-        let any = self.first("SELECT n FROM consignment LIMIT 1", [], |row| {
-            row.get::<_, i64>(0)
-        })?;
+        let any = self
+            .view
+            .first("SELECT n FROM consignment LIMIT 1", [], |row| {
+                row.get::<_, i64>(0)
+            })?;
         if any.is_none() {
             return Ok(found);
         }
@@ -217,17 +242,18 @@ impl Reader<'_> {
 
     /// Returns the places of a record in the log; none if it was withdrawn.
     fn places_of(&self, id: &RecordId) -> Result<Vec<i64>, SqlError> {
-        match self.number(id)? {
-            Some(number) if !self.is_withdrawn(number)? => self.places(number),
+        match self.view.number(id)? {
+            Some(number) if !self.view.is_withdrawn(number)? => self.view.places(number),
             Some(_) | None => Ok(Vec::new()),
         }
     }
 
     fn directory(&self, pack: i64) -> Result<Option<Directory>, SqlError> {
         let bytes: Option<Vec<u8>> =
-            self.first("SELECT directory FROM pack WHERE n = ?1", [pack], |row| {
-                row.get(0)
-            })?;
+            self.view
+                .first("SELECT directory FROM pack WHERE n = ?1", [pack], |row| {
+                    row.get(0)
+                })?;
         bytes.map(|bytes| Directory::read(&bytes)).transpose()
     }
 
@@ -236,7 +262,7 @@ impl Reader<'_> {
             return Ok(true);
         }
         for token in directory.tokens_of(slot) {
-            let named = self.first(
+            let named = self.view.first(
                 "SELECT 1 FROM consignment_token WHERE token = ?1 LIMIT 1",
                 [token],
                 |row| row.get::<_, i64>(0),
@@ -256,7 +282,7 @@ impl Reader<'_> {
             ConsignmentStage::History => false,
             ConsignmentStage::Arriving => true,
         };
-        let rows = self.rows(
+        let rows = self.view.rows(
             consignment_rows!("WHERE arriving = ?1 ORDER BY reference"),
             [arriving],
             SealedRow::read,
@@ -267,7 +293,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, SqlError> {
-        let row = self.first(
+        let row = self.view.first(
             consignment_rows!("WHERE reference = ?1"),
             [reference],
             SealedRow::read,
@@ -280,8 +306,9 @@ impl Reader<'_> {
         kind: SelectorKind,
         value: &str,
     ) -> Result<Vec<ConsignmentRow>, SqlError> {
-        let mut rows = match self.vault.token(kind, value) {
+        let mut rows = match self.view.vault.token(kind, value) {
             Some(token) => self
+                .view
                 .rows(
                     consignment_rows!(
                         "JOIN consignment_token AS t ON t.consignment = c.n
@@ -301,9 +328,11 @@ impl Reader<'_> {
     }
 
     fn open_consignment(&self, row: SealedRow<bool>) -> Result<ConsignmentRow, SqlError> {
-        let place = Place::Consignment(&row.reference);
+        let sealed_as = SealedAs::Consignment(&row.reference);
         let what = || format!("consignment `{}`", row.reference);
-        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let plain = self
+            .view
+            .open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
         let SealedConsignment { body, selectors } =
             SealedConsignment::decode(plain.as_slice()).map_err(|_| unreadable(&what()))?;
         let selectors = selectors
@@ -320,7 +349,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn score(&self, reference: &str) -> Result<Option<ScoreRow>, SqlError> {
-        let row = self.first(
+        let row = self.view.first(
             score_rows!("WHERE reference = ?1"),
             [reference],
             SealedRow::read,
@@ -329,7 +358,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, SqlError> {
-        let rows = self.rows(
+        let rows = self.view.rows(
             score_rows!("ORDER BY points DESC, reference LIMIT ?1"),
             [limit],
             SealedRow::read,
@@ -338,9 +367,11 @@ impl Reader<'_> {
     }
 
     fn open_score(&self, row: SealedRow<f64>) -> Result<ScoreRow, SqlError> {
-        let place = Place::Score(&row.reference);
+        let sealed_as = SealedAs::Score(&row.reference);
         let what = || format!("the score of `{}`", row.reference);
-        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let plain = self
+            .view
+            .open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
         let SealedScore {
             explanation,
             records,
@@ -357,8 +388,4 @@ impl Reader<'_> {
             reference: row.reference,
         })
     }
-}
-
-fn unreadable(what: &str) -> SqlError {
-    SqlError::Store(StoreError::Damaged(format!("{what} cannot be read")))
 }

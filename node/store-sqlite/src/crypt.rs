@@ -26,10 +26,10 @@ use portcullis_protocol::{
     identifiers::NodeId,
     record::{Form, RecordId},
 };
+use portcullis_store::StoreError;
 use zeroize::Zeroizing;
 
-use crate::error::SqlError;
-use portcullis_store::StoreError;
+use super::error::SqlError;
 
 /// The bytes of a wrapped 32-byte key.
 pub(super) const WRAPPED_LEN: usize = 40;
@@ -39,7 +39,7 @@ pub(super) type Token = i64;
 
 /// Kind and identity of a sealed thing; bound to its ciphertext as additional data.
 #[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum SealedAs<'a> {
     /// A section of a record.
     Section(&'a RecordId, u8),
     /// An item that waits for a person's decision.
@@ -54,10 +54,10 @@ pub(super) enum Place<'a> {
     Keys(i64, &'a [u8; 32]),
 }
 
-impl Place<'_> {
+impl SealedAs<'_> {
     /// Returns the additional data: a label, then fields of which at most the last has no fixed
     /// length.
-    fn bound(self) -> Vec<u8> {
+    fn additional_data(self) -> Vec<u8> {
         match self {
             Self::Section(id, index) => labelled("section", &[id.as_bytes(), &[index]]),
             Self::Held(id, form, peer) => {
@@ -144,11 +144,15 @@ impl SectionKeys {
 /// Seals `plain` under a key that is used for nothing else.
 pub(super) fn seal_under(
     key: &[u8; KEY_LEN],
-    place: Place<'_>,
+    sealed_as: SealedAs<'_>,
     mut plain: Vec<u8>,
 ) -> Result<Vec<u8>, SqlError> {
     cipher(key)?
-        .seal_in_place_append_tag(single_use_nonce(), Aad::from(place.bound()), &mut plain)
+        .seal_in_place_append_tag(
+            single_use_nonce(),
+            Aad::from(sealed_as.additional_data()),
+            &mut plain,
+        )
         .map_err(|_| StoreError::Cryptography("sealing"))?;
     Ok(plain)
 }
@@ -157,12 +161,16 @@ pub(super) fn seal_under(
 /// for `place`.
 pub(super) fn open_under(
     key: &[u8; KEY_LEN],
-    place: Place<'_>,
+    sealed_as: SealedAs<'_>,
     mut sealed: Vec<u8>,
 ) -> Option<Vec<u8>> {
     let plain = cipher(key)
         .ok()?
-        .open_in_place(single_use_nonce(), Aad::from(place.bound()), &mut sealed)
+        .open_in_place(
+            single_use_nonce(),
+            Aad::from(sealed_as.additional_data()),
+            &mut sealed,
+        )
         .ok()?
         .len();
     sealed.truncate(plain);
@@ -193,11 +201,11 @@ impl Vault {
     }
 
     /// Seals `plain` under a fresh key.
-    pub(super) fn seal(&self, place: Place<'_>, plain: Vec<u8>) -> Result<Sealed, SqlError> {
+    pub(super) fn seal(&self, sealed_as: SealedAs<'_>, plain: Vec<u8>) -> Result<Sealed, SqlError> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         rand::fill(key.as_mut()).map_err(|_| StoreError::Cryptography("the random source"))?;
         Ok(Sealed {
-            bytes: seal_under(&key, place, plain)?,
+            bytes: seal_under(&key, sealed_as, plain)?,
             wrapped: self.wrap(&key)?,
         })
     }
@@ -210,7 +218,7 @@ impl Vault {
         keys: &SectionKeys,
         count: usize,
     ) -> Result<Sealed, SqlError> {
-        self.seal(Place::Keys(pack, directory), keys.bytes(count))
+        self.seal(SealedAs::Keys(pack, directory), keys.bytes(count))
     }
 
     /// Opens the keys of a pack. `None` if they or its directory were changed.
@@ -221,19 +229,19 @@ impl Vault {
         wrapped: &[u8],
         sealed: Vec<u8>,
     ) -> Option<SectionKeys> {
-        let bytes = self.open(Place::Keys(pack, directory), wrapped, sealed)?;
+        let bytes = self.open(SealedAs::Keys(pack, directory), wrapped, sealed)?;
         Some(SectionKeys(Zeroizing::new(bytes)))
     }
 
     /// Opens a ciphertext of [`Vault::seal`]. `None` if the key or the ciphertext is not the one
-    /// made for `place`.
+    /// sealed as this.
     pub(super) fn open(
         &self,
-        place: Place<'_>,
+        sealed_as: SealedAs<'_>,
         wrapped: &[u8],
         sealed: Vec<u8>,
     ) -> Option<Vec<u8>> {
-        open_under(&*self.unwrap(wrapped)?, place, sealed)
+        open_under(&*self.unwrap(wrapped)?, sealed_as, sealed)
     }
 
     /// Wraps a key.
@@ -307,47 +315,47 @@ mod tests {
     #[test]
     fn a_sealed_thing_opens_in_its_place_and_nowhere_else() {
         let (vault, id, other) = (vault(1), id(1), id(2));
-        let place = Place::Section(&id, 3);
-        let Sealed { wrapped, bytes } = vault.seal(place, b"container".to_vec()).unwrap();
-        let opened = |place| vault.open(place, &wrapped, bytes.clone());
-        assert_eq!(opened(place).as_deref(), Some(b"container".as_slice()));
-        assert_eq!(opened(Place::Section(&id, 4)), None);
-        assert_eq!(opened(Place::Section(&other, 3)), None);
-        assert_eq!(opened(Place::Consignment("x")), None);
-        assert_eq!(opened(Place::Score("x")), None);
+        let sealed_as = SealedAs::Section(&id, 3);
+        let Sealed { wrapped, bytes } = vault.seal(sealed_as, b"container".to_vec()).unwrap();
+        let opened = |sealed_as| vault.open(sealed_as, &wrapped, bytes.clone());
+        assert_eq!(opened(sealed_as).as_deref(), Some(b"container".as_slice()));
+        assert_eq!(opened(SealedAs::Section(&id, 4)), None);
+        assert_eq!(opened(SealedAs::Section(&other, 3)), None);
+        assert_eq!(opened(SealedAs::Consignment("x")), None);
+        assert_eq!(opened(SealedAs::Score("x")), None);
     }
 
     #[test]
     fn a_flipped_bit_in_key_or_ciphertext_opens_nothing() {
         let (vault, id) = (vault(1), id(1));
-        let place = Place::Section(&id, 0);
-        let Sealed { wrapped, bytes } = vault.seal(place, b"abc".to_vec()).unwrap();
+        let sealed_as = SealedAs::Section(&id, 0);
+        let Sealed { wrapped, bytes } = vault.seal(sealed_as, b"abc".to_vec()).unwrap();
         for bit in 0..wrapped.len() * 8 {
             let mut changed = wrapped;
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(vault.open(place, &changed, bytes.clone()), None);
+            assert_eq!(vault.open(sealed_as, &changed, bytes.clone()), None);
         }
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(vault.open(place, &wrapped, changed), None);
+            assert_eq!(vault.open(sealed_as, &wrapped, changed), None);
         }
-        assert_eq!(vault.open(place, &[], bytes), None);
-        assert_eq!(vault.open(place, &wrapped, Vec::new()), None);
+        assert_eq!(vault.open(sealed_as, &[], bytes), None);
+        assert_eq!(vault.open(sealed_as, &wrapped, Vec::new()), None);
     }
 
     #[test]
     fn another_store_key_opens_nothing() {
         let id = id(1);
-        let place = Place::Section(&id, 0);
-        let Sealed { wrapped, bytes } = vault(1).seal(place, b"abc".to_vec()).unwrap();
-        assert_eq!(vault(2).open(place, &wrapped, bytes), None);
+        let sealed_as = SealedAs::Section(&id, 0);
+        let Sealed { wrapped, bytes } = vault(1).seal(sealed_as, b"abc".to_vec()).unwrap();
+        assert_eq!(vault(2).open(sealed_as, &wrapped, bytes), None);
     }
 
     #[test]
     fn the_same_text_sealed_twice_shows_nothing_in_common() {
         let (vault, id) = (vault(1), id(1));
-        let seal = || vault.seal(Place::Section(&id, 0), vec![0; 64]).unwrap();
+        let seal = || vault.seal(SealedAs::Section(&id, 0), vec![0; 64]).unwrap();
         let (first, second) = (seal(), seal());
         assert_ne!(first.bytes, second.bytes);
         assert_ne!(first.wrapped, second.wrapped);

@@ -1,56 +1,27 @@
-//! The ledger of disclosures, the cursors and the exceptions of dispatch.
+//! Dispatch to peers: what is noted before a frame is sent, and when its receipt comes.
 //!
-//! A ledger row stands for one record, peer and form. A row that a peer has answered for good never
-//! changes again, whatever is decided later: the ledger keeps every disclosure.
+//! One plan or receipt concerns the ledger, the exceptions, the position, a range that is searched
+//! again, and the cursor. They change together.
 
-use portcullis_protocol::{
-    frame::{Answer, Lane, Outcome},
-    identifiers::NodeId,
-    record::Form,
-    statement::SignedStatement,
-    time::Timestamp,
-    wire,
+use portcullis_protocol::{frame::Lane, identifiers::NodeId};
+use portcullis_store::{Intend, LedgerEntry, Settle};
+
+use super::{
+    backfill::BackfillWriter, differences::DifferenceWriter, disclosure::Posting, error::SqlError,
+    exceptions::ExceptionWriter, frames::FrameWriter, ledger::LedgerWriter,
+    position::PositionWriter, transaction::WriteTransaction,
 };
-use prost::Message as _;
 
-use super::{group::Group, query::named};
-use crate::error::SqlError;
-use portcullis_store::{DisclosureState, Intend, LedgerEntry, Settle};
-
-/// Peer, lane and time of one operation on the ledger.
-#[derive(Clone, Copy)]
-pub(super) struct Turn<'a> {
-    pub(super) peer: &'a NodeId,
-    pub(super) lane: Lane,
-    pub(super) now: Timestamp,
+/// Writer of plans, receipts and cursors.
+pub(super) struct DispatchWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
 }
 
-/// The part of a ledger row that new decisions look at.
-struct Standing {
-    form: Form,
-    state: DisclosureState,
-}
-
-impl Standing {
-    fn is_final(&self) -> bool {
-        match self.state {
-            DisclosureState::Answered(outcome) => outcome.is_final(),
-            DisclosureState::Intended | DisclosureState::Denied => false,
-        }
+impl<'t, 'a> DispatchWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
     }
 
-    /// Returns true if the peer has all of `form`.
-    fn covers(&self, form: Form) -> bool {
-        match self.state {
-            DisclosureState::Answered(outcome) => {
-                outcome.is_admitted() && form.is_within(self.form)
-            }
-            DisclosureState::Intended | DisclosureState::Denied => false,
-        }
-    }
-}
-
-impl Group<'_> {
     /// Notes what is about to be sent and what is denied.
     pub(super) fn intend(&mut self, intend: &Intend) -> Result<(), SqlError> {
         let Intend {
@@ -63,128 +34,32 @@ impl Group<'_> {
             cursor,
             filled,
         } = intend;
-        let turn = Turn {
+        let posting = Posting {
             peer,
             lane: *lane,
             now: *now,
         };
-        let (mut split, left) = self.split(turn, *first_sequence, entries)?;
-        self.dissolve(turn, left, &mut split)?;
-        for single in self.write_sent(turn, *first_sequence, split)? {
-            self.intend_one(turn, single.number, single.entry)?;
+        for single in FrameWriter::of(self.tx).plan(posting, *first_sequence, entries)? {
+            self.intend_one(posting, single.number, single.entry)?;
         }
-        self.move_backfill(filled.as_ref(), *now)?;
+        BackfillWriter::of(self.tx).advance(filled.as_ref(), *now)?;
         match cursor {
-            Some(cursor) => self.advance(turn, *cursor),
+            Some(cursor) => self.advance(peer, *lane, cursor.cast_signed()),
             None => Ok(()),
         }
     }
 
     fn intend_one(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         number: i64,
         entry: &LedgerEntry,
     ) -> Result<(), SqlError> {
         if entry.form.is_empty() {
-            self.end_exception(turn, number)?;
-            self.deny_owed(turn, number)?;
-            return self.decide(turn, number, entry, DisclosureState::Denied);
+            ExceptionWriter::of(self.tx).end(posting, number)?;
+            DifferenceWriter::of(self.tx).deny_owed(posting, number)?;
         }
-        let standings = self.standings(number, turn.peer)?;
-        let settled = standings.iter().find(|standing| {
-            standing.covers(entry.form) || (standing.form == entry.form && standing.is_final())
-        });
-        match settled {
-            Some(standing) => self.renew(turn, number, standing.form),
-            None => self.decide(turn, number, entry, DisclosureState::Intended),
-        }
-    }
-
-    /// Returns the ledger's entries for a record and a peer, one for each form.
-    fn standings(&self, record: i64, peer: &NodeId) -> Result<Vec<Standing>, SqlError> {
-        let single = self.rows(
-            "SELECT form, state FROM disclosure WHERE record = ?1 AND peer = ?2",
-            (record, peer.as_str()),
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
-        )?;
-        let mut standings = Vec::new();
-        for (form, state) in single {
-            standings.push(Standing {
-                form: Form::from_bits(form.cast_unsigned()),
-                state: state_named(&state)?,
-            });
-        }
-        for row in self.sent_of(peer.as_str(), record)? {
-            for item in row.items.iter().filter(|item| item.number == record) {
-                if standings.iter().all(|standing| standing.form != item.form) {
-                    standings.push(Standing {
-                        form: item.form,
-                        state: row.state(item),
-                    });
-                }
-            }
-        }
-        Ok(standings)
-    }
-
-    /// Returns true if the ledger holds this form, or a fuller one, as intended or answered.
-    pub(super) fn tells_of(
-        &self,
-        record: i64,
-        peer: &NodeId,
-        form: Form,
-    ) -> Result<bool, SqlError> {
-        let standings = self.standings(record, peer)?;
-        Ok(standings.iter().any(|standing| {
-            let is_intended = standing.state == DisclosureState::Intended;
-            let is_answered = standing.form == form && standing.is_final();
-            standing.covers(form) || is_answered || (is_intended && form.is_within(standing.form))
-        }))
-    }
-
-    /// Makes the row of this form the newest decision.
-    pub(super) fn decide(
-        &mut self,
-        turn: Turn<'_>,
-        record: i64,
-        entry: &LedgerEntry,
-        state: DisclosureState,
-    ) -> Result<(), SqlError> {
-        let decision = self.decision(&entry.note)?;
-        let ordinal = self.next_ordinal();
-        self.run(
-            "INSERT OR REPLACE INTO disclosure
-                 (record, peer, form, ordinal, withheld, state, decision, decided_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            (
-                record,
-                turn.peer.as_str(),
-                entry.form.bits().cast_signed(),
-                ordinal,
-                entry.withheld,
-                state_name(state),
-                decision,
-                turn.now.as_millis(),
-            ),
-        )?;
-        Ok(())
-    }
-
-    /// Makes a row that was answered for good the newest decision again, and changes nothing else.
-    fn renew(&mut self, turn: Turn<'_>, record: i64, form: Form) -> Result<(), SqlError> {
-        self.renew_sent(turn, record, form)?;
-        let ordinal = self.next_ordinal();
-        self.run(
-            "UPDATE disclosure SET ordinal = ?4 WHERE record = ?1 AND peer = ?2 AND form = ?3",
-            (
-                record,
-                turn.peer.as_str(),
-                form.bits().cast_signed(),
-                ordinal,
-            ),
-        )?;
-        Ok(())
+        LedgerWriter::of(self.tx).intend(posting, number, entry)
     }
 
     /// Notes a peer's answers with its receipt.
@@ -204,121 +79,48 @@ impl Group<'_> {
             expires: _,
             filled,
         } = settle;
-        let turn = Turn {
+        let posting = Posting {
             peer,
             lane: *lane,
             now: *now,
         };
-        let receipt = self.keep_receipt(turn, receipt, answers)?;
-        for answer in self.settle_sent(turn, (*first_sequence, receipt), answers)? {
-            let number = self.known(&answer.record)?;
-            self.answered(turn, number, answer, receipt)?;
+        let receipt = LedgerWriter::of(self.tx).keep_receipt(posting, receipt, answers)?;
+        for answer in
+            FrameWriter::of(self.tx).settle(posting, (*first_sequence, receipt), answers)?
+        {
+            let number = self.tx.known(&answer.record)?;
+            LedgerWriter::of(self.tx).answered(posting, number, answer, receipt)?;
             if answer.outcome.is_final() {
-                self.end_exception(turn, number)?;
+                ExceptionWriter::of(self.tx).end(posting, number)?;
             }
         }
-        self.pay(turn, answers)?;
-        self.retry(turn, settle)?;
-        self.end_overdue(turn)?;
-        self.move_backfill(filled.as_ref(), *now)?;
-        self.settle_position(settle)?;
-        self.advance(turn, cursor.unwrap_or(0))
+        DifferenceWriter::of(self.tx).pay(posting, answers)?;
+        ExceptionWriter::of(self.tx).schedule(posting, settle)?;
+        ExceptionWriter::of(self.tx).end_overdue(posting)?;
+        BackfillWriter::of(self.tx).advance(filled.as_ref(), *now)?;
+        PositionWriter::of(self.tx).settle(settle)?;
+        self.advance(peer, *lane, cursor.unwrap_or(0).cast_signed())
     }
 
-    fn keep_receipt(
-        &self,
-        turn: Turn<'_>,
-        statement: &SignedStatement,
-        answers: &[Answer],
-    ) -> Result<i64, SqlError> {
-        let receipt = wire::Receipt {
-            payload: Some(statement.into()),
-            answers: answers.iter().map(wire::Answer::from).collect(),
-            refused: String::new(),
-        };
-        self.insert(
-            "INSERT INTO receipt (peer, lane, at, receipt) VALUES (?1, ?2, ?3, ?4)",
-            (
-                turn.peer.as_str(),
-                turn.lane.name(),
-                turn.now.as_millis(),
-                receipt.encode_to_vec(),
-            ),
-        )
-    }
-
-    fn answered(
-        &mut self,
-        turn: Turn<'_>,
-        record: i64,
-        answer: &Answer,
-        receipt: i64,
-    ) -> Result<(), SqlError> {
-        let standings = self.standings(record, turn.peer)?;
-        let of_form = standings
-            .iter()
-            .find(|standing| standing.form == answer.form);
-        let covered = standings
-            .iter()
-            .any(|standing| standing.covers(answer.form));
-        match of_form {
-            Some(standing) if standing.is_final() => return Ok(()),
-            None if covered => return Ok(()),
-            Some(_) => {}
-            // An answer to something that the ledger does not hold is evidence of a disclosure as
-            // well.
-            None => {
-                let entry = LedgerEntry {
-                    sequence: None,
-                    record: answer.record,
-                    form: answer.form,
-                    withheld: 0,
-                    note: portcullis_store::DecisionNote::default(),
-                };
-                self.decide(turn, record, &entry, DisclosureState::Intended)?;
+    /// Sets the cursors of new peers to the present end of the log. Older records are sent by a
+    /// backfill only.
+    pub(super) fn meet(&self, peers: &[NodeId]) -> Result<(), SqlError> {
+        let end = self.tx.view().log_end()?;
+        for peer in peers {
+            for lane in Lane::ALL {
+                self.advance(peer, *lane, end)?;
             }
         }
-        self.run(
-            "UPDATE disclosure SET state = ?4, reason = ?5, answered_at = ?6, receipt = ?7
-             WHERE record = ?1 AND peer = ?2 AND form = ?3",
-            (
-                record,
-                turn.peer.as_str(),
-                answer.form.bits().cast_signed(),
-                answer.outcome.name(),
-                answer.reason.as_deref(),
-                turn.now.as_millis(),
-                receipt,
-            ),
-        )?;
         Ok(())
     }
 
     /// Moves the cursor forward; it never moves back.
-    fn advance(&self, turn: Turn<'_>, cursor: u64) -> Result<(), SqlError> {
-        self.run(
+    fn advance(&self, peer: &NodeId, lane: Lane, cursor: i64) -> Result<(), SqlError> {
+        self.tx.run(
             "INSERT INTO dispatch (peer, lane, cursor) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor)",
-            (turn.peer.as_str(), turn.lane.name(), cursor.cast_signed()),
+            (peer.as_str(), lane.name(), cursor),
         )?;
         Ok(())
-    }
-}
-
-/// Returns the name of a state in the ledger.
-pub(super) const fn state_name(state: DisclosureState) -> &'static str {
-    match state {
-        DisclosureState::Intended => "intended",
-        DisclosureState::Denied => "denied",
-        DisclosureState::Answered(outcome) => outcome.name(),
-    }
-}
-
-/// Returns the state with this name.
-pub(super) fn state_named(name: &str) -> Result<DisclosureState, SqlError> {
-    match name {
-        "intended" => Ok(DisclosureState::Intended),
-        "denied" => Ok(DisclosureState::Denied),
-        outcome => named::<Outcome>(outcome).map(DisclosureState::Answered),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_store::StoreError;
 
-use crate::{KEYS_FILE, MAIN_FILE};
+use super::files::{KEYS_FILE, MAIN_FILE};
 
 /// An error of either database, or one that is in the store's terms already.
 #[derive(Debug)]

@@ -13,31 +13,38 @@ use portcullis_protocol::{
     identifiers::NodeId,
     time::Timestamp,
 };
-
-use super::{
-    dispatch::Turn,
-    group::Group,
-    packs::Desk,
-    query::{unreadable, unsigned},
-    reader::Reader,
-};
-use crate::error::SqlError;
 use portcullis_store::{
     ExceptionRow, HeldRecord, NodeEvent, Retry, Settle, StoreError, UndeliveredRow,
 };
 
-/// Time for which a record that was refused for now, or held, is retried: 7 days, in milliseconds.
-pub(super) const LIFE_MS: i64 = 7 * 24 * 3_600_000;
-/// Longest wait between two attempts, in milliseconds.
-const LONGEST_WAIT_MS: i64 = 3_600_000;
+use super::{
+    decode::{unreadable, unsigned},
+    disclosure::Posting,
+    error::SqlError,
+    events::EventWriter,
+    packs::PackReader,
+    retry,
+    transaction::WriteTransaction,
+    view::DatabaseView,
+};
+
 /// Most exceptions of one peer and lane, and most ended ones that are listed.
 const MOST: i64 = 65_536;
 /// Kind of the event that reports records that are no longer retried.
 const EXCEPTIONS_ENDED: &str = "exceptions-ended";
 
-impl Group<'_> {
+/// Writer of exceptions and of their ends.
+pub(super) struct ExceptionWriter<'t> {
+    tx: &'t WriteTransaction<'t>,
+}
+
+impl<'t> ExceptionWriter<'t> {
+    pub(super) const fn of(tx: &'t WriteTransaction<'t>) -> Self {
+        Self { tx }
+    }
+
     /// Schedules retries of the records that got no final answer.
-    pub(super) fn retry(&mut self, turn: Turn<'_>, settle: &Settle) -> Result<(), SqlError> {
+    pub(super) fn schedule(&self, posting: Posting<'_>, settle: &Settle) -> Result<(), SqlError> {
         let mut waiting = settle
             .answers
             .iter()
@@ -48,45 +55,65 @@ impl Group<'_> {
         }
         let expires: HashMap<_, _> = settle.expires.iter().copied().collect();
         for answer in waiting {
-            self.retry_one(turn, answer, settle.retry_at, expires.get(&answer.record))?;
+            self.schedule_one(
+                posting,
+                answer,
+                settle.retry_at,
+                expires.get(&answer.record),
+            )?;
         }
-        self.end_crowded(turn)
+        self.end_crowded(posting)
     }
 
-    fn retry_one(
-        &mut self,
-        turn: Turn<'_>,
+    fn schedule_one(
+        &self,
+        posting: Posting<'_>,
         answer: &Answer,
         retry_at: Timestamp,
         expires: Option<&Timestamp>,
     ) -> Result<(), SqlError> {
-        let number = self.known(&answer.record)?;
-        if self.is_withdrawn(number)? {
+        let number = self.tx.known(&answer.record)?;
+        if self.tx.is_withdrawn(number)? {
             return Ok(());
         }
         let attempts = self
+            .tx
             .first(
                 "SELECT attempts FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
-                (turn.peer.as_str(), turn.lane.name(), number),
+                (posting.peer.as_str(), posting.lane.name(), number),
                 |row| row.get::<_, u32>(0),
             )?
             .unwrap_or(0);
-        let next = turn
-            .now
-            .plus_millis(wait(retry_at.millis_since(turn.now), attempts));
-        let life = turn.now.plus_millis(LIFE_MS);
-        let ends = expires.map_or(life, |at| life.min(*at));
-        self.run(
+        let next = retry::next_attempt(posting.now, retry_at, attempts);
+        let ends = retry::end(posting.now, expires.copied());
+        self.tx.run(
             "INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
              VALUES (?1, ?2, ?3, ?4, 1, ?5)
              ON CONFLICT DO UPDATE
              SET next_attempt = excluded.next_attempt, attempts = attempts + 1",
             (
-                turn.peer.as_str(),
-                turn.lane.name(),
+                posting.peer.as_str(),
+                posting.lane.name(),
                 number,
                 next.as_millis(),
                 ends.as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Schedules a record that the peer lost to be sent again at once.
+    pub(super) fn owe(&self, posting: Posting<'_>, number: i64) -> Result<(), SqlError> {
+        self.tx.run(
+            "INSERT OR REPLACE INTO exception
+                 (peer, lane, record, next_attempt, attempts, ends_at)
+             VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+            (
+                posting.peer.as_str(),
+                posting.lane.name(),
+                number,
+                posting.now.as_millis(),
+                retry::end(posting.now, None).as_millis(),
             ),
         )?;
         Ok(())
@@ -100,20 +127,19 @@ impl Group<'_> {
             now,
             delete_at,
         } = retry;
-        let number = self.number(record)?.ok_or(StoreError::NotOwed)?;
-        let life = now.plus_millis(LIFE_MS);
-        let ends = delete_at.map_or(life, |at| life.min(at)).as_millis();
-        self.run(
+        let number = self.tx.number(record)?.ok_or(StoreError::NotOwed)?;
+        let ends = retry::end(*now, *delete_at).as_millis();
+        self.tx.run(
             "INSERT OR IGNORE INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
              SELECT peer, lane, record, ?3, 0, ?4 FROM undelivered
              WHERE peer = ?1 AND record = ?2",
             (peer.as_str(), number, now.as_millis(), ends),
         )?;
-        self.run(
+        self.tx.run(
             "DELETE FROM undelivered WHERE peer = ?1 AND record = ?2",
             (peer.as_str(), number),
         )?;
-        let waiting = self.run(
+        let waiting = self.tx.run(
             "UPDATE exception SET next_attempt = ?3, attempts = 0, ends_at = ?4
              WHERE peer = ?1 AND record = ?2",
             (peer.as_str(), number, now.as_millis(), ends),
@@ -126,7 +152,7 @@ impl Group<'_> {
 
     /// Schedules an immediate retry of everything that a peer holds, or held.
     pub(super) fn answers_ready(&self, peer: &NodeId, now: Timestamp) -> Result<(), SqlError> {
-        self.run(
+        self.tx.run(
             "UPDATE exception SET next_attempt = ?2
              WHERE peer = ?1 AND next_attempt > ?2 AND EXISTS
                  (SELECT 1 FROM disclosure AS d
@@ -138,82 +164,94 @@ impl Group<'_> {
     }
 
     /// Ends the exception of a record that got its final answer or is denied.
-    pub(super) fn end_exception(&self, turn: Turn<'_>, record: i64) -> Result<(), SqlError> {
-        let key = (turn.peer.as_str(), turn.lane.name(), record);
-        self.run(
+    pub(super) fn end(&self, posting: Posting<'_>, record: i64) -> Result<(), SqlError> {
+        let key = (posting.peer.as_str(), posting.lane.name(), record);
+        self.tx.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record = ?3",
             key,
         )?;
-        self.run(
+        self.tx.run(
             "DELETE FROM undelivered WHERE peer = ?1 AND lane = ?2 AND record = ?3",
             key,
         )?;
         Ok(())
     }
 
+    /// Forgets a record that was withdrawn, whichever peer it was to be sent to.
+    pub(super) fn forget(&self, record: i64) -> Result<(), SqlError> {
+        self.tx
+            .run("DELETE FROM exception WHERE record = ?1", [record])?;
+        self.tx
+            .run("DELETE FROM undelivered WHERE record = ?1", [record])?;
+        Ok(())
+    }
+
     /// Ends the exceptions whose time is over, so that nothing is retried for ever.
-    pub(super) fn end_overdue(&self, turn: Turn<'_>) -> Result<(), SqlError> {
-        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
-        let over = (peer, lane, turn.now.as_millis());
-        self.run(
+    pub(super) fn end_overdue(&self, posting: Posting<'_>) -> Result<(), SqlError> {
+        let (peer, lane) = (posting.peer.as_str(), posting.lane.name());
+        let over = (peer, lane, posting.now.as_millis());
+        self.tx.run(
             "INSERT OR REPLACE INTO undelivered (peer, lane, record, attempts, ended_at)
              SELECT peer, lane, record, attempts, ?3 FROM exception
              WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
             over,
         )?;
-        let ended = self.run(
+        let ended = self.tx.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
             over,
         )?;
-        self.tell_ended(turn, ended)
+        self.tell_ended(posting, ended)
     }
 
     /// Ends the exceptions beyond the limit, so that no peer fills the disk.
-    fn end_crowded(&self, turn: Turn<'_>) -> Result<(), SqlError> {
-        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
-        self.run(
+    fn end_crowded(&self, posting: Posting<'_>) -> Result<(), SqlError> {
+        let (peer, lane) = (posting.peer.as_str(), posting.lane.name());
+        self.tx.run(
             "INSERT OR REPLACE INTO undelivered (peer, lane, record, attempts, ended_at)
              SELECT peer, lane, record, attempts, ?3 FROM exception
              WHERE peer = ?1 AND lane = ?2
              ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?4",
-            (peer, lane, turn.now.as_millis(), MOST),
+            (peer, lane, posting.now.as_millis(), MOST),
         )?;
-        let ended = self.run(
+        let ended = self.tx.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record IN
                  (SELECT record FROM exception WHERE peer = ?1 AND lane = ?2
                   ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?3)",
             (peer, lane, MOST),
         )?;
-        self.tell_ended(turn, ended)
+        self.tell_ended(posting, ended)
     }
 
-    fn tell_ended(&self, turn: Turn<'_>, ended: usize) -> Result<(), SqlError> {
+    fn tell_ended(&self, posting: Posting<'_>, ended: usize) -> Result<(), SqlError> {
         if ended == 0 {
             return Ok(());
         }
-        let (peer, lane) = (turn.peer.as_str(), turn.lane.name());
-        self.run(
+        let (peer, lane) = (posting.peer.as_str(), posting.lane.name());
+        self.tx.run(
             "DELETE FROM undelivered WHERE peer = ?1 AND lane = ?2 AND record IN
                  (SELECT record FROM undelivered WHERE peer = ?1 AND lane = ?2
                   ORDER BY ended_at DESC, record DESC LIMIT -1 OFFSET ?3)",
             (peer, lane, MOST),
         )?;
-        self.event(&NodeEvent {
-            at: turn.now,
+        EventWriter::of(self.tx).event(&NodeEvent {
+            at: posting.now,
             kind: EXCEPTIONS_ENDED.to_owned(),
-            peer: Some(turn.peer.clone()),
+            peer: Some(posting.peer.clone()),
             detail: format!("records not tried again: {ended}; they are listed as undelivered"),
         })
     }
 }
 
-/// Returns the wait in milliseconds after `attempts` earlier attempts.
-fn wait(first_ms: i64, attempts: u32) -> i64 {
-    let doubled = 1_i64.checked_shl(attempts.min(32)).unwrap_or(i64::MAX);
-    first_ms.max(1).saturating_mul(doubled).min(LONGEST_WAIT_MS)
+/// Reader of exceptions and of records that are no longer retried.
+pub(super) struct ExceptionReader<'a> {
+    view: DatabaseView<'a>,
 }
 
-impl Reader<'_> {
+impl<'a> ExceptionReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
     pub(super) fn due(
         &self,
         peer: &NodeId,
@@ -221,17 +259,17 @@ impl Reader<'_> {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<HeldRecord>, SqlError> {
-        let numbers: Vec<i64> = self.rows(
+        let numbers: Vec<i64> = self.view.rows(
             "SELECT record FROM exception
              WHERE peer = ?1 AND lane = ?2 AND next_attempt <= ?3 AND ends_at > ?3
              ORDER BY next_attempt, record LIMIT ?4",
             (peer.as_str(), lane.name(), now.as_millis(), limit),
             |row| row.get(0),
         )?;
-        let mut desk = Desk::default();
+        let mut packs = PackReader::of(self.view);
         let mut held = Vec::new();
         for number in numbers {
-            held.extend(self.dispatched_number(number, &mut desk)?);
+            held.extend(packs.dispatched_number(number)?);
         }
         Ok(held)
     }
@@ -242,7 +280,7 @@ impl Reader<'_> {
         lane: Lane,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, SqlError> {
-        let next = self.first(
+        let next = self.view.first(
             "SELECT min(next_attempt) FROM exception
              WHERE peer = ?1 AND lane = ?2 AND next_attempt < ends_at AND ends_at > ?3",
             (peer.as_str(), lane.name(), now.as_millis()),
@@ -254,7 +292,7 @@ impl Reader<'_> {
     pub(super) fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, SqlError> {
         // A record that is owed again was accepted once. For all of those, the row of their frame
         // says so.
-        let rows = self.rows(
+        let rows = self.view.rows(
             "SELECT e.peer, e.lane, coalesce(
                  (SELECT d.state FROM disclosure AS d
                   WHERE d.peer = e.peer AND d.record = e.record
@@ -290,7 +328,7 @@ impl Reader<'_> {
     /// Returns the records that are no longer retried, the latest end first. Those whose end is not
     /// entered yet are included.
     pub(super) fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, SqlError> {
-        let rows = self.rows(
+        let rows = self.view.rows(
             "SELECT peer, lane, record, attempts, ended_at FROM undelivered
              UNION ALL
              SELECT peer, lane, record, attempts, ends_at FROM exception WHERE ends_at <= ?1
@@ -311,29 +349,11 @@ impl Reader<'_> {
                 Ok(UndeliveredRow {
                     peer: peer.parse().map_err(|_| unreadable("a peer"))?,
                     lane: lane.parse().map_err(|_| unreadable("a lane"))?,
-                    record: self.ledger_id(record)?,
+                    record: self.view.ledger_id(record)?,
                     attempts,
                     ended_at: Timestamp::from_millis(ended_at),
                 })
             })
             .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_doubles_with_every_attempt_up_to_an_hour() {
-        let waits: Vec<i64> = (0..7).map(|attempts| wait(60_000, attempts)).collect();
-        assert_eq!(
-            waits,
-            [
-                60_000, 120_000, 240_000, 480_000, 960_000, 1_920_000, 3_600_000
-            ]
-        );
-        assert_eq!(wait(60_000, u32::MAX), 3_600_000);
-        assert_eq!(wait(-5, 0), 1);
     }
 }

@@ -1,29 +1,28 @@
 //! Writes to the ledger's rows of frames: when a frame is planned, given up, and answered.
 //!
 //! Entries and answers that do not go into the row of a frame are handed back, to be decided on or
-//! answered one by one ([`super::dispatch`]).
+//! answered one by one ([`super::ledger`]).
 
 use std::collections::HashSet;
 
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
-    record::{Form, RecordId},
+    record::Form,
 };
-use rusqlite::Connection;
-
-use super::{
-    dispatch::{Turn, state_name},
-    group::Group,
-    pack::{Directory, id_at, pack_of, slot_of},
-    sent::{SentItem, SentRow, sent_at, sent_in, sent_rows, write_items},
-};
-use crate::error::SqlError;
 use portcullis_store::{DisclosureState, LedgerEntry, StoreError};
 
+use super::{
+    disclosure::{Posting, state_name},
+    error::SqlError,
+    pack::{Directory, pack_of, slot_of},
+    sent::{SentItem, SentRow, sent_at, sent_in, sent_rows, write_items},
+    transaction::WriteTransaction,
+};
+
 /// A plan, divided into what goes into a frame's row and what is decided on one by one.
-pub(super) struct Split<'a> {
+struct Split<'a> {
     /// The entries, each with its record's number and its position in the frame.
-    pub(super) numbered: Vec<Numbered<'a>>,
+    numbered: Vec<Numbered<'a>>,
     /// The first and last place in the log that the row covers.
     range: Option<(i64, i64)>,
     /// Records that were decided on before.
@@ -39,17 +38,39 @@ pub(super) struct Numbered<'a> {
 
 impl Split<'_> {
     /// Returns true if the entry goes into the row.
-    pub(super) fn is_plain(&self, numbered: &Numbered<'_>) -> bool {
+    fn is_plain(&self, numbered: &Numbered<'_>) -> bool {
         let place = numbered.entry.sequence.map(u64::cast_signed);
         place == Some(numbered.number) && !self.met.contains(&numbered.number)
     }
 }
 
-impl Group<'_> {
+/// Writer of the ledger's rows of frames.
+pub(super) struct FrameWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
+}
+
+impl<'t, 'a> FrameWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
+    }
+
+    /// Writes the row of a plan in place of those that were given up, and returns the entries that
+    /// are to be decided on one by one.
+    pub(super) fn plan<'e>(
+        &mut self,
+        posting: Posting<'_>,
+        first_sequence: Option<u64>,
+        entries: &'e [LedgerEntry],
+    ) -> Result<Vec<Numbered<'e>>, SqlError> {
+        let (mut split, left) = self.split(posting, first_sequence, entries)?;
+        self.dissolve(posting, left, &mut split)?;
+        self.write_sent(posting, first_sequence, split)
+    }
+
     /// Numbers the entries of a plan, and looks for those that were decided on before.
-    pub(super) fn split<'e>(
+    fn split<'e>(
         &self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         first_sequence: Option<u64>,
         entries: &'e [LedgerEntry],
     ) -> Result<(Split<'e>, Vec<SentRow>), SqlError> {
@@ -58,7 +79,7 @@ impl Group<'_> {
         let mut at_hand = None;
         for entry in entries {
             let number = self.number_of(entry, &mut at_hand)?;
-            if turn.lane == Lane::Urgent && self.number(&entry.record)? != Some(number) {
+            if posting.lane == Lane::Urgent && self.tx.number(&entry.record)? != Some(number) {
                 // The record was announced, but its transaction failed.
                 return Err(StoreError::Fault("an entry names another record's place").into());
             }
@@ -73,11 +94,11 @@ impl Group<'_> {
         let range = places().min().zip(places().max());
         let range = range.map(|(first, last)| (first.cast_signed(), last.cast_signed()));
         let left = match first_sequence {
-            Some(sequence) => self.left_behind(turn, sequence)?,
+            Some(sequence) => self.left_behind(posting, sequence)?,
             None => Vec::new(),
         };
         let met = match range {
-            Some(range) => self.met_in(turn, range, &left)?,
+            Some(range) => self.met_in(posting, range, &left)?,
             None => HashSet::new(),
         };
         let split = Split {
@@ -96,11 +117,13 @@ impl Group<'_> {
         at_hand: &mut Option<(i64, Directory)>,
     ) -> Result<i64, SqlError> {
         let Some(place) = entry.sequence.map(u64::cast_signed) else {
-            return self.known(&entry.record);
+            return self.tx.known(&entry.record);
         };
         let pack = pack_of(place);
         if at_hand.as_ref().is_none_or(|(n, _)| *n != pack) {
-            let directory = self.directory_at(place, |directory| Some(directory.clone()))?;
+            let directory = self
+                .tx
+                .directory_at(place, |directory| Some(directory.clone()))?;
             *at_hand = directory.map(|directory| (pack, directory));
         }
         let number = at_hand
@@ -111,10 +134,14 @@ impl Group<'_> {
 
     /// Returns the rows of frames that were given up: they were not answered, and another frame
     /// takes their sequence numbers.
-    fn left_behind(&self, turn: Turn<'_>, sequence: u64) -> Result<Vec<SentRow>, SqlError> {
-        let rows = self.rows(
+    fn left_behind(&self, posting: Posting<'_>, sequence: u64) -> Result<Vec<SentRow>, SqlError> {
+        let rows = self.tx.rows(
             sent_rows!("WHERE peer = ?1 AND lane = ?2 AND sequence >= ?3 AND answered_at IS NULL"),
-            (turn.peer.as_str(), turn.lane.name(), sequence.cast_signed()),
+            (
+                posting.peer.as_str(),
+                posting.lane.name(),
+                sequence.cast_signed(),
+            ),
             SentRow::read,
         )?;
         rows.into_iter().map(SentRow::with_items).collect()
@@ -124,16 +151,21 @@ impl Group<'_> {
     /// are about to be dissolved do not count.
     fn met_in(
         &self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         (first, last): (i64, i64),
         left: &[SentRow],
     ) -> Result<HashSet<i64>, SqlError> {
-        let single = self.column(
+        let single = self.tx.column(
             "SELECT record FROM disclosure WHERE peer = ?1 AND record BETWEEN ?2 AND ?3",
-            &[&turn.peer.as_str(), &first, &last],
+            &[&posting.peer.as_str(), &first, &last],
         )?;
         let mut met: HashSet<i64> = single.into_iter().collect();
-        for row in sent_in(&self.main, turn.peer.as_str(), turn.lane, (first, last))? {
+        for row in sent_in(
+            self.tx.view(),
+            posting.peer.as_str(),
+            posting.lane,
+            (first, last),
+        )? {
             if left.iter().all(|gone| gone.n != row.n) {
                 met.extend(row.items.iter().map(|item| item.number));
             }
@@ -142,9 +174,9 @@ impl Group<'_> {
     }
 
     /// Writes the row of a plan, and returns the entries that are to be decided on one by one.
-    pub(super) fn write_sent<'e>(
+    fn write_sent<'e>(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         first_sequence: Option<u64>,
         split: Split<'e>,
     ) -> Result<Vec<Numbered<'e>>, SqlError> {
@@ -154,25 +186,25 @@ impl Group<'_> {
                 number: numbered.number,
                 form: numbered.entry.form,
                 withheld: numbered.entry.withheld,
-                decision: self.decision(&numbered.entry.note)?,
+                decision: self.tx.decision(&numbered.entry.note)?,
                 position: numbered.position,
             });
         }
         let Some((first, last)) = split.range.filter(|_| !items.is_empty()) else {
             return Ok(split.numbered);
         };
-        let n = self.next_ordinal();
-        self.run(
+        let n = self.tx.next_ordinal();
+        self.tx.run(
             "INSERT INTO sent (n, peer, lane, first, last, sequence, decided_at, items)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
                 n,
-                turn.peer.as_str(),
-                turn.lane.name(),
+                posting.peer.as_str(),
+                posting.lane.name(),
                 first,
                 last,
                 first_sequence.map(u64::cast_signed),
-                turn.now.as_millis(),
+                posting.now.as_millis(),
                 write_items(&items),
             ),
         )?;
@@ -185,9 +217,9 @@ impl Group<'_> {
     /// Keeps the entries of rows whose frames were given up, one by one, unless the plan that takes
     /// their place has the same entry. The records kept so count as decided on before. This ensures
     /// that the newest decision on a record with a row of its own also has a row of its own.
-    pub(super) fn dissolve(
+    fn dissolve(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         left: Vec<SentRow>,
         split: &mut Split<'_>,
     ) -> Result<(), SqlError> {
@@ -202,11 +234,11 @@ impl Group<'_> {
         for row in left {
             for item in &row.items {
                 if !again.contains(&(item.number, item.form)) {
-                    self.single(turn, &row, item, Said::of(row.state(item)))?;
+                    self.single(posting, &row, item, Said::of(row.state(item)))?;
                     split.met.insert(item.number);
                 }
             }
-            self.run("DELETE FROM sent WHERE n = ?1", [row.n])?;
+            self.tx.run("DELETE FROM sent WHERE n = ?1", [row.n])?;
         }
         Ok(())
     }
@@ -214,18 +246,18 @@ impl Group<'_> {
     /// Writes one item into a row of its own. An existing row stays as it is.
     fn single(
         &self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         row: &SentRow,
         item: &SentItem,
         said: Said<'_>,
     ) -> Result<(), SqlError> {
-        self.run(
+        self.tx.run(
             "INSERT OR IGNORE INTO disclosure
                  (peer, record, form, ordinal, withheld, state, reason, decision, decided_at,
                   answered_at, receipt)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             (
-                turn.peer.as_str(),
+                posting.peer.as_str(),
                 item.number,
                 item.form.bits().cast_signed(),
                 row.n,
@@ -234,7 +266,7 @@ impl Group<'_> {
                 said.reason,
                 item.decision,
                 row.decided_at,
-                said.receipt.map(|_| turn.now.as_millis()),
+                said.receipt.map(|_| posting.now.as_millis()),
                 said.receipt,
             ),
         )?;
@@ -242,25 +274,25 @@ impl Group<'_> {
     }
 
     /// Makes an answered item of a frame's row the newest decision on its record.
-    pub(super) fn renew_sent(
+    pub(super) fn renew(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         number: i64,
         form: Form,
     ) -> Result<(), SqlError> {
-        let ordinal = self.next_ordinal();
-        for row in self.sent_of(turn.peer.as_str(), number)? {
+        let ordinal = self.tx.next_ordinal();
+        for row in self.rows_of(posting.peer.as_str(), number)? {
             let found = row.items.iter().find(|item| {
                 item.number == number && item.form == form && row.answered_at.is_some()
             });
             let Some(item) = found else { continue };
-            self.run(
+            self.tx.run(
                 "INSERT OR IGNORE INTO disclosure
                      (peer, record, form, ordinal, withheld, state, decision, decided_at,
                       answered_at, receipt)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 (
-                    turn.peer.as_str(),
+                    posting.peer.as_str(),
                     number,
                     form.bits().cast_signed(),
                     ordinal,
@@ -277,24 +309,28 @@ impl Group<'_> {
     }
 
     /// Returns the rows of frames that hold this record.
-    pub(super) fn sent_of(&self, peer: &str, number: i64) -> Result<Vec<SentRow>, SqlError> {
-        let places = self.places(number)?;
-        sent_at(&self.main, peer, &places, number)
+    pub(super) fn rows_of(&self, peer: &str, number: i64) -> Result<Vec<SentRow>, SqlError> {
+        let places = self.tx.places(number)?;
+        sent_at(self.tx.view(), peer, &places, number)
     }
 
     /// Answers the items of this frame's row, and returns the answers that belong to none of them.
-    pub(super) fn settle_sent<'e>(
+    pub(super) fn settle<'e>(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         (sequence, receipt): (u64, i64),
         answers: &'e [Answer],
     ) -> Result<Vec<&'e Answer>, SqlError> {
-        let row = self.first(
+        let row = self.tx.first(
             sent_rows!(
                 "WHERE peer = ?1 AND lane = ?2 AND sequence = ?3 AND answered_at IS NULL
                  ORDER BY n DESC LIMIT 1"
             ),
-            (turn.peer.as_str(), turn.lane.name(), sequence.cast_signed()),
+            (
+                posting.peer.as_str(),
+                posting.lane.name(),
+                sequence.cast_signed(),
+            ),
             SentRow::read,
         )?;
         let Some(row) = row.map(SentRow::with_items).transpose()? else {
@@ -305,23 +341,23 @@ impl Group<'_> {
             let position = usize::try_from(item.position).unwrap_or(usize::MAX);
             let answer = rest.get_mut(position).and_then(Option::take);
             let answer = answer.ok_or(StoreError::Fault("an item has no answer"))?;
-            self.settle_item(turn, &row, item, (answer, receipt))?;
+            self.settle_item(posting, &row, item, (answer, receipt))?;
         }
-        self.run(
+        self.tx.run(
             "UPDATE sent SET answered_at = ?2, receipt = ?3 WHERE n = ?1",
-            (row.n, turn.now.as_millis(), receipt),
+            (row.n, posting.now.as_millis(), receipt),
         )?;
         Ok(rest.into_iter().flatten().collect())
     }
 
     fn settle_item(
         &mut self,
-        turn: Turn<'_>,
+        posting: Posting<'_>,
         row: &SentRow,
         item: &SentItem,
         (answer, receipt): (&Answer, i64),
     ) -> Result<(), SqlError> {
-        if answer.form != item.form || !self.log_ids.is(&self.main, item.number, &answer.record)? {
+        if answer.form != item.form || self.tx.logged_id(item.number)? != Some(answer.record) {
             return Err(StoreError::Fault("an answer is of another item").into());
         }
         if answer.outcome == Outcome::Accepted {
@@ -332,7 +368,7 @@ impl Group<'_> {
             reason: answer.reason.as_deref(),
             receipt: Some(receipt),
         };
-        self.single(turn, row, item, said)
+        self.single(posting, row, item, said)
     }
 }
 
@@ -350,24 +386,5 @@ impl Said<'_> {
             reason: None,
             receipt: None,
         }
-    }
-}
-
-/// Ids of the pack that was looked at last.
-#[derive(Default)]
-pub(super) struct PackIds {
-    pack: Option<i64>,
-    ids: Vec<u8>,
-}
-
-impl PackIds {
-    fn is(&mut self, main: &Connection, number: i64, id: &RecordId) -> Result<bool, SqlError> {
-        let pack = pack_of(number);
-        if self.pack != Some(pack) {
-            let mut select = main.prepare_cached("SELECT ids FROM pack WHERE n = ?1")?;
-            self.ids = select.query_row([pack], |row| row.get(0))?;
-            self.pack = Some(pack);
-        }
-        Ok(id_at(&self.ids, slot_of(number)).as_ref() == Some(id))
     }
 }

@@ -1,57 +1,57 @@
 //! Items that wait for a person, kept sealed until they are decided on or their time is over.
 //!
-//! A held item is not a record: nothing of it is indexed, scored or passed on. A decision on one
-//! takes the same path as a frame's items, so that its answer is kept and given again like any
-//! other.
-
-use std::{collections::HashMap, sync::Arc};
+//! A held item is not a record: nothing of it is indexed, scored or passed on.
 
 use bytes::Bytes;
 use portcullis_protocol::{
-    frame::Answer,
     identifiers::NodeId,
     record::{Form, RecordId},
     rules::Rule,
     seal::SealedRecord,
-    statement::SignedStatement,
     time::Timestamp,
     verify::VerifiedRecord,
     wire,
 };
+use portcullis_store::{HELD_LIFE_MS, HeldItem};
 use prost::Message as _;
 use rusqlite::Row;
 
 use super::{
-    group::{Group, Kept},
-    intake::Item,
-    query::{node, unreadable},
-    reader::Reader,
+    crypt::SealedAs,
+    decode::{node, unreadable},
+    error::SqlError,
+    interned::StatementReader,
+    item::Item,
+    transaction::{KeyedCiphertext, WriteTransaction},
+    view::DatabaseView,
 };
-use crate::crypt::Place;
-use crate::error::SqlError;
-use portcullis_store::{HELD_LIFE_MS, HeldDecision, HeldItem};
 
 /// Most items of one peer that wait for a person.
 const MAX_HELD: i64 = 4096;
 
-impl Group<'_> {
-    /// Answers held items for good. An item that is no longer held keeps the answer it has.
-    pub(super) fn decide_held(&mut self, decision: HeldDecision) -> Result<Vec<Answer>, SqlError> {
-        let HeldDecision { peer, now, items } = decision;
-        let mut answers = Vec::with_capacity(items.len());
-        for item in items {
-            if self.waits(&item.id, &peer, item.form)? {
-                answers.push(self.item(item, &peer, now)?);
-            }
-        }
-        Ok(answers)
+/// Returns the time at which an item stops waiting: the end of its life or, if that is sooner, the
+/// time at which its record is to be deleted.
+fn end(now: Timestamp, delete_at: Option<Timestamp>) -> Timestamp {
+    let life = now.plus_millis(HELD_LIFE_MS);
+    delete_at.map_or(life, |at| life.min(at))
+}
+
+/// Writer of held items.
+pub(super) struct HeldWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
+}
+
+impl<'t, 'a> HeldWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
     }
 
-    fn waits(&self, id: &RecordId, peer: &NodeId, form: Form) -> Result<bool, SqlError> {
-        let Some(number) = self.number(id)? else {
+    /// Returns true if this item of a peer waits for a person.
+    pub(super) fn waits(&self, id: &RecordId, peer: &NodeId, form: Form) -> Result<bool, SqlError> {
+        let Some(number) = self.tx.number(id)? else {
             return Ok(false);
         };
-        let waiting = self.first(
+        let waiting = self.tx.first(
             "SELECT n FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3",
             (number, peer.as_str(), form.bits().cast_signed()),
             |row| row.get::<_, i64>(0),
@@ -68,8 +68,8 @@ impl Group<'_> {
         rule: Rule,
     ) -> Result<bool, SqlError> {
         item.check(record)?;
-        let number = self.known(&item.id)?;
-        let waiting = self.first(
+        let number = self.tx.known(&item.id)?;
+        let waiting = self.tx.first(
             "SELECT n FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3",
             item.key(number),
             |row| row.get::<_, i64>(0),
@@ -77,19 +77,19 @@ impl Group<'_> {
         if waiting.is_some() {
             return Ok(true);
         }
-        let held = self.column(
+        let held = self.tx.count(
             "SELECT count(*) FROM held WHERE peer = ?1",
-            &[&item.peer.as_str()],
+            [item.peer.as_str()],
         )?;
-        if held.first().is_none_or(|held| *held >= MAX_HELD) {
+        if held >= MAX_HELD {
             return Ok(false);
         }
-        let statement = self.statement(record.statement())?;
-        let place = Place::Held(&item.id, item.form, item.peer);
-        let Kept { key, sealed } = self.seal(place, record.to_wire(0).encode_to_vec())?;
-        let life = item.now.plus_millis(HELD_LIFE_MS);
-        let delete_at = record.header().marking.delete_at;
-        self.run(
+        let statement = self.tx.statement(record.statement())?;
+        let sealed_as = SealedAs::Held(&item.id, item.form, item.peer);
+        let KeyedCiphertext { key, sealed } =
+            self.tx.seal(sealed_as, record.to_wire(0).encode_to_vec())?;
+        let ends = end(item.now, record.header().marking.delete_at);
+        self.tx.run(
             "INSERT INTO held (record, peer, form, rule, at, ends_at, statement, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             (
@@ -98,7 +98,7 @@ impl Group<'_> {
                 item.form.bits().cast_signed(),
                 rule.id(),
                 item.now.as_millis(),
-                delete_at.map_or(life, |at| life.min(at)).as_millis(),
+                ends.as_millis(),
                 statement,
                 key,
                 sealed,
@@ -107,28 +107,50 @@ impl Group<'_> {
         Ok(true)
     }
 
-    pub(super) fn release_held(&mut self, item: &Item<'_>, number: i64) -> Result<(), SqlError> {
-        let key = self.first(
+    /// Destroys an item that was decided on, if it was held.
+    pub(super) fn release(&mut self, item: &Item<'_>, number: i64) -> Result<(), SqlError> {
+        let key = self.tx.first(
             "DELETE FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3 RETURNING key",
             item.key(number),
             |row| row.get(0),
         )?;
         if let Some(key) = key {
-            self.retire(key);
+            self.tx.retire(key);
+        }
+        Ok(())
+    }
+
+    /// Destroys the items of a record that was withdrawn.
+    pub(super) fn forget(&mut self, number: i64) -> Result<(), SqlError> {
+        for key in self.tx.rows(
+            "DELETE FROM held WHERE record = ?1 RETURNING key",
+            [number],
+            |row| row.get(0),
+        )? {
+            self.tx.retire(key);
         }
         Ok(())
     }
 }
 
-impl Reader<'_> {
+/// Reader of held items.
+pub(super) struct HeldReader<'a> {
+    view: DatabaseView<'a>,
+}
+
+impl<'a> HeldReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
     pub(super) fn held_items(&self) -> Result<Vec<HeldItem>, SqlError> {
-        let rows = self.rows(
+        let rows = self.view.rows(
             "SELECT record, peer, form, rule, at, statement, wrapped, held.sealed, ends_at
              FROM held LEFT JOIN keys.wrapped_key AS k ON k.n = held.key ORDER BY held.n",
             [],
             HeldRow::read,
         )?;
-        let mut statements = HashMap::new();
+        let mut statements = StatementReader::of(self.view);
         rows.into_iter()
             .map(|row| self.held_item(row, &mut statements))
             .collect()
@@ -137,17 +159,19 @@ impl Reader<'_> {
     fn held_item(
         &self,
         row: HeldRow,
-        statements: &mut HashMap<i64, Arc<SignedStatement>>,
+        statements: &mut StatementReader<'_>,
     ) -> Result<HeldItem, SqlError> {
-        let id = self.id(row.record)?;
+        let id = self.view.id(row.record)?;
         let id = id.ok_or_else(|| unreadable("the id of a held item"))?;
         let peer = node(&row.peer)?;
         let form = Form::from_bits(row.form.cast_unsigned());
         let what = || format!("the held item `{id}`");
-        let place = Place::Held(&id, form, &peer);
-        let plain = self.open(place, row.wrapped.as_deref(), row.sealed, what)?;
+        let sealed_as = SealedAs::Held(&id, form, &peer);
+        let plain = self
+            .view
+            .open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
         let record = wire::Record::decode(Bytes::from(plain)).map_err(|_| unreadable(&what()))?;
-        let statement = self.statement(row.statement, statements)?;
+        let statement = statements.statement(row.statement)?;
         Ok(HeldItem {
             form,
             rule: row.rule,
@@ -159,9 +183,11 @@ impl Reader<'_> {
     }
 
     pub(super) fn next_held_end(&self) -> Result<Option<Timestamp>, SqlError> {
-        let next = self.first("SELECT min(ends_at) FROM held", [], |row| {
-            row.get::<_, Option<i64>>(0)
-        })?;
+        let next = self
+            .view
+            .first("SELECT min(ends_at) FROM held", [], |row| {
+                row.get::<_, Option<i64>>(0)
+            })?;
         Ok(next.flatten().map(Timestamp::from_millis))
     }
 }

@@ -10,8 +10,8 @@
 //! commit ─▶ fresh ──(full: sorted)──▶ older ──slices──▶ id_index, token_index
 //! ```
 //!
-//! Entries that were written stay in `older` until the next turn. A reader whose snapshot of the
-//! tables is older than the slice finds them there.
+//! Entries that were written stay in `older` until it is filled again. A reader whose snapshot of
+//! the tables is older than the slice finds them there.
 
 use std::{
     collections::BTreeSet,
@@ -21,8 +21,10 @@ use std::{
 use portcullis_protocol::record::RecordId;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::pack::{Directory, id_at, pack_of, place, slot_of};
-use crate::error::SqlError;
+use super::{
+    error::SqlError,
+    pack::{Directory, id_at, pack_of, place, slot_of},
+};
 
 /// Entries that are gathered in memory before they are written to the tables.
 pub(super) const FULL: usize = 1 << 16;
@@ -30,7 +32,7 @@ pub(super) const FULL: usize = 1 << 16;
 const PER_RECORD: usize = 4;
 
 /// A key (of an id, or a token) and a place.
-pub(super) type Entry = (i64, i64);
+pub(super) type IndexEntry = (i64, i64);
 
 /// Returns the first 8 bytes of an id as a number that sorts in the order of ids.
 pub(super) fn id_key(id: &RecordId) -> i64 {
@@ -41,8 +43,8 @@ pub(super) fn id_key(id: &RecordId) -> i64 {
 /// Index entries that a commit adds.
 #[derive(Default)]
 pub(super) struct Additions {
-    pub(super) ids: Vec<Entry>,
-    pub(super) tokens: Vec<Entry>,
+    pub(super) ids: Vec<IndexEntry>,
+    pub(super) tokens: Vec<IndexEntry>,
     /// The newest pack of the commit.
     pub(super) pack: i64,
 }
@@ -57,20 +59,20 @@ pub(super) struct Index {
 
 #[derive(Default)]
 struct Gathered {
-    fresh_ids: BTreeSet<Entry>,
-    fresh_tokens: BTreeSet<Entry>,
+    fresh_ids: BTreeSet<IndexEntry>,
+    fresh_tokens: BTreeSet<IndexEntry>,
     /// The newest pack whose entries were gathered.
     newest: i64,
     older: Older,
     /// Tokens of withdrawn records among the entries in `older`.
-    gone: BTreeSet<Entry>,
+    gone: BTreeSet<IndexEntry>,
 }
 
 /// Entries that are being written to the tables, or have been.
 #[derive(Default)]
 struct Older {
-    ids: Vec<Entry>,
-    tokens: Vec<Entry>,
+    ids: Vec<IndexEntry>,
+    tokens: Vec<IndexEntry>,
     /// Numbers of entries of each kind that are written.
     ids_done: usize,
     tokens_done: usize,
@@ -122,7 +124,7 @@ impl Index {
     }
 
     /// Forgets tokens of withdrawn records. The tables no longer hold them.
-    pub(super) fn forget(&self, tokens: &[Entry]) {
+    pub(super) fn forget(&self, tokens: &[IndexEntry]) {
         if tokens.is_empty() {
             return;
         }
@@ -155,7 +157,7 @@ impl Index {
     ) -> Result<Vec<i64>, SqlError> {
         let mut entries = {
             let gathered = self.read();
-            let mut entries: Vec<Entry> = range(&gathered.fresh_ids, first, last).collect();
+            let mut entries: Vec<IndexEntry> = range(&gathered.fresh_ids, first, last).collect();
             entries.extend(between(&gathered.older.ids, first, last));
             entries
         };
@@ -185,7 +187,7 @@ impl Index {
 
     /// Writes the next slice to the tables, in a transaction that brings this many records.
     pub(super) fn write_slice(&self, main: &Connection, records: usize) -> Result<Slice, SqlError> {
-        self.turn();
+        self.begin_writing();
         let gathered = self.read();
         let older = &gathered.older;
         let most = records.saturating_mul(PER_RECORD);
@@ -229,7 +231,7 @@ impl Index {
     }
 
     /// Begins to write the gathered entries, if there are enough and no others are being written.
-    fn turn(&self) {
+    fn begin_writing(&self) {
         {
             let gathered = self.read();
             let enough = gathered.fresh_ids.len().max(gathered.fresh_tokens.len()) >= self.full;
@@ -317,17 +319,17 @@ fn indexed(main: &Connection) -> Result<i64, SqlError> {
     Ok(number.map_or(-1, i64::from_be_bytes))
 }
 
-fn range(set: &BTreeSet<Entry>, first: i64, last: i64) -> impl Iterator<Item = Entry> {
+fn range(set: &BTreeSet<IndexEntry>, first: i64, last: i64) -> impl Iterator<Item = IndexEntry> {
     set.range((first, i64::MIN)..=(last, i64::MAX)).copied()
 }
 
-fn between(sorted: &[Entry], first: i64, last: i64) -> impl Iterator<Item = Entry> {
+fn between(sorted: &[IndexEntry], first: i64, last: i64) -> impl Iterator<Item = IndexEntry> {
     let begin = sorted.partition_point(|(key, _)| *key < first);
     let rest = sorted.get(begin..).unwrap_or_default().iter().copied();
     rest.take_while(move |(key, _)| *key <= last)
 }
 
-fn found(set: &BTreeSet<Entry>, sorted: &[Entry], first: i64, last: i64) -> Vec<i64> {
+fn found(set: &BTreeSet<IndexEntry>, sorted: &[IndexEntry], first: i64, last: i64) -> Vec<i64> {
     range(set, first, last)
         .chain(between(sorted, first, last))
         .map(|(_, place)| place)
@@ -348,7 +350,7 @@ fn merge(
     Ok(std::mem::take(places))
 }
 
-fn slice(entries: &[Entry], done: usize, most: usize) -> &[Entry] {
+fn slice(entries: &[IndexEntry], done: usize, most: usize) -> &[IndexEntry] {
     let rest = entries.get(done..).unwrap_or_default();
     rest.get(..most).unwrap_or(rest)
 }

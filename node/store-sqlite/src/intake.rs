@@ -1,42 +1,36 @@
 //! Intake of a frame's items: each is answered according to what is held and what was answered
 //! before.
+//!
+//! A person's decision on a held item takes the same path, so that its answer is kept and given
+//! again like any other.
 
 use portcullis_protocol::{
     frame::{Answer, Outcome},
     identifiers::NodeId,
-    record::{Form, RecordId},
     rules::Rule,
     time::Timestamp,
     verify::VerifiedRecord,
 };
+use portcullis_store::{DecisionNote, HeldDecision, Intake, IntakeItem, Judgement, Written};
 
 use super::{
-    group::Group,
-    pack::slot_of,
-    query::{named, reason},
-    records::Delivery,
+    decode::named,
+    error::SqlError,
+    held::HeldWriter,
+    item::Item,
+    position::PositionWriter,
+    records::{Addition, Delivery, RecordWriter},
+    transaction::WriteTransaction,
 };
-use crate::error::SqlError;
-use portcullis_store::{DecisionNote, Intake, IntakeItem, Judgement, StoreError};
-
-/// An item with its sender.
-pub(super) struct Item<'a> {
-    /// Number of the record, if it was met before.
-    number: Option<i64>,
-    pub(super) id: RecordId,
-    pub(super) form: Form,
-    pub(super) peer: &'a NodeId,
-    pub(super) now: Timestamp,
-}
 
 /// An answer in the making.
-struct Verdict {
+struct DraftAnswer {
     outcome: Outcome,
     rule: Option<Rule>,
     note: DecisionNote,
 }
 
-impl Verdict {
+impl DraftAnswer {
     const fn new(outcome: Outcome, rule: Option<Rule>, note: DecisionNote) -> Self {
         Self {
             outcome,
@@ -45,7 +39,7 @@ impl Verdict {
         }
     }
 
-    /// Returns true if the record log holds this verdict, since the delivery added to it.
+    /// Returns true if the record log holds this answer, since the delivery added to it.
     const fn is_logged(&self) -> bool {
         match self.outcome {
             Outcome::Accepted | Outcome::Extended => true,
@@ -54,9 +48,41 @@ impl Verdict {
     }
 }
 
-impl Group<'_> {
+/// Writer of what peers deliver, and of the answers to it.
+pub(super) struct IntakeWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
+}
+
+impl<'t, 'a> IntakeWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
+    }
+
+    /// Takes a frame in if its place follows from what is known of its sender.
+    pub(super) fn arrive(&mut self, intake: Intake) -> Result<Written, SqlError> {
+        if let Some(rule) = PositionWriter::of(self.tx).follow(&intake)? {
+            return Ok(Written::Refused(rule));
+        }
+        let answers = self.intake(intake)?;
+        RecordWriter::of(self.tx).close_pack()?;
+        Ok(Written::Answers(answers))
+    }
+
+    /// Answers held items for good. An item that is no longer held keeps the answer it has.
+    pub(super) fn decide_held(&mut self, decision: HeldDecision) -> Result<Vec<Answer>, SqlError> {
+        let HeldDecision { peer, now, items } = decision;
+        let mut answers = Vec::with_capacity(items.len());
+        for item in items {
+            if HeldWriter::of(self.tx).waits(&item.id, &peer, item.form)? {
+                answers.push(self.item(item, &peer, now)?);
+            }
+        }
+        RecordWriter::of(self.tx).close_pack()?;
+        Ok(answers)
+    }
+
     /// Answers the items of a frame, in order.
-    pub(super) fn intake(&mut self, intake: Intake) -> Result<Vec<Answer>, SqlError> {
+    fn intake(&mut self, intake: Intake) -> Result<Vec<Answer>, SqlError> {
         let Intake {
             peer,
             lane: _,
@@ -72,7 +98,7 @@ impl Group<'_> {
             .collect()
     }
 
-    pub(super) fn item(
+    fn item(
         &mut self,
         item: IntakeItem,
         peer: &NodeId,
@@ -84,7 +110,7 @@ impl Group<'_> {
             judgement,
         } = item;
         let item = Item {
-            number: self.number(&id)?,
+            number: self.tx.number(&id)?,
             id,
             form,
             peer,
@@ -93,8 +119,8 @@ impl Group<'_> {
         match item.number {
             Some(number) => self.met(&item, number, judgement),
             None => {
-                let verdict = self.judged(&item, judgement)?;
-                self.answered_with(&item, &verdict)
+                let draft = self.judged(&item, judgement)?;
+                self.answered_with(&item, &draft)
             }
         }
     }
@@ -108,55 +134,57 @@ impl Group<'_> {
     ) -> Result<Answer, SqlError> {
         let earlier = self.earlier(item, number)?;
         let settled = earlier.clone().filter(|answer| answer.outcome.is_final());
-        if self.is_withdrawn(number)? {
-            let verdict = Verdict::new(
+        if self.tx.is_withdrawn(number)? {
+            let draft = DraftAnswer::new(
                 Outcome::Refused,
                 Some(Rule::Withdrawn),
                 DecisionNote::default(),
             );
             // A final answer stays noted as it was given.
             return match settled {
-                Some(_) => Ok(item.answer(&verdict)),
-                None => self.answered_with(item, &verdict),
+                Some(_) => Ok(answer(item, &draft)),
+                None => self.answered_with(item, &draft),
             };
         }
         if let Some(answer) = settled {
             return Ok(answer);
         }
-        let verdict = self.judged(item, judgement)?;
+        let draft = self.judged(item, judgement)?;
         if earlier.is_some() {
             // An item that was held may have been refused for now since.
-            if verdict.outcome.is_final() {
-                self.release_held(item, number)?;
+            if draft.outcome.is_final() {
+                HeldWriter::of(self.tx).release(item, number)?;
             }
-            if verdict.is_logged() {
+            if draft.is_logged() {
                 self.forget(item, number)?;
             }
         }
-        self.answered_with(item, &verdict)
+        self.answered_with(item, &draft)
     }
 
-    fn answered_with(&mut self, item: &Item<'_>, verdict: &Verdict) -> Result<Answer, SqlError> {
-        if verdict.is_logged() {
-            return Ok(item.answer(verdict));
+    fn answered_with(&mut self, item: &Item<'_>, draft: &DraftAnswer) -> Result<Answer, SqlError> {
+        if draft.is_logged() {
+            return Ok(answer(item, draft));
         }
-        self.note(item, verdict)
+        self.note(item, draft)
     }
 
-    fn judged(&mut self, item: &Item<'_>, judgement: Judgement) -> Result<Verdict, SqlError> {
+    fn judged(&mut self, item: &Item<'_>, judgement: Judgement) -> Result<DraftAnswer, SqlError> {
         Ok(match judgement {
             Judgement::Admit { record, note } => {
-                Verdict::new(self.admit(item, &record, &note)?, None, note)
+                DraftAnswer::new(self.admit(item, &record, &note)?, None, note)
             }
-            Judgement::Refuse { rule, note } => Verdict::new(Outcome::Refused, Some(rule), note),
+            Judgement::Refuse { rule, note } => {
+                DraftAnswer::new(Outcome::Refused, Some(rule), note)
+            }
             Judgement::RefuseForNow { rule } => {
-                Verdict::new(Outcome::RefusedForNow, Some(rule), DecisionNote::default())
+                DraftAnswer::new(Outcome::RefusedForNow, Some(rule), DecisionNote::default())
             }
             Judgement::Hold { record, rule, note } => {
-                if self.hold(item, &record, rule)? {
-                    Verdict::new(Outcome::Held, Some(rule), note)
+                if HeldWriter::of(self.tx).hold(item, &record, rule)? {
+                    DraftAnswer::new(Outcome::Held, Some(rule), note)
                 } else {
-                    Verdict::new(Outcome::RefusedForNow, Some(Rule::Busy), note)
+                    DraftAnswer::new(Outcome::RefusedForNow, Some(Rule::Busy), note)
                 }
             }
         })
@@ -172,53 +200,36 @@ impl Group<'_> {
         let delivery = Delivery {
             peer: item.peer,
             form: item.form,
-            decision: self.decision(note)?,
+            decision: self.tx.decision(note)?,
         };
-        let held = match item.number {
-            Some(number) => self.held_form(number)?.map(|form| (number, form)),
-            None => None,
-        };
-        match held {
-            None => {
-                self.insert_record(record, item.number, Some(delivery), item.now)?;
-                Ok(Outcome::Accepted)
-            }
-            Some((_, held)) if record.form().is_within(held) => Ok(Outcome::Duplicate),
-            Some((number, held)) => {
-                self.extend_record(number, record, held, Some(delivery), item.now)?;
-                Ok(Outcome::Extended)
-            }
-        }
+        let added = RecordWriter::of(self.tx).add(record, item.number, Some(delivery), item.now)?;
+        Ok(match added {
+            Addition::Record => Outcome::Accepted,
+            Addition::Sections => Outcome::Extended,
+            Addition::Nothing => Outcome::Duplicate,
+        })
     }
 
     /// Forgets an answer that was not final. The record log holds the final one.
     fn forget(&self, item: &Item<'_>, number: i64) -> Result<(), SqlError> {
-        self.run(
+        self.tx.run(
             "DELETE FROM arrival WHERE record = ?1 AND peer = ?2 AND form = ?3",
             item.key(number),
         )?;
         Ok(())
     }
 
-    pub(super) fn is_withdrawn(&self, number: i64) -> Result<bool, SqlError> {
-        let found = self.first(
-            "SELECT record FROM tombstone WHERE record = ?1",
-            [number],
-            |row| row.get::<_, i64>(0),
-        )?;
-        Ok(found.is_some())
-    }
-
     /// Returns this peer's earlier answer on this record in this form.
-    fn earlier(&self, item: &Item<'_>, number: i64) -> Result<Option<Answer>, SqlError> {
-        if let Some(outcome) = self.admitted_before(item, number)? {
-            return Ok(Some(item.answer(&Verdict::new(
-                outcome,
-                None,
-                DecisionNote::default(),
-            ))));
+    fn earlier(&mut self, item: &Item<'_>, number: i64) -> Result<Option<Answer>, SqlError> {
+        if let Some(outcome) =
+            RecordWriter::of(self.tx).admitted_before((item.peer, item.form), number)?
+        {
+            return Ok(Some(answer(
+                item,
+                &DraftAnswer::new(outcome, None, DecisionNote::default()),
+            )));
         }
-        let row = self.first(
+        let row = self.tx.first(
             "SELECT outcome, reason FROM arrival WHERE record = ?1 AND peer = ?2 AND form = ?3",
             item.key(number),
             |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
@@ -234,63 +245,36 @@ impl Group<'_> {
         .transpose()
     }
 
-    /// Returns the outcome of this very delivery if the record log holds it: it added the record,
-    /// or sections to it.
-    fn admitted_before(&self, item: &Item<'_>, number: i64) -> Result<Option<Outcome>, SqlError> {
-        for (at, place) in self.places(number)?.into_iter().enumerate() {
-            let delivered = self.directory_at(place, |all| all.delivered(slot_of(place)))?;
-            let same_form = delivered.is_some_and(|(form, _)| form == item.form);
-            if same_form && self.source_at(place)?.as_deref() == Some(item.peer.as_str()) {
-                return Ok(Some(match at {
-                    0 => Outcome::Accepted,
-                    _ => Outcome::Extended,
-                }));
-            }
-        }
-        Ok(None)
-    }
-
-    fn note(&mut self, item: &Item<'_>, verdict: &Verdict) -> Result<Answer, SqlError> {
-        let decision = self.decision(&verdict.note)?;
-        let number = self.known(&item.id)?;
-        self.run(
+    fn note(&mut self, item: &Item<'_>, draft: &DraftAnswer) -> Result<Answer, SqlError> {
+        let decision = self.tx.decision(&draft.note)?;
+        let number = self.tx.known(&item.id)?;
+        self.tx.run(
             "INSERT OR REPLACE INTO arrival (record, peer, form, outcome, reason, decision, at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             (
                 number,
                 item.peer.as_str(),
                 item.form.bits().cast_signed(),
-                verdict.outcome.name(),
-                reason(verdict.rule),
+                draft.outcome.name(),
+                reason(draft.rule),
                 decision,
                 item.now.as_millis(),
             ),
         )?;
-        Ok(item.answer(verdict))
+        Ok(answer(item, draft))
     }
 }
 
-impl Item<'_> {
-    pub(super) fn key(&self, number: i64) -> (i64, &str, i64) {
-        let form = self.form.bits().cast_signed();
-        (number, self.peer.as_str(), form)
+fn answer(item: &Item<'_>, draft: &DraftAnswer) -> Answer {
+    Answer {
+        record: item.id,
+        form: item.form,
+        outcome: draft.outcome,
+        reason: reason(draft.rule).map(str::to_owned),
     }
+}
 
-    fn answer(&self, verdict: &Verdict) -> Answer {
-        Answer {
-            record: self.id,
-            form: self.form,
-            outcome: verdict.outcome,
-            reason: reason(verdict.rule).map(str::to_owned),
-        }
-    }
-
-    /// Checks that the record is the item's, in its form or a thinner one. Intake made both.
-    pub(super) fn check(&self, record: &VerifiedRecord) -> Result<(), SqlError> {
-        if record.id() == self.id && record.form().is_within(self.form) {
-            Ok(())
-        } else {
-            Err(StoreError::Fault("an item names one record and brings another").into())
-        }
-    }
+/// Returns the name of a rule in an answer.
+fn reason(rule: Option<Rule>) -> Option<&'static str> {
+    rule.map(Rule::id)
 }

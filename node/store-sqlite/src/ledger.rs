@@ -1,10 +1,13 @@
-//! Reads of the ledger: deliveries of peers, disclosures to them, and their receipts.
+//! The ledger of disclosures: every decision on a record for a peer, and the peer's receipts.
+//!
+//! A ledger row stands for one record, peer and form. A row that a peer has answered for good never
+//! changes again, whatever is decided later: the ledger keeps every disclosure. Most rows stand
+//! together in the row of their frame ([`super::sent`]); a row in `disclosure` takes precedence.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
 
 use bytes::Bytes;
 use portcullis_protocol::{
-    digest::Digest,
     frame::{Answer, Lane, Outcome},
     identifiers::NodeId,
     record::{Form, RecordId},
@@ -12,18 +15,214 @@ use portcullis_protocol::{
     time::Timestamp,
     wire,
 };
+use portcullis_store::{DecisionNote, DisclosureRow, DisclosureState, LedgerEntry, ReceiptRow};
 use prost::Message as _;
 use rusqlite::Row;
 
 use super::{
-    dispatch::state_named,
-    pack::{Directory, id_at, pack_of},
-    query::{named, node, unreadable},
-    reader::Reader,
+    decode::{node, unreadable},
+    disclosure::{AnswerEffect, Posting, PriorDecision, state_name, state_named},
+    error::SqlError,
+    frames::FrameWriter,
+    interned::DecisionReader,
     sent::{SentItem, SentRow, sent_at, sent_in, sent_peers, sent_rows},
+    transaction::WriteTransaction,
+    view::DatabaseView,
 };
-use crate::error::SqlError;
-use portcullis_store::{ArrivalRow, DecisionNote, DisclosureRow, DisclosureState, ReceiptRow};
+
+/// Writer of decisions on single records, and of the answers to them.
+pub(super) struct LedgerWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
+}
+
+impl<'t, 'a> LedgerWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
+    }
+
+    /// Notes that an entry is denied, or is about to be sent. A form that is settled stays as it was
+    /// answered.
+    pub(super) fn intend(
+        &mut self,
+        posting: Posting<'_>,
+        number: i64,
+        entry: &LedgerEntry,
+    ) -> Result<(), SqlError> {
+        if entry.form.is_empty() {
+            return self.decide(posting, number, entry, DisclosureState::Denied);
+        }
+        let priors = self.priors(number, posting.peer)?;
+        match priors.iter().find(|prior| prior.settles(entry.form)) {
+            Some(prior) => self.renew(posting, number, prior.form),
+            None => self.decide(posting, number, entry, DisclosureState::Intended),
+        }
+    }
+
+    /// Returns the ledger's entries for a record and a peer, one for each form.
+    fn priors(&mut self, record: i64, peer: &NodeId) -> Result<Vec<PriorDecision>, SqlError> {
+        let single = self.tx.rows(
+            "SELECT form, state FROM disclosure WHERE record = ?1 AND peer = ?2",
+            (record, peer.as_str()),
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+        )?;
+        let mut priors = Vec::new();
+        for (form, state) in single {
+            priors.push(PriorDecision {
+                form: Form::from_bits(form.cast_unsigned()),
+                state: state_named(&state)?,
+            });
+        }
+        for row in FrameWriter::of(self.tx).rows_of(peer.as_str(), record)? {
+            for item in row.items.iter().filter(|item| item.number == record) {
+                if priors.iter().all(|prior| prior.form != item.form) {
+                    priors.push(PriorDecision {
+                        form: item.form,
+                        state: row.state(item),
+                    });
+                }
+            }
+        }
+        Ok(priors)
+    }
+
+    /// Returns true if the ledger holds this form, or a fuller one, as intended or answered.
+    pub(super) fn tells_of(
+        &mut self,
+        record: i64,
+        peer: &NodeId,
+        form: Form,
+    ) -> Result<bool, SqlError> {
+        let priors = self.priors(record, peer)?;
+        Ok(priors.iter().any(|prior| prior.tells_of(form)))
+    }
+
+    /// Makes the row of this form the newest decision.
+    pub(super) fn decide(
+        &mut self,
+        posting: Posting<'_>,
+        record: i64,
+        entry: &LedgerEntry,
+        state: DisclosureState,
+    ) -> Result<(), SqlError> {
+        let decision = self.tx.decision(&entry.note)?;
+        let ordinal = self.tx.next_ordinal();
+        self.tx.run(
+            "INSERT OR REPLACE INTO disclosure
+                 (record, peer, form, ordinal, withheld, state, decision, decided_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                record,
+                posting.peer.as_str(),
+                entry.form.bits().cast_signed(),
+                ordinal,
+                entry.withheld,
+                state_name(state),
+                decision,
+                posting.now.as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Enters a disclosure that the peer reported, as accepted. No receipt of it is known.
+    pub(super) fn learn(
+        &mut self,
+        posting: Posting<'_>,
+        record: i64,
+        entry: &LedgerEntry,
+    ) -> Result<(), SqlError> {
+        let accepted = DisclosureState::Answered(Outcome::Accepted);
+        self.decide(posting, record, entry, accepted)?;
+        self.tx.run(
+            "UPDATE disclosure SET answered_at = ?4 WHERE peer = ?1 AND record = ?2 AND form = ?3",
+            (
+                posting.peer.as_str(),
+                record,
+                entry.form.bits().cast_signed(),
+                posting.now.as_millis(),
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Makes a row that was answered for good the newest decision again, and changes nothing else.
+    fn renew(&mut self, posting: Posting<'_>, record: i64, form: Form) -> Result<(), SqlError> {
+        FrameWriter::of(self.tx).renew(posting, record, form)?;
+        let ordinal = self.tx.next_ordinal();
+        self.tx.run(
+            "UPDATE disclosure SET ordinal = ?4 WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            (
+                record,
+                posting.peer.as_str(),
+                form.bits().cast_signed(),
+                ordinal,
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Keeps a receipt, and returns its number.
+    pub(super) fn keep_receipt(
+        &self,
+        posting: Posting<'_>,
+        statement: &SignedStatement,
+        answers: &[Answer],
+    ) -> Result<i64, SqlError> {
+        let receipt = wire::Receipt {
+            payload: Some(statement.into()),
+            answers: answers.iter().map(wire::Answer::from).collect(),
+            refused: String::new(),
+        };
+        self.tx.insert(
+            "INSERT INTO receipt (peer, lane, at, receipt) VALUES (?1, ?2, ?3, ?4)",
+            (
+                posting.peer.as_str(),
+                posting.lane.name(),
+                posting.now.as_millis(),
+                receipt.encode_to_vec(),
+            ),
+        )
+    }
+
+    /// Notes the answer to one record.
+    pub(super) fn answered(
+        &mut self,
+        posting: Posting<'_>,
+        record: i64,
+        answer: &Answer,
+        receipt: i64,
+    ) -> Result<(), SqlError> {
+        let priors = self.priors(record, posting.peer)?;
+        match AnswerEffect::of(answer.form, &priors) {
+            AnswerEffect::Nothing => return Ok(()),
+            AnswerEffect::Answers => {}
+            AnswerEffect::Discloses => {
+                let entry = LedgerEntry {
+                    sequence: None,
+                    record: answer.record,
+                    form: answer.form,
+                    withheld: 0,
+                    note: DecisionNote::default(),
+                };
+                self.decide(posting, record, &entry, DisclosureState::Intended)?;
+            }
+        }
+        self.tx.run(
+            "UPDATE disclosure SET state = ?4, reason = ?5, answered_at = ?6, receipt = ?7
+             WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            (
+                record,
+                posting.peer.as_str(),
+                answer.form.bits().cast_signed(),
+                answer.outcome.name(),
+                answer.reason.as_deref(),
+                posting.now.as_millis(),
+                receipt,
+            ),
+        )?;
+        Ok(())
+    }
+}
 
 /// The columns of a [`LedgerRow`], up to the clauses that choose the rows.
 macro_rules! disclosure_rows {
@@ -36,154 +235,14 @@ macro_rules! disclosure_rows {
     };
 }
 
-/// The columns of an arrival, up to the clauses that choose the rows.
-macro_rules! arrival_rows {
-    ($rest:literal) => {
-        concat!(
-            "SELECT record, peer, form, outcome, reason, decision, at FROM arrival ",
-            $rest
-        )
-    };
+/// Reader of disclosures and receipts.
+pub(super) struct LedgerReader<'a> {
+    view: DatabaseView<'a>,
 }
 
-/// Decisions that have been read, by number.
-#[derive(Default)]
-struct Notes(HashMap<i64, DecisionNote>);
-
-impl Reader<'_> {
-    fn note(&self, number: i64, notes: &mut Notes) -> Result<DecisionNote, SqlError> {
-        if let Some(note) = notes.0.get(&number) {
-            return Ok(note.clone());
-        }
-        let row = self.first(
-            "SELECT policies, bundle FROM decision WHERE n = ?1",
-            [number],
-            |row| NoteRow::read(row, 0),
-        )?;
-        let note = row.ok_or_else(|| unreadable("a decision"))?.note()?;
-        notes.0.insert(number, note.clone());
-        Ok(note)
-    }
-
-    /// Returns the id of a record that a row of the ledger names.
-    pub(super) fn ledger_id(&self, number: i64) -> Result<RecordId, SqlError> {
-        self.id(number)?
-            .ok_or_else(|| unreadable("the record of a row of the ledger"))
-    }
-
-    pub(super) fn arrivals(&self, record: Option<&RecordId>) -> Result<Vec<ArrivalRow>, SqlError> {
-        let mut notes = Notes::default();
-        let mut arrivals = match record {
-            None => {
-                let mut all = self.admissions("", 0, &mut notes)?;
-                all.extend(self.single_arrivals(arrival_rows!("WHERE ?1 = 0"), 0, &mut notes)?);
-                all
-            }
-            Some(id) => match self.number(id)? {
-                None => Vec::new(),
-                Some(number) => self.arrivals_of(number, &mut notes)?,
-            },
-        };
-        arrivals.sort_by(|one, other| {
-            let key = |row: &ArrivalRow| (row.at, row.answer.record);
-            let last = |row: &ArrivalRow| row.answer.form.bits();
-            (key(one), &one.peer, last(one)).cmp(&(key(other), &other.peer, last(other)))
-        });
-        Ok(arrivals)
-    }
-
-    fn arrivals_of(&self, number: i64, notes: &mut Notes) -> Result<Vec<ArrivalRow>, SqlError> {
-        let mut found = self.single_arrivals(arrival_rows!("WHERE record = ?1"), number, notes)?;
-        // Two places of the record can be in one pack.
-        let packs: BTreeSet<i64> = self.places(number)?.into_iter().map(pack_of).collect();
-        for pack in packs {
-            let mut of_pack = self.admissions("AND n = ?1", pack, notes)?;
-            let id = self.ledger_id(number)?;
-            of_pack.retain(|row| row.answer.record == id);
-            found.extend(of_pack);
-        }
-        Ok(found)
-    }
-
-    fn single_arrivals(
-        &self,
-        sql: &str,
-        number: i64,
-        notes: &mut Notes,
-    ) -> Result<Vec<ArrivalRow>, SqlError> {
-        let rows = self.rows(sql, [number], |row| {
-            Ok((
-                (row.get::<_, i64>(0)?, row.get::<_, String>(1)?),
-                (row.get::<_, i64>(2)?, row.get::<_, String>(3)?),
-                row.get(4)?,
-                (row.get::<_, i64>(5)?, row.get(6)?),
-            ))
-        })?;
-        rows.into_iter()
-            .map(
-                |((number, peer), (form, outcome), reason, (decision, at))| {
-                    Ok(ArrivalRow {
-                        peer: node(&peer)?,
-                        answer: Answer {
-                            record: self.ledger_id(number)?,
-                            form: Form::from_bits(form.cast_unsigned()),
-                            outcome: named(&outcome)?,
-                            reason,
-                        },
-                        note: self.note(decision, notes)?,
-                        at: Timestamp::from_millis(at),
-                    })
-                },
-            )
-            .collect()
-    }
-
-    /// Returns the deliveries that added to the record log, as the packs hold them.
-    fn admissions(
-        &self,
-        chosen: &str,
-        pack: i64,
-        notes: &mut Notes,
-    ) -> Result<Vec<ArrivalRow>, SqlError> {
-        let sql = format!(
-            "SELECT extends, source, received_at, ids, directory FROM pack
-             WHERE source IS NOT NULL AND ?1 = ?1 {chosen}"
-        );
-        let rows = self.rows(&sql, [pack], |row| {
-            Ok((
-                (row.get::<_, bool>(0)?, row.get::<_, String>(1)?),
-                row.get(2)?,
-                (row.get::<_, Vec<u8>>(3)?, row.get::<_, Vec<u8>>(4)?),
-            ))
-        })?;
-        let mut found = Vec::new();
-        for ((extends, source), at, (ids, directory)) in rows {
-            let directory = Directory::read(&directory)?;
-            let outcome = if extends {
-                Outcome::Extended
-            } else {
-                Outcome::Accepted
-            };
-            for slot in 0..directory.forms.len() {
-                let delivered = directory.delivered(slot);
-                let id = id_at(&ids, slot);
-                let (Some((form, decision)), Some(record)) = (delivered, id) else {
-                    return Err(unreadable("a pack's directory"));
-                };
-                found.push(ArrivalRow {
-                    peer: node(&source)?,
-                    answer: Answer {
-                        record,
-                        form,
-                        outcome,
-                        reason: None,
-                    },
-                    note: self.note(decision, notes)?,
-                    at: Timestamp::from_millis(at),
-                });
-            }
-        }
-        Ok(found)
+impl<'a> LedgerReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
     }
 
     pub(super) fn disclosure(
@@ -199,7 +258,7 @@ impl Reader<'_> {
         record: &RecordId,
         peer: &NodeId,
     ) -> Result<Vec<DisclosureRow>, SqlError> {
-        let Some(number) = self.number(record)? else {
+        let Some(number) = self.view.number(record)? else {
             return Ok(Vec::new());
         };
         let rows = self.history(number, peer.as_str())?;
@@ -208,13 +267,13 @@ impl Reader<'_> {
 
     /// Returns the decisions on a record for a peer, one row for each form, the oldest first.
     fn history(&self, number: i64, peer: &str) -> Result<Vec<LedgerRow>, SqlError> {
-        let mut rows = self.rows(
+        let mut rows = self.view.rows(
             disclosure_rows!("WHERE record = ?1 AND peer = ?2"),
             (number, peer),
             LedgerRow::read,
         )?;
-        let places = self.places(number)?;
-        for sent in sent_at(self.connection, peer, &places, number)? {
+        let places = self.view.places(number)?;
+        for sent in sent_at(self.view, peer, &places, number)? {
             let items = sent.items.iter().filter(|item| item.number == number);
             for row in items.map(|item| LedgerRow::sent(&sent, item)) {
                 if rows.iter().all(|single| single.form != row.form) {
@@ -232,7 +291,7 @@ impl Reader<'_> {
     ) -> Result<Vec<DisclosureRow>, SqlError> {
         let rows = match record {
             None => self.newest_of_all()?,
-            Some(id) => match self.number(id)? {
+            Some(id) => match self.view.number(id)? {
                 None => Vec::new(),
                 Some(number) => self.newest_of(number)?,
             },
@@ -241,8 +300,8 @@ impl Reader<'_> {
     }
 
     fn newest_of(&self, number: i64) -> Result<Vec<LedgerRow>, SqlError> {
-        let mut peers = sent_peers(self.connection)?;
-        peers.extend(self.rows(
+        let mut peers = sent_peers(self.view)?;
+        peers.extend(self.view.rows(
             "SELECT DISTINCT peer FROM disclosure WHERE record = ?1",
             [number],
             |row| row.get::<_, String>(0),
@@ -258,13 +317,15 @@ impl Reader<'_> {
 
     fn newest_of_all(&self) -> Result<Vec<LedgerRow>, SqlError> {
         let mut newest: BTreeMap<(i64, String), LedgerRow> = BTreeMap::new();
-        let single = self.rows(disclosure_rows!(""), [], LedgerRow::read)?;
+        let single = self.view.rows(disclosure_rows!(""), [], LedgerRow::read)?;
         let mut own_row: HashSet<(i64, String, i64)> = HashSet::new();
         for row in single {
             own_row.insert((row.number, row.peer.clone(), row.form));
             keep_newest(&mut newest, row);
         }
-        let sent = self.rows(sent_rows!("ORDER BY n"), [], SentRow::read)?;
+        let sent = self
+            .view
+            .rows(sent_rows!("ORDER BY n"), [], SentRow::read)?;
         for sent in sent {
             let sent = SentRow::with_items(sent)?;
             for item in &sent.items {
@@ -303,13 +364,13 @@ impl Reader<'_> {
         let Some((first, last)) = places().min().zip(places().max()) else {
             return Ok(BTreeSet::new());
         };
-        let single = self.rows(
+        let single = self.view.rows(
             "SELECT record FROM disclosure WHERE peer = ?1 AND record BETWEEN ?2 AND ?3",
             (peer.as_str(), first, last),
             |row| row.get::<_, i64>(0),
         )?;
         let mut numbers: BTreeSet<i64> = single.into_iter().collect();
-        for row in sent_in(self.connection, peer.as_str(), lane, (first, last))? {
+        for row in sent_in(self.view, peer.as_str(), lane, (first, last))? {
             numbers.extend(row.items.iter().map(|item| item.number));
         }
         let wanted: BTreeSet<i64> = places().collect();
@@ -325,7 +386,7 @@ impl Reader<'_> {
         (first, last): (i64, i64),
         wanted: &BTreeSet<i64>,
     ) -> Result<Vec<i64>, SqlError> {
-        let rows: Vec<(i64, i64)> = self.rows(
+        let rows: Vec<(i64, i64)> = self.view.rows(
             "SELECT place, n FROM known WHERE place BETWEEN ?1 AND ?2
              UNION ALL SELECT place, record FROM extension WHERE place BETWEEN ?1 AND ?2",
             (first, last),
@@ -336,17 +397,17 @@ impl Reader<'_> {
     }
 
     fn disclosure_rows(&self, rows: Vec<LedgerRow>) -> Result<Vec<DisclosureRow>, SqlError> {
-        let mut notes = Notes::default();
+        let mut decisions = DecisionReader::of(self.view);
         rows.into_iter()
             .map(|row| {
                 Ok(DisclosureRow {
-                    record: self.ledger_id(row.number)?,
+                    record: self.view.ledger_id(row.number)?,
                     peer: node(&row.peer)?,
                     form: Form::from_bits(row.form.cast_unsigned()),
                     withheld: row.withheld,
                     state: row.state()?,
                     reason: row.reason,
-                    note: self.note(row.decision, &mut notes)?,
+                    note: decisions.note(row.decision)?,
                     decided_at: Timestamp::from_millis(row.decided_at),
                     answered_at: row.answered_at.map(Timestamp::from_millis),
                 })
@@ -359,14 +420,14 @@ impl Reader<'_> {
         record: &RecordId,
         peer: &NodeId,
     ) -> Result<Option<ReceiptRow>, SqlError> {
-        let rows = match self.number(record)? {
+        let rows = match self.view.number(record)? {
             Some(number) => self.history(number, peer.as_str())?,
             None => Vec::new(),
         };
         let Some(receipt) = rows.iter().rev().find_map(|row| row.receipt) else {
             return Ok(None);
         };
-        let row: Option<(i64, Vec<u8>)> = self.first(
+        let row: Option<(i64, Vec<u8>)> = self.view.first(
             "SELECT at, receipt FROM receipt WHERE n = ?1",
             [receipt],
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -396,40 +457,13 @@ impl Reader<'_> {
     }
 }
 
-/// A decision as it stands in its table.
-struct NoteRow {
-    policies: String,
-    bundle: Vec<u8>,
-}
-
-impl NoteRow {
-    fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
-        Ok(Self {
-            policies: row.get(first)?,
-            bundle: row.get(first + 1)?,
-        })
-    }
-
-    fn note(&self) -> Result<DecisionNote, SqlError> {
-        let damaged = || unreadable("a decision");
-        let bundle = match self.bundle.as_slice() {
-            [] => None,
-            bytes => Some(Digest::from_slice(bytes).ok_or_else(damaged)?),
-        };
-        Ok(DecisionNote {
-            policies: serde_json::from_str(&self.policies).map_err(|_| damaged())?,
-            bundle,
-        })
-    }
-}
-
 struct LedgerRow {
     number: i64,
     peer: String,
     form: i64,
     ordinal: i64,
     withheld: u32,
-    state: State,
+    state: RowState,
     reason: Option<String>,
     decision: i64,
     decided_at: i64,
@@ -438,7 +472,7 @@ struct LedgerRow {
 }
 
 /// A state that its row names, or that follows from the row.
-enum State {
+enum RowState {
     Named(String),
     Known(DisclosureState),
 }
@@ -451,7 +485,7 @@ impl LedgerRow {
             form: row.get(2)?,
             ordinal: row.get(3)?,
             withheld: row.get(4)?,
-            state: State::Named(row.get(5)?),
+            state: RowState::Named(row.get(5)?),
             reason: row.get(6)?,
             decision: row.get(7)?,
             decided_at: row.get(8)?,
@@ -468,7 +502,7 @@ impl LedgerRow {
             form: item.form.bits().cast_signed(),
             ordinal: row.n,
             withheld: item.withheld,
-            state: State::Known(row.state(item)),
+            state: RowState::Known(row.state(item)),
             reason: None,
             decision: item.decision,
             decided_at: row.decided_at,
@@ -479,8 +513,8 @@ impl LedgerRow {
 
     fn state(&self) -> Result<DisclosureState, SqlError> {
         match &self.state {
-            State::Named(name) => state_named(name),
-            State::Known(state) => Ok(*state),
+            RowState::Named(name) => state_named(name),
+            RowState::Known(state) => Ok(*state),
         }
     }
 }

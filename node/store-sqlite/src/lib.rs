@@ -10,39 +10,69 @@
 //! leaves keys without a use and never a sealed thing without its key. A key is destroyed one
 //! commit after the one that made it useless.
 //!
+//! Every file imports only from those above it here:
+//!
+//! ```text
+//! values     files, error, decode, crypt, pack, item, and rules apart from SQL: disclosure, retry
+//! files      schema, checkpoint
+//! the log    index, pack_ids, recent, log
+//! contexts   view (to read), interned, transaction (to write), pool, snapshot
+//! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
+//!            position, backfill, differences, dispatch, reconcile, channel, held, intake,
+//!            withdraw, quarantine, consignments, registry, facts, restored
+//! on top     group (the jobs of one transaction), and the store itself
+//! ```
+//!
+//! A concern is a writer over the transaction, a reader over the view, or both.
+//!
 //! The store refuses to open files that a newer version wrote or another key sealed, and two files
 //! that do not belong together.
 
+mod arrivals;
 mod backfill;
 mod channel;
 mod checkpoint;
 mod consignments;
 mod crypt;
+mod decode;
+mod differences;
+mod disclosure;
 mod dispatch;
 mod error;
+mod events;
 mod exceptions;
 mod facts;
+mod files;
 mod frames;
 mod group;
 mod held;
 mod index;
 mod intake;
+mod interned;
+mod item;
 mod ledger;
+mod log;
+mod outbox;
 mod pack;
+mod pack_ids;
 mod packs;
+mod pool;
 mod position;
 mod quarantine;
-mod query;
-mod reader;
 mod recent;
 mod reconcile;
 mod records;
 mod registry;
+mod restored;
+mod retry;
 mod schema;
+mod search;
 mod sent;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod transaction;
+mod view;
 mod withdraw;
 
 use std::{
@@ -62,28 +92,45 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-pub use self::snapshot::{Contents, Copied, PositionRow, Snapshot, examine, look, mark_restored};
+pub use self::files::{KEYS_FILE, MAIN_FILE};
+pub use self::restored::mark_restored;
+pub use self::snapshot::{Contents, Copied, PositionRow, Snapshot, examine, look};
 use self::{
+    arrivals::ArrivalReader,
+    backfill::BackfillReader,
+    channel::ChannelReader,
     checkpoint::{Checkpointer, Commit},
-    group::{Group, WriteSide},
+    consignments::ConsignmentReader,
+    crypt::Vault,
+    decode::unsigned,
+    differences::DifferenceReader,
+    error::SqlError,
+    events::EventReader,
+    exceptions::ExceptionReader,
+    facts::FactReader,
+    group::Group,
+    held::HeldReader,
     index::Index,
-    reader::{Pool, Reader},
+    ledger::LedgerReader,
+    outbox::OutboxReader,
+    pool::Pool,
+    position::PositionReader,
+    quarantine::QuarantineReader,
     recent::Recent,
+    reconcile::ReconciliationReader,
+    registry::RegistryReader,
+    restored::RestoredReader,
+    search::RecordSearch,
     snapshot::Turnstile,
+    transaction::WriteSide,
+    view::DatabaseView,
 };
-use crate::crypt::Vault;
-use error::SqlError;
 use portcullis_store::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
     ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow, HeldItem,
     HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
     ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
 };
-
-/// The main database's file name.
-pub const MAIN_FILE: &str = "store.db";
-/// The key table's file name.
-pub const KEYS_FILE: &str = "keys.db";
 
 /// A store in a folder.
 pub struct SqliteStore {
@@ -147,7 +194,7 @@ impl SqliteStore {
     ///
     /// [`StoreError`] if the files cannot be checked.
     pub fn verify_files(&self) -> Result<Vec<String>, StoreError> {
-        self.read(|reader| schema::findings(reader.connection))
+        self.read(|view| schema::findings(view.connection))
     }
 
     /// Holds both files in their state between two commits, to be copied while commits go on.
@@ -171,7 +218,7 @@ impl SqliteStore {
     ///
     /// [`StoreError`].
     pub fn restored_from(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|reader| reader.restored_from())
+        self.read(|view| RestoredReader::of(view).restored_from())
     }
 
     fn write_side(&self) -> MutexGuard<'_, WriteSide> {
@@ -190,10 +237,10 @@ impl SqliteStore {
         let mut announcing = self.recent.announcing(group.log_end()?);
         while let Some(job) = next() {
             let urgent = job.iter().map(Write::urgent_logged).sum();
-            let own = group.log.published.len();
+            let own = group.published().len();
             let result = group.job(job);
             if result.is_ok() {
-                let own = group.log.published.get(own..).unwrap_or_default();
+                let own = group.published().get(own..).unwrap_or_default();
                 announcing.added(urgent, own);
             }
             results.push(result.map_err(StoreError::from));
@@ -205,13 +252,14 @@ impl SqliteStore {
             has_erased: committed.has_erased,
             is_urgent: announcing.has_urgent(),
         });
-        side.retired = committed.retired;
-        side.erasing = committed.erasing;
-        side.ordinal = committed.ordinal;
+        side.take_over(committed.left);
         Ok(())
     }
 
-    fn read<T>(&self, query: impl Fn(&Reader<'_>) -> Result<T, SqlError>) -> Result<T, StoreError> {
+    fn read<T>(
+        &self,
+        query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
+    ) -> Result<T, StoreError> {
         Ok(self.readers.read(&self.vault, &self.index, query)?)
     }
 }
@@ -242,7 +290,7 @@ impl Store for SqliteStore {
     }
 
     fn generation(&self) -> Result<Generation, StoreError> {
-        self.read(|reader| reader.generation())
+        self.read(|view| PositionReader::of(view).generation())
     }
 
     fn outbox(
@@ -252,19 +300,19 @@ impl Store for SqliteStore {
         cursor: u64,
         limit: u32,
     ) -> Result<Vec<LogEntry>, StoreError> {
-        self.read(|reader| reader.outbox(&self.recent, (lane, relay), cursor, limit))
+        self.read(|view| OutboxReader::of(view).outbox(&self.recent, (lane, relay), cursor, limit))
     }
 
     fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError> {
-        self.read(|reader| reader.behind(lane, relay, cursor))
+        self.read(|view| OutboxReader::of(view).behind(lane, relay, cursor))
     }
 
     fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError> {
-        self.read(|reader| reader.position(peer, lane))
+        self.read(|view| PositionReader::of(view).position(peer, lane))
     }
 
     fn forks(&self) -> Result<Vec<ForkRow>, StoreError> {
-        self.read(|reader| reader.forks())
+        self.read(|view| PositionReader::of(view).forks())
     }
 
     fn due(
@@ -274,7 +322,7 @@ impl Store for SqliteStore {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<HeldRecord>, StoreError> {
-        self.read(|reader| reader.due(peer, lane, now, limit))
+        self.read(|view| ExceptionReader::of(view).due(peer, lane, now, limit))
     }
 
     fn next_due(
@@ -283,27 +331,27 @@ impl Store for SqliteStore {
         lane: Lane,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|reader| reader.next_due(peer, lane, now))
+        self.read(|view| ExceptionReader::of(view).next_due(peer, lane, now))
     }
 
     fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, StoreError> {
-        self.read(|reader| reader.exceptions(now))
+        self.read(|view| ExceptionReader::of(view).exceptions(now))
     }
 
     fn span(&self, lane: Lane, since: Timestamp, until: Timestamp) -> Result<Span, StoreError> {
-        self.read(|reader| reader.span(lane, since, until))
+        self.read(|view| BackfillReader::of(view).span(lane, (since, until)))
     }
 
     fn next_backfill(&self, peer: &NodeId) -> Result<Option<BackfillRow>, StoreError> {
-        self.read(|reader| reader.next_backfill(peer))
+        self.read(|view| BackfillReader::of(view).next_backfill(peer))
     }
 
     fn backfills(&self) -> Result<Vec<BackfillRow>, StoreError> {
-        self.read(|reader| reader.backfills())
+        self.read(|view| BackfillReader::of(view).backfills())
     }
 
     fn undelivered(&self, now: Timestamp) -> Result<Vec<UndeliveredRow>, StoreError> {
-        self.read(|reader| reader.undelivered(now))
+        self.read(|view| ExceptionReader::of(view).undelivered(now))
     }
 
     fn disclosure(
@@ -311,7 +359,7 @@ impl Store for SqliteStore {
         record: &RecordId,
         peer: &NodeId,
     ) -> Result<Option<DisclosureRow>, StoreError> {
-        self.read(|reader| reader.disclosure(record, peer))
+        self.read(|view| LedgerReader::of(view).disclosure(record, peer))
     }
 
     fn disclosures_to(
@@ -320,11 +368,11 @@ impl Store for SqliteStore {
         lane: Lane,
         entries: &[(u64, RecordId)],
     ) -> Result<Vec<DisclosureRow>, StoreError> {
-        self.read(|reader| reader.disclosures_to(peer, lane, entries))
+        self.read(|view| LedgerReader::of(view).disclosures_to(peer, lane, entries))
     }
 
     fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError> {
-        self.read(|reader| reader.disclosures(record))
+        self.read(|view| LedgerReader::of(view).disclosures(record))
     }
 
     fn disclosure_history(
@@ -332,47 +380,47 @@ impl Store for SqliteStore {
         record: &RecordId,
         peer: &NodeId,
     ) -> Result<Vec<DisclosureRow>, StoreError> {
-        self.read(|reader| reader.disclosure_history(record, peer))
+        self.read(|view| LedgerReader::of(view).disclosure_history(record, peer))
     }
 
     fn receipt(&self, record: &RecordId, peer: &NodeId) -> Result<Option<ReceiptRow>, StoreError> {
-        self.read(|reader| reader.receipt(record, peer))
+        self.read(|view| LedgerReader::of(view).receipt(record, peer))
     }
 
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
-        self.read(|reader| reader.held_items())
+        self.read(|view| HeldReader::of(view).held_items())
     }
 
     fn bad_items(&self) -> Result<Vec<BadItemRow>, StoreError> {
-        self.read(|reader| reader.bad_items())
+        self.read(|view| QuarantineReader::of(view).bad_items())
     }
 
     fn bad_item(&self, n: i64) -> Result<Option<SealedRecord>, StoreError> {
-        self.read(|reader| reader.bad_item(n))
+        self.read(|view| QuarantineReader::of(view).bad_item(n))
     }
 
     fn aside(&self) -> Result<Aside, StoreError> {
-        self.read(|reader| reader.aside())
+        self.read(|view| QuarantineReader::of(view).aside())
     }
 
     fn next_held_end(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|reader| reader.next_held_end())
+        self.read(|view| HeldReader::of(view).next_held_end())
     }
 
     fn arrivals(&self, record: Option<&RecordId>) -> Result<Vec<ArrivalRow>, StoreError> {
-        self.read(|reader| reader.arrivals(record))
+        self.read(|view| ArrivalReader::of(view).arrivals(record))
     }
 
     fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError> {
-        self.read(|reader| reader.record(id))
+        self.read(|view| RecordSearch::of(view).record(id))
     }
 
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError> {
-        self.read(|reader| reader.ids_with_prefix(prefix, limit))
+        self.read(|view| RecordSearch::of(view).ids_with_prefix(prefix, limit))
     }
 
     fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {
-        self.read(|reader| reader.records(filter))
+        self.read(|view| RecordSearch::of(view).records(filter))
     }
 
     fn records_about(
@@ -380,35 +428,35 @@ impl Store for SqliteStore {
         kind: SelectorKind,
         value: &str,
     ) -> Result<Vec<HeldRecord>, StoreError> {
-        self.read(|reader| reader.records_about(kind, value))
+        self.read(|view| RecordSearch::of(view).records_about(kind, value))
     }
 
     fn log_end(&self) -> Result<u64, StoreError> {
-        self.read(|reader| reader.log_end())
+        self.read(|view| view.log_end().and_then(unsigned))
     }
 
     fn registers(&self) -> Result<Vec<SignedRegister>, StoreError> {
-        self.read(|reader| reader.registers())
+        self.read(|view| RegistryReader::of(view).registers())
     }
 
     fn facts(&self) -> Result<Vec<FactRow>, StoreError> {
-        self.read(|reader| reader.facts())
+        self.read(|view| FactReader::of(view).facts())
     }
 
     fn persons(&self) -> Result<Vec<PersonRow>, StoreError> {
-        self.read(|reader| reader.persons())
+        self.read(|view| RegistryReader::of(view).persons())
     }
 
     fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError> {
-        self.read(|reader| reader.act_seen(statement))
+        self.read(|view| RegistryReader::of(view).act_seen(statement))
     }
 
     fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError> {
-        self.read(|reader| reader.consignments(stage))
+        self.read(|view| ConsignmentReader::of(view).consignments(stage))
     }
 
     fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, StoreError> {
-        self.read(|reader| reader.consignment(reference))
+        self.read(|view| ConsignmentReader::of(view).consignment(reference))
     }
 
     fn consignments_with(
@@ -416,19 +464,19 @@ impl Store for SqliteStore {
         kind: SelectorKind,
         value: &str,
     ) -> Result<Vec<ConsignmentRow>, StoreError> {
-        self.read(|reader| reader.consignments_with(kind, value))
+        self.read(|view| ConsignmentReader::of(view).consignments_with(kind, value))
     }
 
     fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
-        self.read(|reader| reader.touching(records))
+        self.read(|view| ConsignmentReader::of(view).touching(records))
     }
 
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError> {
-        self.read(|reader| reader.score(reference))
+        self.read(|view| ConsignmentReader::of(view).score(reference))
     }
 
     fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError> {
-        self.read(|reader| reader.scores(limit))
+        self.read(|view| ConsignmentReader::of(view).scores(limit))
     }
 
     fn channel(
@@ -437,26 +485,26 @@ impl Store for SqliteStore {
         side: ChannelSide,
         page: &ChannelPage,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.read(|reader| reader.channel(peer, side, page))
+        self.read(|view| ChannelReader::of(view).channel(peer, side, page))
     }
 
     fn owed(&self, peer: &NodeId) -> Result<u64, StoreError> {
-        self.read(|reader| reader.owed(peer))
+        self.read(|view| DifferenceReader::of(view).owed(peer))
     }
 
     fn learned(&self, peer: &NodeId) -> Result<u64, StoreError> {
-        self.read(|reader| reader.learned(peer))
+        self.read(|view| ReconciliationReader::of(view).learned(peer))
     }
 
     fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, StoreError> {
-        self.read(|reader| reader.reconciliations())
+        self.read(|view| ReconciliationReader::of(view).reconciliations())
     }
 
     fn backup_restored(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|reader| reader.reconciling_since())
+        self.read(|view| RestoredReader::of(view).reconciling_since())
     }
 
     fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError> {
-        self.read(|reader| reader.events(limit))
+        self.read(|view| EventReader::of(view).events(limit))
     }
 }

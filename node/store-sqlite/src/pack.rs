@@ -22,13 +22,15 @@ use portcullis_protocol::{
     time::Timestamp,
     verify::{OpenSection, VerifiedRecord},
 };
+use portcullis_store::StoreError;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
-use super::query::unreadable;
-use crate::crypt::{Place, SectionKeys, Vault, open_under, seal_under};
-use crate::error::SqlError;
-use portcullis_store::StoreError;
+use super::{
+    crypt::{SealedAs, SectionKeys, Vault, open_under, seal_under},
+    decode::{node, unreadable},
+    error::SqlError,
+};
 
 /// Entries in a full pack.
 pub(super) const SLOTS: i64 = 32;
@@ -164,7 +166,7 @@ impl Directory {
 
 /// The bytes of an entry. One that extends a record has no header.
 #[derive(Clone, PartialEq, Message)]
-struct Entry {
+struct PackEntry {
     #[prost(bytes = "bytes", tag = "1")]
     header: Bytes,
     #[prost(int64, tag = "2")]
@@ -176,11 +178,11 @@ struct Entry {
     #[prost(bytes = "bytes", tag = "5")]
     path: Bytes,
     #[prost(message, repeated, tag = "6")]
-    sections: Vec<Sealed>,
+    sections: Vec<SealedSection>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Sealed {
+struct SealedSection {
     #[prost(uint32, tag = "1")]
     index: u32,
     #[prost(bytes = "vec", tag = "2")]
@@ -278,7 +280,7 @@ impl OpenPack {
         packing: &Packing<'_>,
         vault: &Vault,
         slot: usize,
-    ) -> Result<Vec<Sealed>, SqlError> {
+    ) -> Result<Vec<SealedSection>, SqlError> {
         let id = packing.record.id();
         let mut count = self.directory.section_count();
         let mut sealed = Vec::with_capacity(packing.record.sections().len());
@@ -289,9 +291,9 @@ impl OpenPack {
             plain.extend_from_slice(&section.salt);
             plain.extend_from_slice(&section.body);
             let key = self.keys.draw(count)?;
-            sealed.push(Sealed {
+            sealed.push(SealedSection {
                 index: section.index.into(),
-                bytes: seal_under(key, Place::Section(&id, section.index), plain)?,
+                bytes: seal_under(key, SealedAs::Section(&id, section.index), plain)?,
             });
             count += 1;
             self.index(open, vault, slot);
@@ -317,15 +319,19 @@ impl OpenPack {
         }
     }
 
-    fn entry(&mut self, packing: &Packing<'_>, sections: Vec<Sealed>) -> Result<(), SqlError> {
+    fn entry(
+        &mut self,
+        packing: &Packing<'_>,
+        sections: Vec<SealedSection>,
+    ) -> Result<(), SqlError> {
         let wire = packing.record.sealed().wire();
         let entry = if self.run.extends {
-            Entry {
+            PackEntry {
                 sections,
-                ..Entry::default()
+                ..PackEntry::default()
             }
         } else {
-            Entry {
+            PackEntry {
                 header: wire.header.clone(),
                 statement: packing.statement,
                 leaf: wire.leaf,
@@ -478,7 +484,7 @@ impl Pack {
         Ok(Self {
             n: row.n,
             extends: row.extends,
-            source: row.source.as_deref().map(super::query::node).transpose()?,
+            source: row.source.as_deref().map(node).transpose()?,
             received_at: Timestamp::from_millis(row.received_at),
             ids: row.ids,
             directory,
@@ -499,7 +505,7 @@ impl Pack {
         place(self.n, i64::try_from(slot).unwrap_or_default())
     }
 
-    fn entry(&self, slot: usize) -> Result<Entry, SqlError> {
+    fn entry(&self, slot: usize) -> Result<PackEntry, SqlError> {
         let end = |slot: usize| {
             let end = self.directory.ends.get(slot).copied();
             end.and_then(|end| usize::try_from(end).ok())
@@ -508,13 +514,13 @@ impl Pack {
         let range = begin.zip(end(slot)).map(|(begin, end)| begin..end);
         let bytes = range.filter(|range| range.start <= range.end && range.end <= self.body.len());
         bytes
-            .and_then(|range| Entry::decode(self.body.slice(range)).ok())
+            .and_then(|range| PackEntry::decode(self.body.slice(range)).ok())
             .ok_or_else(|| unreadable(&format!("the entry at {}", self.place(slot))))
     }
 
     /// Returns the record in this slot without its sections. The header is checked against the id.
     pub(super) fn bare(&self, slot: usize) -> Result<Bare, SqlError> {
-        let Entry {
+        let PackEntry {
             header,
             statement,
             leaf,
@@ -549,13 +555,13 @@ impl Pack {
             .collect()
     }
 
-    fn opened(&self, id: &RecordId, key: usize, sealed: Sealed) -> Result<Opened, SqlError> {
-        let Sealed { index, bytes } = sealed;
+    fn opened(&self, id: &RecordId, key: usize, sealed: SealedSection) -> Result<Opened, SqlError> {
+        let SealedSection { index, bytes } = sealed;
         let damaged =
             || StoreError::Damaged(format!("section {index} of record `{id}` does not open"));
         let index = u8::try_from(index).map_err(|_| damaged())?;
         let key = self.keys.get(key).ok_or_else(damaged)?;
-        let plain = open_under(key, Place::Section(id, index), bytes).ok_or_else(damaged)?;
+        let plain = open_under(key, SealedAs::Section(id, index), bytes).ok_or_else(damaged)?;
         if plain.len() < SALT_LEN {
             return Err(damaged().into());
         }

@@ -17,12 +17,14 @@ use portcullis_protocol::{
     time::Timestamp,
     wire,
 };
+use portcullis_store::{
+    DispatchPosition, ForkRow, Intake, NewGeneration, NodeEvent, Part, Settle, StoreError,
+};
 use prost::Message as _;
 
-use super::{group::Group, query::unsigned, reader::Reader};
-use crate::error::SqlError;
-use portcullis_store::{
-    DispatchPosition, ForkRow, Intake, NewGeneration, NodeEvent, Part, Settle, StoreError, Written,
+use super::{
+    decode::unsigned, error::SqlError, events::EventWriter, transaction::WriteTransaction,
+    view::DatabaseView,
 };
 
 /// Most past generations of a peer and lane that are remembered; the newest ones.
@@ -47,16 +49,22 @@ struct Known {
     statement: Vec<u8>,
 }
 
-impl Group<'_> {
-    /// Takes a frame in if its place follows from what is known of its sender.
-    pub(super) fn arrive(&mut self, intake: Intake) -> Result<Written, SqlError> {
-        let refused = match intake.part {
-            Part::First => self.witness(&intake)?,
-            Part::Later => self.later(&intake)?,
-        };
-        match refused {
-            Some(rule) => Ok(Written::Refused(rule)),
-            None => self.intake(intake).map(Written::Answers),
+/// Writer of positions.
+pub(super) struct PositionWriter<'t> {
+    tx: &'t WriteTransaction<'t>,
+}
+
+impl<'t> PositionWriter<'t> {
+    pub(super) const fn of(tx: &'t WriteTransaction<'t>) -> Self {
+        Self { tx }
+    }
+
+    /// Moves the position of a frame's sender, and returns the rule that its place breaks, if it
+    /// does not follow from what is known of the sender.
+    pub(super) fn follow(&self, intake: &Intake) -> Result<Option<Rule>, SqlError> {
+        match intake.part {
+            Part::First => self.witness(intake),
+            Part::Later => self.later(intake),
         }
     }
 
@@ -99,7 +107,7 @@ impl Group<'_> {
     /// Begins a new account for a new generation. A generation that the peer has left is refused.
     fn other_generation(&self, intake: &Intake, known: &Known) -> Result<Option<Rule>, SqlError> {
         let (peer, lane) = (&intake.peer, intake.lane);
-        let left = self.first(
+        let left = self.tx.first(
             "SELECT n FROM past_generation WHERE peer = ?1 AND lane = ?2 AND generation = ?3",
             (
                 peer.as_str(),
@@ -111,7 +119,7 @@ impl Group<'_> {
         if left.is_some() {
             return Ok(Some(Rule::Sequence));
         }
-        self.run(
+        self.tx.run(
             "INSERT INTO past_generation (peer, lane, generation) VALUES (?1, ?2, ?3)",
             (
                 peer.as_str(),
@@ -119,14 +127,14 @@ impl Group<'_> {
                 known.witness.generation.as_bytes(),
             ),
         )?;
-        self.run(
+        self.tx.run(
             "DELETE FROM past_generation WHERE peer = ?1 AND lane = ?2 AND n NOT IN
                  (SELECT n FROM past_generation WHERE peer = ?1 AND lane = ?2
                   ORDER BY n DESC LIMIT ?3)",
             (peer.as_str(), lane.name(), MAX_GENERATIONS),
         )?;
         if intake.now.millis_since(known.since) >= GENERATION_EVENT_MS {
-            self.event(&NodeEvent {
+            EventWriter::of(self.tx).event(&NodeEvent {
                 at: intake.now,
                 kind: "peer-generation".to_owned(),
                 peer: Some(peer.clone()),
@@ -140,7 +148,7 @@ impl Group<'_> {
     }
 
     fn known_place(&self, peer: &NodeId, lane: Lane) -> Result<Option<Known>, SqlError> {
-        let row = self.first(
+        let row = self.tx.first(
             "SELECT generation, settled_sequence, chain, answered, whole, since, statement
              FROM witness WHERE peer = ?1 AND lane = ?2",
             (peer.as_str(), lane.name()),
@@ -184,7 +192,7 @@ impl Group<'_> {
         witness: &Witness,
         since: Timestamp,
     ) -> Result<(), SqlError> {
-        self.run(
+        self.tx.run(
             "INSERT OR REPLACE INTO witness
                  (peer, lane, generation, settled_sequence, chain, answered, whole, since, statement)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)",
@@ -203,15 +211,15 @@ impl Group<'_> {
     }
 
     fn keep_fork(&self, intake: &Intake, known: &Known) -> Result<(), SqlError> {
-        let kept = self.column(
+        let kept = self.tx.count(
             "SELECT count(*) FROM fork WHERE peer = ?1",
-            &[&intake.peer.as_str()],
+            [intake.peer.as_str()],
         )?;
-        if kept.first().is_none_or(|kept| *kept >= MAX_FORKS) {
+        if kept >= MAX_FORKS {
             return Ok(());
         }
         let forked = statement_bytes(&intake.statement);
-        self.run(
+        self.tx.run(
             "INSERT INTO fork (peer, lane, at, known, forked) VALUES (?1, ?2, ?3, ?4, ?5)",
             (
                 intake.peer.as_str(),
@@ -221,7 +229,7 @@ impl Group<'_> {
                 forked,
             ),
         )?;
-        self.event(&NodeEvent {
+        EventWriter::of(self.tx).event(&NodeEvent {
             at: intake.now,
             kind: "fork".to_owned(),
             peer: Some(intake.peer.clone()),
@@ -235,10 +243,11 @@ impl Group<'_> {
     }
 
     /// Moves this node's own position past a frame that was answered.
-    pub(super) fn settle_position(&self, settle: &Settle) -> Result<(), SqlError> {
+    pub(super) fn settle(&self, settle: &Settle) -> Result<(), SqlError> {
         let (peer, lane) = (settle.peer.as_str(), settle.lane.name());
-        let own = self.own_generation()?;
+        let own = PositionReader::of(self.tx.view()).generation()?;
         let (next_sequence, chain) = self
+            .tx
             .first(
                 "SELECT next_sequence, chain FROM sent_position WHERE peer = ?1 AND lane = ?2",
                 (peer, lane),
@@ -255,7 +264,7 @@ impl Group<'_> {
         if settle.next_sequence <= next_sequence {
             return Err(StoreError::Fault("a frame without items is settled").into());
         }
-        self.run(
+        self.tx.run(
             "INSERT OR REPLACE INTO sent_position (peer, lane, next_sequence, chain)
              VALUES (?1, ?2, ?3, ?4)",
             (
@@ -268,11 +277,6 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn own_generation(&self) -> Result<Generation, SqlError> {
-        let found = self.first(GENERATION, [], |row| row.get::<_, Vec<u8>>(0))?;
-        generation_of(&found.unwrap_or_default())
-    }
-
     /// Starts a new generation in place of `instead_of`. If another one is in force already,
     /// nothing is done. Afterwards the known positions of peers count as rolled back, since they
     /// may be as outdated as this node's own.
@@ -283,20 +287,20 @@ impl Group<'_> {
             at,
             why,
         } = new;
-        if self.own_generation()? != *instead_of {
+        if PositionReader::of(self.tx.view()).generation()? != *instead_of {
             return Ok(());
         }
-        self.run(
+        self.tx.run(
             "UPDATE meta SET value = ?1 WHERE name = 'generation'",
             [generation.as_bytes()],
         )?;
-        self.run(
+        self.tx.run(
             "UPDATE OR REPLACE meta SET name = 'reconciling' WHERE name = 'restored'",
             [],
         )?;
-        self.run("DELETE FROM sent_position", [])?;
-        self.run("UPDATE witness SET whole = 0", [])?;
-        self.event(&NodeEvent {
+        self.tx.run("DELETE FROM sent_position", [])?;
+        self.tx.run("UPDATE witness SET whole = 0", [])?;
+        EventWriter::of(self.tx).event(&NodeEvent {
             at: *at,
             kind: "generation-started".to_owned(),
             peer: None,
@@ -305,22 +309,32 @@ impl Group<'_> {
     }
 }
 
-/// Query for the present generation.
-const GENERATION: &str = "SELECT value FROM meta WHERE name = 'generation'";
+/// Reader of positions.
+pub(super) struct PositionReader<'a> {
+    view: DatabaseView<'a>,
+}
 
-impl Reader<'_> {
+impl<'a> PositionReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
     pub(super) fn generation(&self) -> Result<Generation, SqlError> {
-        let found = self.first(GENERATION, [], |row| row.get::<_, Vec<u8>>(0))?;
+        let found = self.view.first(
+            "SELECT value FROM meta WHERE name = 'generation'",
+            [],
+            |row| row.get::<_, Vec<u8>>(0),
+        )?;
         generation_of(&found.unwrap_or_default())
     }
 
     pub(super) fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, SqlError> {
-        let cursor: Option<i64> = self.first(
+        let cursor: Option<i64> = self.view.first(
             "SELECT cursor FROM dispatch WHERE peer = ?1 AND lane = ?2",
             (peer.as_str(), lane.name()),
             |row| row.get(0),
         )?;
-        let sent: Option<(i64, Vec<u8>)> = self.first(
+        let sent: Option<(i64, Vec<u8>)> = self.view.first(
             "SELECT next_sequence, chain FROM sent_position WHERE peer = ?1 AND lane = ?2",
             (peer.as_str(), lane.name()),
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -338,7 +352,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn forks(&self) -> Result<Vec<ForkRow>, SqlError> {
-        let rows = self.rows(
+        let rows = self.view.rows(
             "SELECT peer, lane, at, known, forked FROM fork ORDER BY n",
             [],
             |row| {

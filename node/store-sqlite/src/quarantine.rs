@@ -8,23 +8,32 @@
 
 use bytes::Bytes;
 use portcullis_protocol::{seal::SealedRecord, statement::SignedStatement, time::Timestamp, wire};
+use portcullis_store::{Aside, BadItem, BadItemRow};
 use prost::Message as _;
 
 use super::{
-    group::{Group, Kept},
-    query::{node, record_id, unreadable, unsigned},
-    reader::Reader,
+    crypt::SealedAs,
+    decode::{node, record_id, unreadable, unsigned},
+    error::SqlError,
+    transaction::{KeyedCiphertext, WriteTransaction},
+    view::DatabaseView,
 };
-use crate::crypt::Place;
-use crate::error::SqlError;
-use portcullis_store::{Aside, BadItem, BadItemRow};
 
 /// Most items of one peer, and most bytes of them.
 const OF_PEER: (i64, i64) = (256, 4 << 20);
 /// Most items of all peers together, and most bytes of them.
 const IN_TOTAL: (i64, i64) = (4_096, 32 << 20);
 
-impl Group<'_> {
+/// Writer of the quarantine.
+pub(super) struct QuarantineWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
+}
+
+impl<'t, 'a> QuarantineWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
+    }
+
     /// Sets items apart. The oldest ones are dropped if there are too many.
     pub(super) fn quarantine(&mut self, items: &[BadItem]) -> Result<(), SqlError> {
         for item in items {
@@ -69,8 +78,8 @@ impl Group<'_> {
         }
         .encode_to_vec();
         let bytes = i64::try_from(plain.len()).unwrap_or(i64::MAX);
-        let Kept { key, sealed } = self.seal(Place::BadItem(&id, peer), plain)?;
-        self.run(
+        let KeyedCiphertext { key, sealed } = self.tx.seal(SealedAs::BadItem(&id, peer), plain)?;
+        self.tx.run(
             "INSERT INTO bad_item (peer, id, rule, detail, at, bytes, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
@@ -93,7 +102,7 @@ impl Group<'_> {
         peer: &str,
         (count, bytes): (i64, i64),
     ) -> Result<(), SqlError> {
-        let over = self.column(sql, &[&peer, &count, &bytes])?;
+        let over = self.tx.column(sql, &[&peer, &count, &bytes])?;
         self.drop_bad(&over).map(|_| ())
     }
 
@@ -101,13 +110,13 @@ impl Group<'_> {
     pub(super) fn drop_bad(&mut self, numbers: &[i64]) -> Result<usize, SqlError> {
         let mut dropped = 0;
         for n in numbers {
-            let key = self.first(
+            let key = self.tx.first(
                 "DELETE FROM bad_item WHERE n = ?1 RETURNING key",
                 [n],
                 |row| row.get(0),
             )?;
             if let Some(key) = key {
-                self.retire(key);
+                self.tx.retire(key);
                 dropped += 1;
             }
         }
@@ -115,10 +124,19 @@ impl Group<'_> {
     }
 }
 
-impl Reader<'_> {
+/// Reader of the quarantine.
+pub(super) struct QuarantineReader<'a> {
+    view: DatabaseView<'a>,
+}
+
+impl<'a> QuarantineReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
     /// Returns the items set apart, the newest first, without their content.
     pub(super) fn bad_items(&self) -> Result<Vec<BadItemRow>, SqlError> {
-        let rows = self.rows(
+        let rows = self.view.rows(
             "SELECT n, peer, id, rule, detail, at, bytes FROM bad_item ORDER BY n DESC",
             [],
             |row| {
@@ -147,7 +165,7 @@ impl Reader<'_> {
 
     /// Returns an item exactly as it arrived. Nothing of it is verified.
     pub(super) fn bad_item(&self, n: i64) -> Result<Option<SealedRecord>, SqlError> {
-        let found = self.first(
+        let found = self.view.first(
             "SELECT id, peer, wrapped, b.sealed
              FROM bad_item AS b LEFT JOIN keys.wrapped_key AS k ON k.n = b.key WHERE b.n = ?1",
             [n],
@@ -165,7 +183,12 @@ impl Reader<'_> {
         };
         let (id, peer) = (record_id(&id)?, node(&peer)?);
         let what = || format!("the item {n} of the quarantine");
-        let plain = self.open(Place::BadItem(&id, &peer), wrapped.as_deref(), sealed, what)?;
+        let plain = self.view.open(
+            SealedAs::BadItem(&id, &peer),
+            wrapped.as_deref(),
+            sealed,
+            what,
+        )?;
         let frame = wire::Frame::decode(Bytes::from(plain)).map_err(|_| unreadable(&what()))?;
         let parts = frame
             .records
@@ -178,7 +201,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn aside(&self) -> Result<Aside, SqlError> {
-        let counts = self.first(
+        let counts = self.view.first(
             "SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM bad_item)",
             [],
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),

@@ -23,9 +23,9 @@ use std::{
 };
 
 use portcullis_protocol::{time::Timestamp, verify::VerifiedRecord};
+use portcullis_store::write::is_urgent;
 
 use super::pack::place;
-use portcullis_store::write::is_urgent;
 
 /// Most records kept.
 const MOST: usize = 6 << 10;

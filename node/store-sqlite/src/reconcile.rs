@@ -5,24 +5,33 @@
 //! that the ledger lost gets a new row that says how it was learned. A record that either side
 //! withdrew is not sent.
 
-use crate::channel::LEARNED;
 use portcullis_protocol::{
-    frame::{Answer, Lane, Outcome},
+    frame::{Generation, Lane},
     identifiers::NodeId,
     reconcile::Entry,
-    record::{Form, RecordId},
+    record::RecordId,
     time::Timestamp,
-    verify::VerifiedRecord,
+};
+use portcullis_store::{
+    DecisionNote, DisclosureState, Found, GiveBack, LedgerEntry, NodeEvent, ReconciliationRow,
+    Repair,
 };
 
 use super::{
-    channel::Note, dispatch::Turn, exceptions::LIFE_MS, group::Group, pack::pack_of, query::named,
-};
-use crate::error::SqlError;
-use portcullis_store::{
-    DecisionNote, DisclosureState, GiveBack, LedgerEntry, NodeEvent, ReconciliationRow, Repair,
+    decode::{named, node, unreadable, unsigned},
+    differences::{Difference, DifferenceWriter},
+    disclosure::Posting,
+    error::SqlError,
+    events::EventWriter,
+    exceptions::ExceptionWriter,
+    ledger::LedgerWriter,
+    pack::pack_of,
+    transaction::WriteTransaction,
+    view::DatabaseView,
 };
 
+/// Policy name in a ledger row for a disclosure that the peer reported.
+const LEARNED: &str = "reconciled";
 /// Policy name in a ledger row for a record that was given back to the authority that made it.
 const GIVEN_BACK: &str = "given-back";
 /// Most records of which a peer may say that it withdrew them.
@@ -44,7 +53,16 @@ fn said(why: &str, entry: &Entry) -> LedgerEntry {
     }
 }
 
-impl Group<'_> {
+/// Writer of repairs and of what comparing a channel found.
+pub(super) struct ReconciliationWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
+}
+
+impl<'t, 'a> ReconciliationWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
+    }
+
     /// Carries out a repair.
     pub(super) fn repair(&mut self, repair: &Repair) -> Result<(), SqlError> {
         let Repair {
@@ -68,37 +86,36 @@ impl Group<'_> {
 
     /// Schedules a record that the peer lost to be sent again, unless it was withdrawn.
     fn owe(&mut self, peer: &NodeId, id: &RecordId, at: Timestamp) -> Result<(), SqlError> {
-        let Some(number) = self.number(id)? else {
+        let Some(number) = self.tx.number(id)? else {
             return Ok(());
         };
-        if self.is_withdrawn(number)? || self.channel_note(peer, number)?.is_some() {
+        if self.tx.is_withdrawn(number)?
+            || DifferenceWriter::of(self.tx)
+                .difference(peer, number)?
+                .is_some()
+        {
             return Ok(());
         }
         let Some(lane) = self.lane_of(number)? else {
-            return self.set_note(peer, number, Note::Gone, at);
+            return DifferenceWriter::of(self.tx).note(peer, number, Difference::Gone, at);
         };
-        self.set_note(peer, number, Note::Owed, at)?;
-        self.run(
-            "INSERT OR REPLACE INTO exception
-                 (peer, lane, record, next_attempt, attempts, ends_at)
-             VALUES (?1, ?2, ?3, ?4, 0, ?5)",
-            (
-                peer.as_str(),
-                lane.name(),
-                number,
-                at.as_millis(),
-                at.plus_millis(LIFE_MS).as_millis(),
-            ),
-        )?;
-        Ok(())
+        DifferenceWriter::of(self.tx).note(peer, number, Difference::Owed, at)?;
+        ExceptionWriter::of(self.tx).owe(
+            Posting {
+                peer,
+                lane,
+                now: at,
+            },
+            number,
+        )
     }
 
     /// Returns the lane of a record that is held.
     fn lane_of(&self, number: i64) -> Result<Option<Lane>, SqlError> {
-        let Some(place) = self.places(number)?.first().copied() else {
+        let Some(place) = self.tx.places(number)?.first().copied() else {
             return Ok(None);
         };
-        let lane = self.first(
+        let lane = self.tx.first(
             "SELECT lane FROM pack WHERE n = ?1",
             [pack_of(place)],
             |row| row.get::<_, String>(0),
@@ -109,51 +126,46 @@ impl Group<'_> {
     /// Enters a disclosure that the peer reported into the ledger. A disclosure that the ledger
     /// holds in any state stays as it is: its own receipt is on its way, or was there.
     fn learn(&mut self, peer: &NodeId, entry: &Entry, at: Timestamp) -> Result<(), SqlError> {
-        let number = self.known(&entry.id)?;
-        match self.channel_note(peer, number)? {
-            Some(Note::Withdrawn) => return Ok(()),
-            Some(Note::Owed | Note::Gone) => self.forget_note(peer, number)?,
+        let number = self.tx.known(&entry.id)?;
+        match DifferenceWriter::of(self.tx).difference(peer, number)? {
+            Some(Difference::Withdrawn) => return Ok(()),
+            Some(Difference::Owed | Difference::Gone) => {
+                DifferenceWriter::of(self.tx).forget(peer, number)?
+            }
             None => {}
         }
-        if entry.is_withdrawn() || self.tells_of(number, peer, entry.form)? {
+        if entry.is_withdrawn() || LedgerWriter::of(self.tx).tells_of(number, peer, entry.form)? {
             return Ok(());
         }
-        let turn = Turn {
+        let posting = Posting {
             peer,
             lane: Lane::Bulk,
             now: at,
         };
-        let said = said(LEARNED, entry);
-        let accepted = DisclosureState::Answered(Outcome::Accepted);
-        self.decide(turn, number, &said, accepted)?;
-        self.run(
-            "UPDATE disclosure SET answered_at = ?4 WHERE peer = ?1 AND record = ?2 AND form = ?3",
-            (
-                peer.as_str(),
-                number,
-                entry.form.bits().cast_signed(),
-                at.as_millis(),
-            ),
-        )?;
-        Ok(())
+        LedgerWriter::of(self.tx).learn(posting, number, &said(LEARNED, entry))
     }
 
     /// Enters records that are about to be given back to the authority that made them. No receipt
     /// follows, so that they stay as intended. An entry that is there already is not made again.
     pub(super) fn give_back(&mut self, back: &GiveBack) -> Result<(), SqlError> {
         let GiveBack { peer, at, given } = back;
-        let turn = Turn {
+        let posting = Posting {
             peer,
             lane: Lane::Bulk,
             now: *at,
         };
         for entry in given {
-            let Some(number) = self.number(&entry.id)? else {
+            let Some(number) = self.tx.number(&entry.id)? else {
                 continue;
             };
-            if !self.tells_of(number, peer, entry.form)? {
+            if !LedgerWriter::of(self.tx).tells_of(number, peer, entry.form)? {
                 let said = said(GIVEN_BACK, entry);
-                self.decide(turn, number, &said, DisclosureState::Intended)?;
+                LedgerWriter::of(self.tx).decide(
+                    posting,
+                    number,
+                    &said,
+                    DisclosureState::Intended,
+                )?;
             }
         }
         Ok(())
@@ -165,98 +177,23 @@ impl Group<'_> {
         id: &RecordId,
         at: Timestamp,
     ) -> Result<(), SqlError> {
-        let noted = self.column(
+        let noted = self.tx.count(
             "SELECT count(*) FROM channel_note WHERE peer = ?1 AND what = 'withdrawn'",
-            &[&peer.as_str()],
+            [peer.as_str()],
         )?;
-        if noted.first().is_none_or(|noted| *noted >= MAX_WITHDRAWN) {
+        if noted >= MAX_WITHDRAWN {
             return Ok(());
         }
-        let number = self.known(id)?;
-        self.set_note(peer, number, Note::Withdrawn, at)?;
+        let number = self.tx.known(id)?;
+        DifferenceWriter::of(self.tx).note(peer, number, Difference::Withdrawn, at)?;
         for lane in Lane::ALL {
-            let turn = Turn {
+            let posting = Posting {
                 peer,
                 lane: *lane,
                 now: at,
             };
-            self.end_exception(turn, number)?;
+            ExceptionWriter::of(self.tx).end(posting, number)?;
         }
-        Ok(())
-    }
-
-    /// Returns the note on a record in the channel to this peer.
-    fn channel_note(&self, peer: &NodeId, number: i64) -> Result<Option<Note>, SqlError> {
-        let what = self.first(
-            "SELECT what FROM channel_note WHERE peer = ?1 AND record = ?2",
-            (peer.as_str(), number),
-            |row| row.get::<_, String>(0),
-        )?;
-        what.map(|what| Note::named(&what)).transpose()
-    }
-
-    fn set_note(
-        &self,
-        peer: &NodeId,
-        number: i64,
-        note: Note,
-        at: Timestamp,
-    ) -> Result<(), SqlError> {
-        self.run(
-            "INSERT OR REPLACE INTO channel_note (peer, record, what, at)
-             VALUES (?1, ?2, ?3, ?4)",
-            (peer.as_str(), number, note.name(), at.as_millis()),
-        )?;
-        Ok(())
-    }
-
-    fn forget_note(&self, peer: &NodeId, number: i64) -> Result<(), SqlError> {
-        self.run(
-            "DELETE FROM channel_note WHERE peer = ?1 AND record = ?2",
-            (peer.as_str(), number),
-        )?;
-        Ok(())
-    }
-
-    /// Returns true if anything is owed to the peer again.
-    fn owes(&self, peer: &NodeId) -> Result<bool, SqlError> {
-        let owed = self.first(
-            "SELECT record FROM channel_note WHERE peer = ?1 AND what = 'owed' LIMIT 1",
-            [peer.as_str()],
-            |row| row.get::<_, i64>(0),
-        )?;
-        Ok(owed.is_some())
-    }
-
-    /// Clears the debt of records that were owed again and are now answered. A record that the peer
-    /// did not admit counts as lost for good.
-    pub(super) fn pay(&self, turn: Turn<'_>, answers: &[Answer]) -> Result<(), SqlError> {
-        if !self.owes(turn.peer)? {
-            return Ok(());
-        }
-        for answer in answers.iter().filter(|answer| answer.outcome.is_final()) {
-            let Some(number) = self.number(&answer.record)? else {
-                continue;
-            };
-            if self.channel_note(turn.peer, number)? != Some(Note::Owed) {
-                continue;
-            }
-            if answer.outcome.is_admitted() {
-                self.forget_note(turn.peer, number)?;
-            } else {
-                self.set_note(turn.peer, number, Note::Gone, turn.now)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Marks a record that was owed again and is now denied as lost for good.
-    pub(super) fn deny_owed(&self, turn: Turn<'_>, number: i64) -> Result<(), SqlError> {
-        self.run(
-            "UPDATE channel_note SET what = 'gone' WHERE peer = ?1 AND record = ?2
-             AND what = 'owed'",
-            (turn.peer.as_str(), number),
-        )?;
         Ok(())
     }
 
@@ -269,7 +206,7 @@ impl Group<'_> {
             at,
             found,
         } = row;
-        self.run(
+        self.tx.run(
             "INSERT OR REPLACE INTO reconciled
                  (peer, own, theirs, at, owed, learned, withdrawn, recovered)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -287,39 +224,79 @@ impl Group<'_> {
         if found.is_nothing() {
             return Ok(());
         }
-        self.event(&NodeEvent {
+        EventWriter::of(self.tx).event(&NodeEvent {
             at: *at,
             kind: RECONCILED.to_owned(),
             peer: Some(peer.clone()),
             detail: found.to_string(),
         })
     }
+}
 
-    /// Takes back records of this authority that it had lost. A withdrawn record stays withdrawn.
-    pub(super) fn recover(
-        &mut self,
-        records: &[VerifiedRecord],
-        now: Timestamp,
-    ) -> Result<(), SqlError> {
-        for record in records {
-            let number = self.number(&record.id())?;
-            if let Some(number) = number
-                && self.is_withdrawn(number)?
-            {
-                continue;
-            }
-            let held: Option<(i64, Form)> = match number {
-                Some(number) => self.held_form(number)?.map(|form| (number, form)),
-                None => None,
-            };
-            match held {
-                None => {
-                    self.insert_record(record, number, None, now)?;
-                }
-                Some((_, held)) if record.form().is_within(held) => {}
-                Some((number, held)) => self.extend_record(number, record, held, None, now)?,
-            }
-        }
-        self.close_pack()
+/// Reader of what comparing channels found.
+pub(super) struct ReconciliationReader<'a> {
+    view: DatabaseView<'a>,
+}
+
+impl<'a> ReconciliationReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
     }
+
+    /// Counts the rows of the ledger that were learned from this peer. Such rows never stand in
+    /// `sent`.
+    pub(super) fn learned(&self, peer: &NodeId) -> Result<u64, SqlError> {
+        let count = self.view.first(
+            "SELECT count(*) FROM disclosure WHERE peer = ?1 AND decision IN
+                 (SELECT n FROM decision WHERE policies = ?2)",
+            (
+                peer.as_str(),
+                serde_json::Value::from([LEARNED]).to_string(),
+            ),
+            |row| row.get(0),
+        )?;
+        unsigned(count.unwrap_or(0))
+    }
+
+    pub(super) fn reconciliations(&self) -> Result<Vec<ReconciliationRow>, SqlError> {
+        let rows = self.view.rows(
+            "SELECT peer, own, theirs, at, owed, learned, withdrawn, recovered FROM reconciled
+             ORDER BY peer",
+            [],
+            |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    (row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?),
+                    row.get::<_, i64>(3)?,
+                    (row.get::<_, i64>(4)?, row.get::<_, i64>(5)?),
+                    (row.get::<_, i64>(6)?, row.get::<_, i64>(7)?),
+                ))
+            },
+        )?;
+        rows.into_iter()
+            .map(
+                |(peer, (own, theirs), at, (owed, learned), (withdrawn, recovered))| {
+                    Ok(ReconciliationRow {
+                        peer: node(&peer)?,
+                        own: generation(&own)?,
+                        theirs: generation(&theirs)?,
+                        at: Timestamp::from_millis(at),
+                        found: Found {
+                            owed: unsigned(owed)?,
+                            learned: unsigned(learned)?,
+                            withdrawn: unsigned(withdrawn)?,
+                            recovered: unsigned(recovered)?,
+                        },
+                    })
+                },
+            )
+            .collect()
+    }
+}
+
+fn generation(bytes: &[u8]) -> Result<Generation, SqlError> {
+    bytes
+        .try_into()
+        .map(Generation::from_bytes)
+        .map_err(|_| unreadable("a generation"))
 }

@@ -1,23 +1,20 @@
 //! Records on their way in: published here or admitted from a peer, and packed in the order of
 //! arrival.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use portcullis_protocol::{
-    identifiers::NodeId,
-    record::{Form, RecordId},
-    time::Timestamp,
-    verify::VerifiedRecord,
+    frame::Outcome, identifiers::NodeId, record::Form, time::Timestamp, verify::VerifiedRecord,
 };
+use portcullis_store::StoreError;
 
 use super::{
-    group::Group,
-    index::{Additions, entries},
-    pack::{Directory, OpenPack, Packing, Run, pack_of, slot_of},
+    error::SqlError,
+    index::entries,
+    pack::{OpenPack, Packing, Run, pack_of, slot_of},
     recent::Placed,
+    transaction::WriteTransaction,
 };
-use crate::error::SqlError;
-use portcullis_store::StoreError;
 
 /// Delivery of a record: its sender, its form, and the number of the decision to admit it.
 #[derive(Clone, Copy)]
@@ -27,66 +24,38 @@ pub(super) struct Delivery<'a> {
     pub(super) decision: i64,
 }
 
-/// Additions of a group to the record log.
-#[derive(Default)]
-pub(super) struct Log {
-    /// The pack that still takes entries.
-    open: Option<OpenPack>,
-    /// The number of the next pack, once it is known.
-    next: Option<i64>,
-    /// The numbers of the added records, which the index does not know yet.
-    numbers: HashMap<RecordId, i64>,
-    /// The records that the present job added.
-    job: Vec<RecordId>,
-    /// Own records that were added.
-    pub(super) published: Vec<Placed>,
-    /// Entries for the index, added to it once the group is durable.
-    pub(super) additions: Additions,
+/// Writer of the record log: what is published here, admitted from a peer, or taken back.
+pub(super) struct RecordWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
 }
 
-/// Lengths of a log's lists before a job.
-pub(super) struct Mark {
-    ids: usize,
-    tokens: usize,
-    published: usize,
+/// Effect of a record on the log, as far as its sections were held already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Addition {
+    /// The record was not held.
+    Record,
+    /// The record was held without some of these sections.
+    Sections,
+    /// All of it was held.
+    Nothing,
 }
 
-impl Log {
-    /// Begins a job.
-    pub(super) fn mark(&mut self) -> Mark {
-        self.job.clear();
-        Mark {
-            ids: self.additions.ids.len(),
-            tokens: self.additions.tokens.len(),
-            published: self.published.len(),
+impl Addition {
+    /// Returns the effect of `brought`, given the form held of the record, if it is held.
+    fn to(held: Option<Form>, brought: Form) -> Self {
+        match held {
+            None => Self::Record,
+            Some(held) if brought.is_within(held) => Self::Nothing,
+            Some(_) => Self::Sections,
         }
     }
-
-    /// Forgets everything that a job added since this mark.
-    pub(super) fn rewind(&mut self, mark: &Mark) {
-        self.open = None;
-        self.next = None;
-        self.additions.ids.truncate(mark.ids);
-        self.additions.tokens.truncate(mark.tokens);
-        self.published.truncate(mark.published);
-        for id in self.job.drain(..) {
-            self.numbers.remove(&id);
-        }
-    }
-
-    /// Returns the number of a record that the group added.
-    pub(super) fn number(&self, id: &RecordId) -> Option<i64> {
-        self.numbers.get(id).copied()
-    }
-
-    /// Returns the directory of a pack that still takes entries.
-    fn directory(&self, pack: i64) -> Option<&Directory> {
-        let open = self.open.as_ref().filter(|open| open.n == pack)?;
-        Some(&open.directory)
-    }
 }
 
-impl Group<'_> {
+impl<'t, 'a> RecordWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
+    }
+
     /// Adds the authority's own records to the log; those held already or withdrawn are skipped.
     pub(super) fn publish(
         &mut self,
@@ -94,9 +63,9 @@ impl Group<'_> {
         now: Timestamp,
     ) -> Result<(), SqlError> {
         for record in records {
-            let number = self.number(&record.id())?;
+            let number = self.tx.number(&record.id())?;
             let is_settled = match number {
-                Some(number) => self.is_withdrawn(number)? || self.held_form(number)?.is_some(),
+                Some(number) => self.tx.is_withdrawn(number)? || self.held_form(number)?.is_some(),
                 None => false,
             };
             if is_settled {
@@ -104,21 +73,66 @@ impl Group<'_> {
             }
             let place = self.insert_record(&record, number, None, now)?;
             if number.is_none() {
-                self.log.published.push(Placed {
+                self.tx.log.published.push(Placed {
                     at: place,
                     since: now,
                     record: Arc::new(record),
                 });
             }
         }
-        Ok(())
+        self.close_pack()
+    }
+
+    /// Takes back records of this authority that it had lost. A withdrawn record stays withdrawn.
+    pub(super) fn recover(
+        &mut self,
+        records: &[VerifiedRecord],
+        now: Timestamp,
+    ) -> Result<(), SqlError> {
+        for record in records {
+            let number = self.tx.number(&record.id())?;
+            if let Some(number) = number
+                && self.tx.is_withdrawn(number)?
+            {
+                continue;
+            }
+            self.add(record, number, None, now)?;
+        }
+        self.close_pack()
+    }
+
+    /// Adds what the log lacks of a record. `number` is the record's, if it was met before.
+    pub(super) fn add(
+        &mut self,
+        record: &VerifiedRecord,
+        number: Option<i64>,
+        delivery: Option<Delivery<'_>>,
+        now: Timestamp,
+    ) -> Result<Addition, SqlError> {
+        let held = match number {
+            Some(number) => self.held_form(number)?.map(|form| (number, form)),
+            None => None,
+        };
+        let addition = Addition::to(held.map(|(_, form)| form), record.form());
+        match held {
+            None => {
+                self.insert_record(record, number, delivery, now)?;
+            }
+            Some((number, held)) if addition == Addition::Sections => {
+                self.extend_record(number, record, held, delivery, now)?;
+            }
+            Some(_) => {}
+        }
+        Ok(addition)
     }
 
     /// Returns the form held of the record with this number; `None` if it is not held.
-    pub(super) fn held_form(&self, number: i64) -> Result<Option<Form>, SqlError> {
+    fn held_form(&self, number: i64) -> Result<Option<Form>, SqlError> {
         let mut form = None;
-        for place in self.places(number)? {
-            let entry = self.directory_at(place, |directory| directory.form(slot_of(place)))?;
+        for place in self.tx.places(number)? {
+            let entry = self
+                .tx
+                .directory_at(place, |directory| directory.form(slot_of(place)))?;
             form = entry.map_or(form, |entry| {
                 Some(form.map_or(entry, |held: Form| held.union(entry)))
             });
@@ -126,46 +140,9 @@ impl Group<'_> {
         Ok(form)
     }
 
-    /// Returns the places of a record in the log: first its own, then those of its extensions.
-    pub(super) fn places(&self, number: i64) -> Result<Vec<i64>, SqlError> {
-        let first = if number >= 0 {
-            Some(number)
-        } else {
-            let found = self.first("SELECT place FROM known WHERE n = ?1", [number], |row| {
-                row.get::<_, Option<i64>>(0)
-            })?;
-            found.flatten()
-        };
-        let mut places: Vec<i64> = first.into_iter().collect();
-        places.extend(self.column(
-            "SELECT place FROM extension WHERE record = ?1 ORDER BY place",
-            &[&number],
-        )?);
-        Ok(places)
-    }
-
-    /// Applies `look` to the directory of the pack with this place.
-    pub(super) fn directory_at<T>(
-        &self,
-        place: i64,
-        look: impl FnOnce(&Directory) -> Option<T>,
-    ) -> Result<Option<T>, SqlError> {
-        let pack = pack_of(place);
-        if let Some(directory) = self.log.directory(pack) {
-            return Ok(look(directory));
-        }
-        let bytes = self.first("SELECT directory FROM pack WHERE n = ?1", [pack], |row| {
-            row.get::<_, Vec<u8>>(0)
-        })?;
-        match bytes {
-            Some(bytes) => Ok(look(&Directory::read(&bytes)?)),
-            None => Ok(None),
-        }
-    }
-
     /// Adds a record that is not held to the log, and returns its place. A record that was known
     /// already keeps its number.
-    pub(super) fn insert_record(
+    fn insert_record(
         &mut self,
         record: &VerifiedRecord,
         known: Option<i64>,
@@ -182,21 +159,21 @@ impl Group<'_> {
         let packing = Packing {
             record,
             form: record.form(),
-            statement: self.statement(record.statement())?,
+            statement: self.tx.statement(record.statement())?,
             number: known,
             delivered: delivery.map(|delivery| (delivery.form, delivery.decision)),
         };
         let place = self.append(run, &packing)?;
         if let Some(number) = known {
-            self.run("UPDATE known SET place = ?2 WHERE n = ?1", (number, place))?;
+            self.tx
+                .run("UPDATE known SET place = ?2 WHERE n = ?1", (number, place))?;
         }
-        self.log.numbers.insert(record.id(), known.unwrap_or(place));
-        self.log.job.push(record.id());
+        self.tx.log.added(record.id(), known.unwrap_or(place));
         Ok(place)
     }
 
     /// Adds the sections of a record that are not held yet, and so logs it again.
-    pub(super) fn extend_record(
+    fn extend_record(
         &mut self,
         number: i64,
         record: &VerifiedRecord,
@@ -219,70 +196,97 @@ impl Group<'_> {
             delivered: delivery.map(|delivery| (delivery.form, delivery.decision)),
         };
         let place = self.append(run, &packing)?;
-        self.run(
+        self.tx.run(
             "INSERT INTO extension (record, place) VALUES (?1, ?2)",
             (number, place),
         )?;
         Ok(())
     }
 
-    /// Returns the peer that delivered the entry at this place; `None` if it was made here.
-    pub(super) fn source_at(&self, place: i64) -> Result<Option<String>, SqlError> {
-        let pack = pack_of(place);
-        if let Some(open) = self.log.open.as_ref().filter(|open| open.n == pack) {
-            return Ok(open.run.source.as_ref().map(NodeId::to_string));
+    /// Returns the outcome of this very delivery if the record log holds it: it added the record,
+    /// or sections to it.
+    pub(super) fn admitted_before(
+        &self,
+        (peer, form): (&NodeId, Form),
+        number: i64,
+    ) -> Result<Option<Outcome>, SqlError> {
+        for (at, place) in self.tx.places(number)?.into_iter().enumerate() {
+            let delivered = self
+                .tx
+                .directory_at(place, |all| all.delivered(slot_of(place)))?;
+            let same_form = delivered.is_some_and(|(delivered, _)| delivered == form);
+            if same_form && self.source_at(place)?.as_deref() == Some(peer.as_str()) {
+                return Ok(Some(match at {
+                    0 => Outcome::Accepted,
+                    _ => Outcome::Extended,
+                }));
+            }
         }
-        let source = self.first("SELECT source FROM pack WHERE n = ?1", [pack], |row| {
-            row.get(0)
-        })?;
+        Ok(None)
+    }
+
+    /// Returns the peer that delivered the entry at this place; `None` if it was made here.
+    fn source_at(&self, place: i64) -> Result<Option<String>, SqlError> {
+        let pack = pack_of(place);
+        if let Some(run) = self.tx.log.run(pack) {
+            return Ok(run.source.as_ref().map(NodeId::to_string));
+        }
+        let source = self
+            .tx
+            .first("SELECT source FROM pack WHERE n = ?1", [pack], |row| {
+                row.get(0)
+            })?;
         Ok(source.flatten())
     }
 
     fn is_own(&self, number: i64) -> Result<bool, SqlError> {
-        let Some(place) = self.places(number)?.first().copied() else {
+        let Some(place) = self.tx.places(number)?.first().copied() else {
             return Ok(false);
         };
         let pack = pack_of(place);
-        if let Some(open) = self.log.open.as_ref().filter(|open| open.n == pack) {
-            return Ok(open.run.own);
+        if let Some(run) = self.tx.log.run(pack) {
+            return Ok(run.own);
         }
-        let own = self.first("SELECT own FROM pack WHERE n = ?1", [pack], |row| {
-            row.get(0)
-        })?;
+        let own = self
+            .tx
+            .first("SELECT own FROM pack WHERE n = ?1", [pack], |row| {
+                row.get(0)
+            })?;
         Ok(own.unwrap_or(false))
     }
 
     /// Adds an entry to the open pack, or to a new one if it does not fit with the others.
     fn append(&mut self, run: Run, packing: &Packing<'_>) -> Result<i64, SqlError> {
         let fits = |open: &OpenPack| open.run == run && open.has_room();
-        if !self.log.open.as_ref().is_some_and(fits) {
+        if !self.tx.log.open.as_ref().is_some_and(fits) {
             self.close_pack()?;
-            let n = match self.log.next {
+            let n = match self.tx.log.next {
                 Some(next) => next,
-                None => newest_pack(self)? + 1,
+                None => newest_pack(self.tx)? + 1,
             };
-            self.log.next = Some(n + 1);
-            self.log.open = Some(OpenPack::new(n, run));
+            self.tx.log.next = Some(n + 1);
+            self.tx.log.open = Some(OpenPack::new(n, run));
         }
-        let vault = self.vault();
-        let open = self.log.open.as_mut();
+        let vault = self.tx.vault();
+        let open = self.tx.log.open.as_mut();
         open.ok_or(StoreError::Fault("no pack is open"))?
             .add(packing, vault)
     }
 
     /// Writes the open pack.
     pub(super) fn close_pack(&mut self) -> Result<(), SqlError> {
-        let Some(open) = self.log.open.take() else {
+        let Some(open) = self.tx.log.open.take() else {
             return Ok(());
         };
-        let closed = open.closed(self.vault())?;
-        self.keys()?
+        let closed = open.closed(self.tx.vault())?;
+        self.tx
+            .keys()?
             .prepare_cached(
                 "INSERT OR REPLACE INTO pack_key (n, wrapped, sealed) VALUES (?1, ?2, ?3)",
             )
             .and_then(|mut insert| insert.execute((open.n, &closed.wrapped, &closed.keys)))
             .map_err(SqlError::Keys)?;
-        self.run(
+        self.tx.run(
             "INSERT INTO pack (n, lane, own, extends, kind, source, received_at, count, ids,
                  directory, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -302,14 +306,14 @@ impl Group<'_> {
         )?;
         let ids: &[u8] = if open.run.extends { &[] } else { &open.ids };
         let added = entries(open.n, ids, &open.directory);
-        self.log.additions.ids.extend(added.ids);
-        self.log.additions.tokens.extend(added.tokens);
-        self.log.additions.pack = open.n;
+        self.tx.log.additions.ids.extend(added.ids);
+        self.tx.log.additions.tokens.extend(added.tokens);
+        self.tx.log.additions.pack = open.n;
         Ok(())
     }
 }
 
-fn newest_pack(group: &Group<'_>) -> Result<i64, SqlError> {
-    let newest = group.first("SELECT coalesce(max(n), 0) FROM pack", [], |row| row.get(0))?;
+fn newest_pack(tx: &WriteTransaction<'_>) -> Result<i64, SqlError> {
+    let newest = tx.first("SELECT coalesce(max(n), 0) FROM pack", [], |row| row.get(0))?;
     Ok(newest.unwrap_or(0))
 }

@@ -1,21 +1,27 @@
-//! The register's epochs, the persons, their acts, and events.
+//! The register's epochs, the persons, and their acts.
 
 use portcullis_protocol::{
     digest::Digest, register::SignedRegister, statement::SignedStatement, time::Timestamp,
 };
+use portcullis_store::{Act, PersonRow, StoreError};
 
 use super::{
-    group::Group,
-    query::{unreadable, unsigned},
-    reader::Reader,
+    decode::{unreadable, unsigned},
+    error::SqlError,
+    transaction::WriteTransaction,
+    view::DatabaseView,
 };
-use crate::error::SqlError;
-use portcullis_store::{Act, NodeEvent, PersonRow, StoreError};
 
-/// Most events kept; the newest ones.
-const MAX_EVENTS: i64 = 100_000;
+/// Writer of the register and of persons and their acts.
+pub(super) struct RegistryWriter<'t> {
+    tx: &'t WriteTransaction<'t>,
+}
 
-impl Group<'_> {
+impl<'t> RegistryWriter<'t> {
+    pub(super) const fn of(tx: &'t WriteTransaction<'t>) -> Self {
+        Self { tx }
+    }
+
     /// Keeps an epoch, which must follow the newest one. The same epoch again changes nothing.
     pub(super) fn register(&self, register: &SignedRegister) -> Result<(), SqlError> {
         let found = register
@@ -23,6 +29,7 @@ impl Group<'_> {
             .map_err(|_| StoreError::Fault("the epoch of a register cannot be read"))?
             .epoch;
         let same = self
+            .tx
             .first(
                 "SELECT register FROM register WHERE epoch = ?1",
                 [found.cast_signed()],
@@ -34,6 +41,7 @@ impl Group<'_> {
             return Ok(());
         }
         let newest = self
+            .tx
             .first("SELECT coalesce(max(epoch), 0) FROM register", [], |row| {
                 row.get::<_, i64>(0)
             })?
@@ -42,7 +50,7 @@ impl Group<'_> {
         if found.checked_sub(1) != Some(newest) {
             return Err(StoreError::Epoch { found, newest }.into());
         }
-        self.run(
+        self.tx.run(
             "INSERT INTO register (epoch, register) VALUES (?1, ?2)",
             (found.cast_signed(), register.encode()),
         )?;
@@ -62,12 +70,14 @@ impl Group<'_> {
         } = act;
         let digest = statement.as_ref().map(act_digest);
         if let Some(digest) = digest {
-            let seen = self.first(SEEN, [digest.as_bytes()], |row| row.get::<_, i64>(0))?;
+            let seen = self
+                .tx
+                .first(SEEN, [digest.as_bytes()], |row| row.get::<_, i64>(0))?;
             if seen.is_some() {
                 return Err(StoreError::Replayed.into());
             }
         }
-        self.run(
+        self.tx.run(
             "INSERT INTO act (at, action, person, uid, concerns, digest, payload, key_id, signature)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             (
@@ -94,7 +104,7 @@ impl Group<'_> {
             enrolled_at,
             enrolled_by,
         } = person;
-        let added = self.run(
+        let added = self.tx.run(
             "INSERT OR IGNORE INTO person (id, name, role, public_key, enrolled_at, enrolled_by)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             (
@@ -109,27 +119,6 @@ impl Group<'_> {
         if added == 0 {
             return Err(StoreError::Enrolled(id.clone()).into());
         }
-        Ok(())
-    }
-
-    /// Keeps an event, and forgets the oldest ones beyond the limit.
-    pub(super) fn event(&self, event: &NodeEvent) -> Result<(), SqlError> {
-        let NodeEvent {
-            at,
-            kind,
-            peer,
-            detail,
-        } = event;
-        let number = self.insert(
-            "INSERT INTO event (at, kind, peer, detail) VALUES (?1, ?2, ?3, ?4)",
-            (
-                at.as_millis(),
-                kind,
-                peer.as_ref().map(|peer| peer.as_str()),
-                detail,
-            ),
-        )?;
-        self.run("DELETE FROM event WHERE n <= ?1", [number - MAX_EVENTS])?;
         Ok(())
     }
 }
@@ -148,19 +137,29 @@ fn act_digest(statement: &SignedStatement) -> Digest {
     )
 }
 
-impl Reader<'_> {
+/// Reader of the register and of persons and their acts.
+pub(super) struct RegistryReader<'a> {
+    view: DatabaseView<'a>,
+}
+
+impl<'a> RegistryReader<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
     pub(super) fn registers(&self) -> Result<Vec<SignedRegister>, SqlError> {
         let rows: Vec<Vec<u8>> =
-            self.rows("SELECT register FROM register ORDER BY epoch", [], |row| {
-                row.get(0)
-            })?;
+            self.view
+                .rows("SELECT register FROM register ORDER BY epoch", [], |row| {
+                    row.get(0)
+                })?;
         rows.iter()
             .map(|bytes| SignedRegister::decode(bytes).map_err(|_| unreadable("a register")))
             .collect()
     }
 
     pub(super) fn persons(&self) -> Result<Vec<PersonRow>, SqlError> {
-        self.rows(
+        self.view.rows(
             "SELECT id, name, role, public_key, enrolled_at, enrolled_by FROM person ORDER BY id",
             [],
             |row| {
@@ -178,33 +177,9 @@ impl Reader<'_> {
 
     pub(super) fn act_seen(&self, statement: &SignedStatement) -> Result<bool, SqlError> {
         let digest = act_digest(statement);
-        let seen = self.first(SEEN, [digest.as_bytes()], |row| row.get::<_, i64>(0))?;
+        let seen = self
+            .view
+            .first(SEEN, [digest.as_bytes()], |row| row.get::<_, i64>(0))?;
         Ok(seen.is_some())
-    }
-
-    pub(super) fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, SqlError> {
-        let rows = self.rows(
-            "SELECT at, kind, peer, detail FROM event ORDER BY n DESC LIMIT ?1",
-            [limit],
-            |row| {
-                Ok((
-                    Timestamp::from_millis(row.get(0)?),
-                    row.get(1)?,
-                    row.get::<_, Option<String>>(2)?,
-                    row.get(3)?,
-                ))
-            },
-        )?;
-        rows.into_iter()
-            .map(|(at, kind, peer, detail)| {
-                let peer = peer.map(|peer| peer.parse()).transpose();
-                Ok(NodeEvent {
-                    at,
-                    kind,
-                    peer: peer.map_err(|_| unreadable("the peer of an event"))?,
-                    detail,
-                })
-            })
-            .collect()
     }
 }

@@ -3,12 +3,14 @@
 use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
+use portcullis_store::StoreError;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
 
-use super::{KEYS_FILE, MAIN_FILE};
-use crate::crypt::Vault;
-use crate::error::SqlError;
-use portcullis_store::StoreError;
+use super::{
+    crypt::Vault,
+    error::SqlError,
+    files::{KEYS_FILE, MAIN_FILE},
+};
 
 /// The steps from an empty file to the newest format. The number of steps is the format's number.
 const MAIN_STEPS: &[&str] = &[

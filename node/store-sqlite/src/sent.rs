@@ -15,12 +15,11 @@ use portcullis_protocol::{
     frame::{Lane, Outcome},
     record::Form,
 };
-use prost::Message;
-use rusqlite::{Connection, Row};
-
-use super::query::unreadable;
-use crate::error::SqlError;
 use portcullis_store::DisclosureState;
+use prost::Message;
+use rusqlite::Row;
+
+use super::{decode::unreadable, error::SqlError, view::DatabaseView};
 
 /// The items of a row, one list for each column.
 #[derive(Clone, PartialEq, Message)]
@@ -153,21 +152,22 @@ fn read_items(bytes: &[u8]) -> Result<Vec<SentItem>, SqlError> {
 
 /// Returns the rows of a peer and lane that cover some of these places.
 pub(super) fn sent_in(
-    main: &Connection,
+    view: DatabaseView<'_>,
     peer: &str,
     lane: Lane,
     (first, last): (i64, i64),
 ) -> Result<Vec<SentRow>, SqlError> {
-    let mut select = main.prepare_cached(sent_rows!(
-        "WHERE peer = ?1 AND lane = ?2 AND last >= ?3 AND first <= ?4 ORDER BY n"
-    ))?;
-    let rows = select.query_map((peer, lane.name(), first, last), SentRow::read)?;
-    rows.map(|row| SentRow::with_items(row?)).collect()
+    let rows = view.rows(
+        sent_rows!("WHERE peer = ?1 AND lane = ?2 AND last >= ?3 AND first <= ?4 ORDER BY n"),
+        (peer, lane.name(), first, last),
+        SentRow::read,
+    )?;
+    rows.into_iter().map(SentRow::with_items).collect()
 }
 
 /// Returns the rows of a peer that hold this record, which stands at these places.
 pub(super) fn sent_at(
-    main: &Connection,
+    view: DatabaseView<'_>,
     peer: &str,
     places: &[i64],
     number: i64,
@@ -175,7 +175,7 @@ pub(super) fn sent_at(
     let mut rows = Vec::new();
     for place in places {
         for lane in Lane::ALL {
-            rows.extend(sent_in(main, peer, *lane, (*place, *place))?);
+            rows.extend(sent_in(view, peer, *lane, (*place, *place))?);
         }
     }
     rows.retain(|row| row.items.iter().any(|item| item.number == number));
@@ -185,15 +185,15 @@ pub(super) fn sent_at(
 }
 
 /// Returns the peers that have rows.
-pub(super) fn sent_peers(main: &Connection) -> Result<Vec<String>, SqlError> {
-    let mut select = main.prepare_cached(
+pub(super) fn sent_peers(view: DatabaseView<'_>) -> Result<Vec<String>, SqlError> {
+    view.rows(
         "WITH RECURSIVE p (peer) AS (
              SELECT min(peer) FROM sent
              UNION ALL
              SELECT (SELECT min(peer) FROM sent WHERE sent.peer > p.peer) FROM p
              WHERE p.peer IS NOT NULL)
          SELECT peer FROM p WHERE peer IS NOT NULL",
-    )?;
-    let rows = select.query_map([], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        [],
+        |row| row.get(0),
+    )
 }

@@ -19,27 +19,23 @@ use std::{
 use portcullis_protocol::{
     frame::{Generation, Lane},
     identifiers::NodeId,
-    time::Timestamp,
 };
+use portcullis_store::StoreError;
 use rusqlite::{
     Connection, OpenFlags, TransactionBehavior,
     backup::{Backup, StepResult},
 };
 
 use super::{
-    KEYS_FILE, MAIN_FILE,
-    group::log_end,
-    query::{named, node, unsigned},
-    reader::Reader,
+    decode::{named, node, unsigned},
+    error::SqlError,
+    files::{KEYS_FILE, MAIN_FILE},
     schema::{self, file_error, path_text},
+    view::log_end,
 };
-use crate::error::SqlError;
-use portcullis_store::StoreError;
 
 /// Pages copied at a time: 1 MiB.
 const PAGES: i32 = 256;
-/// Name in `meta` for the time of the backup from which a store was restored.
-const RESTORED: &str = "restored";
 
 /// Turnstile that lets another thread in between two commits, however busy the writer is.
 #[derive(Default)]
@@ -98,9 +94,9 @@ impl Snapshot {
         let mut writer = schema::writable(dir, MAIN_FILE)?;
         let snapshot = Self::open(dir)?;
         // A writer takes the main database first, and the key table only then.
-        let turn = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let held = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         snapshot.begin()?;
-        drop(turn);
+        drop(held);
         Ok(snapshot)
     }
 
@@ -322,42 +318,4 @@ fn immutable(path: &Path) -> Result<String, SqlError> {
     }
     uri.push_str("?immutable=1");
     Ok(uri)
-}
-
-/// Notes, in a store that nobody has open, that it comes from a backup made at this time. Its first
-/// start begins a new generation.
-///
-/// # Errors
-///
-/// [`StoreError`].
-pub fn mark_restored(dir: &Path, made_at: Timestamp) -> Result<(), StoreError> {
-    Ok(write_mark(dir, made_at)?)
-}
-
-fn write_mark(dir: &Path, made_at: Timestamp) -> Result<(), SqlError> {
-    let main = schema::writable(dir, MAIN_FILE)?;
-    main.execute(
-        "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
-        (RESTORED, made_at.as_millis().to_be_bytes()),
-    )?;
-    main.close().map_err(|(_, error)| error.into())
-}
-
-impl Reader<'_> {
-    pub(super) fn restored_from(&self) -> Result<Option<Timestamp>, SqlError> {
-        self.time_in_meta(RESTORED)
-    }
-
-    pub(super) fn time_in_meta(&self, name: &str) -> Result<Option<Timestamp>, SqlError> {
-        let found = self.first("SELECT value FROM meta WHERE name = ?1", [name], |row| {
-            row.get::<_, Vec<u8>>(0)
-        })?;
-        let damaged = || StoreError::Damaged("the time of its backup cannot be read".to_owned());
-        found
-            .map(|bytes| {
-                let bytes: [u8; 8] = bytes.try_into().map_err(|_| damaged())?;
-                Ok(Timestamp::from_millis(i64::from_be_bytes(bytes)))
-            })
-            .transpose()
-    }
 }

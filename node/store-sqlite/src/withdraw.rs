@@ -13,54 +13,67 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_protocol::{frame::Lane, record::RecordId, time::Timestamp};
+use portcullis_protocol::{record::RecordId, time::Timestamp};
+use portcullis_store::StoreError;
 use prost::Message as _;
 use rusqlite::OptionalExtension as _;
 
 use super::{
-    group::Group,
-    index::Entry,
-    pack::{Directory, SLOTS, bound, open_keys, pack_of, place, slot_of},
-    reader::Reader,
+    error::SqlError,
+    exceptions::ExceptionWriter,
+    held::HeldWriter,
+    index::IndexEntry,
+    pack::{Directory, bound, open_keys, pack_of, place, slot_of},
+    transaction::WriteTransaction,
 };
-use crate::error::SqlError;
-use portcullis_store::StoreError;
 
-impl Group<'_> {
-    /// Withdraws a record, held or not. A record that is withdrawn already stays as it was.
+/// Writer of withdrawals, and of the erasure that follows.
+pub(super) struct WithdrawalWriter<'t, 'a> {
+    tx: &'t mut WriteTransaction<'a>,
+}
+
+impl<'t, 'a> WithdrawalWriter<'t, 'a> {
+    pub(super) const fn of(tx: &'t mut WriteTransaction<'a>) -> Self {
+        Self { tx }
+    }
+
+    /// Withdraws records, held or not. A record that is withdrawn already stays as it was.
     pub(super) fn withdraw(
+        &mut self,
+        records: &[RecordId],
+        outcome: &str,
+        at: Timestamp,
+    ) -> Result<(), SqlError> {
+        let mut records = records.iter();
+        records.try_for_each(|id| self.withdraw_one(id, outcome, at))
+    }
+
+    fn withdraw_one(
         &mut self,
         id: &RecordId,
         outcome: &str,
         at: Timestamp,
     ) -> Result<(), SqlError> {
-        let number = self.known(id)?;
-        if self.is_withdrawn(number)? {
+        let number = self.tx.known(id)?;
+        if self.tx.is_withdrawn(number)? {
             return Ok(());
         }
-        self.run(
+        self.tx.run(
             "INSERT INTO tombstone (record, outcome, at) VALUES (?1, ?2, ?3)",
             (number, outcome, at.as_millis()),
         )?;
-        for place in self.places(number)? {
-            self.run("INSERT OR IGNORE INTO erasure (place) VALUES (?1)", [place])?;
-            self.erasing.push(place);
+        for place in self.tx.places(number)? {
+            self.tx
+                .run("INSERT OR IGNORE INTO erasure (place) VALUES (?1)", [place])?;
+            self.tx.erasing.push(place);
         }
-        for key in self.rows(
-            "DELETE FROM held WHERE record = ?1 RETURNING key",
-            [number],
-            |row| row.get(0),
-        )? {
-            self.retire(key);
-        }
-        self.run("DELETE FROM exception WHERE record = ?1", [number])?;
-        self.run("DELETE FROM undelivered WHERE record = ?1", [number])?;
-        Ok(())
+        HeldWriter::of(self.tx).forget(number)?;
+        ExceptionWriter::of(self.tx).forget(number)
     }
 
     /// Destroys the keys and tokens of what the commit before withdrew. Returns the entries that
     /// are gone from the index.
-    pub(super) fn erase(&mut self, places: &[i64]) -> Result<Vec<Entry>, SqlError> {
+    pub(super) fn erase(&mut self, places: &[i64]) -> Result<Vec<IndexEntry>, SqlError> {
         let mut packs: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for place in places {
             let slots = packs.entry(pack_of(*place)).or_default();
@@ -77,24 +90,27 @@ impl Group<'_> {
             }
         }
         for entry in &gone {
-            self.run(
+            self.tx.run(
                 "DELETE FROM token_index WHERE token = ?1 AND place = ?2",
                 *entry,
             )?;
         }
         let erased = places.iter().filter(|at| !damaged.contains(&pack_of(**at)));
         for place in erased {
-            self.run("DELETE FROM erasure WHERE place = ?1", [place])?;
+            self.tx
+                .run("DELETE FROM erasure WHERE place = ?1", [place])?;
         }
         Ok(gone)
     }
 
     /// Erases slots of one pack, and returns the index entries that are gone. `None` if the pack
     /// does not open: it stays as it is, and is tried again after a start.
-    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<Option<Vec<Entry>>, SqlError> {
-        let row = self.first("SELECT ids, directory FROM pack WHERE n = ?1", [n], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
-        })?;
+    fn erase_in(&mut self, n: i64, slots: &[usize]) -> Result<Option<Vec<IndexEntry>>, SqlError> {
+        let row = self
+            .tx
+            .first("SELECT ids, directory FROM pack WHERE n = ?1", [n], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?;
         let Some((ids, bytes)) = row else {
             return Ok(Some(Vec::new()));
         };
@@ -110,7 +126,7 @@ impl Group<'_> {
             let tokens = directory.forget_selectors(*slot);
             gone.extend(tokens.into_iter().map(|token| (token, at)));
         }
-        self.run(
+        self.tx.run(
             "UPDATE pack SET directory = ?2 WHERE n = ?1",
             (n, directory.encode_to_vec()),
         )?;
@@ -126,6 +142,7 @@ impl Group<'_> {
         slots: &[usize],
     ) -> Result<bool, SqlError> {
         let kept = self
+            .tx
             .keys()?
             .query_row(
                 "SELECT wrapped, sealed FROM pack_key WHERE n = ?1",
@@ -137,7 +154,7 @@ impl Group<'_> {
         let Some((wrapped, sealed)) = kept else {
             return Ok(true);
         };
-        let Some(mut keys) = open_keys(self.vault(), n, said, (&wrapped, sealed)) else {
+        let Some(mut keys) = open_keys(self.tx.vault(), n, said, (&wrapped, sealed)) else {
             tracing::error!(
                 pack = n,
                 "a damaged pack of records is not erased; it does not open"
@@ -152,39 +169,16 @@ impl Group<'_> {
         }
         let bound = bound(ids, directory);
         let again = self
+            .tx
             .vault()
             .seal_keys(n, &bound, &keys, directory.section_count())?;
-        self.keys()?
+        self.tx
+            .keys()?
             .execute(
                 "INSERT OR REPLACE INTO pack_key (n, wrapped, sealed) VALUES (?1, ?2, ?3)",
                 (n, again.wrapped, again.bytes),
             )
             .map_err(SqlError::Keys)?;
         Ok(true)
-    }
-}
-
-impl Reader<'_> {
-    /// Counts the places of the log after the cursor that hold withdrawn records, in packs of this
-    /// lane whose `own` is at least `least_own`.
-    pub(super) fn withdrawn_after(
-        &self,
-        lane: Lane,
-        least_own: i64,
-        cursor: i64,
-    ) -> Result<i64, SqlError> {
-        let count = self.first(
-            "WITH gone (place) AS (
-                 SELECT record FROM tombstone WHERE record > ?3
-                 UNION ALL SELECT k.place FROM known AS k JOIN tombstone AS t ON t.record = k.n
-                 WHERE k.place > ?3
-                 UNION ALL SELECT e.place FROM extension AS e
-                 JOIN tombstone AS t ON t.record = e.record WHERE e.place > ?3)
-             SELECT count(*) FROM gone JOIN pack ON pack.n = gone.place / ?4
-             WHERE lane = ?1 AND own >= ?2",
-            (lane.name(), least_own, cursor, SLOTS),
-            |row| row.get(0),
-        )?;
-        Ok(count.unwrap_or(0))
     }
 }

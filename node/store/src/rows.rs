@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use portcullis_protocol::{
     body::SelectorKind,
+    digest::Digest,
     frame::{Answer, Chain, Generation, Lane, Outcome},
     identifiers::{AuthorityId, NodeId},
     reconcile::Buckets,

@@ -1,16 +1,14 @@
-//! Connections that only read, and one consistent view of both files.
+//! Connections that only read, opened when they are needed.
 
 use std::{
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
+use portcullis_store::StoreError;
 use rusqlite::Connection;
 
-use super::{index::Index, schema};
-use crate::crypt::Vault;
-use crate::error::SqlError;
-use portcullis_store::StoreError;
+use super::{crypt::Vault, error::SqlError, index::Index, schema, view::DatabaseView};
 
 /// Most connections that read at the same time. Further readers wait.
 const MAX_READERS: usize = 8;
@@ -44,7 +42,7 @@ impl Pool {
         &self,
         vault: &Vault,
         index: &Index,
-        query: impl Fn(&Reader<'_>) -> Result<T, SqlError>,
+        query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         let lease = self.lease()?;
         let connection = lease.connection.as_ref().ok_or(StoreError::Stopped)?;
@@ -102,20 +100,13 @@ fn snapshot<T>(
     connection: &Connection,
     vault: &Vault,
     index: &Index,
-    query: &impl Fn(&Reader<'_>) -> Result<T, SqlError>,
+    query: &impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
     // The transaction is dropped unfinished, because there is nothing to commit.
     let transaction = connection.unchecked_transaction()?;
-    query(&Reader {
+    query(DatabaseView {
         connection: &transaction,
         vault,
         index,
     })
-}
-
-/// One consistent view of the store.
-pub(super) struct Reader<'a> {
-    pub(super) connection: &'a Connection,
-    pub(super) vault: &'a Vault,
-    pub(super) index: &'a Index,
 }

@@ -1,0 +1,187 @@
+//! Searches for records: by id, by kind and origin, and by a selector of their subject.
+
+use portcullis_protocol::{
+    body::{Body, SelectorKind},
+    digest::Digest,
+    identifiers::AuthorityId,
+    record::{Header, Kind, RecordId, SectionTag},
+    seal::SealedRecord,
+    wire,
+};
+use portcullis_store::{HeldRecord, RecordFilter};
+use prost::Message as _;
+
+use super::{
+    error::SqlError,
+    index::{id_key, id_of},
+    pack::{Directory, Pack, PackRow, pack_of, pack_rows, slot_of},
+    packs::PackReader,
+    view::DatabaseView,
+};
+
+/// Search for records that are held.
+pub(super) struct RecordSearch<'a> {
+    view: DatabaseView<'a>,
+}
+
+impl<'a> RecordSearch<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>) -> Self {
+        Self { view }
+    }
+
+    pub(super) fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, SqlError> {
+        match self.view.number(id)? {
+            Some(number) => PackReader::of(self.view).held_record(number),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn ids_with_prefix(
+        &self,
+        prefix: &str,
+        limit: u32,
+    ) -> Result<Vec<RecordId>, SqlError> {
+        let end = |fill: &str| -> Option<RecordId> {
+            let rest = 64_usize.checked_sub(prefix.len())?;
+            let digest: Digest = format!("{prefix}{}", fill.repeat(rest)).parse().ok()?;
+            RecordId::from_slice(digest.as_bytes())
+        };
+        let (Some(first), Some(last)) = (end("0"), end("f")) else {
+            return Ok(Vec::new());
+        };
+        let keys = (id_key(&first), id_key(&last));
+        let mut ids = Vec::new();
+        for place in self
+            .view
+            .index
+            .ids_between(self.view.connection, keys, limit)?
+        {
+            let id = id_of(self.view.connection, place)?;
+            ids.extend(id.filter(|id| (first..=last).contains(id)));
+        }
+        ids.sort_unstable();
+        ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(ids)
+    }
+
+    pub(super) fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, SqlError> {
+        let RecordFilter {
+            kind,
+            origin,
+            limit,
+        } = filter;
+        let sql = match kind {
+            Some(_) => pack_rows!("WHERE extends = 0 AND kind = ?1 ORDER BY p.n DESC"),
+            None => pack_rows!("WHERE extends = 0 AND ?1 IS NULL ORDER BY p.n DESC"),
+        };
+        let limit = limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        let mut packs = PackReader::of(self.view);
+        let mut records = Vec::new();
+        let mut select = self.view.connection.prepare_cached(sql)?;
+        let mut rows = select.query([kind.map(Kind::name)])?;
+        while records.len() < limit {
+            let Some(row) = rows.next()? else {
+                break;
+            };
+            let pack = Pack::open(PackRow::read(row)?, self.view.vault)?;
+            let extensions = packs.extensions(&pack)?;
+            let withdrawn = packs.withdrawn_in(&pack)?;
+            for slot in (0..pack.len()).rev() {
+                if records.len() >= limit {
+                    break;
+                }
+                let number = pack.directory.number(pack.n, slot);
+                if withdrawn.contains(&number) {
+                    continue;
+                }
+                let extensions = extensions.get(&number).map(Vec::as_slice);
+                let extensions = extensions.unwrap_or_default();
+                let held = packs.assembled(&pack, slot, extensions)?;
+                let chosen = |origin: &AuthorityId| is_of(&held.sealed, origin.as_str());
+                if origin.as_ref().is_none_or(chosen) {
+                    records.push(held);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    pub(super) fn records_about(
+        &self,
+        kind: SelectorKind,
+        value: &str,
+    ) -> Result<Vec<HeldRecord>, SqlError> {
+        let mut records = match self.view.vault.token(kind, value) {
+            Some(token) => self.with_token(token)?,
+            None => self.records(&RecordFilter::default())?,
+        };
+        records.retain(|held| names(&held.sealed, kind, value));
+        Ok(records)
+    }
+
+    fn with_token(&self, token: i64) -> Result<Vec<HeldRecord>, SqlError> {
+        let mut numbers = Vec::new();
+        for place in self.view.index.tokens(self.view.connection, token)? {
+            let directory: Option<Vec<u8>> = self.view.first(
+                "SELECT directory FROM pack WHERE n = ?1",
+                [pack_of(place)],
+                |row| row.get(0),
+            )?;
+            if let Some(directory) = directory {
+                let directory = Directory::read(&directory)?;
+                numbers.push(directory.number(pack_of(place), slot_of(place)));
+            }
+        }
+        let mut found: Vec<(i64, i64)> = Vec::new();
+        for number in numbers {
+            let first = self.view.places(number)?.first().copied();
+            found.extend(first.map(|place| (place, number)));
+        }
+        // The newest come first. A record found twice is listed once.
+        found.sort_unstable_by(|one, other| other.cmp(one));
+        found.dedup();
+        let mut packs = PackReader::of(self.view);
+        let mut records = Vec::new();
+        for (_, number) in found {
+            records.extend(packs.held_record(number)?);
+        }
+        Ok(records)
+    }
+}
+
+/// Returns true if the header of a record that was read names this origin.
+fn is_of(sealed: &SealedRecord, origin: &str) -> bool {
+    wire::Header::decode(sealed.wire().header.clone()).is_ok_and(|header| header.origin == origin)
+}
+
+/// Returns true if the subject of a record that was read names this selector. A subject that cannot
+/// be decoded names nothing; verification reports why.
+fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {
+    let wire = sealed.wire();
+    let header = wire::Header::decode(wire.header.clone())
+        .ok()
+        .and_then(|header| Header::try_from(header).ok());
+    let tag = |index: u32| {
+        let index = u8::try_from(index).ok()?;
+        header.as_ref()?.entry(index).map(|entry| entry.tag)
+    };
+    let mut subjects = wire
+        .sections
+        .iter()
+        .filter(|section| tag(section.index) == Some(SectionTag::Subject))
+        .filter_map(|section| Body::decode(SectionTag::Subject, &section.body).ok());
+    subjects.any(|body| match body {
+        Body::Subject(subject) => subject
+            .selectors
+            .iter()
+            .any(|selector| selector.kind() == kind && selector.value() == value),
+        Body::Assessment(_)
+        | Body::Narrative(_)
+        | Body::Source(_)
+        | Body::Persons(_)
+        | Body::Attachments(_)
+        | Body::Cells(_) => false,
+    })
+}
