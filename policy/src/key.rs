@@ -10,10 +10,10 @@ use portcullis_protocol::{
     identifiers::{AuthorityId, UnLocode},
     marking::{DataSubject, Marking, Pap, Purpose, RequestedAction, Tlp},
     record::{Kind, SectionEntry, SectionTag},
-    register::{Authority, AuthorityKind, LegalRegime},
+    register::{AuthorityKind, LegalRegime},
 };
 
-use crate::encoding::{put_text, put_texts};
+use crate::encoding::put_texts;
 use crate::{
     facts::{Action, Facts},
     holding::RecordRequest,

@@ -107,7 +107,7 @@ fn every_behaviour_stands_in_the_table_and_has_its_test() {
 fn sources() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut folders: Vec<_> = [
-        "node/src",
+        "node",
         "protocol/src",
         "protocol/tests",
         "policy/src",
