@@ -1,13 +1,13 @@
-//! The admin API, by which the command line controls a running node over a Unix socket.
+//! The admin socket: requests of administrators are checked, acts are verified and logged, then done.
 //!
 //! ```text
-//! command ─▶ Client ─HTTP/1 over admin.sock─▶ server ─▶ route ─▶ core, desk, store
+//! command ─▶ Client ─HTTP/1 over admin.sock─▶ server ─▶ route ─▶ kernel, desk, store
 //!             act: statement signed by a person ─▶ verified ─▶ logged ─▶ done
 //! ```
 //!
 //! Reading needs no signature; reading records and scores is logged as a consultation. Whatever
-//! changes or sends something is an act signed by a person ([`act`]). Requests and answers are the
-//! structs of [`api`], version 1, below `/v1/`. Refuses bodies over 256 MiB, and users whom the
+//! changes or sends something is an act signed by a person ([`portcullis_admin_api::act`]). Requests and answers are the
+//! structs of [`portcullis_admin_api::v1`], version 1, below `/v1/`. Refuses bodies over 256 MiB, and users whom the
 //! mode of the socket keeps out.
 
 pub mod ledger;
