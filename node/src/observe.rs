@@ -33,7 +33,7 @@ static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
 type LevelHandle = reload::Handle<EnvFilter, Registry>;
 
 /// Starts the log on standard error. The environment's `PORTCULLIS_LOG`, a filter such as
-/// `portcullis_node=debug`, overrides the configured level, and that of a reload as well.
+/// `portcullis=debug` for all of it or `portcullis_exchange=debug` for one part, overrides the configured level, and that of a reload as well.
 pub fn start_log(settings: LogSettings) {
     let (named, mistaken) = match EnvFilter::try_from_env(FILTER) {
         Ok(named) => (Some(named), None),
@@ -167,6 +167,22 @@ mod tests {
     use tracing::Level;
 
     use super::*;
+
+    #[test]
+    fn a_filter_of_portcullis_means_every_crate_of_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let written = Arc::new(file.reopen().unwrap());
+        let filter = EnvFilter::new("portcullis=debug");
+        let (log, _) = log(filter, LogFormat::Human, written);
+        tracing::subscriber::with_default(log, || {
+            tracing::debug!(target: "portcullis_exchange::dispatch", "one");
+            tracing::debug!(target: "portcullis_store_sqlite", "two");
+            tracing::debug!(target: "tonic::transport", "three");
+        });
+        let written = std::fs::read_to_string(file.path()).unwrap();
+        let said = ["one", "two", "three"].map(|word| written.contains(word));
+        assert_eq!(said, [true, true, false], "{written}");
+    }
 
     #[test]
     fn the_level_of_a_log_moves_while_it_is_written() {

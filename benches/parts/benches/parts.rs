@@ -1,4 +1,4 @@
-//! Benchmarks of the single parts of an exchange, which `portcullis bench exchange` measures as a
+//! Benchmarks of the single parts of an exchange, which `portcullis-lab bench exchange` measures as a
 //! whole.
 //!
 //! Two nodes are prepared on homes made as that command makes them, and their parts are called

@@ -3,6 +3,8 @@
 //! Counts the disclosure ledger, and checks each record from its bytes on disk up to the register's
 //! signatures. A record that cannot be read, or does not verify, is reported with the rule it
 //! breaks or the error of the store. The others are checked all the same.
+//!
+//! No request of the product asks this yet; the laboratory's do, until `ledger` and `verification` are commands.
 
 use std::collections::BTreeMap;
 

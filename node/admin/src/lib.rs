@@ -1,7 +1,7 @@
 //! The admin socket: requests of administrators are checked, acts are verified and logged, then done.
 //!
 //! ```text
-//! command ─▶ Client ─HTTP/1 over admin.sock─▶ server ─▶ route ─▶ kernel, desk, store
+//! command ─▶ Client ─HTTP/1 over admin.sock─▶ server ─▶ route ─▶ kernel, exchange, desk, backup, store
 //!             act: statement signed by a person ─▶ verified ─▶ logged ─▶ done
 //! ```
 //!

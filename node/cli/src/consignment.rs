@@ -11,8 +11,7 @@ use super::{
     output::{Page, View},
     signing::{ActRequest, SigningArgs, have_done},
 };
-use portcullis_admin_api::act::Action;
-use portcullis_admin_api::v1::score::ImportedView;
+use portcullis_admin_api::{act::Action, v1::score::ImportedView};
 
 /// Import consignments from a CSV file, all of them or none
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,6 @@ use super::{
     error::CliError,
     output::{Page, View},
 };
-use portcullis_home::own_certificate::certificate_request;
 use portcullis_home::{
     Home,
     clock::system_clock,
@@ -19,6 +18,7 @@ use portcullis_home::{
     files::{self, Access},
     keyring::{Keyring, Rotatable},
     membership::{RequestError, load_chain, request_new_keys},
+    own_certificate::certificate_request,
 };
 
 /// Make a new key of the node, and what is needed to have it used

@@ -9,8 +9,10 @@ use super::{
     output::{Column, Page, Table, View},
     signing::{ActRequest, SigningArgs, have_done},
 };
-use portcullis_admin_api::v1::score::PublishedProfileView;
-use portcullis_admin_api::{act::Action, v1::ListView};
+use portcullis_admin_api::{
+    act::Action,
+    v1::{ListView, score::PublishedProfileView},
+};
 
 /// Publish the risk profile: counts of controls and findings, no consignment
 #[derive(Debug, clap::Args)]

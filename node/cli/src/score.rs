@@ -8,8 +8,13 @@ use super::{
     live::block_on,
     output::{Column, Page, Table, View},
 };
-use portcullis_admin_api::v1::score::{ContributionView, ExplanationView, RankedView};
-use portcullis_admin_api::{client::encoded, v1::ListView};
+use portcullis_admin_api::{
+    client::encoded,
+    v1::{
+        ListView,
+        score::{ContributionView, ExplanationView, RankedView},
+    },
+};
 
 /// Score a consignment with its contributions, or list the highest
 #[derive(Debug, clap::Args)]

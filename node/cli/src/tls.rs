@@ -10,10 +10,10 @@ use super::{
     error::CliError,
     output::{Page, View},
 };
-use portcullis_home::config::Config;
 use portcullis_home::{
     Home,
     clock::system_clock,
+    config::Config,
     keyring::Keyring,
     membership::{ChainError, load_chain},
     own_certificate::{Own, install_certificate, unix},

@@ -56,7 +56,7 @@ pub struct Followed {
 }
 
 impl Reloader {
-    /// Takes up what is in `home` into `core`; `move_level` is told the configured level of the log.
+    /// Takes up what is in `home` into `kernel`; `move_level` is told the configured level of the log.
     #[must_use]
     pub fn new(
         kernel: Arc<Kernel>,

@@ -2,8 +2,7 @@
 
 use crate::runtime;
 use portcullis_cli::{Session, error::CliError, exit::Exit};
-use portcullis_home::Home;
-use portcullis_home::config::Config;
+use portcullis_home::{Home, config::Config};
 
 /// Run the node in the foreground
 #[derive(Debug, clap::Args)]

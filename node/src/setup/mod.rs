@@ -22,12 +22,12 @@ use portcullis_protocol::{
     identifiers::{AuthorityId, FederationId, NodeId},
 };
 
-pub use portcullis_home::own_certificate::{CsrError, certificate_request};
 use portcullis_home::{
     Home,
     config::{Config, ConfigError, dns_name::DnsName, keys::render},
     files::{self, Access, FileError},
     keyring::{Keyring, KeyringError},
+    own_certificate::{CsrError, certificate_request},
     secret::KeySource,
 };
 use portcullis_store::StoreError;

@@ -1,4 +1,4 @@
-//! The shell of the receiving end: frames in, receipts out, as exchange/service.rs does.
+//! The shell of the receiving end: frames in, receipts out, as inbound/service.rs does.
 
 use std::sync::Arc;
 

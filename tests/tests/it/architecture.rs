@@ -47,7 +47,6 @@ const IMPURE: [&str; 23] = [
     "tonic",
 ];
 
-/// Functions that the `clippy.toml` of a pure crate must ban.
 /// Crates of this workspace that an authority never runs.
 const NOT_SHIPPED: [&str; 3] = [
     "portcullis-certs-dev",
@@ -55,6 +54,7 @@ const NOT_SHIPPED: [&str; 3] = [
     "portcullis-testbed",
 ];
 
+/// Functions that the `clippy.toml` of a pure crate must ban.
 const CLOCKS: [&str; 4] = [
     "std::time::SystemTime::now",
     "std::time::Instant::now",

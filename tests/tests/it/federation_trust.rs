@@ -16,7 +16,7 @@ use portcullis_kernel::{
     gate::state::{Switch, Whom},
     quarantine,
 };
-use portcullis_node::{runtime::Node, setup};
+use portcullis_node::runtime::Node;
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject},
     evaluation::Evaluation,
@@ -431,9 +431,13 @@ fn renew_tls(federation: &Federation, member: &str, home: &Home, config: &Config
     let new = rotate();
     assert_ne!(*new, *before);
     assert_eq!(*rotate(), *new, "begun again, it is the same key");
-    let csr =
-        setup::certificate_request(&keyring, &config.dns_name, &config.federation, &config.node)
-            .unwrap();
+    let csr = portcullis_home::own_certificate::certificate_request(
+        &keyring,
+        &config.dns_name,
+        &config.federation,
+        &config.node,
+    )
+    .unwrap();
     let names = NodeNames::new("test", member, &format!("{member}.example")).unwrap();
     let der = CertificateSigningRequestDer::from_pem_slice(csr.as_bytes()).unwrap();
     let ca = federation.ca(member);

@@ -1,7 +1,6 @@
 //! Held items, and the decisions of persons on them, as JSON, version 1.
 
-use portcullis_protocol::record::RecordId;
-use portcullis_protocol::{frame::Answer, identifiers::NodeId};
+use portcullis_protocol::{frame::Answer, identifiers::NodeId, record::RecordId};
 use serde::{Deserialize, Serialize};
 
 use super::record::{HeaderView, SectionView};

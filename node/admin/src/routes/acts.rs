@@ -3,9 +3,25 @@
 //! The log is written before the act is carried out, so that nothing happens that is not accounted
 //! for. The store refuses a statement that was logged before, so that no act is carried out twice.
 
-use crate::views;
-use portcullis_admin_api::act::Enrolled;
-use portcullis_protocol::time::Timestamp;
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::{Admin, Caller},
+    views,
+};
+use portcullis_admin_api::{
+    ACT_HEADER,
+    act::{self, Action, Enrolled, Role, VerifiedAct},
+    v1::{
+        ListView,
+        act::{ClockView, DraftsView, EnrolView, PublishedView, ReloadedView},
+    },
+};
+use portcullis_protocol::{
+    keys::{KeyUse, PublicKey},
+    record::{Kind, RecordId},
+    seal::Draft,
+    time::Timestamp,
+};
 use std::collections::BTreeMap;
 
 use axum::{
@@ -15,26 +31,9 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use portcullis_protocol::{
-    keys::{KeyUse, PublicKey},
-    record::{Kind, RecordId},
-    seal::Draft,
-};
 use serde::de::DeserializeOwned;
 
 use super::{apart, dispatch::OwedAct, gates::GateAct, hold::HoldAct, quarantine::DropAct};
-use crate::{
-    problem::{Problem, ProblemKind},
-    request::{Admin, Caller},
-};
-use portcullis_admin_api::{
-    ACT_HEADER,
-    act::{self, Action, Role, VerifiedAct},
-    v1::{
-        ListView,
-        act::{ClockView, DraftsView, EnrolView, PublishedView, ReloadedView},
-    },
-};
 use portcullis_desk::{Import, generated::Seed};
 use portcullis_kernel::{
     Kernel,

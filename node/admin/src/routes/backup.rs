@@ -1,10 +1,10 @@
 //! Backup of the running node. No person signs it: the copied data is sealed as in the home, and
 //! the folders belong to the node's own user. It is recorded as an event.
 
-use crate::views;
 use crate::{
     problem::{Problem, ProblemKind},
     request::{Admin, JsonBody},
+    views,
 };
 use axum::{
     body::Body,

@@ -1,6 +1,10 @@
 //! State of dispatch: lanes, exceptions, undelivered records, and what peers are owed.
 
-use crate::views;
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::{Admin, JsonBody},
+    views,
+};
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
@@ -9,10 +13,6 @@ use portcullis_protocol::{
 };
 
 use super::apart;
-use crate::{
-    problem::{Problem, ProblemKind},
-    request::{Admin, JsonBody},
-};
 use portcullis_admin_api::{
     act::Action,
     v1::{

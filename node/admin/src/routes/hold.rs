@@ -1,7 +1,11 @@
 //! Items that wait for a person: the list, the details of one record, and the acts that decide on
 //! items.
 
-use crate::views;
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::{Admin, Caller},
+    views,
+};
 use axum::{
     Json,
     extract::{ConnectInfo, Path, State},
@@ -11,10 +15,6 @@ use axum::{
 use super::{
     apart,
     consultation::{self, Consulted},
-};
-use crate::{
-    problem::{Problem, ProblemKind},
-    request::{Admin, Caller},
 };
 use portcullis_admin_api::v1::{
     ListView,

@@ -1,4 +1,4 @@
-//! Handlers of the requests. They translate; the core, the desk and the store do the work.
+//! Handlers of the requests. They translate; the kernel, the desk and the store do the work.
 
 pub(super) mod acts;
 pub(super) mod backup;

@@ -1,7 +1,11 @@
 //! Quarantine: records whose key is compromised, and items that failed verification. Tells which
 //! they are and why they are set apart, never their content.
 
-use crate::views;
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::Admin,
+    views,
+};
 use axum::{
     Json,
     extract::{Path, State},
@@ -11,10 +15,6 @@ use portcullis_protocol::{record::Header, wire};
 use prost::Message as _;
 
 use super::apart;
-use crate::{
-    problem::{Problem, ProblemKind},
-    request::Admin,
-};
 use portcullis_admin_api::v1::{
     ListView,
     quarantine::{BadItemDetailView, BadItemView, DropView, DroppedView},

@@ -1,6 +1,10 @@
 //! Records: the list, and one record with everything known about it.
 
-use crate::views;
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::{Admin, Caller, JsonBody},
+    views,
+};
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use axum::{
@@ -16,10 +20,6 @@ use portcullis_protocol::{
 use super::{
     apart,
     consultation::{self, Consulted},
-};
-use crate::{
-    problem::{Problem, ProblemKind},
-    request::{Admin, Caller, JsonBody},
 };
 use portcullis_admin_api::v1::{
     ListView, Malformed,

@@ -10,8 +10,10 @@ use crate::{
     problem::Problem,
     request::{Admin, Caller},
 };
-use portcullis_admin_api::v1::ListView;
-use portcullis_admin_api::v1::score::{ExplanationView, RankedView};
+use portcullis_admin_api::v1::{
+    ListView,
+    score::{ExplanationView, RankedView},
+};
 
 /// Largest number of consignments in a ranking.
 const MOST_RANKED: u32 = 100_000;

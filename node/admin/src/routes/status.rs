@@ -1,6 +1,6 @@
 //! Status of the node, the persons enrolled, and the policies in force.
 
-use crate::views;
+use crate::{problem::Problem, request::Admin, views};
 use axum::{Json, extract::State};
 use portcullis_policy::PolicyText;
 use portcullis_protocol::{
@@ -11,7 +11,6 @@ use portcullis_protocol::{
 };
 
 use super::apart;
-use crate::{problem::Problem, request::Admin};
 use portcullis_admin_api::v1::{
     ListView,
     status::{EnrolledView, PeerView, PolicyView, StatusProblem, StatusView},

@@ -1,7 +1,7 @@
 //! The stream of notices: one line of JSON for each event, until the reader leaves or the node
 //! stops. A reader who is too slow is told how many notices it missed.
 
-use crate::views;
+use crate::{request::Admin, views};
 use axum::{
     body::{Body, Bytes},
     extract::State,
@@ -9,12 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream::{self, Stream};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio_util::sync::CancellationToken;
-
-use crate::request::Admin;
 use portcullis_admin_api::v1::notice::{NoticeView, WhatView};
 use portcullis_kernel::Notice;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn watch(State(admin): State<Admin>) -> Response {
     let notices = lines(admin.clone(), admin.kernel.notices());

@@ -17,8 +17,7 @@ use portcullis_admin_api::{
     client::{Client, ClientError},
     v1::register::TakenUpView,
 };
-use portcullis_home::config::Config;
-use portcullis_home::{Home, membership::install};
+use portcullis_home::{Home, config::Config, membership::install};
 
 /// Apply epochs of the register to a node
 #[derive(Debug, clap::Args)]

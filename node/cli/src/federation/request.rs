@@ -13,10 +13,10 @@ use super::super::{
     error::CliError,
     output::{Page, View},
 };
-use portcullis_home::config::Config;
 use portcullis_home::{
     Home,
     clock::system_clock,
+    config::Config,
     files::{self, Access},
     keyring::Keyring,
     membership::{MemberFacts, make_request},

@@ -33,11 +33,10 @@ use portcullis_admin_api::{
     client::ClientError,
     v1::trust::{StatementView, TakenView},
 };
-use portcullis_home::config::Config;
 use portcullis_home::{
     Home,
     clock::system_clock,
-    config::duration::parse_duration,
+    config::{Config, duration::parse_duration},
     files::{self, Access},
     key_file,
     membership::load_chain,

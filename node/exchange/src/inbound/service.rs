@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{conduct::Conduct, reception::Reception};
-use crate::answers_ready::Throttle;
 use crate::{
+    answers_ready::Throttle,
     gossip::answers::{self, AnswerError},
     reconcile::{answers as channels, answers::Answers},
 };

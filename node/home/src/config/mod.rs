@@ -10,7 +10,11 @@ pub mod duration;
 pub mod keys;
 mod raw;
 
-use crate::Home;
+use crate::{
+    Home,
+    files::{self, FileError},
+    secret::KeySource,
+};
 use std::{
     fmt,
     net::SocketAddr,
@@ -30,10 +34,6 @@ use self::{
     dns_name::DnsName,
     duration::parse_duration,
     raw::{RawConfig, RawDispatch, RawExchange, RawFreshness, RawKey, RawLog},
-};
-use crate::{
-    files::{self, FileError},
-    secret::KeySource,
 };
 use portcullis_peering::{connector::ConnectorLimits, listener::ListenerLimits};
 

@@ -1,10 +1,9 @@
 //! The keys that a node has, by use: how each is made public, and why one is not to be had.
 
-use portcullis_protocol::keys::KeyError;
+use portcullis_protocol::keys::{KeyError, KeyUse, PublicKey};
 use std::str::FromStr;
 
 use aws_lc_rs::agreement;
-use portcullis_protocol::keys::{KeyUse, PublicKey};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 

@@ -6,8 +6,7 @@ use portcullis_protocol::{identifiers::NameError, statement::SignatureError};
 
 use crate::demo::DemoError;
 use portcullis_backup::BackupError;
-use portcullis_home::config::ConfigError;
-use portcullis_home::files::FileError;
+use portcullis_home::{config::ConfigError, files::FileError};
 use portcullis_node::runtime::StartError;
 use portcullis_store::StoreError;
 

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_home::config::Config;
+use portcullis_home::{Home, clock::system_clock, config::Config};
 use portcullis_protocol::{
     identifiers::NodeId,
     reconcile::{Answer, Ask, Question},
@@ -41,7 +41,6 @@ use portcullis_exchange::reconcile::{
     answers::Answers,
     walk::{Next, Walk},
 };
-use portcullis_home::{Home, clock::system_clock};
 use portcullis_kernel::Kernel;
 use portcullis_node::runtime::Node;
 use portcullis_store::{ChannelPage, ChannelSide, Write};

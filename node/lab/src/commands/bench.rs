@@ -21,8 +21,7 @@ use portcullis_cli::{
     exit::Exit,
     output::{Column, Page, Table, View},
 };
-use portcullis_home::Home;
-use portcullis_home::config::Config;
+use portcullis_home::{Home, config::Config};
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]

@@ -32,9 +32,9 @@ use portcullis_home::{
     config::keys,
     files::{self, Access},
     keyring::Keyring,
+    own_certificate::certificate_request,
     secret::KeySource,
 };
-pub use portcullis_node::setup::certificate_request;
 use portcullis_store_sqlite::SqliteStore;
 
 /// Number of governance keys, and number of them that sign.

@@ -28,13 +28,13 @@ use super::{
     show::Show,
     tamper::{self, Relay},
 };
-use portcullis_admin_api::v1::score::{ImportedView, PublishedProfileView};
 use portcullis_admin_api::{
     act::Action,
     client::Client,
     v1::{
         ListView,
         act::{DraftsView, PublishedView},
+        score::{ImportedView, PublishedProfileView},
     },
 };
 use portcullis_desk::{DeskState, Setup, figures::FiguresView};
