@@ -6,7 +6,7 @@
 //! until it gets a final answer after all. Both lists are bounded for each peer and lane: the
 //! exception whose time is over soonest ends first, and the oldest ended one is forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use portcullis_protocol::{
     frame::{Answer, Lane},
@@ -14,14 +14,15 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 use portcullis_store::{
-    ExceptionRow, HeldRecord, NodeEvent, Retry, Settle, StoreError, UndeliveredRow,
+    DisclosureState, ExceptionRow, HeldRecord, NodeEvent, Retry, Settle, StoreError, UndeliveredRow,
 };
 
 use super::{
     decode::{unreadable, unsigned},
-    disclosure::Posting,
+    disclosure::{Posting, state_name},
     error::SqlError,
     events::EventWriter,
+    ledger::LedgerReader,
     packs::PackReader,
     retry,
     transaction::WriteTransaction,
@@ -289,40 +290,90 @@ impl<'a> ExceptionReader<'a> {
         Ok(next.flatten().map(Timestamp::from_millis))
     }
 
+    /// Returns the exceptions whose time is not over, grouped by peer, lane and the newest state
+    /// that the ledger has of them.
     pub(super) fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, SqlError> {
-        // A record that is owed again was accepted once. For all of those, the row of their frame
-        // says so.
-        let rows = self.view.rows(
-            "SELECT e.peer, e.lane, coalesce(
-                 (SELECT d.state FROM disclosure AS d
-                  WHERE d.peer = e.peer AND d.record = e.record
-                  ORDER BY d.ordinal DESC LIMIT 1),
-                 (SELECT 'accepted' FROM channel_note AS c
-                  WHERE c.peer = e.peer AND c.record = e.record AND c.what = 'owed'),
-                 'intended'),
-                 count(*), min(e.next_attempt), min(e.ends_at)
-             FROM exception AS e WHERE e.ends_at > ?1 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-            [now.as_millis()],
-            |row| {
-                Ok((
-                    (row.get::<_, String>(0)?, row.get::<_, String>(1)?),
-                    (row.get::<_, String>(2)?, row.get::<_, i64>(3)?),
-                    (row.get(4)?, row.get(5)?),
-                ))
-            },
-        )?;
-        rows.into_iter()
-            .map(|((peer, lane), (state, count), (next_attempt, ends_at))| {
+        let mut grouped: BTreeMap<(String, String, String), Sum> = BTreeMap::new();
+        for (group, sum) in self.told_by_one_table(now)? {
+            add(&mut grouped, group, sum);
+        }
+        let ledger = LedgerReader::of(self.view);
+        for (record, peer, lane, sum) in self.owed_with_rows(now)? {
+            let newest = ledger.newest_state(record, &peer)?;
+            let state = state_name(newest.unwrap_or(DisclosureState::Intended));
+            add(&mut grouped, (peer, lane, state.to_owned()), sum);
+        }
+        grouped
+            .into_iter()
+            .map(|((peer, lane, state), sum)| {
                 Ok(ExceptionRow {
                     peer: peer.parse().map_err(|_| unreadable("a peer"))?,
                     lane: lane.parse().map_err(|_| unreadable("a lane"))?,
                     state,
-                    count: unsigned(count)?,
-                    next_attempt: Timestamp::from_millis(next_attempt),
-                    ends_at: Timestamp::from_millis(ends_at),
+                    count: unsigned(sum.count)?,
+                    next_attempt: Timestamp::from_millis(sum.next_attempt),
+                    ends_at: Timestamp::from_millis(sum.ends_at),
                 })
             })
             .collect()
+    }
+
+    /// Returns the exceptions whose newest state one table tells. A record that is owed again was
+    /// accepted; if no row of its own says how, the row of its frame does.
+    fn told_by_one_table(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<((String, String, String), Sum)>, SqlError> {
+        self.view.rows(
+            "SELECT e.peer, e.lane,
+                 CASE WHEN c.record IS NULL THEN coalesce(
+                     (SELECT d.state FROM disclosure AS d
+                      WHERE d.peer = e.peer AND d.record = e.record
+                      ORDER BY d.ordinal DESC LIMIT 1),
+                     'intended')
+                 ELSE 'accepted' END,
+                 count(*), min(e.next_attempt), min(e.ends_at)
+             FROM exception AS e
+             LEFT JOIN channel_note AS c
+                 ON c.peer = e.peer AND c.record = e.record AND c.what = 'owed'
+             WHERE e.ends_at > ?1 AND (c.record IS NULL OR NOT EXISTS
+                 (SELECT 1 FROM disclosure AS d WHERE d.peer = e.peer AND d.record = e.record))
+             GROUP BY 1, 2, 3",
+            [now.as_millis()],
+            |row| {
+                let sum = Sum {
+                    count: row.get(3)?,
+                    next_attempt: row.get(4)?,
+                    ends_at: row.get(5)?,
+                };
+                Ok(((row.get(0)?, row.get(1)?, row.get(2)?), sum))
+            },
+        )
+    }
+
+    /// Returns the records that are owed again and have rows of their own in the ledger. Their
+    /// newest state can stand in such a row or in the row of a later frame.
+    fn owed_with_rows(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<(i64, String, String, Sum)>, SqlError> {
+        self.view.rows(
+            "SELECT e.record, e.peer, e.lane, e.next_attempt, e.ends_at
+             FROM exception AS e
+             JOIN channel_note AS c
+                 ON c.peer = e.peer AND c.record = e.record AND c.what = 'owed'
+             WHERE e.ends_at > ?1 AND EXISTS
+                 (SELECT 1 FROM disclosure AS d WHERE d.peer = e.peer AND d.record = e.record)",
+            [now.as_millis()],
+            |row| {
+                let sum = Sum {
+                    count: 1,
+                    next_attempt: row.get(3)?,
+                    ends_at: row.get(4)?,
+                };
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, sum))
+            },
+        )
     }
 
     /// Returns the records that are no longer retried, the latest end first. Those whose end is not
@@ -356,4 +407,22 @@ impl<'a> ExceptionReader<'a> {
             })
             .collect()
     }
+}
+
+/// Number of the exceptions of a group, and the earliest of their times in milliseconds.
+struct Sum {
+    count: i64,
+    next_attempt: i64,
+    ends_at: i64,
+}
+
+fn add<K: Ord>(grouped: &mut BTreeMap<K, Sum>, group: K, sum: Sum) {
+    grouped
+        .entry(group)
+        .and_modify(|all| {
+            all.count += sum.count;
+            all.next_attempt = all.next_attempt.min(sum.next_attempt);
+            all.ends_at = all.ends_at.min(sum.ends_at);
+        })
+        .or_insert(sum);
 }

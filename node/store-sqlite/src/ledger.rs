@@ -285,6 +285,16 @@ impl<'a> LedgerReader<'a> {
         Ok(rows)
     }
 
+    /// Returns the newest state of a record for a peer; `None` if nothing was decided.
+    pub(super) fn newest_state(
+        &self,
+        number: i64,
+        peer: &str,
+    ) -> Result<Option<DisclosureState>, SqlError> {
+        let newest = self.history(number, peer)?.pop();
+        newest.map(|row| row.state()).transpose()
+    }
+
     pub(super) fn disclosures(
         &self,
         record: Option<&RecordId>,

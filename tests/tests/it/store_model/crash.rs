@@ -3,7 +3,9 @@
 //!
 //! A killed process leaves its files as they are at that moment. They are copied while the store is
 //! open. The write-ahead log is copied first, because anything written back to a file meanwhile is
-//! still in it. Data of a commit that was not synced can be lost: the log of the main database is
+//! still in it. The store may empty the log while it is copied. Such a copy would hold the beginning
+//! of the log beside a newer file, as no killed process leaves them, so that it is made again. Data
+//! of a commit that was not synced can be lost: the log of the main database is
 //! cut within the last commit, while the key table, which is committed first, has all of it.
 
 use std::{fs, path::Path};
@@ -31,9 +33,22 @@ pub(super) struct Before {
 impl Before {
     /// Reads the files of a store between two commits.
     pub(super) fn of(folder: &Path) -> Self {
-        let log = fs::read(folder.join(log_of(MAIN_FILE))).unwrap();
-        let main = fs::read(folder.join(MAIN_FILE)).unwrap();
+        let (log, main) = at_one_moment(folder, MAIN_FILE);
         Self { main, log }
+    }
+}
+
+/// Returns the log of a file and the file, as they are at one moment between two commits.
+fn at_one_moment(folder: &Path, file: &str) -> (Vec<u8>, Vec<u8>) {
+    let log_of_file = || fs::read(folder.join(log_of(file))).unwrap();
+    let mut log = log_of_file();
+    loop {
+        let main = fs::read(folder.join(file)).unwrap();
+        let after = log_of_file();
+        if log == after {
+            return (log, main);
+        }
+        log = after;
     }
 }
 
@@ -41,9 +56,9 @@ impl Before {
 pub(super) fn copy_killed(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for file in [KEYS_FILE, MAIN_FILE] {
-        for name in [log_of(file), file.to_owned()] {
-            fs::copy(from.join(&name), to.join(&name)).unwrap();
-        }
+        let (log, main) = at_one_moment(from, file);
+        fs::write(to.join(log_of(file)), log).unwrap();
+        fs::write(to.join(file), main).unwrap();
     }
 }
 
