@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use portcullis_protocol::{
-    frame::{Answer, Lane},
+    frame::{Answer, Lane, Outcome},
     identifiers::NodeId,
     time::Timestamp,
 };
@@ -31,6 +31,9 @@ use super::{
 
 /// Most exceptions of one peer and lane, and most ended ones that are listed.
 const MOST: i64 = 65_536;
+/// States of records that are retried in the ordinary way.
+const HELD: &str = Outcome::Held.name();
+const REFUSED_FOR_NOW: &str = Outcome::RefusedForNow.name();
 /// Kind of the event that reports records that are no longer retried.
 const EXCEPTIONS_ENDED: &str = "exceptions-ended";
 
@@ -243,6 +246,22 @@ impl<'t> ExceptionWriter<'t> {
     }
 }
 
+/// The exceptions whose time is not over, each with the newest state in a row of its own, and with
+/// a flag that this state, or its absence, tells all.
+macro_rules! waiting {
+    () => {
+        "SELECT *, CASE WHEN is_owed THEN state IS NULL
+                   ELSE state IS NOT NULL AND state IN ('intended', ?2, ?3) END AS is_told
+         FROM (SELECT e.record, e.peer, e.lane, e.next_attempt, e.ends_at,
+                   (SELECT d.state FROM disclosure AS d
+                    WHERE d.peer = e.peer AND d.record = e.record
+                    ORDER BY d.ordinal DESC LIMIT 1) AS state,
+                   EXISTS (SELECT 1 FROM channel_note AS c WHERE c.peer = e.peer
+                           AND c.record = e.record AND c.what = 'owed') AS is_owed
+               FROM exception AS e WHERE e.ends_at > ?1)"
+    };
+}
+
 /// Reader of exceptions and of records that are no longer retried.
 pub(super) struct ExceptionReader<'a> {
     view: DatabaseView<'a>,
@@ -298,7 +317,7 @@ impl<'a> ExceptionReader<'a> {
             add(&mut grouped, group, sum);
         }
         let ledger = LedgerReader::of(self.view);
-        for (record, peer, lane, sum) in self.owed_with_rows(now)? {
+        for (record, peer, lane, sum) in self.told_by_the_ledger(now)? {
             let newest = ledger.newest_state(record, &peer)?;
             let state = state_name(newest.unwrap_or(DisclosureState::Intended));
             add(&mut grouped, (peer, lane, state.to_owned()), sum);
@@ -318,28 +337,21 @@ impl<'a> ExceptionReader<'a> {
             .collect()
     }
 
-    /// Returns the exceptions whose newest state one table tells. A record that is owed again was
-    /// accepted; if no row of its own says how, the row of its frame does.
+    /// Returns the exceptions whose newest state one table tells: those that wait for another
+    /// answer have a row of their own, and a record that is owed again and has none was accepted
+    /// with its frame.
     fn told_by_one_table(
         &self,
         now: Timestamp,
     ) -> Result<Vec<((String, String, String), Sum)>, SqlError> {
         self.view.rows(
-            "SELECT e.peer, e.lane,
-                 CASE WHEN c.record IS NULL THEN coalesce(
-                     (SELECT d.state FROM disclosure AS d
-                      WHERE d.peer = e.peer AND d.record = e.record
-                      ORDER BY d.ordinal DESC LIMIT 1),
-                     'intended')
-                 ELSE 'accepted' END,
-                 count(*), min(e.next_attempt), min(e.ends_at)
-             FROM exception AS e
-             LEFT JOIN channel_note AS c
-                 ON c.peer = e.peer AND c.record = e.record AND c.what = 'owed'
-             WHERE e.ends_at > ?1 AND (c.record IS NULL OR NOT EXISTS
-                 (SELECT 1 FROM disclosure AS d WHERE d.peer = e.peer AND d.record = e.record))
-             GROUP BY 1, 2, 3",
-            [now.as_millis()],
+            concat!(
+                "SELECT peer, lane, coalesce(state, 'accepted'),
+                     count(*), min(next_attempt), min(ends_at) FROM (",
+                waiting!(),
+                ") WHERE is_told GROUP BY 1, 2, 3"
+            ),
+            (now.as_millis(), HELD, REFUSED_FOR_NOW),
             |row| {
                 let sum = Sum {
                     count: row.get(3)?,
@@ -351,20 +363,19 @@ impl<'a> ExceptionReader<'a> {
         )
     }
 
-    /// Returns the records that are owed again and have rows of their own in the ledger. Their
-    /// newest state can stand in such a row or in the row of a later frame.
-    fn owed_with_rows(
+    /// Returns the exceptions whose newest state can stand in a row of their own or in that of a
+    /// frame.
+    fn told_by_the_ledger(
         &self,
         now: Timestamp,
     ) -> Result<Vec<(i64, String, String, Sum)>, SqlError> {
         self.view.rows(
-            "SELECT e.record, e.peer, e.lane, e.next_attempt, e.ends_at
-             FROM exception AS e
-             JOIN channel_note AS c
-                 ON c.peer = e.peer AND c.record = e.record AND c.what = 'owed'
-             WHERE e.ends_at > ?1 AND EXISTS
-                 (SELECT 1 FROM disclosure AS d WHERE d.peer = e.peer AND d.record = e.record)",
-            [now.as_millis()],
+            concat!(
+                "SELECT record, peer, lane, next_attempt, ends_at FROM (",
+                waiting!(),
+                ") WHERE NOT is_told"
+            ),
+            (now.as_millis(), HELD, REFUSED_FOR_NOW),
             |row| {
                 let sum = Sum {
                     count: 1,

@@ -34,6 +34,8 @@ use self::{
 
 /// Number of sequences in the ordinary run.
 const SEQUENCES: u64 = 200;
+/// Seeds beyond the ordinary run that once showed a fault.
+const SHOWED_A_FAULT: [u64; 1] = [908];
 /// Groups of writes in a sequence.
 const GROUPS: usize = 36;
 /// Number of groups after which the stores are compared.
@@ -272,6 +274,13 @@ pub(crate) fn compare_stores() {
 #[test]
 fn two_hundred_sequences_give_the_same_answers_in_both_stores() {
     compare_stores();
+}
+
+#[test]
+fn sequences_that_once_showed_a_fault_give_the_same_answers_in_both_stores() {
+    for seed in SHOWED_A_FAULT {
+        compare_run(seed, None);
+    }
 }
 
 /// Sequences within which a planted fault must be detected.
