@@ -351,10 +351,9 @@ impl<'a> LedgerReader<'a> {
     pub(super) fn disclosures_to(
         &self,
         peer: &NodeId,
-        lane: Lane,
         entries: &[(u64, RecordId)],
     ) -> Result<Vec<DisclosureRow>, SqlError> {
-        let numbers = self.decided_before(peer, lane, entries)?;
+        let numbers = self.decided_before(peer, entries)?;
         let mut newest = Vec::new();
         for number in numbers {
             newest.extend(self.history(number, peer.as_str())?.pop());
@@ -367,7 +366,6 @@ impl<'a> LedgerReader<'a> {
     fn decided_before(
         &self,
         peer: &NodeId,
-        lane: Lane,
         entries: &[(u64, RecordId)],
     ) -> Result<BTreeSet<i64>, SqlError> {
         let places = || entries.iter().map(|(place, _)| place.cast_signed());
@@ -380,8 +378,10 @@ impl<'a> LedgerReader<'a> {
             |row| row.get::<_, i64>(0),
         )?;
         let mut numbers: BTreeSet<i64> = single.into_iter().collect();
-        for row in sent_in(self.view, peer.as_str(), lane, (first, last))? {
-            numbers.extend(row.items.iter().map(|item| item.number));
+        for lane in Lane::ALL {
+            for row in sent_in(self.view, peer.as_str(), *lane, (first, last))? {
+                numbers.extend(row.items.iter().map(|item| item.number));
+            }
         }
         let wanted: BTreeSet<i64> = places().collect();
         numbers.retain(|number| wanted.contains(number));

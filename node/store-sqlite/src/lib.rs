@@ -365,10 +365,9 @@ impl Store for SqliteStore {
     fn disclosures_to(
         &self,
         peer: &NodeId,
-        lane: Lane,
         entries: &[(u64, RecordId)],
     ) -> Result<Vec<DisclosureRow>, StoreError> {
-        self.read(|view| LedgerReader::of(view).disclosures_to(peer, lane, entries))
+        self.read(|view| LedgerReader::of(view).disclosures_to(peer, entries))
     }
 
     fn disclosures(&self, record: Option<&RecordId>) -> Result<Vec<DisclosureRow>, StoreError> {

@@ -195,7 +195,8 @@ pub trait Store: Send + Sync {
 
     /// Returns the newest disclosure to this peer of each of these records that has one. Each
     /// record is named with its number in the log, as [`Store::outbox`] gives it. A record that was
-    /// logged once and not disclosed since costs no lookup of its own.
+    /// logged once and not disclosed since costs no lookup of its own. The lane in which a record was
+    /// disclosed does not matter.
     ///
     /// # Errors
     ///
@@ -203,7 +204,6 @@ pub trait Store: Send + Sync {
     fn disclosures_to(
         &self,
         peer: &NodeId,
-        lane: Lane,
         entries: &[(u64, RecordId)],
     ) -> Result<Vec<DisclosureRow>, StoreError>;
 

@@ -54,11 +54,7 @@ fn page(
         .iter()
         .map(|entry| (entry.sequence, entry.logged.id()))
         .collect();
-    // Earlier disclosures of these records may be in the rows of either lane.
-    let mut earlier = Vec::new();
-    for lane in Lane::ALL {
-        earlier.extend(store.disclosures_to(planner.peer, *lane, &logged)?);
-    }
+    let earlier = store.disclosures_to(planner.peer, &logged)?;
     Ok(Page {
         entries,
         earlier,

@@ -61,7 +61,7 @@ pub fn plan(
             .iter()
             .map(|entry| (entry.sequence, entry.logged.id()))
             .collect();
-        let earlier = store.disclosures_to(peer, lane, &logged)?;
+        let earlier = store.disclosures_to(peer, &logged)?;
         draft.add(entries, earlier);
         if is_last {
             break;

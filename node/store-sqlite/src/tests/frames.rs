@@ -24,6 +24,7 @@ claims![
     a_record_logged_again_is_disclosed_again,
     a_record_that_was_refused_first_is_kept_and_disclosed_like_any,
     what_is_sent_twice_keeps_its_first_answer,
+    an_alert_that_was_sent_among_older_records_is_known_to_its_own_lane,
 ];
 
 const WIDE: [u8; 3] = [0, 1, 2];
@@ -130,12 +131,12 @@ fn a_frame_accepted_whole_is_told_of_each_record(store: &dyn Store) {
         );
     }
     assert_eq!(store.disclosures(None).unwrap().len(), 70);
-    let to = |name| store.disclosures_to(&peer(name), Lane::Bulk, &records);
+    let to = |name| store.disclosures_to(&peer(name), &records);
     assert_eq!(to("hub").unwrap().len(), 70);
     assert!(to("port").unwrap().is_empty());
     assert!(
         store
-            .disclosures_to(&peer("hub"), Lane::Bulk, &own(store, 3))
+            .disclosures_to(&peer("hub"), &own(store, 3))
             .unwrap()
             .is_empty()
     );
@@ -317,9 +318,7 @@ fn a_record_logged_again_is_disclosed_again(store: &dyn Store) {
     assert_eq!(accept(store, "port", &record), Outcome::Extended);
     let again = logged(store, first[0].0);
     assert_eq!(again.len(), 1);
-    let known = store
-        .disclosures_to(&peer("hub"), Lane::Bulk, &again)
-        .unwrap();
+    let known = store.disclosures_to(&peer("hub"), &again).unwrap();
     assert_eq!((known[0].form, known[0].state), (thin.form(), ACCEPTED));
     send(store, 2, vec![fresh(again[0], record.form())], at(3));
     let extended = vec![answer(record.id(), record.form(), Outcome::Extended)];
@@ -395,4 +394,14 @@ fn what_is_sent_twice_keeps_its_first_answer(store: &dyn Store) {
         receive(store, 3, answers(form, Outcome::Refused), at(4)).unwrap();
         assert_eq!(store.disclosures(None).unwrap(), before);
     }
+}
+
+fn an_alert_that_was_sent_among_older_records_is_known_to_its_own_lane(store: &dyn Store) {
+    publish(store, &Originator::new(1).batch(vec![draft(Kind::Alert)]));
+    let log = store.outbox(Lane::Urgent, Relay::Others, 0, 9).unwrap();
+    let alert = (log[0].sequence, log[0].logged.id());
+    // Records given back after a loss, and older ones, travel in the bulk lane.
+    send(store, 1, vec![fresh(alert, form(&WIDE))], at(1));
+    let known = store.disclosures_to(&peer("hub"), &[alert]).unwrap();
+    assert_eq!(known.len(), 1);
 }

@@ -291,7 +291,6 @@ impl Store for ModelStore {
     fn disclosures_to(
         &self,
         peer: &NodeId,
-        _lane: Lane,
         entries: &[(u64, RecordId)],
     ) -> Result<Vec<DisclosureRow>, StoreError> {
         self.read(|state| {

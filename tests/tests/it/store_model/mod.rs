@@ -35,7 +35,7 @@ use self::{
 /// Number of sequences in the ordinary run.
 const SEQUENCES: u64 = 200;
 /// Seeds beyond the ordinary run that once showed a fault.
-const SHOWED_A_FAULT: [u64; 1] = [908];
+const SHOWED_A_FAULT: [u64; 2] = [839, 908];
 /// Groups of writes in a sequence.
 const GROUPS: usize = 36;
 /// Number of groups after which the stores are compared.

@@ -187,7 +187,7 @@ fn dispatched(store: &dyn Store, peer: &NodeId, lane: Lane, now: Timestamp) -> D
         .collect();
     let behind = |relay| store.behind(lane, relay, position.cursor).unwrap();
     let due = store.due(peer, lane, now, u32::MAX).unwrap();
-    let newest = store.disclosures_to(peer, lane, &named).unwrap();
+    let newest = store.disclosures_to(peer, &named).unwrap();
     Dispatched {
         peer: peer.clone(),
         lane,
