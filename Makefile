@@ -1,12 +1,13 @@
 # Two commands do all: `make demo` and `make test`. Each does its own set-up. `make bench` measures.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults simulate stores parts
+.PHONY: help demo test test-all bench faults simulate stores parts
 
 help:
 	@echo "make demo   build Portcullis and run its main job: a federation of ten nodes on this machine"
 	@echo "            arguments go in ARGS:  make demo ARGS=\"--offices 40,20 --report report.json\""
 	@echo "make test   the whole gate: formatting, clippy, tests, documentation, licences and sources"
+	@echo "make test-all  the gate, and what is too long for it: fuzz targets, benchmarks of parts, long simulations, faults"
 	@echo "make bench  measure an exchange between two processes, then its parts one by one; docs/performance.md"
 	@echo "            arguments go in ARGS:  make bench ARGS=\"--report bench.json --catch-up 1000000\""
 	@echo "make parts  only the parts of an exchange, one by one: make parts ARGS=--quick"
@@ -19,6 +20,9 @@ demo:
 
 test:
 	@scripts/gate
+
+test-all:
+	@scripts/gate-all
 
 bench:
 	@scripts/bench $(ARGS)

@@ -2,7 +2,7 @@
 
 use portcullis_protocol::{
     marking::{Marking, Purpose, SectionMarking, Tlp},
-    record::{Form, Header, Kind, RecordId},
+    record::{Form, Header, Kind, RecordId, SectionTag},
     rules::Rule,
 };
 
@@ -425,6 +425,62 @@ fn an_exercise_never_scores_and_statistics_do_not_decide() {
     assert_eq!(scored(&exercise), "deny by base-exercise");
     let statistics = indicator(Marking::new(Tlp::Green, [Purpose::Statistics]));
     assert_eq!(scored(&statistics), "deny by base-score-purpose");
+}
+
+/// Attacks C1 and C2: a private operator reported controls that it never made.
+#[test]
+fn only_who_controls_reports_controls() {
+    let roster = Roster::of(&register());
+    let (here, via) = (id("customs"), id("police"));
+    let engine = engine("");
+    let asked = |origin: &str, kind: Kind| {
+        let sections: &[SectionTag] = match kind {
+            Kind::RiskProfile => &[SectionTag::Cells],
+            Kind::Indicator | Kind::Alert | Kind::Advisory | Kind::Outcome => {
+                &[SectionTag::Subject, SectionTag::Assessment]
+            }
+        };
+        let mut purposes = vec![Purpose::LawEnforcement, Purpose::CustomsControl];
+        purposes.extend([Purpose::PortSecurity, Purpose::Statistics]);
+        let mut record = header(origin, kind, sections, Marking::new(Tlp::Clear, purposes));
+        for entry in &mut record.sections {
+            entry.least_count = (kind == Kind::RiskProfile).then_some(100);
+        }
+        let holding = holding(&roster, &here, &via, &record);
+        let by = |request| tags(&engine.decide(&request));
+        [
+            holding.admission().map(by).unwrap(),
+            holding.scoring().map(by).unwrap(),
+        ]
+    };
+    let refused = ["deny by base-controls-right", "deny by base-controls-right"];
+    for origin in ["terminal", "port", "abroad"] {
+        assert_eq!(asked(origin, Kind::Outcome), refused, "{origin}");
+        assert_eq!(asked(origin, Kind::RiskProfile), refused, "{origin}");
+        assert_ne!(asked(origin, Kind::Alert), refused, "{origin}");
+    }
+    assert_eq!(asked("hub", Kind::Outcome), refused);
+    for (origin, kind) in [
+        ("police", Kind::Outcome),
+        ("police", Kind::RiskProfile),
+        ("customs-b", Kind::Outcome),
+        ("customs-b", Kind::RiskProfile),
+        ("hub", Kind::RiskProfile),
+    ] {
+        for decision in asked(origin, kind) {
+            assert!(!decision.starts_with("deny"), "{origin}: {decision}");
+        }
+    }
+    // An authority counts its own, of whatever kind it is.
+    let port = id("port");
+    let own = header(
+        "port",
+        Kind::Outcome,
+        &[SectionTag::Subject, SectionTag::Assessment],
+        marking(Tlp::Green),
+    );
+    let scored = holding(&roster, &port, &port, &own).scoring().unwrap();
+    assert_eq!(tags(&engine.decide(&scored)), "subject assessment");
 }
 
 #[test]

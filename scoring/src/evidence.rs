@@ -5,11 +5,11 @@
 //! without a finding lies below 1: it is the miss rate of a control if the outcome is fully
 //! believed, and nearer to 1 the less it is.
 //!
-//! Ten copies of one rumour count as one rumour: of the records with one root, only the strongest
-//! counts. Roots add up only if they are independent: their authorities and groups differ, neither
-//! speaker is a hub, and both know their information themselves (information code 1 or 2). The
-//! weight of one group is capped. Evidence outside its time window or past its deletion date is
-//! refused: it is set aside with the reason.
+//! Ten copies of one rumour count as one rumour: of the records with one root, only one counts.
+//! Roots add up only if they are independent: those who speak for them are of different groups, none
+//! is a hub, and all know their information themselves (information code 1 or 2). The weight of one
+//! group is capped, and no record is more credible than the kind of its publisher allows. Evidence
+//! outside its time window or past its deletion date is refused: it is set aside with the reason.
 
 mod independence;
 
@@ -24,6 +24,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
+use self::independence::Claim;
 use crate::{
     consignment::Consignment,
     decay::{DAY_MS, Decay},
@@ -58,17 +59,56 @@ pub struct Origin {
     pub authority: AuthorityId,
     /// Its group, for instance its parent ministry.
     pub group: String,
-    /// Role: an authority that speaks for itself, or a hub.
+    /// Its role.
     pub role: OriginRole,
 }
 
-/// Role of a publisher.
+/// Role of a publisher towards this authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OriginRole {
-    /// An authority that speaks for itself.
-    Member,
+    /// This authority itself.
+    Own,
+    /// A police authority.
+    Police,
+    /// A customs authority.
+    Customs,
+    /// A port authority.
+    PortAuthority,
+    /// A private operator, for instance of a terminal.
+    PrivateOperator,
     /// A hub, which repeats what others told it.
     Hub,
+    /// An authority that has left the register.
+    Former,
+}
+
+impl OriginRole {
+    /// Returns the largest credibility of a record of this publisher, whatever it says of itself:
+    /// the value of an evaluation, between 0 and 1.
+    #[must_use]
+    pub const fn ceiling(self) -> f64 {
+        match self {
+            Self::Own | Self::Police | Self::Customs => 1.0,
+            // B2.
+            Self::PortAuthority | Self::Hub => 0.75 * 0.75,
+            // X3.
+            Self::PrivateOperator | Self::Former => 0.5 * 0.5,
+        }
+    }
+
+    /// Returns whether a request of this publisher to the finder is put before a person. Those of
+    /// others are named and go no further.
+    #[must_use]
+    pub const fn may_request(self) -> bool {
+        match self {
+            Self::Own | Self::Police => true,
+            Self::Customs
+            | Self::PortAuthority
+            | Self::PrivateOperator
+            | Self::Hub
+            | Self::Former => false,
+        }
+    }
 }
 
 /// Weights for the identifiers of one kind.
@@ -146,9 +186,9 @@ impl std::fmt::Display for SetAside {
 /// One root that moves the log-odds.
 #[derive(Debug)]
 pub(crate) struct Root<'e> {
-    /// The copy with the largest weight.
+    /// The copy that counts.
     pub(crate) strongest: &'e SelectorEvidence,
-    /// All copies, the strongest included.
+    /// All copies, the one that counts included.
     pub(crate) copies: Vec<&'e SelectorEvidence>,
     pub(crate) log_odds: f64,
 }
@@ -193,8 +233,7 @@ impl Scales<'_> {
             .partition(|item| item.outcome != Some(Finding::NotFound));
         let mut counted = Vec::new();
         for side in [speaks_for, speaks_against] {
-            let mut roots = self.roots(side);
-            let dependent = independence::split_off_dependent(&mut roots);
+            let (roots, dependent) = self.roots(side);
             set_aside.extend(dependent);
             counted.extend(roots);
         }
@@ -205,39 +244,36 @@ impl Scales<'_> {
         }
     }
 
-    /// Returns one entry for each root, the strongest first.
-    fn roots<'e>(&self, items: Vec<&'e SelectorEvidence>) -> Vec<Root<'e>> {
-        let mut by_root: BTreeMap<RootTag, Vec<&SelectorEvidence>> = BTreeMap::new();
-        for item in items {
-            by_root.entry(item.root).or_default().push(item);
-        }
-        let mut roots: Vec<Root<'e>> = by_root
-            .into_values()
-            .filter_map(|copies| self.root(copies))
-            .collect();
-        roots.sort_by(|left, right| {
-            right
-                .log_odds
-                .abs()
-                .total_cmp(&left.log_odds.abs())
-                .then(left.strongest.record.cmp(&right.strongest.record))
-        });
-        roots
-    }
-
-    fn root<'e>(&self, copies: Vec<&'e SelectorEvidence>) -> Option<Root<'e>> {
-        let weight = |item: &SelectorEvidence| self.log_odds(item);
-        let strongest = copies
-            .iter()
-            .copied()
-            .max_by(|left, right| weight(left).abs().total_cmp(&weight(right).abs()))?;
+    /// Returns the roots that count, the strongest first, and the records that do not count.
+    fn roots<'e>(
+        &self,
+        items: Vec<&'e SelectorEvidence>,
+    ) -> (Vec<Root<'e>>, Vec<(RecordId, SetAside)>) {
         let cap = self.options.group_cap;
-        let log_odds = weight(strongest).clamp(-cap, cap);
-        Some(Root {
-            strongest,
-            copies,
-            log_odds,
-        })
+        let claims = items.iter().map(|item| Claim {
+            item,
+            group: &item.origin.group,
+            log_odds: self.log_odds(item).clamp(-cap, cap),
+        });
+        let counted = independence::counted(claims);
+        let Some(first) = counted.first() else {
+            return (Vec::new(), Vec::new());
+        };
+        let because = SetAside::NotIndependent(first.item.record);
+        let counts =
+            |item: &SelectorEvidence| counted.iter().any(|claim| claim.item.root == item.root);
+        let set_aside = items.iter().filter(|item| !counts(item));
+        let set_aside = set_aside.map(|item| (item.record, because)).collect();
+        let roots = counted.iter().map(|claim| Root {
+            strongest: claim.item,
+            copies: items
+                .iter()
+                .copied()
+                .filter(|item| item.root == claim.item.root)
+                .collect(),
+            log_odds: claim.log_odds,
+        });
+        (roots.collect(), set_aside)
     }
 
     /// Returns the logarithm of the likelihood ratio of one record.
@@ -250,7 +286,7 @@ impl Scales<'_> {
             .copied()
             .unwrap_or_else(|| KindWeight::of(kind));
         let strength = self.reliabilities.of(&item.origin.authority).mean()
-            * credibility(&item.evaluation)
+            * credibility(&item.evaluation).min(item.origin.role.ceiling())
             * weight.decay.left(self.now.millis_since(item.seen_at));
         let ratio = match item.outcome {
             None | Some(Finding::Found) => 1.0 + (weight.largest_ratio - 1.0) * strength,
@@ -443,18 +479,48 @@ mod tests {
         only_the_first_counts(indicator(1), evaluated(2, "A4"));
     }
 
+    /// Attack L10: a third member sent copies of the roots of two honest ones, and their
+    /// corroboration was gone.
     #[test]
-    fn copies_tie_a_root_to_all_who_spread_it() {
-        let spread_by_two = SelectorEvidence {
-            root: indicator(1).root,
-            ..evaluated(2, "B2")
+    fn copies_bind_nobody_else() {
+        let (one, two) = (evaluated(1, "A2"), evaluated(2, "B1"));
+        let copy = |of: &SelectorEvidence, n: u8| SelectorEvidence {
+            root: of.root,
+            record: RecordId::of_header(&[n, n]),
+            ..evaluated(3, "X4")
         };
-        let own = evaluated(2, "B1");
-        let own = SelectorEvidence {
-            record: RecordId::of_header(&[9]),
-            ..own
+        let alone = sum(&[one.clone(), two.clone()]);
+        let copies = [copy(&one, 3), copy(&two, 4)];
+        let [first, second] = copies;
+        assert!((sum(&[one, two, first, second]) - alone).abs() < 1e-12);
+    }
+
+    /// Attack M11: a private operator graded its own alert A1.
+    #[test]
+    fn nobody_is_more_credible_than_its_kind() {
+        let by = |role| SelectorEvidence {
+            origin: Origin {
+                role,
+                ..indicator(1).origin
+            },
+            ..indicator(1)
         };
-        check(&[indicator(1), spread_by_two, own], 1.0 + 39.0 * 0.8);
+        for (role, credibility) in [
+            (OriginRole::Own, 1.0),
+            (OriginRole::Police, 1.0),
+            (OriginRole::Customs, 1.0),
+            (OriginRole::PortAuthority, 0.75 * 0.75),
+            (OriginRole::Hub, 0.75 * 0.75),
+            (OriginRole::PrivateOperator, 0.5 * 0.5),
+            (OriginRole::Former, 0.5 * 0.5),
+        ] {
+            check(&[by(role)], 1.0 + 39.0 * 0.8 * credibility);
+        }
+        let modest = SelectorEvidence {
+            evaluation: "C4".parse().unwrap(),
+            ..by(OriginRole::PrivateOperator)
+        };
+        check(&[modest], 1.0 + 39.0 * 0.8 * 0.25 * 0.25);
     }
 
     #[test]
@@ -524,9 +590,17 @@ mod tests {
 
     fn any_indicator() -> impl Strategy<Value = SelectorEvidence> {
         let codes = prop::sample::select(vec!["A1", "A2", "B2", "B3", "C1", "X4"]);
-        (1u8..6, 1u8..4, 1u8..4, codes).prop_map(|(n, root, group, code)| {
+        let roles = prop::sample::select(vec![
+            OriginRole::Police,
+            OriginRole::Customs,
+            OriginRole::PrivateOperator,
+            OriginRole::Hub,
+        ]);
+        (1u8..9, 1u8..5, codes, roles).prop_map(|(n, root, code, role)| {
             let origin = Origin {
-                group: format!("ministry-{group}"),
+                // Two authorities are of each group.
+                group: format!("ministry-{}", n / 2),
+                role,
                 ..indicator(n).origin
             };
             SelectorEvidence {
@@ -538,6 +612,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_indicator_makes_those_of_others_count_for_less(
+            items in prop::collection::vec(any_indicator(), 0..8),
+            more in prop::collection::vec(any_indicator(), 1..4),
+        ) {
+            let mut all = items.clone();
+            all.extend(more.into_iter().zip(0u8..).map(|(item, n)| SelectorEvidence {
+                record: RecordId::of_header(&[n, n, n]),
+                ..item
+            }));
+            prop_assert!(sum(&all) >= sum(&items) - 1e-9);
+        }
+
         #[test]
         fn repeating_what_is_known_never_adds(
             items in prop::collection::vec(any_indicator(), 1..6),

@@ -158,7 +158,7 @@ pub(crate) fn indicator(n: u8) -> SelectorEvidence {
         origin: Origin {
             authority: authority(&n.to_string()),
             group: format!("ministry-{n}"),
-            role: OriginRole::Member,
+            role: OriginRole::Customs,
         },
         selector: Selector::new(SelectorKind::Container, CONTAINER, Some(window)).unwrap(),
         evaluation: Evaluation::new(SourceCode::A, InformationCode::One),

@@ -4,12 +4,16 @@
 //! apart by contributors, period and edition. When asked, it decides which of them count:
 //!
 //! - parts of one edition add up; the same part again changes nothing;
-//! - of several editions the one sealed last counts, alone;
-//! - where a sum and other counts speak of the same authority, the side that shows more controls
-//!   counts, and in a tie the finer one;
+//! - of several editions the last plausible one counts, alone: one that shows more than ten times
+//!   the controls of the edition before is set aside and named;
+//! - where a sum and an authority's own signed counts speak of the same authority, the sum does not
+//!   count; of two sums the one of fewer authorities does, and then the one that shows more controls;
 //! - the authority's own counts are its own, whole, and never taken from others.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use portcullis_protocol::{identifiers::AuthorityId, record::RecordId};
 
@@ -43,6 +47,11 @@ struct HeldPart {
     said_by: ProfileRecord,
     cells: Vec<(CellKey, Counts)>,
 }
+
+/// Growth from one edition to the next beyond which the later one is not believed.
+const MOST_GROWTH: u64 = 10;
+/// Number of controls up to which any growth is believed.
+const FEW_CONTROLS: u64 = 1_000;
 
 /// Counts that take part in the sums, with their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +144,21 @@ impl Pool {
             .collect()
     }
 
+    /// Returns the records of editions that are not believed, because they show far more controls
+    /// than the edition before.
+    #[must_use]
+    pub fn implausible(&self) -> Vec<RecordId> {
+        let editions = self.held.values().flat_map(|editions| {
+            let believed = believed(editions);
+            editions
+                .iter()
+                .filter(move |(edition, _)| !believed.contains(edition))
+        });
+        let parts = editions.flat_map(|(_, parts)| parts.values());
+        let records: BTreeSet<RecordId> = parts.map(|part| part.said_by.record).collect();
+        records.into_iter().collect()
+    }
+
     /// Selects the counts of others that take part: no two of one period count the same authority.
     fn chosen(&self) -> Vec<Candidate<'_>> {
         let mut candidates: Vec<Candidate<'_>> = self
@@ -143,15 +167,11 @@ impl Pool {
             .filter_map(|(of, editions)| Candidate::latest(of, editions))
             .collect();
         candidates.retain(|candidate| !candidate.contributors.0.contains(&self.own));
-        candidates.sort_by_key(|candidate| candidate.contributors.0.len());
+        candidates
+            .sort_by_key(|candidate| (candidate.contributors.0.len(), Reverse(candidate.controls)));
         let mut chosen: Vec<Candidate<'_>> = Vec::new();
         for candidate in candidates {
-            let rivals = chosen
-                .iter()
-                .filter(|other| other.speaks_of_same(&candidate));
-            let shown: u64 = rivals.map(|rival| rival.controls).sum();
-            if shown < candidate.controls {
-                chosen.retain(|other| !other.speaks_of_same(&candidate));
+            if !chosen.iter().any(|other| other.speaks_of_same(&candidate)) {
                 chosen.push(candidate);
             }
         }
@@ -181,14 +201,13 @@ impl<'p> Candidate<'p> {
         (period, contributors): &'p (Period, Contributors),
         editions: &'p BTreeMap<Edition, BTreeMap<u32, HeldPart>>,
     ) -> Option<Self> {
-        let (_, parts) = editions.last_key_value()?;
-        let cells = parts.values().flat_map(|part| &part.cells);
-        let controls = cells.map(|(_, counts)| u64::from(counts.controls())).sum();
+        let last = *believed(editions).last()?;
+        let parts = editions.get(last)?;
         Some(Self {
             contributors,
             period,
             parts,
-            controls,
+            controls: controls(parts),
         })
     }
 
@@ -210,6 +229,27 @@ impl<'p> Candidate<'p> {
         let cells = self.parts.values().flat_map(|part| &part.cells);
         (source, cells.map(|(key, counts)| (key, *counts)).collect())
     }
+}
+
+/// Returns the editions that are believed, in their order.
+fn believed(editions: &BTreeMap<Edition, BTreeMap<u32, HeldPart>>) -> Vec<&Edition> {
+    let mut believed = Vec::new();
+    let mut before: Option<u64> = None;
+    for (edition, parts) in editions {
+        let shown = controls(parts);
+        let most = before.map(|before| before.saturating_mul(MOST_GROWTH).max(FEW_CONTROLS));
+        if most.is_none_or(|most| shown <= most) {
+            before = Some(shown);
+            believed.push(edition);
+        }
+    }
+    believed
+}
+
+/// Returns the number of controls that an edition shows.
+fn controls(parts: &BTreeMap<u32, HeldPart>) -> u64 {
+    let cells = parts.values().flat_map(|part| &part.cells);
+    cells.map(|(_, counts)| u64::from(counts.controls())).sum()
 }
 
 #[cfg(test)]
@@ -311,7 +351,7 @@ mod tests {
         let b = part(&["b"], 1, 5, vec![cell("010101", 20, 2)]);
         let c = part(&["c"], 1, 5, vec![cell("010101", 20, 2)]);
         let mut pool = pool();
-        for (add, expected) in [(a, 20), (sum, 60), (b, 60), (c, 60)] {
+        for (add, expected) in [(sum.clone(), 60), (a, 20), (sum, 20), (b, 40), (c, 60)] {
             pool.add(add);
             controls(&pool, expected);
         }
@@ -321,6 +361,29 @@ mod tests {
             .map(|source| source.contributors.iter().count())
             .collect();
         assert_eq!(finest, [1, 1, 1]);
+    }
+
+    /// A hub's sum of a million controls made an authority's own signed counts vanish.
+    #[test]
+    fn an_authoritys_own_counts_stand_before_any_sum() {
+        let mut pool = pool();
+        pool.add(part(&["a"], 1, 5, vec![cell("010101", 100, 10)]));
+        let claimed = vec![cell("010101", 1_000_000, 1_000_000)];
+        pool.add(part(&["a", "b"], 2, 9, claimed));
+        controls(&pool, 100);
+    }
+
+    /// Attack C2, by an authority that had sent honest counts before.
+    #[test]
+    fn an_edition_that_grows_beyond_belief_is_set_aside_and_named() {
+        let mut pool = pool();
+        pool.add(part(&["a"], 1, 5, vec![cell("010101", 300, 30)]));
+        pool.add(part(&["a"], 2, 6, vec![cell("010101", 3_001, 0)]));
+        controls(&pool, 300);
+        assert_eq!(pool.implausible(), [said_by(2).record]);
+        pool.add(part(&["a"], 3, 7, vec![cell("010101", 3_000, 0)]));
+        controls(&pool, 3_000);
+        assert_eq!(pool.implausible(), [said_by(2).record]);
     }
 
     #[test]

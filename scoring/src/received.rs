@@ -85,6 +85,11 @@ pub enum ReceivedError {
         "`{0}` is not a hub and speaks of other authorities' controls; ask those for their own profiles"
     )]
     SpeaksForOthers(AuthorityId),
+    /// A contributor has no right to report controls.
+    #[error(
+        "`{0}` is no authority whose controls count here; the policy names the kinds that may report them"
+    )]
+    NoRight(AuthorityId),
     /// A hub restates one authority's counts.
     #[error(
         "the hub `{0}` restates one authority's counts; it passes on that authority's own record instead"

@@ -1,7 +1,10 @@
 //! Recommendations: a control, derived from a probability and from the requests of originators.
 //!
-//! The software recommends and a person decides. If originators ask for different actions, the more
-//! discreet one wins; all of them are named, so that all can be told.
+//! The software recommends and a person decides. The control follows from the probability alone. A
+//! request of an originator never changes it: the control that the request leads to stands beside
+//! it. Requests are put before the person from this authority and from the police only; those of
+//! others are named and go no further. If originators ask for different actions, the more discreet
+//! one is put first; all of them are named, so that all can be told.
 
 use portcullis_protocol::{
     digest::Digest,
@@ -164,17 +167,21 @@ pub struct Ask {
     pub action: RequestedAction,
     /// The record that holds the request.
     pub record: RecordId,
+    /// True if the authority is of a kind whose requests are put before a person.
+    pub is_heard: bool,
 }
 
 /// Recommended handling of a consignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recommendation {
-    /// The control.
+    /// The control that follows from the probability.
     pub control: Control,
+    /// The control that the requested action leads to; `None` if no request is heard.
+    pub as_requested: Option<Control>,
     /// True if it was drawn at random. Such controls are marked; their outcomes are more
     /// informative.
     pub drawn: bool,
-    /// The manner of the control: the most discreet action that is asked for.
+    /// The manner of the control: the most discreet action among the requests that are heard.
     pub action: Option<RequestedAction>,
     /// All requests.
     pub asks: Vec<Ask>,
@@ -191,24 +198,26 @@ impl Recommendation {
         let mut asks: Vec<Ask> = current.iter().filter_map(|item| Ask::of(item)).collect();
         asks.sort();
         asks.dedup();
-        let action = asks
-            .iter()
-            .fold(None, |so_far, ask| more_discreet(so_far, Some(ask.action)));
+        let heard = asks.iter().filter(|ask| ask.is_heard);
+        let action = heard.fold(None, |so_far, ask| more_discreet(so_far, Some(ask.action)));
         let drawn = sampling.filter(|sampling| sampling.draws(consignment.id()));
         let least = drawn.map_or(Control::None, |sampling| sampling.control);
         let control = thresholds.control(probability).max(least);
         Self {
-            control: heeding(control, action),
+            control,
+            as_requested: action.map(|action| heeding(control, action)),
             drawn: drawn.is_some(),
             action,
             asks,
         }
     }
 
-    /// Returns whether originators ask for different actions, so that a person must weigh them.
+    /// Returns whether originators who are heard ask for different actions, so that a person must
+    /// weigh them.
     #[must_use]
     pub fn is_contested(&self) -> bool {
-        self.asks.iter().any(|ask| Some(ask.action) != self.action)
+        let mut heard = self.asks.iter().filter(|ask| ask.is_heard);
+        heard.any(|ask| Some(ask.action) != self.action)
     }
 }
 
@@ -218,6 +227,7 @@ impl Ask {
             authority: item.origin.authority.clone(),
             action: item.marking.requested_action?,
             record: item.record,
+            is_heard: item.origin.role.may_request(),
         })
     }
 }
@@ -225,19 +235,23 @@ impl Ask {
 /// Adapts the control to the requested action. A discreet control stays unnoticed, an inquiry needs
 /// an ordinary check, a specific check is a search, and a subject who must not be approached is
 /// left alone.
-fn heeding(control: Control, action: Option<RequestedAction>) -> Control {
-    match action {
-        None => control,
-        Some(RequestedAction::DoNotApproach) => Control::None,
-        Some(RequestedAction::Discreet) => control.min(Control::Document),
-        Some(RequestedAction::Inquiry) => control.max(Control::Document),
-        Some(RequestedAction::SpecificCheck) => Control::Physical,
+const fn heeding(control: Control, action: RequestedAction) -> Control {
+    match (action, control) {
+        (RequestedAction::DoNotApproach, _) | (RequestedAction::Discreet, Control::None) => {
+            Control::None
+        }
+        (RequestedAction::SpecificCheck, _) => Control::Physical,
+        (RequestedAction::Inquiry, Control::None) | (RequestedAction::Discreet, _) => {
+            Control::Document
+        }
+        (RequestedAction::Inquiry, control) => control,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::OriginRole;
 
     #[test]
     fn controls_begin_at_their_thresholds() {
@@ -276,7 +290,7 @@ mod tests {
             (Control::Scan, Inquiry, Control::Scan),
             (Control::None, SpecificCheck, Control::Physical),
         ] {
-            assert_eq!(heeding(control, Some(action)), expected, "{action}");
+            assert_eq!(heeding(control, action), expected, "{action}");
         }
     }
 
@@ -295,25 +309,52 @@ mod tests {
         assert_eq!(first, drawn(1));
     }
 
-    #[test]
-    fn drawing_raises_a_control_and_never_breaks_secrecy() {
+    fn recommended(sampling: Option<&Sampling>, current: &[&SelectorEvidence]) -> Recommendation {
         let consignment = crate::fixtures::consignment();
-        let all = Sampling::new(1.0, [0; 32], Control::Scan).unwrap();
-        let mut discreet = crate::fixtures::indicator(1);
-        discreet.marking.requested_action = Some(RequestedAction::Discreet);
-        let of = |sampling, current: &[&SelectorEvidence]| {
-            Recommendation::of(&consignment, 0.0, &Thresholds::default(), sampling, current)
-        };
-        assert_eq!(
-            (of(None, &[]).control, of(None, &[]).drawn),
-            (Control::None, false)
-        );
-        assert_eq!(
-            (of(Some(&all), &[]).control, of(Some(&all), &[]).drawn),
-            (Control::Scan, true)
-        );
-        assert_eq!(of(Some(&all), &[&discreet]).control, Control::Document);
+        Recommendation::of(&consignment, 0.7, &Thresholds::default(), sampling, current)
+    }
+
+    fn asking(role: OriginRole, action: RequestedAction) -> SelectorEvidence {
+        let mut asking = crate::fixtures::indicator(1);
+        asking.origin.role = role;
+        asking.marking.requested_action = Some(action);
+        asking
+    }
+
+    #[test]
+    fn drawing_raises_a_control() {
+        let all = Sampling::new(1.0, [0; 32], Control::Physical).unwrap();
+        let none = recommended(None, &[]);
+        assert_eq!((none.control, none.drawn), (Control::Scan, false));
+        let drawn = recommended(Some(&all), &[]);
+        assert_eq!((drawn.control, drawn.drawn), (Control::Physical, true));
+        let discreet = asking(OriginRole::Police, RequestedAction::Discreet);
+        let asked = recommended(Some(&all), &[&discreet]);
+        assert_eq!(asked.as_requested, Some(Control::Document));
         assert!(Sampling::new(1.1, [0; 32], Control::Scan).is_err());
         assert!(Sampling::new(f64::NAN, [0; 32], Control::Scan).is_err());
+    }
+
+    /// `do-not-approach` of any member gave no control at all.
+    #[test]
+    fn no_request_hides_the_control_and_only_the_police_and_this_authority_are_heard() {
+        for role in [
+            OriginRole::Own,
+            OriginRole::Police,
+            OriginRole::Customs,
+            OriginRole::PortAuthority,
+            OriginRole::PrivateOperator,
+            OriginRole::Hub,
+            OriginRole::Former,
+        ] {
+            let is_heard = matches!(role, OriginRole::Own | OriginRole::Police);
+            let asks = asking(role, RequestedAction::DoNotApproach);
+            let recommendation = recommended(None, &[&asks]);
+            assert_eq!(recommendation.control, Control::Scan, "{role:?}");
+            let requested = is_heard.then_some(Control::None);
+            assert_eq!(recommendation.as_requested, requested, "{role:?}");
+            assert_eq!(recommendation.asks.len(), 1);
+            assert!(!recommendation.is_contested());
+        }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     profile::Counts,
     received::ProfileRecord,
     recommend::{Recommendation, Sampling, Thresholds},
-    reliability::Reliabilities,
+    reliability::{Observation, Reliabilities},
     scorecard::Scorecard,
 };
 
@@ -98,6 +98,8 @@ pub struct Contribution {
     pub evaluations: Vec<Evaluation>,
     /// The roots of these records, if they are indicators or outcomes.
     pub roots: Vec<RootTag>,
+    /// Outcomes of other authorities that the reliability of the publisher rests on.
+    pub graded_by: Vec<RecordId>,
 }
 
 /// Version of the model: the digest of its scorecard, its settings and the records of its counts.
@@ -211,18 +213,16 @@ impl Scorer {
         };
         let weighed = scales.weigh(consignment, evidence);
         let mut contributions = self.profile(consignment);
-        contributions.extend(
-            weighed
-                .counted
-                .iter()
-                .map(|root| selector(consignment, root)),
-        );
+        let selectors = weighed.counted.iter();
+        contributions.extend(selectors.map(|root| self.selector(consignment, root)));
         let log_odds = contributions
             .iter()
             .map(|contribution| contribution.log_odds)
             .sum::<f64>();
         let probability = 1.0 / (1.0 + (-log_odds).exp());
         let current = weighed.current.iter().map(|item| &item.marking);
+        let graded = weighed.counted.iter().flat_map(|root| self.graded_by(root));
+        let graded = graded.map(|observation| &observation.marking);
         Score {
             log_odds,
             probability,
@@ -236,7 +236,7 @@ impl Scorer {
             ),
             contributions,
             set_aside: weighed.set_aside,
-            marking: strictest(self.marking.iter().chain(current)),
+            marking: strictest(self.marking.iter().chain(current).chain(graded)),
             model: self.model,
         }
     }
@@ -272,27 +272,35 @@ impl Scorer {
             records: once_each(records.iter().map(|record| record.record)),
             evaluations: once_each(records.iter().map(|record| record.evaluation)),
             roots: Vec::new(),
+            graded_by: Vec::new(),
         }
     }
-}
 
-fn selector(consignment: &Consignment, root: &Root<'_>) -> Contribution {
-    let selector = &root.strongest.selector;
-    let named = consignment
-        .identifiers()
-        .iter()
-        .find(|own| own.is_named_by(selector));
-    Contribution {
-        what: What::Selector {
-            kind: selector.kind(),
-            value: selector.value().to_owned(),
-            finding: root.strongest.outcome,
-            generated: named.is_some_and(|identifier| identifier.generated),
-        },
-        log_odds: root.log_odds,
-        records: once_each(root.copies.iter().map(|copy| copy.record)),
-        evaluations: once_each(root.copies.iter().map(|copy| copy.evaluation)),
-        roots: vec![root.strongest.root],
+    fn selector(&self, consignment: &Consignment, root: &Root<'_>) -> Contribution {
+        let selector = &root.strongest.selector;
+        let named = consignment
+            .identifiers()
+            .iter()
+            .find(|own| own.is_named_by(selector));
+        Contribution {
+            what: What::Selector {
+                kind: selector.kind(),
+                value: selector.value().to_owned(),
+                finding: root.strongest.outcome,
+                generated: named.is_some_and(|identifier| identifier.generated),
+            },
+            log_odds: root.log_odds,
+            records: once_each(root.copies.iter().map(|copy| copy.record)),
+            evaluations: once_each(root.copies.iter().map(|copy| copy.evaluation)),
+            roots: vec![root.strongest.root],
+            graded_by: once_each(self.graded_by(root).map(|told| told.outcome)),
+        }
+    }
+
+    /// Returns the outcomes of others that the reliability of the publisher rests on.
+    fn graded_by(&self, root: &Root<'_>) -> impl Iterator<Item = &Observation> {
+        let publisher = &root.strongest.origin.authority;
+        self.settings.reliabilities.told_by_others(publisher)
     }
 }
 
@@ -350,6 +358,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        evidence::OriginRole,
         fixtures::{self, OFFICES, day, indicator},
         recommend::Control,
         scorecard::Calibration,
@@ -371,6 +380,7 @@ mod tests {
     fn asking(n: u8, action: RequestedAction) -> SelectorEvidence {
         let mut asking = indicator(n);
         asking.marking.requested_action = Some(action);
+        asking.origin.role = OriginRole::Police;
         asking
     }
 
@@ -429,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_more_discreet_request_wins_and_both_are_named() {
+    fn the_more_discreet_request_is_put_beside_the_control_and_both_are_named() {
         let evidence = [
             asking(1, RequestedAction::SpecificCheck),
             asking(2, RequestedAction::Discreet),
@@ -437,7 +447,14 @@ mod tests {
         let score = scorer(&OFFICES).score(&fixtures::consignment(), &evidence, day());
         let recommendation = score.recommendation;
         assert_eq!(recommendation.action, Some(RequestedAction::Discreet));
-        assert!(recommendation.control <= Control::Document);
+        assert!(recommendation.as_requested.unwrap() <= Control::Document);
+        let without = scorer(&OFFICES).score(
+            &fixtures::consignment(),
+            &[indicator(1), indicator(2)],
+            day(),
+        );
+        assert_eq!(score.log_odds, without.log_odds);
+        assert_eq!(recommendation.control, without.recommendation.control);
         assert!(recommendation.is_contested());
         assert_eq!(recommendation.asks.len(), 2);
     }

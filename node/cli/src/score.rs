@@ -12,7 +12,7 @@ use portcullis_admin_api::{
     client::encoded,
     v1::{
         ListView,
-        score::{ContributionView, ExplanationView, RankedView},
+        score::{AskView, ContributionView, ExplanationView, RankedView},
     },
 };
 
@@ -76,7 +76,7 @@ impl View for ListView<RankedView> {
             table.row([
                 row.reference.clone(),
                 format!("{:.0}", row.points),
-                row.control.clone(),
+                control(&row.control, row.as_requested.as_deref()),
                 row.records.to_string(),
                 row.because.clone(),
             ]);
@@ -116,19 +116,17 @@ fn overview(score: &ExplanationView) -> Vec<(&'static str, String)> {
         ),
         ("recommended", recommendation.control.clone()),
     ];
+    let asked = recommendation.as_requested.iter();
+    pairs.extend(asked.map(|control| ("as requested", format!("{control}; a person decides"))));
     pairs.extend(recommendation.action.clone().map(|action| ("how", action)));
-    if recommendation.contested {
-        let asks: Vec<String> = recommendation
-            .asks
-            .iter()
-            .map(|ask| {
-                format!(
-                    "{} asks for {} ({:.12})",
-                    ask.authority, ask.action, ask.record
-                )
-            })
-            .collect();
-        pairs.push(("contested", asks.join("\n")));
+    if !recommendation.asks.is_empty() {
+        let asks: Vec<String> = recommendation.asks.iter().map(ask).collect();
+        let name = if recommendation.contested {
+            "contested"
+        } else {
+            "asked by"
+        };
+        pairs.push((name, asks.join("\n")));
     }
     pairs.push((
         "marking",
@@ -145,6 +143,26 @@ fn overview(score: &ExplanationView) -> Vec<(&'static str, String)> {
     pairs.push(("at", score.at.clone()));
     pairs.push(("model", score.model.clone()));
     pairs
+}
+
+/// Returns the recommended control, with the one that is asked for beside it.
+fn control(control: &str, as_requested: Option<&str>) -> String {
+    match as_requested {
+        Some(asked) if asked != control => format!("{control} (asked: {asked})"),
+        Some(_) | None => control.to_owned(),
+    }
+}
+
+fn ask(ask: &AskView) -> String {
+    let heard = if ask.heard {
+        ""
+    } else {
+        ", not heard: requests of its kind do not count"
+    };
+    format!(
+        "{} asks for {} ({:.12}){heard}",
+        ask.authority, ask.action, ask.record
+    )
 }
 
 fn contributions(rows: &[ContributionView], log_odds: f64) -> Table {

@@ -1,10 +1,10 @@
 //! Held records in the terms of scoring: counts from profiles, and evidence on identifiers.
 //!
-//! The facts about an origin (its group, and whether it is a hub) come from the register in force
-//! and from nowhere else. Only verified records are accepted here.
+//! The facts about an origin (its group and its role) come from the register in force and from
+//! nowhere else. Only verified records are accepted here.
 
 use portcullis_protocol::{
-    body::{Body, Finding},
+    body::{Body, Cells, Finding, Selector},
     identifiers::AuthorityId,
     record::{Kind, SectionTag},
     register::{AuthorityKind, Register},
@@ -23,14 +23,15 @@ use portcullis_scoring::{
 /// [`ReceivedError`] if a section cannot be taken for counts; then nothing of the record is taken.
 pub fn cells(
     schema: &Schema,
-    register: &Register,
+    members: Members<'_>,
     record: &VerifiedRecord,
     least: u32,
 ) -> Result<Vec<CellsPart>, ReceivedError> {
     let header = record.header();
-    let speaker = match role(register, &header.origin) {
-        OriginRole::Member => Speaker::Authority(&header.origin),
-        OriginRole::Hub => Speaker::Hub(&header.origin),
+    let speaker = if members.role(&header.origin) == OriginRole::Hub {
+        Speaker::Hub(&header.origin)
+    } else {
+        Speaker::Authority(&header.origin)
     };
     let edition = Edition {
         sealed_at: header.sealed_at,
@@ -54,13 +55,16 @@ pub fn cells(
             | Body::Persons(_)
             | Body::Attachments(_) => None,
         })
-        .map(|cells| CellsPart::read(schema, speaker, edition, said_by.clone(), cells))
+        .map(|cells| {
+            members.check_contributors(&cells)?;
+            CellsPart::read(schema, speaker, edition, said_by.clone(), cells)
+        })
         .collect()
 }
 
 /// Returns the evidence of a record on each identifier that it names; empty if it names none.
 #[must_use]
-pub fn on_selectors(register: &Register, record: &VerifiedRecord) -> Vec<SelectorEvidence> {
+pub fn on_selectors(members: Members<'_>, record: &VerifiedRecord) -> Vec<SelectorEvidence> {
     let header = record.header();
     let Some(Body::Subject(subject)) = record.body(SectionTag::Subject) else {
         return Vec::new();
@@ -73,7 +77,7 @@ pub fn on_selectors(register: &Register, record: &VerifiedRecord) -> Vec<Selecto
         },
         Kind::Advisory | Kind::RiskProfile => return Vec::new(),
     };
-    let origin = origin(register, &header.origin);
+    let origin = members.origin(&header.origin);
     let selectors = subject.selectors.iter();
     selectors
         .map(|selector| SelectorEvidence {
@@ -106,33 +110,103 @@ pub fn finding(record: &VerifiedRecord) -> Option<Finding> {
     }
 }
 
-/// Returns the origin of a record with its group and role. An authority that has left the register
-/// is its own group.
-fn origin(register: &Register, authority: &AuthorityId) -> Origin {
-    let group = register
-        .authorities
-        .get(authority)
-        .map_or_else(|| authority.to_string(), |member| member.group.clone());
-    Origin {
-        authority: authority.clone(),
-        group,
-        role: role(register, authority),
+/// Returns whether two records name the same goods at the same time: a selector of one is one of the
+/// other, and their windows overlap.
+#[must_use]
+pub fn share_goods(one: &VerifiedRecord, other: &VerifiedRecord) -> bool {
+    let others = selectors(other);
+    selectors(one).iter().any(|selector| {
+        others.iter().any(|other| {
+            (selector.kind(), selector.value()) == (other.kind(), other.value())
+                && overlap(selector, other)
+        })
+    })
+}
+
+fn selectors(record: &VerifiedRecord) -> &[Selector] {
+    match record.body(SectionTag::Subject) {
+        Some(Body::Subject(subject)) => &subject.selectors,
+        Some(
+            Body::Assessment(_)
+            | Body::Narrative(_)
+            | Body::Source(_)
+            | Body::Persons(_)
+            | Body::Attachments(_)
+            | Body::Cells(_),
+        )
+        | None => &[],
     }
 }
 
-fn role(register: &Register, authority: &AuthorityId) -> OriginRole {
-    let kind = register
-        .authorities
-        .get(authority)
-        .map(|member| member.kind);
-    match kind {
-        Some(AuthorityKind::Hub) => OriginRole::Hub,
-        Some(
-            AuthorityKind::Customs
-            | AuthorityKind::Police
-            | AuthorityKind::PortAuthority
-            | AuthorityKind::PrivateOperator,
-        )
-        | None => OriginRole::Member,
+fn overlap(one: &Selector, other: &Selector) -> bool {
+    match (one.window(), other.window()) {
+        (Some(one), Some(other)) => one.from <= other.until && other.from <= one.until,
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// The members of the federation as this authority sees them.
+#[derive(Debug, Clone, Copy)]
+pub struct Members<'r> {
+    /// The register in force.
+    pub register: &'r Register,
+    /// This authority.
+    pub own: &'r AuthorityId,
+}
+
+impl Members<'_> {
+    /// Returns the origin of a record with its group and role. An authority that has left the
+    /// register is its own group.
+    fn origin(self, authority: &AuthorityId) -> Origin {
+        let group = self
+            .register
+            .authorities
+            .get(authority)
+            .map_or_else(|| authority.to_string(), |member| member.group.clone());
+        Origin {
+            authority: authority.clone(),
+            group,
+            role: self.role(authority),
+        }
+    }
+
+    fn role(self, authority: &AuthorityId) -> OriginRole {
+        if authority == self.own {
+            return OriginRole::Own;
+        }
+        match self.register.authorities.get(authority) {
+            None => OriginRole::Former,
+            Some(member) => match member.kind {
+                AuthorityKind::Customs => OriginRole::Customs,
+                AuthorityKind::Police => OriginRole::Police,
+                AuthorityKind::PortAuthority => OriginRole::PortAuthority,
+                AuthorityKind::PrivateOperator => OriginRole::PrivateOperator,
+                AuthorityKind::Hub => OriginRole::Hub,
+            },
+        }
+    }
+
+    /// Checks that every contributor is a member that makes controls.
+    fn check_contributors(self, cells: &Cells) -> Result<(), ReceivedError> {
+        let stranger = cells
+            .contributors
+            .iter()
+            .find(|authority| !self.controls(authority));
+        match stranger {
+            Some(authority) => Err(ReceivedError::NoRight(authority.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn controls(self, authority: &AuthorityId) -> bool {
+        self.register
+            .authorities
+            .get(authority)
+            .is_some_and(|member| match member.kind {
+                AuthorityKind::Customs | AuthorityKind::Police => true,
+                AuthorityKind::PortAuthority
+                | AuthorityKind::PrivateOperator
+                | AuthorityKind::Hub => *authority == *self.own,
+            })
     }
 }

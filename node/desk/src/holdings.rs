@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use portcullis_protocol::{
-    body::SelectorKind,
+    body::{Finding, SelectorKind},
     identifiers::NodeId,
-    record::{Form, Kind},
+    record::{Form, Kind, RecordId, RootTag},
     rules::Rule,
     time::Timestamp,
     verify::VerifiedRecord,
@@ -16,16 +16,21 @@ use portcullis_protocol::{
 use portcullis_scoring::{
     evidence::SelectorEvidence,
     received::CellsPart,
-    reliability::{Observer, Reliabilities},
+    reliability::{Observation, Observer, Reliabilities},
     schema::Schema,
 };
 
-use super::evidence;
+use super::evidence::{self, Members};
 use portcullis_kernel::{Kernel, decide::Decider};
 use portcullis_store::{HeldRecord, RecordFilter, Store, StoreError};
 
 /// Kinds of records that name identifiers.
 const ON_SELECTORS: [Kind; 3] = [Kind::Indicator, Kind::Alert, Kind::Outcome];
+
+/// Most steps back from a record to those that it was derived from.
+const MOST_DERIVED: usize = 8;
+/// Most records that are looked at for each step back.
+const MOST_PARENTS: usize = 16;
 
 /// The held records, under one register and policy.
 pub(super) struct Holdings {
@@ -102,7 +107,7 @@ impl Holdings {
             if record.header().origin == self.kernel.me().authority {
                 continue;
             }
-            match evidence::cells(schema, self.decider.register(), &record, least) {
+            match evidence::cells(schema, self.members(), &record, least) {
                 Ok(cells) => parts.extend(cells),
                 Err(error) => {
                     let record = record.id();
@@ -120,14 +125,66 @@ impl Holdings {
         value: &str,
     ) -> Result<Vec<SelectorEvidence>, StoreError> {
         let held = self.store.records_about(kind, value)?;
-        Ok(held.iter().flat_map(|held| self.said_by(held)).collect())
+        let mut said = Vec::new();
+        for held in &held {
+            said.extend(self.said_by(held)?);
+        }
+        Ok(said)
     }
 
-    /// Returns the evidence of a record on the identifiers it names.
-    pub(super) fn said_by(&self, held: &HeldRecord) -> Vec<SelectorEvidence> {
-        self.countable(held)
-            .map(|record| evidence::on_selectors(self.decider.register(), &record))
-            .unwrap_or_default()
+    /// Returns the evidence of a record on the identifiers it names. A record that was derived from
+    /// others rests on the knowledge of the first of them that is held.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(super) fn said_by(&self, held: &HeldRecord) -> Result<Vec<SelectorEvidence>, StoreError> {
+        let Some(record) = self.countable(held) else {
+            return Ok(Vec::new());
+        };
+        let mut said = evidence::on_selectors(self.members(), &record);
+        if !said.is_empty() {
+            let root = self.root(&record)?;
+            for item in &mut said {
+                item.root = root;
+            }
+        }
+        Ok(said)
+    }
+
+    /// Returns the root of the first record, through all that were derived from it. Records that
+    /// are not held, do not count or do not name the same goods end the way back.
+    fn root(&self, record: &VerifiedRecord) -> Result<RootTag, StoreError> {
+        let mut root = record.header().root;
+        let mut at = record.clone();
+        for _ in 0..MOST_DERIVED {
+            let Some(parent) = self.parent(&at)? else {
+                break;
+            };
+            root = parent.header().root;
+            at = parent;
+        }
+        Ok(root)
+    }
+
+    fn parent(&self, record: &VerifiedRecord) -> Result<Option<VerifiedRecord>, StoreError> {
+        for id in record.header().derived_from.iter().take(MOST_PARENTS) {
+            let Some(held) = self.store.record(id)? else {
+                continue;
+            };
+            let parent = self.countable(&held);
+            if let Some(parent) = parent.filter(|parent| evidence::share_goods(parent, record)) {
+                return Ok(Some(parent));
+            }
+        }
+        Ok(None)
+    }
+
+    fn members(&self) -> Members<'_> {
+        Members {
+            register: self.decider.register(),
+            own: &self.kernel.me().authority,
+        }
     }
 
     /// Returns the evidence of records on identifiers that are not indexed on disk, because their
@@ -136,7 +193,7 @@ impl Holdings {
         let mut found = Vec::new();
         for kind in ON_SELECTORS {
             for held in self.records(kind)? {
-                let said = self.said_by(&held).into_iter();
+                let said = self.said_by(&held)?.into_iter();
                 found.extend(said.filter(|item| !item.selector.kind().is_high_entropy()));
             }
         }
@@ -153,24 +210,45 @@ impl Holdings {
             let Some(finding) = evidence::finding(&outcome) else {
                 continue;
             };
-            let observer = if outcome.header().origin == self.kernel.me().authority {
-                Observer::Own
-            } else {
-                Observer::Other
-            };
             for id in &outcome.header().derived_from {
                 let Some(indicator) = self.store.record(id)? else {
                     continue;
                 };
-                if let Some(indicator) = self.countable(&indicator) {
-                    let origin = &indicator.header().origin;
-                    if *origin != outcome.header().origin {
-                        reliabilities.observe(origin, finding, observer);
-                    }
+                let Some(indicator) = self.countable(&indicator) else {
+                    continue;
+                };
+                let origin = &indicator.header().origin;
+                // A control says nothing of an indicator on other goods, or of another time.
+                if *origin != outcome.header().origin && evidence::share_goods(&indicator, &outcome)
+                {
+                    let observation = self.observation(&outcome, indicator.id(), finding);
+                    reliabilities.observe(origin, observation);
                 }
             }
         }
         Ok(reliabilities)
+    }
+
+    fn observation(
+        &self,
+        outcome: &VerifiedRecord,
+        indicator: RecordId,
+        finding: Finding,
+    ) -> Observation {
+        let header = outcome.header();
+        let observer = if header.origin == self.kernel.me().authority {
+            Observer::Own
+        } else {
+            Observer::Other(header.origin.clone())
+        };
+        Observation {
+            observer,
+            indicator,
+            outcome: outcome.id(),
+            sealed_at: header.sealed_at,
+            marking: header.marking_of(outcome.form()),
+            finding,
+        }
     }
 
     fn records(&self, kind: Kind) -> Result<Vec<HeldRecord>, StoreError> {

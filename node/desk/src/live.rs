@@ -142,7 +142,7 @@ impl Desk {
             let Some(held) = store.record(id)? else {
                 continue;
             };
-            for item in holdings.said_by(&held) {
+            for item in holdings.said_by(&held)? {
                 let kind = item.selector.kind();
                 common |= !kind.is_high_entropy();
                 if kind.is_high_entropy() {

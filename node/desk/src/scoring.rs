@@ -35,7 +35,7 @@ impl Desk {
         let mut records: Vec<RecordId> = score
             .contributions
             .iter()
-            .flat_map(|contribution| &contribution.records)
+            .flat_map(|contribution| contribution.records.iter().chain(&contribution.graded_by))
             .copied()
             .collect();
         records.sort_unstable();

@@ -57,13 +57,19 @@ pub(crate) fn ranked(row: &ScoreRow) -> RankedView {
     let explanation: Option<ExplanationView> = serde_json::from_slice(&row.explanation).ok();
     let words = explanation.map(|view| {
         let because = view.because().to_owned();
-        (view.recommendation.control, because)
+        let RecommendationView {
+            control,
+            as_requested,
+            ..
+        } = view.recommendation;
+        (control, as_requested, because)
     });
-    let (control, because) = words.unwrap_or_default();
+    let (control, as_requested, because) = words.unwrap_or_default();
     RankedView {
         reference: row.reference.clone(),
         points: row.points,
         control,
+        as_requested,
         because,
         records: row.records.len(),
     }
@@ -74,6 +80,9 @@ fn recommendation(recommendation: &Recommendation) -> RecommendationView {
     let asks = recommendation.asks.iter();
     RecommendationView {
         control: recommendation.control.to_string(),
+        as_requested: recommendation
+            .as_requested
+            .map(|control| control.to_string()),
         action: recommendation.action.map(|action| action.to_string()),
         contested: recommendation.is_contested(),
         asks: asks
@@ -81,6 +90,7 @@ fn recommendation(recommendation: &Recommendation) -> RecommendationView {
                 authority: ask.authority.to_string(),
                 action: ask.action.to_string(),
                 record: ask.record.to_string(),
+                heard: ask.is_heard,
             })
             .collect(),
     }
@@ -104,6 +114,11 @@ fn contribution(contribution: &Contribution) -> ContributionView {
             .evaluations
             .iter()
             .map(ToString::to_string)
+            .collect(),
+        graded_by: contribution
+            .graded_by
+            .iter()
+            .map(RecordId::to_string)
             .collect(),
     }
 }

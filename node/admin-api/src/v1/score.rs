@@ -48,11 +48,14 @@ pub struct LocalView {
 /// Recommendation for a consignment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecommendationView {
-    /// The recommended control.
+    /// The recommended control, whatever originators ask for.
     pub control: String,
-    /// Action for carrying out the control, where an originator asks for one.
+    /// Control that the requested action leads to; absent: no request is heard.
+    #[serde(default)]
+    pub as_requested: Option<String>,
+    /// Action for carrying out the control, where an originator who is heard asks for one.
     pub action: Option<String>,
-    /// True if originators ask for different actions.
+    /// True if originators who are heard ask for different actions.
     pub contested: bool,
     /// Every action asked for.
     pub asks: Vec<AskView>,
@@ -67,6 +70,9 @@ pub struct AskView {
     pub action: String,
     /// Id of the record that asks for it.
     pub record: String,
+    /// True if the authority is of a kind whose requests are put before a person.
+    #[serde(default = "heard_before")]
+    pub heard: bool,
 }
 
 /// One summand of the log-odds.
@@ -84,6 +90,14 @@ pub struct ContributionView {
     pub records: Vec<String>,
     /// Evaluations of these records.
     pub evaluations: Vec<String>,
+    /// Outcomes of other authorities that the reliability of the publisher rests on.
+    #[serde(default)]
+    pub graded_by: Vec<String>,
+}
+
+/// Scores that were kept before requests were told apart heard all of them.
+const fn heard_before() -> bool {
+    true
 }
 
 /// A record that adds nothing.
@@ -123,8 +137,11 @@ pub struct RankedView {
     pub reference: String,
     /// Score from 0 to 100.
     pub points: f64,
-    /// The recommended control.
+    /// The recommended control, whatever originators ask for.
     pub control: String,
+    /// Control that the requested action leads to; absent: no request is heard.
+    #[serde(default)]
+    pub as_requested: Option<String>,
     /// Description of the summand that adds most.
     pub because: String,
     /// Number of records it is based on.
