@@ -108,6 +108,8 @@ named! {
         ConfirmClock = "confirm-clock",
         /// Destroy items that failed verification.
         QuarantineDrop = "quarantine-drop",
+        /// Copy the node's state and its sealed keys to folders of this machine.
+        Backup = "backup",
     }
 }
 
@@ -141,7 +143,8 @@ impl Action {
             | Self::Reload
             | Self::PeerBlock
             | Self::PeerUnblock
-            | Self::ConfirmClock => &[Role::Administrator],
+            | Self::ConfirmClock
+            | Self::Backup => &[Role::Administrator],
             Self::ReleaseStop
             | Self::ReleaseResume
             | Self::BackfillCancel
@@ -479,6 +482,7 @@ mod tests {
                     Action::PeerBlock,
                     Action::PeerUnblock,
                     Action::ConfirmClock,
+                    Action::Backup,
                 ];
                 let stops = [
                     Action::ReleaseStop,

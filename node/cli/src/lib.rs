@@ -43,7 +43,7 @@ mod quarantine;
 mod reload;
 mod score;
 mod show;
-mod signing;
+pub mod signing;
 mod status;
 mod tls;
 mod watch;

@@ -287,8 +287,10 @@ async fn what_an_operator_asks_of_a_running_node_prints_as_before() {
     let restore = ["restore", "--from", data, "--keys", keys];
     scribe
         .says(&["backup", "--to", data, "--keys-to", keys])
-        .says(&["backup", "--to", data, "--keys-to", keys])
-        .says(&["backup", "--to", "x/..", "--keys-to", "y"])
+        .signs("anna", &["backup", "--to", data, "--keys-to", keys])
+        .signs("admin", &["backup", "--to", data, "--keys-to", keys])
+        .signs("admin", &["backup", "--to", data, "--keys-to", keys])
+        .signs("admin", &["backup", "--to", "x/..", "--keys-to", "y"])
         .says(&verify)
         .says(&["backup", "verify", keys])
         .says(&restore)

@@ -33,7 +33,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{apart, dispatch::OwedAct, gates::GateAct, hold::HoldAct, quarantine::DropAct};
+use super::{apart, backup::BackupAct, dispatch::OwedAct, gates::GateAct, hold::HoldAct, quarantine::DropAct};
 use portcullis_desk::{Import, generated::Seed};
 use portcullis_kernel::{
     Kernel,
@@ -116,6 +116,7 @@ enum ParsedAct {
     Owed(OwedAct),
     ConfirmClock,
     Drop(DropAct),
+    Backup(BackupAct),
 }
 
 impl ParsedAct {
@@ -141,6 +142,7 @@ impl ParsedAct {
             Action::HoldRelease => hold(Choice::Release),
             Action::HoldDrop => hold(Choice::Drop),
             Action::QuarantineDrop => DropAct::read(&body).map(Self::Drop),
+            Action::Backup => BackupAct::read(&body).map(Self::Backup),
             Action::DispatchRetry | Action::Backfill | Action::BackfillCancel => {
                 OwedAct::read(kernel, act.action, &body).map(Self::Owed)
             }
@@ -160,6 +162,7 @@ impl ParsedAct {
             Self::Owed(owed) => owed.concerns(),
             Self::ConfirmClock => "the clock".to_owned(),
             Self::Drop(drop) => drop.concerns(),
+            Self::Backup(backup) => backup.concerns(),
         }
     }
 
@@ -197,6 +200,10 @@ impl ParsedAct {
             Self::Reload => {
                 logged(admin, log).await?;
                 reload(admin).await
+            }
+            Self::Backup(backup) => {
+                logged(admin, log).await?;
+                Ok(backup.begin(admin))
             }
             Self::ConfirmClock => {
                 logged(admin, log).await?;
@@ -238,7 +245,8 @@ fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &ParsedAct) -> 
         | ParsedAct::Gate(_)
         | ParsedAct::Hold(..)
         | ParsedAct::Owed(_)
-        | ParsedAct::Drop(_) => None,
+        | ParsedAct::Drop(_)
+        | ParsedAct::Backup(_) => None,
     };
     Act {
         action: act.action.name().to_owned(),

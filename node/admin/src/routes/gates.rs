@@ -52,7 +52,8 @@ impl GateAct {
             | Action::DispatchRetry
             | Action::Backfill
             | Action::BackfillCancel
-            | Action::QuarantineDrop => {
+            | Action::QuarantineDrop
+            | Action::Backup => {
                 return Err(invalid(format!("`{}` moves no gate", action.name())));
             }
         };

@@ -1,7 +1,7 @@
 //! Handlers of the requests. They translate; the kernel, the desk and the store do the work.
 
 pub(super) mod acts;
-pub(super) mod backup;
+mod backup;
 pub(super) mod consultation;
 pub(super) mod dispatch;
 pub(super) mod forks;
