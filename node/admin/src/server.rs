@@ -21,8 +21,8 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, dispatch, forks, hold, peers, preview, quarantine, records, register, scores,
-        status, trust, watch,
+        acts, dispatch, forks, hold, peers, preview, quarantine, records, register, scores, status,
+        trust, watch,
     },
 };
 

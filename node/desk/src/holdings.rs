@@ -8,7 +8,7 @@ use std::sync::Arc;
 use portcullis_protocol::{
     body::SelectorKind,
     identifiers::NodeId,
-    record::{Form, Kind},
+    record::{Form, Kind, RecordId},
     rules::Rule,
     time::Timestamp,
     verify::VerifiedRecord,
@@ -60,7 +60,8 @@ impl Holdings {
             }
             Err(refusal) => {
                 let record = held.sealed.id();
-                tracing::error!(%record, %refusal, "a held record does not verify; it does not count");
+                tracing::debug!(%record, %refusal, "a held record does not verify; it does not count");
+                self.kernel.set_aside().refused(record, refusal.rule);
                 return None;
             }
         };
@@ -159,7 +160,7 @@ impl Holdings {
                 Observer::Other
             };
             for id in &outcome.header().derived_from {
-                let Some(indicator) = self.store.record(id)? else {
+                let Some(indicator) = self.record(id)? else {
                     continue;
                 };
                 if let Some(indicator) = self.countable(&indicator) {
@@ -171,6 +172,14 @@ impl Holdings {
             }
         }
         Ok(reliabilities)
+    }
+
+    /// Returns a held record. One that is damaged counts as none; the store tells of it.
+    pub(super) fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError> {
+        match self.store.record(id) {
+            Err(StoreError::Damaged(_)) => Ok(None),
+            other => other,
+        }
     }
 
     fn records(&self, kind: Kind) -> Result<Vec<HeldRecord>, StoreError> {

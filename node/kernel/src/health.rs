@@ -40,6 +40,7 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     ));
     problems.extend(kernel.clock_step().map(clock_problem));
     problems.extend(stopped_deliveries(&kernel.peer_health()));
+    problems.extend(kernel.set_aside().problems(&kernel.store().damaged()));
     if let Err(error) = kernel.store().log_end() {
         problems.push(Problem {
             what: format!("the store does not answer: {error}"),

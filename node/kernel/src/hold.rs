@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Admitted, Kernel, intake::Judge};
 use portcullis_store::{
-    DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, IntakeItem, Judgement, StoreError, Write,
-    Written, writer::Priority,
+    DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, HeldKey, IntakeItem, Judgement, StoreError,
+    Write, Written, writer::Priority,
 };
 
 /// Longest wait between two looks for items whose time is over. It holds even if the next end is
@@ -123,24 +123,51 @@ impl Ruling {
 ///
 /// [`StoreError`] if the held items cannot be read.
 pub fn rule(kernel: &Kernel, choice: Choice, keys: &[ItemKey]) -> Result<Ruling, StoreError> {
-    let held = kernel.store().held_items()?;
-    let held: BTreeMap<_, _> = held.iter().map(|item| (ItemKey::of(item), item)).collect();
+    let waiting: BTreeSet<ItemKey> = kernel
+        .store()
+        .held_keys()?
+        .into_iter()
+        .map(ItemKey::from)
+        .collect();
+    // Only what is released is opened, so that a damaged item can be dropped.
+    let opened = match choice {
+        Choice::Drop => Vec::new(),
+        Choice::Release => kernel.store().held_items()?,
+    };
+    let opened: BTreeMap<_, _> = opened
+        .iter()
+        .map(|item| (ItemKey::of(item), item))
+        .collect();
     let wanted: BTreeSet<&ItemKey> = keys.iter().collect();
     let mut ruling = Ruling::default();
     for key in wanted {
-        let Some(item) = held.get(key) else {
-            ruling.unknown.push(key.clone());
-            continue;
-        };
-        match choice {
-            Choice::Drop => ruling.add(key, refused(Rule::HeldDropped)),
-            Choice::Release => match released(kernel, item) {
+        match (choice, waiting.contains(key), opened.get(key)) {
+            (_, false, _) => ruling.unknown.push(key.clone()),
+            (Choice::Drop, true, _) => ruling.add(key, refused(Rule::HeldDropped)),
+            (Choice::Release, true, None) => {
+                let why = "it is damaged in the store; it can be dropped".to_owned();
+                ruling.stays.push((key.clone(), why));
+            }
+            (Choice::Release, true, Some(item)) => match released(kernel, item) {
                 Ok(judgement) => ruling.add(key, judgement),
                 Err(why) => ruling.stays.push((key.clone(), why)),
             },
         }
     }
     Ok(ruling)
+}
+
+impl From<HeldKey> for ItemKey {
+    fn from(key: HeldKey) -> Self {
+        let HeldKey {
+            record,
+            peer,
+            form,
+            at: _,
+            ends_at: _,
+        } = key;
+        Self { record, peer, form }
+    }
 }
 
 fn refused(rule: Rule) -> Judgement {
@@ -236,7 +263,7 @@ async fn end(kernel: &Arc<Kernel>) -> Result<Duration, StoreError> {
         let (store, now) = (reading.store(), reading.now());
         let next = store.next_held_end()?;
         let ruling = match next {
-            Some(next) if next <= now => over(&store.held_items()?, now),
+            Some(next) if next <= now => over(store.held_keys()?, now),
             Some(_) | None => Ruling::default(),
         };
         Ok::<_, StoreError>((ruling, next))
@@ -252,16 +279,16 @@ async fn end(kernel: &Arc<Kernel>) -> Result<Duration, StoreError> {
     Ok(wait.min(LONGEST_WAIT))
 }
 
-fn over(held: &[HeldItem], now: Timestamp) -> Ruling {
+fn over(held: Vec<HeldKey>, now: Timestamp) -> Ruling {
     let mut ruling = Ruling::default();
-    for item in held.iter().filter(|item| item.ends_at <= now) {
+    for item in held.into_iter().filter(|item| item.ends_at <= now) {
         let lived = item.at.plus_millis(HELD_LIFE_MS) <= now;
         let rule = if lived {
             Rule::HeldEnded
         } else {
             Rule::Expired
         };
-        ruling.add(&ItemKey::of(item), refused(rule));
+        ruling.add(&item.into(), refused(rule));
     }
     ruling
 }
@@ -286,7 +313,7 @@ mod tests {
 
     #[track_caller]
     fn ends_under(item: &HeldItem, now: Timestamp, expected: Option<Rule>) {
-        let ruling = over(std::slice::from_ref(item), now);
+        let ruling = over(vec![HeldKey::of(item)], now);
         let found = ruling.decisions.values().flatten().next();
         let rule = found.map(|item| match &item.judgement {
             Judgement::Refuse { rule, .. } => *rule,

@@ -21,6 +21,7 @@ pub mod outlook;
 mod publish;
 pub mod quarantine;
 pub mod reload;
+pub mod set_aside;
 pub mod skew;
 pub mod work;
 
@@ -49,6 +50,7 @@ use crate::{
     decide::Decider,
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
+    set_aside::SetAside,
     work::Work,
 };
 use portcullis_home::{
@@ -131,6 +133,7 @@ pub struct Kernel {
     comparisons: broadcast::Sender<Call>,
     gatekeeper: Gatekeeper,
     streams: Streams,
+    set_aside: SetAside,
     /// Health of each peer; locked for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
 }
@@ -154,6 +157,7 @@ impl Kernel {
             comparisons: broadcast::Sender::new(CALLS_WAITING),
             gatekeeper: Gatekeeper::default(),
             streams: Streams::default(),
+            set_aside: SetAside::default(),
             peers: Mutex::new(BTreeMap::new()),
             work: Work::start(),
             parts,
@@ -209,6 +213,12 @@ impl Kernel {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.parts.store
+    }
+
+    /// Returns the register of what is held and set aside.
+    #[must_use]
+    pub const fn set_aside(&self) -> &SetAside {
+        &self.set_aside
     }
 
     /// Returns the counters.

@@ -320,10 +320,7 @@ impl<'a> ExceptionReader<'a> {
 
     /// Returns the exceptions whose newest state one table tells. A record that is owed again was
     /// accepted; if no row of its own says how, the row of its frame does.
-    fn told_by_one_table(
-        &self,
-        now: Timestamp,
-    ) -> Result<Vec<((String, String, String), Sum)>, SqlError> {
+    fn told_by_one_table(&self, now: Timestamp) -> Result<Vec<KeyedSum>, SqlError> {
         self.view.rows(
             "SELECT e.peer, e.lane,
                  CASE WHEN c.record IS NULL THEN coalesce(
@@ -353,10 +350,7 @@ impl<'a> ExceptionReader<'a> {
 
     /// Returns the records that are owed again and have rows of their own in the ledger. Their
     /// newest state can stand in such a row or in the row of a later frame.
-    fn owed_with_rows(
-        &self,
-        now: Timestamp,
-    ) -> Result<Vec<(i64, String, String, Sum)>, SqlError> {
+    fn owed_with_rows(&self, now: Timestamp) -> Result<Vec<(i64, String, String, Sum)>, SqlError> {
         self.view.rows(
             "SELECT e.record, e.peer, e.lane, e.next_attempt, e.ends_at
              FROM exception AS e
@@ -408,6 +402,9 @@ impl<'a> ExceptionReader<'a> {
             .collect()
     }
 }
+
+/// A sum of exceptions with their peer, lane and state.
+type KeyedSum = ((String, String, String), Sum);
 
 /// Number of the exceptions of a group, and the earliest of their times in milliseconds.
 struct Sum {

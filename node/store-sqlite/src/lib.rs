@@ -13,7 +13,7 @@
 //! Every file imports only from those above it here:
 //!
 //! ```text
-//! values     files, error, decode, crypt, pack, item, and rules apart from SQL: disclosure, retry
+//! values     files, error, decode, crypt, damages, pack, item, and rules apart from SQL: disclosure, retry
 //! files      schema, checkpoint
 //! the log    index, pack_ids, recent, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
@@ -34,6 +34,7 @@ mod channel;
 mod checkpoint;
 mod consignments;
 mod crypt;
+mod damages;
 mod decode;
 mod differences;
 mod disclosure;
@@ -102,6 +103,7 @@ use self::{
     checkpoint::{Checkpointer, Commit},
     consignments::ConsignmentReader,
     crypt::Vault,
+    damages::Damages,
     decode::unsigned,
     differences::DifferenceReader,
     error::SqlError,
@@ -127,9 +129,9 @@ use self::{
 };
 use portcullis_store::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow, HeldItem,
-    HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
-    ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
+    ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow,
+    HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow,
+    RecordFilter, Relay, ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 /// A store in a folder.
@@ -142,6 +144,7 @@ pub struct SqliteStore {
     readers: Pool,
     index: Index,
     recent: Recent,
+    damages: Damages,
     checkpointer: Checkpointer,
     dir: PathBuf,
 }
@@ -179,6 +182,7 @@ impl SqliteStore {
         Ok(Self {
             index: Index::load(&main, full)?,
             recent: Recent::default(),
+            damages: Damages::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
             writer: Mutex::new(WriteSide::new(main, keys)?),
@@ -260,7 +264,9 @@ impl SqliteStore {
         &self,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, StoreError> {
-        Ok(self.readers.read(&self.vault, &self.index, query)?)
+        Ok(self
+            .readers
+            .read(&self.vault, &self.index, &self.damages, query)?)
     }
 }
 
@@ -389,6 +395,14 @@ impl Store for SqliteStore {
 
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
         self.read(|view| HeldReader::of(view).held_items())
+    }
+
+    fn held_keys(&self) -> Result<Vec<HeldKey>, StoreError> {
+        self.read(|view| HeldReader::of(view).held_keys())
+    }
+
+    fn damaged(&self) -> Vec<DamageRow> {
+        self.damages.rows()
     }
 
     fn bad_items(&self) -> Result<Vec<BadItemRow>, StoreError> {

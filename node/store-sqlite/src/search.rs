@@ -8,7 +8,7 @@ use portcullis_protocol::{
     seal::SealedRecord,
     wire,
 };
-use portcullis_store::{HeldRecord, RecordFilter};
+use portcullis_store::{Damaged, HeldRecord, RecordFilter};
 use prost::Message as _;
 
 use super::{
@@ -85,7 +85,12 @@ impl<'a> RecordSearch<'a> {
             let Some(row) = rows.next()? else {
                 break;
             };
-            let pack = Pack::open(PackRow::read(row)?, self.view.vault)?;
+            let row = PackRow::read(row)?;
+            let n = row.n;
+            let opened = Pack::open(row, self.view.vault);
+            let Some(pack) = self.view.unless_damaged(|| Damaged::Pack(n), opened)? else {
+                continue;
+            };
             let extensions = packs.extensions(&pack)?;
             let withdrawn = packs.withdrawn_in(&pack)?;
             for slot in (0..pack.len()).rev() {
@@ -98,7 +103,11 @@ impl<'a> RecordSearch<'a> {
                 }
                 let extensions = extensions.get(&number).map(Vec::as_slice);
                 let extensions = extensions.unwrap_or_default();
-                let held = packs.assembled(&pack, slot, extensions)?;
+                let read = packs.assembled(&pack, slot, extensions);
+                let thing = || pack.id(slot).map_or(Damaged::Pack(n), Damaged::Record);
+                let Some(held) = self.view.unless_damaged(thing, read)? else {
+                    continue;
+                };
                 let chosen = |origin: &AuthorityId| is_of(&held.sealed, origin.as_str());
                 if origin.as_ref().is_none_or(chosen) {
                     records.push(held);
@@ -130,8 +139,9 @@ impl<'a> RecordSearch<'a> {
                 |row| row.get(0),
             )?;
             if let Some(directory) = directory {
-                let directory = Directory::read(&directory)?;
-                numbers.push(directory.number(pack_of(place), slot_of(place)));
+                let (n, read) = (pack_of(place), Directory::read(&directory));
+                let directory = self.view.unless_damaged(|| Damaged::Pack(n), read)?;
+                numbers.extend(directory.map(|all| all.number(n, slot_of(place))));
             }
         }
         let mut found: Vec<(i64, i64)> = Vec::new();
@@ -145,9 +155,24 @@ impl<'a> RecordSearch<'a> {
         let mut packs = PackReader::of(self.view);
         let mut records = Vec::new();
         for (_, number) in found {
-            records.extend(packs.held_record(number)?);
+            let read = packs.held_record(number);
+            records.extend(
+                self.view
+                    .unless_damaged(|| self.named(number), read)?
+                    .flatten(),
+            );
         }
         Ok(records)
+    }
+}
+
+impl RecordSearch<'_> {
+    /// Returns the name of a damaged record.
+    fn named(&self, number: i64) -> Damaged {
+        match self.view.id(number) {
+            Ok(Some(id)) => Damaged::Record(id),
+            Ok(None) | Err(_) => Damaged::Pack(pack_of(number)),
+        }
     }
 }
 

@@ -24,9 +24,10 @@ pub use error::StoreError;
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow,
-    ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow,
-    ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, UndeliveredRow,
+    ConsignmentStage, DamageRow, Damaged, DecisionNote, DisclosureRow, DisclosureState,
+    DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldKey, HeldRecord,
+    LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, UndeliveredRow,
 };
 pub use write::{
     Act, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision, Intake,
@@ -232,6 +233,22 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError>;
+
+    /// Returns the keys of the items that wait for a person, the oldest first. Nothing is opened,
+    /// so that damaged items are among them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn held_keys(&self) -> Result<Vec<HeldKey>, StoreError> {
+        Ok(self.held_items()?.iter().map(HeldKey::of).collect())
+    }
+
+    /// Returns the stored things that were found damaged since the store was opened; bounded. Lists
+    /// leave them out.
+    fn damaged(&self) -> Vec<DamageRow> {
+        Vec::new()
+    }
 
     /// Returns the items that failed verification, the newest first.
     ///

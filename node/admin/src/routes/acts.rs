@@ -33,7 +33,9 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{apart, backup::BackupAct, dispatch::OwedAct, gates::GateAct, hold::HoldAct, quarantine::DropAct};
+use super::{
+    apart, backup::BackupAct, dispatch::OwedAct, gates::GateAct, hold::HoldAct, quarantine::DropAct,
+};
 use portcullis_desk::{Import, generated::Seed};
 use portcullis_kernel::{
     Kernel,

@@ -56,7 +56,9 @@ fn line(kernel: &Kernel, item: &HeldItem) -> Result<Option<HeldView>, Problem> {
     match decider.verify_seen(&item.sealed, item.at, kernel.now()) {
         Ok(record) => Ok(Some(views::held(item, &record, policies(kernel, item)?))),
         Err(refusal) => {
-            tracing::warn!(record = %item.sealed.id(), %refusal, "a held item does not verify");
+            let record = item.sealed.id();
+            tracing::debug!(%record, %refusal, "a held item does not verify");
+            kernel.set_aside().refused(record, refusal.rule);
             Ok(None)
         }
     }
