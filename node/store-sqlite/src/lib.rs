@@ -18,7 +18,7 @@
 //! the log    index, pack_ids, recent, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
-//!            position, backfill, differences, dispatch, reconcile, channel, held, intake,
+//!            position, backfill, differences, dispatch, reconcile, channel, held, refusals, intake,
 //!            withdraw, quarantine, consignments, registry, facts, restored
 //! on top     group (the jobs of one transaction), and the store itself
 //! ```
@@ -63,6 +63,7 @@ mod quarantine;
 mod recent;
 mod reconcile;
 mod records;
+mod refusals;
 mod registry;
 mod restored;
 mod retry;
@@ -431,6 +432,10 @@ impl Store for SqliteStore {
 
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError> {
         self.read(|view| RecordSearch::of(view).ids_with_prefix(prefix, limit))
+    }
+
+    fn ids_after(&self, after: Option<&RecordId>, limit: u32) -> Result<Vec<RecordId>, StoreError> {
+        self.read(|view| RecordSearch::of(view).ids_after(after, limit))
     }
 
     fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {

@@ -49,15 +49,43 @@ impl<'a> RecordSearch<'a> {
         let (Some(first), Some(last)) = (end("0"), end("f")) else {
             return Ok(Vec::new());
         };
+        self.ids_between((first, last), None, limit)
+    }
+
+    /// Returns the ids after this one, ascending.
+    pub(super) fn ids_after(
+        &self,
+        after: Option<&RecordId>,
+        limit: u32,
+    ) -> Result<Vec<RecordId>, SqlError> {
+        let (least, last) = ([0; 32], [0xff; 32]);
+        let ends = |bytes: &[u8; 32]| RecordId::from_slice(bytes);
+        let first = after.copied().or_else(|| ends(&least));
+        match first.zip(ends(&last)) {
+            Some(ends) => self.ids_between(ends, after, limit),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the ids from `first` to `last` and after `after`, ascending.
+    fn ids_between(
+        &self,
+        (first, last): (RecordId, RecordId),
+        after: Option<&RecordId>,
+        limit: u32,
+    ) -> Result<Vec<RecordId>, SqlError> {
+        // One more than asked, in place of the id that is left out.
+        let most = limit.saturating_add(u32::from(after.is_some()));
         let keys = (id_key(&first), id_key(&last));
         let mut ids = Vec::new();
         for place in self
             .view
             .index
-            .ids_between(self.view.connection, keys, limit)?
+            .ids_between(self.view.connection, keys, most)?
         {
             let id = id_of(self.view.connection, place)?;
-            ids.extend(id.filter(|id| (first..=last).contains(id)));
+            let chosen = |id: &RecordId| (first..=last).contains(id) && after != Some(id);
+            ids.extend(id.filter(chosen));
         }
         ids.sort_unstable();
         ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

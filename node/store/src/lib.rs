@@ -301,6 +301,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError>;
 
+    /// Returns the record ids in the log after this one, or from the first, ascending, at most
+    /// `limit`. An empty page is the end. Ids of withdrawn records are included.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn ids_after(&self, after: Option<&RecordId>, limit: u32) -> Result<Vec<RecordId>, StoreError>;
+
     /// Returns the records that the filter selects, the newest first.
     ///
     /// # Errors

@@ -370,6 +370,18 @@ impl Store for ModelStore {
         })
     }
 
+    fn ids_after(&self, after: Option<&RecordId>, limit: u32) -> Result<Vec<RecordId>, StoreError> {
+        self.read(|state| {
+            let logged: BTreeSet<RecordId> = state.log.iter().map(|line| line.record).collect();
+            let later = logged
+                .into_iter()
+                .filter(|id| after.is_none_or(|after| id > after));
+            later
+                .take(usize::try_from(limit).unwrap_or(usize::MAX))
+                .collect()
+        })
+    }
+
     fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {
         let RecordFilter {
             kind,
