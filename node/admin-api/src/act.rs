@@ -110,6 +110,8 @@ named! {
         QuarantineDrop = "quarantine-drop",
         /// Copy the node's state and its sealed keys to folders of this machine.
         Backup = "backup",
+        /// Read the log of events or acts.
+        ReadLog = "read-log",
     }
 }
 
@@ -151,6 +153,7 @@ impl Action {
             | Self::QuarantineDrop => {
                 &[Role::Administrator, Role::Supervisor, Role::DataProtection]
             }
+            Self::ReadLog => &[Role::Auditor, Role::DataProtection],
             Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
             Self::HoldRelease | Self::HoldDrop | Self::Backfill => {
                 &[Role::Supervisor, Role::DataProtection]
@@ -495,6 +498,8 @@ mod tests {
                     role == Role::Administrator
                 } else if stops.contains(&action) {
                     ![Role::Analyst, Role::Auditor].contains(&role)
+                } else if action == Action::ReadLog {
+                    [Role::Auditor, Role::DataProtection].contains(&role)
                 } else if action == Action::DispatchRetry {
                     [Role::Administrator, Role::Supervisor].contains(&role)
                 } else if decides.contains(&action) {

@@ -25,7 +25,7 @@ use portcullis_protocol::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Admitted, Kernel, intake::Judge};
+use crate::{Admitted, Kernel, decide::Decider, gate::Gates, intake::Judge};
 use portcullis_store::{
     DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, HeldKey, IntakeItem, Judgement, StoreError,
     Write, Written, writer::Priority,
@@ -77,6 +77,21 @@ pub struct Ruling {
     pub stays: Vec<(ItemKey, String)>,
     /// Items that are not waiting.
     pub unknown: Vec<ItemKey>,
+    /// What was in force when it was made; `None` if it does not depend on that.
+    under: Option<Under>,
+}
+
+/// Register, policy and closures under which a ruling was made.
+struct Under {
+    decider: Arc<Decider>,
+    gates: Arc<Gates>,
+}
+
+impl std::fmt::Debug for Under {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let epoch = self.decider.register().epoch;
+        f.debug_struct("Under").field("epoch", &epoch).finish()
+    }
 }
 
 impl Ruling {
@@ -86,6 +101,15 @@ impl Ruling {
         decisions
             .map(|(peer, items)| Write::Decide(HeldDecision { peer, now, items }))
             .collect()
+    }
+
+    /// Returns true if what it was made under is still in force.
+    #[must_use]
+    pub fn stands(&self, kernel: &Kernel) -> bool {
+        self.under.as_ref().is_none_or(|under| {
+            Arc::ptr_eq(&under.decider, &kernel.decider())
+                && Arc::ptr_eq(&under.gates, &kernel.gates())
+        })
     }
 
     /// Returns true if there is nothing to write.
@@ -139,6 +163,10 @@ pub fn rule(kernel: &Kernel, choice: Choice, keys: &[ItemKey]) -> Result<Ruling,
         .map(|item| (ItemKey::of(item), item))
         .collect();
     let wanted: BTreeSet<&ItemKey> = keys.iter().collect();
+    let under = Under {
+        decider: kernel.decider(),
+        gates: kernel.gates(),
+    };
     let mut ruling = Ruling::default();
     for key in wanted {
         match (choice, waiting.contains(key), opened.get(key)) {
@@ -148,12 +176,13 @@ pub fn rule(kernel: &Kernel, choice: Choice, keys: &[ItemKey]) -> Result<Ruling,
                 let why = "it is damaged in the store; it can be dropped".to_owned();
                 ruling.stays.push((key.clone(), why));
             }
-            (Choice::Release, true, Some(item)) => match released(kernel, item) {
+            (Choice::Release, true, Some(item)) => match released(kernel, &under, item) {
                 Ok(judgement) => ruling.add(key, judgement),
                 Err(why) => ruling.stays.push((key.clone(), why)),
             },
         }
     }
+    ruling.under = (choice == Choice::Release).then_some(under);
     Ok(ruling)
 }
 
@@ -178,8 +207,8 @@ fn refused(rule: Rule) -> Judgement {
 }
 
 /// Returns a final judgement, or the reason for which the item goes on waiting.
-fn released(kernel: &Kernel, item: &HeldItem) -> Result<Judgement, String> {
-    let (decider, gates) = (kernel.decider(), kernel.gates());
+fn released(kernel: &Kernel, under: &Under, item: &HeldItem) -> Result<Judgement, String> {
+    let Under { decider, gates } = under;
     if decider.register().node(&item.peer).is_none() {
         return Err(format!(
             "`{}`, who delivered it, is no member any more; it can be dropped",
@@ -187,9 +216,9 @@ fn released(kernel: &Kernel, item: &HeldItem) -> Result<Judgement, String> {
         ));
     }
     let judge = Judge {
-        decider: &decider,
+        decider,
         first_seen: &|record| kernel.first_seen(record),
-        gates: &gates,
+        gates,
         own: &kernel.me().authority,
         peer: &item.peer,
         exercises: kernel.exercises(),
@@ -232,7 +261,7 @@ pub async fn carry_out(
     let written = kernel.commit(Priority::Urgent, writes).await?;
     let answers = written.into_iter().skip(skip).map(|written| match written {
         Written::Answers(answers) => answers,
-        Written::Done | Written::Refused(_) => Vec::new(),
+        Written::Done | Written::Destroyed(_) | Written::Refused(_) => Vec::new(),
     });
     let answered: Vec<_> = peers.into_iter().zip(answers).collect();
     announce(kernel, &mut ruling, answered.clone());

@@ -129,7 +129,7 @@ use self::{
     view::DatabaseView,
 };
 use portcullis_store::{
-    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
     ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow,
     HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow,
     RecordFilter, Relay, ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
@@ -523,7 +523,15 @@ impl Store for SqliteStore {
         self.read(|view| RestoredReader::of(view).reconciling_since())
     }
 
-    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError> {
-        self.read(|view| EventReader::of(view).events(limit))
+    fn events_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, NodeEvent)>, StoreError> {
+        self.read(|view| EventReader::of(view).events(before, limit))
+    }
+
+    fn acts(&self, before: Option<i64>, limit: u32) -> Result<Vec<ActRow>, StoreError> {
+        self.read(|view| RegistryReader::of(view).acts(before, limit))
     }
 }

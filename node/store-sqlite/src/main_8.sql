@@ -1,4 +1,7 @@
--- Format 8: the refused items of each peer have places, of which the oldest gives way.
+-- Format 8: the refused items of each peer have places, of which the oldest gives way; an act that
+-- is logged before it is carried out gets its end.
+
+ALTER TABLE act ADD COLUMN outcome TEXT;
 
 CREATE TABLE refusal (
     peer   TEXT NOT NULL,

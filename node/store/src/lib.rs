@@ -23,16 +23,16 @@ pub mod writer;
 pub use error::StoreError;
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
-    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
     ConsignmentStage, DamageRow, Damaged, DecisionNote, DisclosureRow, DisclosureState,
     DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldKey, HeldRecord,
     LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
     Span, UndeliveredRow,
 };
 pub use write::{
-    Act, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision, Intake,
-    IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent, Part, Repair, Retry,
-    Settle, Write, Written,
+    Act, ActOutcome, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision,
+    Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent, Part, Repair,
+    Retry, Settle, Write, Written,
 };
 
 use portcullis_protocol::{
@@ -458,5 +458,28 @@ pub trait Store: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`].
-    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError>;
+    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError> {
+        let rows = self.events_before(None, limit)?;
+        Ok(rows.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// Returns the events with a smaller number than `before`, or the newest, each with its number,
+    /// the newest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn events_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, NodeEvent)>, StoreError>;
+
+    /// Returns the acts with a smaller number than `before`, or the newest, the newest first, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn acts(&self, before: Option<i64>, limit: u32) -> Result<Vec<ActRow>, StoreError>;
 }

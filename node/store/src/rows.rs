@@ -508,3 +508,24 @@ impl HeldKey {
         }
     }
 }
+
+/// An act as it is kept in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActRow {
+    /// Its number in the log.
+    pub n: i64,
+    /// Time of the act.
+    pub at: Timestamp,
+    /// Name of the act.
+    pub action: String,
+    /// Id of the person; empty if nobody signed.
+    pub person: String,
+    /// The uid of the socket that brought it.
+    pub uid: Option<u32>,
+    /// Records, consignments or persons that the act concerns, without their content.
+    pub concerns: String,
+    /// How it ended, in words; `None` for an act that took effect with its log.
+    pub outcome: Option<String>,
+    /// True if a statement is kept with it.
+    pub is_signed: bool,
+}

@@ -22,7 +22,10 @@ use portcullis_admin_api::v1::{
 };
 use portcullis_backup as backup;
 use portcullis_backup::{BackupError, Order};
+use portcullis_protocol::statement::SignedStatement;
 use portcullis_store::NodeEvent;
+
+use super::acts::ended;
 
 /// Number of lines that wait for a slow reader. Progress beyond them is not reported.
 const LINES_WAITING: usize = 64;
@@ -55,7 +58,7 @@ impl BackupAct {
     }
 
     /// Begins the backup. The answer tells of its steps, a line for each.
-    pub(super) fn begin(self, admin: &Admin) -> Response {
+    pub(super) fn begin(self, admin: &Admin, act: Option<SignedStatement>) -> Response {
         let order = Order {
             home: admin.reloader.home().clone(),
             to: self.to,
@@ -64,7 +67,7 @@ impl BackupAct {
             now: admin.kernel.now(),
         };
         let (lines, told) = mpsc::channel(LINES_WAITING);
-        tokio::spawn(work(admin.clone(), order, lines));
+        tokio::spawn(work(admin.clone(), order, act, lines));
         let body = ReceiverStream::new(told).map(|step| {
             serde_json::to_vec(&step).map(|mut line| {
                 line.push(b'\n');
@@ -77,7 +80,12 @@ impl BackupAct {
 }
 
 /// Takes the backup, even if its caller no longer listens, and reports its end.
-async fn work(admin: Admin, order: Order, lines: mpsc::Sender<BackupStep<Manifest>>) {
+async fn work(
+    admin: Admin,
+    order: Order,
+    act: Option<SignedStatement>,
+    lines: mpsc::Sender<BackupStep<Manifest>>,
+) {
     let (snapshots, telling, asked) = (admin.snapshots.clone(), lines.clone(), order.clone());
     let taken = tokio::task::spawn_blocking(move || {
         backup::take(&asked, || snapshots.take(), &mut |progress| {
@@ -108,6 +116,12 @@ async fn work(admin: Admin, order: Order, lines: mpsc::Sender<BackupStep<Manifes
         detail,
     };
     admin.kernel.note(event).await;
+    let outcome = if matches!(end, BackupStep::Taken { .. }) {
+        "done"
+    } else {
+        "failed: no backup was made"
+    };
+    ended(&admin, act, outcome.to_owned()).await;
     if lines.send(end).await.is_err() {
         tracing::info!("nobody waits for the end of the backup");
     }

@@ -53,7 +53,8 @@ impl GateAct {
             | Action::Backfill
             | Action::BackfillCancel
             | Action::QuarantineDrop
-            | Action::Backup => {
+            | Action::Backup
+            | Action::ReadLog => {
                 return Err(invalid(format!("`{}` moves no gate", action.name())));
             }
         };

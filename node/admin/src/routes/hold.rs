@@ -176,6 +176,16 @@ impl HoldAct {
         }
     }
 
+    /// Returns a ruling under the register, policy and closures in force: this one, or one made
+    /// anew if any of them was replaced since.
+    pub(super) async fn in_force(self, admin: &Admin, ruling: Ruling) -> Result<Ruling, Problem> {
+        if ruling.stands(&admin.kernel) {
+            return Ok(ruling);
+        }
+        let kernel = admin.kernel.clone();
+        apart(move || self.rule(&kernel)).await
+    }
+
     /// Makes the ruling durable together with the act's log, and returns the result for each item.
     pub(super) async fn carry_out(
         admin: &Admin,

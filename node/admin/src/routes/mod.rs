@@ -7,6 +7,7 @@ pub(super) mod dispatch;
 pub(super) mod forks;
 mod gates;
 pub(super) mod hold;
+mod log;
 pub(super) mod peers;
 pub(super) mod preview;
 pub(super) mod quarantine;

@@ -136,7 +136,7 @@ fn a_store_of_format_7_loses_only_the_oldest_refusals() {
     drop(store);
     let raw = Connection::open(folder.path().join("store.db")).unwrap();
     raw.execute_batch(
-        "DROP TABLE refusal; DROP TABLE refusal_turn; DROP INDEX exception_unlogged;
+        "DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
          DROP INDEX undelivered_unlogged; DROP INDEX channel_note_unlogged;
          PRAGMA user_version = 7;
          WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 65600)

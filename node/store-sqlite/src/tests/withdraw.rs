@@ -424,7 +424,7 @@ fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
     files[0]
         .execute_batch(
             "ALTER TABLE backfill DROP COLUMN cancelled;
-             DROP TABLE refusal; DROP TABLE refusal_turn; DROP INDEX exception_unlogged;
+             DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
              DROP INDEX undelivered_unlogged; DROP INDEX channel_note_unlogged",
         )
         .unwrap();

@@ -52,6 +52,7 @@ fn detail(write: &Write) -> String {
         | Write::Register(_)
         | Write::Fact(_)
         | Write::Act(_)
+        | Write::ActOutcome(_)
         | Write::Scores(_)
         | Write::StartGeneration(_)
         | Write::Quarantine(_)
