@@ -507,7 +507,7 @@ impl Store for ModelStore {
         limit: u32,
     ) -> Result<Vec<(i64, NodeEvent)>, StoreError> {
         self.read(|state| {
-            let numbered = (1..).zip(&state.events);
+            let numbered = (1..).zip(state.events.iter());
             let mut found: Vec<(i64, NodeEvent)> = numbered
                 .filter(|(number, _)| before.is_none_or(|before| *number < before))
                 .map(|(number, event)| (number, event.clone()))
