@@ -28,6 +28,7 @@ claims![
     scores_are_listed_highest_first,
     events_are_listed_newest_first,
     the_newest_events_are_kept,
+    acts_are_listed_by_pages_with_their_ends,
 ];
 
 fn an_empty_store_answers_every_question(store: &dyn Store) {
@@ -325,10 +326,7 @@ fn the_newest_events_are_kept(store: &dyn Store) {
 }
 
 /// Attack HM10, HL5: the log of acts is read page by page, and tells how an act that was begun ended.
-#[test]
-fn acts_are_listed_by_pages_with_their_ends() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+fn acts_are_listed_by_pages_with_their_ends(store: &dyn Store) {
     let signed = act(Some(b"an act"));
     let ended = |outcome: &str| {
         Write::ActOutcome(ActOutcome {
