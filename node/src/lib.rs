@@ -3,5 +3,6 @@
 pub mod commands;
 pub mod doctor;
 pub mod observe;
+mod parts;
 pub mod runtime;
 pub mod setup;

@@ -143,7 +143,8 @@ struct ProblemView {
 }
 
 async fn health_page(State(pages): State<Pages>) -> (StatusCode, Json<HealthPage>) {
-    let problems: Vec<ProblemView> = health::problems(&pages.kernel)
+    let problems: Vec<ProblemView> = health::problems_apart(&pages.kernel)
+        .await
         .into_iter()
         .map(|problem| ProblemView {
             what: problem.what,

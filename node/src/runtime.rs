@@ -18,11 +18,12 @@ use portcullis_backup::Snapshots;
 use portcullis_protocol::{frame::Generation, keys::KeyUse, seal::Entropy as _, time::Timestamp};
 use tokio::{
     net::{TcpListener, UnixListener},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::observe;
+use crate::{observe, parts::NodeParts};
 use portcullis_admin::{
     request::Admin,
     server::{self, SocketError},
@@ -42,6 +43,7 @@ use portcullis_home::{
 };
 use portcullis_kernel::{
     Kernel, Me, Parts,
+    disk::{self, Disk},
     gate_schedule::{self, Renewal},
     hold,
     in_force::{InForce, LoadError, meeting, missing_epochs, read_register},
@@ -54,7 +56,7 @@ use portcullis_peering::{
     trust::Trust,
 };
 use portcullis_store::{
-    NewGeneration, Store, StoreError, Write,
+    NewGeneration, NodeEvent, Store, StoreError, Write,
     writer::{Writer, abort_on_disk_failure},
 };
 use portcullis_store_sqlite::SqliteStore;
@@ -62,7 +64,10 @@ use portcullis_store_sqlite::SqliteStore;
 /// Time that frames under way have to finish once the node is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A node does not start. The operator's to mend.
+/// Time that the event of a part's end may take to be stored.
+const NOTE: Duration = Duration::from_secs(2);
+
+/// A node does not start, or does not go on. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The home does not load.
@@ -94,6 +99,11 @@ pub enum StartError {
     /// The admin socket cannot be made.
     #[error(transparent)]
     Admin(#[from] SocketError),
+    /// A part of the running node has ended.
+    #[error(
+        "the part `{0}` of the node has ended, and the node has stopped; look at the log, then start it again"
+    )]
+    PartEnded(&'static str),
     /// TLS cannot be configured.
     #[error("TLS cannot be configured: {0}")]
     Tls(#[from] rustls::Error),
@@ -174,7 +184,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if serving cannot begin.
+    /// [`StartError`] if serving cannot begin, or a part of the node ends before it is told to.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), StartError> {
         self.serve_with(Router::new(), shutdown).await
     }
@@ -201,6 +211,10 @@ impl Node {
             writer,
             store,
         } = self;
+        let store_disk = Disk {
+            folder: reloader.home().data(),
+            reserve: config.disk_reserve,
+        };
         let (listener, incoming) = Listener::new(
             exchange,
             Arc::clone(kernel.identity()),
@@ -209,42 +223,65 @@ impl Node {
             &config.listener,
             kernel.metrics().connections.clone(),
         )?;
-        let mut parts = JoinSet::new();
-        parts.spawn(listener.run(shutdown.clone()));
-        parts.spawn(supervisor::run(Arc::clone(&kernel), shutdown.clone()));
-        parts.spawn(serve_metrics(
-            metrics,
-            Arc::clone(&kernel),
-            shutdown.clone(),
-        ));
-        parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
-        parts.spawn(gate_schedule::run(Arc::clone(&kernel), shutdown.clone()));
-        parts.spawn(hold::run(Arc::clone(&kernel), shutdown.clone()));
+        let mut parts = NodeParts::default();
+        parts.start("listener", listener.run(shutdown.clone()));
+        parts.start(
+            "dispatch",
+            supervisor::run(Arc::clone(&kernel), shutdown.clone()),
+        );
+        parts.start(
+            "metrics and health",
+            serve_metrics(metrics, Arc::clone(&kernel), shutdown.clone()),
+        );
+        parts.start("desk", Arc::clone(&desk).run(shutdown.clone()));
+        parts.start(
+            "gates",
+            gate_schedule::run(Arc::clone(&kernel), shutdown.clone()),
+        );
+        parts.start(
+            "held items",
+            hold::run(Arc::clone(&kernel), shutdown.clone()),
+        );
         if let Some(renewal) = renewal {
-            parts.spawn(gate_schedule::renew(
-                Arc::clone(&kernel),
-                renewal,
-                shutdown.clone(),
-            ));
+            parts.start(
+                "freshness",
+                gate_schedule::renew(Arc::clone(&kernel), renewal, shutdown.clone()),
+            );
         }
-        parts.spawn(answers_ready::run(Arc::clone(&kernel), shutdown.clone()));
-        parts.spawn(reconcile::run(Arc::clone(&kernel), shutdown.clone()));
-        parts.spawn(gossip::run(
-            Arc::clone(&kernel),
-            Arc::clone(&reloader),
-            shutdown.clone(),
-        ));
-        parts.spawn(serve_admin(
-            admin,
-            Admin {
-                kernel: Arc::clone(&kernel),
-                desk,
-                snapshots: Snapshots::of(store),
-                reloader,
-                shutdown: shutdown.clone(),
-            },
-            routes,
-        ));
+        parts.start(
+            "answers",
+            answers_ready::run(Arc::clone(&kernel), shutdown.clone()),
+        );
+        parts.start(
+            "reconciliation",
+            reconcile::run(Arc::clone(&kernel), shutdown.clone()),
+        );
+        parts.start(
+            "gossip",
+            gossip::run(Arc::clone(&kernel), Arc::clone(&reloader), shutdown.clone()),
+        );
+        parts.start(
+            "disk",
+            disk::run(Arc::clone(&kernel), store_disk, shutdown.clone()),
+        );
+        parts.start(
+            "store writer",
+            disk::writer_ends(Arc::clone(&kernel), shutdown.clone()),
+        );
+        parts.start(
+            "admin socket",
+            serve_admin(
+                admin,
+                Admin {
+                    kernel: Arc::clone(&kernel),
+                    desk,
+                    snapshots: Snapshots::of(store),
+                    reloader,
+                    shutdown: shutdown.clone(),
+                },
+                routes,
+            ),
+        );
         let server = listener::server(config.listener.connection_lifetime)
             .serve_with_incoming_shutdown(
                 service::server(Arc::clone(&kernel), shutdown.clone()),
@@ -255,22 +292,50 @@ impl Node {
             shutdown.cancelled().await;
             tokio::time::sleep(GRACE).await;
         };
-        tokio::select! {
-            ended = server => if let Err(error) = ended {
-                tracing::error!(%error, "the exchange ended");
-            },
-            () = cut => tracing::warn!("peers held connections open; they were cut"),
-        }
-        shutdown.cancel();
-        while let Some(ended) = parts.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a part of the node did not end well");
+        let serving = async {
+            tokio::select! {
+                ended = server => if let Err(error) = ended {
+                    tracing::error!(%error, "the exchange ended");
+                },
+                () = cut => tracing::warn!("peers held connections open; they were cut"),
             }
-        }
+        };
+        tokio::pin!(serving);
+        let missed = tokio::select! {
+            () = &mut serving => (!shutdown.is_cancelled()).then_some("exchange"),
+            ended = parts.ended() => {
+                let missed = ended.filter(|_| !shutdown.is_cancelled());
+                if let Some(part) = missed {
+                    tracing::error!(part, "a part of the node has ended; the node stops");
+                    note_end(&kernel, part).await;
+                }
+                shutdown.cancel();
+                serving.await;
+                missed
+            }
+        };
+        shutdown.cancel();
+        parts.stop(GRACE).await;
         if let Err(error) = tokio::task::spawn_blocking(move || writer.stop()).await {
             tracing::error!(%error, "the writer did not end well");
         }
-        Ok(())
+        missed.map_or(Ok(()), |part| Err(StartError::PartEnded(part)))
+    }
+}
+
+/// Stores the event that a part has ended. It is not waited for long: the writer may be that part.
+async fn note_end(kernel: &Kernel, part: &str) {
+    let event = NodeEvent {
+        at: kernel.now(),
+        kind: "part-ended".to_owned(),
+        peer: None,
+        detail: format!("the part `{part}` has ended; the node stops"),
+    };
+    if tokio::time::timeout(NOTE, kernel.note(event))
+        .await
+        .is_err()
+    {
+        tracing::warn!("the event of its end was not stored in time");
     }
 }
 
@@ -378,33 +443,99 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let node = Node::prepare(home, config).await?;
         let shutdown = CancellationToken::new();
-        let signals = tokio::spawn(signals(Arc::clone(node.reloader()), shutdown.clone()));
+        let signals = Signals::listen()?;
+        let reloader = Arc::clone(node.reloader());
+        let reload = move || {
+            let reloader = Arc::clone(&reloader);
+            async move {
+                if let Err(error) = reloader.reload().await {
+                    tracing::error!(%error, "nothing was reloaded; the present state stays in force");
+                }
+            }
+        };
+        let signals = tokio::spawn(signals.obey(reload, shutdown.clone()));
         tracing::info!(node = %node.kernel().me().node, address = %node.address()?, "the node is up");
-        node.serve_with(routes, shutdown).await?;
+        let ended = node.serve_with(routes, shutdown).await;
         signals.abort();
-        Ok(())
-    })
+        Ok(ended?)
+    });
+    // Work that does not end, such as a backup, is cut off.
+    runtime.shutdown_timeout(GRACE);
+    ended
 }
 
-/// Turns signals into shutdown and reload.
-async fn signals(reloader: Arc<Reloader>, shutdown: CancellationToken) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => if let Err(error) = reloader.reload().await {
-                tracing::error!(%error, "nothing was reloaded; the present state stays in force");
-            },
-        }
+/// The signals that a node obeys. A node that cannot hear them does not start.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    tracing::info!("stopping");
-    shutdown.cancel();
-    Ok(())
+
+    /// Turns signals into shutdown and reload. A reload under way holds up neither; a signal that
+    /// comes meanwhile makes one more.
+    async fn obey<R>(mut self, reload: impl Fn() -> R, shutdown: CancellationToken)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let mut reloads = JoinSet::new();
+        let mut again = false;
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => again = true,
+                Some(ended) = reloads.join_next() => if let Err(error) = ended {
+                    tracing::error!(%error, "a reload was cut short");
+                },
+            }
+            if again && reloads.is_empty() {
+                again = false;
+                reloads.spawn(reload());
+            }
+        }
+        tracing::info!("stopping");
+        shutdown.cancel();
+        // A reload under way ends with the node.
+        reloads.detach_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal as Number, getpid, kill_process};
+
+    use super::*;
+
+    /// Attack HL6: a reload that does not end does not hold up SIGTERM.
+    #[tokio::test]
+    async fn a_reload_that_hangs_does_not_hold_up_the_end() {
+        let signals = Signals::listen().unwrap();
+        let shutdown = CancellationToken::new();
+        let (began, mut begun) = tokio::sync::mpsc::channel(4);
+        let reload = move || {
+            let began = began.clone();
+            async move {
+                began.send(()).await.unwrap();
+                std::future::pending().await
+            }
+        };
+        let obeying = tokio::spawn(signals.obey(reload, shutdown.clone()));
+        kill_process(getpid(), Number::HUP).unwrap();
+        begun.recv().await.unwrap();
+        kill_process(getpid(), Number::TERM).unwrap();
+        obeying.await.unwrap();
+        assert!(shutdown.is_cancelled());
+    }
 }

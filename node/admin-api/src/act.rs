@@ -108,6 +108,10 @@ named! {
         ConfirmClock = "confirm-clock",
         /// Destroy items that failed verification.
         QuarantineDrop = "quarantine-drop",
+        /// Copy the node's state and its sealed keys to folders of this machine.
+        Backup = "backup",
+        /// Read the log of events or acts.
+        ReadLog = "read-log",
     }
 }
 
@@ -141,13 +145,15 @@ impl Action {
             | Self::Reload
             | Self::PeerBlock
             | Self::PeerUnblock
-            | Self::ConfirmClock => &[Role::Administrator],
+            | Self::ConfirmClock
+            | Self::Backup => &[Role::Administrator],
             Self::ReleaseStop
             | Self::ReleaseResume
             | Self::BackfillCancel
             | Self::QuarantineDrop => {
                 &[Role::Administrator, Role::Supervisor, Role::DataProtection]
             }
+            Self::ReadLog => &[Role::Auditor, Role::DataProtection],
             Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
             Self::HoldRelease | Self::HoldDrop | Self::Backfill => {
                 &[Role::Supervisor, Role::DataProtection]
@@ -479,6 +485,7 @@ mod tests {
                     Action::PeerBlock,
                     Action::PeerUnblock,
                     Action::ConfirmClock,
+                    Action::Backup,
                 ];
                 let stops = [
                     Action::ReleaseStop,
@@ -491,6 +498,8 @@ mod tests {
                     role == Role::Administrator
                 } else if stops.contains(&action) {
                     ![Role::Analyst, Role::Auditor].contains(&role)
+                } else if action == Action::ReadLog {
+                    [Role::Auditor, Role::DataProtection].contains(&role)
                 } else if action == Action::DispatchRetry {
                     [Role::Administrator, Role::Supervisor].contains(&role)
                 } else if decides.contains(&action) {

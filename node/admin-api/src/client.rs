@@ -120,18 +120,17 @@ impl Client {
         Ok(Lines::of(self.send(request).await?))
     }
 
-    /// Sends a request with a JSON body whose answer comes line by line.
+    /// Sends a signed act whose answer comes line by line.
     ///
     /// # Errors
     ///
     /// [`ClientError`] if the answer does not begin.
-    pub async fn post_lines<B: Serialize, T: DeserializeOwned>(
+    pub async fn act_lines<T: DeserializeOwned>(
         &self,
-        path: &str,
-        body: &B,
+        statement: &str,
+        body: Bytes,
     ) -> Result<Lines<T>, ClientError> {
-        let body = serde_json::to_vec(body).map_err(|error| unreadable(&error))?;
-        let request = request("POST", path, None, body.into())?;
+        let request = request("POST", "/v1/acts", Some(statement), body)?;
         Ok(Lines::of(self.send(request).await?))
     }
 

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use portcullis_kernel::Kernel;
 use portcullis_store::{DisclosureRow, DisclosureState, StoreError};
 
+/// Ids read at a time.
+const PAGE: u32 = 4_096;
+
 /// The counts of a node's disclosure ledger. Version 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerView {
@@ -74,15 +77,16 @@ pub fn count(kernel: &Kernel) -> Result<LedgerView, StoreError> {
         version: 1,
         ..LedgerView::default()
     };
-    for id in every_id(kernel)? {
-        match kernel.store().record(&id) {
+    for_each_id(kernel, |id| {
+        match kernel.store().record(id) {
             Ok(Some(held)) if held.source.is_none() => view.own += 1,
             Ok(Some(_)) => view.others += 1,
             // The verification reports records that cannot be read.
             Ok(None) | Err(StoreError::Damaged(_)) => {}
             Err(error) => return Err(error),
         }
-    }
+        Ok(())
+    })?;
     for row in newest(kernel.store().disclosures(None)?) {
         view.add(&row);
     }
@@ -100,28 +104,41 @@ pub fn verify(kernel: &Kernel) -> Result<VerificationView, StoreError> {
         ..VerificationView::default()
     };
     let (decider, now) = (kernel.decider(), kernel.now());
-    for id in every_id(kernel)? {
-        let held = match kernel.store().record(&id) {
+    for_each_id(kernel, |id| {
+        let held = match kernel.store().record(id) {
             Ok(Some(held)) => held,
             // Known by its id alone: refused, held or erased.
-            Ok(None) => continue,
+            Ok(None) => return Ok(()),
             Err(StoreError::Damaged(why)) => {
-                view.fail(&id, None, why);
-                continue;
+                view.fail(id, None, why);
+                return Ok(());
             }
             Err(error) => return Err(error),
         };
         match decider.verify_held(&held, now) {
             Ok(_) => view.verified += 1,
             Err(refusal) if refusal.rule == Rule::KeyCompromised => view.set_apart += 1,
-            Err(refusal) => view.fail(&id, Some(refusal.rule), refusal.detail),
+            Err(refusal) => view.fail(id, Some(refusal.rule), refusal.detail),
         }
-    }
+        Ok(())
+    })?;
     Ok(view)
 }
 
-fn every_id(kernel: &Kernel) -> Result<Vec<RecordId>, StoreError> {
-    kernel.store().ids_with_prefix("", u32::MAX)
+/// Calls `look` with every id in the log, which is read page by page.
+fn for_each_id(
+    kernel: &Kernel,
+    mut look: impl FnMut(&RecordId) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = kernel.store().ids_after(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(*last);
+        page.iter().try_for_each(&mut look)?;
+    }
 }
 
 /// Returns the newest decision on each record for each peer.

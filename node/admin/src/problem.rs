@@ -64,6 +64,18 @@ impl Problem {
         }
     }
 
+    /// Returns the kind of the problem in a word, without content, for the log.
+    #[must_use]
+    pub const fn in_a_word(&self) -> &'static str {
+        match self.kind {
+            ProblemKind::Invalid => "invalid input",
+            ProblemKind::Denied => "denied",
+            ProblemKind::Unknown => "not known here",
+            ProblemKind::TooLarge => "too large",
+            ProblemKind::Failed => "the node failed",
+        }
+    }
+
     /// Adds what the caller can do about it.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {

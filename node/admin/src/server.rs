@@ -21,8 +21,8 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, backup, dispatch, forks, hold, peers, preview, quarantine, records, register, scores,
-        status, trust, watch,
+        acts, dispatch, forks, hold, peers, preview, quarantine, records, register, scores, status,
+        trust, watch,
     },
 };
 
@@ -109,7 +109,6 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/freshness", post(trust::freshness))
         .route("/v1/suspensions", post(trust::suspension))
         .route("/v1/acts", post(acts::act))
-        .route("/v1/backup", post(backup::take))
         .merge(more)
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MOST_BODY))

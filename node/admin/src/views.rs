@@ -5,6 +5,7 @@ use portcullis_admin_api::v1::{
     backup::BackupStep,
     dispatch::{BackfillPreviewView, BackfillView, DeniedView, ExceptionView, SendsView},
     hold::{HeldView, ItemView},
+    log::{ActEntryView, EventView},
     notice::{NoticeView, WhatView},
     quarantine::BadItemView,
     record::{ArrivalView, DisclosureView, RecordLine, contributors},
@@ -17,9 +18,50 @@ use portcullis_protocol::{
     body::Body, frame::Outcome, record::Form, rules::Rule, time::Timestamp, verify::VerifiedRecord,
 };
 use portcullis_store::{
-    ArrivalRow, BackfillRow, BadItemRow, DisclosureRow, DisclosureState, ExceptionRow, HeldItem,
-    HeldRecord, PersonRow,
+    ActRow, ArrivalRow, BackfillRow, BadItemRow, DisclosureRow, DisclosureState, ExceptionRow,
+    HeldItem, HeldRecord, NodeEvent, PersonRow,
 };
+
+/// An event of the log.
+pub(crate) fn event((number, event): &(i64, NodeEvent)) -> EventView {
+    let NodeEvent {
+        at,
+        kind,
+        peer,
+        detail,
+    } = event;
+    EventView {
+        number: *number,
+        at: at.to_string(),
+        kind: kind.clone(),
+        peer: peer.as_ref().map(ToString::to_string),
+        detail: detail.clone(),
+    }
+}
+
+/// An act of the log. An act without an outcome took effect with its log.
+pub(crate) fn act_entry(row: ActRow) -> ActEntryView {
+    let ActRow {
+        n,
+        at,
+        action,
+        person,
+        uid,
+        concerns,
+        outcome,
+        is_signed,
+    } = row;
+    ActEntryView {
+        number: n,
+        at: at.to_string(),
+        person,
+        uid,
+        action,
+        concerns,
+        outcome: outcome.unwrap_or_else(|| "done".to_owned()),
+        signed: is_signed,
+    }
+}
 
 /// The progress of a backup, as a line of the answer.
 pub(crate) fn progress(progress: Progress) -> BackupStep<Manifest> {

@@ -3,8 +3,8 @@
 //! ```text
 //! take     snapshot of store.db and keys.db between two commits ─▶ copies, page by page
 //!          files of the home ─▶ copies; all opened again, checked, digested, synced
-//!          .DATA.unfinished, .KEYS.unfinished ─rename─▶ KEYS, then DATA
-//! restore  both manifests, every digest ─▶ .HOME.unfinished ─▶ marked ─rename─▶ HOME
+//!          .DATA.….unfinished, .KEYS.….unfinished ─rename─▶ KEYS, then DATA
+//! restore  both manifests, every digest ─▶ .HOME.….unfinished ─▶ marked ─rename─▶ HOME
 //!          first start: a new generation, before anything is signed
 //! ```
 //!
@@ -16,8 +16,8 @@
 //! ([`signature`]), so that nobody who can write to the folder can change its contents unnoticed.
 //! An older backup is also valid: only the owner knows which one is the newest.
 //!
-//! A folder is written beside its place and then renamed, so that a folder with its final name is
-//! whole. Refuses to overwrite, to write into the node's home, and to put keys and data into one
+//! A folder is written beside its place, under a random name that must be new, and then renamed, so
+//! that a folder with its final name is whole, whoever else can write around it. Refuses to overwrite, to write into the node's home, and to put keys and data into one
 //! folder.
 
 mod check;
@@ -94,9 +94,9 @@ pub enum BackupError {
     /// A target is in the node's home.
     #[error("`{}` is in the node's home, which the backup is to outlive; name another place", .0.display())]
     InHome(PathBuf),
-    /// Another process writes to the target.
-    #[error("a backup or restore to `{}` is under way already; wait for it to end", .0.display())]
-    UnderWay(PathBuf),
+    /// Something else stands where an unfinished folder was made.
+    #[error("`{}` was replaced while it was written; name a place that only you can write to", .0.display())]
+    Replaced(PathBuf),
     /// The file is no manifest that this version reads.
     #[error("`{}` is no manifest of a backup that this version reads: {why}; name the folder that `portcullis backup` made", path.display())]
     Manifest {
@@ -152,7 +152,7 @@ impl BackupError {
             | Self::Mismatch(..)
             | Self::Config(_)
             | Self::File(FileError::Missing { .. }) => true,
-            Self::UnderWay(_)
+            Self::Replaced(_)
             | Self::Damaged(_)
             | Self::Forged { .. }
             | Self::Unwritable(_)

@@ -12,7 +12,7 @@ use super::{
     BackupError, Phase, Progress, Told,
     check::{Checked, Which, differs, digests, manifests},
     manifest::Manifest,
-    staging::{self, Staging},
+    staging::{self, Links, Staging},
 };
 use portcullis_home::{Home, files};
 
@@ -43,7 +43,7 @@ pub fn restore(order: &Restoring, told: Told<'_>) -> Result<Checked, BackupError
     } = order;
     let target = std::path::absolute(home.folder())
         .map_err(|source| files::FileError::system("find", home.folder(), source))?;
-    let staging = Staging::begin(&target)?;
+    let staging = Staging::begin(staging::settled(&target)?)?;
     let checked = manifests(Which {
         from,
         keys: Some(keys),
@@ -86,7 +86,8 @@ fn place(
     let mut done = 0;
     for file in &manifest.files {
         let to = staging.place(&file.path)?;
-        let found = staging::copy(&folder.join(&file.path), &to, &mut |read| {
+        let from = folder.join(&file.path);
+        let found = staging::copy(&from, Links::Refused, &to, &mut |read| {
             done += read;
             told(Progress {
                 phase: Phase::Placing,

@@ -18,7 +18,7 @@ use super::{
     BackupError, Phase, Progress, Told,
     manifest::{FileEntry, MANIFEST_FILE, Manifest, Of},
     signature::{self, SIGNATURE_FILE},
-    staging::{self, Staging},
+    staging::{self, Links, Staging},
 };
 use portcullis_home::{
     Home,
@@ -88,8 +88,19 @@ pub fn take(
 ) -> Result<BackupMade, BackupError> {
     let order = order.absolute()?;
     order.refuse()?;
+    // Found once more with the folders around the targets in place; from here on these paths are
+    // used, in which no link is left.
+    let order = Order {
+        to: staging::settled(&order.to)?,
+        keys_to: staging::settled(&order.keys_to)?,
+        ..order
+    };
+    order.refuse()?;
     let config = Config::load(&order.home.config())?;
-    let (data, keys) = (Staging::begin(&order.to)?, Staging::begin(&order.keys_to)?);
+    let (data, keys) = (
+        Staging::begin(order.to.clone())?,
+        Staging::begin(order.keys_to.clone())?,
+    );
     let (main, table) = copy_store(snapshot, &data, &keys, told)?;
     // Copied after the snapshot, so that the register's epochs that the store has seen are
     // included.
@@ -256,7 +267,7 @@ fn copy_file(home: &Home, path: &Path, staging: &Staging) -> Result<(), BackupEr
     };
     let place = staging.place(below)?;
     if is_file && !is_hidden && !place.exists() {
-        staging::copy(path, &place, &mut |_| {})?;
+        staging::copy(path, Links::Followed, &place, &mut |_| {})?;
     }
     Ok(())
 }
@@ -288,7 +299,7 @@ fn entries(staging: &Staging, told: Told<'_>) -> Result<Vec<FileEntry>, BackupEr
     Ok(entries)
 }
 
-/// Collects the files of a folder and of all folders below, by path, without the lock.
+/// Collects the files of a folder and of all folders below, by path.
 fn below(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), FileError> {
     for path in files::list_all(folder)? {
         let is_hidden = path
@@ -303,8 +314,8 @@ fn below(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), FileError> {
     Ok(())
 }
 
-fn write(staging: &Staging, name: &str, text: &[u8]) -> Result<(), FileError> {
-    files::create(&staging.place(name)?, text, Access::Owner)
+fn write(staging: &Staging, name: &str, text: &[u8]) -> Result<(), BackupError> {
+    Ok(files::create(&staging.place(name)?, text, Access::Owner)?)
 }
 
 const fn phase(phase: Phase) -> Progress {

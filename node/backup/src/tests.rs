@@ -73,14 +73,18 @@ impl Bed {
         self.folder.path().join(name)
     }
 
-    fn back_up(&self, to: &str, keys_to: &str) -> Result<BackupMade, BackupError> {
-        let order = Order {
+    fn order(&self, to: &str, keys_to: &str) -> Order {
+        Order {
             home: self.home.clone(),
             to: self.path(to),
             keys_to: self.path(keys_to),
             key: Arc::clone(&self.keyring.log),
             now: NOW,
-        };
+        }
+    }
+
+    fn back_up(&self, to: &str, keys_to: &str) -> Result<BackupMade, BackupError> {
+        let order = self.order(to, keys_to);
         let data = self.home.data();
         take(&order, || Snapshot::of_folder(&data), &mut |_| {})
     }
@@ -244,15 +248,158 @@ fn targets_that_are_there_go_together_or_lie_in_the_home_are_refused() {
 }
 
 #[test]
-fn what_a_killed_backup_left_is_no_backup_and_no_obstacle() {
+fn what_a_killed_backup_left_is_no_backup_no_obstacle_and_not_touched() {
     let bed = bed();
-    let remnant = bed.path(".data.unfinished");
+    let remnant = bed.path(".data.0123.unfinished");
     files::create_folder(&remnant.join("data")).unwrap();
     fs::write(remnant.join("data").join("store.db"), b"half").unwrap();
     fs::write(remnant.join(MANIFEST_FILE), b"{}").unwrap();
     bed.back_up("data", "keys").unwrap();
     bed.verify("data", "keys").unwrap();
-    assert!(!remnant.exists());
+    let left = fs::read(remnant.join("data").join("store.db")).unwrap();
+    assert_eq!(left, b"half");
+}
+
+/// Returns the names in a folder whose names begin with a dot.
+fn hidden(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with('.')).collect()
+}
+
+fn precious(bed: &Bed) -> PathBuf {
+    let precious = bed.path("precious");
+    files::create_folder(&precious).unwrap();
+    fs::write(precious.join("letter"), b"the only copy").unwrap();
+    precious
+}
+
+#[track_caller]
+fn is_whole(precious: &Path) {
+    let names: Vec<_> = files::list_all(precious).unwrap();
+    assert_eq!(names, [precious.join("letter")]);
+    assert_eq!(fs::read(&names[0]).unwrap(), b"the only copy");
+}
+
+/// Attack HH1, M8: a link at a foreseeable name led a backup, or a restore, into a folder that it
+/// then emptied.
+#[test]
+fn a_link_planted_beside_the_target_is_not_followed() {
+    let bed = bed();
+    let precious = precious(&bed);
+    for name in [".data.unfinished", ".keys.unfinished", ".again.unfinished"] {
+        std::os::unix::fs::symlink(&precious, bed.path(name)).unwrap();
+    }
+    bed.back_up("data", "keys").unwrap();
+    is_whole(&precious);
+    let home = Home::new(bed.path("again"));
+    bed.restore("data", "keys", &home).unwrap();
+    is_whole(&precious);
+    let is_link = |path: PathBuf| fs::symlink_metadata(path).unwrap().is_symlink();
+    assert!(
+        ![bed.path("data"), bed.path("keys"), bed.path("again")]
+            .map(is_link)
+            .contains(&true)
+    );
+    assert_eq!(
+        hidden(bed.folder.path()).len(),
+        3,
+        "nothing unfinished is left"
+    );
+}
+
+/// Attack HH1: the folder is exchanged for a link while it is written.
+#[test]
+fn a_folder_that_is_exchanged_while_it_is_written_gets_no_name_and_loses_nothing() {
+    for phase in [Phase::Checking, Phase::Digesting] {
+        let taken = exchanged_at(phase);
+        let told = matches!(taken, Err(BackupError::Replaced(_)));
+        // At the first look at the copies they are missed, before anything is written again.
+        let missed = phase == Phase::Checking && matches!(taken, Err(BackupError::Store(_)));
+        assert!(told || missed, "{taken:?}");
+    }
+}
+
+fn exchanged_at(phase: Phase) -> Result<BackupMade, BackupError> {
+    let bed = bed();
+    let precious = precious(&bed);
+    let exchange = |name: &str| {
+        let folder = bed.folder.path();
+        let begins = format!(".{name}.");
+        let unfinished = hidden(folder)
+            .into_iter()
+            .find(|one| one.starts_with(&begins));
+        let Some(unfinished) = unfinished else { return };
+        fs::rename(folder.join(&unfinished), folder.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(&precious, folder.join(unfinished)).unwrap();
+    };
+    let order = bed.order("data", "keys");
+    let data = bed.home.data();
+    let mut is_done = false;
+    let taken = take(&order, || Snapshot::of_folder(&data), &mut |progress| {
+        if progress.phase == phase && !is_done {
+            is_done = true;
+            exchange("data");
+        }
+    });
+    assert!(is_done);
+    is_whole(&precious);
+    assert!(!bed.path("data").exists() && !bed.path("keys").exists());
+    taken
+}
+
+/// Attack HH1: what the target's path leads to is compared with the home, and it is this path that
+/// is written to, wherever a link in it leads by then.
+#[test]
+fn a_link_on_the_way_to_the_target_leads_into_no_home() {
+    let bed = bed();
+    std::os::unix::fs::symlink(bed.home.data(), bed.path("way")).unwrap();
+    let within = bed.back_up("way/backup", "keys");
+    assert!(matches!(within, Err(BackupError::InHome(_))), "{within:?}");
+    fs::remove_file(bed.path("way")).unwrap();
+    files::create_folder(&bed.path("shared")).unwrap();
+    std::os::unix::fs::symlink(bed.path("shared"), bed.path("way")).unwrap();
+    let order = bed.order("way/backup", "keys");
+    let data = bed.home.data();
+    let turned = || {
+        fs::remove_file(bed.path("way")).unwrap();
+        std::os::unix::fs::symlink(&data, bed.path("way")).unwrap();
+        Snapshot::of_folder(&data)
+    };
+    take(&order, turned, &mut |_| {}).unwrap();
+    assert!(bed.path("shared/backup").join(MANIFEST_FILE).exists());
+    assert!(!data.join("backup").exists());
+}
+
+#[test]
+fn of_two_backups_to_one_place_the_second_is_refused_and_leaves_nothing() {
+    let bed = bed();
+    let order = bed.order("data", "keys");
+    let data = bed.home.data();
+    let overtaken = || {
+        bed.back_up("data", "other").unwrap();
+        Snapshot::of_folder(&data)
+    };
+    let late = take(&order, overtaken, &mut |_| {});
+    assert!(matches!(late, Err(BackupError::Exists(_))), "{late:?}");
+    bed.verify("data", "other").unwrap();
+    assert_eq!(hidden(bed.folder.path()), Vec::<String>::new());
+}
+
+/// Attack HH1: a backup that others could write to names files elsewhere by links.
+#[test]
+fn a_link_in_a_backup_is_not_read() {
+    let bed = bed();
+    bed.back_up("data", "keys").unwrap();
+    let file = bed.path("data/policy/own.cedar");
+    let elsewhere = bed.path("elsewhere");
+    fs::rename(&file, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    let found = bed.verify("data", "keys");
+    assert!(found.is_err(), "{found:?}");
+    let home = Home::new(bed.path("again"));
+    assert!(bed.restore("data", "keys", &home).is_err());
+    assert!(!home.folder().exists());
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod indicator_import;
 mod keys;
 mod list;
 pub mod live;
+mod log;
 mod man;
 mod peer;
 mod peer_list;
@@ -43,7 +44,7 @@ mod quarantine;
 mod reload;
 mod score;
 mod show;
-mod signing;
+pub mod signing;
 mod status;
 mod tls;
 mod watch;
@@ -204,6 +205,9 @@ enum Which {
     /// Enrol and list persons
     #[command(subcommand, arg_required_else_help = true)]
     Person(PersonCommand),
+    /// Read what happened at the node, and who had what done
+    #[command(subcommand, arg_required_else_help = true)]
+    Log(LogCommand),
     Check(check::Check),
     Explain(explain::Explain),
     Completions(completions::Completions),
@@ -297,6 +301,12 @@ enum PersonCommand {
     List(person::PersonList),
 }
 
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    Events(log::LogEvents),
+    Acts(log::LogActs),
+}
+
 impl Which {
     fn run(self, session: &Session) -> Result<(), CliError> {
         match self {
@@ -339,6 +349,8 @@ impl Which {
             Self::Person(PersonCommand::Key(command)) => command.run(session),
             Self::Person(PersonCommand::Enrol(command)) => command.run(session),
             Self::Person(PersonCommand::List(command)) => command.run(session),
+            Self::Log(LogCommand::Events(command)) => command.run(session),
+            Self::Log(LogCommand::Acts(command)) => command.run(session),
             Self::Check(command) => command.run(session),
             Self::Explain(command) => command.run(session),
             Self::Completions(command) => command.run(session),

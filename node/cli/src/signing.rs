@@ -7,12 +7,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use bytes::Bytes;
 use portcullis_protocol::keys::{KeyUse, SigningKey};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{error::CliError, exit::Exit};
+use crate::{error::CliError, exit::Exit};
 use portcullis_admin_api::{
     act::{self, Action, Request},
-    client::Client,
+    client::{Client, Lines},
     v1::status::StatusView,
 };
 use portcullis_home::{clock::system_clock, key_file, secret::Passphrase};
@@ -23,7 +23,7 @@ const KEY_VARIABLE: &str = "PORTCULLIS_PERSON_KEY";
 /// With which key to sign.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Who signs")]
-pub(super) struct SigningArgs {
+pub struct SigningArgs {
     /// The person's key file [default: $PORTCULLIS_PERSON_KEY]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -34,23 +34,36 @@ pub(super) struct SigningArgs {
 
 /// An act that a person signs and a node carries out.
 #[derive(Debug)]
-pub(super) struct ActRequest {
+pub struct ActRequest {
     /// Action.
-    pub(super) action: Action,
+    pub action: Action,
     /// Parameters of the action.
-    pub(super) parameters: BTreeMap<String, String>,
+    pub parameters: BTreeMap<String, String>,
     /// Body of the request.
-    pub(super) body: Bytes,
+    pub body: Bytes,
 }
 
 impl ActRequest {
     /// Makes an act with this body and no parameters.
-    pub(super) fn new(action: Action, body: impl Into<Bytes>) -> Self {
+    pub fn new(action: Action, body: impl Into<Bytes>) -> Self {
         Self {
             action,
             parameters: BTreeMap::new(),
             body: body.into(),
         }
+    }
+}
+
+impl ActRequest {
+    /// Makes an act with this value as its JSON body, and no parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`] if the value cannot be written.
+    pub fn of(action: Action, body: &impl Serialize) -> Result<Self, CliError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
+        Ok(Self::new(action, body))
     }
 }
 
@@ -60,7 +73,7 @@ impl SigningArgs {
     /// # Errors
     ///
     /// [`CliError`] if no key is named, or the key does not open.
-    pub(super) fn open(&self) -> Result<SigningKey, CliError> {
+    pub fn open(&self) -> Result<SigningKey, CliError> {
         let named = || std::env::var_os(KEY_VARIABLE).filter(|value| !value.is_empty());
         let file = self
             .key
@@ -84,11 +97,35 @@ impl SigningArgs {
 /// # Errors
 ///
 /// [`CliError`] if the node does not answer, or refuses.
-pub(super) async fn have_done<T: DeserializeOwned>(
+pub async fn have_done<T: DeserializeOwned>(
     client: &Client,
     key: &SigningKey,
     deed: ActRequest,
 ) -> Result<T, CliError> {
+    let (statement, body) = signed(client, key, deed).await?;
+    Ok(client.act(&statement, body).await?)
+}
+
+/// Signs an act and has the node behind `client` carry it out; the answer comes line by line.
+///
+/// # Errors
+///
+/// [`CliError`] if the node does not answer, or refuses.
+pub async fn have_done_in_steps<T: DeserializeOwned>(
+    client: &Client,
+    key: &SigningKey,
+    deed: ActRequest,
+) -> Result<Lines<T>, CliError> {
+    let (statement, body) = signed(client, key, deed).await?;
+    Ok(client.act_lines(&statement, body).await?)
+}
+
+/// Returns the statement of an act for the node behind `client`, and the act's body.
+async fn signed(
+    client: &Client,
+    key: &SigningKey,
+    deed: ActRequest,
+) -> Result<(String, Bytes), CliError> {
     let status: StatusView = client.get("/v1/status").await?;
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce)
@@ -104,5 +141,5 @@ pub(super) async fn have_done<T: DeserializeOwned>(
     };
     let statement =
         act::sign(&request, key).map_err(|error| CliError::from_error(Exit::Failed, &error))?;
-    Ok(client.act(&statement, deed.body).await?)
+    Ok((statement, deed.body))
 }

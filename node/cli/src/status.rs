@@ -10,6 +10,9 @@ use super::{
 };
 use portcullis_admin_api::v1::status::{PeerView, StatusView};
 
+/// Number of things set aside that the page names.
+const SET_ASIDE_SHOWN: usize = 20;
+
 /// Show how it stands with the node: register, policy, peers, problems
 #[derive(Debug, clap::Args)]
 #[command(
@@ -85,6 +88,16 @@ impl View for StatusView {
                 self.quarantined
             );
             page.pairs(&[("set apart", apart)])?;
+        }
+        if !self.set_aside.is_empty() {
+            page.heading("Set aside: damaged, or not of the schema")?;
+        }
+        for one in self.set_aside.iter().take(SET_ASIDE_SHOWN) {
+            page.line(format!("  {one}"))?;
+        }
+        if self.set_aside.len() > SET_ASIDE_SHOWN {
+            let more = self.set_aside.len() - SET_ASIDE_SHOWN;
+            page.line(format!("  and {more} more: `portcullis status --json`"))?;
         }
         let ending: Vec<_> = self.ends.iter().filter(|one| one.is_warned_of()).collect();
         if !ending.is_empty() {

@@ -65,7 +65,8 @@ impl Holdings {
             }
             Err(refusal) => {
                 let record = held.sealed.id();
-                tracing::error!(%record, %refusal, "a held record does not verify; it does not count");
+                tracing::debug!(%record, %refusal, "a held record does not verify; it does not count");
+                self.kernel.set_aside().refused(record, refusal.rule);
                 return None;
             }
         };
@@ -169,7 +170,7 @@ impl Holdings {
 
     fn parent(&self, record: &VerifiedRecord) -> Result<Option<VerifiedRecord>, StoreError> {
         for id in record.header().derived_from.iter().take(MOST_PARENTS) {
-            let Some(held) = self.store.record(id)? else {
+            let Some(held) = self.record(id)? else {
                 continue;
             };
             let parent = self.countable(&held);
@@ -211,7 +212,7 @@ impl Holdings {
                 continue;
             };
             for id in &outcome.header().derived_from {
-                let Some(indicator) = self.store.record(id)? else {
+                let Some(indicator) = self.record(id)? else {
                     continue;
                 };
                 let Some(indicator) = self.countable(&indicator) else {
@@ -248,6 +249,14 @@ impl Holdings {
             sealed_at: header.sealed_at,
             marking: header.marking_of(outcome.form()),
             finding,
+        }
+    }
+
+    /// Returns a held record. One that is damaged counts as none; the store tells of it.
+    pub(super) fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError> {
+        match self.store.record(id) {
+            Err(StoreError::Damaged(_)) => Ok(None),
+            other => other,
         }
     }
 

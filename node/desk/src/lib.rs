@@ -457,7 +457,8 @@ impl Desk {
 
     fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<Consignment>, DeskError> {
         let rows = self.kernel.store().consignments(stage)?;
-        rows.iter().map(|row| self.read(row)).collect()
+        // What does not fit the schema in use is set aside: the sweep tells of it.
+        Ok(rows.iter().filter_map(|row| self.read(row).ok()).collect())
     }
 
     fn read(&self, row: &ConsignmentRow) -> Result<Consignment, DeskError> {

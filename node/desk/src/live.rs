@@ -139,7 +139,7 @@ impl Desk {
         let mut common = false;
         // Most records concern no consignment, and these are not opened.
         for id in &store.touching(records)? {
-            let Some(held) = store.record(id)? else {
+            let Some(held) = holdings.record(id)? else {
                 continue;
             };
             for item in holdings.said_by(&held)? {
@@ -157,9 +157,9 @@ impl Desk {
         let model = self.model_at_hand()?;
         let scores = found
             .values()
-            .map(|row| {
-                let row = self.score_row(&model, &holdings, row)?;
-                Ok(Fresh { row, differs: true })
+            .filter_map(|row| {
+                let row = self.score_row(&model, &holdings, row).transpose()?;
+                Some(row.map(|row| Fresh { row, differs: true }))
             })
             .collect::<Result<_, DeskError>>()?;
         Ok((scores, common))
@@ -207,11 +207,21 @@ impl Desk {
 
     fn load(&self) -> Result<Loaded, DeskError> {
         let model = self.model(self.state().revision)?;
-        let waiting = self
+        let arriving = self
             .kernel
             .store()
-            .consignments(ConsignmentStage::Arriving)?
-            .into();
+            .consignments(ConsignmentStage::Arriving)?;
+        let history = self
+            .kernel
+            .store()
+            .consignments(ConsignmentStage::History)?;
+        let misfits = arriving
+            .iter()
+            .chain(&history)
+            .filter(|row| self.read(row).is_err());
+        let misfits = misfits.map(|row| row.reference.clone()).collect();
+        self.kernel.set_aside().misfits(misfits);
+        let waiting = arriving.into();
         Ok(Loaded { model, waiting })
     }
 
@@ -232,11 +242,13 @@ impl Desk {
             .apart(move |desk| {
                 let holdings = Holdings::of(&desk.kernel);
                 rows.iter()
-                    .map(|row| {
-                        let row = desk.score_row(&model, &holdings, row)?;
-                        let before = desk.kernel.store().score(&row.reference)?;
-                        let differs = before.is_none_or(|before| before.points != row.points);
-                        Ok(Fresh { row, differs })
+                    .filter_map(|row| {
+                        let scored = desk.score_row(&model, &holdings, row).transpose()?;
+                        Some(scored.and_then(|row| {
+                            let before = desk.kernel.store().score(&row.reference)?;
+                            let differs = before.is_none_or(|before| before.points != row.points);
+                            Ok(Fresh { row, differs })
+                        }))
                     })
                     .collect::<Result<_, DeskError>>()
             })

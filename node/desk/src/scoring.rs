@@ -22,14 +22,17 @@ impl Desk {
         Ok(explained(model, holdings, &consignment, &score))
     }
 
-    /// Returns the row that keeps the score of a consignment.
+    /// Returns the row that keeps the score of a consignment; `None` if the consignment does not
+    /// fit the schema in use. Such a consignment is set aside and keeps no other one back.
     pub(super) fn score_row(
         &self,
         model: &Arc<Model>,
         holdings: &Holdings,
         row: &ConsignmentRow,
-    ) -> Result<ScoreRow, DeskError> {
-        let consignment = self.read(row)?;
+    ) -> Result<Option<ScoreRow>, DeskError> {
+        let Ok(consignment) = self.read(row) else {
+            return Ok(None);
+        };
         let score = scored(model, holdings, &consignment)?;
         let view = explained(model, holdings, &consignment, &score);
         let mut records: Vec<RecordId> = score
@@ -40,13 +43,13 @@ impl Desk {
             .collect();
         records.sort_unstable();
         records.dedup();
-        Ok(ScoreRow {
+        Ok(Some(ScoreRow {
             reference: row.reference.clone(),
             points: view.points,
             at: holdings.now(),
             explanation: json(&view),
             records,
-        })
+        }))
     }
 }
 

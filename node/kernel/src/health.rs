@@ -3,7 +3,11 @@
 //! Health is judged by the node's ability to work, not by the existence of its process: keys that
 //! the register lists, a certificate that peers accept, a store that answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use portcullis_protocol::{
     identifiers::NodeId,
@@ -13,7 +17,8 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use crate::{Kernel, Me, PeerHealth};
+use crate::{Kernel, Me, PeerHealth, disk::Space};
+use portcullis_store::writer::WriterFault;
 
 /// A problem that keeps the node from its work, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +29,28 @@ pub struct Problem {
     pub remedy: &'static str,
 }
 
-/// Returns the problems that keep this node from its work; empty if there are none.
+/// Longest wait for the store's answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Returns the problems as [`problems`] does, off the runtime's threads. A store that does not
+/// answer in time is one of them.
+pub async fn problems_apart(kernel: &Arc<Kernel>) -> Vec<Problem> {
+    let asked = Arc::clone(kernel);
+    let asking = tokio::task::spawn_blocking(move || problems(&asked));
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(Ok(problems)) => problems,
+        Ok(Err(_)) | Err(_) => vec![Problem {
+            what: format!(
+                "the store did not answer within {} seconds",
+                PATIENCE.as_secs()
+            ),
+            remedy: "look at disk and log; restart the node if it lasts",
+        }],
+    }
+}
+
+/// Returns the problems that keep this node from its work; empty if there are none. It waits for the
+/// store.
 #[must_use]
 pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     let decider = kernel.decider();
@@ -40,6 +66,9 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     ));
     problems.extend(kernel.clock_step().map(clock_problem));
     problems.extend(stopped_deliveries(&kernel.peer_health()));
+    problems.extend(kernel.writer().fault().map(writer_problem));
+    problems.extend(kernel.space().and_then(Space::problem));
+    problems.extend(kernel.set_aside().problems(&kernel.store().damaged()));
     if let Err(error) = kernel.store().log_end() {
         problems.push(Problem {
             what: format!("the store does not answer: {error}"),
@@ -47,6 +76,18 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
         });
     }
     problems
+}
+
+fn writer_problem(fault: WriterFault) -> Problem {
+    Problem {
+        what: fault.to_string(),
+        remedy: match fault {
+            WriterFault::Gone => "look at the log, then restart the node",
+            WriterFault::Failing(_) => {
+                "free space on the disk, or look at it; the node goes on by itself"
+            }
+        },
+    }
 }
 
 fn clock_problem(step_ms: i64) -> Problem {

@@ -25,10 +25,10 @@ use portcullis_protocol::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Admitted, Kernel, intake::Judge};
+use crate::{Admitted, Kernel, decide::Decider, gate::Gates, intake::Judge};
 use portcullis_store::{
-    DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, IntakeItem, Judgement, StoreError, Write,
-    Written, writer::Priority,
+    DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, HeldKey, IntakeItem, Judgement, StoreError,
+    Write, Written, writer::Priority,
 };
 
 /// Longest wait between two looks for items whose time is over. It holds even if the next end is
@@ -77,6 +77,21 @@ pub struct Ruling {
     pub stays: Vec<(ItemKey, String)>,
     /// Items that are not waiting.
     pub unknown: Vec<ItemKey>,
+    /// What was in force when it was made; `None` if it does not depend on that.
+    under: Option<Under>,
+}
+
+/// Register, policy and closures under which a ruling was made.
+struct Under {
+    decider: Arc<Decider>,
+    gates: Arc<Gates>,
+}
+
+impl std::fmt::Debug for Under {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let epoch = self.decider.register().epoch;
+        f.debug_struct("Under").field("epoch", &epoch).finish()
+    }
 }
 
 impl Ruling {
@@ -86,6 +101,15 @@ impl Ruling {
         decisions
             .map(|(peer, items)| Write::Decide(HeldDecision { peer, now, items }))
             .collect()
+    }
+
+    /// Returns true if what it was made under is still in force.
+    #[must_use]
+    pub fn stands(&self, kernel: &Kernel) -> bool {
+        self.under.as_ref().is_none_or(|under| {
+            Arc::ptr_eq(&under.decider, &kernel.decider())
+                && Arc::ptr_eq(&under.gates, &kernel.gates())
+        })
     }
 
     /// Returns true if there is nothing to write.
@@ -123,24 +147,56 @@ impl Ruling {
 ///
 /// [`StoreError`] if the held items cannot be read.
 pub fn rule(kernel: &Kernel, choice: Choice, keys: &[ItemKey]) -> Result<Ruling, StoreError> {
-    let held = kernel.store().held_items()?;
-    let held: BTreeMap<_, _> = held.iter().map(|item| (ItemKey::of(item), item)).collect();
+    let waiting: BTreeSet<ItemKey> = kernel
+        .store()
+        .held_keys()?
+        .into_iter()
+        .map(ItemKey::from)
+        .collect();
+    // Only what is released is opened, so that a damaged item can be dropped.
+    let opened = match choice {
+        Choice::Drop => Vec::new(),
+        Choice::Release => kernel.store().held_items()?,
+    };
+    let opened: BTreeMap<_, _> = opened
+        .iter()
+        .map(|item| (ItemKey::of(item), item))
+        .collect();
     let wanted: BTreeSet<&ItemKey> = keys.iter().collect();
+    let under = Under {
+        decider: kernel.decider(),
+        gates: kernel.gates(),
+    };
     let mut ruling = Ruling::default();
     for key in wanted {
-        let Some(item) = held.get(key) else {
-            ruling.unknown.push(key.clone());
-            continue;
-        };
-        match choice {
-            Choice::Drop => ruling.add(key, refused(Rule::HeldDropped)),
-            Choice::Release => match released(kernel, item) {
+        match (choice, waiting.contains(key), opened.get(key)) {
+            (_, false, _) => ruling.unknown.push(key.clone()),
+            (Choice::Drop, true, _) => ruling.add(key, refused(Rule::HeldDropped)),
+            (Choice::Release, true, None) => {
+                let why = "it is damaged in the store; it can be dropped".to_owned();
+                ruling.stays.push((key.clone(), why));
+            }
+            (Choice::Release, true, Some(item)) => match released(kernel, &under, item) {
                 Ok(judgement) => ruling.add(key, judgement),
                 Err(why) => ruling.stays.push((key.clone(), why)),
             },
         }
     }
+    ruling.under = (choice == Choice::Release).then_some(under);
     Ok(ruling)
+}
+
+impl From<HeldKey> for ItemKey {
+    fn from(key: HeldKey) -> Self {
+        let HeldKey {
+            record,
+            peer,
+            form,
+            at: _,
+            ends_at: _,
+        } = key;
+        Self { record, peer, form }
+    }
 }
 
 fn refused(rule: Rule) -> Judgement {
@@ -151,8 +207,8 @@ fn refused(rule: Rule) -> Judgement {
 }
 
 /// Returns a final judgement, or the reason for which the item goes on waiting.
-fn released(kernel: &Kernel, item: &HeldItem) -> Result<Judgement, String> {
-    let (decider, gates) = (kernel.decider(), kernel.gates());
+fn released(kernel: &Kernel, under: &Under, item: &HeldItem) -> Result<Judgement, String> {
+    let Under { decider, gates } = under;
     if decider.register().node(&item.peer).is_none() {
         return Err(format!(
             "`{}`, who delivered it, is no member any more; it can be dropped",
@@ -160,9 +216,9 @@ fn released(kernel: &Kernel, item: &HeldItem) -> Result<Judgement, String> {
         ));
     }
     let judge = Judge {
-        decider: &decider,
+        decider,
         first_seen: &|record| kernel.first_seen(record),
-        gates: &gates,
+        gates,
         own: &kernel.me().authority,
         peer: &item.peer,
         exercises: kernel.exercises(),
@@ -205,7 +261,7 @@ pub async fn carry_out(
     let written = kernel.commit(Priority::Urgent, writes).await?;
     let answers = written.into_iter().skip(skip).map(|written| match written {
         Written::Answers(answers) => answers,
-        Written::Done | Written::Refused(_) => Vec::new(),
+        Written::Done | Written::Destroyed(_) | Written::Refused(_) => Vec::new(),
     });
     let answered: Vec<_> = peers.into_iter().zip(answers).collect();
     announce(kernel, &mut ruling, answered.clone());
@@ -236,7 +292,7 @@ async fn end(kernel: &Arc<Kernel>) -> Result<Duration, StoreError> {
         let (store, now) = (reading.store(), reading.now());
         let next = store.next_held_end()?;
         let ruling = match next {
-            Some(next) if next <= now => over(&store.held_items()?, now),
+            Some(next) if next <= now => over(store.held_keys()?, now),
             Some(_) | None => Ruling::default(),
         };
         Ok::<_, StoreError>((ruling, next))
@@ -252,16 +308,16 @@ async fn end(kernel: &Arc<Kernel>) -> Result<Duration, StoreError> {
     Ok(wait.min(LONGEST_WAIT))
 }
 
-fn over(held: &[HeldItem], now: Timestamp) -> Ruling {
+fn over(held: Vec<HeldKey>, now: Timestamp) -> Ruling {
     let mut ruling = Ruling::default();
-    for item in held.iter().filter(|item| item.ends_at <= now) {
+    for item in held.into_iter().filter(|item| item.ends_at <= now) {
         let lived = item.at.plus_millis(HELD_LIFE_MS) <= now;
         let rule = if lived {
             Rule::HeldEnded
         } else {
             Rule::Expired
         };
-        ruling.add(&ItemKey::of(item), refused(rule));
+        ruling.add(&item.into(), refused(rule));
     }
     ruling
 }
@@ -286,7 +342,7 @@ mod tests {
 
     #[track_caller]
     fn ends_under(item: &HeldItem, now: Timestamp, expected: Option<Rule>) {
-        let ruling = over(std::slice::from_ref(item), now);
+        let ruling = over(vec![HeldKey::of(item)], now);
         let found = ruling.decisions.values().flatten().next();
         let rule = found.map(|item| match &item.judgement {
             Judgement::Refuse { rule, .. } => *rule,

@@ -8,6 +8,7 @@ pub mod calls;
 pub mod clock_step;
 pub mod connected;
 pub mod decide;
+pub mod disk;
 pub mod gate;
 mod gate_changes;
 pub mod gate_schedule;
@@ -21,6 +22,7 @@ pub mod outlook;
 mod publish;
 pub mod quarantine;
 pub mod reload;
+pub mod set_aside;
 pub mod skew;
 pub mod work;
 
@@ -29,7 +31,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use connected::Streams;
 pub use gate_changes::OfferError;
 pub use notice::{Admitted, Notice, PeerHealth};
@@ -47,8 +49,10 @@ use crate::{
     calls::{ANSWERS_READY_WAITING, CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     clock_step::ClockWatch,
     decide::Decider,
+    disk::Space,
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
+    set_aside::SetAside,
     work::Work,
 };
 use portcullis_home::{
@@ -131,6 +135,9 @@ pub struct Kernel {
     comparisons: broadcast::Sender<Call>,
     gatekeeper: Gatekeeper,
     streams: Streams,
+    set_aside: SetAside,
+    /// Free space of the disk at the latest look.
+    space: ArcSwapOption<Space>,
     /// Health of each peer; locked for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
 }
@@ -154,6 +161,8 @@ impl Kernel {
             comparisons: broadcast::Sender::new(CALLS_WAITING),
             gatekeeper: Gatekeeper::default(),
             streams: Streams::default(),
+            set_aside: SetAside::default(),
+            space: ArcSwapOption::empty(),
             peers: Mutex::new(BTreeMap::new()),
             work: Work::start(),
             parts,
@@ -209,6 +218,23 @@ impl Kernel {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.parts.store
+    }
+
+    /// Returns the free space of the disk at the latest look; `None` before the first one.
+    #[must_use]
+    pub fn space(&self) -> Option<Space> {
+        self.space.load().as_deref().copied()
+    }
+
+    /// Notes the free space of the disk.
+    pub fn note_space(&self, space: Space) {
+        self.space.store(Some(Arc::new(space)));
+    }
+
+    /// Returns the register of what is held and set aside.
+    #[must_use]
+    pub const fn set_aside(&self) -> &SetAside {
+        &self.set_aside
     }
 
     /// Returns the counters.

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use portcullis_protocol::{
-    frame::ReceivedFrame, identifiers::NodeId, keys::KeyId, rules::Rule, seal::SealedRecord,
-    time::Timestamp,
+    frame::ReceivedFrame, identifiers::NodeId, keys::KeyId, record::RecordId, rules::Rule,
+    seal::SealedRecord, time::Timestamp,
 };
 
 use crate::{Kernel, decide::Decider};
@@ -18,6 +18,9 @@ use portcullis_store::{BadItem, HeldRecord, Intake, Judgement, StoreError};
 
 /// Bad items kept of one frame, enough to see its fault.
 const MOST_OF_FRAME: usize = 64;
+
+/// Ids read at a time.
+const PAGE: u32 = 4_096;
 
 /// A record that is set apart.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,27 +46,45 @@ pub fn list(kernel: &Kernel, limit: usize) -> Result<Vec<SetApart>, StoreError> 
     if keys.is_empty() {
         return Ok(apart);
     }
-    for id in kernel.store().ids_with_prefix("", u32::MAX)? {
-        if apart.len() >= limit {
-            break;
-        }
-        // The record is known by its id alone: it was refused, held or erased.
-        let Some(held) = kernel.store().record(&id)? else {
-            continue;
+    let mut after = None;
+    loop {
+        let page = kernel.store().ids_after(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(apart);
         };
-        if !keys.contains(&held.sealed.statement().key_id()) {
-            continue;
-        }
-        match decider.verify_held(&held, now) {
-            Err(refusal) if refusal.rule == Rule::KeyCompromised => apart.push(SetApart {
-                held,
-                rule: refusal.rule,
-                why: refusal.detail,
-            }),
-            Ok(_) | Err(_) => {}
+        after = Some(*last);
+        for id in &page {
+            if apart.len() >= limit {
+                return Ok(apart);
+            }
+            apart.extend(set_apart(kernel, (&decider, &keys, now), id)?);
         }
     }
-    Ok(apart)
+}
+
+/// Returns a record if a compromised key sets it apart.
+fn set_apart(
+    kernel: &Kernel,
+    (decider, keys, now): (&Decider, &BTreeSet<KeyId>, Timestamp),
+    id: &RecordId,
+) -> Result<Option<SetApart>, StoreError> {
+    let held = match kernel.store().record(id) {
+        // The store tells of a damaged record, which keeps back no other one.
+        Err(StoreError::Damaged(_)) => return Ok(None),
+        other => other?,
+    };
+    // Without a record, its id alone is known: it was refused, held or erased.
+    let Some(held) = held.filter(|held| keys.contains(&held.sealed.statement().key_id())) else {
+        return Ok(None);
+    };
+    Ok(match decider.verify_held(&held, now) {
+        Err(refusal) if refusal.rule == Rule::KeyCompromised => Some(SetApart {
+            held,
+            rule: refusal.rule,
+            why: refusal.detail,
+        }),
+        Ok(_) | Err(_) => None,
+    })
 }
 
 /// Returns the first items of a frame that failed verification.

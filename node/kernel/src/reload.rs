@@ -220,7 +220,9 @@ impl Reloader {
 
     /// Stores those of the home's epochs that the store has not seen.
     async fn keep(&self, epochs: &[SignedRegister], newest: &Register) -> Result<(), LoadError> {
-        let missing = missing_epochs(epochs, &self.kernel.store().registers()?)?;
+        let (kernel, _, _) = self.parts();
+        let known = apart(move || Ok(kernel.store().registers()?)).await?;
+        let missing = missing_epochs(epochs, &known)?;
         self.commit(missing, newest).await
     }
 

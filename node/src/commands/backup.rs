@@ -6,12 +6,16 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use portcullis_protocol::digest::Digest;
+use portcullis_protocol::{digest::Digest, keys::SigningKey};
 use serde::Serialize;
 
 use portcullis_admin_api::{
+    act::Action,
     client::{Client, ClientError},
-    v1::backup::{BackupOrder, BackupStep},
+    v1::{
+        backup::{BackupOrder, BackupStep},
+        status::StatusView,
+    },
 };
 use portcullis_backup as backup;
 use portcullis_backup::{
@@ -25,6 +29,7 @@ use portcullis_cli::{
     exit::Exit,
     live::block_on,
     output::{Page, View},
+    signing::{ActRequest, SigningArgs, have_done_in_steps},
 };
 use portcullis_home::{Home, clock::system_clock};
 use portcullis_store_sqlite::Snapshot;
@@ -37,14 +42,15 @@ Back the node up: its store, configuration, register, policies and certificates 
 the table of wrapped keys and the node's sealed keys into another one. The two belong together and \
 are kept apart: either alone opens nothing. The passphrase is in neither; keep it in a third place.
 
-A running node does it itself and goes on serving; the folders are its user's. A node that does not \
-run is backed up by this command. All is read again and checked before the folders get their names, \
+A running node does it itself and goes on serving; the folders are its user's. It is an act of an \
+administrator, signed with `--key`. A node that does not run is backed up by this command, which needs \
+the node's passphrase and no person's key. All is read again and checked before the folders get their names, \
 so that a folder with its name is whole. Existing folders are refused.
 
 `portcullis backup verify DIR` checks a backup.",
     after_long_help = "\
 Examples:
-  portcullis backup --to /backup/data/monday --keys-to /safe/keys/monday
+  portcullis backup --to /backup/data/monday --keys-to /safe/keys/monday --key anna.key
   portcullis backup verify /backup/data/monday --keys /safe/keys/monday",
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
@@ -65,6 +71,8 @@ struct Targets {
     /// The folder of the keys, which is made, in another place
     #[arg(long, value_name = "DIR", required = true)]
     keys_to: PathBuf,
+    #[command(flatten)]
+    signing: SigningArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -151,10 +159,12 @@ impl Targets {
             keys_to: absolute(&self.keys_to)?,
         };
         let mut bar = Bar::new(session);
-        let asked = block_on(ask(&session.client()?, &order, &mut bar));
-        let taken = match asked? {
-            Some(taken) => taken,
-            None => of_stopped(Home::new(session.home()?), &order, &mut bar)?,
+        let client = session.client()?;
+        let taken = if block_on(is_running(&client))? {
+            let key = self.signing.open()?;
+            block_on(ask(&client, &key, &order, &mut bar))?
+        } else {
+            of_stopped(Home::new(session.home()?), &order, &mut bar)?
         };
         bar.end();
         session.output.show(&TakenView {
@@ -165,25 +175,32 @@ impl Targets {
     }
 }
 
-/// Has the running node make the backup; returns `None` if no node runs.
+/// Returns true if a node answers.
+async fn is_running(client: &Client) -> Result<bool, CliError> {
+    match client.get::<StatusView>("/v1/status").await {
+        Ok(_) => Ok(true),
+        Err(ClientError::NotThere(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Has the running node make the backup, by an act signed with `key`.
 async fn ask(
     client: &Client,
+    key: &SigningKey,
     order: &BackupOrder,
     bar: &mut Bar,
-) -> Result<Option<BackupMade>, CliError> {
-    let mut lines = match client.post_lines("/v1/backup", order).await {
-        Ok(lines) => lines,
-        Err(ClientError::NotThere(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
+) -> Result<BackupMade, CliError> {
+    let deed = ActRequest::of(Action::Backup, order)?;
+    let mut lines = have_done_in_steps(client, key, deed).await?;
     loop {
         match lines.next().await? {
             Some(BackupStep::Progress { phase, done, of }) => bar.at(&phase, done, of),
             Some(BackupStep::Taken { data, keys }) => {
-                return Ok(Some(BackupMade {
+                return Ok(BackupMade {
                     data: *data,
                     keys: *keys,
-                }));
+                });
             }
             Some(BackupStep::Failed { invalid, problem }) => {
                 let exit = if invalid { Exit::Invalid } else { Exit::Failed };

@@ -94,6 +94,11 @@ fn ask(session: &Session, node: &mut NodeFacts, now: Timestamp) -> Option<Vec<En
         let stopped = "release is stopped to everyone";
         node.closed.push(stopped.to_owned());
     }
+    // The node looks at its disk itself.
+    node.space = None;
+    let problems = status.problems.into_iter();
+    node.problems
+        .extend(problems.map(|problem| (problem.what, problem.r#do)));
     let peers = status.peers.into_iter();
     node.closed.extend(peers.filter_map(|peer| {
         let closed = peer.closed?;

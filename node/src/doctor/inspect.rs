@@ -33,6 +33,7 @@ use portcullis_home::{
     secret::SecretError,
 };
 use portcullis_kernel::{
+    disk::{Disk, Space},
     in_force::{issued_by, policy_files, revocation_lists},
     outlook::{Dependency, Subject, ending_keys, freshness_ends, in_order},
 };
@@ -93,6 +94,8 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
                 .chain(freshness_ends(freshness)),
         ),
         freshness,
+        space: space(home, config),
+        problems: Vec::new(),
         closed: Vec::new(),
         key_place: config.key.place(home.folder()).ok(),
         store: store(home),
@@ -113,6 +116,14 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         },
         keys: keys(keyring),
     }
+}
+
+fn space(home: &Home, config: &Config) -> Option<Space> {
+    let disk = Disk {
+        folder: home.data(),
+        reserve: config.disk_reserve,
+    };
+    disk.space().ok()
 }
 
 fn own_certificate(fact: &CertificateFact) -> Option<Dependency> {

@@ -17,7 +17,10 @@ use portcullis_protocol::{freshness::Stage, identifiers::AuthorityId, time::Time
 pub use inspect::inspect;
 
 use portcullis_home::secret::KeyPlace;
-use portcullis_kernel::outlook::{Dependency, Subject, Urgency};
+use portcullis_kernel::{
+    disk::Space,
+    outlook::{Dependency, Subject, Urgency},
+};
 use portcullis_peering::term::Term;
 
 /// Time in milliseconds by which the clock may be behind the time of issue of the register.
@@ -104,6 +107,11 @@ pub struct NodeFacts {
     pub freshness: Stage,
     /// Things that end by themselves, as seen from outside, the nearest end first.
     pub dependencies: Vec<Dependency>,
+    /// Free space on the disk of the store; `None` if the system does not tell, or the running node
+    /// does.
+    pub space: Option<Space>,
+    /// Problems that the running node tells of, each with its remedy.
+    pub problems: Vec<(String, String)>,
     /// Closures of the running node besides policy, in words.
     pub closed: Vec<String>,
 }
@@ -209,6 +217,9 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
             }
             findings.push(of_result("policy", &node.policy, "it holds", POLICY));
             findings.push(socket(&node.socket));
+            findings.extend(node.space.and_then(space));
+            let told = node.problems.iter();
+            findings.extend(told.map(|(what, advice)| error("node", what, advice)));
             findings.extend(freshness(node.freshness));
             findings.extend(ends(&node.dependencies, facts.now));
             findings.extend(node.closed.iter().map(|what| closed(what)));
@@ -223,6 +234,11 @@ const STORE: &str =
 const POLICY: &str = "correct it, and check it with `portcullis policy check`";
 const RENEW: &str =
     "have the authority's own CA sign `tls/csr.pem`, then run `portcullis tls install FILE`";
+
+fn space(space: Space) -> Option<Finding> {
+    let problem = space.problem()?;
+    Some(error("disk", &problem.what, problem.remedy))
+}
 
 fn exposed(found: &Exposed) -> Finding {
     let path = found.path.display();

@@ -34,6 +34,11 @@ fn sound() -> NodeFacts {
         socket: SocketFact::Answers,
         freshness: Stage::Unused,
         dependencies: Vec::new(),
+        space: Some(Space {
+            free: 2 << 30,
+            reserve: 1 << 30,
+        }),
+        problems: Vec::new(),
         closed: Vec::new(),
     }
 }
@@ -351,4 +356,25 @@ fn what_vouches_for_a_peer_is_warned_of_before_it_ends() {
             .iter()
             .all(|found| found.severity == Severity::Good)
     );
+}
+
+/// Attack H4, M9: too little space, and what the running node tells of, are errors.
+#[test]
+fn a_short_disk_and_the_problems_of_the_running_node_are_found() {
+    let short = NodeFacts {
+        space: Some(Space {
+            free: 1 << 20,
+            reserve: 1 << 30,
+        }),
+        ..sound()
+    };
+    finds(short, Severity::Error, "disk", "1 MiB are free");
+    let damaged = NodeFacts {
+        problems: vec![(
+            "1 held record is damaged".to_owned(),
+            "restore it".to_owned(),
+        )],
+        ..sound()
+    };
+    finds(damaged, Severity::Error, "node", "damaged");
 }

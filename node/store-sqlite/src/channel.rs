@@ -13,7 +13,7 @@ use portcullis_protocol::{
     reconcile::Entry,
     record::{Form, RecordId},
 };
-use portcullis_store::{ChannelPage, ChannelSide, DisclosureState};
+use portcullis_store::{ChannelPage, ChannelSide, Damaged, DisclosureState};
 
 use super::{
     decode::{named, unreadable},
@@ -202,7 +202,10 @@ impl<'a> ChannelReader<'a> {
         let mut rows = select.query([peer.as_str()])?;
         while let Some(row) = rows.next()? {
             let (n, ids) = (row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?);
-            let directory = Directory::read(&row.get::<_, Vec<u8>>(2)?)?;
+            let read = Directory::read(&row.get::<_, Vec<u8>>(2)?);
+            let Some(directory) = self.view.unless_damaged(|| Damaged::Pack(n), read)? else {
+                continue;
+            };
             for slot in 0..directory.forms.len() {
                 let delivered = directory.delivered(slot).zip(id_at(&ids, slot));
                 let ((form, _), id) = delivered.ok_or_else(|| unreadable("a directory"))?;

@@ -1,7 +1,7 @@
 //! The authority's own consignments and their scores.
 
 use portcullis_protocol::{body::SelectorKind, record::RecordId, time::Timestamp};
-use portcullis_store::{ConsignmentRow, ConsignmentStage, ScoreRow};
+use portcullis_store::{ConsignmentRow, ConsignmentStage, Damaged, ScoreRow};
 use prost::Message;
 use rusqlite::Row;
 
@@ -228,7 +228,9 @@ impl<'a> ConsignmentReader<'a> {
             for place in self.places_of(id)? {
                 let pack = pack_of(place);
                 if last.as_ref().is_none_or(|(n, _)| *n != pack) {
-                    last = self.directory(pack)?.map(|directory| (pack, directory));
+                    let read = self.directory(pack);
+                    let read = self.view.unless_damaged(|| Damaged::Pack(pack), read)?;
+                    last = read.flatten().map(|directory| (pack, directory));
                 }
                 let directory = last.as_ref().map(|(_, directory)| directory);
                 if directory.map_or(Ok(false), |all| self.touches(all, slot_of(place)))? {
@@ -287,9 +289,21 @@ impl<'a> ConsignmentReader<'a> {
             [arriving],
             SealedRow::read,
         )?;
-        rows.into_iter()
-            .map(|row| self.open_consignment(row))
-            .collect()
+        self.opened(rows)
+    }
+
+    /// Opens rows; those that are damaged are left out.
+    fn opened(&self, rows: Vec<SealedRow<bool>>) -> Result<Vec<ConsignmentRow>, SqlError> {
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            let reference = row.reference.clone();
+            let read = self.open_consignment(row);
+            found.extend(
+                self.view
+                    .unless_damaged(|| Damaged::Consignment(reference), read)?,
+            );
+        }
+        Ok(found)
     }
 
     pub(super) fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, SqlError> {
@@ -307,19 +321,17 @@ impl<'a> ConsignmentReader<'a> {
         value: &str,
     ) -> Result<Vec<ConsignmentRow>, SqlError> {
         let mut rows = match self.view.vault.token(kind, value) {
-            Some(token) => self
-                .view
-                .rows(
+            Some(token) => {
+                let rows = self.view.rows(
                     consignment_rows!(
                         "JOIN consignment_token AS t ON t.consignment = c.n
                          WHERE t.token = ?1 AND arriving ORDER BY reference"
                     ),
                     [token],
                     SealedRow::read,
-                )?
-                .into_iter()
-                .map(|row| self.open_consignment(row))
-                .collect::<Result<Vec<_>, _>>()?,
+                )?;
+                self.opened(rows)?
+            }
             None => self.consignments(ConsignmentStage::Arriving)?,
         };
         let named = |(of, text): &(SelectorKind, String)| *of == kind && text == value;
@@ -354,7 +366,15 @@ impl<'a> ConsignmentReader<'a> {
             [reference],
             SealedRow::read,
         )?;
-        row.map(|row| self.open_score(row)).transpose()
+        let opened = row.map(|row| self.sound_score(row)).transpose()?;
+        Ok(opened.flatten())
+    }
+
+    /// Opens a score. A damaged one counts as none: the consignment is scored again.
+    fn sound_score(&self, row: SealedRow<f64>) -> Result<Option<ScoreRow>, SqlError> {
+        let reference = row.reference.clone();
+        let read = self.open_score(row);
+        self.view.unless_damaged(|| Damaged::Score(reference), read)
     }
 
     pub(super) fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, SqlError> {
@@ -363,7 +383,11 @@ impl<'a> ConsignmentReader<'a> {
             [limit],
             SealedRow::read,
         )?;
-        rows.into_iter().map(|row| self.open_score(row)).collect()
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            found.extend(self.sound_score(row)?);
+        }
+        Ok(found)
     }
 
     fn open_score(&self, row: SealedRow<f64>) -> Result<ScoreRow, SqlError> {

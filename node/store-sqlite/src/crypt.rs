@@ -132,12 +132,14 @@ impl SectionKeys {
         }
     }
 
-    /// Returns the first `count` keys as bytes, to be sealed.
-    fn bytes(&self, count: usize) -> Vec<u8> {
-        self.0
-            .get(..count * KEY_LEN)
-            .map(<[u8]>::to_vec)
-            .unwrap_or_default()
+    /// Returns the first `count` keys as bytes, to be sealed. Sections that were counted and have no
+    /// key would be lost without a word.
+    fn bytes(&self, count: usize) -> Result<Vec<u8>, SqlError> {
+        let keys = count
+            .checked_mul(KEY_LEN)
+            .and_then(|bytes| self.0.get(..bytes));
+        let missing = StoreError::Fault("a pack has more sections than keys");
+        Ok(keys.ok_or(missing)?.to_vec())
     }
 }
 
@@ -218,7 +220,7 @@ impl Vault {
         keys: &SectionKeys,
         count: usize,
     ) -> Result<Sealed, SqlError> {
-        self.seal(SealedAs::Keys(pack, directory), keys.bytes(count))
+        self.seal(SealedAs::Keys(pack, directory), keys.bytes(count)?)
     }
 
     /// Opens the keys of a pack. `None` if they or its directory were changed.
@@ -303,6 +305,21 @@ pub(super) fn derived(secret: &[u8; 32], label: &str) -> Result<Zeroizing<[u8; 3
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Attack HL2: a pack is never sealed with fewer keys than it has sections.
+    #[test]
+    fn more_sections_than_keys_are_a_fault() {
+        let vault = Vault::new(&[1; 32]).unwrap();
+        let mut keys = SectionKeys::new();
+        keys.draw(0).unwrap();
+        assert!(vault.seal_keys(1, &[0; 32], &keys, KEYS_AT_ONCE).is_ok());
+        for count in [KEYS_AT_ONCE + 1, usize::MAX] {
+            let refused = vault.seal_keys(1, &[0; 32], &keys, count);
+            let Err(SqlError::Store(StoreError::Fault(_))) = refused else {
+                panic!("{count} keys were sealed");
+            };
+        }
+    }
 
     fn vault(byte: u8) -> Vault {
         Vault::new(&[byte; 32]).unwrap()

@@ -53,28 +53,35 @@ impl<'a> EventReader<'a> {
         Self { view }
     }
 
-    pub(super) fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, SqlError> {
+    /// Returns the events before this number, the newest first. Without a number, the newest.
+    pub(super) fn events(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, NodeEvent)>, SqlError> {
         let rows = self.view.rows(
-            "SELECT at, kind, peer, detail FROM event ORDER BY n DESC LIMIT ?1",
-            [limit],
+            "SELECT n, at, kind, peer, detail FROM event WHERE n < ?1 ORDER BY n DESC LIMIT ?2",
+            (before.unwrap_or(i64::MAX), limit),
             |row| {
                 Ok((
-                    Timestamp::from_millis(row.get(0)?),
-                    row.get(1)?,
-                    row.get::<_, Option<String>>(2)?,
-                    row.get(3)?,
+                    row.get(0)?,
+                    Timestamp::from_millis(row.get(1)?),
+                    row.get(2)?,
+                    row.get::<_, Option<String>>(3)?,
+                    row.get(4)?,
                 ))
             },
         )?;
         rows.into_iter()
-            .map(|(at, kind, peer, detail)| {
+            .map(|(n, at, kind, peer, detail)| {
                 let peer = peer.map(|peer| peer.parse()).transpose();
-                Ok(NodeEvent {
+                let event = NodeEvent {
                     at,
                     kind,
                     peer: peer.map_err(|_| unreadable("the peer of an event"))?,
                     detail,
-                })
+                };
+                Ok((n, event))
             })
             .collect()
     }

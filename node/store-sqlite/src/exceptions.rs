@@ -340,10 +340,7 @@ impl<'a> ExceptionReader<'a> {
     /// Returns the exceptions whose newest state one table tells: those that wait for another
     /// answer have a row of their own, and a record that is owed again and has none was accepted
     /// with its frame.
-    fn told_by_one_table(
-        &self,
-        now: Timestamp,
-    ) -> Result<Vec<((String, String, String), Sum)>, SqlError> {
+    fn told_by_one_table(&self, now: Timestamp) -> Result<Vec<KeyedSum>, SqlError> {
         self.view.rows(
             concat!(
                 "SELECT peer, lane, coalesce(state, 'accepted'),
@@ -419,6 +416,9 @@ impl<'a> ExceptionReader<'a> {
             .collect()
     }
 }
+
+/// A sum of exceptions with their peer, lane and state.
+type KeyedSum = ((String, String, String), Sum);
 
 /// Number of the exceptions of a group, and the earliest of their times in milliseconds.
 struct Sum {

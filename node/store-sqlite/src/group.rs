@@ -81,15 +81,18 @@ impl<'a> Group<'a> {
             Write::Register(register) => RegistryWriter::of(tx).register(&register)?,
             Write::Fact(fact) => FactWriter::of(tx).fact(&fact)?,
             Write::Act(act) => RegistryWriter::of(tx).act(&act)?,
+            Write::ActOutcome(ended) => RegistryWriter::of(tx).outcome(&ended)?,
             Write::Consignments(rows) => ConsignmentWriter::of(tx).consignments(rows)?,
             Write::Scores(rows) => ConsignmentWriter::of(tx).scores(rows)?,
             Write::Event(event) => EventWriter::of(tx).event(&event)?,
             Write::StartGeneration(new) => PositionWriter::of(tx).start_generation(&new)?,
             Write::Quarantine(items) => QuarantineWriter::of(tx).quarantine(&items)?,
             Write::DropBad(numbers) => {
-                if QuarantineWriter::of(tx).drop_bad(&numbers)? == 0 {
+                let dropped = QuarantineWriter::of(tx).drop_bad(&numbers)?;
+                if dropped == 0 {
                     return Err(StoreError::NotThere.into());
                 }
+                return Ok(Written::Destroyed(dropped));
             }
             Write::Meet(peers) => DispatchWriter::of(tx).meet(&peers)?,
             Write::Backfill(backfill) => BackfillWriter::of(tx).begin(&backfill)?,

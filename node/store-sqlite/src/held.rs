@@ -12,9 +12,10 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
     wire,
 };
-use portcullis_store::{HELD_LIFE_MS, HeldItem};
+use portcullis_store::{Damaged, HELD_LIFE_MS, HeldItem, HeldKey};
 use prost::Message as _;
 use rusqlite::Row;
+use std::collections::BTreeSet;
 
 use super::{
     crypt::SealedAs,
@@ -151,9 +152,49 @@ impl<'a> HeldReader<'a> {
             HeldRow::read,
         )?;
         let mut statements = StatementReader::of(self.view);
-        rows.into_iter()
-            .map(|row| self.held_item(row, &mut statements))
-            .collect()
+        let mut items = Vec::with_capacity(rows.len());
+        let mut named = BTreeSet::new();
+        for row in rows {
+            let HeldKey { record, peer, .. } = self.held_key(row.place())?;
+            let thing = Damaged::Held { record, peer };
+            let read = self.held_item(row, &mut statements);
+            items.extend(self.view.unless_damaged(|| thing.clone(), read)?);
+            named.insert(thing);
+        }
+        if let Some(damages) = self.view.on_damage.damages() {
+            let is_held = |thing: &Damaged| matches!(thing, Damaged::Held { .. });
+            damages.retain(|thing| !is_held(thing) || named.contains(thing));
+        }
+        Ok(items)
+    }
+
+    /// Returns the keys of all items. Nothing is opened.
+    pub(super) fn held_keys(&self) -> Result<Vec<HeldKey>, SqlError> {
+        let rows = self.view.rows(
+            "SELECT record, peer, form, at, ends_at FROM held ORDER BY n",
+            [],
+            |row| {
+                Ok(HeldPlace {
+                    record: row.get(0)?,
+                    peer: row.get(1)?,
+                    form: row.get(2)?,
+                    at: row.get(3)?,
+                    ends_at: row.get(4)?,
+                })
+            },
+        )?;
+        rows.into_iter().map(|row| self.held_key(row)).collect()
+    }
+
+    fn held_key(&self, row: HeldPlace) -> Result<HeldKey, SqlError> {
+        let id = self.view.id(row.record)?;
+        Ok(HeldKey {
+            record: id.ok_or_else(|| unreadable("the id of a held item"))?,
+            peer: node(&row.peer)?,
+            form: Form::from_bits(row.form.cast_unsigned()),
+            at: Timestamp::from_millis(row.at),
+            ends_at: Timestamp::from_millis(row.ends_at),
+        })
     }
 
     fn held_item(
@@ -192,6 +233,15 @@ impl<'a> HeldReader<'a> {
     }
 }
 
+/// The columns of a held item that are in clear.
+struct HeldPlace {
+    record: i64,
+    peer: String,
+    form: i64,
+    at: i64,
+    ends_at: i64,
+}
+
 struct HeldRow {
     record: i64,
     peer: String,
@@ -205,6 +255,16 @@ struct HeldRow {
 }
 
 impl HeldRow {
+    fn place(&self) -> HeldPlace {
+        HeldPlace {
+            record: self.record,
+            peer: self.peer.clone(),
+            form: self.form,
+            at: self.at,
+            ends_at: self.ends_at,
+        }
+    }
+
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             record: row.get(0)?,

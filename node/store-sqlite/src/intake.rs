@@ -20,6 +20,7 @@ use super::{
     item::Item,
     position::PositionWriter,
     records::{Addition, Delivery, RecordWriter},
+    refusals::{RefusalWriter, is_refusal},
     transaction::WriteTransaction,
 };
 
@@ -261,6 +262,9 @@ impl<'t, 'a> IntakeWriter<'t, 'a> {
                 item.now.as_millis(),
             ),
         )?;
+        if is_refusal(draft.outcome) {
+            RefusalWriter::of(self.tx).keep(item, number)?;
+        }
         Ok(answer(item, draft))
     }
 }

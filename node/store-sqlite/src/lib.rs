@@ -13,12 +13,12 @@
 //! Every file imports only from those above it here:
 //!
 //! ```text
-//! values     files, error, decode, crypt, pack, item, and rules apart from SQL: disclosure, retry
+//! values     files, error, decode, crypt, damages, pack, item, and rules apart from SQL: disclosure, retry
 //! files      schema, checkpoint
 //! the log    index, pack_ids, recent, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
-//!            position, backfill, differences, dispatch, reconcile, channel, held, intake,
+//!            position, backfill, differences, dispatch, reconcile, channel, held, refusals, intake,
 //!            withdraw, quarantine, consignments, registry, facts, restored
 //! on top     group (the jobs of one transaction), and the store itself
 //! ```
@@ -34,6 +34,7 @@ mod channel;
 mod checkpoint;
 mod consignments;
 mod crypt;
+mod damages;
 mod decode;
 mod differences;
 mod disclosure;
@@ -62,6 +63,7 @@ mod quarantine;
 mod recent;
 mod reconcile;
 mod records;
+mod refusals;
 mod registry;
 mod restored;
 mod retry;
@@ -102,6 +104,7 @@ use self::{
     checkpoint::{Checkpointer, Commit},
     consignments::ConsignmentReader,
     crypt::Vault,
+    damages::Damages,
     decode::unsigned,
     differences::DifferenceReader,
     error::SqlError,
@@ -126,10 +129,10 @@ use self::{
     view::DatabaseView,
 };
 use portcullis_store::{
-    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow, HeldItem,
-    HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
-    ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow,
+    HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow,
+    RecordFilter, Relay, ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 /// A store in a folder.
@@ -142,6 +145,7 @@ pub struct SqliteStore {
     readers: Pool,
     index: Index,
     recent: Recent,
+    damages: Damages,
     checkpointer: Checkpointer,
     dir: PathBuf,
 }
@@ -179,6 +183,7 @@ impl SqliteStore {
         Ok(Self {
             index: Index::load(&main, full)?,
             recent: Recent::default(),
+            damages: Damages::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
             writer: Mutex::new(WriteSide::new(main, keys)?),
@@ -260,7 +265,9 @@ impl SqliteStore {
         &self,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, StoreError> {
-        Ok(self.readers.read(&self.vault, &self.index, query)?)
+        Ok(self
+            .readers
+            .read(&self.vault, &self.index, &self.damages, query)?)
     }
 }
 
@@ -390,6 +397,14 @@ impl Store for SqliteStore {
         self.read(|view| HeldReader::of(view).held_items())
     }
 
+    fn held_keys(&self) -> Result<Vec<HeldKey>, StoreError> {
+        self.read(|view| HeldReader::of(view).held_keys())
+    }
+
+    fn damaged(&self) -> Vec<DamageRow> {
+        self.damages.rows()
+    }
+
     fn bad_items(&self) -> Result<Vec<BadItemRow>, StoreError> {
         self.read(|view| QuarantineReader::of(view).bad_items())
     }
@@ -416,6 +431,10 @@ impl Store for SqliteStore {
 
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError> {
         self.read(|view| RecordSearch::of(view).ids_with_prefix(prefix, limit))
+    }
+
+    fn ids_after(&self, after: Option<&RecordId>, limit: u32) -> Result<Vec<RecordId>, StoreError> {
+        self.read(|view| RecordSearch::of(view).ids_after(after, limit))
     }
 
     fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {
@@ -503,7 +522,15 @@ impl Store for SqliteStore {
         self.read(|view| RestoredReader::of(view).reconciling_since())
     }
 
-    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError> {
-        self.read(|view| EventReader::of(view).events(limit))
+    fn events_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, NodeEvent)>, StoreError> {
+        self.read(|view| EventReader::of(view).events(before, limit))
+    }
+
+    fn acts(&self, before: Option<i64>, limit: u32) -> Result<Vec<ActRow>, StoreError> {
+        self.read(|view| RegistryReader::of(view).acts(before, limit))
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Log {
 pub(super) struct LogMark {
     ids: usize,
     tokens: usize,
+    pack: i64,
     published: usize,
 }
 
@@ -41,6 +42,7 @@ impl Log {
         LogMark {
             ids: self.additions.ids.len(),
             tokens: self.additions.tokens.len(),
+            pack: self.additions.pack,
             published: self.published.len(),
         }
     }
@@ -51,6 +53,8 @@ impl Log {
         self.next = None;
         self.additions.ids.truncate(mark.ids);
         self.additions.tokens.truncate(mark.tokens);
+        // The number is given again, and the index must not take that pack for one it has.
+        self.additions.pack = mark.pack;
         self.published.truncate(mark.published);
         for id in self.job.drain(..) {
             self.numbers.remove(&id);

@@ -8,7 +8,14 @@ use std::{
 use portcullis_store::StoreError;
 use rusqlite::Connection;
 
-use super::{crypt::Vault, error::SqlError, index::Index, schema, view::DatabaseView};
+use super::{
+    crypt::Vault,
+    damages::Damages,
+    error::SqlError,
+    index::Index,
+    schema,
+    view::{DatabaseView, OnDamage},
+};
 
 /// Most connections that read at the same time. Further readers wait.
 const MAX_READERS: usize = 8;
@@ -37,19 +44,20 @@ impl Pool {
     }
 
     /// Runs a query on one snapshot. The key of something that was replaced meanwhile can be gone
-    /// already, so that a result that looks damaged is checked once more on a newer snapshot.
+    /// already, so that a result that looks damaged is checked once more on a newer snapshot. Only
+    /// what is damaged there too is left out of a list.
     pub(super) fn read<T>(
         &self,
         vault: &Vault,
         index: &Index,
+        damages: &Damages,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         let lease = self.lease()?;
         let connection = lease.connection.as_ref().ok_or(StoreError::Stopped)?;
-        match snapshot(connection, vault, index, &query) {
-            Err(SqlError::Store(StoreError::Damaged(_))) => {
-                snapshot(connection, vault, index, &query)
-            }
+        let look = |on_damage| snapshot(connection, (vault, index, on_damage), &query);
+        match look(OnDamage::TryAgain(damages)) {
+            Err(SqlError::Store(StoreError::Damaged(_))) => look(OnDamage::LeaveOut(damages)),
             other => other,
         }
     }
@@ -98,8 +106,7 @@ impl Drop for Lease<'_> {
 
 fn snapshot<T>(
     connection: &Connection,
-    vault: &Vault,
-    index: &Index,
+    (vault, index, on_damage): (&Vault, &Index, OnDamage<'_>),
     query: &impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
     // The transaction is dropped unfinished, because there is nothing to commit.
@@ -108,5 +115,6 @@ fn snapshot<T>(
         connection: &transaction,
         vault,
         index,
+        on_damage,
     })
 }

@@ -3,7 +3,7 @@
 use portcullis_protocol::{
     digest::Digest, register::SignedRegister, statement::SignedStatement, time::Timestamp,
 };
-use portcullis_store::{Act, PersonRow, StoreError};
+use portcullis_store::{Act, ActOutcome, ActRow, PersonRow, StoreError};
 
 use super::{
     decode::{unreadable, unsigned},
@@ -95,6 +95,16 @@ impl<'t> RegistryWriter<'t> {
         enrols.as_ref().map_or(Ok(()), |person| self.enrol(person))
     }
 
+    /// Notes how an act ended.
+    pub(super) fn outcome(&self, ended: &ActOutcome) -> Result<(), SqlError> {
+        let digest = act_digest(&ended.statement);
+        self.tx.run(
+            "UPDATE act SET outcome = ?2 WHERE digest = ?1",
+            (digest.as_bytes(), &ended.outcome),
+        )?;
+        Ok(())
+    }
+
     fn enrol(&self, person: &PersonRow) -> Result<(), SqlError> {
         let PersonRow {
             id,
@@ -170,6 +180,27 @@ impl<'a> RegistryReader<'a> {
                     public_key: row.get(3)?,
                     enrolled_at: Timestamp::from_millis(row.get(4)?),
                     enrolled_by: row.get(5)?,
+                })
+            },
+        )
+    }
+
+    /// Returns the acts before this number, the newest first. Without a number, the newest.
+    pub(super) fn acts(&self, before: Option<i64>, limit: u32) -> Result<Vec<ActRow>, SqlError> {
+        self.view.rows(
+            "SELECT n, at, action, person, uid, concerns, outcome, digest IS NOT NULL FROM act
+             WHERE n < ?1 ORDER BY n DESC LIMIT ?2",
+            (before.unwrap_or(i64::MAX), limit),
+            |row| {
+                Ok(ActRow {
+                    n: row.get(0)?,
+                    at: Timestamp::from_millis(row.get(1)?),
+                    action: row.get(2)?,
+                    person: row.get(3)?,
+                    uid: row.get(4)?,
+                    concerns: row.get(5)?,
+                    outcome: row.get(6)?,
+                    is_signed: row.get(7)?,
                 })
             },
         )

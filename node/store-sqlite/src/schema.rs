@@ -21,6 +21,7 @@ const MAIN_STEPS: &[&str] = &[
     include_str!("main_5.sql"),
     include_str!("main_6.sql"),
     include_str!("main_7.sql"),
+    include_str!("main_8.sql"),
 ];
 const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 

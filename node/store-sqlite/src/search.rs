@@ -8,7 +8,7 @@ use portcullis_protocol::{
     seal::SealedRecord,
     wire,
 };
-use portcullis_store::{HeldRecord, RecordFilter};
+use portcullis_store::{Damaged, HeldRecord, RecordFilter};
 use prost::Message as _;
 
 use super::{
@@ -49,15 +49,43 @@ impl<'a> RecordSearch<'a> {
         let (Some(first), Some(last)) = (end("0"), end("f")) else {
             return Ok(Vec::new());
         };
+        self.ids_between((first, last), None, limit)
+    }
+
+    /// Returns the ids after this one, ascending.
+    pub(super) fn ids_after(
+        &self,
+        after: Option<&RecordId>,
+        limit: u32,
+    ) -> Result<Vec<RecordId>, SqlError> {
+        let (least, last) = ([0; 32], [0xff; 32]);
+        let ends = |bytes: &[u8; 32]| RecordId::from_slice(bytes);
+        let first = after.copied().or_else(|| ends(&least));
+        match first.zip(ends(&last)) {
+            Some(ends) => self.ids_between(ends, after, limit),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the ids from `first` to `last` and after `after`, ascending.
+    fn ids_between(
+        &self,
+        (first, last): (RecordId, RecordId),
+        after: Option<&RecordId>,
+        limit: u32,
+    ) -> Result<Vec<RecordId>, SqlError> {
+        // One more than asked, in place of the id that is left out.
+        let most = limit.saturating_add(u32::from(after.is_some()));
         let keys = (id_key(&first), id_key(&last));
         let mut ids = Vec::new();
         for place in self
             .view
             .index
-            .ids_between(self.view.connection, keys, limit)?
+            .ids_between(self.view.connection, keys, most)?
         {
             let id = id_of(self.view.connection, place)?;
-            ids.extend(id.filter(|id| (first..=last).contains(id)));
+            let chosen = |id: &RecordId| (first..=last).contains(id) && after != Some(id);
+            ids.extend(id.filter(chosen));
         }
         ids.sort_unstable();
         ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -85,7 +113,12 @@ impl<'a> RecordSearch<'a> {
             let Some(row) = rows.next()? else {
                 break;
             };
-            let pack = Pack::open(PackRow::read(row)?, self.view.vault)?;
+            let row = PackRow::read(row)?;
+            let n = row.n;
+            let opened = Pack::open(row, self.view.vault);
+            let Some(pack) = self.view.unless_damaged(|| Damaged::Pack(n), opened)? else {
+                continue;
+            };
             let extensions = packs.extensions(&pack)?;
             let withdrawn = packs.withdrawn_in(&pack)?;
             for slot in (0..pack.len()).rev() {
@@ -98,7 +131,11 @@ impl<'a> RecordSearch<'a> {
                 }
                 let extensions = extensions.get(&number).map(Vec::as_slice);
                 let extensions = extensions.unwrap_or_default();
-                let held = packs.assembled(&pack, slot, extensions)?;
+                let read = packs.assembled(&pack, slot, extensions);
+                let thing = || pack.id(slot).map_or(Damaged::Pack(n), Damaged::Record);
+                let Some(held) = self.view.unless_damaged(thing, read)? else {
+                    continue;
+                };
                 let chosen = |origin: &AuthorityId| is_of(&held.sealed, origin.as_str());
                 if origin.as_ref().is_none_or(chosen) {
                     records.push(held);
@@ -130,8 +167,9 @@ impl<'a> RecordSearch<'a> {
                 |row| row.get(0),
             )?;
             if let Some(directory) = directory {
-                let directory = Directory::read(&directory)?;
-                numbers.push(directory.number(pack_of(place), slot_of(place)));
+                let (n, read) = (pack_of(place), Directory::read(&directory));
+                let directory = self.view.unless_damaged(|| Damaged::Pack(n), read)?;
+                numbers.extend(directory.map(|all| all.number(n, slot_of(place))));
             }
         }
         let mut found: Vec<(i64, i64)> = Vec::new();
@@ -145,9 +183,24 @@ impl<'a> RecordSearch<'a> {
         let mut packs = PackReader::of(self.view);
         let mut records = Vec::new();
         for (_, number) in found {
-            records.extend(packs.held_record(number)?);
+            let read = packs.held_record(number);
+            records.extend(
+                self.view
+                    .unless_damaged(|| self.named(number), read)?
+                    .flatten(),
+            );
         }
         Ok(records)
+    }
+}
+
+impl RecordSearch<'_> {
+    /// Returns the name of a damaged record.
+    fn named(&self, number: i64) -> Damaged {
+        match self.view.id(number) {
+            Ok(Some(id)) => Damaged::Record(id),
+            Ok(None) | Err(_) => Damaged::Pack(pack_of(number)),
+        }
     }
 }
 

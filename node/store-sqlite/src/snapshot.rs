@@ -151,7 +151,9 @@ impl Snapshot {
             .map_err(|source| file_error(to, source))?;
         let mut copy = Connection::open_with_flags(
             to,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX
+                | OpenFlags::SQLITE_OPEN_NOFOLLOW,
         )?;
         // Nobody uses this file yet. It is synced once it is whole, or thrown away.
         copy.pragma_update(None, "journal_mode", "OFF")?;

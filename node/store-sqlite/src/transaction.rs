@@ -16,7 +16,7 @@ use super::{
     pack::{Directory, pack_of},
     pack_ids::PackIds,
     recent::Placed,
-    view::DatabaseView,
+    view::{DatabaseView, OnDamage},
 };
 
 /// The two connections that write, and the work that the last commit left to do.
@@ -243,6 +243,7 @@ impl<'a> WriteTransaction<'a> {
             connection: &self.main,
             vault: self.vault,
             index: self.index,
+            on_damage: OnDamage::End,
         }
     }
 

@@ -1,11 +1,12 @@
 //! One consistent view of the main database, in a snapshot or in the transaction that writes.
 
 use portcullis_protocol::record::RecordId;
-use portcullis_store::StoreError;
+use portcullis_store::{Damaged, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{
     crypt::{SealedAs, Vault},
+    damages::Damages,
     decode::{record_id, unreadable},
     error::SqlError,
     index::{Index, id_of, place_of},
@@ -18,9 +19,51 @@ pub(super) struct DatabaseView<'a> {
     pub(super) connection: &'a Connection,
     pub(super) vault: &'a Vault,
     pub(super) index: &'a Index,
+    pub(super) on_damage: OnDamage<'a>,
+}
+
+/// Treatment of a damaged thing among others.
+#[derive(Clone, Copy)]
+pub(super) enum OnDamage<'a> {
+    /// The query ends with it: a transaction that writes.
+    End,
+    /// The query ends with it and is tried once more; what is sound is noted.
+    TryAgain(&'a Damages),
+    /// It is noted and left out.
+    LeaveOut(&'a Damages),
+}
+
+impl<'a> OnDamage<'a> {
+    pub(super) const fn damages(self) -> Option<&'a Damages> {
+        match self {
+            Self::End => None,
+            Self::TryAgain(damages) | Self::LeaveOut(damages) => Some(damages),
+        }
+    }
 }
 
 impl DatabaseView<'_> {
+    /// Returns a thing that was read; `None` if it is damaged and left out.
+    pub(super) fn unless_damaged<T>(
+        &self,
+        thing: impl FnOnce() -> Damaged,
+        read: Result<T, SqlError>,
+    ) -> Result<Option<T>, SqlError> {
+        match (read, self.on_damage) {
+            (Ok(sound), look) => {
+                if let Some(damages) = look.damages() {
+                    damages.sound(thing);
+                }
+                Ok(Some(sound))
+            }
+            (Err(SqlError::Store(StoreError::Damaged(why))), OnDamage::LeaveOut(damages)) => {
+                damages.met(thing(), why);
+                Ok(None)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
     /// Returns all rows of a query.
     pub(super) fn rows<T>(
         &self,

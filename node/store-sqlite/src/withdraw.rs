@@ -114,7 +114,15 @@ impl<'t, 'a> WithdrawalWriter<'t, 'a> {
         let Some((ids, bytes)) = row else {
             return Ok(Some(Vec::new()));
         };
-        let mut directory = Directory::read(&bytes)?;
+        let mut directory = match Directory::read(&bytes) {
+            Ok(directory) => directory,
+            // It must not fail the commits of others, of which each would try it again.
+            Err(SqlError::Store(StoreError::Damaged(why))) => {
+                tracing::error!(pack = n, why, "a damaged pack of records is not erased");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         if !self.erase_keys(n, (&ids, &bytes, &directory), slots)? {
             return Ok(None);
         }

@@ -77,6 +77,27 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns true if the engine or the disk failed, whatever was asked of them.
+    #[must_use]
+    pub const fn is_of_the_engine(&self) -> bool {
+        match self {
+            Self::Database { .. } | Self::File { .. } => true,
+            Self::Exists(_)
+            | Self::Format { .. }
+            | Self::WrongKey
+            | Self::Damaged(_)
+            | Self::Cryptography(_)
+            | Self::Replayed
+            | Self::Enrolled(_)
+            | Self::Epoch { .. }
+            | Self::NotOwed
+            | Self::NotThere
+            | Self::Crowded(_)
+            | Self::Fault(_)
+            | Self::Stopped => false,
+        }
+    }
+
     /// Returns true if the state on disk is unknown, so that the process has to end (DESIGN §7).
     #[must_use]
     pub fn is_fatal(&self) -> bool {

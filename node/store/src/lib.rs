@@ -23,15 +23,16 @@ pub mod writer;
 pub use error::StoreError;
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
-    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow,
-    ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow,
-    ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, UndeliveredRow,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    ConsignmentStage, DamageRow, Damaged, DecisionNote, DisclosureRow, DisclosureState,
+    DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldKey, HeldRecord,
+    LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, UndeliveredRow,
 };
 pub use write::{
-    Act, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision, Intake,
-    IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent, Part, Repair, Retry,
-    Settle, Write, Written,
+    Act, ActOutcome, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision,
+    Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent, Part, Repair,
+    Retry, Settle, Write, Written,
 };
 
 use portcullis_protocol::{
@@ -233,6 +234,22 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn held_items(&self) -> Result<Vec<HeldItem>, StoreError>;
 
+    /// Returns the keys of the items that wait for a person, the oldest first. Nothing is opened,
+    /// so that damaged items are among them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn held_keys(&self) -> Result<Vec<HeldKey>, StoreError> {
+        Ok(self.held_items()?.iter().map(HeldKey::of).collect())
+    }
+
+    /// Returns the stored things that were found damaged since the store was opened; bounded. Lists
+    /// leave them out.
+    fn damaged(&self) -> Vec<DamageRow> {
+        Vec::new()
+    }
+
     /// Returns the items that failed verification, the newest first.
     ///
     /// # Errors
@@ -283,6 +300,14 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn ids_with_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<RecordId>, StoreError>;
+
+    /// Returns the record ids in the log after this one, or from the first, ascending, at most
+    /// `limit`. An empty page is the end. Ids of withdrawn records are included.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn ids_after(&self, after: Option<&RecordId>, limit: u32) -> Result<Vec<RecordId>, StoreError>;
 
     /// Returns the records that the filter selects, the newest first.
     ///
@@ -433,5 +458,28 @@ pub trait Store: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`].
-    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError>;
+    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError> {
+        let rows = self.events_before(None, limit)?;
+        Ok(rows.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// Returns the events with a smaller number than `before`, or the newest, each with its number,
+    /// the newest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn events_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, NodeEvent)>, StoreError>;
+
+    /// Returns the acts with a smaller number than `before`, or the newest, the newest first, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn acts(&self, before: Option<i64>, limit: u32) -> Result<Vec<ActRow>, StoreError>;
 }

@@ -438,3 +438,94 @@ pub struct DecisionNote {
     /// The digest of the bundle they belong to.
     pub bundle: Option<Digest>,
 }
+
+/// A stored thing that can be damaged by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Damaged {
+    /// A record.
+    Record(RecordId),
+    /// All records of one pack, by its number.
+    Pack(i64),
+    /// An item that waits for a person.
+    Held {
+        /// Id of the record.
+        record: RecordId,
+        /// Peer that delivered it.
+        peer: NodeId,
+    },
+    /// A consignment, by its reference.
+    Consignment(String),
+    /// The score of a consignment, by its reference.
+    Score(String),
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Record(id) => write!(f, "record `{id}`"),
+            Self::Pack(n) => write!(f, "the records of pack {n}"),
+            Self::Held { record, peer } => write!(f, "held item `{record}` from `{peer}`"),
+            Self::Consignment(reference) => write!(f, "consignment `{reference}`"),
+            Self::Score(reference) => write!(f, "the score of `{reference}`"),
+        }
+    }
+}
+
+/// A stored thing that is not what was written. Lists leave it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamageRow {
+    /// The thing.
+    pub thing: Damaged,
+    /// Description of the damage.
+    pub why: String,
+}
+
+/// Key of an item that waits for a person, which can be read although its content is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldKey {
+    /// Id of the record.
+    pub record: RecordId,
+    /// Peer that delivered it.
+    pub peer: NodeId,
+    /// Form in which it was delivered.
+    pub form: Form,
+    /// Time of arrival.
+    pub at: Timestamp,
+    /// Time at which it stops waiting.
+    pub ends_at: Timestamp,
+}
+
+impl HeldKey {
+    /// Returns the key of an item.
+    #[must_use]
+    pub fn of(item: &HeldItem) -> Self {
+        Self {
+            record: item.sealed.id(),
+            peer: item.peer.clone(),
+            form: item.form,
+            at: item.at,
+            ends_at: item.ends_at,
+        }
+    }
+}
+
+/// An act as it is kept in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActRow {
+    /// Its number in the log.
+    pub n: i64,
+    /// Time of the act.
+    pub at: Timestamp,
+    /// Name of the act.
+    pub action: String,
+    /// Id of the person; empty if nobody signed.
+    pub person: String,
+    /// The uid of the socket that brought it.
+    pub uid: Option<u32>,
+    /// Records, consignments or persons that the act concerns, without their content.
+    pub concerns: String,
+    /// How it ended, in words; `None` for an act that took effect with its log.
+    pub outcome: Option<String>,
+    /// True if a statement is kept with it.
+    pub is_signed: bool,
+}

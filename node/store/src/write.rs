@@ -38,6 +38,8 @@ pub enum Write {
     Fact(Fact),
     /// A person's statement, kept as it was signed, and the change it makes.
     Act(Act),
+    /// Notes how an act ended.
+    ActOutcome(ActOutcome),
     /// The authority's own consignments. One with the same reference is replaced.
     Consignments(Vec<ConsignmentRow>),
     /// Scores. An earlier one of the same consignment is replaced.
@@ -106,6 +108,7 @@ impl Write {
             | Self::Register(_)
             | Self::Fact(_)
             | Self::Act(_)
+            | Self::ActOutcome(_)
             | Self::Consignments(_)
             | Self::Scores(_)
             | Self::Event(_)
@@ -145,6 +148,8 @@ pub enum Written {
     Done,
     /// The answers to the items of a frame, in order.
     Answers(Vec<Answer>),
+    /// The number of items that were destroyed.
+    Destroyed(usize),
     /// The whole frame is refused under this rule, and nothing in it was taken in.
     Refused(Rule),
 }
@@ -166,6 +171,15 @@ pub struct Act {
     pub concerns: String,
     /// The person that the act enrols, if it is an enrolment.
     pub enrols: Option<PersonRow>,
+}
+
+/// End of an act that was logged before it was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActOutcome {
+    /// The statement that orders the act.
+    pub statement: SignedStatement,
+    /// How it ended, in words, without content.
+    pub outcome: String,
 }
 
 /// An item that failed verification.

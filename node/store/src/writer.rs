@@ -88,7 +88,19 @@ pub struct WriterHandle {
     log_end: watch::Receiver<u64>,
     urgent_end: watch::Receiver<u64>,
     last_urgent: watch::Receiver<Option<Instant>>,
+    failing: watch::Receiver<Option<StoreError>>,
     followers: Arc<AtomicUsize>,
+}
+
+/// Fault of the writer, by which nothing becomes durable.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriterFault {
+    /// The thread has ended. It does so only when the node stops, or by a panic.
+    #[error("the store's writer has ended")]
+    Gone,
+    /// The latest commit failed in the engine or at the disk.
+    #[error("nothing can be written: {0}")]
+    Failing(StoreError),
 }
 
 impl WriterHandle {
@@ -163,6 +175,22 @@ impl WriterHandle {
     #[must_use]
     pub fn follow(&self) -> Follower {
         Follower::new(&self.followers)
+    }
+
+    /// Returns the fault that keeps the writer from its work. A writer that failed is sound again
+    /// after the next commit that succeeds.
+    #[must_use]
+    pub fn fault(&self) -> Option<WriterFault> {
+        if self.log_end.has_changed().is_err() {
+            return Some(WriterFault::Gone);
+        }
+        self.failing.borrow().clone().map(WriterFault::Failing)
+    }
+
+    /// Waits until the writer's thread has ended.
+    pub async fn gone(&self) {
+        let mut end = self.log_end();
+        while end.changed().await.is_ok() {}
     }
 
     /// Returns true if something urgent was written within the last second. Bulk work comes in
@@ -269,6 +297,7 @@ impl Writer {
         let (urgent_grown, urgent_end) = watch::channel(end);
         let followers = Arc::default();
         let (urgent_taken, last_urgent) = watch::channel(None);
+        let (failed, failing) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(no_thread)?;
@@ -281,6 +310,7 @@ impl Writer {
             pace,
             last_commit: Duration::ZERO,
             last_urgent: urgent_taken,
+            failing: failed,
             pieces: VecDeque::new(),
             followers: Arc::clone(&followers),
         };
@@ -300,6 +330,7 @@ impl Writer {
             log_end,
             urgent_end,
             last_urgent,
+            failing,
             followers,
         };
         Ok((Self { stop, thread }, handle))
@@ -338,6 +369,8 @@ struct WriterThread<S: ?Sized> {
     last_commit: Duration,
     /// Time at which the latest urgent job was taken.
     last_urgent: watch::Sender<Option<Instant>>,
+    /// Error of the engine in the latest commit, if it did nothing else.
+    failing: watch::Sender<Option<StoreError>>,
     /// Bulk jobs taken, the oldest first.
     pieces: VecDeque<Cut>,
     /// Number of lanes that plan at once when something urgent is published.
@@ -451,6 +484,7 @@ impl<S: Sink + ?Sized> WriterThread<S> {
         if let Some(error) = failure {
             (self.on_disk_failure)(error);
         }
+        self.tell_of_failure(&results);
         match self.store.log_end() {
             Ok(end) => {
                 tell(&self.grown, end);
@@ -465,6 +499,22 @@ impl<S: Sink + ?Sized> WriterThread<S> {
             }
         }
         results
+    }
+}
+
+impl<S: ?Sized> WriterThread<S> {
+    /// Keeps the error of a commit in which nothing succeeded, if it is not the fault of what was to
+    /// be written.
+    fn tell_of_failure(&self, results: &[Reply]) {
+        if results.iter().any(Result::is_ok) {
+            self.failing
+                .send_if_modified(|known| known.take().is_some());
+            return;
+        }
+        let errors = results.iter().filter_map(|result| result.as_ref().err());
+        if let Some(error) = errors.filter(|error| error.is_of_the_engine()).last() {
+            self.failing.send_replace(Some(error.clone()));
+        }
     }
 }
 

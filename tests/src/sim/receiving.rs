@@ -233,6 +233,8 @@ fn written(reply: Reply) -> Said {
     match reply.map(|mut written| written.pop()) {
         Ok(Some(Written::Answers(answers))) => Said::Answers(answers),
         Ok(Some(Written::Refused(rule))) => Said::Refused(rule),
-        Ok(Some(Written::Done) | None) | Err(_) => Said::Refused(Rule::Busy),
+        Ok(Some(Written::Done | Written::Destroyed(_)) | None) | Err(_) => {
+            Said::Refused(Rule::Busy)
+        }
     }
 }

@@ -291,6 +291,7 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::Settle(_)
         | Write::Register(_)
         | Write::Act(_)
+        | Write::ActOutcome(_)
         | Write::Consignments(_)
         | Write::Scores(_)
         | Write::Event(_)

@@ -23,7 +23,7 @@ use portcullis_store::{ChannelSide, DisclosureState, Found, Write, writer::Prior
 use portcullis_tests::federation::{Federation, Member, Running, eventually};
 use serde_json::Value;
 
-use crate::binary::portcullis;
+use crate::{binary::portcullis, office::Office};
 
 const MEMBERS: [Member; 2] = [
     ("rotterdam", AuthorityKind::Customs),
@@ -141,10 +141,16 @@ async fn a_node_that_is_lost_and_restored_goes_on_both_ways_and_is_no_fork() {
     let rotterdam = Running::start(federation.home("rotterdam")).await;
     let mut all = exchange(&rotterdam, &antwerp, "before").await.to_vec();
     let home = rotterdam.home.clone();
-    let taken = good(&home, &["backup", "--to", data, "--keys-to", keys]).await;
+    let office = Office::open(&rotterdam);
+    let order = ["--json", "backup", "--to", data, "--keys-to", keys];
+    // Attack HH1: it takes an administrator's signature.
+    assert_eq!(office.run(&order).status.code(), Some(64));
+    assert_eq!(office.signed("anna", &order).status.code(), Some(2));
+    assert!(!has_event(&rotterdam.kernel, "backup"));
+    let taken: Value = serde_json::from_str(&office.good("admin", &order)).unwrap();
     assert_eq!(taken["manifest"]["node"], "rotterdam");
     assert!(has_event(&rotterdam.kernel, "backup"));
-    let again = command(&home, &["backup", "--to", data, "--keys-to", keys]).await;
+    let again = office.signed("admin", &order);
     assert_eq!(again.status.code(), Some(3));
     let checked = good(&home, &["backup", "verify", data, "--keys", keys]).await;
     assert_eq!(checked["keys_checked"], true);

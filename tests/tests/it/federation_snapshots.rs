@@ -287,8 +287,10 @@ async fn what_an_operator_asks_of_a_running_node_prints_as_before() {
     let restore = ["restore", "--from", data, "--keys", keys];
     scribe
         .says(&["backup", "--to", data, "--keys-to", keys])
-        .says(&["backup", "--to", data, "--keys-to", keys])
-        .says(&["backup", "--to", "x/..", "--keys-to", "y"])
+        .signs("anna", &["backup", "--to", data, "--keys-to", keys])
+        .signs("admin", &["backup", "--to", data, "--keys-to", keys])
+        .signs("admin", &["backup", "--to", data, "--keys-to", keys])
+        .signs("admin", &["backup", "--to", "x/..", "--keys-to", "y"])
         .says(&verify)
         .says(&["backup", "verify", keys])
         .says(&restore)
@@ -303,4 +305,32 @@ async fn what_an_operator_asks_of_a_running_node_prints_as_before() {
     insta::assert_snapshot!("backup", scribe.page());
     antwerp.stop().await;
     rotterdam.stop().await;
+}
+
+/// Attack HM10, HL5: who had what done, when, and how it ended can be read, by those who watch over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_events_and_acts_prints_as_before() {
+    let federation = Federation::new(&MEMBERS[..1]);
+    let antwerp = Running::start(federation.home("antwerp")).await;
+    let office = Office::open(&antwerp);
+    office.enrol("otto", "auditor");
+    let mut scribe = Scribe {
+        office: &office,
+        federation: &federation,
+        told: String::new(),
+    };
+    office.user().file("wrong.csv", "nothing\n");
+    office.good("admin", &["clock", "confirm"]);
+    let wrong = office.signed("anna", &["consignment", "import", "wrong.csv"]);
+    assert_eq!(wrong.status.code(), Some(3));
+    office.good("admin", &["backup", "--to", "data", "--keys-to", "keys"]);
+    scribe
+        .signs("otto", &["log", "events"])
+        .signs("otto", &["log", "acts"])
+        .signs("otto", &["log", "acts", "--before", "3", "--limit", "1"])
+        .signs("otto", &["log", "acts", "--before", "2", "--json"])
+        .signs("otto", &["log", "acts", "--limit", "0"])
+        .signs("admin", &["log", "acts"]);
+    insta::assert_snapshot!("log", scribe.page());
+    antwerp.stop().await;
 }

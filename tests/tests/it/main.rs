@@ -13,6 +13,7 @@ mod corpus;
 mod federation_backup;
 mod federation_bench;
 mod federation_cli;
+mod federation_damage;
 mod federation_delivery;
 mod federation_demo;
 mod federation_drivers;

@@ -20,15 +20,19 @@ impl Office {
         let home = node.home.folder().display().to_string();
         let office = Self { user, home };
         for (id, role) in [("admin", "administrator"), ("anna", "supervisor")] {
-            let (key, public) = (format!("{id}.key"), format!("{id}.key.pub"));
-            let pass = ["--passphrase-file", "pass"];
-            office
-                .user
-                .good(&[&["person", "key", "--out", &key][..], &pass].concat());
-            let whom = ["--name", id, "--role", role, "--public-key", &public];
-            office.good("admin", &[&["person", "enrol", id][..], &whom].concat());
+            office.enrol(id, role);
         }
         office
+    }
+
+    /// Makes a person's key and enrols the person.
+    pub(crate) fn enrol(&self, id: &str, role: &str) {
+        let (key, public) = (format!("{id}.key"), format!("{id}.key.pub"));
+        let pass = ["--passphrase-file", "pass"];
+        self.user
+            .good(&[&["person", "key", "--out", &key][..], &pass].concat());
+        let whom = ["--name", id, "--role", role, "--public-key", &public];
+        self.good("admin", &[&["person", "enrol", id][..], &whom].concat());
     }
 
     /// Runs a command that is signed by a person.

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod dispatch;
 pub mod draft;
 pub mod hold;
+pub mod log;
 pub mod marking;
 pub mod notice;
 pub mod preview;

@@ -54,6 +54,10 @@ pub struct StatusView {
     /// Number of items that failed verification and are set apart.
     #[serde(default)]
     pub quarantined: u64,
+    /// Stored things that are damaged, records that do not verify any more, and consignments that
+    /// do not fit the schema in use, each in words; at most 1,000.
+    #[serde(default)]
+    pub set_aside: Vec<String>,
 }
 
 /// A problem that keeps the node from its work.

@@ -20,9 +20,10 @@ use portcullis_protocol::{
     keys::{KeyUse, PublicKey},
     record::{Kind, RecordId},
     seal::Draft,
+    statement::SignedStatement,
     time::Timestamp,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, future::Future};
 
 use axum::{
     Json,
@@ -33,14 +34,17 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{apart, dispatch::OwedAct, gates::GateAct, hold::HoldAct, quarantine::DropAct};
+use super::{
+    apart, backup::BackupAct, dispatch::OwedAct, gates::GateAct, hold::HoldAct, log::ReadLogAct,
+    quarantine::DropAct,
+};
 use portcullis_desk::{Import, generated::Seed};
 use portcullis_kernel::{
     Kernel,
     gate::state::GateState,
     hold::{Choice, Ruling},
 };
-use portcullis_store::{Act, ConsignmentStage, PersonRow, Write, writer::Priority};
+use portcullis_store::{Act, ActOutcome, ConsignmentStage, PersonRow, Write, writer::Priority};
 
 pub(crate) async fn act(
     State(admin): State<Admin>,
@@ -68,7 +72,7 @@ pub(crate) async fn act(
     .await?;
     // A task of its own: the act is not stopped halfway if the caller goes away.
     let done = tokio::spawn(async move {
-        let log = Write::Act(entry(&admin, caller, &act, &deed));
+        let log = entry(&admin, caller, &act, &deed);
         deed.perform(&admin, log).await
     });
     done.await
@@ -116,6 +120,8 @@ enum ParsedAct {
     Owed(OwedAct),
     ConfirmClock,
     Drop(DropAct),
+    Backup(BackupAct),
+    ReadLog(ReadLogAct),
 }
 
 impl ParsedAct {
@@ -141,6 +147,8 @@ impl ParsedAct {
             Action::HoldRelease => hold(Choice::Release),
             Action::HoldDrop => hold(Choice::Drop),
             Action::QuarantineDrop => DropAct::read(&body).map(Self::Drop),
+            Action::Backup => BackupAct::read(&body).map(Self::Backup),
+            Action::ReadLog => ReadLogAct::read(&body).map(Self::ReadLog),
             Action::DispatchRetry | Action::Backfill | Action::BackfillCancel => {
                 OwedAct::read(kernel, act.action, &body).map(Self::Owed)
             }
@@ -160,57 +168,120 @@ impl ParsedAct {
             Self::Owed(owed) => owed.concerns(),
             Self::ConfirmClock => "the clock".to_owned(),
             Self::Drop(drop) => drop.concerns(),
+            Self::Backup(backup) => backup.concerns(),
+            Self::ReadLog(page) => page.concerns(),
         }
     }
 
-    /// Logs the act and carries it out. A change of the store alone takes effect with its log.
-    async fn perform(self, admin: &Admin, log: Write) -> Result<Response, Problem> {
+    /// Logs the act and carries it out. A change of the store alone takes effect with its log; of
+    /// everything else the log tells how it ended.
+    async fn perform(self, admin: &Admin, log: Act) -> Result<Response, Problem> {
         match self {
             Self::Gate(gate) => {
                 let change = |state: &GateState| gate.change(state, &admin.kernel);
-                admin.kernel.change_gates(change, vec![log]).await?;
+                admin
+                    .kernel
+                    .change_gates(change, vec![Write::Act(log)])
+                    .await?;
                 Ok(Json(gate.view()).into_response())
             }
-            Self::Drop(drop) => Ok(drop.carry_out(admin, log).await?.into_response()),
-            Self::Owed(owed) => Ok(owed.carry_out(admin, log).await?.into_response()),
-            Self::Hold(_, ruling) => HoldAct::carry_out(admin, ruling, vec![log]).await,
-            Self::Publish(drafts) => {
-                logged(admin, log).await?;
-                let records = admin.kernel.publish(drafts).await?;
-                let records = records.iter().map(RecordId::to_string).collect();
-                Ok(Json(PublishedView { records }).into_response())
-            }
-            Self::Import(import) => {
-                logged(admin, log).await?;
-                let imported = admin.desk.import(import, Box::new(|_| {})).await?;
-                Ok(Json(imported).into_response())
-            }
-            Self::PublishProfile => {
-                logged(admin, log).await?;
-                let items = admin.desk.publish_profile().await?;
-                Ok(Json(ListView { items }).into_response())
+            Self::Drop(drop) => Ok(drop
+                .carry_out(admin, Write::Act(log))
+                .await?
+                .into_response()),
+            Self::Owed(owed) => Ok(owed
+                .carry_out(admin, Write::Act(log))
+                .await?
+                .into_response()),
+            Self::Hold(hold, ruling) => {
+                let ruling = hold.in_force(admin, ruling).await?;
+                HoldAct::carry_out(admin, ruling, vec![Write::Act(log)]).await
             }
             Self::Enrol(person) => {
-                logged(admin, log).await?;
+                let writes = vec![Write::Act(log)];
+                admin.kernel.commit(Priority::Urgent, writes).await?;
                 Ok(Json(views::enrolled(&person)).into_response())
             }
-            Self::Reload => {
-                logged(admin, log).await?;
-                reload(admin).await
+            Self::Publish(drafts) => {
+                logged(admin, log, async {
+                    let records = admin.kernel.publish(drafts).await?;
+                    let records = records.iter().map(RecordId::to_string).collect();
+                    Ok(Json(PublishedView { records }).into_response())
+                })
+                .await
+            }
+            Self::Import(import) => {
+                logged(admin, log, async {
+                    let imported = admin.desk.import(import, Box::new(|_| {})).await?;
+                    Ok(Json(imported).into_response())
+                })
+                .await
+            }
+            Self::PublishProfile => {
+                logged(admin, log, async {
+                    let items = admin.desk.publish_profile().await?;
+                    Ok(Json(ListView { items }).into_response())
+                })
+                .await
+            }
+            Self::Reload => logged(admin, log, reload(admin)).await,
+            Self::ReadLog(page) => logged(admin, log, page.page(admin)).await,
+            Self::Backup(backup) => {
+                let statement = begin(admin, log).await?;
+                Ok(backup.begin(admin, statement))
             }
             Self::ConfirmClock => {
-                logged(admin, log).await?;
-                admin.kernel.confirm_clock();
-                let now = admin.kernel.now().to_string();
-                Ok(Json(ClockView { now }).into_response())
+                logged(admin, log, async {
+                    admin.kernel.confirm_clock();
+                    let now = admin.kernel.now().to_string();
+                    Ok(Json(ClockView { now }).into_response())
+                })
+                .await
             }
         }
     }
 }
 
-async fn logged(admin: &Admin, log: Write) -> Result<(), Problem> {
-    admin.kernel.commit(Priority::Urgent, vec![log]).await?;
-    Ok(())
+/// Logs an act as begun, carries it out, and notes how it ended.
+async fn logged(
+    admin: &Admin,
+    log: Act,
+    deed: impl Future<Output = Result<Response, Problem>> + Send,
+) -> Result<Response, Problem> {
+    let statement = begin(admin, log).await?;
+    let done = deed.await;
+    let outcome = match &done {
+        Ok(_) => "done".to_owned(),
+        Err(problem) => format!("failed: {}", problem.in_a_word()),
+    };
+    ended(admin, statement, outcome).await;
+    done
+}
+
+/// Logs an act as begun. Returns its statement.
+async fn begin(admin: &Admin, log: Act) -> Result<Option<SignedStatement>, Problem> {
+    let statement = log.statement.clone();
+    let begun = statement.clone().map(|statement| {
+        Write::ActOutcome(ActOutcome {
+            statement,
+            outcome: "begun".to_owned(),
+        })
+    });
+    let mut writes = vec![Write::Act(log)];
+    writes.extend(begun);
+    admin.kernel.commit(Priority::Urgent, writes).await?;
+    Ok(statement)
+}
+
+/// Notes how an act ended. The act stands whether or not that can be written.
+pub(super) async fn ended(admin: &Admin, statement: Option<SignedStatement>, outcome: String) {
+    let Some(statement) = statement else {
+        return;
+    };
+    let write = Write::ActOutcome(ActOutcome { statement, outcome });
+    if let Err(error) = admin.kernel.commit(Priority::Urgent, vec![write]).await {
+        tracing::error!(%error, "the end of an act was not noted; the log says that it was begun");
+    }
 }
 
 async fn reload(admin: &Admin) -> Result<Response, Problem> {
@@ -238,7 +309,9 @@ fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &ParsedAct) -> 
         | ParsedAct::Gate(_)
         | ParsedAct::Hold(..)
         | ParsedAct::Owed(_)
-        | ParsedAct::Drop(_) => None,
+        | ParsedAct::Drop(_)
+        | ParsedAct::Backup(_)
+        | ParsedAct::ReadLog(_) => None,
     };
     Act {
         action: act.action.name().to_owned(),

@@ -1,19 +1,18 @@
-//! Backup of the running node. No person signs it: the copied data is sealed as in the home, and
-//! the folders belong to the node's own user. It is recorded as an event.
+//! Backup of the running node: an act that an administrator signs. Its end is recorded as an event.
 
 use crate::{
     problem::{Problem, ProblemKind},
-    request::{Admin, JsonBody},
+    request::Admin,
     views,
 };
 use axum::{
     body::Body,
     body::Bytes,
-    extract::State,
     http::header::CONTENT_TYPE,
     response::{IntoResponse as _, Response},
 };
 use portcullis_backup::manifest::Manifest;
+use std::path::PathBuf;
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
@@ -23,43 +22,70 @@ use portcullis_admin_api::v1::{
 };
 use portcullis_backup as backup;
 use portcullis_backup::{BackupError, Order};
+use portcullis_protocol::statement::SignedStatement;
 use portcullis_store::NodeEvent;
+
+use super::acts::ended;
 
 /// Number of lines that wait for a slow reader. Progress beyond them is not reported.
 const LINES_WAITING: usize = 64;
 
-pub(crate) async fn take(
-    State(admin): State<Admin>,
-    JsonBody(order): JsonBody<BackupOrder>,
-) -> Result<Response, Problem> {
-    let BackupOrder { to, keys_to } = order;
-    if !to.is_absolute() || !keys_to.is_absolute() {
-        return Err(Problem::new(
-            ProblemKind::Invalid,
-            "the folders of a backup are named by absolute paths",
-        ));
+/// Folders that a person wants the node copied to.
+#[derive(Debug)]
+pub(super) struct BackupAct {
+    to: PathBuf,
+    keys_to: PathBuf,
+}
+
+impl BackupAct {
+    /// Reads the body of a signed act.
+    pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
+        let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
+        let BackupOrder { to, keys_to } = serde_json::from_slice(body)
+            .map_err(|error| invalid(format!("the request cannot be read: {error}")))?;
+        if !to.is_absolute() || !keys_to.is_absolute() {
+            return Err(invalid(
+                "the folders of a backup are named by absolute paths".to_owned(),
+            ));
+        }
+        Ok(Self { to, keys_to })
     }
-    let order = Order {
-        home: admin.reloader.home().clone(),
-        to,
-        keys_to,
-        key: admin.kernel.log_key(),
-        now: admin.kernel.now(),
-    };
-    let (lines, told) = mpsc::channel(LINES_WAITING);
-    tokio::spawn(work(admin, order, lines));
-    let body = ReceiverStream::new(told).map(|step| {
-        serde_json::to_vec(&step).map(|mut line| {
-            line.push(b'\n');
-            Bytes::from(line)
-        })
-    });
-    let body = Body::from_stream(body);
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+
+    /// Describes the object of the act for the log.
+    pub(super) fn concerns(&self) -> String {
+        let (to, keys_to) = (self.to.display(), self.keys_to.display());
+        format!("a backup to `{to}`, keys to `{keys_to}`")
+    }
+
+    /// Begins the backup. The answer tells of its steps, a line for each.
+    pub(super) fn begin(self, admin: &Admin, act: Option<SignedStatement>) -> Response {
+        let order = Order {
+            home: admin.reloader.home().clone(),
+            to: self.to,
+            keys_to: self.keys_to,
+            key: admin.kernel.log_key(),
+            now: admin.kernel.now(),
+        };
+        let (lines, told) = mpsc::channel(LINES_WAITING);
+        tokio::spawn(work(admin.clone(), order, act, lines));
+        let body = ReceiverStream::new(told).map(|step| {
+            serde_json::to_vec(&step).map(|mut line| {
+                line.push(b'\n');
+                Bytes::from(line)
+            })
+        });
+        let body = Body::from_stream(body);
+        ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    }
 }
 
 /// Takes the backup, even if its caller no longer listens, and reports its end.
-async fn work(admin: Admin, order: Order, lines: mpsc::Sender<BackupStep<Manifest>>) {
+async fn work(
+    admin: Admin,
+    order: Order,
+    act: Option<SignedStatement>,
+    lines: mpsc::Sender<BackupStep<Manifest>>,
+) {
     let (snapshots, telling, asked) = (admin.snapshots.clone(), lines.clone(), order.clone());
     let taken = tokio::task::spawn_blocking(move || {
         backup::take(&asked, || snapshots.take(), &mut |progress| {
@@ -90,6 +116,12 @@ async fn work(admin: Admin, order: Order, lines: mpsc::Sender<BackupStep<Manifes
         detail,
     };
     admin.kernel.note(event).await;
+    let outcome = if matches!(end, BackupStep::Taken { .. }) {
+        "done"
+    } else {
+        "failed: no backup was made"
+    };
+    ended(&admin, act, outcome.to_owned()).await;
     if lines.send(end).await.is_err() {
         tracing::info!("nobody waits for the end of the backup");
     }

@@ -68,9 +68,10 @@ impl Consulted {
         held: &HeldRecord,
         now: Timestamp,
     ) -> Result<Self, Problem> {
-        let record = decider
-            .verify_held(held, now)
-            .map_err(|refusal| unverified(held, &refusal))?;
+        let record = decider.verify_held(held, now).map_err(|refusal| {
+            kernel.set_aside().refused(held.sealed.id(), refusal.rule);
+            unverified(held, &refusal)
+        })?;
         let holding = decider.holding(&record, held.source.as_ref(), now);
         let request = holding
             .consultation()

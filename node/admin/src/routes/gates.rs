@@ -52,7 +52,9 @@ impl GateAct {
             | Action::DispatchRetry
             | Action::Backfill
             | Action::BackfillCancel
-            | Action::QuarantineDrop => {
+            | Action::QuarantineDrop
+            | Action::Backup
+            | Action::ReadLog => {
                 return Err(invalid(format!("`{}` moves no gate", action.name())));
             }
         };

@@ -56,7 +56,9 @@ fn line(kernel: &Kernel, item: &HeldItem) -> Result<Option<HeldView>, Problem> {
     match decider.verify_seen(&item.sealed, item.at, kernel.now()) {
         Ok(record) => Ok(Some(views::held(item, &record, policies(kernel, item)?))),
         Err(refusal) => {
-            tracing::warn!(record = %item.sealed.id(), %refusal, "a held item does not verify");
+            let record = item.sealed.id();
+            tracing::debug!(%record, %refusal, "a held item does not verify");
+            kernel.set_aside().refused(record, refusal.rule);
             Ok(None)
         }
     }
@@ -172,6 +174,16 @@ impl HoldAct {
             )
             .remedy("`portcullis hold list` shows what waits")),
         }
+    }
+
+    /// Returns a ruling under the register, policy and closures in force: this one, or one made
+    /// anew if any of them was replaced since.
+    pub(super) async fn in_force(self, admin: &Admin, ruling: Ruling) -> Result<Ruling, Problem> {
+        if ruling.stands(&admin.kernel) {
+            return Ok(ruling);
+        }
+        let kernel = admin.kernel.clone();
+        apart(move || self.rule(&kernel)).await
     }
 
     /// Makes the ruling durable together with the act's log, and returns the result for each item.

@@ -1,12 +1,13 @@
 //! Handlers of the requests. They translate; the kernel, the desk and the store do the work.
 
 pub(super) mod acts;
-pub(super) mod backup;
+mod backup;
 pub(super) mod consultation;
 pub(super) mod dispatch;
 pub(super) mod forks;
 mod gates;
 pub(super) mod hold;
+mod log;
 pub(super) mod peers;
 pub(super) mod preview;
 pub(super) mod quarantine;

@@ -21,7 +21,7 @@ use portcullis_admin_api::v1::{
     record::{HeaderView, SetApartView},
 };
 use portcullis_kernel::{Kernel, quarantine};
-use portcullis_store::{Write, writer::Priority};
+use portcullis_store::{Write, Written, writer::Priority};
 
 /// Largest number of records listed, and of items that one act names.
 const MOST: usize = 10_000;
@@ -133,9 +133,13 @@ impl DropAct {
         admin: &Admin,
         log: Write,
     ) -> Result<Json<DroppedView>, Problem> {
-        let dropped = self.numbers.len();
         let writes = vec![log, Write::DropBad(self.numbers)];
-        admin.kernel.commit(Priority::Urgent, writes).await?;
+        let written = admin.kernel.commit(Priority::Urgent, writes).await?;
+        let destroyed = written.iter().filter_map(|written| match written {
+            Written::Destroyed(count) => Some(*count),
+            Written::Done | Written::Answers(_) | Written::Refused(_) => None,
+        });
+        let dropped = destroyed.sum();
         Ok(Json(DroppedView { dropped }))
     }
 }

@@ -74,6 +74,7 @@ fn view(kernel: &Kernel) -> Result<StatusView, Problem> {
         persons: kernel.store().persons()?.len(),
         held: aside.held,
         quarantined: aside.quarantined,
+        set_aside: kernel.set_aside().names(&kernel.store().damaged()),
     })
 }
 

@@ -9,7 +9,7 @@
 //! delays the other, and no peer delays another.
 
 use crate::dispatch::error::PlanError;
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use portcullis_protocol::{
     frame::{Answer, FrameAnswer, Generation, Lane, MAX_ITEMS, Receipt},
@@ -18,7 +18,10 @@ use portcullis_protocol::{
     seal::Entropy as _,
     time::Timestamp,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -66,12 +69,36 @@ pub async fn run(kernel: Arc<Kernel>, peer: NodeId, lane: Lane, shutdown: Cancel
         peer,
         lane,
         link: None,
-        work: JoinSet::new(),
+        work: Stages::default(),
         wake_at: None,
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = driver.run() => {}
+    }
+}
+
+/// Work under way, each with the stage that fails if it is cut short. No request of the machine
+/// stays without its event.
+#[derive(Default)]
+struct Stages {
+    tasks: JoinSet<Finished>,
+    stages: Vec<(Id, FailedAt)>,
+}
+
+impl Stages {
+    fn start(&mut self, stage: FailedAt, work: impl Future<Output = Finished> + Send + 'static) {
+        let id = self.tasks.spawn(work).id();
+        self.stages.push((id, stage));
+    }
+
+    /// Waits for the next work to end. The error names the stage of work that was cut short.
+    async fn next(&mut self) -> Option<Result<Finished, FailedAt>> {
+        let ended = self.tasks.join_next_with_id().await?;
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let at = self.stages.iter().position(|(known, _)| *known == id);
+        let stage = at.map_or(FailedAt::Plan, |at| self.stages.swap_remove(at).1);
+        Some(ended.map(|(_, finished)| finished).map_err(|_| stage))
     }
 }
 
@@ -82,7 +109,7 @@ struct Driver {
     machine: Machine,
     link: Option<Link>,
     /// Plans and commits under way, at most one of each.
-    work: JoinSet<Finished>,
+    work: Stages,
     log: watch::Receiver<u64>,
     calls: watch::Receiver<u64>,
     wake_at: Option<Timestamp>,
@@ -113,7 +140,8 @@ impl Driver {
             match effect {
                 Effect::Plan(footing) => self.plan(footing),
                 Effect::Intend(intend) => {
-                    self.commit(vec![Write::Intend(*intend)], Finished::Intended);
+                    let writes = vec![Write::Intend(*intend)];
+                    self.commit(FailedAt::Intend, writes, Finished::Intended);
                 }
                 Effect::Send(outgoing) => event = self.send(*outgoing).await,
                 Effect::Settle(settles) => self.settle(settles),
@@ -134,19 +162,21 @@ impl Driver {
             let decider = kernel.decider();
             plan(&kernel, &decider, &peer, lane, footing)
         });
-        self.work.spawn(async move {
+        self.work.start(FailedAt::Plan, async move {
             Finished::Planned(planning.await.unwrap_or(Err(NotPlanned::CutShort)))
         });
     }
 
     fn commit(
         &mut self,
+        stage: FailedAt,
         writes: Vec<Write>,
         outcome: impl FnOnce(Result<(), StoreError>) -> Finished + Send + 'static,
     ) {
         let (kernel, lane) = (Arc::clone(&self.kernel), self.lane);
-        self.work
-            .spawn(async move { outcome(kernel.commit(lane.into(), writes).await.map(|_| ())) });
+        self.work.start(stage, async move {
+            outcome(kernel.commit(lane.into(), writes).await.map(|_| ()))
+        });
     }
 
     fn settle(&mut self, settles: Vec<Settle>) {
@@ -155,7 +185,9 @@ impl Driver {
             .flat_map(|settle| settle.answers.iter().cloned())
             .collect();
         let writes = settles.into_iter().map(Write::Settle).collect();
-        self.commit(writes, |result| Finished::Settled(result, answers));
+        self.commit(FailedAt::Settle, writes, |result| {
+            Finished::Settled(result, answers)
+        });
     }
 
     fn start_generation(&mut self, instead_of: Generation, why: String) {
@@ -168,7 +200,8 @@ impl Driver {
             why,
         };
         tracing::warn!(peer = %self.peer, why = %new.why, "this node starts a new generation");
-        self.commit(vec![Write::StartGeneration(new)], Finished::Started);
+        let writes = vec![Write::StartGeneration(new)];
+        self.commit(FailedAt::Generation, writes, Finished::Started);
     }
 
     async fn send(&mut self, outgoing: Outgoing) -> Option<Event> {
@@ -213,9 +246,12 @@ impl Driver {
         loop {
             let rest = self.rest();
             tokio::select! {
-                Some(done) = self.work.join_next() => match done {
-                    Ok(outcome) => return self.outcome(outcome),
-                    Err(error) => tracing::error!(peer = %self.peer, %error, "work was cut short"),
+                Some(done) = self.work.next() => return match done {
+                    Ok(outcome) => self.outcome(outcome),
+                    Err(stage) => {
+                        tracing::error!(peer = %self.peer, lane = %self.lane, ?stage, "work was cut short");
+                        Event::Failed(stage)
+                    }
                 },
                 receipt = received(&mut self.link) => match receipt {
                     Ok(receipt) => return self.receipted(receipt),
@@ -341,4 +377,24 @@ fn plan(
         relays(own_kind),
         footing,
     )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attack HL8: work that panics gives the event of its own stage, so that the lane does not wait
+    /// for it for ever.
+    #[tokio::test]
+    async fn work_that_is_cut_short_fails_at_its_own_stage() {
+        let mut work = Stages::default();
+        work.start(FailedAt::Settle, std::future::pending());
+        work.start(FailedAt::Intend, async { panic!("a test") });
+        let cut = work.next().await;
+        assert!(matches!(cut, Some(Err(FailedAt::Intend))));
+        work.start(FailedAt::Plan, async { Finished::Intended(Ok(())) });
+        let done = work.next().await;
+        assert!(matches!(done, Some(Ok(Finished::Intended(Ok(()))))));
+        assert_eq!(work.stages.len(), 1);
+    }
 }

@@ -68,7 +68,7 @@ async fn go_round(kernel: Arc<Kernel>) {
     let mut deciders = kernel.deciders();
     let mut machine = Machine::default();
     let mut questions = JoinSet::new();
-    let mut events = vec![peers(&kernel)];
+    let mut events = vec![peers(&kernel).await];
     loop {
         for event in events.drain(..) {
             for peer in machine.handle(event, kernel.now()) {
@@ -87,7 +87,7 @@ async fn go_round(kernel: Arc<Kernel>) {
                 if changed.is_err() {
                     return;
                 }
-                events.push(peers(&kernel));
+                events.push(peers(&kernel).await);
             }
             Some(done) = questions.join_next() => match done {
                 Ok(event) => events.push(event),
@@ -99,18 +99,20 @@ async fn go_round(kernel: Arc<Kernel>) {
 }
 
 /// Lists the other nodes of the federation, with the time of the last comparison of each channel.
-fn peers(kernel: &Kernel) -> Event {
-    let me = kernel.me();
-    let (known, generation) = match (
-        kernel.store().reconciliations(),
-        kernel.store().generation(),
-    ) {
-        (Ok(known), Ok(generation)) => (known, generation),
-        (Err(error), _) | (_, Err(error)) => {
+async fn peers(kernel: &Arc<Kernel>) -> Event {
+    let reading = Arc::clone(kernel);
+    let read = tokio::task::spawn_blocking(move || {
+        let store = reading.store();
+        Ok((store.reconciliations()?, store.generation()?))
+    });
+    let (known, generation) = match read.await.unwrap_or(Err(StoreError::Stopped)) {
+        Ok(read) => read,
+        Err(error) => {
             tracing::error!(%error, "when channels were compared last cannot be read");
             return Event::Tick;
         }
     };
+    let me = kernel.me();
     let decider = kernel.decider();
     let others = decider.register().nodes().map(|(_, node)| &node.id);
     let peers = others.filter(|peer| **peer != me.node).map(|peer| {

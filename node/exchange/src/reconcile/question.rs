@@ -116,7 +116,10 @@ struct Comparison {
 
 impl Comparison {
     async fn run(kernel: Arc<Kernel>, peer: NodeId) -> Result<Found, CompareError> {
-        let own = kernel.store().generation()?;
+        let reading = Arc::clone(&kernel);
+        let own = tokio::task::spawn_blocking(move || reading.store().generation())
+            .await
+            .map_err(|_| CompareError::CutShort)??;
         let client = tokio::time::timeout(TIMEOUT, connect(&kernel, &peer))
             .await
             .map_err(|_| CompareError::TimedOut)??;

@@ -60,6 +60,7 @@ keys! {
     "exchange.connect_timeout" = r#""10s""#, "how long looking up a peer's name and connecting may take";
     "dispatch.retry_first" = r#""1s""#, "the pause before a peer that failed is tried again, doubled at each failure";
     "dispatch.retry_longest" = r#""15m""#, "the longest such pause";
+    "disk.reserve" = r#""512 MiB""#, "how much of the store's disk should be free; `status`, `/health` and `doctor` tell when less is";
 }
 
 /// Returns the line that documents a key; empty if the key is unknown.

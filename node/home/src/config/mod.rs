@@ -9,6 +9,7 @@ pub mod dns_name;
 pub mod duration;
 pub mod keys;
 mod raw;
+pub mod size;
 
 use crate::{
     Home,
@@ -34,8 +35,13 @@ use self::{
     dns_name::DnsName,
     duration::parse_duration,
     raw::{RawConfig, RawDispatch, RawExchange, RawFreshness, RawKey, RawLog},
+    size::parse_size,
 };
 use portcullis_peering::{connector::ConnectorLimits, listener::ListenerLimits};
+
+/// Free space on the disk of the store, in bytes, that a node keeps in view if nothing is said:
+/// hours of bulk at the rates that members send, and a checkpoint of the write-ahead log.
+const DISK_RESERVE: u64 = 512 << 20;
 
 /// Settings that an administrator gives a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub struct Config {
     pub connector: ConnectorLimits,
     /// Pauses before dispatch tries a peer again.
     pub retry: RetryBounds,
+    /// Free space on the disk of the store, in bytes, below which health tells of it.
+    pub disk_reserve: u64,
 }
 
 /// Treatment of records that are marked as an exercise.
@@ -321,6 +329,7 @@ impl Config {
             listener,
             connector: _,
             retry,
+            disk_reserve,
         } = self;
         let differs = [
             ("federation", *federation != new.federation),
@@ -336,6 +345,7 @@ impl Config {
             ("freshness", *freshness != new.freshness),
             ("exchange", *listener != new.listener),
             ("dispatch", *retry != new.retry),
+            ("disk", *disk_reserve != new.disk_reserve),
         ];
         differs
             .into_iter()
@@ -387,6 +397,7 @@ impl Source<'_> {
             freshness,
             exchange,
             dispatch,
+            disk,
         } = raw;
         let (listener, connector) = self.limits(exchange)?;
         Ok(Config {
@@ -410,6 +421,7 @@ impl Source<'_> {
             listener,
             connector,
             retry: self.retry(dispatch)?,
+            disk_reserve: self.size("disk.reserve", disk.reserve, DISK_RESERVE)?,
         })
     }
 
@@ -626,6 +638,18 @@ impl Source<'_> {
     ) -> Result<Duration, ConfigError> {
         value.map_or(Ok(default), |value| {
             parse_duration(value.get_ref())
+                .map_err(|error| self.value(key, &value.span(), error.to_string()))
+        })
+    }
+
+    fn size(
+        &self,
+        key: &'static str,
+        value: Option<Spanned<String>>,
+        default: u64,
+    ) -> Result<u64, ConfigError> {
+        value.map_or(Ok(default), |value| {
+            parse_size(value.get_ref())
                 .map_err(|error| self.value(key, &value.span(), error.to_string()))
         })
     }

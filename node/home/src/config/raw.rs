@@ -29,6 +29,14 @@ pub(super) struct RawConfig {
     pub(super) exchange: RawExchange,
     #[serde(default)]
     pub(super) dispatch: RawDispatch,
+    #[serde(default)]
+    pub(super) disk: RawDisk,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDisk {
+    pub(super) reserve: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -106,6 +106,7 @@ fn every_optional_key_has_its_effect() {
     holds("[dispatch]\nretry_longest = '7h'", |c| {
         c.retry.longest == seconds(7 * 3600)
     });
+    holds("[disk]\nreserve = '7 GiB'", |c| c.disk_reserve == 7 << 30);
     let online = "[freshness]\nkey = 'k'\npassphrase_file = 'p'\nevery = '7h'";
     holds(online, |c| {
         let renewal = c.freshness.as_ref().unwrap();

@@ -2,6 +2,7 @@
 
 mod announced;
 mod backfill;
+mod bounds;
 mod channel;
 mod conformance;
 mod decisions;

@@ -10,8 +10,8 @@ use portcullis_protocol::{
 
 use super::{conformance::claims, fixture::*};
 use portcullis_store::{
-    Act, ConsignmentRow, ConsignmentStage, NodeEvent, PersonRow, ScoreRow, Store, StoreError,
-    Write, Written,
+    Act, ActOutcome, ConsignmentRow, ConsignmentStage, NodeEvent, PersonRow, ScoreRow, Store,
+    StoreError, Write, Written,
 };
 use portcullis_testbed as testbed;
 
@@ -28,6 +28,7 @@ claims![
     scores_are_listed_highest_first,
     events_are_listed_newest_first,
     the_newest_events_are_kept,
+    acts_are_listed_by_pages_with_their_ends,
 ];
 
 fn an_empty_store_answers_every_question(store: &dyn Store) {
@@ -322,4 +323,32 @@ fn the_newest_events_are_kept(store: &dyn Store) {
     // A forgotten event does not come back under a number that was used before.
     let record = Originator::new(1).record(Kind::Alert);
     assert_eq!(accept(store, "hub", &record), Outcome::Accepted);
+}
+
+/// Attack HM10, HL5: the log of acts is read page by page, and tells how an act that was begun ended.
+fn acts_are_listed_by_pages_with_their_ends(store: &dyn Store) {
+    let signed = act(Some(b"an act"));
+    let ended = |outcome: &str| {
+        Write::ActOutcome(ActOutcome {
+            statement: signed.statement.clone().unwrap(),
+            outcome: outcome.to_owned(),
+        })
+    };
+    store
+        .commit(vec![Write::Act(signed.clone()), ended("begun")])
+        .unwrap();
+    for _ in 0..2 {
+        store.commit(vec![Write::Act(act(None))]).unwrap();
+    }
+    let listed = |before: Option<i64>| -> Vec<(i64, Option<String>)> {
+        let rows = store.acts(before, 2).unwrap();
+        rows.into_iter().map(|row| (row.n, row.outcome)).collect()
+    };
+    assert_eq!(listed(None), [(3, None), (2, None)]);
+    assert_eq!(listed(Some(2)), [(1, Some("begun".to_owned()))]);
+    store.commit(vec![ended("failed: invalid input")]).unwrap();
+    let rows = store.acts(Some(2), 9).unwrap();
+    assert_eq!(rows[0].outcome.as_deref(), Some("failed: invalid input"));
+    assert!(rows[0].is_signed && rows[0].action == signed.action && rows[0].at == signed.at);
+    assert_eq!(store.acts(Some(1), 9).unwrap(), []);
 }

@@ -5,7 +5,7 @@ use portcullis_protocol::{record::Kind, rules::Rule, verify::VerifiedRecord};
 
 use super::{fixture::*, key};
 use crate::SqliteStore;
-use portcullis_store::{Aside, BadItem, Store, StoreError, Write};
+use portcullis_store::{Aside, BadItem, Store, StoreError, Write, Written};
 
 fn bad(from: &str, record: &VerifiedRecord) -> BadItem {
     BadItem {
@@ -84,4 +84,14 @@ fn what_is_dropped_is_gone_and_dropped_once() {
     set_apart(&store, vec![bad("hub", &record)]);
     assert!(store.bad_item(2).unwrap().is_some());
     assert!(store.verify_files().unwrap().is_empty());
+}
+
+/// Attack HL4: what is told is how many items were destroyed, not how many were named.
+#[test]
+fn a_drop_tells_how_many_items_there_were_to_destroy() {
+    let (_folder, store) = store();
+    let record = Originator::new(1).record(Kind::Indicator);
+    set_apart(&store, vec![bad("hub", &record); 2]);
+    let dropped = store.commit(vec![Write::DropBad(vec![1, 1, 2, 77])]);
+    assert_eq!(dropped.unwrap(), [Written::Destroyed(2)]);
 }

@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Lane, Outcome},
+    reconcile::Buckets,
     record::{Kind, RecordId},
     rules::Rule,
     verify::VerifiedRecord,
@@ -15,11 +16,22 @@ use rusqlite::Connection;
 use super::{fixture::*, key};
 use crate::SqliteStore;
 use portcullis_store::{
-    ConsignmentRow, Judgement, LogEntry, RecordFilter, Relay, ScoreRow, Store, StoreError, Write,
+    ChannelPage, ChannelSide, ConsignmentRow, ConsignmentStage, Damaged, HeldDecision, HeldKey,
+    HeldRecord, IntakeItem, Judgement, LogEntry, RecordFilter, Relay, ScoreRow, Store, StoreError,
+    Write,
 };
 
 fn raw(folder: &Path, file: &str) -> Connection {
     Connection::open(folder.join(file)).unwrap()
+}
+
+/// Lists all records, as if one that is damaged were an error.
+fn listed(store: &SqliteStore) -> Result<Vec<HeldRecord>, StoreError> {
+    let held = store.records(&RecordFilter::default())?;
+    match store.damaged().first() {
+        Some(row) => Err(StoreError::Damaged(row.why.clone())),
+        None => Ok(held),
+    }
 }
 
 /// Returns a store that holds one record, and the originator that verifies it.
@@ -67,7 +79,7 @@ fn every_flip(
             let mut changed = value.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             put(row, &changed);
-            let read = store.records(&RecordFilter::default());
+            let read = listed(&store);
             let verified = read.map(|held| police.verify(&held[0].sealed));
             let found = match verified {
                 Err(StoreError::Damaged(_)) => true,
@@ -116,7 +128,7 @@ fn damage_is_found(file: &str, sql: &str) {
     let (store, mut police, _) = with_record(folder.path());
     publish(&store, &[police.record(Kind::Indicator)]);
     raw(folder.path(), file).execute_batch(sql).unwrap();
-    let read = store.records(&RecordFilter::default());
+    let read = listed(&store);
     assert!(
         matches!(read, Err(StoreError::Damaged(_))),
         "{sql}: {read:?}"
@@ -402,7 +414,7 @@ fn listing_names_the_damaged_record() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _, record) = with_record(folder.path());
     flip(folder.path(), -1);
-    let error = store.records(&RecordFilter::default()).unwrap_err();
+    let error = listed(&store).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -410,4 +422,186 @@ fn listing_names_the_damaged_record() {
             record.id()
         )
     );
+}
+
+/// Attack HM4, M9: of three records one is damaged; lists by kind and by selector go on with the
+/// others, and the damage is named until it is mended.
+#[test]
+fn a_damaged_record_is_set_aside_and_keeps_no_other_out_of_a_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let records = Originator::new(1).batch(vec![draft(Kind::Indicator); 3]);
+    publish(&store, &records);
+    let ids = |held: Vec<HeldRecord>| {
+        let mut ids: Vec<_> = held.iter().map(|held| held.sealed.id()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let about = || store.records_about(SelectorKind::Container, CONTAINER);
+    let mut all: Vec<_> = records.iter().map(VerifiedRecord::id).collect();
+    all.sort_unstable();
+    assert_eq!(ids(about().unwrap()), all);
+    // The last byte is of the third record.
+    flip(folder.path(), -1);
+    let damaged = records[2].id();
+    let sound: Vec<_> = all.iter().copied().filter(|id| *id != damaged).collect();
+    assert_eq!(ids(store.records(&RecordFilter::default()).unwrap()), sound);
+    assert_eq!(ids(about().unwrap()), sound);
+    let named: Vec<_> = store.damaged().into_iter().map(|row| row.thing).collect();
+    assert_eq!(named, [Damaged::Record(damaged)]);
+    assert!(matches!(
+        store.record(&damaged),
+        Err(StoreError::Damaged(_))
+    ));
+    flip(folder.path(), -1);
+    assert_eq!(ids(store.records(&RecordFilter::default()).unwrap()), all);
+    assert_eq!(store.damaged(), []);
+}
+
+/// Attack HM4: a pack whose keys are gone does not stop the packs beside it.
+#[test]
+fn a_pack_that_does_not_open_is_set_aside_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut police, _) = with_record(folder.path());
+    let later = police.record(Kind::Indicator);
+    publish(&store, std::slice::from_ref(&later));
+    raw(folder.path(), "keys.db")
+        .execute_batch("DELETE FROM pack_key WHERE n = 1")
+        .unwrap();
+    let held = store.records(&RecordFilter::default()).unwrap();
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].sealed.id(), later.id());
+    assert_eq!(store.damaged()[0].thing, Damaged::Pack(1));
+}
+
+/// Attack HM4: of two held items one is damaged. The other is opened, and the damaged one still has
+/// its key, by which it can be dropped.
+#[test]
+fn a_damaged_held_item_keeps_no_other_back_and_can_still_be_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let items: Vec<_> = (0..2).map(|_| police.record(Kind::Alert)).collect();
+    for record in &items {
+        let hold = Judgement::Hold {
+            record: record.clone(),
+            rule: Rule::PolicyHeld,
+            note: note("h3"),
+        };
+        deliver(&store, "hub", vec![(record.id(), record.form(), hold)]);
+    }
+    assert_eq!(store.held_items().unwrap().len(), 2);
+    raw(folder.path(), "store.db")
+        .execute_batch("UPDATE held SET sealed = zeroblob(length(sealed)) WHERE n = 1")
+        .unwrap();
+    let opened = store.held_items().unwrap();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(opened[0].sealed.id(), items[1].id());
+    let keys = store.held_keys().unwrap();
+    assert_eq!(keys.len(), 2);
+    assert_eq!(keys[1], HeldKey::of(&opened[0]));
+    let damaged = Damaged::Held {
+        record: items[0].id(),
+        peer: peer("hub"),
+    };
+    assert_eq!(store.damaged()[0].thing, damaged);
+    let refused = IntakeItem {
+        id: items[0].id(),
+        form: items[0].form(),
+        judgement: Judgement::Refuse {
+            rule: Rule::HeldDropped,
+            note: note("h3"),
+        },
+    };
+    let drop = Write::Decide(HeldDecision {
+        peer: peer("hub"),
+        now: at(1),
+        items: vec![refused],
+    });
+    store.commit(vec![drop]).unwrap();
+    assert_eq!(store.held_items().unwrap().len(), 1);
+    assert_eq!(store.damaged(), []);
+}
+
+/// Attack #9: one consignment, or one score, that does not open keeps no other back.
+#[test]
+fn a_damaged_consignment_or_score_is_set_aside_and_mended_by_importing_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let consignment = |n: u8| ConsignmentRow {
+        reference: format!("declaration-{n}"),
+        at: at(0),
+        arriving: true,
+        body: vec![n],
+        selectors: vec![(SelectorKind::Container, CONTAINER.to_owned())],
+    };
+    let score = |n: u8| ScoreRow {
+        reference: format!("declaration-{n}"),
+        points: f64::from(n),
+        at: at(0),
+        explanation: vec![n],
+        records: Vec::new(),
+    };
+    let both = || vec![consignment(1), consignment(2)];
+    store
+        .commit(vec![
+            Write::Consignments(both()),
+            Write::Scores(vec![score(1), score(2)]),
+        ])
+        .unwrap();
+    let raw = raw(folder.path(), "store.db");
+    for table in ["consignment", "score"] {
+        let wrong = format!(
+            "UPDATE {table} SET sealed = zeroblob(length(sealed)) WHERE reference = 'declaration-1'"
+        );
+        raw.execute_batch(&wrong).unwrap();
+    }
+    let sound = [consignment(2)];
+    assert_eq!(
+        store.consignments(ConsignmentStage::Arriving).unwrap(),
+        sound
+    );
+    let about = store.consignments_with(SelectorKind::Container, CONTAINER);
+    assert_eq!(about.unwrap(), sound);
+    assert_eq!(store.scores(9).unwrap(), [score(2)]);
+    assert_eq!(store.score("declaration-1").unwrap(), None);
+    assert_eq!(store.damaged().len(), 2);
+    store
+        .commit(vec![
+            Write::Consignments(both()),
+            Write::Scores(vec![score(1)]),
+        ])
+        .unwrap();
+    assert_eq!(
+        store.consignments(ConsignmentStage::Arriving).unwrap(),
+        both()
+    );
+    assert_eq!(store.scores(9).unwrap().len(), 2);
+    assert_eq!(store.damaged(), []);
+}
+
+/// Attack HM4: what is damaged in one pack leaves the comparison with a peer to go on.
+#[test]
+fn a_damaged_directory_leaves_the_comparison_of_a_channel_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let records: Vec<_> = (0..2).map(|_| police.record(Kind::Indicator)).collect();
+    for record in &records {
+        accept(&store, "hub", record);
+    }
+    raw(folder.path(), "store.db")
+        .execute_batch("UPDATE pack SET directory = x'ff' WHERE n = 1")
+        .unwrap();
+    let page = ChannelPage {
+        of: Buckets::ALL,
+        after: None,
+        most: 9,
+    };
+    let entries = store
+        .channel(&peer("hub"), ChannelSide::Received, &page)
+        .unwrap();
+    let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, [records[1].id()]);
+    assert_eq!(store.damaged()[0].thing, Damaged::Pack(1));
 }

@@ -422,7 +422,11 @@ fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
         .unwrap();
     // The columns of later formats are not there yet.
     files[0]
-        .execute_batch("ALTER TABLE backfill DROP COLUMN cancelled")
+        .execute_batch(
+            "ALTER TABLE backfill DROP COLUMN cancelled;
+             DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
+             DROP INDEX undelivered_unlogged; DROP INDEX channel_note_unlogged",
+        )
         .unwrap();
     files[0].pragma_update(None, "user_version", 5).unwrap();
     let store = SqliteStore::open(folder.path(), &key()).unwrap();
@@ -445,4 +449,26 @@ fn directory_without_index(directory: &[u8]) -> Vec<u8> {
     // In Protobuf this is field 7, length-delimited: two tokens of eight bytes.
     let begin = directory.windows(2).rposition(|tag| tag == [0x3a, 16]);
     directory[..begin.unwrap()].to_vec()
+}
+
+/// Attack HL1: a damaged directory of a withdrawn record fails no commit, neither the next one nor
+/// one after a start.
+#[test]
+fn a_damaged_directory_of_a_withdrawn_record_fails_no_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let records: Vec<_> = (0..2).map(|_| police.record(Kind::Indicator)).collect();
+    publish(&store, &records[..1]);
+    withdraw(&store, &records[..1]);
+    Connection::open(folder.path().join("store.db"))
+        .unwrap()
+        .execute_batch("UPDATE pack SET directory = x'ff' WHERE n = 1")
+        .unwrap();
+    another_commit(&store);
+    publish(&store, &records[1..]);
+    drop(store);
+    let store = SqliteStore::open(folder.path(), &key()).unwrap();
+    another_commit(&store);
+    assert!(store.record(&records[1].id()).unwrap().is_some());
 }

@@ -141,12 +141,16 @@ fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
     for (whole, part) in all.iter_mut().zip(more) {
         match (whole, part) {
             (Written::Answers(answers), Written::Answers(more)) => answers.extend(more),
-            (whole @ (Written::Done | Written::Answers(_)), refused @ Written::Refused(_)) => {
+            (
+                whole @ (Written::Done | Written::Answers(_) | Written::Destroyed(_)),
+                refused @ Written::Refused(_),
+            ) => {
                 *whole = refused;
             }
             (Written::Refused(_), _)
-            | (Written::Done | Written::Answers(_), Written::Done)
-            | (Written::Done, Written::Answers(_)) => {}
+            | (Written::Done | Written::Answers(_) | Written::Destroyed(_), Written::Done)
+            | (_, Written::Destroyed(_))
+            | (Written::Done | Written::Destroyed(_), Written::Answers(_)) => {}
         }
     }
 }
@@ -195,6 +199,7 @@ fn cut(write: Write) -> Vec<Write> {
         | Write::Settle(_)
         | Write::Register(_)
         | Write::Act(_)
+        | Write::ActOutcome(_)
         | Write::Event(_)
         | Write::StartGeneration(_)
         | Write::Quarantine(_)

@@ -52,6 +52,7 @@ fn detail(write: &Write) -> String {
         | Write::Register(_)
         | Write::Fact(_)
         | Write::Act(_)
+        | Write::ActOutcome(_)
         | Write::Scores(_)
         | Write::StartGeneration(_)
         | Write::Quarantine(_)
@@ -334,4 +335,61 @@ fn a_refused_job_is_no_failure_of_the_disk() {
     assert!(matches!(job.blocking_recv(), Ok(Err(StoreError::Replayed))));
     assert!(!database(false).is_fatal());
     assert!(disk_failure().is_fatal());
+}
+
+/// A sink whose next commit is told by the test: it succeeds, fails, or panics.
+struct Told(Mutex<std_mpsc::Receiver<Option<Result<(), StoreError>>>>);
+
+impl Sink for Told {
+    fn commit_group(&self, next: &mut dyn FnMut() -> Option<Vec<Write>>) -> Vec<Reply> {
+        let told = self.0.lock().unwrap().recv().unwrap();
+        let mut replies = Vec::new();
+        while let Some(job) = next() {
+            let told = told.clone().expect("a test");
+            replies.push(told.map(|()| job.iter().map(|_| Written::Done).collect()));
+        }
+        replies
+    }
+
+    fn log_end(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+/// Attack HM2, H4: the handle tells of a writer that cannot write until it can again, and of one
+/// whose thread died. An error of the caller is no fault of the writer.
+#[test]
+fn a_writer_that_cannot_write_or_whose_thread_died_has_a_fault() {
+    let (tell, told) = std_mpsc::channel();
+    let store = Arc::new(Told(Mutex::new(told)));
+    let (writer, handle) = Writer::start_with(store, Box::new(|_| {}), PATIENT).unwrap();
+    let commit = |told| {
+        tell.send(told).unwrap();
+        let event = Write::Event(NodeEvent {
+            at: at(0),
+            kind: "test".to_owned(),
+            peer: None,
+            detail: String::new(),
+        });
+        handle
+            .commit_blocking(Priority::Urgent, vec![event])
+            .is_ok()
+    };
+    assert!(commit(Some(Ok(()))) && handle.fault().is_none());
+    assert!(!commit(Some(Err(StoreError::Replayed))));
+    assert!(handle.fault().is_none());
+    let full = StoreError::File {
+        path: "store.db".to_owned(),
+        source: Arc::new(std::io::Error::other("no space")),
+    };
+    assert!(!commit(Some(Err(full))));
+    assert!(matches!(handle.fault(), Some(WriterFault::Failing(_))));
+    assert!(commit(Some(Ok(()))) && handle.fault().is_none());
+    assert!(!commit(None), "the thread panics");
+    writer.stop();
+    assert!(matches!(handle.fault(), Some(WriterFault::Gone)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(handle.gone());
 }

@@ -31,7 +31,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 use portcullis_store::{
-    ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
     ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow, HeldItem,
     HeldRecord, LogEntry, Logged, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow,
     RecordFilter, Relay, ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
@@ -142,6 +142,7 @@ impl State {
             | Write::Backfill(_)
             | Write::CancelBackfills(_)
             | Write::Retry(_)
+            | Write::ActOutcome(_)
             | Write::DropBad(_) => {
                 return Err(StoreError::Fault("no person acts in the model"));
             }
@@ -369,6 +370,18 @@ impl Store for ModelStore {
         })
     }
 
+    fn ids_after(&self, after: Option<&RecordId>, limit: u32) -> Result<Vec<RecordId>, StoreError> {
+        self.read(|state| {
+            let logged: BTreeSet<RecordId> = state.log.iter().map(|line| line.record).collect();
+            let later = logged
+                .into_iter()
+                .filter(|id| after.is_none_or(|after| id > after));
+            later
+                .take(usize::try_from(limit).unwrap_or(usize::MAX))
+                .collect()
+        })
+    }
+
     fn records(&self, filter: &RecordFilter) -> Result<Vec<HeldRecord>, StoreError> {
         let RecordFilter {
             kind,
@@ -487,13 +500,24 @@ impl Store for ModelStore {
         Ok(None)
     }
 
-    fn events(&self, limit: u32) -> Result<Vec<NodeEvent>, StoreError> {
+    fn events_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, NodeEvent)>, StoreError> {
         self.read(|state| {
-            let newest = state.events.iter().rev();
-            newest
-                .take(usize::try_from(limit).unwrap_or(usize::MAX))
-                .cloned()
-                .collect()
+            let numbered = (1..).zip(state.events.iter());
+            let mut found: Vec<(i64, NodeEvent)> = numbered
+                .filter(|(number, _)| before.is_none_or(|before| *number < before))
+                .map(|(number, event)| (number, event.clone()))
+                .collect();
+            found.reverse();
+            found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            found
         })
+    }
+
+    fn acts(&self, _: Option<i64>, _: u32) -> Result<Vec<ActRow>, StoreError> {
+        Err(StoreError::Fault("no person acts in the model"))
     }
 }

@@ -1,0 +1,173 @@
+//! Free space on the disk of the store, and the writer's way back after it was full.
+//!
+//! Space below the reserve is a problem of health while everything still works, so that somebody
+//! can act in time. Once nothing can be written, the writer is tried again and again by an event,
+//! so that health turns good by itself when there is space again.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{Kernel, health::Problem};
+use portcullis_store::{NodeEvent, Write, writer::Priority};
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The disk of the store.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// A folder on it.
+    pub folder: PathBuf,
+    /// Free space in bytes below which health tells of it.
+    pub reserve: u64,
+}
+
+/// Free space on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this user can still write.
+    pub free: u64,
+    /// Bytes that should be free.
+    pub reserve: u64,
+}
+
+impl Disk {
+    /// Returns the free space.
+    ///
+    /// # Errors
+    ///
+    /// An I/O error if the system does not tell.
+    pub fn space(&self) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(&self.folder)?;
+        Ok(Space {
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+            reserve: self.reserve,
+        })
+    }
+}
+
+impl Space {
+    /// Returns true if less is free than should be.
+    #[must_use]
+    pub const fn is_short(self) -> bool {
+        self.free < self.reserve
+    }
+
+    /// Returns the problem of too little free space.
+    #[must_use]
+    pub fn problem(self) -> Option<Problem> {
+        self.is_short().then(|| Problem {
+            what: format!(
+                "{} MiB are free on the disk of the store, less than the reserve of {} MiB",
+                self.free >> 20,
+                self.reserve >> 20
+            ),
+            remedy: "free space or enlarge the disk, before nothing can be written; `disk.reserve` sets the reserve",
+        })
+    }
+}
+
+/// Looks at the disk, and tries a writer that cannot write, until `shutdown`.
+pub async fn run(kernel: Arc<Kernel>, disk: Disk, shutdown: CancellationToken) {
+    loop {
+        look(&kernel, &disk).await;
+        if kernel.writer().fault().is_some() {
+            try_writer(&kernel).await;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+async fn look(kernel: &Kernel, disk: &Disk) {
+    let looking = disk.clone();
+    match tokio::task::spawn_blocking(move || looking.space()).await {
+        Ok(Ok(space)) => {
+            let was_short = kernel.space().is_some_and(Space::is_short);
+            kernel.note_space(space);
+            match (was_short, space.problem()) {
+                (false, Some(problem)) => {
+                    tracing::error!(what = problem.what, "the disk runs full");
+                    note(kernel, "disk-low", problem.what).await;
+                }
+                (true, None) => {
+                    tracing::info!("there is free space again");
+                    note(
+                        kernel,
+                        "disk-recovered",
+                        "there is free space again".to_owned(),
+                    )
+                    .await;
+                }
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "the free space of the disk is not known"),
+        Err(error) => tracing::error!(%error, "the look at the disk was cut short"),
+    }
+}
+
+async fn note(kernel: &Kernel, kind: &str, detail: String) {
+    kernel.note(event(kernel, kind, detail)).await;
+}
+
+/// Writes an event. If that succeeds, the writer's fault is over.
+async fn try_writer(kernel: &Kernel) {
+    let detail = "the store could not be written to for a time".to_owned();
+    let again = Write::Event(event(kernel, "store-writes-again", detail));
+    match kernel.commit(Priority::Urgent, vec![again]).await {
+        Ok(_) => tracing::info!("the store can be written to again"),
+        Err(error) => tracing::debug!(%error, "the store still cannot be written to"),
+    }
+}
+
+fn event(kernel: &Kernel, kind: &str, detail: String) -> NodeEvent {
+    NodeEvent {
+        at: kernel.now(),
+        kind: kind.to_owned(),
+        peer: None,
+        detail,
+    }
+}
+
+/// Waits until the writer has gone, which it does only when the node stops or its thread died.
+pub async fn writer_ends(kernel: Arc<Kernel>, shutdown: CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = kernel.writer().gone() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attack H4: free space below the reserve is a problem before the disk is full.
+    #[test]
+    fn space_below_the_reserve_is_a_problem_that_names_both() {
+        let space = |free: u64| Space {
+            free: free << 20,
+            reserve: 512 << 20,
+        };
+        assert_eq!(space(512).problem(), None);
+        let problem = space(511).problem().unwrap();
+        assert!(
+            problem.what.contains("511 MiB") && problem.what.contains("512 MiB"),
+            "{problem:?}"
+        );
+    }
+
+    #[test]
+    fn the_system_tells_the_space_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = |reserve| Disk {
+            folder: folder.path().to_owned(),
+            reserve,
+        };
+        assert!(disk(u64::MAX).space().unwrap().is_short());
+        assert!(!disk(0).space().unwrap().is_short());
+    }
+}

@@ -1,0 +1,220 @@
+//! What is held and set aside: records that do not verify any more, and consignments that do not
+//! fit the schema in use. The rest goes on without them, and health tells of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use portcullis_protocol::{record::RecordId, rules::Rule};
+use portcullis_store::{DamageRow, Damaged};
+
+use crate::health::Problem;
+
+/// Most records, and most consignments, that are named.
+const MOST: usize = 1_000;
+
+/// Held things that do not count, as the parts of the node meet them.
+#[derive(Debug, Default)]
+pub struct SetAside {
+    /// Guards both lists; locked for a moment only.
+    met: Mutex<Met>,
+}
+
+#[derive(Debug, Default)]
+struct Met {
+    records: BTreeMap<RecordId, Rule>,
+    consignments: Vec<String>,
+    /// Number of consignments, named or not.
+    misfits: usize,
+}
+
+impl SetAside {
+    /// Notes that a held record was verified again and refused. Rules that tell of the register or
+    /// of time, and not of the bytes that are kept, are no damage.
+    pub fn refused(&self, record: RecordId, rule: Rule) {
+        if !is_damage(rule) {
+            return;
+        }
+        let mut met = self.lock();
+        if met.records.len() < MOST && met.records.insert(record, rule).is_none() {
+            tracing::error!(%record, %rule, "a held record is not what was taken in; it is set aside");
+        }
+    }
+
+    /// Notes the references of all stored consignments that do not fit the schema in use.
+    pub fn misfits(&self, mut references: Vec<String>) {
+        let mut met = self.lock();
+        if met.misfits != references.len() {
+            let count = references.len();
+            tracing::warn!(
+                count,
+                "stored consignments that do not fit the schema in use are set aside"
+            );
+        }
+        met.misfits = references.len();
+        references.truncate(MOST);
+        met.consignments = references;
+    }
+
+    /// Returns what is set aside in words, with the names, for whoever may see the node's own data.
+    #[must_use]
+    pub fn names(&self, damaged: &[DamageRow]) -> Vec<String> {
+        let met = self.lock();
+        let stored = damaged
+            .iter()
+            .map(|row| format!("{}: {}", row.thing, row.why));
+        let records = met.records.iter();
+        let records = records.map(|(id, rule)| format!("record `{id}`: {rule}"));
+        let consignments = met.consignments.iter();
+        let consignments = consignments
+            .map(|reference| format!("consignment `{reference}`: does not fit the schema in use"));
+        stored
+            .chain(records)
+            .chain(consignments)
+            .take(MOST)
+            .collect()
+    }
+
+    /// Returns the problems that follow. They name records, and count what is the authority's own.
+    #[must_use]
+    pub fn problems(&self, damaged: &[DamageRow]) -> Vec<Problem> {
+        let met = self.lock();
+        let mut problems = damage_problems(damaged);
+        if let Some((first, rule)) = met.records.first_key_value() {
+            problems.push(Problem {
+                what: format!(
+                    "{} held records are not what was taken in and are set aside, `{first}` first: {rule}",
+                    met.records.len()
+                ),
+                remedy: RESTORE,
+            });
+        }
+        if met.misfits > 0 {
+            problems.push(Problem {
+                what: format!(
+                    "{} stored consignments do not fit the schema in use and are not scored",
+                    met.misfits
+                ),
+                remedy: "import their file again, or put the schema back and restart; `portcullis status` names them",
+            });
+        }
+        problems
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Met> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const RESTORE: &str =
+    "look at the disk, and restore the store from a backup; `portcullis status` names all of them";
+
+/// Returns true for rules that a record can break only if its bytes are not those that were taken
+/// in.
+const fn is_damage(rule: Rule) -> bool {
+    matches!(
+        rule,
+        Rule::RecordHeader
+            | Rule::SectionTable
+            | Rule::SectionNotListed
+            | Rule::SectionOrder
+            | Rule::SaltLength
+            | Rule::NothingOpened
+            | Rule::SectionDigest
+            | Rule::PathShape
+            | Rule::PathRoot
+            | Rule::BatchStatement
+            | Rule::BatchMismatch
+            | Rule::BatchSignature
+    )
+}
+
+fn damage_problems(damaged: &[DamageRow]) -> Vec<Problem> {
+    let is_own = |row: &&DamageRow| match row.thing {
+        Damaged::Record(_) | Damaged::Pack(_) | Damaged::Held { .. } => false,
+        Damaged::Consignment(_) | Damaged::Score(_) => true,
+    };
+    let own = damaged.iter().filter(is_own).count();
+    let mut others = damaged.iter().filter(|row| !is_own(row));
+    let mut problems = Vec::new();
+    if let Some(first) = others.next() {
+        problems.push(Problem {
+            what: format!(
+                "{} things in the store are damaged and set aside, {} first",
+                others.count() + 1,
+                first.thing
+            ),
+            remedy: RESTORE,
+        });
+    }
+    if own > 0 {
+        problems.push(Problem {
+            what: format!("{own} stored consignments or scores are damaged and set aside"),
+            remedy: "look at the disk, and import their file again; `portcullis status` names them",
+        });
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> RecordId {
+        RecordId::of_header(&[n])
+    }
+
+    /// Attack #9: health counts consignments, and names and shows none of them.
+    #[test]
+    fn consignments_are_counted_in_health_and_named_to_their_authority_alone() {
+        let aside = SetAside::default();
+        assert_eq!((aside.problems(&[]), aside.names(&[])), (vec![], vec![]));
+        let damaged = [DamageRow {
+            thing: Damaged::Consignment("23BE-1".to_owned()),
+            why: "it does not open".to_owned(),
+        }];
+        aside.misfits(vec!["23BE-2".to_owned(), "23BE-3".to_owned()]);
+        let problems = aside.problems(&damaged);
+        let what: Vec<&str> = problems.iter().map(|one| one.what.as_str()).collect();
+        assert!(
+            what.len() == 2 && what[0].starts_with("1 ") && what[1].starts_with("2 "),
+            "{what:?}"
+        );
+        assert!(what.iter().all(|what| !what.contains("23BE")));
+        assert_eq!(aside.names(&damaged).len(), 3);
+        // Imported again, they fit.
+        aside.misfits(Vec::new());
+        assert_eq!(aside.problems(&[]), []);
+    }
+
+    /// Attack HM4, M9: a record that does not verify any more is named.
+    #[test]
+    fn a_record_is_set_aside_for_its_bytes_and_not_for_what_the_register_says_now() {
+        let aside = SetAside::default();
+        for rule in [
+            Rule::SealingKey,
+            Rule::KeyCompromised,
+            Rule::KeyEnded,
+            Rule::Expired,
+        ] {
+            aside.refused(id(1), rule);
+        }
+        assert_eq!(aside.problems(&[]), []);
+        aside.refused(id(1), Rule::SectionDigest);
+        aside.refused(id(1), Rule::SectionDigest);
+        let problems = aside.problems(&[]);
+        assert!(
+            problems.len() == 1 && problems[0].what.contains(&id(1).to_string()),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_named_is_bounded_and_what_is_counted_is_not() {
+        let aside = SetAside::default();
+        aside.misfits((0..5_000).map(|n| n.to_string()).collect());
+        assert_eq!(aside.names(&[]).len(), MOST);
+        assert!(aside.problems(&[])[0].what.starts_with("5000 "));
+    }
+}
