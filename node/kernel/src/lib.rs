@@ -16,6 +16,7 @@ pub mod hold;
 pub mod in_force;
 pub mod intake;
 pub mod metrics;
+pub mod moment;
 mod notice;
 pub mod outlook;
 mod publish;
@@ -27,6 +28,7 @@ pub mod work;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -49,6 +51,7 @@ use crate::{
     decide::Decider,
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
+    moment::Moment,
     work::Work,
 };
 use portcullis_home::{
@@ -128,6 +131,8 @@ pub struct Kernel {
     calls: watch::Sender<u64>,
     keyring: ArcSwap<Keyring>,
     clock_watch: ClockWatch,
+    /// Beginning of the moments.
+    began: Instant,
     comparisons: broadcast::Sender<Call>,
     gatekeeper: Gatekeeper,
     streams: Streams,
@@ -151,6 +156,7 @@ impl Kernel {
             calls: watch::Sender::new(0),
             keyring: ArcSwap::new(Arc::clone(&parts.keyring)),
             clock_watch: ClockWatch::default(),
+            began: Instant::now(),
             comparisons: broadcast::Sender::new(CALLS_WAITING),
             gatekeeper: Gatekeeper::default(),
             streams: Streams::default(),
@@ -170,6 +176,12 @@ impl Kernel {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock_watch.now(self.wall())
+    }
+
+    /// Returns the present moment, by the clock that cannot be set.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment::since(self.began)
     }
 
     /// Returns the time that this machine's clock shows, believed or not.
