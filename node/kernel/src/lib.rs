@@ -22,6 +22,7 @@ pub mod outlook;
 mod publish;
 pub mod quarantine;
 pub mod reload;
+pub mod revocation;
 pub mod skew;
 pub mod work;
 

@@ -94,6 +94,10 @@ fn ask(session: &Session, node: &mut NodeFacts, now: Timestamp) -> Option<Vec<En
         let stopped = "release is stopped to everyone";
         node.closed.push(stopped.to_owned());
     }
+    let problems = status.problems.into_iter();
+    node.reported = problems
+        .map(|problem| (problem.what, problem.r#do))
+        .collect();
     let peers = status.peers.into_iter();
     node.closed.extend(peers.filter_map(|peer| {
         let closed = peer.closed?;
