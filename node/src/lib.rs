@@ -5,3 +5,4 @@ pub mod doctor;
 pub mod observe;
 pub mod runtime;
 pub mod setup;
+mod undumped;

@@ -22,11 +22,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::observe;
+use crate::{observe, undumped};
 use portcullis_admin::{
+    people::People,
     request::Admin,
     server::{self, SocketError},
 };
+use portcullis_admin_api::persons::First;
 use portcullis_desk as desk;
 use portcullis_desk::Desk;
 use portcullis_exchange::{
@@ -37,7 +39,7 @@ use portcullis_home::{
     clock::{SystemEntropy, system_clock},
     config::{Config, RenewalSettings},
     key_file::{self, KeyFileError},
-    keyring::{Keyring, KeyringError},
+    keyring::{FirstAdministrator, Keyring, KeyringError},
     secret::{Passphrase, SecretError},
 };
 use portcullis_kernel::{
@@ -108,6 +110,7 @@ pub struct Node {
     metrics: TcpListener,
     admin: UnixListener,
     desk: Arc<Desk>,
+    people: Arc<People>,
     renewal: Option<Renewal>,
     writer: Writer,
     store: Arc<SqliteStore>,
@@ -129,6 +132,7 @@ impl Node {
             config.clone(),
             observe::move_level,
         ));
+        let people = Arc::new(People::load(&kernel, first_administrator(&kernel))?);
         let desk = desk::Setup::load(reloader.home().folder())?;
         let desk = Arc::new(Desk::new(Arc::clone(&kernel), desk));
         let exchange = bind(config.listen).await?;
@@ -142,6 +146,7 @@ impl Node {
             metrics,
             admin,
             desk,
+            people,
             renewal,
             writer,
             store,
@@ -197,6 +202,7 @@ impl Node {
             metrics,
             admin,
             desk,
+            people,
             renewal,
             writer,
             store,
@@ -238,6 +244,7 @@ impl Node {
             admin,
             Admin {
                 kernel: Arc::clone(&kernel),
+                people,
                 desk,
                 snapshots: Snapshots::of(store),
                 reloader,
@@ -348,6 +355,13 @@ fn begin_anew(store: &SqliteStore, now: Timestamp) -> Result<(), StoreError> {
     store.commit(vec![Write::StartGeneration(new)]).map(drop)
 }
 
+/// Returns the administrator with whom alone the enrolment of persons begins, as the keys say.
+fn first_administrator(kernel: &Kernel) -> Option<First> {
+    let keyring = kernel.keyring();
+    let FirstAdministrator { id, key } = keyring.facts().first_administrator.clone()?;
+    Some(First { id, key })
+}
+
 fn renewal(settings: &RenewalSettings) -> Result<Renewal, StartError> {
     let passphrase = Passphrase::from_file(&settings.passphrase_file)?;
     Ok(Renewal {
@@ -375,6 +389,7 @@ pub enum RunError {
 /// [`RunError`] if it does not start.
 pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunError> {
     observe::start_log(config.log);
+    undumped::protect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

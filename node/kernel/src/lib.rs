@@ -28,7 +28,7 @@ pub mod work;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -73,6 +73,9 @@ use portcullis_store::{
 
 /// Notices that may wait for a slow listener before it misses some.
 const NOTICES_WAITING: usize = 4096;
+
+/// Problems of the start that are shown; more of them say no more.
+const MOST_REPORTED: usize = 32;
 
 /// Identity of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +142,8 @@ pub struct Kernel {
     streams: Streams,
     /// Health of each peer; locked for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
+    /// Problems that were found at the start; locked for a moment only.
+    reported: Mutex<Vec<health::Problem>>,
 }
 
 impl Kernel {
@@ -162,6 +167,7 @@ impl Kernel {
             gatekeeper: Gatekeeper::default(),
             streams: Streams::default(),
             peers: Mutex::new(BTreeMap::new()),
+            reported: Mutex::default(),
             work: Work::start(),
             parts,
         }
@@ -216,6 +222,21 @@ impl Kernel {
     /// Confirms, for an administrator, that the clock is right.
     pub fn confirm_clock(&self) {
         self.clock_watch.confirm(self.wall());
+    }
+
+    /// Takes up problems that were found at the start and stay until somebody mends them.
+    pub fn report(&self, problems: impl IntoIterator<Item = health::Problem>) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.extend(problems.into_iter().take(MOST_REPORTED));
+        reported.truncate(MOST_REPORTED);
+    }
+
+    /// Returns the problems that were found at the start.
+    pub(crate) fn reported(&self) -> Vec<health::Problem> {
+        self.reported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Returns the store.
