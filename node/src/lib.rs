@@ -6,3 +6,4 @@ pub mod observe;
 mod parts;
 pub mod runtime;
 pub mod setup;
+mod undumped;

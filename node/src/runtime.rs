@@ -23,11 +23,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{observe, parts::NodeParts};
+use crate::{observe, parts::NodeParts, undumped};
 use portcullis_admin::{
+    people::People,
     request::Admin,
     server::{self, SocketError},
 };
+use portcullis_admin_api::persons::First;
 use portcullis_desk as desk;
 use portcullis_desk::Desk;
 use portcullis_exchange::{
@@ -38,7 +40,7 @@ use portcullis_home::{
     clock::{SystemEntropy, system_clock},
     config::{Config, RenewalSettings},
     key_file::{self, KeyFileError},
-    keyring::{Keyring, KeyringError},
+    keyring::{FirstAdministrator, Keyring, KeyringError},
     secret::{Passphrase, SecretError},
 };
 use portcullis_kernel::{
@@ -118,6 +120,7 @@ pub struct Node {
     metrics: TcpListener,
     admin: UnixListener,
     desk: Arc<Desk>,
+    people: Arc<People>,
     renewal: Option<Renewal>,
     writer: Writer,
     store: Arc<SqliteStore>,
@@ -139,6 +142,7 @@ impl Node {
             config.clone(),
             observe::move_level,
         ));
+        let people = Arc::new(People::load(&kernel, first_administrator(&kernel))?);
         let desk = desk::Setup::load(reloader.home().folder())?;
         let desk = Arc::new(Desk::new(Arc::clone(&kernel), desk));
         let exchange = bind(config.listen).await?;
@@ -152,6 +156,7 @@ impl Node {
             metrics,
             admin,
             desk,
+            people,
             renewal,
             writer,
             store,
@@ -207,6 +212,7 @@ impl Node {
             metrics,
             admin,
             desk,
+            people,
             renewal,
             writer,
             store,
@@ -274,6 +280,7 @@ impl Node {
                 admin,
                 Admin {
                     kernel: Arc::clone(&kernel),
+                    people,
                     desk,
                     snapshots: Snapshots::of(store),
                     reloader,
@@ -413,6 +420,13 @@ fn begin_anew(store: &SqliteStore, now: Timestamp) -> Result<(), StoreError> {
     store.commit(vec![Write::StartGeneration(new)]).map(drop)
 }
 
+/// Returns the administrator with whom alone the enrolment of persons begins, as the keys say.
+fn first_administrator(kernel: &Kernel) -> Option<First> {
+    let keyring = kernel.keyring();
+    let FirstAdministrator { id, key } = keyring.facts().first_administrator.clone()?;
+    Some(First { id, key })
+}
+
 fn renewal(settings: &RenewalSettings) -> Result<Renewal, StartError> {
     let passphrase = Passphrase::from_file(&settings.passphrase_file)?;
     Ok(Renewal {
@@ -440,6 +454,7 @@ pub enum RunError {
 /// [`RunError`] if it does not start.
 pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunError> {
     observe::start_log(config.log);
+    undumped::protect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -14,13 +14,15 @@ use data_encoding::BASE64;
 use portcullis_protocol::{
     digest::Digest,
     identifiers::{FederationId, NodeId},
-    keys::{KeyUse, PublicKey, SigningKey},
+    keys::{KeyId, KeyUse, PublicKey, SigningKey},
     statement::{SignatureError, SignedStatement, StatementType},
     time::Timestamp,
     wire,
 };
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
+
+use crate::v1::act::EnrolView;
 
 /// Largest distance between the statement's time and the node's that is accepted, in milliseconds.
 pub const FRESH_MS: i64 = 10 * 60 * 1000;
@@ -84,6 +86,14 @@ named! {
         PublishProfile = "publish-profile",
         /// Enrol a person.
         Enrol = "enrol",
+        /// End a person: their key counts no more.
+        PersonEnd = "person-end",
+        /// Give a person another key.
+        PersonRekey = "person-rekey",
+        /// Give a person another role.
+        PersonRole = "person-role",
+        /// Second what another person proposed about a person.
+        PersonSecond = "person-second",
         /// Load register, policy, certificate and revocation lists again.
         Reload = "reload",
         /// Cut a peer off.
@@ -142,6 +152,9 @@ impl Action {
             | Self::ImportConsignments
             | Self::PublishProfile => &[Role::Analyst, Role::Supervisor],
             Self::Enrol
+            | Self::PersonEnd
+            | Self::PersonRekey
+            | Self::PersonRole
             | Self::Reload
             | Self::PeerBlock
             | Self::PeerUnblock
@@ -150,9 +163,8 @@ impl Action {
             Self::ReleaseStop
             | Self::ReleaseResume
             | Self::BackfillCancel
-            | Self::QuarantineDrop => {
-                &[Role::Administrator, Role::Supervisor, Role::DataProtection]
-            }
+            | Self::QuarantineDrop
+            | Self::PersonSecond => &[Role::Administrator, Role::Supervisor, Role::DataProtection],
             Self::ReadLog => &[Role::Auditor, Role::DataProtection],
             Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
             Self::HoldRelease | Self::HoldDrop | Self::Backfill => {
@@ -259,8 +271,63 @@ pub fn sign(request: &Request<'_>, key: &SigningKey) -> Result<String, Signature
     Ok(BASE64.encode(&wire::SignedStatement::from(&statement).encode_to_vec()))
 }
 
-fn body_digest(body: &[u8]) -> Digest {
+/// Returns the digest of a body, as a statement names it.
+pub(crate) fn body_digest(body: &[u8]) -> Digest {
     Digest::labelled("portcullis act body v1", &[body])
+}
+
+/// Returns the id of an act: the digest of its key and payload. Signing the same payload again
+/// makes no new act.
+#[must_use]
+pub fn id(statement: &SignedStatement) -> Digest {
+    Digest::labelled(
+        "portcullis act v1",
+        &[
+            statement.key_id().as_bytes(),
+            statement.unverified_payload(),
+        ],
+    )
+}
+
+/// Returns the key that a statement claims to enrol, if that very key signed it. Nothing is
+/// verified yet. `contents` are bodies by their digests.
+pub(crate) fn unverified_enrolment(
+    statement: &SignedStatement,
+    contents: &BTreeMap<String, &EnrolView>,
+) -> Option<PublicKey> {
+    let view: ActView = serde_json::from_slice(statement.unverified_payload()).ok()?;
+    let named = view.parameters.get("public-key");
+    let of_body = || contents.get(&view.body).map(|content| &content.public_key);
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE
+        .decode(named.or_else(of_body)?.as_bytes())
+        .ok()?;
+    let key = PublicKey::from_slice(KeyUse::Person, &bytes).ok()?;
+    (key.id() == statement.key_id()).then_some(key)
+}
+
+/// Returns the person whom a statement would have ended or given another key, and its time, though
+/// it does not hold.
+pub(crate) fn unverified_end(statement: &SignedStatement) -> Option<(String, Timestamp)> {
+    let view: ActView = serde_json::from_slice(statement.unverified_payload()).ok()?;
+    let closes = [Action::PersonEnd, Action::PersonRekey];
+    let closes = Action::named(&view.action).is_some_and(|action| closes.contains(&action));
+    let at = view.at.parse().ok()?;
+    closes
+        .then(|| view.parameters.get("id").cloned())?
+        .map(|id| (id, at))
+}
+
+/// A statement of the log that was verified again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoggedAct {
+    /// The action that was carried out.
+    pub(crate) action: Action,
+    /// Parameters of the action.
+    pub(crate) parameters: BTreeMap<String, String>,
+    /// Digest of the body that came with it.
+    pub(crate) body: String,
+    /// Time at which it was signed.
+    pub(crate) at: Timestamp,
 }
 
 /// A statement that was checked: the person, the action and its parameters.
@@ -272,6 +339,8 @@ pub struct VerifiedAct {
     pub action: Action,
     /// Parameters of the action.
     pub parameters: BTreeMap<String, String>,
+    /// Time at which it was signed.
+    pub at: Timestamp,
     /// The statement as it was signed.
     pub statement: SignedStatement,
 }
@@ -304,17 +373,36 @@ impl ActVerifier<'_> {
         let (person, key) = signer(&statement, persons)?;
         let payload = statement.verify::<PersonAct>(&key)?;
         let view: ActView = serde_json::from_slice(payload).map_err(|_| ActError::Unreadable)?;
-        let action = self.check(&view, body)?;
+        let (action, at) = self.check(&view, body)?;
         check_role(person, action)?;
         Ok(VerifiedAct {
             person: person.clone(),
             action,
             parameters: view.parameters,
+            at,
             statement,
         })
     }
 
-    fn check(&self, view: &ActView, body: &[u8]) -> Result<Action, ActError> {
+    /// Verifies a statement of the log again: by its key, and for this node. It was fresh, and came
+    /// with its body, when it was carried out.
+    pub(crate) fn logged(
+        &self,
+        statement: &SignedStatement,
+        key: &PublicKey,
+    ) -> Result<LoggedAct, ActError> {
+        let payload = statement.verify::<PersonAct>(key)?;
+        let view: ActView = serde_json::from_slice(payload).map_err(|_| ActError::Unreadable)?;
+        self.check_place(&view)?;
+        Ok(LoggedAct {
+            action: Action::named(&view.action).ok_or(ActError::Unreadable)?,
+            parameters: view.parameters,
+            body: view.body,
+            at: view.at.parse().map_err(|_| ActError::Unreadable)?,
+        })
+    }
+
+    fn check_place(&self, view: &ActView) -> Result<(), ActError> {
         let here = view.node == self.node.as_str() && view.federation == self.federation.as_str();
         if !here {
             return Err(ActError::OtherNode {
@@ -325,6 +413,11 @@ impl ActVerifier<'_> {
         if view.version != 1 {
             return Err(ActError::Unreadable);
         }
+        Ok(())
+    }
+
+    fn check(&self, view: &ActView, body: &[u8]) -> Result<(Action, Timestamp), ActError> {
+        self.check_place(view)?;
         if view.body != body_digest(body).to_string() {
             return Err(ActError::OtherBody);
         }
@@ -332,7 +425,8 @@ impl ActVerifier<'_> {
         if at.millis_since(self.now).saturating_abs() > FRESH_MS {
             return Err(ActError::Stale(at));
         }
-        Action::named(&view.action).ok_or(ActError::Unreadable)
+        let action = Action::named(&view.action).ok_or(ActError::Unreadable)?;
+        Ok((action, at))
     }
 }
 
@@ -342,6 +436,12 @@ fn read(text: &str) -> Result<SignedStatement, ActError> {
         .map_err(|_| ActError::Unreadable)?;
     let wire = wire::SignedStatement::decode(Bytes::from(bytes));
     Ok(wire.map_err(|_| ActError::Unreadable)?.try_into()?)
+}
+
+/// Returns the id of the key that an encoded statement claims; nothing is verified.
+#[must_use]
+pub fn key_of(text: &str) -> Option<KeyId> {
+    read(text).ok().map(|statement| statement.key_id())
 }
 
 fn signer<'p>(
@@ -481,6 +581,9 @@ mod tests {
                 let analysts = [Role::Analyst, Role::Supervisor].contains(&role);
                 let runs_the_node = [
                     Action::Enrol,
+                    Action::PersonEnd,
+                    Action::PersonRekey,
+                    Action::PersonRole,
                     Action::Reload,
                     Action::PeerBlock,
                     Action::PeerUnblock,
@@ -492,6 +595,7 @@ mod tests {
                     Action::ReleaseResume,
                     Action::BackfillCancel,
                     Action::QuarantineDrop,
+                    Action::PersonSecond,
                 ];
                 let decides = [Action::HoldRelease, Action::HoldDrop, Action::Backfill];
                 let expected = if runs_the_node.contains(&action) {

@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod client;
+pub mod persons;
 pub mod v1;
 
 /// The HTTP header that carries a signed act.

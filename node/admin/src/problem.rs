@@ -9,8 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use crate::people::ChangeError;
 use portcullis_admin_api::{
     act::ActError,
+    persons::PersonError,
     v1::{Malformed, ProblemView},
 };
 use portcullis_desk::DeskError;
@@ -118,6 +120,37 @@ impl From<ActError> for Problem {
             | ActError::OtherBody
             | ActError::Stale(_)
             | ActError::Role { .. } => Self::new(ProblemKind::Denied, message),
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let message = error.to_string();
+        match error {
+            ChangeError::Store(error) => error.into(),
+            ChangeError::Person(
+                PersonError::Nobody
+                | PersonError::OtherFirst(_)
+                | PersonError::SignerGone
+                | PersonError::OwnProposal(_)
+                | PersonError::ProposerGone(_)
+                | PersonError::Dependent { .. },
+            ) => Self::new(ProblemKind::Denied, message),
+            ChangeError::Person(
+                PersonError::Unreadable(_)
+                | PersonError::Id(_)
+                | PersonError::Name
+                | PersonError::Role(_)
+                | PersonError::Key(_)
+                | PersonError::Taken(_)
+                | PersonError::KeyTaken(_)
+                | PersonError::Unknown(_)
+                | PersonError::Ended { .. }
+                | PersonError::LastAdministrator(_)
+                | PersonError::NoProposal
+                | PersonError::Crowded,
+            ) => Self::new(ProblemKind::Invalid, message),
         }
     }
 }

@@ -11,7 +11,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use super::problem::{Problem, ProblemKind};
+use super::{
+    people::People,
+    problem::{Problem, ProblemKind},
+};
 use portcullis_backup::Snapshots;
 use portcullis_desk::Desk;
 use portcullis_kernel::{Kernel, reload::Reloader};
@@ -21,6 +24,8 @@ use portcullis_kernel::{Kernel, reload::Reloader};
 pub struct Admin {
     /// The kernel that the parts of the node share.
     pub kernel: Arc<Kernel>,
+    /// The persons who may act.
+    pub people: Arc<People>,
     /// The scoring desk.
     pub desk: Arc<Desk>,
     /// Gives the store's snapshots, for a backup.

@@ -89,6 +89,7 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/peers", get(peers::list))
         .route("/v1/persons", get(status::persons))
+        .route("/v1/persons/proposals", get(status::proposals))
         .route("/v1/policies", get(status::policies))
         .route("/v1/records", post(records::list))
         .route("/v1/records/{prefix}", get(records::show))

@@ -1,5 +1,6 @@
 //! Conversions of rows and values into the structs that the socket speaks: each once, and here.
 
+use portcullis_admin_api::persons::{Change, Effect, Person, Persons, Proposal, Standing, WEEK_MS};
 use portcullis_admin_api::v1::{
     Malformed,
     backup::BackupStep,
@@ -9,17 +10,18 @@ use portcullis_admin_api::v1::{
     notice::{NoticeView, WhatView},
     quarantine::BadItemView,
     record::{ArrivalView, DisclosureView, RecordLine, contributors},
-    status::{EndView, EnrolledView},
+    status::{EndView, EnrolledView, FormerKeyView, ProposalView},
 };
 use portcullis_backup::{BackupMade, Progress, manifest::Manifest};
 use portcullis_exchange::dispatch::backfill::Preview;
 use portcullis_kernel::{Notice, hold::ItemKey, outlook::Dependency};
 use portcullis_protocol::{
-    body::Body, frame::Outcome, record::Form, rules::Rule, time::Timestamp, verify::VerifiedRecord,
+    body::Body, digest::Digest, frame::Outcome, keys::PublicKey, record::Form, rules::Rule,
+    time::Timestamp, verify::VerifiedRecord,
 };
 use portcullis_store::{
     ActRow, ArrivalRow, BackfillRow, BadItemRow, DisclosureRow, DisclosureState, ExceptionRow,
-    HeldItem, HeldRecord, NodeEvent, PersonRow,
+    HeldItem, HeldRecord, NodeEvent,
 };
 
 /// An event of the log.
@@ -235,15 +237,87 @@ pub(crate) fn arrival(row: &ArrivalRow) -> ArrivalView {
     }
 }
 
-/// A person who is enrolled.
-pub(crate) fn enrolled(row: &PersonRow) -> EnrolledView {
+/// A person who is or was enrolled.
+pub(crate) fn enrolled(person: &Person, now: Timestamp) -> EnrolledView {
+    let hex = |key: &PublicKey| data_encoding::HEXLOWER.encode(&key.to_bytes());
+    let (state, until) = match person.standing(now) {
+        Standing::Active => ("active", None),
+        Standing::Suspended { since } => ("suspended", Some(since)),
+        Standing::Ended { at } => ("ended", Some(at)),
+    };
     EnrolledView {
-        id: row.id.clone(),
-        name: row.name.clone(),
-        role: row.role.clone(),
-        enrolled_at: row.enrolled_at.to_string(),
-        enrolled_by: row.enrolled_by.clone(),
-        public_key: data_encoding::HEXLOWER.encode(&row.public_key),
+        id: person.id.clone(),
+        name: person.name.clone(),
+        role: person.role.name().to_owned(),
+        enrolled_at: person.enrolled_at.to_string(),
+        enrolled_by: person.enrolled_by.clone(),
+        public_key: hex(&person.key),
+        state: state.to_owned(),
+        until: until.map(|time| time.to_string()),
+        former_keys: person
+            .former
+            .iter()
+            .map(|former| FormerKeyView {
+                public_key: hex(&former.key),
+                until: former.until.to_string(),
+            })
+            .collect(),
+        proposed: None,
+    }
+}
+
+/// The person whom a change concerns, after it or while it waits for a second person.
+pub(crate) fn changed(
+    persons: &Persons,
+    change: &Change,
+    effect: Effect,
+    now: Timestamp,
+) -> EnrolledView {
+    let proposed = match effect {
+        Effect::Done => None,
+        Effect::Proposed(act) => Some(act.to_string()),
+    };
+    let (id, new) = match change {
+        Change::Enrol {
+            id,
+            name,
+            role,
+            key,
+        } => (id.as_str(), Some((name, role, key))),
+        Change::End { id } | Change::Rekey { id, .. } | Change::Role { id, .. } => {
+            (id.as_str(), None)
+        }
+        Change::Second { .. } => ("", None),
+    };
+    let known = persons.all().find(|person| person.id == id);
+    let view = known.map(|person| enrolled(person, now));
+    let view = view.unwrap_or_else(|| EnrolledView {
+        id: id.to_owned(),
+        name: new.map(|(name, ..)| name.clone()).unwrap_or_default(),
+        role: new
+            .map(|(_, role, _)| role.name().to_owned())
+            .unwrap_or_default(),
+        enrolled_at: String::new(),
+        enrolled_by: String::new(),
+        public_key: new
+            .map(|(.., key)| data_encoding::HEXLOWER.encode(&key.to_bytes()))
+            .unwrap_or_default(),
+        state: "proposed".to_owned(),
+        until: None,
+        former_keys: Vec::new(),
+        proposed: None,
+    });
+    EnrolledView { proposed, ..view }
+}
+
+/// A change of persons that waits for a second person.
+pub(crate) fn proposal(act: &Digest, proposal: &Proposal) -> ProposalView {
+    ProposalView {
+        id: act.to_string(),
+        by: proposal.by.clone(),
+        at: proposal.at.to_string(),
+        until: proposal.at.plus_millis(WEEK_MS).to_string(),
+        change: proposal.change.describe(),
     }
 }
 

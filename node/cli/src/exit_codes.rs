@@ -168,7 +168,7 @@ pub const fn of_file(error: &FileError) -> Exit {
         | FileError::Open { .. }
         | FileError::TooLarge { .. }
         | FileError::NotText { .. } => Exit::Invalid,
-        FileError::System { .. } => Exit::Failed,
+        FileError::System { .. } | FileError::NotOwn { .. } => Exit::Failed,
     }
 }
 

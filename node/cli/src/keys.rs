@@ -1,5 +1,5 @@
 //! `portcullis keys rotate`: makes a new key beside the present one, and the request to have it
-//! used.
+//! used. `portcullis keys passphrase`: seals the node's keys under another passphrase.
 
 use std::{io, path::PathBuf};
 
@@ -10,6 +10,7 @@ use super::{
     Session,
     error::CliError,
     output::{Page, View},
+    person_enrol::PassphraseView,
 };
 use portcullis_home::{
     Home,
@@ -19,7 +20,54 @@ use portcullis_home::{
     keyring::{Keyring, Rotatable},
     membership::{RequestError, load_chain, request_new_keys},
     own_certificate::certificate_request,
+    secret::{KeySource, Passphrase},
 };
+
+/// Change the passphrase of the node's keys
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Change the passphrase of the node's keys, all of them in one step. The keys stay the same. A running \
+node goes on; for the next start and the next reload, put the new passphrase where the configuration \
+says. Backups of the keys still open with the passphrase before it.",
+    after_long_help = "\
+Example:
+  portcullis keys passphrase --new-passphrase-file /etc/portcullis/passphrase-2"
+)]
+pub(super) struct KeysPassphrase {
+    /// A file with the present passphrase; without it the one that the configuration names
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// A file with the new passphrase; without it you are asked
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+}
+
+impl KeysPassphrase {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let home = Home::new(session.home()?);
+        let config = Config::of(&home)?;
+        let present = match &self.passphrase_file {
+            Some(file) => Passphrase::from_file(file)?,
+            None => config.key.read()?,
+        };
+        let question = "new passphrase of the node's keys";
+        let next = Passphrase::chosen(self.new_passphrase_file.as_deref(), question)?;
+        Keyring::change_passphrase(&home, &present, &next)?;
+        let place = match &config.key {
+            KeySource::PassphraseFile(file) => {
+                format!("put the new passphrase into `{}`", file.display())
+            }
+            KeySource::SystemdCredential(name) => {
+                format!("encrypt the new passphrase as the credential `{name}`")
+            }
+        };
+        session.output.show(&PassphraseView {
+            file: home.keys().with_file_name("").display().to_string(),
+            next: Some(format!("{place}, before the node starts or reloads")),
+        })
+    }
+}
 
 /// Make a new key of the node, and what is needed to have it used
 #[derive(Debug, clap::Args)]

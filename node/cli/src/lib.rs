@@ -36,6 +36,7 @@ mod man;
 mod peer;
 mod peer_list;
 mod person;
+mod person_change;
 mod person_enrol;
 mod policy;
 mod profile;
@@ -202,7 +203,7 @@ enum Which {
     /// Check, preview and explain the rules that decide
     #[command(subcommand, arg_required_else_help = true)]
     Policy(PolicyCommand),
-    /// Enrol and list persons
+    /// Enrol, change, end and list persons
     #[command(subcommand, arg_required_else_help = true)]
     Person(PersonCommand),
     /// Read what happened at the node, and who had what done
@@ -250,6 +251,7 @@ enum PolicyCommand {
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
     Rotate(keys::KeysRotate),
+    Passphrase(keys::KeysPassphrase),
 }
 
 #[derive(Debug, Subcommand)]
@@ -297,7 +299,13 @@ enum QuarantineCommand {
 #[derive(Debug, Subcommand)]
 enum PersonCommand {
     Key(person_enrol::PersonKey),
+    Passphrase(person_enrol::PersonPassphrase),
     Enrol(person_enrol::PersonEnrol),
+    End(person_change::PersonEnd),
+    Rekey(person_change::PersonRekey),
+    Role(person_change::PersonRole),
+    Proposals(person::PersonProposals),
+    Second(person_change::PersonSecond),
     List(person::PersonList),
 }
 
@@ -313,6 +321,7 @@ impl Which {
             Self::Federation(command) => command.run(session),
             Self::Tls(command) => command.run(session),
             Self::Keys(KeysCommand::Rotate(command)) => command.run(session),
+            Self::Keys(KeysCommand::Passphrase(command)) => command.run(session),
             Self::Reload(command) => command.run(session),
             Self::Clock(ClockCommand::Confirm(command)) => command.run(session),
             Self::Peer(PeerCommand::List(command)) => command.run(session),
@@ -347,7 +356,13 @@ impl Which {
             Self::Policy(PolicyCommand::Preview(command)) => command.run(session),
             Self::Policy(PolicyCommand::Explain(command)) => command.run(session),
             Self::Person(PersonCommand::Key(command)) => command.run(session),
+            Self::Person(PersonCommand::Passphrase(command)) => command.run(session),
             Self::Person(PersonCommand::Enrol(command)) => command.run(session),
+            Self::Person(PersonCommand::End(command)) => command.run(session),
+            Self::Person(PersonCommand::Rekey(command)) => command.run(session),
+            Self::Person(PersonCommand::Role(command)) => command.run(session),
+            Self::Person(PersonCommand::Proposals(command)) => command.run(session),
+            Self::Person(PersonCommand::Second(command)) => command.run(session),
             Self::Person(PersonCommand::List(command)) => command.run(session),
             Self::Log(LogCommand::Events(command)) => command.run(session),
             Self::Log(LogCommand::Acts(command)) => command.run(session),

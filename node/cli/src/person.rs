@@ -1,4 +1,5 @@
-//! `portcullis person list`: who is enrolled at the authority.
+//! `portcullis person list` and `person proposals`: who is enrolled at the authority, and what waits
+//! for a second person.
 
 use std::io;
 
@@ -8,7 +9,10 @@ use super::{
     live::block_on,
     output::{Column, Page, Table, View, seconds},
 };
-use portcullis_admin_api::v1::{ListView, status::EnrolledView};
+use portcullis_admin_api::v1::{
+    ListView,
+    status::{EnrolledView, ProposalView},
+};
 
 /// List the persons enrolled, with their roles
 #[derive(Debug, clap::Args)]
@@ -26,6 +30,51 @@ impl PersonList {
     }
 }
 
+/// Says until when a person's signature counts.
+fn counts(person: &EnrolledView) -> String {
+    match (person.state.as_str(), &person.until) {
+        ("suspended", Some(since)) => format!("suspended since {}", seconds(since)),
+        (_, Some(until)) => format!("until {}", seconds(until)),
+        (_, None) => "yes".to_owned(),
+    }
+}
+
+/// List the changes of persons that wait for a second person
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Example:
+  portcullis person proposals")]
+pub(super) struct PersonProposals {}
+
+impl PersonProposals {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let client = session.client()?;
+        let proposals: ListView<ProposalView> =
+            block_on(async { Ok(client.get("/v1/persons/proposals").await?) })?;
+        session.output.show(&proposals)
+    }
+}
+
+impl View for ListView<ProposalView> {
+    const SCHEMA: &'static str = "portcullis/proposals/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        if self.items.is_empty() {
+            return page.line("nothing waits for a second person");
+        }
+        for one in &self.items {
+            page.line(format!("{}: {}", one.by, one.change))?;
+            page.line(format!(
+                "  signed {}, lapses {}",
+                seconds(&one.at),
+                seconds(&one.until)
+            ))?;
+            page.line(format!("  portcullis person second {}", one.id))?;
+        }
+        Ok(())
+    }
+}
+
 impl View for ListView<EnrolledView> {
     const SCHEMA: &'static str = "portcullis/persons/v1";
 
@@ -39,6 +88,7 @@ impl View for ListView<EnrolledView> {
             Column::Text("ROLE"),
             Column::Text("ENROLLED"),
             Column::Text("BY"),
+            Column::Text("COUNTS"),
         ]);
         for person in &self.items {
             let by = match person.enrolled_by.as_str() {
@@ -51,7 +101,12 @@ impl View for ListView<EnrolledView> {
                 &person.role,
                 &seconds(&person.enrolled_at),
                 by,
+                &counts(person),
             ]);
+            for former in &person.former_keys {
+                let until = format!("a key until {}", seconds(&former.until));
+                table.row(["", "", "", "", "", &until]);
+            }
         }
         page.table(&table)
     }

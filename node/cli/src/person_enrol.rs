@@ -17,7 +17,8 @@ use super::{
     signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
-    act::{Action, Role},
+    act::Role,
+    persons::Change,
     v1::{act::EnrolView, status::EnrolledView},
 };
 use portcullis_home::{key_file, secret::Passphrase};
@@ -82,13 +83,72 @@ impl View for PersonKeyView {
     }
 }
 
+/// Change the passphrase of a key file
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Change the passphrase of your own key, or of a governance or freshness key. The key stays the same, \
+so nobody has to be told. Copies of the file, in backups for instance, still open with the passphrase \
+before it.",
+    after_long_help = "\
+Example:
+  portcullis person passphrase ~/.portcullis/anna.key"
+)]
+pub(super) struct PersonPassphrase {
+    /// The key file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// A file with the present passphrase; without it you are asked
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// A file with the new passphrase; without it you are asked
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+}
+
+impl PersonPassphrase {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let file = self.file.display();
+        let question = format!("present passphrase of {file}");
+        let present = Passphrase::given_or_asked(self.passphrase_file.as_deref(), &question)?;
+        let question = format!("new passphrase of {file}");
+        let next = Passphrase::chosen(self.new_passphrase_file.as_deref(), &question)?;
+        key_file::change_passphrase(&self.file, &present, &next)?;
+        session.output.show(&PassphraseView {
+            file: file.to_string(),
+            next: None,
+        })
+    }
+}
+
+/// A passphrase that was changed, version 1.
+#[derive(Debug, Serialize)]
+pub(super) struct PassphraseView {
+    /// The file or folder that the new passphrase opens.
+    pub(super) file: String,
+    /// Step that is left to do.
+    pub(super) next: Option<String>,
+}
+
+impl View for PassphraseView {
+    const SCHEMA: &'static str = "portcullis/passphrase/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.line(format!("changed the passphrase of {}", self.file))?;
+        self.next
+            .as_ref()
+            .map_or(Ok(()), |next| page.line(format!("next: {next}")))
+    }
+}
+
 /// Enrol a person
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
 Enrol a person at the running node: who they are, what they may do, and the public half of their \
 key. An administrator signs it. The first person enrolled is an administrator who signs with the \
-very key that is enrolled.
+very key that is enrolled. Enrol everybody you need before the second administrator: from then on \
+each change takes two persons (`portcullis person second`).
 
 Roles: analyst (records and scores), supervisor (an analyst who answers for others), \
 data-protection, administrator (runs the node), auditor (reads the logs).",
@@ -116,7 +176,8 @@ pub(super) struct PersonEnrol {
     signing: SigningArgs,
 }
 
-fn role(text: &str) -> Result<Role, String> {
+/// Reads a role.
+pub(super) fn role(text: &str) -> Result<Role, String> {
     Role::named(text).ok_or_else(|| {
         let names: Vec<_> = Role::ALL.iter().map(|role| role.name()).collect();
         format!("write one of {}", names.join(", "))
@@ -128,15 +189,25 @@ impl PersonEnrol {
         let client = session.client()?;
         let public = key_file::public(&self.public_key, KeyUse::Person)?;
         let person = EnrolView {
-            id: self.id,
-            name: self.name,
+            id: self.id.clone(),
+            name: self.name.clone(),
             role: self.role.name().to_owned(),
             public_key: data_encoding::HEXLOWER.encode(&public.to_bytes()),
+        };
+        // The statement itself says who is enrolled, so that it proves it by itself.
+        let change = Change::Enrol {
+            id: self.id,
+            name: self.name,
+            role: self.role,
+            key: public,
         };
         let body = serde_json::to_vec(&person)
             .map_err(|error| CliError::failed("the enrolment cannot be written").because(&error))?;
         let key = self.signing.open()?;
-        let deed = ActRequest::new(Action::Enrol, body);
+        let deed = ActRequest {
+            parameters: change.parameters(),
+            ..ActRequest::new(change.action(), body)
+        };
         let enrolled: EnrolledView = block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&enrolled)
     }
@@ -146,9 +217,19 @@ impl View for EnrolledView {
     const SCHEMA: &'static str = "portcullis/person/v1";
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
-        page.line(format!(
-            "enrolled {}: {}, {}",
-            self.id, self.name, self.role
-        ))
+        if let Some(proposal) = &self.proposed {
+            page.line(format!("proposed: `{}` waits for a second person", self.id))?;
+            if self.state == "suspended" {
+                page.line(format!("`{}` is suspended meanwhile", self.id))?;
+            }
+            return page.line(format!(
+                "have another person run: portcullis person second {proposal}"
+            ));
+        }
+        let state = match self.state.as_str() {
+            "" | "active" => "enrolled",
+            other => other,
+        };
+        page.line(format!("{state} {}: {}, {}", self.id, self.name, self.role))
     }
 }

@@ -7,7 +7,9 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -56,6 +58,12 @@ pub enum FileError {
         path: PathBuf,
         /// Permissions of the file.
         mode: u32,
+    },
+    /// The folder is something else, or somebody else's.
+    #[error("`{}` is not a folder of this user alone; remove it, or name another place", path.display())]
+    NotOwn {
+        /// The folder.
+        path: PathBuf,
     },
     /// The file is larger than any that is read as a whole.
     #[error("`{}` has {size} bytes, more than {LARGEST}; check that it is the right file", path.display())]
@@ -188,6 +196,39 @@ pub fn create_folder(path: &Path) -> Result<(), FileError> {
         .map_err(|source| FileError::system("make the folder", path, source))
 }
 
+/// Makes a folder its owner's alone. One that exists must be a folder, of this process's user.
+///
+/// # Errors
+///
+/// [`FileError`] if it is something else, somebody else's, or cannot be changed.
+pub fn own_folder(path: &Path) -> Result<(), FileError> {
+    create_folder(path)?;
+    let found =
+        fs::symlink_metadata(path).map_err(|source| FileError::system("read", path, source))?;
+    let own = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+    if !own {
+        return Err(FileError::NotOwn {
+            path: path.to_owned(),
+        });
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .map_err(|source| FileError::system("change the mode of", path, source))
+}
+
+/// Returns the folder and those above it whose entries others can exchange, each with its mode: a
+/// folder that others can write, and any above it that everybody can write and that is not sticky.
+#[must_use]
+pub fn exchangeable(folder: &Path) -> Vec<(PathBuf, u32)> {
+    let full = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    full.ancestors()
+        .filter_map(|path| Some((path.to_owned(), mode(path).ok()?)))
+        .filter(|(path, mode)| {
+            let others = if *path == full { 0o022 } else { 0o002 };
+            mode & others != 0 && (*path == full || mode & 0o1000 == 0)
+        })
+        .collect()
+}
+
 /// Returns the files of a folder with this extension, by name; none if the folder does not exist.
 ///
 /// # Errors
@@ -252,9 +293,34 @@ pub fn sync_folder_of(path: &Path) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
+
+    /// Attack L3: a home of mode 0777 stayed so, and somebody moved `keys/` away.
+    #[test]
+    fn a_folder_that_others_can_write_is_seen_and_made_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (above, home) = (
+            folder.path().join("above"),
+            folder.path().join("above/home"),
+        );
+        fs::create_dir_all(&home).unwrap();
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        set(&above, 0o755).unwrap();
+        for (mode, seen) in [(0o777, 1), (0o770, 1), (0o1777, 1), (0o755, 0), (0o750, 0)] {
+            set(&home, mode).unwrap();
+            assert_eq!(exchangeable(&home).len(), seen, "{mode:o}");
+        }
+        for (mode, seen) in [(0o777, 1), (0o1777, 0), (0o775, 0)] {
+            set(&above, mode).unwrap();
+            assert_eq!(exchangeable(&home).len(), seen, "{mode:o}");
+        }
+        set(&home, 0o777).unwrap();
+        own_folder(&home).unwrap();
+        assert_eq!(mode(&home).unwrap(), 0o700);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&home, &link).unwrap();
+        assert!(matches!(own_folder(&link), Err(FileError::NotOwn { .. })));
+    }
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(folder)

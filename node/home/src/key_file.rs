@@ -101,6 +101,23 @@ pub fn open(
     Ok(SigningKey::from_seed(usage, *seed))
 }
 
+/// Seals the key in `path` under another passphrase, in one step on the disk.
+///
+/// # Errors
+///
+/// [`KeyFileError`] if the file is no sealed key, or the present passphrase does not open it.
+/// Nothing is changed then.
+pub fn change_passphrase(
+    path: &Path,
+    present: &Passphrase,
+    next: &Passphrase,
+) -> Result<(), KeyFileError> {
+    let sealed = files::read_secret(path)?;
+    let text = String::from_utf8_lossy(&sealed);
+    let again = secret::reseal(present, next, &text).map_err(|source| wrong(path, source))?;
+    Ok(files::replace(path, again.as_bytes(), Access::Owner)?)
+}
+
 /// Reads the public half of a key, from the file that holds the key or from the one beside it.
 ///
 /// # Errors

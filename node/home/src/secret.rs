@@ -155,15 +155,24 @@ impl Passphrase {
     ///
     /// [`SecretError`] if it cannot be read, is empty or too short, or the two inputs differ.
     pub fn chosen(file: Option<&std::path::Path>, question: &str) -> Result<Self, SecretError> {
-        let chosen = Self::given_or_asked(file, question)?;
-        let length = String::from_utf8_lossy(&chosen.0).chars().count();
-        if length < SHORTEST_CHOSEN {
-            return Err(SecretError::Short(length));
-        }
+        let chosen = Self::given_or_asked(file, question)?.long_enough()?;
         if file.is_none() && ask("the same again")?.0 != chosen.0 {
             return Err(SecretError::Differ);
         }
         Ok(chosen)
+    }
+
+    /// Refuses a passphrase that is too short to protect a new key.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Short`].
+    pub fn long_enough(self) -> Result<Self, SecretError> {
+        let length = String::from_utf8_lossy(&self.0).chars().count();
+        if length < SHORTEST_CHOSEN {
+            return Err(SecretError::Short(length));
+        }
+        Ok(self)
     }
 
     /// Returns the bytes, for a derivation of another kind.
@@ -191,6 +200,15 @@ impl KeySource {
             Self::PassphraseFile(path) => Passphrase::from_file(path),
             Self::SystemdCredential(name) => credential(&credentials(name)?, name),
         }
+    }
+
+    /// Reads the passphrase that is to protect new keys, which must not be too short.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError`] as for [`Self::read`], or if it is too short.
+    pub fn chosen(&self) -> Result<Passphrase, SecretError> {
+        self.read()?.long_enough()
     }
 
     /// Returns the file that holds the passphrase if the operator named one.
@@ -315,6 +333,19 @@ pub fn open(
         .len();
     content.truncate(opened);
     Ok(content)
+}
+
+/// Opens the text of a sealed file, whatever it holds, and seals its content under another
+/// passphrase.
+///
+/// # Errors
+///
+/// [`SecretError`] as for [`open`].
+pub fn reseal(present: &Passphrase, next: &Passphrase, text: &str) -> Result<String, SecretError> {
+    let file: SealedFile =
+        serde_json::from_str(text).map_err(|error| SecretError::Format(error.to_string()))?;
+    let content = open(present, &file.holds, text)?;
+    seal(next, &file.holds, file.public.as_deref(), &content)
 }
 
 /// Returns the public part of a sealed file, read without its passphrase and not authenticated.

@@ -92,6 +92,8 @@ impl Kernel {
     /// Computes the gates anew, and cuts the connections that they no longer allow.
     pub fn move_gates(&self) {
         let decider = self.decider();
+        self.gatekeeper()
+            .forget(|state| state.without_the_future(self.now()));
         let state = self.gatekeeper().state();
         let gates = state.gates(decider.verified_register(), self.now());
         self.trust().cut(gates.cuts(decider.register()));

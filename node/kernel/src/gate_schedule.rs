@@ -72,7 +72,8 @@ impl Reminder {
             .retain(|subject, _| ending.iter().any(|one| one.subject == *subject));
         let untold = |one: &&Dependency| {
             let told = self.0.get(&one.subject);
-            told.is_none_or(|told| now.millis_since(*told) >= Self::EVERY_MS)
+            // A warning of the future was given by a clock that has been set back since.
+            told.is_none_or(|told| !(0..Self::EVERY_MS).contains(&now.millis_since(*told)))
         };
         let due: Vec<&Dependency> = ending.into_iter().filter(untold).collect();
         let told = due.iter().map(|one| (one.subject.clone(), now));
@@ -169,6 +170,9 @@ mod tests {
         assert_eq!(told(24 * 30, 23), 0);
         assert_eq!(told(24 * 30, 24), 1);
         assert_eq!(told(24 * 30, 25), 0);
+        // The clock was set back by a year.
+        assert_eq!(told(24 * 30 - 24 * 365, 25 - 24 * 365), 1);
+        assert_eq!(told(24 * 30, 25), 1);
         // The dependency is renewed, and much later is near its end again.
         assert_eq!(told(24 * 90, 26), 0);
         assert_eq!(told(24, 27), 1);

@@ -17,8 +17,8 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use crate::{Kernel, Me, PeerHealth, disk::Space};
-use portcullis_store::writer::WriterFault;
+use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged};
+use portcullis_store::{FactKind, writer::WriterFault};
 
 /// A problem that keeps the node from its work, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
         kernel.now(),
     ));
     problems.extend(kernel.clock_step().map(clock_problem));
+    problems.extend(kernel.reported());
+    problems.extend(kernel.gate_state().damage().iter().map(damaged_gate));
     problems.extend(stopped_deliveries(&kernel.peer_health()));
     problems.extend(kernel.writer().fault().map(writer_problem));
     problems.extend(kernel.space().and_then(Space::problem));
@@ -97,6 +99,31 @@ fn clock_problem(step_ms: i64) -> Problem {
             step_ms / 1000
         ),
         remedy: "look at the clock, then have an administrator run `portcullis clock confirm`",
+    }
+}
+
+fn damaged_gate(damaged: &Damaged) -> Problem {
+    let (kind, subject) = (damaged.kind, damaged.subject.escape_debug());
+    let (closed, remedy) = match kind {
+        FactKind::Block => (
+            "every peer is blocked",
+            "find in the log of acts whom it was for, then unblock the others with `portcullis peer unblock NODE`",
+        ),
+        FactKind::Stop => (
+            "release is stopped to everyone",
+            "find in the log of acts whom it was for, stop release to them, then run `portcullis release resume`",
+        ),
+        FactKind::Suspension | FactKind::Freshness => (
+            "its authority is suspended, or release is stopped to everyone",
+            "a suspension ends by itself; if release is stopped, ask a member about it, then run `portcullis release resume`",
+        ),
+    };
+    Problem {
+        what: format!(
+            "the stored {} `{subject}` is damaged: {closed}",
+            kind.name()
+        ),
+        remedy,
     }
 }
 

@@ -4,7 +4,10 @@
 //! A home that lacks epochs which the store has seen is refused (RG-10): otherwise a removed member
 //! would come back when somebody removes the newest epoch file.
 
-use crate::decide::{Decider, DeciderError};
+use crate::{
+    decide::{Decider, DeciderError},
+    revocation::{FiledList, HomeLists, ListFault},
+};
 use portcullis_home::{
     Home,
     config::{Config, ConfigError},
@@ -16,6 +19,7 @@ use portcullis_home::{
 use portcullis_peering::{
     certificate::Marking,
     identity::{IdentityError, OwnIdentity},
+    revocation::RevocationList,
     trust::{DevelopmentCertificates, PeerFacts, PeerTrust, TrustError},
 };
 use portcullis_policy::{Bundle, Engine, PolicyError};
@@ -24,9 +28,9 @@ use portcullis_protocol::{
     register::{Archive, Register, SignedRegister, VerifiedRegister},
 };
 use portcullis_store::{StoreError, Write};
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
+use rustls_pki_types::CertificateDer;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -126,9 +130,9 @@ pub enum LoadError {
         /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A revocation list is not PEM.
-    #[error("`{0}` is not a revocation list in PEM; fetch it again from its CA")]
-    RevocationList(PathBuf),
+    /// A revocation list does not hold.
+    #[error(transparent)]
+    RevocationList(#[from] ListFault),
 }
 
 /// State that a reload replaces, loaded and checked whole.
@@ -152,10 +156,12 @@ impl InForce {
     pub fn load(home: &Home, config: &Config, keyring: &Keyring) -> Result<Self, LoadError> {
         let chain = load_epochs(home, &config.register_pin)?;
         let epochs = chain.iter().map(|epoch| epoch.signed().clone()).collect();
+        let anchors = anchors(chain.iter().map(VerifiedRegister::register));
         let archive = Archive::of(chain.iter().map(VerifiedRegister::register));
         let register = newest(home, chain)?;
         let identity = own_identity(home, keyring, register.register())?;
-        let trust = peer_trust(home, register.register())?;
+        let lists = sound_lists(home, &anchors)?;
+        let trust = peer_trust(register.register(), lists.iter().map(|filed| &filed.list))?;
         let decider = decider(home, config, register)?.with_archive(archive);
         Ok(Self {
             decider,
@@ -277,10 +283,17 @@ fn files_named(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError
     Ok(files)
 }
 
-/// Builds the trust in peers from the register and the revocation lists. A list counts for the node
-/// whose trust anchor's subject issued it.
-pub fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, LoadError> {
-    let lists = revocation_lists(home)?;
+/// Builds the trust in peers from the register and from revocation lists that anchors issued. A
+/// list counts for each node whose trust anchor issued it.
+///
+/// # Errors
+///
+/// [`LoadError::Trust`] if the register's facts do not hold together.
+pub fn peer_trust<'a>(
+    register: &Register,
+    lists: impl IntoIterator<Item = &'a RevocationList>,
+) -> Result<PeerTrust, LoadError> {
+    let lists: Vec<&RevocationList> = lists.into_iter().collect();
     let facts: Vec<PeerFacts> = register
         .nodes()
         .map(|(_, node)| PeerFacts {
@@ -290,8 +303,8 @@ pub fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, LoadErr
             trust_anchor: CertificateDer::from(node.trust_anchor.clone()),
             revocation_lists: lists
                 .iter()
-                .filter(|list| issued_by(list, &node.trust_anchor))
-                .cloned()
+                .filter(|list| list.is_issued_by(&node.trust_anchor))
+                .map(|list| list.der().clone())
                 .collect(),
         })
         .collect();
@@ -303,28 +316,22 @@ pub fn peer_trust(home: &Home, register: &Register) -> Result<PeerTrust, LoadErr
     Ok(PeerTrust::new(facts, development)?)
 }
 
-/// Reads the revocation lists in a home.
-pub fn revocation_lists(
-    home: &Home,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, LoadError> {
-    files_named(&home.revocation_lists(), "crl")?
+/// Lists the trust anchors of these epochs, each once.
+pub fn anchors<'a>(registers: impl IntoIterator<Item = &'a Register>) -> Vec<Vec<u8>> {
+    let anchors: BTreeSet<&[u8]> = registers
         .into_iter()
-        .map(|path| {
-            CertificateRevocationListDer::from_pem_file(&path)
-                .map_err(|_| LoadError::RevocationList(path))
-        })
-        .collect()
+        .flat_map(Register::nodes)
+        .map(|(_, node)| node.trust_anchor.as_slice())
+        .collect();
+    anchors.into_iter().map(<[u8]>::to_vec).collect()
 }
 
-/// Returns true if a list names the anchor's subject as its issuer. The verifier checks its
-/// signature.
-pub fn issued_by(list: &CertificateRevocationListDer<'_>, anchor: &[u8]) -> bool {
-    use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
-    let issuer = CertificateRevocationList::from_der(list).ok();
-    let subject = X509Certificate::from_der(anchor).ok();
-    match (issuer, subject) {
-        (Some((_, list)), Some((_, anchor))) => list.issuer().as_raw() == anchor.subject().as_raw(),
-        (Some(_) | None, Some(_) | None) => false,
+/// Reads the revocation lists of a home, all of which must hold.
+fn sound_lists(home: &Home, anchors: &[Vec<u8>]) -> Result<Vec<FiledList>, LoadError> {
+    let HomeLists { lists, faults, .. } = HomeLists::read(home, anchors);
+    match faults.into_iter().next() {
+        Some(fault) => Err(fault.into()),
+        None => Ok(lists),
     }
 }
 

@@ -17,18 +17,21 @@ pub mod hold;
 pub mod in_force;
 pub mod intake;
 pub mod metrics;
+pub mod moment;
 mod notice;
 pub mod outlook;
 mod publish;
 pub mod quarantine;
 pub mod reload;
+pub mod revocation;
 pub mod set_aside;
 pub mod skew;
 pub mod work;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -52,6 +55,7 @@ use crate::{
     disk::Space,
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
+    moment::Moment,
     set_aside::SetAside,
     work::Work,
 };
@@ -73,6 +77,9 @@ use portcullis_store::{
 
 /// Notices that may wait for a slow listener before it misses some.
 const NOTICES_WAITING: usize = 4096;
+
+/// Problems of the start that are shown; more of them say no more.
+const MOST_REPORTED: usize = 32;
 
 /// Identity of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +139,8 @@ pub struct Kernel {
     calls: watch::Sender<u64>,
     keyring: ArcSwap<Keyring>,
     clock_watch: ClockWatch,
+    /// Beginning of the moments.
+    began: Instant,
     comparisons: broadcast::Sender<Call>,
     gatekeeper: Gatekeeper,
     streams: Streams,
@@ -140,6 +149,8 @@ pub struct Kernel {
     space: ArcSwapOption<Space>,
     /// Health of each peer; locked for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
+    /// Problems that were found at the start; locked for a moment only.
+    reported: Mutex<Vec<health::Problem>>,
 }
 
 impl Kernel {
@@ -158,12 +169,14 @@ impl Kernel {
             calls: watch::Sender::new(0),
             keyring: ArcSwap::new(Arc::clone(&parts.keyring)),
             clock_watch: ClockWatch::default(),
+            began: Instant::now(),
             comparisons: broadcast::Sender::new(CALLS_WAITING),
             gatekeeper: Gatekeeper::default(),
             streams: Streams::default(),
             set_aside: SetAside::default(),
             space: ArcSwapOption::empty(),
             peers: Mutex::new(BTreeMap::new()),
+            reported: Mutex::default(),
             work: Work::start(),
             parts,
         }
@@ -179,6 +192,12 @@ impl Kernel {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock_watch.now(self.wall())
+    }
+
+    /// Returns the present moment, by the clock that cannot be set.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment::since(self.began)
     }
 
     /// Returns the time that this machine's clock shows, believed or not.
@@ -212,6 +231,21 @@ impl Kernel {
     /// Confirms, for an administrator, that the clock is right.
     pub fn confirm_clock(&self) {
         self.clock_watch.confirm(self.wall());
+    }
+
+    /// Takes up problems that were found at the start and stay until somebody mends them.
+    pub fn report(&self, problems: impl IntoIterator<Item = health::Problem>) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.extend(problems.into_iter().take(MOST_REPORTED));
+        reported.truncate(MOST_REPORTED);
+    }
+
+    /// Returns the problems that were found at the start.
+    pub(crate) fn reported(&self) -> Vec<health::Problem> {
+        self.reported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Returns the store.

@@ -23,7 +23,8 @@ use tokio::sync::Mutex;
 use crate::{
     Kernel,
     decide::{Decider, DeciderError},
-    in_force::{InForce, LoadError, meeting, missing_epochs, peer_trust},
+    in_force::{InForce, LoadError, anchors, meeting, missing_epochs, peer_trust, read_register},
+    revocation::HomeLists,
 };
 use portcullis_home::{
     Home,
@@ -180,8 +181,7 @@ impl Reloader {
         let Some(newest) = chain.into_iter().next_back() else {
             return Ok(());
         };
-        let (home, register) = (self.home.clone(), newest.register().clone());
-        let trust = apart(move || peer_trust(&home, &register)).await?;
+        let trust = self.trust_under(newest.register()).await?;
         if let Err(error) = self.find_keys(newest.register()).await {
             // The change of trust does not wait for keys: the node goes on with those that it has.
             tracing::error!(%error, "the keys that the new epoch lists cannot be opened; see to them, then reload");
@@ -204,6 +204,28 @@ impl Reloader {
                 Err(error.into())
             }
         }
+    }
+
+    /// Builds the trust under a new epoch. The change of trust does not wait for a revocation list
+    /// that does not hold: those that hold count, and those in force go on counting.
+    async fn trust_under(&self, register: &Register) -> Result<PeerTrust, LoadError> {
+        let (kernel, home, register) = (
+            Arc::clone(&self.kernel),
+            self.home.clone(),
+            register.clone(),
+        );
+        apart(move || {
+            let seen = kernel.store().registers()?;
+            let seen: Vec<Register> = seen.iter().filter_map(read_register).collect();
+            let found = HomeLists::read(&home, &anchors(seen.iter().chain([&register])));
+            for fault in &found.faults {
+                tracing::error!(%fault, "a revocation list does not hold; those that were in force stay so until it is mended and reloaded");
+            }
+            let present = kernel.trust().current();
+            let filed = found.lists.iter().map(|filed| &filed.list);
+            peer_trust(&register, filed.chain(present.revocation_lists()))
+        })
+        .await
     }
 
     /// Opens the keys again if an epoch lists a key of this node that was made since the start.

@@ -46,7 +46,8 @@ impl Skew {
     pub fn or_better(held: Option<Self>, new: Self) -> Self {
         match held {
             Some(held)
-                if held.error_ms < new.error_ms && new.at.millis_since(held.at) < LASTS_MS =>
+                if held.error_ms < new.error_ms
+                    && (0..LASTS_MS).contains(&new.at.millis_since(held.at)) =>
             {
                 held
             }

@@ -16,6 +16,7 @@ pub mod cut;
 pub mod ending;
 pub mod identity;
 pub mod listener;
+pub mod revocation;
 pub mod rpc;
 pub mod stream;
 pub mod tally;

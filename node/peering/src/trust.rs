@@ -25,7 +25,11 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName,
 use tokio::sync::watch;
 
 use super::certificate::{self, CertificateError, Marking, PeerCertificate};
-use crate::{cut::Cut, term::Term};
+use crate::{
+    cut::Cut,
+    revocation::{self, RevocationList},
+    term::Term,
+};
 
 /// Facts about one node from the register and the operator.
 #[derive(Debug, Clone)]
@@ -38,7 +42,8 @@ pub struct PeerFacts {
     pub uri: String,
     /// The certificate of its authority's own certification authority.
     pub trust_anchor: CertificateDer<'static>,
-    /// Revocation lists of that authority. If there are none, revocation is not checked.
+    /// Revocation lists of that authority, of which those count that [`revocation::choose`] chooses. If there are none,
+    /// revocation is not checked.
     pub revocation_lists: Vec<CertificateRevocationListDer<'static>>,
 }
 
@@ -236,6 +241,8 @@ struct TrustedPeer {
     dns_name: String,
     server_name: ServerName<'static>,
     anchor_marking: Marking,
+    /// Lists that count.
+    lists: Vec<RevocationList>,
     lists_due: Option<Timestamp>,
     terms: Terms,
     as_client: Arc<dyn ClientCertVerifier>,
@@ -353,6 +360,11 @@ impl PeerTrust {
         self.peers.iter().map(|(node, peer)| (node, peer.terms))
     }
 
+    /// Lists the revocation lists that count in this snapshot.
+    pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
+        self.peers.values().flat_map(|peer| &peer.lists)
+    }
+
     fn named(&self, certificate: &PeerCertificate) -> Result<(&NodeId, &TrustedPeer), Refusal> {
         let unknown = || Refusal::UnknownUri {
             uri: shown(certificate.uri()),
@@ -406,31 +418,29 @@ impl TrustedPeer {
                     })?,
             );
         let anchor_marking = certificate::marking(&trust_anchor).map_err(|_| anchor_error())?;
-        let lists_due =
-            earliest_due(&revocation_lists).map_err(|source| TrustError::RevocationList {
-                node: node.clone(),
-                source,
-            })?;
+        let lists = counting(revocation_lists).map_err(|source| TrustError::RevocationList {
+            node: node.clone(),
+            source,
+        })?;
+        let first = lists.iter().min_by_key(|list| list.until());
+        let lists_due = first.map(RevocationList::until);
         let terms = Terms {
             anchor: certificate::term(&trust_anchor).map_err(|_| anchor_error())?,
-            list: revocation_lists
-                .iter()
-                .filter_map(|list| certificate::list_term(list).ok())
-                .min_by_key(|term| term.until),
+            list: first.map(RevocationList::term),
         };
+        let encoded = lists.iter().map(|list| list.der().clone()).collect();
         let mut roots = RootCertStore::empty();
         roots.add(trust_anchor).map_err(|_| anchor_error())?;
         let (as_client, as_server) =
-            verifiers(Arc::new(roots), revocation_lists).map_err(|source| {
-                TrustError::Verifier {
-                    node: node.clone(),
-                    source,
-                }
+            verifiers(Arc::new(roots), encoded).map_err(|source| TrustError::Verifier {
+                node: node.clone(),
+                source,
             })?;
         Ok(Self {
             dns_name,
             server_name,
             anchor_marking,
+            lists,
             lists_due,
             terms,
             as_client,
@@ -479,14 +489,11 @@ fn verifiers(
     Ok((as_client, as_server))
 }
 
-fn earliest_due(
-    lists: &[CertificateRevocationListDer<'static>],
-) -> Result<Option<Timestamp>, CertificateError> {
-    let dues = lists
-        .iter()
-        .map(certificate::next_update)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(dues.into_iter().min())
+fn counting(
+    lists: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<Vec<RevocationList>, CertificateError> {
+    let parsed: Result<Vec<_>, _> = lists.into_iter().map(RevocationList::parse).collect();
+    Ok(revocation::choose(parsed?, |list| list).counting)
 }
 
 /// Makes a name from an unverified certificate safe for a log line: at most 100 characters, escaped.

@@ -97,8 +97,9 @@ fn ask(session: &Session, node: &mut NodeFacts, now: Timestamp) -> Option<Vec<En
     // The node looks at its disk itself.
     node.space = None;
     let problems = status.problems.into_iter();
-    node.problems
-        .extend(problems.map(|problem| (problem.what, problem.r#do)));
+    node.reported = problems
+        .map(|problem| (problem.what, problem.r#do))
+        .collect();
     let peers = status.peers.into_iter();
     node.closed.extend(peers.filter_map(|peer| {
         let closed = peer.closed?;

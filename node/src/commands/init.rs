@@ -5,17 +5,25 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use portcullis_protocol::{
     digest::Digest,
     identifiers::{AuthorityId, FederationId, NodeId},
+    keys::KeyUse,
     register::node_uri,
 };
 use serde::Serialize;
 
 use crate::setup::{NewNode, init};
+use portcullis_admin_api::persons::is_slug;
 use portcullis_cli::{
     Session,
     error::CliError,
     output::{Page, View},
 };
-use portcullis_home::{Home, config::dns_name::DnsName, keyring::Keyring, secret::KeySource};
+use portcullis_home::{
+    Home,
+    config::dns_name::DnsName,
+    key_file,
+    keyring::{FirstAdministrator, Keyring},
+    secret::KeySource,
+};
 
 /// Make a node: its keys, its certificate request and its configuration
 #[derive(Debug, clap::Args)]
@@ -27,12 +35,16 @@ and a configuration that you may edit. It is done once; nothing that is there is
 You need two things before. A passphrase file that only the node's user can read, best on another \
 disk than the home: `(umask 077; head -c 32 /dev/urandom | base64 > FILE)`. And the digest of the \
 federation's first register, which its governance gives you by another way than the register \
-itself, for instance on paper.",
+itself, for instance on paper.
+
+With `--first-administrator` the enrolment of persons begins with that person and their key alone. \
+It lies sealed with the node's keys; nobody who writes to the disk can begin it otherwise.",
     after_long_help = "\
 Example:
   portcullis init --home /var/lib/portcullis --federation eu-ports --authority be-customs \\
       --id antwerp --dns-name antwerp.customs.example --listen 0.0.0.0:7443 \\
-      --pin 5f1c…e2 --passphrase-file /etc/portcullis/passphrase"
+      --pin 5f1c…e2 --passphrase-file /etc/portcullis/passphrase \\
+      --first-administrator anna=anna.key.pub"
 )]
 pub(super) struct Init {
     /// The federation's id
@@ -64,6 +76,9 @@ pub(super) struct Init {
     /// In its place: the name of a credential that systemd gives the service
     #[arg(long, value_name = "NAME")]
     systemd_credential: Option<String>,
+    /// The one person who may enrol first, with the public half of their key
+    #[arg(long, value_name = "ID=KEY.pub")]
+    first_administrator: Option<String>,
     /// Where metrics and health are served [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -84,7 +99,10 @@ impl Init {
             // clap requires one of the two.
             (None, None) => return Err(CliError::usage("name a passphrase file")),
         };
+        let first = self.first_administrator.as_deref();
+        let first_administrator = first.map(first_administrator).transpose()?;
         Ok(NewNode {
+            first_administrator,
             federation: self.federation,
             authority: self.authority,
             node: self.id,
@@ -95,6 +113,22 @@ impl Init {
             metrics: self.metrics,
         })
     }
+}
+
+/// Reads `ID=KEY.pub`.
+fn first_administrator(text: &str) -> Result<FirstAdministrator, CliError> {
+    let (id, path) = text
+        .split_once('=')
+        .filter(|(id, _)| is_slug(id))
+        .ok_or_else(|| {
+            CliError::usage("`--first-administrator` names a person's id and the public half of their key")
+                .remedy("write it as `anna=anna.key.pub`; an id is of small letters, digits, `.`, `_` and `-`")
+        })?;
+    let key = key_file::public(path.as_ref(), KeyUse::Person)?;
+    Ok(FirstAdministrator {
+        id: id.to_owned(),
+        key: key.id().to_string(),
+    })
 }
 
 /// A node that was made, version 1.

@@ -29,6 +29,7 @@ Each authority runs a node of its own. Most commands speak to a running node thr
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::undumped::protect();
     portcullis_cli::main::<Command>(PROGRAM)
 }
 
@@ -80,7 +81,9 @@ impl From<SetupError> for CliError {
             SetupError::File(file) => exit_codes::of_file(file),
             SetupError::Keyring(keyring) => exit_codes::of_keyring(keyring),
             SetupError::Config(config) => exit_codes::of_config(config),
-            SetupError::AlreadyMade(_) | SetupError::Path(_) => Exit::Invalid,
+            SetupError::AlreadyMade(_) | SetupError::Exchangeable(_) | SetupError::Path(_) => {
+                Exit::Invalid
+            }
             SetupError::Running(_) | SetupError::Store(_) | SetupError::Request(_) => Exit::Failed,
         };
         exit_codes::told(exit, &error)

@@ -18,15 +18,15 @@ use portcullis_protocol::{
 };
 
 use super::{
-    CertificateFact, Exposed, Facts, KeysFact, Listed, NodeFacts, RegisterFact, RevocationFact,
-    SocketFact,
+    CertificateFact, Exposed, Facts, KeysFact, Listed, NodeFacts, RegisterFact, Revocation,
+    RevocationFact, SocketFact,
 };
 use portcullis_home::{
     Home,
     config::Config,
     files,
     keyring::{Keyring, KeyringError},
-    membership::{ChainError, load_chain},
+    membership::{ChainError, load_chain, load_epochs},
     own_certificate::{
         CertificateFault, Own, PemError, check_certificate, read_certificates, unix,
     },
@@ -34,11 +34,13 @@ use portcullis_home::{
 };
 use portcullis_kernel::{
     disk::{Disk, Space},
-    in_force::{issued_by, policy_files, revocation_lists},
+    in_force::{anchors as anchors_of, policy_files},
     outlook::{Dependency, Subject, ending_keys, freshness_ends, in_order},
+    revocation::{FiledList, HomeLists},
 };
 use portcullis_peering::{
-    certificate::{self, Marking, list_term},
+    certificate::{self, Marking},
+    revocation::{Chosen, choose},
     term::Term,
 };
 
@@ -61,13 +63,17 @@ fn exposed(home: &Home) -> Vec<Exposed> {
     let mut watched = vec![(key_folder, 0o700), (home.data(), 0o700), (keys, 0o600)];
     let stored = files::list_all(&home.data()).unwrap_or_default();
     watched.extend(stored.into_iter().map(|path| (path, 0o600)));
-    watched
-        .into_iter()
-        .filter_map(|(path, should)| {
-            let mode = files::mode(&path).ok()?;
-            (mode & 0o077 != 0).then_some(Exposed { path, mode, should })
-        })
-        .collect()
+    let open = watched.into_iter().filter_map(|(path, should)| {
+        let mode = files::mode(&path).ok()?;
+        (mode & 0o077 != 0).then_some(Exposed { path, mode, should })
+    });
+    let exchangeable = files::exchangeable(home.folder()).into_iter();
+    let exchangeable = exchangeable.map(|(path, mode)| Exposed {
+        path,
+        mode,
+        should: mode & !0o022,
+    });
+    exchangeable.chain(open).collect()
 }
 
 fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
@@ -78,7 +84,9 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         Ok(keyring) => certificate(home, config, keyring, listed, now),
         Err(_) => CertificateFact::Unchecked,
     };
-    let revocation = listed.map_or_else(|| Ok(Vec::new()), |register| revocation(home, register));
+    let revocation = listed.map_or_else(Revocation::default, |register| {
+        revocation(home, config, register, now)
+    });
     let own = register.as_ref().ok();
     let freshness = Stage::at(own.and_then(|verified| fresh_until(verified, None)), now);
     NodeFacts {
@@ -90,13 +98,13 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
                     own.into_iter().flat_map(|node| ending_keys(node, now))
                 }))
                 .chain(listed.into_iter().flat_map(anchors))
-                .chain(lists(&revocation))
+                .chain(lists(&revocation.authorities))
                 .chain(freshness_ends(freshness)),
         ),
         freshness,
         space: space(home, config),
-        problems: Vec::new(),
         closed: Vec::new(),
+        reported: Vec::new(),
         key_place: config.key.place(home.folder()).ok(),
         store: store(home),
         certificate,
@@ -143,8 +151,8 @@ fn anchors(register: &Register) -> impl Iterator<Item = Dependency> {
     })
 }
 
-fn lists(facts: &Result<Vec<RevocationFact>, String>) -> impl Iterator<Item = Dependency> {
-    facts.iter().flatten().filter_map(|fact| {
+fn lists(facts: &[RevocationFact]) -> impl Iterator<Item = Dependency> {
+    facts.iter().filter_map(|fact| {
         let subject = Subject::RevocationList(fact.authority.clone());
         Some(Dependency::lasting(subject, fact.term?))
     })
@@ -230,16 +238,28 @@ fn certificate(
     }
 }
 
-/// Returns for each authority the term of the revocation list that ends first among those of its
-/// nodes' anchors. An authority has no term if one of these anchors has no list.
-fn revocation(home: &Home, register: &Register) -> Result<Vec<RevocationFact>, String> {
-    let lists = revocation_lists(home).map_err(|error| error.to_string())?;
+/// Returns for each authority the term of the revocation list that ends first among those that count
+/// for its nodes' anchors, and the files beside them. An authority has no term if one of these
+/// anchors has no list.
+fn revocation(home: &Home, config: &Config, register: &Register, now: Timestamp) -> Revocation {
+    let epochs = load_epochs(home, &config.register_pin).unwrap_or_default();
+    let epochs = epochs.iter().map(|epoch| epoch.register());
+    let HomeLists {
+        lists,
+        faults,
+        ignored,
+    } = HomeLists::read(home, &anchors_of(epochs.chain([register])));
+    let (needed, left): (Vec<FiledList>, Vec<FiledList>) = lists.into_iter().partition(|filed| {
+        let mut nodes = register.nodes();
+        nodes.any(|(_, node)| filed.list.is_issued_by(&node.trust_anchor))
+    });
+    let Chosen { counting, older } = choose(needed, |filed| &filed.list);
     let mut terms: BTreeMap<AuthorityId, Option<Term>> = BTreeMap::new();
     for (authority, node) in register.nodes() {
-        let earliest = lists
+        let earliest = counting
             .iter()
-            .filter(|list| issued_by(list, &node.trust_anchor))
-            .filter_map(|list| list_term(list).ok())
+            .filter(|filed| filed.list.is_issued_by(&node.trust_anchor))
+            .map(|filed| filed.list.term())
             .min_by_key(|term| term.until);
         let entry = terms.entry(authority.id.clone()).or_insert(earliest);
         *entry = match (*entry, earliest) {
@@ -248,10 +268,31 @@ fn revocation(home: &Home, register: &Register) -> Result<Vec<RevocationFact>, S
             (None, _) | (_, None) => None,
         };
     }
-    Ok(terms
-        .into_iter()
-        .map(|(authority, term)| RevocationFact { authority, term })
-        .collect())
+    let authorities = terms.into_iter();
+    let older = older.iter().map(|filed| {
+        let path = filed.path.display();
+        let ended = if filed.list.term().until < now {
+            "an ended and"
+        } else {
+            "an"
+        };
+        format!("`{path}` holds {ended} older list of an issuer whose newer one counts; remove it")
+    });
+    let left = left.iter().map(|filed| {
+        let path = filed.path.display();
+        format!("`{path}` holds a list of an authority that is no member any more; remove it")
+    });
+    let ignored = ignored.iter().map(|path| {
+        let path = path.display();
+        format!("`{path}` is not read; give it a name that ends in `.crl`, or remove it")
+    });
+    Revocation {
+        authorities: authorities
+            .map(|(authority, term)| RevocationFact { authority, term })
+            .collect(),
+        faults: faults.iter().map(ToString::to_string).collect(),
+        idle: older.chain(left).chain(ignored).collect(),
+    }
 }
 
 fn policy(home: &Home) -> Result<(), String> {

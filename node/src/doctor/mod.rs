@@ -97,8 +97,8 @@ pub struct NodeFacts {
     pub register: RegisterFact,
     /// State of the node's certificate.
     pub certificate: CertificateFact,
-    /// Revocation lists, one entry for each member authority.
-    pub revocation: Result<Vec<RevocationFact>, String>,
+    /// State of the revocation lists.
+    pub revocation: Revocation,
     /// Validity of the policies, or a description of the fault.
     pub policy: Result<(), String>,
     /// State of the admin socket.
@@ -110,10 +110,10 @@ pub struct NodeFacts {
     /// Free space on the disk of the store; `None` if the system does not tell, or the running node
     /// does.
     pub space: Option<Space>,
-    /// Problems that the running node tells of, each with its remedy.
-    pub problems: Vec<(String, String)>,
     /// Closures of the running node besides policy, in words.
     pub closed: Vec<String>,
+    /// Problems that the running node reports, each with what to do.
+    pub reported: Vec<(String, String)>,
 }
 
 /// State of the node's sealed keys.
@@ -174,6 +174,17 @@ pub enum CertificateFact {
     },
 }
 
+/// State of the revocation lists in the home.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Revocation {
+    /// The lists that count, one entry for each member authority.
+    pub authorities: Vec<RevocationFact>,
+    /// Files that hold no list that counts, in words.
+    pub faults: Vec<String>,
+    /// Files that can be removed, in words.
+    pub idle: Vec<String>,
+}
+
 /// The revocation lists for the nodes of one authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationFact {
@@ -211,18 +222,15 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
             ));
             findings.extend(register(&node.register, facts.now));
             findings.push(certificate(&node.certificate, facts.now));
-            match &node.revocation {
-                Ok(lists) => findings.extend(lists.iter().map(|fact| list(fact, facts.now))),
-                Err(reason) => findings.push(error("revocation", reason, "")),
-            }
+            findings.extend(revocation(&node.revocation, facts.now));
             findings.push(of_result("policy", &node.policy, "it holds", POLICY));
             findings.push(socket(&node.socket));
             findings.extend(node.space.and_then(space));
-            let told = node.problems.iter();
-            findings.extend(told.map(|(what, advice)| error("node", what, advice)));
             findings.extend(freshness(node.freshness));
             findings.extend(ends(&node.dependencies, facts.now));
             findings.extend(node.closed.iter().map(|what| closed(what)));
+            let reported = node.reported.iter();
+            findings.extend(reported.map(|(what, advice)| error("node", what, advice)));
         }
     }
     findings.sort_by_key(|finding| finding.severity);
@@ -343,10 +351,19 @@ const fn ends_soon(term: Term, now: Timestamp) -> bool {
     term.until.millis_since(now) <= portcullis_kernel::outlook::warned_before(term)
 }
 
+fn revocation(lists: &Revocation, now: Timestamp) -> Vec<Finding> {
+    let faults = lists.faults.iter().map(|what| error(REVOCATION, what, ""));
+    let idle = lists.idle.iter().map(|what| warning(REVOCATION, what, ""));
+    let authorities = lists.authorities.iter().map(|fact| list(fact, now));
+    faults.chain(idle).chain(authorities).collect()
+}
+
+const REVOCATION: &str = "revocation";
+
 fn list(fact: &RevocationFact, now: Timestamp) -> Finding {
-    const ABOUT: &str = "revocation";
+    const ABOUT: &str = REVOCATION;
     const FETCH: &str =
-        "fetch it from that authority's CA into `crl/`, in PEM, with a name that ends in `.crl`";
+        "fetch it from that authority's CA into `crl/`, with a name that ends in `.crl`";
     let authority = &fact.authority;
     match fact.term {
         None => warning(

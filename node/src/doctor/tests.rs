@@ -26,10 +26,13 @@ fn sound() -> NodeFacts {
         certificate: CertificateFact::Fit {
             term: term(365, 60),
         },
-        revocation: Ok(vec![RevocationFact {
-            authority: "be-customs".parse().unwrap(),
-            term: Some(term(30, 20)),
-        }]),
+        revocation: Revocation {
+            authorities: vec![RevocationFact {
+                authority: "be-customs".parse().unwrap(),
+                term: Some(term(30, 20)),
+            }],
+            ..Revocation::default()
+        },
         policy: Ok(()),
         socket: SocketFact::Answers,
         freshness: Stage::Unused,
@@ -38,8 +41,8 @@ fn sound() -> NodeFacts {
             free: 2 << 30,
             reserve: 1 << 30,
         }),
-        problems: Vec::new(),
         closed: Vec::new(),
+        reported: Vec::new(),
     }
 }
 
@@ -209,10 +212,13 @@ fn a_certificate_that_is_missing_worthless_or_ends_soon_is_found() {
 #[test]
 fn revocation_lists_that_are_missing_or_ended_are_found() {
     let with = |term| NodeFacts {
-        revocation: Ok(vec![RevocationFact {
-            authority: "be-customs".parse().unwrap(),
-            term,
-        }]),
+        revocation: Revocation {
+            authorities: vec![RevocationFact {
+                authority: "be-customs".parse().unwrap(),
+                term,
+            }],
+            ..Revocation::default()
+        },
         ..sound()
     };
     let due = |days: i64| Some(term(8, days));
@@ -224,6 +230,35 @@ fn revocation_lists_that_are_missing_or_ended_are_found() {
     );
     finds(with(due(-1)), Severity::Error, "revocation", "refused");
     finds(with(due(2)), Severity::Warning, "revocation", "ends at");
+}
+
+#[test]
+fn a_list_that_does_not_hold_is_an_error_and_one_that_is_not_needed_a_warning() {
+    let with = |revocation| NodeFacts {
+        revocation,
+        ..sound()
+    };
+    let what = || vec!["`crl/a.crl` is odd; remove it".to_owned()];
+    let faulty = Revocation {
+        faults: what(),
+        ..Revocation::default()
+    };
+    finds(with(faulty), Severity::Error, "revocation", "a.crl");
+    let idle = Revocation {
+        idle: what(),
+        ..Revocation::default()
+    };
+    finds(with(idle), Severity::Warning, "revocation", "a.crl");
+}
+
+#[test]
+fn what_the_running_node_reports_is_found() {
+    let reported = vec![("somebody is not believed".to_owned(), "look".to_owned())];
+    let node = NodeFacts {
+        reported,
+        ..sound()
+    };
+    finds(node, Severity::Error, "node", "not believed");
 }
 
 #[test]
@@ -282,6 +317,7 @@ fn a_home_fresh_from_init_lacks_register_and_certificate_only() {
             register_pin: portcullis_protocol::digest::Digest::labelled("pin", &[]),
             key: KeySource::PassphraseFile(passphrase),
             metrics: None,
+            first_administrator: None,
         },
     )
     .unwrap();
@@ -370,7 +406,7 @@ fn a_short_disk_and_the_problems_of_the_running_node_are_found() {
     };
     finds(short, Severity::Error, "disk", "1 MiB are free");
     let damaged = NodeFacts {
-        problems: vec![(
+        reported: vec![(
             "1 held record is damaged".to_owned(),
             "restore it".to_owned(),
         )],

@@ -26,7 +26,7 @@ use portcullis_home::{
     Home,
     config::{Config, ConfigError, dns_name::DnsName, keys::render},
     files::{self, Access, FileError},
-    keyring::{Keyring, KeyringError},
+    keyring::{FirstAdministrator, Keyring, KeyringError, SealedFacts},
     own_certificate::{CsrError, certificate_request},
     secret::KeySource,
 };
@@ -52,6 +52,8 @@ pub struct NewNode {
     pub key: KeySource,
     /// Address on which metrics and health are served; `None` for the default.
     pub metrics: Option<SocketAddr>,
+    /// The person with whom alone the enrolment of persons begins; `None` for whoever comes first.
+    pub first_administrator: Option<FirstAdministrator>,
 }
 
 /// Error of a node that was not made. A home that is left unfinished is not taken for a node.
@@ -63,6 +65,9 @@ pub enum SetupError {
     /// Another process is making it.
     #[error("`portcullis init` is running in `{}` already; wait for it to end", .0.display())]
     Running(PathBuf),
+    /// Others can move the home away and put another in its place.
+    #[error("everybody can exchange what is in `{}`; run `chmod o-w {}`, or name another home with `--home`", .0.display(), .0.display())]
+    Exchangeable(PathBuf),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -91,13 +96,25 @@ pub enum SetupError {
 pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     let config = configuration(node)?;
     // The passphrase is read first. If that fails, not even a folder is made.
-    node.key.read().map_err(KeyringError::from)?;
-    files::create_folder(home.folder())?;
+    node.key.chosen().map_err(KeyringError::from)?;
+    let made = home.config().exists() || home.keys().exists();
+    if !made {
+        files::create_folder(home.folder())?;
+        let folder = fs::canonicalize(home.folder())
+            .map_err(|source| FileError::system("find", home.folder(), source))?;
+        files::own_folder(&folder)?;
+        if let Some((path, _)) = files::exchangeable(&folder).into_iter().next() {
+            return Err(SetupError::Exchangeable(path));
+        }
+    }
     let mark = begin(home)?;
     for folder in folders(home) {
-        files::create_folder(&folder)?;
+        files::own_folder(&folder)?;
     }
-    let keyring = Keyring::create(home, &node.key)?;
+    let facts = SealedFacts {
+        first_administrator: node.first_administrator.clone(),
+    };
+    let keyring = Keyring::create_with(home, &node.key, &facts)?;
     // The store is made only here. A node whose store is gone must not go on with an empty one.
     SqliteStore::create(&home.data(), keyring.store.bytes())?;
     let request = certificate_request(&keyring, &node.dns_name, &node.federation, &node.node)?;

@@ -44,6 +44,7 @@ impl Bed {
             register_pin: Digest::labelled("pin", &[]),
             key: KeySource::PassphraseFile(self.folder.path().join("passphrase")),
             metrics: Some("127.0.0.1:9999".parse().unwrap()),
+            first_administrator: None,
         }
     }
 

@@ -272,6 +272,8 @@ impl<'a> ExceptionReader<'a> {
         Self { view }
     }
 
+    /// Returns the records of which an attempt is due: now, or at a time that can only have been
+    /// planned under a clock that has been set back since.
     pub(super) fn due(
         &self,
         peer: &NodeId,
@@ -280,10 +282,22 @@ impl<'a> ExceptionReader<'a> {
         limit: u32,
     ) -> Result<Vec<HeldRecord>, SqlError> {
         let numbers: Vec<i64> = self.view.rows(
-            "SELECT record FROM exception
-             WHERE peer = ?1 AND lane = ?2 AND next_attempt <= ?3 AND ends_at > ?3
+            "SELECT record FROM (
+                 SELECT * FROM (SELECT record, next_attempt FROM exception
+                     WHERE peer = ?1 AND lane = ?2 AND next_attempt <= ?3 AND ends_at > ?3
+                     ORDER BY next_attempt, record LIMIT ?4)
+                 UNION ALL
+                 SELECT * FROM (SELECT record, next_attempt FROM exception
+                     WHERE peer = ?1 AND lane = ?2 AND next_attempt > ?5 AND ends_at > ?3
+                     ORDER BY next_attempt, record LIMIT ?4))
              ORDER BY next_attempt, record LIMIT ?4",
-            (peer.as_str(), lane.name(), now.as_millis(), limit),
+            (
+                peer.as_str(),
+                lane.name(),
+                now.as_millis(),
+                limit,
+                retry::latest_attempt(now).as_millis(),
+            ),
             |row| row.get(0),
         )?;
         let mut packs = PackReader::of(self.view);
@@ -312,7 +326,7 @@ impl<'a> ExceptionReader<'a> {
     /// Returns the exceptions whose time is not over, grouped by peer, lane and the newest state
     /// that the ledger has of them.
     pub(super) fn exceptions(&self, now: Timestamp) -> Result<Vec<ExceptionRow>, SqlError> {
-        let mut grouped: BTreeMap<(String, String, String), Sum> = BTreeMap::new();
+        let mut grouped: BTreeMap<Group, Sum> = BTreeMap::new();
         for (group, sum) in self.told_by_one_table(now)? {
             add(&mut grouped, group, sum);
         }
@@ -340,7 +354,7 @@ impl<'a> ExceptionReader<'a> {
     /// Returns the exceptions whose newest state one table tells: those that wait for another
     /// answer have a row of their own, and a record that is owed again and has none was accepted
     /// with its frame.
-    fn told_by_one_table(&self, now: Timestamp) -> Result<Vec<KeyedSum>, SqlError> {
+    fn told_by_one_table(&self, now: Timestamp) -> Result<Vec<(Group, Sum)>, SqlError> {
         self.view.rows(
             concat!(
                 "SELECT peer, lane, coalesce(state, 'accepted'),
@@ -417,8 +431,8 @@ impl<'a> ExceptionReader<'a> {
     }
 }
 
-/// A sum of exceptions with their peer, lane and state.
-type KeyedSum = ((String, String, String), Sum);
+/// Peer, lane and state of a group.
+type Group = (String, String, String);
 
 /// Number of the exceptions of a group, and the earliest of their times in milliseconds.
 struct Sum {

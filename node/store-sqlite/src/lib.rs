@@ -465,6 +465,10 @@ impl Store for SqliteStore {
         self.read(|view| RegistryReader::of(view).persons())
     }
 
+    fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, StoreError> {
+        self.read(|view| RegistryReader::of(view).acts_about_persons())
+    }
+
     fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError> {
         self.read(|view| RegistryReader::of(view).act_seen(statement))
     }

@@ -1,7 +1,7 @@
 //! The register's epochs, the persons, and their acts.
 
 use portcullis_protocol::{
-    digest::Digest, register::SignedRegister, statement::SignedStatement, time::Timestamp,
+    digest::Digest, register::SignedRegister, statement::SignedStatement, time::Timestamp, wire,
 };
 use portcullis_store::{Act, ActOutcome, ActRow, PersonRow, StoreError};
 
@@ -204,6 +204,26 @@ impl<'a> RegistryReader<'a> {
                 })
             },
         )
+    }
+
+    pub(super) fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, SqlError> {
+        let rows: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = self.view.rows(
+            "SELECT payload, key_id, signature FROM act
+             WHERE digest IS NOT NULL AND (action = 'enrol' OR action GLOB 'person-*') ORDER BY n",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        rows.into_iter()
+            .map(|(payload, key, signature)| {
+                let wire = wire::SignedStatement {
+                    payload: payload.into(),
+                    key_id: key.into(),
+                    signature: signature.into(),
+                };
+                wire.try_into()
+                    .map_err(|_| unreadable("an act about a person"))
+            })
+            .collect()
     }
 
     pub(super) fn act_seen(&self, statement: &SignedStatement) -> Result<bool, SqlError> {

@@ -13,6 +13,12 @@ pub(super) fn next_attempt(now: Timestamp, first: Timestamp, attempts: u32) -> T
     now.plus_millis(wait_ms(first.millis_since(now), attempts))
 }
 
+/// Returns the latest time for which an attempt can have been planned now. A later one was planned
+/// under a clock that has been set back since.
+pub(super) const fn latest_attempt(now: Timestamp) -> Timestamp {
+    now.plus_millis(LONGEST_WAIT_MS)
+}
+
 /// Returns the time after which a record is no longer retried: the end of its life or, if that is
 /// sooner, the time at which it is to be deleted.
 pub(super) fn end(now: Timestamp, delete_at: Option<Timestamp>) -> Timestamp {

@@ -353,6 +353,15 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn persons(&self) -> Result<Vec<PersonRow>, StoreError>;
 
+    /// Returns the statements of the acts about persons (`enrol` and `person-…`), in the order in
+    /// which they were carried out. Nothing is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], also for a statement that cannot be read: one that is left out might be the
+    /// end of a person.
+    fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, StoreError>;
+
     /// Returns true if this statement was carried out before: a replay is refused.
     ///
     /// # Errors

@@ -89,6 +89,19 @@ pub const MEMBERS: [(u8, &str, AuthorityKind); 4] = [
 /// Makes the register of the members above.
 #[must_use]
 pub fn register() -> VerifiedRegister {
+    registered(FreshnessKeys::default())
+}
+
+/// Makes the register of the members above, of which one freshness key says that it is the newest.
+#[must_use]
+pub fn fresh_register() -> VerifiedRegister {
+    registered(FreshnessKeys {
+        keys: vec![key(8, KeyUse::Freshness).public()],
+        threshold: 1,
+    })
+}
+
+fn registered(freshness: FreshnessKeys) -> VerifiedRegister {
     let authorities: BTreeMap<AuthorityId, Authority> = MEMBERS
         .into_iter()
         .map(|(number, id, kind)| (id.parse().unwrap(), authority(number, id, kind)))
@@ -100,7 +113,7 @@ pub fn register() -> VerifiedRegister {
         development: true,
         threshold: 1,
         governance: vec![key(9, KeyUse::Governance).public()],
-        freshness: FreshnessKeys::default(),
+        freshness,
         authorities,
         issued_at: NOW,
         former: BTreeMap::new(),

@@ -63,6 +63,7 @@ async fn run(binary: &Path, kills: usize) -> Report {
     done(disk::failing(binary).await);
     done(clock::jumps(binary).await);
     done(clock::put_right(binary).await);
+    done(clock::epochs(binary).await);
     done(link::slow(binary).await);
     done(link::falling(binary, 40).await);
     done(link::partition(binary, 10).await);

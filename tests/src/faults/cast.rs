@@ -7,7 +7,7 @@ use std::{
 };
 
 use portcullis_admin::ledger::LedgerView;
-use portcullis_admin_api::v1::status::StatusView;
+use portcullis_admin_api::v1::{register::TakenUpView, status::StatusView};
 use portcullis_protocol::register::AuthorityKind;
 
 use super::{
@@ -135,6 +135,17 @@ impl Cast {
             self.load.acknowledged.len()
         );
         ledger
+    }
+
+    /// Makes the next epoch of the register and has the first receiver put it in force. Returns its
+    /// number.
+    pub async fn next_epoch(&mut self) -> u64 {
+        let (at, _) = MEMBERS.get(1).unwrap();
+        self.federation.next_epoch(at, |_| ());
+        let client = &self.receiver().process.client;
+        let taken: TakenUpView = client.post("/v1/register", &()).await.unwrap();
+        assert_eq!(taken.register_epoch, self.federation.register.epoch);
+        taken.register_epoch
     }
 
     /// Stops every node in order and returns the homes.

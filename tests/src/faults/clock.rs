@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use portcullis_admin_api::v1::status::StatusView;
+
 use super::{cast::Cast, check, report::Row, shim::Field};
 
 /// Ten minutes.
@@ -60,6 +62,49 @@ pub async fn put_right(binary: &Path) -> Row {
         &[arrived],
         check::judge(cast).await,
     )
+}
+
+/// Steps of the sender's clock both ways, each confirmed. After each a new epoch of the register,
+/// which the receiver puts in force, reaches the sender within a bounded real time. (An epoch from
+/// more than ten minutes ahead is refused, so the clock goes back by less.)
+pub async fn epochs(binary: &Path) -> Row {
+    let mut cast = Cast::start(binary, 2).await;
+    let mut took = Vec::new();
+    for jump in [6 * JUMP_MS, 0, -JUMP_MS + 60_000, 0] {
+        cast.sender.shim.write(Field::ClockMs, jump);
+        cast.load.clock_ms = jump;
+        cast.load.confirm_clock().await;
+        // The first is learnt under the step, the second after whatever was planned by it.
+        for _ in 0..2 {
+            let epoch = cast.next_epoch().await;
+            took.push(learned(&cast, epoch).await);
+        }
+    }
+    cast.load.publish(1).await.unwrap();
+    took.push(cast.arrived().await);
+    Row::new(
+        "epochs after steps of the clock",
+        &took,
+        check::judge(cast).await,
+    )
+}
+
+/// Waits until the sender has an epoch in force, and returns how long that took.
+async fn learned(cast: &Cast, epoch: u64) -> std::time::Duration {
+    let begun = std::time::Instant::now();
+    loop {
+        let client = &cast.sender.process.client;
+        let status: StatusView = client.get("/v1/status").await.unwrap();
+        if status.register_epoch == epoch {
+            return begun.elapsed();
+        }
+        assert!(
+            begun.elapsed() < super::process::PATIENCE,
+            "epoch {epoch} does not arrive: {}",
+            cast.sender.process.log()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 /// Waits until the sender has failed to deliver.

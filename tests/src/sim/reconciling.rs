@@ -8,6 +8,7 @@ use portcullis_exchange::reconcile::{
     recovery, summary,
     walk::{Findings, Next, Walk},
 };
+use portcullis_kernel::moment::Moment;
 use portcullis_protocol::{
     frame::Generation,
     reconcile::{Answer, Ask, Entry, MAX_ENTRIES, MAX_WANTED, Page, Question, Summary},
@@ -87,6 +88,7 @@ impl World {
             .copied()
             .filter(|peer| *peer != who(member))
             .collect();
+        let now = self.now;
         let node = self.node(member);
         node.reconciling = Reconciling::default();
         let state = node.store.durable();
@@ -94,7 +96,7 @@ impl World {
             let row = state.reconciliations.get(cast.node(peer));
             let row = row.filter(|row| row.own == state.generation);
             let last = Last {
-                at: row.map(|row| row.at),
+                ago_ms: row.and_then(|row| u64::try_from(now.millis_since(row.at)).ok()),
                 spread_ms: 0,
             };
             (cast.node(peer).clone(), last)
@@ -107,7 +109,8 @@ impl World {
         if self.mutant == Some(Mutant::NeverCompared) {
             return;
         }
-        let now = self.now;
+        // No clock is set here, so the virtual time is also the one that cannot be set.
+        let now = Moment::from_millis(self.now.as_millis());
         let reconciling = &mut self.node(member).reconciling;
         let due = reconciling.machine.handle(event, now);
         let wake = reconciling.machine.wake_at(now).max(now.plus_millis(50));

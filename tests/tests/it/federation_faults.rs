@@ -44,6 +44,13 @@ async fn a_clock_that_is_put_right_makes_nobody_wait() {
     clean(&clock::put_right(&portcullis_lab()).await);
 }
 
+/// Newcomer A1: after a clock that was set back and confirmed, epochs stopped arriving for as long as
+/// it had been ahead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_arrives_soon_after_any_step_of_the_clock() {
+    clean(&clock::epochs(&portcullis_lab()).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_and_falling_connections_lose_nothing() {
     clean(&link::partition(&portcullis_lab(), 1).await);

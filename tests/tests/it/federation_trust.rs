@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portcullis_certs_dev::{NodeNames, certificate_pem};
+use portcullis_certs_dev::{NodeNames, Period, Serial, certificate_pem, revocation_list_pem};
 use portcullis_home::{
     Home,
     config::{Config, Exercises},
@@ -17,6 +17,7 @@ use portcullis_kernel::{
     quarantine,
 };
 use portcullis_node::runtime::Node;
+use portcullis_peering::{certificate::PeerCertificate, trust::Role};
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject},
     evaluation::Evaluation,
@@ -33,7 +34,9 @@ use portcullis_protocol::{
 };
 use portcullis_store::DisclosureState;
 use portcullis_tests::federation::{Federation, Member, Running, eventually, governance_key};
-use rustls::pki_types::{CertificateSigningRequestDer, UnixTime, pem::PemObject as _};
+use rustls::pki_types::{
+    CertificateDer, CertificateSigningRequestDer, UnixTime, pem::PemObject as _,
+};
 
 const MEMBERS: [Member; 4] = [
     ("rotterdam", AuthorityKind::Customs),
@@ -388,6 +391,101 @@ async fn a_reload_with_a_broken_file_names_it_and_changes_nothing() {
     }
     node.reloader.reload().await.unwrap();
     assert_eq!(node.kernel.exercises(), Exercises::Admitted);
+    node.stop().await;
+}
+
+/// Returns true if a node believes the certificate that lies in another member's home.
+fn believes(node: &Running, federation: &Federation, other: &str) -> bool {
+    let pem = std::fs::read(federation.home(other).certificate()).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&pem).unwrap();
+    let trust = node.kernel.trust().current();
+    trust
+        .judge(Role::Client, &certificate, &[], UnixTime::now())
+        .is_ok()
+}
+
+/// Attack HM11: a list of ours that does not hold kept a removed member in. It refuses a reload and
+/// a start, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_revocation_list_does_not_hold_up_the_removal_of_a_member() {
+    let mut federation = Federation::new(&MEMBERS[..3]);
+    let nodes = federation.start().await;
+    let node = |name: &str| &nodes[&name.parse().unwrap()];
+    let path = federation
+        .home("antwerp")
+        .revocation_lists()
+        .join("rotterdam.crl");
+    let good = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "<html>busy</html>").unwrap();
+    let refused = node("antwerp").reloader.reload().await.unwrap_err();
+    assert!(refused.to_string().contains("rotterdam.crl"), "{refused}");
+    federation.next_epoch("rotterdam", |register| {
+        register.authorities.remove(&"terminal".parse().unwrap());
+    });
+    node("rotterdam").reloader.take_up().await.unwrap();
+    all_have(&nodes, &["antwerp"], 3).await;
+    assert!(!believes(node("antwerp"), &federation, "terminal"));
+    // The list that was in force is in force under the new epoch.
+    let trust = node("antwerp").kernel.trust().current();
+    let mut terms = trust.terms();
+    let rotterdam = terms.find(|(node, _)| node.as_str() == "rotterdam");
+    assert!(rotterdam.unwrap().1.list.is_some());
+    stop(nodes.into_values()).await;
+    let home = federation.home("antwerp");
+    let config = Config::load(&home.config()).unwrap();
+    let refused = Node::prepare(home.clone(), config).await.err().unwrap();
+    assert!(refused.to_string().contains("rotterdam.crl"), "{refused}");
+    // The list of the authority that left is no obstacle.
+    std::fs::write(&path, good).unwrap();
+    Running::start(home).await.stop().await;
+}
+
+/// Bugs #6 and #7: of two lists in one file the first counted, and of two files the first by name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_list_of_an_issuer_counts_in_whatever_file_and_place_it_stands() {
+    let federation = Federation::new(&MEMBERS[..3]);
+    let node = Running::start(federation.home("antwerp")).await;
+    let now = jiff::Timestamp::now();
+    let pem = std::fs::read(federation.home("terminal").certificate()).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&pem).unwrap();
+    let serial = PeerCertificate::parse(&certificate).unwrap();
+    let serial = Serial::from_octets(serial.serial());
+    let revoking = federation.ca("terminal").revocation_list(3, &[serial], now);
+    let revoking = revocation_list_pem(&revoking.unwrap());
+    let ended = Period::ended(now).unwrap();
+    let older = federation
+        .ca("terminal")
+        .revocation_list_lasting(2, &[], ended);
+    let older = revocation_list_pem(&older.unwrap());
+    let folder = node.home.revocation_lists();
+    let rotterdam = std::fs::read_to_string(folder.join("rotterdam.crl")).unwrap();
+    assert!(believes(&node, &federation, "terminal"));
+    for (name, content) in [
+        ("rotterdam.crl", format!("{rotterdam}{revoking}")),
+        ("terminal.crl", format!("{revoking}{older}")),
+        ("aaa.crl", revoking.clone()),
+        ("zzz.crl", revoking.clone()),
+    ] {
+        let path = folder.join(name);
+        let before = std::fs::read(&path).ok();
+        std::fs::write(&path, content).unwrap();
+        node.reloader.reload().await.unwrap();
+        assert!(!believes(&node, &federation, "terminal"), "{name}");
+        assert!(believes(&node, &federation, "rotterdam"), "{name}");
+        match before {
+            Some(before) => std::fs::write(&path, before).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        node.reloader.reload().await.unwrap();
+        assert!(believes(&node, &federation, "terminal"), "{name}");
+    }
+    // An ended list beside a newer one refuses nobody.
+    std::fs::write(folder.join("aaa.crl"), &older).unwrap();
+    let newer = federation.ca("terminal").revocation_list(4, &[], now);
+    let newer = revocation_list_pem(&newer.unwrap());
+    std::fs::write(folder.join("terminal.crl"), &newer).unwrap();
+    node.reloader.reload().await.unwrap();
+    assert!(believes(&node, &federation, "terminal"));
     node.stop().await;
 }
 

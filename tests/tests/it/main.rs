@@ -23,6 +23,7 @@ mod federation_hold;
 mod federation_hostile;
 mod federation_owed;
 mod federation_peers;
+mod federation_persons;
 mod federation_quarantine;
 mod federation_readme;
 mod federation_snapshots;

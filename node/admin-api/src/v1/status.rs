@@ -143,6 +143,42 @@ pub struct EnrolledView {
     pub enrolled_by: String,
     /// Their public key, hexadecimal.
     pub public_key: String,
+    /// `active`, `suspended` or `ended`.
+    #[serde(default)]
+    pub state: String,
+    /// Time until which their signature counted; `None` while it counts.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// Keys that they had before, hexadecimal, with the time until which each counted.
+    #[serde(default)]
+    pub former_keys: Vec<FormerKeyView>,
+    /// Id of the proposal that waits for a second person; `None` if the act is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<String>,
+}
+
+/// A key that a person had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerKeyView {
+    /// The public key, hexadecimal.
+    pub public_key: String,
+    /// Time until which it counted.
+    pub until: String,
+}
+
+/// A change of persons that waits for a second person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposalView {
+    /// Its id.
+    pub id: String,
+    /// Id of the person who proposed it.
+    pub by: String,
+    /// Time at which it was signed.
+    pub at: String,
+    /// Time at which it lapses.
+    pub until: String,
+    /// The change, in words.
+    pub change: String,
 }
 
 /// A policy in force.

@@ -4,26 +4,27 @@
 //! for. The store refuses a statement that was logged before, so that no act is carried out twice.
 
 use crate::{
+    people::{ChangeError, People},
     problem::{Problem, ProblemKind},
     request::{Admin, Caller},
     views,
 };
 use portcullis_admin_api::{
     ACT_HEADER,
-    act::{self, Action, Enrolled, Role, VerifiedAct},
+    act::{self, ActError, Action, Enrolled, VerifiedAct},
+    persons::{Change, PersonError, Persons, Standing},
     v1::{
         ListView,
         act::{ClockView, DraftsView, EnrolView, PublishedView, ReloadedView},
     },
 };
 use portcullis_protocol::{
-    keys::{KeyUse, PublicKey},
     record::{Kind, RecordId},
     seal::Draft,
     statement::SignedStatement,
     time::Timestamp,
 };
-use std::{collections::BTreeMap, future::Future};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use axum::{
     Json,
@@ -44,7 +45,7 @@ use portcullis_kernel::{
     gate::state::GateState,
     hold::{Choice, Ruling},
 };
-use portcullis_store::{Act, ActOutcome, ConsignmentStage, PersonRow, Write, writer::Priority};
+use portcullis_store::{Act, ActOutcome, ConsignmentStage, Write, writer::Priority};
 
 pub(crate) async fn act(
     State(admin): State<Admin>,
@@ -61,9 +62,10 @@ pub(crate) async fn act(
         })?
         .to_owned();
     let (kernel, read) = (admin.kernel.clone(), body.clone());
+    let people = Arc::clone(&admin.people);
     let (act, deed) = apart(move || {
-        let act = verified(&kernel, &statement, &read)?;
-        let deed = ParsedAct::read(&kernel, &act, read)?;
+        let act = verified(&kernel, &people, &statement, &read)?;
+        let deed = ParsedAct::read(&kernel, &people, &act, read)?;
         if let ParsedAct::Gate(gate) = &deed {
             gate.check(&kernel)?;
         }
@@ -73,14 +75,32 @@ pub(crate) async fn act(
     // A task of its own: the act is not stopped halfway if the caller goes away.
     let done = tokio::spawn(async move {
         let log = entry(&admin, caller, &act, &deed);
-        deed.perform(&admin, log).await
+        match &deed {
+            ParsedAct::Person(change) => about_person(&admin, change, &act, log).await,
+            ParsedAct::Publish(_)
+            | ParsedAct::Import(_)
+            | ParsedAct::PublishProfile
+            | ParsedAct::Reload
+            | ParsedAct::ConfirmClock
+            | ParsedAct::Gate(_)
+            | ParsedAct::Hold(..)
+            | ParsedAct::Owed(_)
+            | ParsedAct::Drop(_)
+            | ParsedAct::Backup(_)
+            | ParsedAct::ReadLog(_) => deed.perform(&admin, log).await,
+        }
     });
     done.await
         .map_err(|_| Problem::new(ProblemKind::Failed, "the act was cut short"))?
 }
 
-fn verified(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct, Problem> {
-    let persons: Vec<Enrolled> = kernel.store().persons()?.iter().map(signer).collect();
+fn verified(
+    kernel: &Kernel,
+    people: &People,
+    statement: &str,
+    body: &[u8],
+) -> Result<VerifiedAct, Problem> {
+    let persons = people.known();
     let me = kernel.me();
     let verifier = act::ActVerifier {
         federation: &me.federation,
@@ -90,7 +110,19 @@ fn verified(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct
         now: kernel.wall(),
     };
     if !persons.is_empty() {
-        return Ok(verifier.verify(statement, body, &persons)?);
+        let signers = persons.signers(verifier.now);
+        return verifier.verify(statement, body, &signers).map_err(|error| {
+            let ended = matches!(error, ActError::Nobody(_))
+                .then(|| ended(&persons, statement, verifier.now));
+            ended.flatten().unwrap_or_else(|| error.into())
+        });
+    }
+    if people.is_orphaned() {
+        return Err(Problem::new(
+            ProblemKind::Denied,
+            "the store lists persons, and no signed act accounts for any of them",
+        )
+        .remedy("restore the node from a backup"));
     }
     let first: EnrolView = json(body).map_err(|_| nobody())?;
     let act = verifier.verify(statement, body, &[first_signer(&first)])?;
@@ -99,6 +131,24 @@ fn verified(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct
     } else {
         Err(nobody())
     }
+}
+
+/// Describes an act whose signer's key counted once.
+fn ended(persons: &Persons, statement: &str, now: Timestamp) -> Option<Problem> {
+    let key = act::key_of(statement)?;
+    let person = persons.of_key(key)?;
+    let id = &person.id;
+    let former = person.former.iter().find(|former| former.key.id() == key);
+    let message = match (former, person.standing(now)) {
+        (Some(former), _) => format!("the key was that of `{id}` until {}", former.until),
+        (None, Standing::Ended { at }) => format!("`{id}` was ended at {at}"),
+        (None, Standing::Suspended { since }) => format!("`{id}` is suspended since {since}"),
+        (None, Standing::Active) => return None,
+    };
+    Some(
+        Problem::new(ProblemKind::Denied, message)
+            .remedy("ask an administrator; `portcullis person list` shows who may act"),
+    )
 }
 
 /// Problem of a node at which nobody is enrolled yet. The only possible act is then to enrol an
@@ -113,7 +163,7 @@ enum ParsedAct {
     Publish(Vec<Draft>),
     Import(Import),
     PublishProfile,
-    Enrol(PersonRow),
+    Person(Change),
     Reload,
     Gate(GateAct),
     Hold(HoldAct, Ruling),
@@ -125,7 +175,12 @@ enum ParsedAct {
 }
 
 impl ParsedAct {
-    fn read(kernel: &Kernel, act: &VerifiedAct, body: Bytes) -> Result<Self, Problem> {
+    fn read(
+        kernel: &Kernel,
+        people: &People,
+        act: &VerifiedAct,
+        body: Bytes,
+    ) -> Result<Self, Problem> {
         let hold = |choice| {
             let hold = HoldAct::read(choice, &body)?;
             let ruling = hold.rule(kernel)?;
@@ -137,7 +192,11 @@ impl ParsedAct {
             Action::Advisory => drafts(&body, &[Kind::Advisory]),
             Action::ImportConsignments => import(&act.parameters, body).map(Self::Import),
             Action::PublishProfile => Ok(Self::PublishProfile),
-            Action::Enrol => enrolment(act, &body, kernel.now()).map(Self::Enrol),
+            Action::Enrol
+            | Action::PersonEnd
+            | Action::PersonRekey
+            | Action::PersonRole
+            | Action::PersonSecond => change(people, act, &body).map(Self::Person),
             Action::Reload => Ok(Self::Reload),
             Action::ConfirmClock => Ok(Self::ConfirmClock),
             Action::PeerBlock
@@ -161,7 +220,7 @@ impl ParsedAct {
             Self::Publish(drafts) => format!("{} drafts", drafts.len()),
             Self::Import(import) => format!("{} bytes of consignments", import.file.len()),
             Self::PublishProfile => "the risk profile".to_owned(),
-            Self::Enrol(person) => format!("person {}", person.id),
+            Self::Person(change) => change.describe(),
             Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
             Self::Gate(gate) => gate.concerns(),
             Self::Hold(hold, _) => hold.concerns(),
@@ -197,11 +256,10 @@ impl ParsedAct {
                 let ruling = hold.in_force(admin, ruling).await?;
                 HoldAct::carry_out(admin, ruling, vec![Write::Act(log)]).await
             }
-            Self::Enrol(person) => {
-                let writes = vec![Write::Act(log)];
-                admin.kernel.commit(Priority::Urgent, writes).await?;
-                Ok(Json(views::enrolled(&person)).into_response())
-            }
+            Self::Person(_) => Err(Problem::new(
+                ProblemKind::Failed,
+                "an act about persons is carried out in its turn",
+            )),
             Self::Publish(drafts) => {
                 logged(admin, log, async {
                     let records = admin.kernel.publish(drafts).await?;
@@ -254,7 +312,7 @@ async fn logged(
         Ok(_) => "done".to_owned(),
         Err(problem) => format!("failed: {}", problem.in_a_word()),
     };
-    ended(admin, statement, outcome).await;
+    note_outcome(admin, statement, outcome).await;
     done
 }
 
@@ -274,7 +332,7 @@ async fn begin(admin: &Admin, log: Act) -> Result<Option<SignedStatement>, Probl
 }
 
 /// Notes how an act ended. The act stands whether or not that can be written.
-pub(super) async fn ended(admin: &Admin, statement: Option<SignedStatement>, outcome: String) {
+pub(super) async fn note_outcome(admin: &Admin, statement: Option<SignedStatement>, outcome: String) {
     let Some(statement) = statement else {
         return;
     };
@@ -297,22 +355,20 @@ async fn reload(admin: &Admin) -> Result<Response, Problem> {
     .into_response())
 }
 
-/// Returns the log entry of the act; an enrolment takes effect with it.
+/// Changes the persons, with the log of the act, and shows the one concerned.
+async fn about_person(
+    admin: &Admin,
+    change: &Change,
+    act: &VerifiedAct,
+    log: Act,
+) -> Result<Response, Problem> {
+    let (effect, made) = admin.people.change(&admin.kernel, change, act, log).await?;
+    let view = views::changed(&admin.people.known(), &made, effect, admin.kernel.wall());
+    Ok(Json(view).into_response())
+}
+
+/// Returns the log entry of the act.
 fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &ParsedAct) -> Act {
-    let enrols = match deed {
-        ParsedAct::Enrol(person) => Some(person.clone()),
-        ParsedAct::Publish(_)
-        | ParsedAct::Import(_)
-        | ParsedAct::PublishProfile
-        | ParsedAct::Reload
-        | ParsedAct::ConfirmClock
-        | ParsedAct::Gate(_)
-        | ParsedAct::Hold(..)
-        | ParsedAct::Owed(_)
-        | ParsedAct::Drop(_)
-        | ParsedAct::Backup(_)
-        | ParsedAct::ReadLog(_) => None,
-    };
     Act {
         action: act.action.name().to_owned(),
         person: act.person.id.clone(),
@@ -320,7 +376,7 @@ fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &ParsedAct) -> 
         at: admin.kernel.now(),
         statement: Some(act.statement.clone()),
         concerns: deed.concerns(),
-        enrols,
+        enrols: None,
     }
 }
 
@@ -379,42 +435,29 @@ fn import(parameters: &BTreeMap<String, String>, file: Bytes) -> Result<Import, 
     })
 }
 
-fn enrolment(act: &VerifiedAct, body: &[u8], now: Timestamp) -> Result<PersonRow, Problem> {
-    let view: EnrolView = json(body)?;
-    let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
-    if Role::named(&view.role).is_none() {
-        let names: Vec<_> = Role::ALL.iter().map(|role| role.name()).collect();
-        let message = format!(
-            "`{}` is no role; write one of {}",
-            view.role,
-            names.join(", ")
-        );
-        return Err(invalid(message));
-    }
-    let key = view.key_bytes().unwrap_or_default();
-    PublicKey::from_slice(KeyUse::Person, &key).map_err(|error| invalid(error.to_string()))?;
-    let by_self = act.person.public_key == key;
-    Ok(PersonRow {
-        id: view.id,
-        name: view.name,
-        role: view.role,
-        public_key: key,
-        enrolled_at: now,
-        enrolled_by: if by_self {
-            String::new()
-        } else {
-            act.person.id.clone()
-        },
-    })
-}
-
-/// A person as who signs.
-fn signer(row: &PersonRow) -> Enrolled {
-    Enrolled {
-        id: row.id.clone(),
-        role: row.role.clone(),
-        public_key: row.public_key.clone(),
-    }
+fn change(people: &People, act: &VerifiedAct, body: &[u8]) -> Result<Change, Problem> {
+    let enrols = act.action == Action::Enrol;
+    let content: Option<EnrolView> = enrols.then(|| json(body)).transpose()?;
+    let read = || -> Result<Change, PersonError> {
+        let change = Change::read(act.action, &act.parameters, content.as_ref())?
+            .ok_or(PersonError::Unreadable("it is about no person"))?;
+        change.check_names()?;
+        if content.is_some() && act.parameters.is_empty() && people.known().takes_two() {
+            // The statement alone must tell whom a second person seconds.
+            return Err(PersonError::Unreadable(
+                "its statement does not say who is enrolled; use a command line of the node's version",
+            ));
+        }
+        let plain = Change::read(act.action, &BTreeMap::new(), content.as_ref());
+        match (&content, plain) {
+            (Some(_), Ok(Some(plain))) if plain != change => Err(PersonError::Unreadable(
+                "its statement and its content differ",
+            )),
+            (Some(_), Err(error)) => Err(error),
+            (Some(_) | None, Ok(_) | Err(_)) => Ok(change),
+        }
+    };
+    read().map_err(|error| ChangeError::from(error).into())
 }
 
 /// The first administrator, who is about to be enrolled, as who signs.

@@ -25,7 +25,7 @@ use portcullis_backup::{BackupError, Order};
 use portcullis_protocol::statement::SignedStatement;
 use portcullis_store::NodeEvent;
 
-use super::acts::ended;
+use super::acts::note_outcome;
 
 /// Number of lines that wait for a slow reader. Progress beyond them is not reported.
 const LINES_WAITING: usize = 64;
@@ -121,7 +121,7 @@ async fn work(
     } else {
         "failed: no backup was made"
     };
-    ended(&admin, act, outcome.to_owned()).await;
+    note_outcome(&admin, act, outcome.to_owned()).await;
     if lines.send(end).await.is_err() {
         tracing::info!("nobody waits for the end of the backup");
     }

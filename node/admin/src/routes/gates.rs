@@ -45,6 +45,10 @@ impl GateAct {
             | Action::ImportConsignments
             | Action::PublishProfile
             | Action::Enrol
+            | Action::PersonEnd
+            | Action::PersonRekey
+            | Action::PersonRole
+            | Action::PersonSecond
             | Action::ConfirmClock
             | Action::Reload
             | Action::HoldRelease

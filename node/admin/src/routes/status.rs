@@ -13,7 +13,7 @@ use portcullis_protocol::{
 use super::apart;
 use portcullis_admin_api::v1::{
     ListView,
-    status::{EnrolledView, PeerView, PolicyView, StatusProblem, StatusView},
+    status::{EnrolledView, PeerView, PolicyView, ProposalView, StatusProblem, StatusView},
 };
 use portcullis_exchange::dispatch::plan::relays;
 use portcullis_kernel::{Kernel, health};
@@ -21,10 +21,11 @@ use portcullis_store::{ReconciliationRow, Relay};
 
 pub(crate) async fn status(State(admin): State<Admin>) -> Result<Json<StatusView>, Problem> {
     let kernel = admin.kernel.clone();
-    apart(move || view(&kernel)).await.map(Json)
+    let persons = admin.people.known().signers(kernel.wall()).len();
+    apart(move || view(&kernel, persons)).await.map(Json)
 }
 
-fn view(kernel: &Kernel) -> Result<StatusView, Problem> {
+fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
     let decider = kernel.decider();
     let (register, me) = (decider.register(), kernel.me());
     let certificate_ends = kernel.identity().certificate().not_after().as_millisecond();
@@ -71,7 +72,7 @@ fn view(kernel: &Kernel) -> Result<StatusView, Problem> {
         peers,
         restored_from,
         log_end,
-        persons: kernel.store().persons()?.len(),
+        persons,
         held: aside.held,
         quarantined: aside.quarantined,
         set_aside: kernel.set_aside().names(&kernel.store().damaged()),
@@ -133,14 +134,23 @@ fn peer(
     })
 }
 
-pub(crate) async fn persons(
-    State(admin): State<Admin>,
-) -> Result<Json<ListView<EnrolledView>>, Problem> {
-    let kernel = admin.kernel.clone();
-    let rows = apart(move || Ok(kernel.store().persons()?)).await?;
-    Ok(Json(ListView {
-        items: rows.iter().map(views::enrolled).collect(),
-    }))
+pub(crate) async fn persons(State(admin): State<Admin>) -> Json<ListView<EnrolledView>> {
+    let (persons, now) = (admin.people.known(), admin.kernel.wall());
+    let items = persons.all().map(|person| views::enrolled(person, now));
+    Json(ListView {
+        items: items.collect(),
+    })
+}
+
+/// The changes of persons that wait for a second person.
+pub(crate) async fn proposals(State(admin): State<Admin>) -> Json<ListView<ProposalView>> {
+    let (persons, now) = (admin.people.known(), admin.kernel.wall());
+    let items = persons
+        .proposals(now)
+        .map(|(act, one)| views::proposal(act, one));
+    Json(ListView {
+        items: items.collect(),
+    })
 }
 
 pub(crate) async fn policies(State(admin): State<Admin>) -> Json<ListView<PolicyView>> {

@@ -3,11 +3,13 @@
 //! A member is asked when it showed that it knows more, when it may not know yet what this node
 //! knows, and in a slow rotation besides, so that a federation without traffic learns as well. A
 //! member that says it knows more and does not show it is asked again after longer and longer
-//! waits, as is one that does not answer. Nobody can make a node ask without end.
+//! waits, as is one that does not answer. Nobody can make a node ask without end. All waits are
+//! counted by a clock that cannot be set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
+use portcullis_kernel::moment::Moment;
+use portcullis_protocol::identifiers::NodeId;
 
 /// Time between two members of the rotation, in milliseconds.
 pub const ROTATION_MS: i64 = 15 * 60_000;
@@ -62,11 +64,11 @@ struct Peer {
     /// Knowledge of this node when it asked, while it waits for the answer.
     asked: Option<u64>,
     failures: u32,
-    not_before: Timestamp,
+    not_before: Moment,
 }
 
 impl Peer {
-    const fn new(now: Timestamp) -> Self {
+    const fn new(now: Moment) -> Self {
         Self {
             told: 0,
             ahead: false,
@@ -81,7 +83,7 @@ impl Peer {
         self.asked.is_none() && (self.ahead || self.in_turn || self.told < known)
     }
 
-    fn pause(&mut self, now: Timestamp) {
+    fn pause(&mut self, now: Moment) {
         let doubled = FIRST_PAUSE_MS.saturating_mul(1_i64.checked_shl(self.failures).unwrap_or(0));
         let pause = if doubled <= 0 {
             LONGEST_PAUSE_MS
@@ -100,13 +102,13 @@ pub struct Machine {
     peers: BTreeMap<NodeId, Peer>,
     /// The peer that the rotation came to last.
     turn: Option<NodeId>,
-    next_turn: Timestamp,
+    next_turn: Moment,
 }
 
 impl Machine {
     /// Begins with the node's knowledge at its start. No peer has been told of it.
     #[must_use]
-    pub const fn new(now: Timestamp) -> Self {
+    pub const fn new(now: Moment) -> Self {
         Self {
             known: 1,
             peers: BTreeMap::new(),
@@ -116,7 +118,7 @@ impl Machine {
     }
 
     /// Takes an event and returns the peers to ask now.
-    pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<NodeId> {
+    pub fn handle(&mut self, event: Event, now: Moment) -> Vec<NodeId> {
         match event {
             Event::Peers(peers) => {
                 self.peers.retain(|peer, _| peers.contains(peer));
@@ -142,7 +144,7 @@ impl Machine {
 
     /// Returns the time at which something is due without an event.
     #[must_use]
-    pub fn wake_at(&self) -> Timestamp {
+    pub fn wake_at(&self) -> Moment {
         self.peers
             .values()
             .filter(|peer| peer.wants(self.known))
@@ -158,7 +160,7 @@ impl Machine {
         }
     }
 
-    fn rotate(&mut self, now: Timestamp) {
+    fn rotate(&mut self, now: Moment) {
         if self.next_turn.millis_since(now) > 0 {
             return;
         }
@@ -172,7 +174,7 @@ impl Machine {
         self.turn = next;
     }
 
-    fn due(&mut self, now: Timestamp) -> Vec<NodeId> {
+    fn due(&mut self, now: Moment) -> Vec<NodeId> {
         let waiting = self.peers.values().filter(|peer| peer.asked.is_some());
         let room = AT_ONCE.saturating_sub(waiting.count());
         let known = self.known;
@@ -193,7 +195,7 @@ impl Machine {
     }
 }
 
-fn answered(peer: &mut Peer, learnt: Learnt, now: Timestamp) {
+fn answered(peer: &mut Peer, learnt: Learnt, now: Moment) {
     // A question says what this node has, so a peer that answers one has been told.
     if let Some(asked) = peer.asked.take() {
         peer.told = peer.told.max(asked);
@@ -213,14 +215,14 @@ fn answered(peer: &mut Peer, learnt: Learnt, now: Timestamp) {
 mod tests {
     use super::*;
 
-    const START: Timestamp = Timestamp::from_millis(1_617_235_200_000);
+    const START: Moment = Moment::from_millis(1_617_235_200_000);
     const HOUR: i64 = 3_600_000;
 
     fn node(name: &str) -> NodeId {
         name.parse().unwrap()
     }
 
-    fn at(millis: i64) -> Timestamp {
+    fn at(millis: i64) -> Moment {
         START.plus_millis(millis)
     }
 

@@ -25,6 +25,9 @@ pub(crate) use question::{TIMEOUT, compare};
 
 use self::machine::{Event, Machine};
 
+/// Shortest wait between two looks at the schedule without news.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
 /// Asks peers and tells them until `shutdown`.
 pub async fn run(kernel: Arc<Kernel>, reloader: Arc<Reloader>, shutdown: CancellationToken) {
     tokio::select! {
@@ -37,12 +40,12 @@ async fn go_round(kernel: Arc<Kernel>, reloader: Arc<Reloader>) {
     let mut rumours = kernel.rumours();
     let mut deciders = kernel.deciders();
     let mut gates = kernel.watch_gates();
-    let mut machine = Machine::new(kernel.now());
+    let mut machine = Machine::new(kernel.moment());
     let mut questions = JoinSet::new();
     let mut events = vec![Event::Peers(peers(&kernel))];
     loop {
         for event in events.drain(..) {
-            for peer in machine.handle(event, kernel.now()) {
+            for peer in machine.handle(event, kernel.moment()) {
                 questions.spawn(question::ask(
                     Arc::clone(&kernel),
                     Arc::clone(&reloader),
@@ -50,8 +53,7 @@ async fn go_round(kernel: Arc<Kernel>, reloader: Arc<Reloader>) {
                 ));
             }
         }
-        let wait = machine.wake_at().millis_since(kernel.now()).max(50);
-        let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(50));
+        let wait = kernel.moment().wait_until(machine.wake_at(), SHORTEST_WAIT);
         tokio::select! {
             rumour = rumours.recv() => match heard(rumour) {
                 Some(Rumour::Ahead(peer)) => events.push(Event::Ahead(peer)),

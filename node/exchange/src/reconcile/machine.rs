@@ -3,11 +3,12 @@
 //! A channel is compared as soon as possible after a new generation on either side, a while after a
 //! repair, to see that it is well now, and once a day besides. A peer that does not answer is tried
 //! again after longer and longer waits. Nobody can make a node compare without end: calls count
-//! only at growing intervals.
+//! only at growing intervals. All waits are counted by a clock that cannot be set.
 
 use std::collections::BTreeMap;
 
-use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
+use portcullis_kernel::moment::Moment;
+use portcullis_protocol::identifiers::NodeId;
 
 /// Time until a channel that was found well is compared again, in milliseconds.
 pub const DAY_MS: i64 = 24 * 3_600_000;
@@ -46,8 +47,9 @@ pub enum Event {
 /// Last comparison of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Last {
-    /// Time of the last comparison in the present generation; `None` if there was none yet.
-    pub at: Option<Timestamp>,
+    /// Milliseconds since the last comparison in the present generation; `None` if there was none
+    /// yet, or if it lies in the future of a clock that has been set back.
+    pub ago_ms: Option<u64>,
     /// Time beyond a day after which the channel is compared again, in milliseconds.
     pub spread_ms: i64,
 }
@@ -63,12 +65,12 @@ pub enum End {
 
 #[derive(Debug, Clone)]
 struct Peer {
-    due: Timestamp,
+    due: Moment,
     spread_ms: i64,
     running: bool,
     /// True if a call came while a comparison ran.
     again: bool,
-    ended: Option<Timestamp>,
+    ended: Option<Moment>,
     /// True if the next comparison was called for. `calls` counts those before it in a row.
     called: bool,
     calls: u32,
@@ -77,10 +79,11 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(last: Last, now: Timestamp) -> Self {
-        let due = last
-            .at
-            .map_or(now, |at| at.plus_millis(DAY_MS + last.spread_ms));
+    fn new(last: Last, now: Moment) -> Self {
+        let due = last.ago_ms.map_or(now, |ago| {
+            let ago = i64::try_from(ago).unwrap_or(i64::MAX);
+            now.plus_millis((DAY_MS + last.spread_ms).saturating_sub(ago))
+        });
         Self {
             due,
             spread_ms: last.spread_ms,
@@ -94,7 +97,7 @@ impl Peer {
         }
     }
 
-    fn call(&mut self, now: Timestamp) {
+    fn call(&mut self, now: Moment) {
         if self.running {
             self.again = true;
             return;
@@ -117,7 +120,7 @@ impl Peer {
         };
     }
 
-    fn end(&mut self, wait_ms: i64, now: Timestamp) {
+    fn end(&mut self, wait_ms: i64, now: Moment) {
         if !self.running {
             return;
         }
@@ -144,7 +147,7 @@ pub struct Machine {
 
 impl Machine {
     /// Takes an event and returns the peers to compare with now.
-    pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<NodeId> {
+    pub fn handle(&mut self, event: Event, now: Moment) -> Vec<NodeId> {
         match event {
             Event::Peers(peers) => {
                 self.peers.retain(|peer, _| peers.contains_key(peer));
@@ -182,7 +185,7 @@ impl Machine {
 
     /// Returns the time at which something is due without an event.
     #[must_use]
-    pub fn wake_at(&self, now: Timestamp) -> Timestamp {
+    pub fn wake_at(&self, now: Moment) -> Moment {
         let latest = now.plus_millis(LONGEST_RETRY_MS);
         let running = self.peers.values().filter(|peer| peer.running).count();
         if running >= AT_ONCE {
@@ -199,7 +202,7 @@ impl Machine {
         }
     }
 
-    fn due(&mut self, now: Timestamp) -> Vec<NodeId> {
+    fn due(&mut self, now: Moment) -> Vec<NodeId> {
         let running = self.peers.values().filter(|peer| peer.running).count();
         let mut due: Vec<_> = self
             .peers
@@ -221,19 +224,22 @@ impl Machine {
 mod tests {
     use super::*;
 
-    const START: Timestamp = Timestamp::from_millis(1_617_235_200_000);
+    const START: Moment = Moment::from_millis(1_617_235_200_000);
 
     fn node(name: &str) -> NodeId {
         name.parse().unwrap()
     }
 
-    fn at(millis: i64) -> Timestamp {
+    fn at(millis: i64) -> Moment {
         START.plus_millis(millis)
     }
 
-    fn peers(names: &[(&str, Option<Timestamp>)]) -> Event {
-        let last = |at| Last { at, spread_ms: 7 };
-        let peers = names.iter().map(|(name, at)| (node(name), last(*at)));
+    fn peers(names: &[(&str, Option<u64>)]) -> Event {
+        let last = |ago_ms| Last {
+            ago_ms,
+            spread_ms: 7,
+        };
+        let peers = names.iter().map(|(name, ago)| (node(name), last(*ago)));
         Event::Peers(peers.collect())
     }
 
@@ -245,7 +251,7 @@ mod tests {
     #[test]
     fn a_peer_of_another_generation_is_compared_with_at_once_and_then_once_a_day() {
         let mut machine = Machine::default();
-        let first = machine.handle(peers(&[("a", None), ("b", Some(START))]), START);
+        let first = machine.handle(peers(&[("a", None), ("b", Some(0))]), START);
         assert_eq!(first, [node("a")]);
         assert_eq!(machine.handle(compared("a", End::Level), at(5)), []);
         assert_eq!(machine.handle(Event::Tick, at(DAY_MS + 6)), []);

@@ -55,6 +55,9 @@ impl From<Call> for Event {
     }
 }
 
+/// Shortest wait between two looks at the schedule without news.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
 /// Compares channels until `shutdown`.
 pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     tokio::select! {
@@ -71,12 +74,12 @@ async fn go_round(kernel: Arc<Kernel>) {
     let mut events = vec![peers(&kernel).await];
     loop {
         for event in events.drain(..) {
-            for peer in machine.handle(event, kernel.now()) {
+            for peer in machine.handle(event, kernel.moment()) {
                 questions.spawn(question::compare(Arc::clone(&kernel), peer));
             }
         }
-        let wait = machine.wake_at(kernel.now()).millis_since(kernel.now());
-        let wait = Duration::from_millis(u64::try_from(wait.max(50)).unwrap_or(50));
+        let now = kernel.moment();
+        let wait = now.wait_until(machine.wake_at(now), SHORTEST_WAIT);
         tokio::select! {
             call = calls.recv() => match call {
                 Ok(call) => events.push(call.into()),
@@ -112,7 +115,7 @@ async fn peers(kernel: &Arc<Kernel>) -> Event {
             return Event::Tick;
         }
     };
-    let me = kernel.me();
+    let (me, now) = (kernel.me(), kernel.now());
     let decider = kernel.decider();
     let others = decider.register().nodes().map(|(_, node)| &node.id);
     let peers = others.filter(|peer| **peer != me.node).map(|peer| {
@@ -120,7 +123,7 @@ async fn peers(kernel: &Arc<Kernel>) -> Event {
             .iter()
             .find(|row| row.peer == *peer && row.own == generation);
         let last = Last {
-            at: row.map(|row| row.at),
+            ago_ms: row.and_then(|row| u64::try_from(now.millis_since(row.at)).ok()),
             spread_ms: spread(&me.node, peer),
         };
         (peer.clone(), last)

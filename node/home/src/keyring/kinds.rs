@@ -10,6 +10,8 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use crate::{files::FileError, secret::SecretError};
 
 pub(super) const VERSION: u8 = 1;
+/// Version of a first file of keys that holds facts beside the keys.
+pub(super) const WITH_FACTS: u8 = 2;
 
 pub(super) const SEED: usize = 32;
 

@@ -9,6 +9,7 @@
 //! (`rotated`).
 
 mod kinds;
+mod reseal;
 mod rotated;
 mod store_key;
 
@@ -21,12 +22,13 @@ use portcullis_protocol::{
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use self::kinds::{KeyringError, Rotatable};
 pub use self::store_key::StoreKey;
 use self::{
-    kinds::{SEED, VERSION, agreement_public, tls_pair},
+    kinds::{SEED, VERSION, WITH_FACTS, agreement_public, tls_pair},
     rotated::Rotated,
 };
 use crate::{
@@ -51,6 +53,7 @@ pub struct Keyring {
     agreement: Zeroizing<[u8; SEED]>,
     agreement_public: PublicKey,
     tls: Zeroizing<Vec<u8>>,
+    facts: SealedFacts,
     /// Keys made later, the oldest first.
     rotated: Vec<Rotated>,
 }
@@ -63,9 +66,22 @@ impl Keyring {
     ///
     /// [`KeyringError::Exists`] if there are keys already; nothing is written in that case.
     pub fn create(home: &Home, source: &KeySource) -> Result<Self, KeyringError> {
-        let content = fresh()?;
+        Self::create_with(home, source, &SealedFacts::default())
+    }
+
+    /// As [`Self::create`], with facts that lie sealed beside the keys.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`] as for [`Self::create`].
+    pub fn create_with(
+        home: &Home,
+        source: &KeySource,
+        facts: &SealedFacts,
+    ) -> Result<Self, KeyringError> {
+        let content = fresh(facts)?;
         let keyring = Self::parse(&content)?;
-        let text = secret::seal(&source.read()?, HOLDS, None, &content)?;
+        let text = secret::seal(&source.chosen()?, HOLDS, None, &content)?;
         match files::create(&home.keys(), text.as_bytes(), Access::Owner) {
             Ok(()) => Ok(keyring),
             Err(FileError::Exists { path }) => {
@@ -101,6 +117,22 @@ impl Keyring {
         let mut keyring = Self::parse(&secret::open(passphrase, HOLDS, &text)?)?;
         keyring.rotated = rotated::load(home, passphrase)?;
         Ok(keyring)
+    }
+
+    /// Seals all keys of a home under another passphrase: all of them in one step on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`] if a file does not open, or the folder cannot be exchanged. The keys are as
+    /// they were then.
+    pub fn change_passphrase(
+        home: &Home,
+        present: &Passphrase,
+        next: &Passphrase,
+    ) -> Result<(), KeyringError> {
+        // All of it opens, or nothing is written.
+        Self::open(home, present)?;
+        reseal::folder(&rotated::folder(home), present, next)
     }
 
     /// Makes a key for this use beside the present one and returns its public half; `None` for a
@@ -181,6 +213,12 @@ impl Keyring {
         let own: Vec<KeyId> = self.own_ids().collect();
         let mut counting = listed.keys.iter().filter(|key| key.signs_at(now));
         counting.all(|key| own.contains(&key.public.id()))
+    }
+
+    /// Returns the facts that lie sealed with the keys.
+    #[must_use]
+    pub const fn facts(&self) -> &SealedFacts {
+        &self.facts
     }
 
     fn own_ids(&self) -> impl Iterator<Item = KeyId> {
@@ -290,14 +328,19 @@ impl Keyring {
     }
 
     fn parse(content: &[u8]) -> Result<Self, KeyringError> {
-        let Some((&VERSION, rest)) = content.split_first() else {
-            return Err(KeyringError::Format);
+        let (version, rest) = match content.split_first() {
+            Some((&version @ (VERSION | WITH_FACTS), rest)) => (version, rest),
+            Some(_) | None => return Err(KeyringError::Format),
         };
         let (sealing, rest) = seed(rest)?;
         let (hop, rest) = seed(rest)?;
         let (log, rest) = seed(rest)?;
         let (agreement, rest) = seed(rest)?;
-        let (store, tls) = seed(rest)?;
+        let (store, rest) = seed(rest)?;
+        let (facts, tls) = match version {
+            WITH_FACTS => sealed_facts(rest)?,
+            _ => (SealedFacts::default(), rest),
+        };
         let keyring = Self {
             store: StoreKey::from_bytes(*store),
             sealing: Arc::new(SigningKey::from_seed(KeyUse::Sealing, *sealing)),
@@ -307,6 +350,7 @@ impl Keyring {
             agreement_public: agreement_public(&agreement)?,
             agreement,
             tls: Zeroizing::new(tls.to_vec()),
+            facts,
         };
         keyring.tls_pair().map_err(|_| KeyringError::Format)?;
         Ok(keyring)
@@ -320,18 +364,64 @@ impl fmt::Debug for Keyring {
 }
 
 /// Makes the content of a new file of keys.
-fn fresh() -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+fn fresh(facts: &SealedFacts) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     let tls = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyringError::System)?;
     let mut seeds = Zeroizing::new([0; SEED * 5]);
     getrandom::fill(seeds.as_mut()).map_err(|_| KeyringError::System)?;
     let pkcs8 = Zeroizing::new(tls.serialize_der());
     // Capacity is allocated at once: a vector that grows leaves copies of secrets behind.
-    let whole = seeds.len().saturating_add(pkcs8.len()).saturating_add(1);
+    let facts = facts.encode()?;
+    let whole = [seeds.len(), facts.len(), pkcs8.len(), 1];
+    let whole = whole.into_iter().fold(0_usize, usize::saturating_add);
     let mut content = Zeroizing::new(Vec::with_capacity(whole));
-    content.push(VERSION);
+    content.push(if facts.is_empty() {
+        VERSION
+    } else {
+        WITH_FACTS
+    });
     content.extend_from_slice(seeds.as_ref());
+    content.extend_from_slice(&facts);
     content.extend_from_slice(&pkcs8);
     Ok(content)
+}
+
+/// Facts about a node that lie sealed with its keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedFacts {
+    /// The person with whom alone the enrolment of persons begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_administrator: Option<FirstAdministrator>,
+}
+
+/// The first administrator of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstAdministrator {
+    /// Their id.
+    pub id: String,
+    /// Id of their key, which is its digest, hexadecimal.
+    pub key: String,
+}
+
+impl SealedFacts {
+    /// Encodes the facts with their length; none are encoded as nothing.
+    fn encode(&self) -> Result<Vec<u8>, KeyringError> {
+        if *self == Self::default() {
+            return Ok(Vec::new());
+        }
+        let json = serde_json::to_vec(self).map_err(|_| KeyringError::Format)?;
+        let length = u16::try_from(json.len()).map_err(|_| KeyringError::Format)?;
+        Ok([length.to_be_bytes().to_vec(), json].concat())
+    }
+}
+
+fn sealed_facts(content: &[u8]) -> Result<(SealedFacts, &[u8]), KeyringError> {
+    let (length, rest) = content.split_first_chunk().ok_or(KeyringError::Format)?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    let (json, rest) = rest.split_at_checked(length).ok_or(KeyringError::Format)?;
+    let facts = serde_json::from_slice(json).map_err(|_| KeyringError::Format)?;
+    Ok((facts, rest))
 }
 
 fn seed(content: &[u8]) -> Result<(Zeroizing<[u8; SEED]>, &[u8]), KeyringError> {

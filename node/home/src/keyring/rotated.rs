@@ -68,10 +68,20 @@ pub(super) fn create(
     content.extend_from_slice(&secret);
     let made = parse(&content)?;
     let text = secret::seal(passphrase, HOLDS, None, &content)?;
-    let number = paths(home)?.len().saturating_add(1);
+    let number = next_number(&paths(home)?);
     let path = folder(home).join(format!("rotated-{number:04}.keys"));
     files::create(&path, text.as_bytes(), Access::Owner)?;
     Ok(made)
+}
+
+/// Returns the number after the highest one in use. Files before it may have been removed.
+fn next_number(paths: &[PathBuf]) -> u64 {
+    let number = |path: &PathBuf| -> Option<u64> {
+        let name = path.file_stem()?.to_str()?;
+        name.strip_prefix("rotated-")?.parse().ok()
+    };
+    let highest = paths.iter().filter_map(number).max();
+    highest.unwrap_or(0).saturating_add(1)
 }
 
 fn fresh(usage: Rotatable) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
@@ -118,7 +128,8 @@ fn seed(secret: &[u8]) -> Result<Zeroizing<[u8; SEED]>, KeyringError> {
     Ok(Zeroizing::new(seed))
 }
 
-fn folder(home: &Home) -> PathBuf {
+/// Returns the folder of the keys.
+pub(super) fn folder(home: &Home) -> PathBuf {
     home.keys().parent().map(PathBuf::from).unwrap_or_default()
 }
 
@@ -128,5 +139,7 @@ fn paths(home: &Home) -> Result<Vec<PathBuf>, KeyringError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("rotated-")
     });
+    // By number: `rotated-10000` is newer than `rotated-9999`.
+    paths.sort_by_cached_key(|path| (next_number(std::slice::from_ref(path)), path.clone()));
     Ok(paths)
 }

@@ -91,7 +91,7 @@ fn a_home_without_keys_says_to_run_init() {
 
 #[test]
 fn a_cut_file_is_refused_at_any_length() {
-    let content = fresh().unwrap();
+    let content = fresh(&SealedFacts::default()).unwrap();
     for length in 0..=SEED * 4 + 1 {
         assert!(matches!(
             Keyring::parse(&content[..length]),
@@ -217,4 +217,101 @@ fn every_use_is_named_once() {
         assert_eq!(usage.name().parse(), Ok(usage));
     }
     assert!("governance".parse::<Rotatable>().is_err());
+}
+
+/// Attack H1: the first enrolment belonged to whoever came first. Its key lies sealed.
+#[test]
+fn facts_lie_sealed_with_the_keys_and_without_them_the_file_is_as_before() {
+    let bed = bed();
+    let facts = SealedFacts {
+        first_administrator: Some(FirstAdministrator {
+            id: "anna".to_owned(),
+            key: "ab".repeat(32),
+        }),
+    };
+    let made = Keyring::create_with(&bed.home, &bed.source, &facts).unwrap();
+    let loaded = Keyring::load(&bed.home, &bed.source).unwrap();
+    assert_eq!(loaded.facts(), &facts);
+    assert_eq!(loaded.public_keys(), made.public_keys());
+    assert_eq!(loaded.store.bytes(), made.store.bytes());
+    let plain = fresh(&SealedFacts::default()).unwrap();
+    assert_eq!(plain[0], VERSION);
+    let mut content = fresh(&facts).unwrap();
+    assert_eq!(content[0], WITH_FACTS);
+    content.truncate(1 + SEED * 5 + 10);
+    assert!(matches!(
+        Keyring::parse(&content),
+        Err(KeyringError::Format)
+    ));
+}
+
+/// House HL3: the next number was the count of files, and a removed one stopped rotation for ever.
+#[test]
+fn a_key_is_rotated_although_an_older_file_was_removed() {
+    let bed = bed();
+    Keyring::create(&bed.home, &bed.source).unwrap();
+    let passphrase = bed.source.read().unwrap();
+    let file = |number: u32| {
+        let keys = bed.home.keys();
+        keys.with_file_name(format!("rotated-{number:04}.keys"))
+    };
+    let make = || rotated::create(&bed.home, &passphrase, Rotatable::Sealing);
+    for number in 1..=3 {
+        assert!(make().is_ok());
+        assert!(file(number).exists());
+    }
+    std::fs::remove_file(file(1)).unwrap();
+    assert!(make().is_ok());
+    assert!(file(4).exists());
+    std::fs::rename(file(4), file(9_999)).unwrap();
+    assert!(make().is_ok());
+    assert!(file(10_000).exists());
+    let keyring = Keyring::load(&bed.home, &bed.source).unwrap();
+    let newest = secret::open(
+        &passphrase,
+        "rotated node key",
+        &std::fs::read_to_string(file(10_000)).unwrap(),
+    );
+    let seed: [u8; 32] = newest.unwrap()[2..].try_into().unwrap();
+    let newest = SigningKey::from_seed(KeyUse::Sealing, seed);
+    assert_eq!(keyring.public_keys()[0], newest.public());
+}
+
+/// Newcomer A16: `init` took five letters and `person key` twelve.
+#[test]
+fn a_short_passphrase_makes_no_keys() {
+    let bed = bed();
+    let path = bed.source.file().unwrap();
+    files::replace(&path, b"short", Access::Owner).unwrap();
+    let refused = Keyring::create(&bed.home, &bed.source).unwrap_err();
+    assert!(refused.to_string().contains("too short"), "{refused}");
+    assert!(!bed.home.keys().exists());
+}
+
+/// Newcomer A3: no command changed a passphrase.
+#[test]
+fn a_changed_passphrase_opens_all_keys_and_the_old_one_none() {
+    let bed = bed();
+    let made = Keyring::create(&bed.home, &bed.source).unwrap();
+    let present = bed.source.read().unwrap();
+    let next = Passphrase::new(b"another four words here", "the test").unwrap();
+    rotated::create(&bed.home, &present, Rotatable::Hop).unwrap();
+    fs::write(bed.home.keys().with_file_name("note"), "kept").unwrap();
+    let wrong = Keyring::change_passphrase(&bed.home, &next, &present);
+    assert!(wrong.is_err());
+    // A folder that a killed process left is no obstacle.
+    let left = bed.home.folder().join("keys-other-passphrase");
+    fs::create_dir(&left).unwrap();
+    Keyring::change_passphrase(&bed.home, &present, &next).unwrap();
+    assert!(!left.exists());
+    assert!(Keyring::open(&bed.home, &present).is_err());
+    let opened = Keyring::open(&bed.home, &next).unwrap();
+    assert_eq!(opened.sealing.id(), made.sealing.id());
+    assert_eq!(opened.store.bytes(), made.store.bytes());
+    assert_ne!(opened.newest(KeyUse::Hop), made.newest(KeyUse::Hop));
+    for name in ["node.keys", "rotated-0001.keys"] {
+        let mode = files::mode(&bed.home.keys().with_file_name(name)).unwrap();
+        assert_eq!(mode, 0o600);
+    }
+    assert!(bed.home.keys().with_file_name("note").exists());
 }

@@ -36,6 +36,14 @@ impl Gatekeeper {
         state.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Replaces the state by what `change` makes of it, if it makes anything.
+    pub(crate) fn forget(&self, change: impl FnOnce(&GateState) -> Option<GateState>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(changed) = change(&state) {
+            *state = changed;
+        }
+    }
+
     pub(crate) fn replace(&self, state: GateState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }

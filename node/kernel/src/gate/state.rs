@@ -2,10 +2,18 @@
 //! kept in the store.
 //!
 //! Statements that members offer are verified before they are stored. Stored statements are
-//! verified again when the node starts; one that no longer holds is left out with a line in the
-//! log.
+//! verified again when the node starts. A freshness statement that no longer holds is left out with
+//! a line in the log. What closes stays closed when its row is damaged, as widely as the damage
+//! leaves open whom it was for:
+//!
+//! | damaged | closed |
+//! |---|---|
+//! | stop | release to everyone, until somebody resumes |
+//! | block | every node, until each is unblocked |
+//! | suspension of an authority | that authority, for as long as a suspension can last |
+//! | suspension of nobody knows whom | release to everyone |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use portcullis_protocol::{
@@ -13,11 +21,11 @@ use portcullis_protocol::{
         BULK_AFTER_MS, SignedFreshness, Stage, VerifiedFreshness, WARN_BEFORE_MS, fresh_until,
     },
     gossip::Standing,
-    identifiers::NodeId,
-    register::VerifiedRegister,
-    suspension::{Offered, Suspensions, VerifiedSuspension},
+    identifiers::{AuthorityId, NodeId},
+    register::{Register, VerifiedRegister},
+    suspension::{MAX_SUSPENSION_MS, Offered, Suspensions, VerifiedSuspension},
     time::Timestamp,
-    verify::Refusal,
+    verify::{MAX_CLOCK_AHEAD_MS, Refusal},
 };
 
 use super::{Gates, Stops};
@@ -33,6 +41,18 @@ pub struct GateState {
     suspensions: Suspensions,
     blocked: BTreeSet<NodeId>,
     stops: Stops,
+    /// Authorities whose suspension is damaged, with the latest end it can have.
+    unread: BTreeMap<AuthorityId, Timestamp>,
+    damaged: Vec<Damaged>,
+}
+
+/// Row of the store that closes something and does not say what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Kind of the fact.
+    pub kind: FactKind,
+    /// Subject as it was found.
+    pub subject: String,
 }
 
 /// A change of the state: the facts to write, and the resulting state.
@@ -50,34 +70,103 @@ impl GateState {
     pub fn load(rows: &[FactRow], register: &VerifiedRegister, now: Timestamp) -> Self {
         let mut state = Self::default();
         for row in rows {
-            if let Err(refusal) = state.restore(row, register, now) {
-                let (kind, subject) = (row.kind.name(), &row.subject);
-                tracing::warn!(kind, subject, %refusal, "what was kept does not hold any more");
+            match row.kind {
+                FactKind::Freshness => {
+                    let signed = SignedFreshness::decode(&row.content);
+                    match signed.and_then(|signed| signed.verify(register, now)) {
+                        Ok(freshness) => state.freshness = Some(freshness),
+                        Err(refusal) => left_out(row, &refusal),
+                    }
+                }
+                FactKind::Suspension => state.restore_suspension(row, register.register(), now),
+                FactKind::Block => match row.subject.parse() {
+                    Ok(peer) => drop(state.blocked.insert(peer)),
+                    Err(_) => {
+                        state.damaged(row);
+                        let nodes = register.register().nodes();
+                        state.blocked.extend(nodes.map(|(_, node)| node.id.clone()));
+                    }
+                },
+                FactKind::Stop if row.subject == EVERYONE => state.stops.all = true,
+                FactKind::Stop => match row.subject.parse() {
+                    Ok(peer) => drop(state.stops.peers.insert(peer)),
+                    Err(_) => {
+                        state.damaged(row);
+                        state.stops.all = true;
+                    }
+                },
             }
         }
         state
     }
 
-    fn restore(
-        &mut self,
-        row: &FactRow,
-        register: &VerifiedRegister,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        match row.kind {
-            FactKind::Freshness => {
-                let signed = SignedFreshness::decode(&row.content)?;
-                self.freshness = Some(signed.verify(register, now)?);
-            }
-            FactKind::Suspension => {
-                self.suspensions
-                    .restore(&row.content, register.register())?;
-            }
-            FactKind::Block => self.blocked.extend(row.subject.parse()),
-            FactKind::Stop if row.subject == EVERYONE => self.stops.all = true,
-            FactKind::Stop => self.stops.peers.extend(row.subject.parse()),
+    fn restore_suspension(&mut self, row: &FactRow, register: &Register, now: Timestamp) {
+        let Err(refusal) = self.suspensions.restore(&row.content, register) else {
+            return;
+        };
+        let Some((key, authority)) = suspended(&row.subject) else {
+            self.damaged(row);
+            self.stops.all = true;
+            return;
+        };
+        if !register
+            .governance
+            .iter()
+            .any(|governs| governs.id().to_string() == key)
+        {
+            // Its key governs no more, so that it would not count either.
+            return left_out(row, &refusal);
         }
-        Ok(())
+        self.damaged(row);
+        let latest = row
+            .at
+            .min(now)
+            .plus_millis(MAX_SUSPENSION_MS + MAX_CLOCK_AHEAD_MS);
+        let end = self.unread.entry(authority).or_insert(latest);
+        *end = latest.max(*end);
+    }
+
+    fn damaged(&mut self, row: &FactRow) {
+        let (kind, subject) = (row.kind.name(), row.subject.escape_debug());
+        tracing::error!(kind, %subject, "a row that closes something is damaged: it is taken at its widest");
+        self.damaged.push(Damaged {
+            kind: row.kind,
+            subject: row.subject.clone(),
+        });
+    }
+
+    /// Lists the rows that close something and do not say what.
+    #[must_use]
+    pub fn damage(&self) -> &[Damaged] {
+        &self.damaged
+    }
+
+    /// Takes damaged rows of a kind out, once a person has said what is to be open. Returns the
+    /// facts that remove them.
+    fn mended(&mut self, kind: FactKind, at: Timestamp) -> Vec<Fact> {
+        let (mended, left) = std::mem::take(&mut self.damaged)
+            .into_iter()
+            .partition::<Vec<_>, _>(|damaged| damaged.kind == kind);
+        self.damaged = left;
+        let removed = mended.into_iter().map(|Damaged { kind, subject }| Fact {
+            kind,
+            subject,
+            content: None,
+            at,
+        });
+        removed.collect()
+    }
+
+    /// Forgets a freshness statement that no node would take up at `now`: it was signed under a
+    /// clock that has been set back since, and would hide every one that is right. Returns `None` if
+    /// there is nothing to forget.
+    #[must_use]
+    pub fn without_the_future(&self, now: Timestamp) -> Option<Self> {
+        let held = self.freshness.as_ref()?;
+        is_of_the_future(held, now).then(|| Self {
+            freshness: None,
+            ..self.clone()
+        })
     }
 
     /// Computes the gates at `now`.
@@ -86,9 +175,18 @@ impl GateState {
         Gates {
             blocked: self.blocked.clone(),
             stops: self.stops.clone(),
-            suspended: self.suspensions.in_force(register.register(), now),
+            suspended: self.suspended(register.register(), now),
             stage: Stage::at(fresh_until(register, self.freshness.as_ref()), now),
         }
+    }
+
+    fn suspended(&self, register: &Register, now: Timestamp) -> BTreeMap<AuthorityId, Timestamp> {
+        let mut suspended = self.suspensions.in_force(register, now);
+        for (authority, end) in self.unread.iter().filter(|(_, end)| **end > now) {
+            let until = suspended.entry(authority.clone()).or_insert(*end);
+            *until = (*end).max(*until);
+        }
+        suspended
     }
 
     /// Returns the next time at which the gates change by the passing of time alone.
@@ -100,7 +198,11 @@ impl GateState {
             .flat_map(|until| {
                 [-WARN_BEFORE_MS, 0, BULK_AFTER_MS].map(|step| until.plus_millis(step))
             });
-        ends.chain(steps).filter(|time| *time > now).min()
+        let unread = self.unread.values().copied();
+        ends.chain(unread)
+            .chain(steps)
+            .filter(|time| *time > now)
+            .min()
     }
 
     /// Returns the trust data of this node, for comparison with a member's.
@@ -149,6 +251,7 @@ impl GateState {
         let offered = SignedFreshness::decode(bytes)?.verify(register, now)?;
         let newer = self
             .current_freshness(register)
+            .filter(|held| !is_of_the_future(held, now))
             .is_none_or(|held| held.freshness().issued_at < offered.freshness().issued_at);
         if !newer {
             return Ok(None);
@@ -184,6 +287,10 @@ impl GateState {
         if state.suspensions.offer(bytes, register.register(), now)? == Offered::Known {
             return Ok(None);
         }
+        state.unread.retain(|authority, _| {
+            let mut held = state.suspensions.all();
+            !held.any(|held| held.suspension().authority == *authority)
+        });
         let kept: Vec<(String, Vec<u8>)> = state
             .suspensions
             .all()
@@ -218,10 +325,17 @@ impl GateState {
             Switch::Close => state.blocked.insert(peer.clone()),
             Switch::Open => state.blocked.remove(peer),
         };
-        Change {
-            facts: vec![switch.fact(FactKind::Block, peer.as_str(), now)],
-            state,
+        let mut facts = vec![switch.fact(FactKind::Block, peer.as_str(), now)];
+        let mended = state.mended(FactKind::Block, now);
+        if !mended.is_empty() {
+            // The damaged row blocked every node. Those that stay blocked get rows of their own.
+            let blocked = state.blocked.iter();
+            facts.extend(
+                blocked.map(|peer| Switch::Close.fact(FactKind::Block, peer.as_str(), now)),
+            );
         }
+        facts.extend(mended);
+        Change { facts, state }
     }
 
     /// Stops release to a node or to everyone, or resumes it.
@@ -242,11 +356,32 @@ impl GateState {
                 peer.as_str()
             }
         };
-        Change {
-            facts: vec![switch.fact(FactKind::Stop, subject, now)],
-            state,
+        let mut facts = vec![switch.fact(FactKind::Stop, subject, now)];
+        if state.stops.all {
+            facts.push(Switch::Close.fact(FactKind::Stop, EVERYONE, now));
+        } else {
+            facts.extend(state.mended(FactKind::Stop, now));
+            facts.extend(state.mended(FactKind::Suspension, now));
         }
+        Change { facts, state }
     }
+}
+
+const fn is_of_the_future(held: &VerifiedFreshness, now: Timestamp) -> bool {
+    held.freshness().issued_at.millis_since(now) > MAX_CLOCK_AHEAD_MS
+}
+
+fn left_out(row: &FactRow, refusal: &Refusal) {
+    let (kind, subject) = (row.kind.name(), row.subject.escape_debug());
+    tracing::warn!(kind, %subject, %refusal, "what was kept does not hold any more");
+}
+
+/// Reads key and authority from the name of a suspension's slot.
+fn suspended(slot: &str) -> Option<(&str, AuthorityId)> {
+    let mut parts = slot.split('/');
+    let (key, authority, epoch) = (parts.next()?, parts.next()?, parts.next()?);
+    epoch.parse::<u64>().ok()?;
+    Some((key, authority.parse().ok()?)).filter(|_| parts.next().is_none())
 }
 
 /// Names the slot of a suspension in the store: key, authority and epoch.
@@ -304,7 +439,7 @@ impl std::fmt::Display for Whom {
 #[cfg(test)]
 mod tests {
     use portcullis_protocol::{
-        frame::Lane, keys::KeyUse, suspension::Suspension, suspension::encode,
+        frame::Lane, freshness::Freshness, keys::KeyUse, suspension::Suspension, suspension::encode,
     };
 
     use super::*;
@@ -382,21 +517,137 @@ mod tests {
         assert_eq!(refused.unwrap_err().rule.id(), "SU-05");
     }
 
-    #[test]
-    fn what_was_kept_damaged_is_left_out() {
-        let register = testbed::register();
-        let row = |kind, content: &[u8]| FactRow {
+    fn row(kind: FactKind, subject: &str, content: &[u8]) -> FactRow {
+        FactRow {
             kind,
-            subject: String::new(),
+            subject: subject.to_owned(),
             content: content.to_vec(),
             at: NOW,
-        };
-        let rows = [
-            row(FactKind::Freshness, &[0xff]),
-            row(FactKind::Suspension, &suspension(1)[1..]),
+        }
+    }
+
+    fn loaded(rows: &[FactRow]) -> GateState {
+        GateState::load(rows, &testbed::register(), NOW)
+    }
+
+    #[test]
+    fn a_freshness_statement_that_was_kept_damaged_is_left_out() {
+        let state = loaded(&[row(FactKind::Freshness, "", &[0xff])]);
+        assert_eq!(state.gates(&testbed::register(), NOW), Gates::default());
+    }
+
+    /// Attack HM5: a damaged suspension, stop or block opened what it had closed.
+    #[test]
+    fn what_closes_stays_closed_when_any_octet_of_its_row_is_damaged() {
+        let register = testbed::register();
+        let kept = |change: Change| rows(change.facts).remove(0);
+        let before = GateState::default();
+        let suspended = before.with_suspension(&suspension(2), &register, NOW);
+        let hub: NodeId = "hub-1".parse().unwrap();
+        let stop = before.with_stop(&Whom::Peer(hub.clone()), Switch::Close, NOW);
+        let all = before.with_stop(&Whom::Everyone, Switch::Close, NOW);
+        let block = before.with_block(&hub, Switch::Close, NOW);
+        for kept in [
+            kept(suspended.unwrap().unwrap()),
+            kept(stop),
+            kept(all),
+            kept(block),
+        ] {
+            let whom = match kept.kind {
+                FactKind::Suspension => ("antwerp", "antwerp-1"),
+                FactKind::Freshness | FactKind::Stop | FactKind::Block => ("hub", "hub-1"),
+            };
+            let (authority, node) = (whom.0.parse().unwrap(), whom.1.parse().unwrap());
+            let closed = |row: FactRow| {
+                let gates = loaded(&[row]).gates(&register, NOW);
+                gates.closed(&authority, &node, Lane::Urgent).is_some()
+            };
+            assert!(closed(kept.clone()));
+            for at in 0..kept.content.len() {
+                let mut damaged = kept.clone();
+                damaged.content[at] ^= 0x55;
+                assert!(closed(damaged), "{:?}: octet {at}", kept.kind);
+            }
+            // A subject that is no name at all. (One name made of another cannot be told here.)
+            for subject in ["", "\u{1}", "a/b/c/d", "Hub 1"] {
+                let mut damaged = kept.clone();
+                damaged.subject = subject.to_owned();
+                damaged.content.pop();
+                assert!(closed(damaged), "{:?}: `{subject}`", kept.kind);
+            }
+        }
+    }
+
+    #[test]
+    fn a_suspension_of_a_key_that_governs_no_more_is_left_out() {
+        let slot = format!("{}/antwerp/1", key(8, KeyUse::Governance).id());
+        let state = loaded(&[row(FactKind::Suspension, &slot, &suspension(2))]);
+        assert!(state.damage().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_suspension_ends_when_no_suspension_could_last_longer() {
+        let slot = format!("{}/antwerp/1", key(9, KeyUse::Governance).id());
+        let state = loaded(&[row(FactKind::Suspension, &slot, b"damaged")]);
+        let register = testbed::register();
+        let end = state.next_change(&register, NOW).unwrap();
+        assert_eq!(end, NOW.plus_millis(MAX_SUSPENSION_MS + MAX_CLOCK_AHEAD_MS));
+        assert!(state.gates(&register, end).suspended.is_empty());
+    }
+
+    #[test]
+    fn who_opens_a_damaged_gate_opens_that_and_no_more_and_it_lasts() {
+        let register = testbed::register();
+        let (hub, antwerp): (NodeId, NodeId) =
+            ("hub-1".parse().unwrap(), "antwerp-1".parse().unwrap());
+        let damaged = [
+            row(FactKind::Block, "\u{2}", b""),
+            row(FactKind::Stop, "", b""),
         ];
-        let state = GateState::load(&rows, &register, NOW);
-        assert_eq!(state.gates(&register, NOW), Gates::default());
+        let state = loaded(&damaged);
+        assert_eq!(state.damage().len(), 2);
+        let opened = state.with_block(&hub, Switch::Open, NOW);
+        let resumed = opened.state.with_stop(&Whom::Everyone, Switch::Open, NOW);
+        assert!(resumed.state.damage().is_empty());
+        let mut kept: BTreeMap<(FactKind, String), FactRow> = damaged
+            .into_iter()
+            .map(|row| ((row.kind, row.subject.clone()), row))
+            .collect();
+        for fact in opened.facts.into_iter().chain(resumed.facts) {
+            let key = (fact.kind, fact.subject.clone());
+            match rows(vec![fact]).pop() {
+                Some(row) => drop(kept.insert(key, row)),
+                None => drop(kept.remove(&key)),
+            }
+        }
+        let again = loaded(&kept.into_values().collect::<Vec<_>>());
+        let gates = again.gates(&register, NOW);
+        assert_eq!(gates, resumed.state.gates(&register, NOW));
+        assert!(!gates.blocked.contains(&hub) && gates.blocked.contains(&antwerp));
+        assert!(!gates.stops.all);
+    }
+
+    /// Newcomer A1: a statement signed under a clock that ran ahead hid every later one.
+    #[test]
+    fn a_freshness_statement_of_the_future_gives_way_to_one_of_now() {
+        let register = testbed::fresh_register();
+        let statement = |at: Timestamp| {
+            let freshness = Freshness::of(&register, at);
+            let mut signed = SignedFreshness::unsigned(&freshness);
+            signed.sign(&key(8, KeyUse::Freshness)).unwrap();
+            signed.encode()
+        };
+        let ahead = NOW.plus_millis(100 * 24 * HOUR);
+        let wrong = GateState::default()
+            .with_freshness(&statement(ahead), &register, ahead)
+            .unwrap()
+            .unwrap()
+            .state;
+        assert!(wrong.without_the_future(ahead).is_none());
+        let right = wrong.with_freshness(&statement(NOW), &register, NOW);
+        assert!(right.unwrap().is_some());
+        let forgot = wrong.without_the_future(NOW).unwrap();
+        assert!(forgot.current_freshness(&register).is_none());
     }
 
     #[test]

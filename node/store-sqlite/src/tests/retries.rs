@@ -18,6 +18,10 @@ pub(super) const CLAIMS: &[Claim] = &[
         the_wait_doubles_with_each_attempt,
     ),
     (
+        "a retry planned under a clock that ran ahead is due at once",
+        a_retry_planned_under_a_clock_that_ran_ahead_is_due_at_once,
+    ),
+    (
         "retries end when the record is to be deleted",
         retries_end_when_the_record_is_to_be_deleted,
     ),
@@ -66,6 +70,25 @@ fn published(store: &dyn Store) -> RecordId {
 
 fn next(store: &dyn Store, now: Timestamp) -> Option<Timestamp> {
     store.next_due(&peer("hub"), Lane::Bulk, now).unwrap()
+}
+
+/// Newcomer A1: what was planned under a clock that ran ahead waited as long as that clock was wrong.
+fn a_retry_planned_under_a_clock_that_ran_ahead_is_due_at_once(store: &dyn Store) {
+    let id = published(store);
+    let ahead = at(100 * 24 * HOUR);
+    held_at(store, id, ahead, None);
+    let due = |now| {
+        let due = store.due(&peer("hub"), Lane::Bulk, now, 10).unwrap();
+        due.iter().map(|held| held.sealed.id()).collect::<Vec<_>>()
+    };
+    assert_eq!(due(ahead), []);
+    assert_eq!(due(at(0)), [id]);
+    // Within the hour that an attempt may wait nothing is known of another clock.
+    held_at(store, id, at(0), None);
+    let next = next(store, at(0)).unwrap();
+    assert!(next.millis_since(at(0)) <= HOUR);
+    assert_eq!(due(at(-1)), []);
+    assert_eq!(due(next), [id]);
 }
 
 fn the_wait_doubles_with_each_attempt(store: &dyn Store) {

@@ -435,6 +435,10 @@ impl Store for ModelStore {
         self.read(|state| state.persons.values().cloned().collect())
     }
 
+    fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, StoreError> {
+        self.read(|state| state.acts_about_persons())
+    }
+
     fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError> {
         self.read(|state| state.act_seen(statement))
     }

@@ -70,14 +70,25 @@ impl State {
         {
             return Err(StoreError::Replayed);
         }
+        if let Some(person) = &act.enrols
+            && self.persons.contains_key(&person.id)
+        {
+            return Err(StoreError::Enrolled(person.id.clone()));
+        }
+        if let Some(statement) = act.statement
+            && (act.action == "enrol" || act.action.starts_with("person-"))
+        {
+            Arc::make_mut(&mut self.about_persons).push(statement);
+        }
         let Some(person) = act.enrols else {
             return Ok(());
         };
-        if self.persons.contains_key(&person.id) {
-            return Err(StoreError::Enrolled(person.id));
-        }
         Arc::make_mut(&mut self.persons).insert(person.id.clone(), person);
         Ok(())
+    }
+
+    pub(super) fn acts_about_persons(&self) -> Vec<SignedStatement> {
+        (*self.about_persons).clone()
     }
 
     pub(super) fn act_seen(&self, statement: &SignedStatement) -> bool {

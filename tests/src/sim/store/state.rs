@@ -125,6 +125,8 @@ pub struct State {
     pub persons: Table<String, PersonRow>,
     /// Statements that were carried out: key id and payload.
     pub acts: Arc<BTreeSet<(Vec<u8>, Vec<u8>)>>,
+    /// Statements about persons, in their order.
+    pub about_persons: Arc<Vec<SignedStatement>>,
     /// Consignments by reference.
     pub consignments: Table<String, ConsignmentRow>,
     /// Scores by reference.
@@ -160,6 +162,7 @@ impl State {
             facts: Arc::default(),
             persons: Arc::default(),
             acts: Arc::default(),
+            about_persons: Arc::default(),
             consignments: Arc::default(),
             scores: Arc::default(),
             events: Arc::default(),

@@ -1,0 +1,219 @@
+//! Persons at a running node: enrolled, ended, given other keys, and believed by their acts alone.
+
+use std::collections::BTreeMap;
+
+use portcullis_admin_api::{
+    act::{self, Action, Request, Role},
+    client::Client,
+    v1::{ListView, act::EnrolView, status::EnrolledView},
+};
+use portcullis_kernel::health;
+use portcullis_protocol::{
+    keys::{KeyUse, SigningKey},
+    register::AuthorityKind,
+};
+use portcullis_tests::federation::{FEDERATION, Federation, Running};
+
+use crate::office::Office;
+
+async fn node() -> (Federation, Running) {
+    let federation = Federation::new(&[("rotterdam", AuthorityKind::Customs)]);
+    let node = Running::start(federation.home("rotterdam")).await;
+    (federation, node)
+}
+
+/// Runs work that waits for processes apart from the runtime that serves the node.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+const STOP: &[&str] = &["release", "stop", "all", "--reason", "a test"];
+
+/// Newcomer A3, bugs #10: who left went on signing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_ended_is_refused_and_the_list_says_until_when() {
+    let (_federation, node) = node().await;
+    let node = apart(move || {
+        let office = Office::open(&node);
+        office.good("anna", STOP);
+        let last = office.signed("admin", &["person", "end", "admin"]);
+        assert_eq!(last.status.code(), Some(3));
+        office.good("admin", &["person", "end", "anna"]);
+        let refused = office.signed("anna", STOP);
+        assert_eq!(refused.status.code(), Some(2));
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains("`anna` was ended at"), "{told}");
+        let persons = office.json(&["person", "list"]);
+        let anna = &persons["items"][1];
+        assert_eq!(anna["id"], "anna");
+        assert_eq!(anna["state"], "ended");
+        assert!(anna["until"].as_str().unwrap() >= anna["enrolled_at"].as_str().unwrap());
+        // Neither her id nor her key is anybody's again.
+        let again = [
+            "--name",
+            "Anna",
+            "--role",
+            "analyst",
+            "--public-key",
+            "anna.key.pub",
+        ];
+        for id in ["anna", "eve"] {
+            let refused = office.signed("admin", &[&["person", "enrol", id][..], &again].concat());
+            assert_eq!(refused.status.code(), Some(3), "{id}");
+        }
+        node
+    })
+    .await;
+    // It is so after a restart.
+    let node = Running::start(node.stop().await).await;
+    let client = Client::new(node.home.socket());
+    let persons: ListView<EnrolledView> = client.get("/v1/persons").await.unwrap();
+    assert_eq!(persons.items[1].state, "ended");
+    assert!(persons.items[0].enrolled_at < persons.items[1].enrolled_at);
+    node.stop().await;
+}
+
+/// Attack M7: an administrator enrolled a second pair of hands of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_there_are_two_administrators_an_enrolment_waits_for_another_person() {
+    let (_federation, node) = node().await;
+    let node = apart(move || {
+        let office = Office::open(&node);
+        let key = |name: &str| {
+            let out = format!("{name}.key");
+            let pass = ["--passphrase-file", "pass"];
+            office
+                .user()
+                .good(&[&["person", "key", "--out", &out][..], &pass].concat());
+        };
+        let enrol = |id: &'static str, role: &'static str| {
+            let public = format!("{id}.key.pub");
+            let whom = ["person", "enrol", id, "--name", id, "--role", role];
+            [
+                &whom.map(str::to_owned)[..],
+                &["--public-key".to_owned(), public],
+            ]
+            .concat()
+        };
+        let good = |by: &str, command: Vec<String>| {
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            office.good(by, &command)
+        };
+        ["bea", "eve"].iter().for_each(|name| key(name));
+        good("admin", enrol("bea", "administrator"));
+        let told = good("admin", enrol("eve", "supervisor"));
+        assert!(told.contains("waits for a second person"), "{told}");
+        let proposals = office.json(&["person", "proposals"]);
+        let id = proposals["items"][0]["id"].as_str().unwrap().to_owned();
+        assert!(told.contains(&id));
+        // Nobody is independent of `admin` yet, who enrolled everybody a moment ago.
+        for by in ["admin", "bea", "anna"] {
+            let refused = office.signed(by, &["person", "second", &id]);
+            assert_eq!(refused.status.code(), Some(2), "{by}");
+        }
+        let refused = office.signed("eve", STOP);
+        assert_eq!(refused.status.code(), Some(2));
+        let told = office.good("admin", &["person", "end", "bea"]);
+        assert!(told.contains("suspended"), "{told}");
+        let refused = office.signed("bea", &["reload"]);
+        assert_eq!(refused.status.code(), Some(2));
+        node
+    })
+    .await;
+    // What waits, waits after a restart.
+    let node = Running::start(node.stop().await).await;
+    assert_eq!(health::problems(&node.kernel), []);
+    let client = Client::new(node.home.socket());
+    let waiting: ListView<serde_json::Value> = client.get("/v1/persons/proposals").await.unwrap();
+    assert_eq!(waiting.items.len(), 2);
+    node.stop().await;
+}
+
+fn statement(key: &SigningKey, body: &[u8]) -> String {
+    let request = Request {
+        federation: FEDERATION,
+        node: "rotterdam",
+        action: Action::Enrol,
+        parameters: BTreeMap::new(),
+        body,
+        at: portcullis_home::clock::system_clock()(),
+        nonce: [3; 16],
+    };
+    act::sign(&request, key).unwrap()
+}
+
+fn enrolment(id: &str, role: Role, key: &SigningKey) -> Vec<u8> {
+    let view = EnrolView {
+        id: id.to_owned(),
+        name: id.to_owned(),
+        role: role.name().to_owned(),
+        public_key: data_encoding::HEXLOWER.encode(&key.public().to_bytes()),
+    };
+    serde_json::to_vec(&view).unwrap()
+}
+
+/// Attack M7: 24 first enrolments at once made 24 administrators.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_24_first_enrolments_at_once_one_counts() {
+    let (_federation, node) = node().await;
+    let mut tries = tokio::task::JoinSet::new();
+    for number in 0..24_u8 {
+        let client = Client::new(node.home.socket());
+        tries.spawn(async move {
+            let key = SigningKey::from_seed(KeyUse::Person, [number; 32]);
+            let body = enrolment(&format!("a{number}"), Role::Administrator, &key);
+            let signed = statement(&key, &body);
+            client
+                .act::<EnrolledView>(&signed, body.into())
+                .await
+                .is_ok()
+        });
+    }
+    let done = tries.join_all().await;
+    assert_eq!(done.iter().filter(|done| **done).count(), 1);
+    let client = Client::new(node.home.socket());
+    let persons: ListView<EnrolledView> = client.get("/v1/persons").await.unwrap();
+    assert_eq!(persons.items.len(), 1);
+    assert_eq!(node.kernel.store().persons().unwrap().len(), 1);
+    // The same from the command line's earlier version is proven after a restart as well.
+    let node = Running::start(node.stop().await).await;
+    let client = Client::new(node.home.socket());
+    let again: ListView<EnrolledView> = client.get("/v1/persons").await.unwrap();
+    assert_eq!(again, persons);
+    node.stop().await;
+}
+
+/// Attack H1: a person inserted into the table acted with full rights, and nothing told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_written_into_the_table_is_nobody_and_health_names_it() {
+    let (_federation, node) = node().await;
+    let ada = SigningKey::from_seed(KeyUse::Person, [1; 32]);
+    let body = enrolment("ada", Role::Administrator, &ada);
+    let client = Client::new(node.home.socket());
+    let signed = statement(&ada, &body);
+    let _: EnrolledView = client.act(&signed, body.into()).await.unwrap();
+    let home = node.stop().await;
+    let eve = SigningKey::from_seed(KeyUse::Person, [9; 32]);
+    let database = rusqlite::Connection::open(home.data().join("store.db")).unwrap();
+    let row = "INSERT INTO person VALUES ('eve', 'Eve', 'administrator', ?1, 0, '')";
+    database.execute(row, [eve.public().to_bytes()]).unwrap();
+    let raised = "UPDATE person SET role = 'supervisor' WHERE id = 'ada'";
+    database.execute(raised, []).unwrap();
+    drop(database);
+    let node = Running::start(home).await;
+    let client = Client::new(node.home.socket());
+    let body = enrolment(
+        "mallory",
+        Role::Supervisor,
+        &SigningKey::from_seed(KeyUse::Person, [8; 32]),
+    );
+    let signed = statement(&eve, &body);
+    let refused = client.act::<EnrolledView>(&signed, body.into()).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let problems = health::problems(&node.kernel);
+    assert!(
+        problems.iter().any(|one| one.what.contains("`eve`")),
+        "{problems:?}"
+    );
+    node.stop().await;
+}
