@@ -30,7 +30,11 @@ use portcullis_admin::{
 use portcullis_desk as desk;
 use portcullis_desk::Desk;
 use portcullis_exchange::{
-    answers_ready, dispatch::supervisor, gossip, inbound::service, reconcile,
+    answers_ready,
+    dispatch::supervisor,
+    gossip,
+    inbound::{addresses, service},
+    reconcile,
 };
 use portcullis_home::{
     Home,
@@ -210,6 +214,11 @@ impl Node {
             kernel.metrics().connections.clone(),
         )?;
         let mut parts = JoinSet::new();
+        parts.spawn(addresses::keep(
+            Arc::clone(&kernel),
+            listener.listed(),
+            shutdown.clone(),
+        ));
         parts.spawn(listener.run(shutdown.clone()));
         parts.spawn(supervisor::run(Arc::clone(&kernel), shutdown.clone()));
         parts.spawn(serve_metrics(
