@@ -22,6 +22,7 @@ mod publish;
 pub mod quarantine;
 pub mod reload;
 pub mod skew;
+pub mod telling;
 pub mod work;
 
 use std::{
