@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::observe;
+use crate::{descriptors, observe};
 use portcullis_admin::{
     request::Admin,
     server::{self, SocketError},
@@ -221,9 +221,11 @@ impl Node {
         ));
         parts.spawn(listener.run(shutdown.clone()));
         parts.spawn(supervisor::run(Arc::clone(&kernel), shutdown.clone()));
-        parts.spawn(serve_metrics(
+        parts.spawn(observe::tell_repeated(shutdown.clone()));
+        parts.spawn(observe::serve(
             metrics,
             Arc::clone(&kernel),
+            config.dns_name.clone(),
             shutdown.clone(),
         ));
         parts.spawn(Arc::clone(&desk).run(shutdown.clone()));
@@ -243,7 +245,7 @@ impl Node {
             Arc::clone(&reloader),
             shutdown.clone(),
         ));
-        parts.spawn(serve_admin(
+        parts.spawn(server::serve(
             admin,
             Admin {
                 kernel: Arc::clone(&kernel),
@@ -280,18 +282,6 @@ impl Node {
             tracing::error!(%error, "the writer did not end well");
         }
         Ok(())
-    }
-}
-
-async fn serve_metrics(listener: TcpListener, kernel: Arc<Kernel>, shutdown: CancellationToken) {
-    if let Err(error) = observe::serve(listener, kernel, shutdown).await {
-        tracing::error!(%error, "metrics and health are not served any more");
-    }
-}
-
-async fn serve_admin(listener: UnixListener, admin: Admin, routes: Router<Admin>) {
-    if let Err(error) = server::serve(listener, admin, routes).await {
-        tracing::error!(%error, "the admin socket is not served any more");
     }
 }
 
@@ -384,6 +374,7 @@ pub enum RunError {
 /// [`RunError`] if it does not start.
 pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunError> {
     observe::start_log(config.log);
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

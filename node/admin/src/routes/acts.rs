@@ -5,12 +5,12 @@
 
 use crate::{
     problem::{Problem, ProblemKind},
-    request::{Admin, Caller},
+    request::{Admin, Caller, read_body},
     views,
 };
 use portcullis_admin_api::{
     ACT_HEADER,
-    act::{self, Action, Enrolled, Role, VerifiedAct},
+    act::{self, Action, AnnouncedAct, Enrolled, Role, VerifiedAct},
     v1::{
         ListView,
         act::{ClockView, DraftsView, EnrolView, PublishedView, ReloadedView},
@@ -27,8 +27,7 @@ use std::collections::BTreeMap;
 use axum::{
     Json,
     body::Bytes,
-    extract::{ConnectInfo, State},
-    http::HeaderMap,
+    extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
@@ -42,13 +41,19 @@ use portcullis_kernel::{
 };
 use portcullis_store::{Act, ConsignmentStage, PersonRow, Write, writer::Priority};
 
+/// Largest size of an act's body, in bytes. A year of declarations packs into a tenth of it.
+const MOST_BODY: usize = 256 << 20;
+
+/// Largest size of the body of a node's first act, which enrols a person whose key is in it.
+const MOST_FIRST: usize = 64 << 10;
+
 pub(crate) async fn act(
     State(admin): State<Admin>,
     ConnectInfo(caller): ConnectInfo<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let statement = headers
+    let statement = request
+        .headers()
         .get(ACT_HEADER)
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| {
@@ -56,9 +61,17 @@ pub(crate) async fn act(
                 .remedy("name a person's key with `--key FILE`")
         })?
         .to_owned();
-    let (kernel, read) = (admin.kernel.clone(), body.clone());
+    // An act that is refused whatever its body says is refused before the body is read.
+    let (kernel, text) = (admin.kernel.clone(), statement.clone());
+    let announced = apart(move || announced(&kernel, &text)).await?;
+    let most = announced.as_ref().map_or(MOST_FIRST, |_| MOST_BODY);
+    let body = read_body(request, most).await?;
+    let (kernel, read) = (admin.kernel.clone(), body.bytes.clone());
     let (act, deed) = apart(move || {
-        let act = verified(&kernel, &statement, &read)?;
+        let act = match announced {
+            Some(announced) => announced.with(&read)?,
+            None => first(&kernel, &statement, &read)?,
+        };
         let deed = ParsedAct::read(&kernel, &act, read)?;
         if let ParsedAct::Gate(gate) = &deed {
             gate.check(&kernel)?;
@@ -69,31 +82,43 @@ pub(crate) async fn act(
     // A task of its own: the act is not stopped halfway if the caller goes away.
     let done = tokio::spawn(async move {
         let log = Write::Act(entry(&admin, caller, &act, &deed));
-        deed.perform(&admin, log).await
+        let done = deed.perform(&admin, log).await;
+        // The room for the body is kept for as long as it is worked on.
+        drop(body);
+        done
     });
     done.await
         .map_err(|_| Problem::new(ProblemKind::Failed, "the act was cut short"))?
 }
 
-fn verified(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct, Problem> {
+/// Checks a statement without its body; `None` at a node where nobody is enrolled yet.
+fn announced(kernel: &Kernel, statement: &str) -> Result<Option<AnnouncedAct>, Problem> {
     let persons: Vec<Enrolled> = kernel.store().persons()?.iter().map(signer).collect();
+    if persons.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(verifier(kernel).announced(statement, &persons)?))
+}
+
+/// Checks the first act of a node, in which a person enrols and signs for themselves.
+fn first(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct, Problem> {
+    let first: EnrolView = json(body).map_err(|_| nobody())?;
+    let act = verifier(kernel).verify(statement, body, &[first_signer(&first)])?;
+    if act.action == Action::Enrol {
+        Ok(act)
+    } else {
+        Err(nobody())
+    }
+}
+
+fn verifier(kernel: &Kernel) -> act::ActVerifier<'_> {
     let me = kernel.me();
-    let verifier = act::ActVerifier {
+    act::ActVerifier {
         federation: &me.federation,
         node: &me.node,
         // The person signs by this machine's clock. The time it shows is therefore compared, even
         // while the node does not trust it. The log refuses an act that was carried out before.
         now: kernel.wall(),
-    };
-    if !persons.is_empty() {
-        return Ok(verifier.verify(statement, body, &persons)?);
-    }
-    let first: EnrolView = json(body).map_err(|_| nobody())?;
-    let act = verifier.verify(statement, body, &[first_signer(&first)])?;
-    if act.action == Action::Enrol {
-        Ok(act)
-    } else {
-        Err(nobody())
     }
 }
 
