@@ -6,5 +6,7 @@
 pub mod addresses;
 mod allowance;
 mod conduct;
+mod paced;
 mod reception;
 pub mod service;
+mod spending;
