@@ -38,7 +38,7 @@ type Place = (&'static str, u32);
 /// Place in the code, and the peer that the line is about; empty if it is about none.
 type Cause = (Place, String);
 
-/// What is known of the lines.
+/// Counts of the lines, and their texts.
 struct Lines {
     told: Telling<Cause>,
     /// First text that each place wrote, for it to be known by.

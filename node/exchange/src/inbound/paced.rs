@@ -1,4 +1,4 @@
-//! What holds for a request before its first message is read: the size of its messages, by method, and their pace.
+//! Limits of a request before its first message is read: the size of its messages, by method, and their pace.
 //!
 //! tonic knows one limit for a service, and waits for a message without end. A question of 1 KiB must not make this node
 //! keep 8 MiB, nor a message that never becomes whole keep anything for long.
