@@ -1,9 +1,11 @@
 //! From a home to a running node, and the commands that need one at hand.
 
 pub mod commands;
+mod descriptors;
 pub mod doctor;
 pub mod observe;
 mod parts;
+mod repeated;
 pub mod runtime;
 pub mod setup;
 mod undumped;

@@ -4,10 +4,19 @@
 
 use std::{
     io::IsTerminal as _,
+    net::IpAddr,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{StatusCode, header, uri::Authority},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use prometheus_client::{encoding::text, registry};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -20,8 +29,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use portcullis_home::config::{LogFormat, LogSettings};
+use portcullis_admin::local::{self, Bounds, WhenFull};
+use portcullis_home::config::{LogFormat, LogSettings, dns_name::DnsName};
 use portcullis_kernel::{Kernel, health};
+
+use crate::repeated::{OncePerCause, Repeated};
 
 /// Environment variable that names a filter.
 const FILTER: &str = "PORTCULLIS_LOG";
@@ -29,6 +41,12 @@ const FILTER: &str = "PORTCULLIS_LOG";
 /// Handle on the level of the log that this process started. It is unset if the environment names a
 /// filter.
 static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
+
+/// Lines of the log that this process started, counted by cause.
+static REPEATED: OnceLock<Arc<Repeated>> = OnceLock::new();
+
+/// Interval at which lines that were left out are told.
+const TELLING: Duration = Duration::from_secs(10);
 
 type LevelHandle = reload::Handle<EnvFilter, Registry>;
 
@@ -42,7 +60,13 @@ pub fn start_log(settings: LogSettings) {
     };
     let is_named = named.is_some();
     let filter = named.unwrap_or_else(|| of_level(settings.level));
-    let (log, level) = log(filter, settings.format, std::io::stderr);
+    let repeated = REPEATED.get_or_init(Arc::default);
+    let (log, level) = log(
+        filter,
+        settings.format,
+        Arc::clone(repeated),
+        std::io::stderr,
+    );
     match log.try_init() {
         Ok(()) if is_named => {}
         Ok(()) => {
@@ -70,10 +94,24 @@ fn of_level(level: tracing::Level) -> EnvFilter {
     EnvFilter::new(level.to_string())
 }
 
+/// Tells of lines that were left out of the log, until `shutdown`.
+pub async fn tell_repeated(shutdown: CancellationToken) {
+    let Some(repeated) = REPEATED.get() else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(TELLING) => repeated.tell(),
+        }
+    }
+}
+
 /// Makes a log, and the handle that moves its level.
 fn log<W>(
     filter: EnvFilter,
     format: LogFormat,
+    repeated: Arc<Repeated>,
     writer: W,
 ) -> (impl tracing::Subscriber + Send + Sync, LevelHandle)
 where
@@ -88,21 +126,30 @@ where
         LogFormat::Json => lines.json().boxed(),
     };
     (
-        tracing_subscriber::registry().with(filter).with(lines),
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(lines)
+            .with(OncePerCause(repeated)),
         handle,
     )
 }
 
-/// Serves `/metrics` and `/health` until `shutdown`.
-///
-/// # Errors
-///
-/// An I/O error if the listener fails.
+/// Bounds of the port: a page is asked for and read at once.
+const BOUNDS: Bounds = Bounds {
+    connections: 16,
+    when_full: WhenFull::CutOldest,
+    head: Duration::from_secs(5),
+    pause: Duration::from_secs(5),
+    whole: Some(Duration::from_secs(30)),
+};
+
+/// Serves `/metrics` and `/health` until `shutdown`. A request must name this machine, an address of it or the node.
 pub async fn serve(
     listener: TcpListener,
     kernel: Arc<Kernel>,
+    name: DnsName,
     shutdown: CancellationToken,
-) -> std::io::Result<()> {
+) {
     let mut registry = registry::Registry::default();
     kernel.metrics().register(&mut registry);
     let pages = Pages {
@@ -112,10 +159,40 @@ pub async fn serve(
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health_page))
-        .with_state(pages);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+        .with_state(pages)
+        .layer(middleware::from_fn_with_state(
+            Arc::new(name),
+            refuse_other_host,
+        ));
+    local::serve(listener, router, BOUNDS, shutdown).await;
+}
+
+/// Refuses requests for other hosts. A web page elsewhere can point its own name at this machine (DNS rebinding), and
+/// would otherwise read the answers in the browser of whoever sits here.
+async fn refuse_other_host(
+    State(name): State<Arc<DnsName>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let host = request.headers().get(header::HOST);
+    let asked = host.map(|host| host.to_str().unwrap_or_default());
+    // A browser always says which host it asks for.
+    if asked.is_none_or(|asked| names_this_machine(asked, name.as_str())) {
+        next.run(request).await
+    } else {
+        let remedy = "ask for `localhost`, an address of this machine, or the node's name\n";
+        (StatusCode::MISDIRECTED_REQUEST, remedy).into_response()
+    }
+}
+
+fn names_this_machine(asked: &str, name: &str) -> bool {
+    let Ok(asked) = asked.parse::<Authority>() else {
+        return false;
+    };
+    let host = asked.host();
+    let bare = host.strip_prefix('[').and_then(|of| of.strip_suffix(']'));
+    let is_address = bare.unwrap_or(host).parse::<IpAddr>().is_ok();
+    is_address || host.eq_ignore_ascii_case("localhost") || host.eq_ignore_ascii_case(name)
 }
 
 #[derive(Clone)]
@@ -169,12 +246,33 @@ mod tests {
 
     use super::*;
 
+    /// Attack L8: a web page whose name pointed here read `/health`.
+    #[test]
+    fn a_page_is_shown_to_who_asks_for_this_machine_and_no_other_name() {
+        for (asked, shown) in [
+            ("localhost:9464", true),
+            ("LOCALHOST", true),
+            ("127.0.0.1:9464", true),
+            ("[::1]:9464", true),
+            ("antwerp.customs.example", true),
+            ("evil.example:9464", false),
+            ("localhost.evil.example", false),
+            ("antwerp.customs.example.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("user@evil.example", false),
+            ("", false),
+        ] {
+            let name = "antwerp.customs.example";
+            assert_eq!(names_this_machine(asked, name), shown, "{asked}");
+        }
+    }
+
     #[test]
     fn a_filter_of_portcullis_means_every_crate_of_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let written = Arc::new(file.reopen().unwrap());
         let filter = EnvFilter::new("portcullis=debug");
-        let (log, _) = log(filter, LogFormat::Human, written);
+        let (log, _) = log(filter, LogFormat::Human, Arc::default(), written);
         tracing::subscriber::with_default(log, || {
             tracing::debug!(target: "portcullis_exchange::dispatch", "one");
             tracing::debug!(target: "portcullis_store_sqlite", "two");
@@ -190,7 +288,7 @@ mod tests {
         for format in [LogFormat::Human, LogFormat::Json] {
             let file = tempfile::NamedTempFile::new().unwrap();
             let written = Arc::new(file.reopen().unwrap());
-            let (log, level) = log(of_level(Level::INFO), format, written);
+            let (log, level) = log(of_level(Level::INFO), format, Arc::default(), written);
             tracing::subscriber::with_default(log, || {
                 tracing::debug!("before");
                 level.reload(of_level(Level::DEBUG)).unwrap();

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{observe, parts::NodeParts, undumped};
+use crate::{descriptors, observe, parts::NodeParts, undumped};
 use portcullis_admin::{
     people::People,
     request::Admin,
@@ -33,7 +33,11 @@ use portcullis_admin_api::persons::First;
 use portcullis_desk as desk;
 use portcullis_desk::Desk;
 use portcullis_exchange::{
-    answers_ready, dispatch::supervisor, gossip, inbound::service, reconcile,
+    answers_ready,
+    dispatch::supervisor,
+    gossip,
+    inbound::{addresses, service},
+    reconcile,
 };
 use portcullis_home::{
     Home,
@@ -230,14 +234,24 @@ impl Node {
             kernel.metrics().connections.clone(),
         )?;
         let mut parts = NodeParts::default();
+        parts.start(
+            "addresses of members",
+            addresses::keep(Arc::clone(&kernel), listener.listed(), shutdown.clone()),
+        );
         parts.start("listener", listener.run(shutdown.clone()));
+        parts.start("log", observe::tell_repeated(shutdown.clone()));
         parts.start(
             "dispatch",
             supervisor::run(Arc::clone(&kernel), shutdown.clone()),
         );
         parts.start(
             "metrics and health",
-            serve_metrics(metrics, Arc::clone(&kernel), shutdown.clone()),
+            observe::serve(
+                metrics,
+                Arc::clone(&kernel),
+                config.dns_name.clone(),
+                shutdown.clone(),
+            ),
         );
         parts.start("desk", Arc::clone(&desk).run(shutdown.clone()));
         parts.start(
@@ -276,7 +290,7 @@ impl Node {
         );
         parts.start(
             "admin socket",
-            serve_admin(
+            server::serve(
                 admin,
                 Admin {
                     kernel: Arc::clone(&kernel),
@@ -343,18 +357,6 @@ async fn note_end(kernel: &Kernel, part: &str) {
         .is_err()
     {
         tracing::warn!("the event of its end was not stored in time");
-    }
-}
-
-async fn serve_metrics(listener: TcpListener, kernel: Arc<Kernel>, shutdown: CancellationToken) {
-    if let Err(error) = observe::serve(listener, kernel, shutdown).await {
-        tracing::error!(%error, "metrics and health are not served any more");
-    }
-}
-
-async fn serve_admin(listener: UnixListener, admin: Admin, routes: Router<Admin>) {
-    if let Err(error) = server::serve(listener, admin, routes).await {
-        tracing::error!(%error, "the admin socket is not served any more");
     }
 }
 
@@ -455,6 +457,7 @@ pub enum RunError {
 pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunError> {
     observe::start_log(config.log);
     undumped::protect();
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

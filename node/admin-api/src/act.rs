@@ -345,6 +345,29 @@ pub struct VerifiedAct {
     pub statement: SignedStatement,
 }
 
+/// A statement that was checked without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnouncedAct {
+    act: VerifiedAct,
+    /// Digest of the body that the person signed.
+    body: String,
+}
+
+impl AnnouncedAct {
+    /// Compares the body that came with the statement.
+    ///
+    /// # Errors
+    ///
+    /// [`ActError::OtherBody`] if it is another than the person signed.
+    pub fn with(self, body: &[u8]) -> Result<VerifiedAct, ActError> {
+        if self.body == body_digest(body).to_string() {
+            Ok(self.act)
+        } else {
+            Err(ActError::OtherBody)
+        }
+    }
+}
+
 /// Federation, node and time against which a statement is checked.
 #[derive(Debug, Clone, Copy)]
 pub struct ActVerifier<'a> {
@@ -369,18 +392,32 @@ impl ActVerifier<'_> {
         body: &[u8],
         persons: &[Enrolled],
     ) -> Result<VerifiedAct, ActError> {
+        self.announced(text, persons)?.with(body)
+    }
+
+    /// Checks a statement as far as that can be done before its body has come, so that nobody has a node read the body
+    /// of an act that it would refuse anyhow.
+    ///
+    /// # Errors
+    ///
+    /// [`ActError`].
+    pub fn announced(&self, text: &str, persons: &[Enrolled]) -> Result<AnnouncedAct, ActError> {
         let statement = read(text)?;
         let (person, key) = signer(&statement, persons)?;
         let payload = statement.verify::<PersonAct>(&key)?;
         let view: ActView = serde_json::from_slice(payload).map_err(|_| ActError::Unreadable)?;
-        let (action, at) = self.check(&view, body)?;
+        let (action, at) = self.check(&view)?;
         check_role(person, action)?;
-        Ok(VerifiedAct {
+        let act = VerifiedAct {
             person: person.clone(),
             action,
             parameters: view.parameters,
             at,
             statement,
+        };
+        Ok(AnnouncedAct {
+            act,
+            body: view.body,
         })
     }
 
@@ -416,11 +453,8 @@ impl ActVerifier<'_> {
         Ok(())
     }
 
-    fn check(&self, view: &ActView, body: &[u8]) -> Result<(Action, Timestamp), ActError> {
+    fn check(&self, view: &ActView) -> Result<(Action, Timestamp), ActError> {
         self.check_place(view)?;
-        if view.body != body_digest(body).to_string() {
-            return Err(ActError::OtherBody);
-        }
         let at: Timestamp = view.at.parse().map_err(|_| ActError::Unreadable)?;
         if at.millis_since(self.now).saturating_abs() > FRESH_MS {
             return Err(ActError::Stale(at));

@@ -10,10 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Request, Response, StatusCode,
-    body::{Body as _, Incoming},
+    body::{Body, Incoming},
     client::conn::http1,
     header::{CONTENT_TYPE, HOST},
 };
@@ -25,7 +25,7 @@ use super::ACT_HEADER;
 use crate::v1::{ProblemView, notice::NoticeView};
 
 /// Largest size of an answer that is read, in bytes.
-const MOST_ANSWERED: u64 = 256 << 20;
+const MOST_ANSWERED: usize = 256 << 20;
 
 /// Largest size of one line of an answer, in bytes: a manifest with 10,000 files.
 const LONGEST_LINE: usize = 4 << 20;
@@ -138,7 +138,7 @@ impl Client {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<T, ClientError> {
-        let body = collected(self.send(request).await?.into_body()).await?;
+        let body = collected(self.send(request).await?.into_body(), MOST_ANSWERED).await?;
         serde_json::from_slice(&body).map_err(|error| unreadable(&error))
     }
 
@@ -158,7 +158,7 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        let body = collected(response.into_body()).await?;
+        let body = collected(response.into_body(), MOST_ANSWERED).await?;
         Err(ClientError::Refused(status, problem(status, &body)))
     }
 
@@ -200,11 +200,18 @@ fn request(
         .map_err(|error| ClientError::Unreadable(error.to_string()))
 }
 
-async fn collected(body: Incoming) -> Result<Bytes, ClientError> {
-    if body.size_hint().lower() > MOST_ANSWERED {
-        return Err(ClientError::Unreadable("it is too large".to_owned()));
+/// Reads a whole answer of at most so many bytes, however it is cut into pieces.
+async fn collected<B>(body: B, most: usize) -> Result<Bytes, ClientError>
+where
+    B: Body<Data = Bytes, Error = hyper::Error>,
+{
+    match Limited::new(body, most).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) => Err(match error.downcast::<hyper::Error>() {
+            Ok(broken) => ClientError::Broken(*broken),
+            Err(_) => ClientError::Unreadable("it is too large".to_owned()),
+        }),
     }
-    Ok(body.collect().await?.to_bytes())
 }
 
 /// Returns the problem in the node's answer. For a body that is no problem, only the status is
@@ -287,6 +294,27 @@ mod tests {
             "a%2Fb%3Fc%3Dd%26e%20f%25%C3%A9"
         );
         assert_eq!(encoded("A-z0.9_~"), "A-z0.9_~");
+    }
+
+    /// House L7: the bound held only for an answer that said how long it was.
+    #[tokio::test]
+    async fn an_answer_in_pieces_is_bounded_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let lying = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt as _;
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            while stream.write_all(b"4\r\nmore\r\n").await.is_ok() {}
+        });
+        let client = Client::new(socket);
+        let request = request("GET", "/v1/status", None, Bytes::new()).unwrap();
+        let answer = client.send(request).await.unwrap();
+        let error = collected(answer.into_body(), 1 << 16).await.unwrap_err();
+        assert!(matches!(error, ClientError::Unreadable(_)), "{error}");
+        lying.await.unwrap();
     }
 
     #[tokio::test]

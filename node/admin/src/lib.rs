@@ -11,6 +11,7 @@
 //! mode of the socket keeps out.
 
 pub mod ledger;
+pub mod local;
 pub mod people;
 pub mod problem;
 pub mod request;

@@ -3,16 +3,20 @@
 //! The mode of the socket determines who may connect; the signature of an act determines who acts.
 //! The uid of the other side, for which the kernel vouches (`SO_PEERCRED`), is logged beside both.
 
-use crate::request::{Admin, Caller};
+use crate::{
+    local::{self, Bounds, WhenFull},
+    request::{Admin, InFlight, MOST_ASKED},
+};
 use portcullis_home::config::SocketAccess;
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::DefaultBodyLimit,
     routing::{get, post},
 };
@@ -26,8 +30,14 @@ use super::{
     },
 };
 
-/// Largest size of a request's body, in bytes. A year of declarations packs into a tenth of it.
-const MOST_BODY: usize = 256 << 20;
+/// Bounds of the socket. Streams of notices last for as long as they are read, and count as well.
+const BOUNDS: Bounds = Bounds {
+    connections: 64,
+    when_full: WhenFull::Wait,
+    head: Duration::from_secs(5),
+    pause: Duration::from_secs(30),
+    whole: None,
+};
 
 /// Error of making the admin socket. The operator has to correct it.
 #[derive(Debug, thiserror::Error)]
@@ -72,16 +82,9 @@ pub async fn bind(path: &Path, access: SocketAccess) -> Result<UnixListener, Soc
 }
 
 /// Serves until `shutdown`; `more` are routes that who runs the node adds, which is how a laboratory looks inside.
-///
-/// # Errors
-///
-/// An I/O error if the socket is gone.
-pub async fn serve(listener: UnixListener, admin: Admin, more: Router<Admin>) -> io::Result<()> {
+pub async fn serve(listener: UnixListener, admin: Admin, more: Router<Admin>) {
     let shutdown = admin.shutdown.clone();
-    let service = router(admin, more).into_make_service_with_connect_info::<Caller>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    local::serve(listener, router(admin, more), BOUNDS, shutdown).await;
 }
 
 fn router(admin: Admin, more: Router<Admin>) -> Router {
@@ -112,7 +115,8 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/acts", post(acts::act))
         .merge(more)
         .fallback(unknown)
-        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(DefaultBodyLimit::max(MOST_ASKED))
+        .layer(Extension(InFlight::default()))
         .with_state(admin)
 }
 

@@ -26,6 +26,7 @@ pub mod reload;
 pub mod revocation;
 pub mod set_aside;
 pub mod skew;
+pub mod telling;
 pub mod work;
 
 use std::{

@@ -3,6 +3,7 @@
 //! The URI given to tonic stays `http://`, because the TLS is ours; with `https://` tonic would ask for its own.
 //! Refuses any other node than the expected one, whatever answers at the address.
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioIo;
 use portcullis_protocol::identifiers::NodeId;
 use tokio::net::TcpStream;
@@ -206,17 +209,18 @@ impl PeerConnector {
     }
 
     async fn tcp(&self, address: &str) -> Result<TcpStream, ConnectError> {
-        let tcp_error = |source| ConnectError::Tcp {
-            node: self.node.clone(),
+        let wrong = |_| ConnectError::Address {
             address: address.to_owned(),
-            source,
         };
-        let tcp = self
-            .within(self.limits.connect_timeout, TcpStream::connect(address))
+        let uri: Uri = format!("http://{address}/").parse().map_err(wrong)?;
+        let limit = self.limits.connect_timeout;
+        self.within(limit, first_of(GaiResolver::new(), uri, limit))
             .await?
-            .map_err(tcp_error)?;
-        tcp.set_nodelay(true).map_err(tcp_error)?;
-        Ok(tcp)
+            .map_err(|source| ConnectError::Tcp {
+                node: self.node.clone(),
+                address: address.to_owned(),
+                source,
+            })
     }
 
     async fn within<F: Future>(&self, limit: Duration, step: F) -> Result<F::Output, ConnectError> {
@@ -235,6 +239,35 @@ impl PeerConnector {
     }
 }
 
+/// Connects to the first address of a name that answers. The families of addresses are tried side by side, the second a
+/// little later (RFC 8305), and the addresses of a family one after the other, each with its share of `limit`.
+async fn first_of<R>(resolver: R, uri: Uri, limit: Duration) -> io::Result<TcpStream>
+where
+    HttpConnector<R>: Service<Uri, Response = TokioIo<TcpStream>>,
+    <HttpConnector<R> as Service<Uri>>::Error: Error + Send + Sync + 'static,
+{
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.set_connect_timeout(Some(limit));
+    connector.set_nodelay(true);
+    let connected = connector.call(uri).await.map_err(system_error)?;
+    Ok(connected.into_inner())
+}
+
+/// Returns the error of the operating system behind `error`, or `error` itself if there is none.
+fn system_error(error: impl Error + Send + Sync + 'static) -> io::Error {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(found) = cause {
+        if let Some(code) = found
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
+            return io::Error::from_raw_os_error(code);
+        }
+        cause = found.source();
+    }
+    io::Error::other(error)
+}
+
 impl Service<Uri> for PeerConnector {
     type Response = TokioIo<PeerStream>;
     type Error = ConnectError;
@@ -250,5 +283,69 @@ impl Service<Uri> for PeerConnector {
             let address = uri.authority().map_or("", |authority| authority.as_str());
             connector.connect(address).await.map(TokioIo::new)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper_util::client::legacy::connect::dns::Name;
+    use std::net::SocketAddr;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    /// Binds an address at which connections are begun and never made: its queue is full.
+    async fn swallowing(address: &str) -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+        let address: SocketAddr = address.parse().unwrap();
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let socket = socket.unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        let brief = Duration::from_millis(200);
+        while let Ok(connected) = tokio::time::timeout(brief, TcpStream::connect(address)).await {
+            queued.push(connected.unwrap());
+        }
+        (address, queued, listener)
+    }
+
+    async fn reaches(swallows: &str, limit: Duration) {
+        let (dead, _queued, _open) = swallowing(swallows).await;
+        let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive_at = alive.local_addr().unwrap();
+        let name = tower::service_fn(move |_: Name| {
+            let both = [dead, alive_at];
+            async move { Ok::<_, io::Error>(both.into_iter()) }
+        });
+        let uri = Uri::from_static("http://antwerp.example/");
+        let connecting = first_of(name, uri, limit);
+        let connected = tokio::time::timeout(limit, connecting).await.unwrap();
+        assert_eq!(connected.unwrap().peer_addr().unwrap(), alive_at);
+    }
+
+    /// Attack #8: a name whose first address swallowed packets was never connected to.
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_does_not_hide_the_next() {
+        reaches("127.0.0.2:0", Duration::from_secs(2)).await;
+        let v6 = TcpSocket::new_v6().is_ok_and(|of| of.bind("[::1]:0".parse().unwrap()).is_ok());
+        if v6 {
+            reaches("[::1]:0", Duration::from_secs(2)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_told_as_the_system_tells_it() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = gone.local_addr().unwrap();
+        drop(gone);
+        let uri: Uri = format!("http://{at}/").parse().unwrap();
+        let refused = first_of(GaiResolver::new(), uri, Duration::from_secs(2)).await;
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
     }
 }

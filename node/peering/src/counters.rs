@@ -14,12 +14,18 @@ pub enum Rejection {
     TimedOut,
     /// TLS failed: version, certificate, signature, or bytes that are not TLS.
     Tls,
+    /// A proxy did not say for whom it calls.
+    Proxy,
     /// The handshake ended without HTTP/2 being agreed on.
     NotHttp2,
     /// The peer was not believed.
     Untrusted,
-    /// Too many unfinished handshakes from one address.
+    /// Too many unfinished handshakes from one address or its network.
     AddressBusy,
+    /// Too many unfinished handshakes in all.
+    Full,
+    /// A newer caller needed the place of an unfinished handshake.
+    GaveWay,
     /// The peer holds as many connections as it may.
     PeerBusy,
 }

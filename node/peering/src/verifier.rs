@@ -47,7 +47,7 @@ impl ClientCertVerifier for AnyPeer {
             .trust
             .current()
             .judge(Role::Client, end_entity, intermediates, now)
-            .map_err(alert)?;
+            .map_err(one_alert)?;
         self.trust.saw(&judged);
         Ok(ClientCertVerified::assertion())
     }
@@ -73,6 +73,7 @@ impl ClientCertVerifier for AnyPeer {
             dss,
             &self.provider.signature_verification_algorithms,
         )
+        .map_err(|error| other(Arc::new(error)))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -172,11 +173,18 @@ pub fn refusal_of(error: &std::io::Error) -> Option<&Refusal> {
     inner.downcast_ref()
 }
 
-/// Turns a refusal into an error for rustls. The verdicts of webpki are passed on as they are, so that the peer gets
-/// the alert that fits (`certificate_expired`, `certificate_revoked`). This node's own refusals travel inside, and the
-/// peer sees `certificate_unknown`.
+/// Turns the refusal of a caller into an error for rustls that shows it `certificate_unknown` for whatever reason.
+/// Different alerts would tell a stranger whose names the register lists.
+fn one_alert(refusal: Refusal) -> Error {
+    not_believed(&refusal);
+    other(Arc::new(refusal))
+}
+
+/// Turns the refusal of a node that was called into an error for rustls. The verdicts of webpki are passed on as they
+/// are, so that the node gets the alert that fits (`certificate_expired`, `certificate_revoked`). This node's own
+/// refusals travel inside, and the other node sees `certificate_unknown`.
 fn alert(refusal: Refusal) -> Error {
-    tracing::debug!(rule = refusal.rule().id(), %refusal, "peer not believed");
+    not_believed(&refusal);
     match refusal {
         Refusal::Chain { node: _, reason } => reason,
         Refusal::Certificate(_)
@@ -185,10 +193,16 @@ fn alert(refusal: Refusal) -> Error {
         | Refusal::OtherNode { .. }
         | Refusal::UnknownNode { .. }
         | Refusal::Cut { .. }
-        | Refusal::Development { .. } => {
-            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
-        }
+        | Refusal::Development { .. } => other(Arc::new(refusal)),
     }
+}
+
+fn not_believed(refusal: &Refusal) {
+    tracing::debug!(rule = refusal.rule().id(), %refusal, "peer not believed");
+}
+
+fn other(reason: Arc<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))
 }
 
 fn only_tls13() -> Error {

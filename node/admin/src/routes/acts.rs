@@ -6,12 +6,12 @@
 use crate::{
     people::{ChangeError, People},
     problem::{Problem, ProblemKind},
-    request::{Admin, Caller},
+    request::{Admin, Caller, read_body},
     views,
 };
 use portcullis_admin_api::{
     ACT_HEADER,
-    act::{self, ActError, Action, Enrolled, VerifiedAct},
+    act::{self, ActError, Action, AnnouncedAct, Enrolled, VerifiedAct},
     persons::{Change, PersonError, Persons, Standing},
     v1::{
         ListView,
@@ -29,8 +29,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 use axum::{
     Json,
     body::Bytes,
-    extract::{ConnectInfo, State},
-    http::HeaderMap,
+    extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
@@ -47,13 +46,19 @@ use portcullis_kernel::{
 };
 use portcullis_store::{Act, ActOutcome, ConsignmentStage, Write, writer::Priority};
 
+/// Largest size of an act's body, in bytes. A year of declarations packs into a tenth of it.
+const MOST_BODY: usize = 256 << 20;
+
+/// Largest size of the body of a node's first act, which enrols a person whose key is in it.
+const MOST_FIRST: usize = 64 << 10;
+
 pub(crate) async fn act(
     State(admin): State<Admin>,
     ConnectInfo(caller): ConnectInfo<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let statement = headers
+    let statement = request
+        .headers()
         .get(ACT_HEADER)
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| {
@@ -61,10 +66,19 @@ pub(crate) async fn act(
                 .remedy("name a person's key with `--key FILE`")
         })?
         .to_owned();
-    let (kernel, read) = (admin.kernel.clone(), body.clone());
+    // An act that is refused whatever its body says is refused before the body is read.
+    let (kernel, text) = (admin.kernel.clone(), statement.clone());
+    let people = Arc::clone(&admin.people);
+    let announced = apart(move || announced(&kernel, &people, &text)).await?;
+    let most = announced.as_ref().map_or(MOST_FIRST, |_| MOST_BODY);
+    let body = read_body(request, most).await?;
+    let (kernel, read) = (admin.kernel.clone(), body.bytes.clone());
     let people = Arc::clone(&admin.people);
     let (act, deed) = apart(move || {
-        let act = verified(&kernel, &people, &statement, &read)?;
+        let act = match announced {
+            Some(announced) => announced.with(&read)?,
+            None => first(&kernel, &statement, &read)?,
+        };
         let deed = ParsedAct::read(&kernel, &people, &act, read)?;
         if let ParsedAct::Gate(gate) = &deed {
             gate.check(&kernel)?;
@@ -75,7 +89,7 @@ pub(crate) async fn act(
     // A task of its own: the act is not stopped halfway if the caller goes away.
     let done = tokio::spawn(async move {
         let log = entry(&admin, caller, &act, &deed);
-        match &deed {
+        let done = match &deed {
             ParsedAct::Person(change) => about_person(&admin, change, &act, log).await,
             ParsedAct::Publish(_)
             | ParsedAct::Import(_)
@@ -88,48 +102,61 @@ pub(crate) async fn act(
             | ParsedAct::Drop(_)
             | ParsedAct::Backup(_)
             | ParsedAct::ReadLog(_) => deed.perform(&admin, log).await,
-        }
+        };
+        // The room for the body is kept for as long as it is worked on.
+        drop(body);
+        done
     });
     done.await
         .map_err(|_| Problem::new(ProblemKind::Failed, "the act was cut short"))?
 }
 
-fn verified(
+/// Checks a statement without its body; `None` at a node where nobody is enrolled yet.
+fn announced(
     kernel: &Kernel,
     people: &People,
     statement: &str,
-    body: &[u8],
-) -> Result<VerifiedAct, Problem> {
+) -> Result<Option<AnnouncedAct>, Problem> {
     let persons = people.known();
+    if persons.is_empty() {
+        if people.is_orphaned() {
+            return Err(Problem::new(
+                ProblemKind::Denied,
+                "the store lists persons, and no signed act accounts for any of them",
+            )
+            .remedy("restore the node from a backup"));
+        }
+        return Ok(None);
+    }
+    let verifier = verifier(kernel);
+    let signers = persons.signers(verifier.now);
+    let announced = verifier.announced(statement, &signers).map_err(|error| {
+        let ended =
+            matches!(error, ActError::Nobody(_)).then(|| ended(&persons, statement, verifier.now));
+        ended.flatten().unwrap_or_else(|| error.into())
+    })?;
+    Ok(Some(announced))
+}
+
+/// Checks the first act of a node, in which a person enrols and signs for themselves.
+fn first(kernel: &Kernel, statement: &str, body: &[u8]) -> Result<VerifiedAct, Problem> {
+    let first: EnrolView = json(body).map_err(|_| nobody())?;
+    let act = verifier(kernel).verify(statement, body, &[first_signer(&first)])?;
+    if act.action == Action::Enrol {
+        Ok(act)
+    } else {
+        Err(nobody())
+    }
+}
+
+fn verifier(kernel: &Kernel) -> act::ActVerifier<'_> {
     let me = kernel.me();
-    let verifier = act::ActVerifier {
+    act::ActVerifier {
         federation: &me.federation,
         node: &me.node,
         // The person signs by this machine's clock. The time it shows is therefore compared, even
         // while the node does not trust it. The log refuses an act that was carried out before.
         now: kernel.wall(),
-    };
-    if !persons.is_empty() {
-        let signers = persons.signers(verifier.now);
-        return verifier.verify(statement, body, &signers).map_err(|error| {
-            let ended = matches!(error, ActError::Nobody(_))
-                .then(|| ended(&persons, statement, verifier.now));
-            ended.flatten().unwrap_or_else(|| error.into())
-        });
-    }
-    if people.is_orphaned() {
-        return Err(Problem::new(
-            ProblemKind::Denied,
-            "the store lists persons, and no signed act accounts for any of them",
-        )
-        .remedy("restore the node from a backup"));
-    }
-    let first: EnrolView = json(body).map_err(|_| nobody())?;
-    let act = verifier.verify(statement, body, &[first_signer(&first)])?;
-    if act.action == Action::Enrol {
-        Ok(act)
-    } else {
-        Err(nobody())
     }
 }
 
@@ -332,7 +359,11 @@ async fn begin(admin: &Admin, log: Act) -> Result<Option<SignedStatement>, Probl
 }
 
 /// Notes how an act ended. The act stands whether or not that can be written.
-pub(super) async fn note_outcome(admin: &Admin, statement: Option<SignedStatement>, outcome: String) {
+pub(super) async fn note_outcome(
+    admin: &Admin,
+    statement: Option<SignedStatement>,
+    outcome: String,
+) {
     let Some(statement) = statement else {
         return;
     };

@@ -1,8 +1,10 @@
 //! Trust data of this node, and its answer to a member that has other data.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use portcullis_protocol::{
-    gossip::{Answer, Standing},
+    gossip::{Answer, MAX_EPOCHS, Standing},
     identifiers::NodeId,
     verify::Refusal,
     wire,
@@ -27,7 +29,12 @@ pub enum AnswerError {
 /// # Errors
 ///
 /// [`AnswerError`] if the question cannot be read or the epochs cannot be loaded.
-pub fn answer(kernel: &Kernel, peer: &NodeId, ask: wire::TrustAsk) -> Result<Answer, AnswerError> {
+pub fn answer(
+    kernel: &Kernel,
+    known: &Epochs,
+    peer: &NodeId,
+    ask: wire::TrustAsk,
+) -> Result<Answer, AnswerError> {
     let own = kernel.standing();
     let theirs = Standing::read(ask, &own.federation)?;
     if own.lacks(&theirs) {
@@ -36,7 +43,7 @@ pub fn answer(kernel: &Kernel, peer: &NodeId, ask: wire::TrustAsk) -> Result<Ans
         kernel.spread(Rumour::Level(peer.clone()));
     }
     let epochs = if theirs.epoch < own.epoch {
-        epochs_after(kernel, theirs.epoch)?
+        known.after(kernel, theirs.epoch, own.epoch)?
     } else {
         Vec::new()
     };
@@ -71,13 +78,41 @@ pub fn fork(kernel: &Kernel, peer: &NodeId, theirs: &Answer) -> Option<NodeEvent
     })
 }
 
-fn epochs_after(kernel: &Kernel, epoch: u64) -> Result<Vec<Bytes>, StoreError> {
-    let known = usize::try_from(epoch).unwrap_or(usize::MAX);
-    let epochs = kernel.store().registers()?;
-    // Epochs are numbered from 1 without a gap.
-    Ok(epochs
+/// Bytes of encoded epochs that are kept in memory; a longer register is read from the store for each question.
+const MOST_KEPT: usize = 32 << 20;
+
+/// Encoded epochs of the register, kept so that a question does not read all of them from the store.
+#[derive(Debug, Default)]
+pub struct Epochs {
+    // Guards the epochs alone. Held while they are read from the store, so that few questions at once read them once.
+    kept: Mutex<Vec<Bytes>>,
+}
+
+impl Epochs {
+    /// Returns the encoded epochs after number `known`, if `newest` is the one in force here.
+    fn after(&self, kernel: &Kernel, known: u64, newest: u64) -> Result<Vec<Bytes>, StoreError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // Epochs are numbered from 1 without a gap.
+        let is_whole = u64::try_from(kept.len()).is_ok_and(|kept| kept >= newest);
+        if !is_whole {
+            let read = kernel.store().registers()?;
+            let read: Vec<Bytes> = read.iter().map(|signed| signed.encode().into()).collect();
+            let size = read.iter().map(Bytes::len).fold(0, usize::saturating_add);
+            if size > MOST_KEPT {
+                return Ok(later(&read, known));
+            }
+            *kept = read;
+        }
+        Ok(later(&kept, known))
+    }
+}
+
+fn later(epochs: &[Bytes], known: u64) -> Vec<Bytes> {
+    let known = usize::try_from(known).unwrap_or(usize::MAX);
+    epochs
         .iter()
         .skip(known)
-        .map(|signed| signed.encode().into())
-        .collect())
+        .take(MAX_EPOCHS)
+        .cloned()
+        .collect()
 }

@@ -46,8 +46,10 @@ pub enum Event {
 /// Gain from an answer, compared with what the peer says it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Learnt {
-    /// This node now has all that the peer says it has.
+    /// This node learned something, and now has all that the peer says it has.
     All,
+    /// This node learned nothing, and has all that the peer says it has.
+    Level,
     /// This node learned something, and there is more.
     Some,
     /// This node learned nothing, though the peer says that it has more.
@@ -60,6 +62,8 @@ struct Peer {
     /// was.
     told: u64,
     ahead: bool,
+    /// The last question was asked because the peer seemed to know more.
+    claimed: bool,
     in_turn: bool,
     /// Knowledge of this node when it asked, while it waits for the answer.
     asked: Option<u64>,
@@ -72,6 +76,7 @@ impl Peer {
         Self {
             told: 0,
             ahead: false,
+            claimed: false,
             in_turn: false,
             asked: None,
             failures: 0,
@@ -189,6 +194,7 @@ impl Machine {
             .take(room)
             .map(|(id, peer)| {
                 peer.asked = Some(known);
+                peer.claimed = peer.ahead;
                 id.clone()
             })
             .collect()
@@ -203,11 +209,13 @@ fn answered(peer: &mut Peer, learnt: Learnt, now: Moment) {
     peer.in_turn = false;
     peer.ahead = learnt == Learnt::Some;
     match learnt {
-        Learnt::All | Learnt::Some => {
+        // The peer claimed more than it shows, and may claim it again at once.
+        Learnt::Level if peer.claimed => peer.pause(now),
+        Learnt::Nothing => peer.pause(now),
+        Learnt::All | Learnt::Some | Learnt::Level => {
             peer.failures = 0;
             peer.not_before = now;
         }
-        Learnt::Nothing => peer.pause(now),
     }
 }
 
@@ -306,12 +314,25 @@ mod tests {
         count
     }
 
+    /// Attack L1: a claim of epoch 2^63 in the question and "level" in the answer made 19 connections a second.
     #[test]
     fn a_peer_that_promises_more_without_end_is_asked_ever_more_seldom() {
-        for end in [answered("a", Learnt::Nothing), Event::Failed(node("a"))] {
+        for end in [
+            answered("a", Learnt::Nothing),
+            answered("a", Learnt::Level),
+            Event::Failed(node("a")),
+        ] {
             let count = asked_in_a_day(&end);
             assert!((90..130).contains(&count), "{count} questions");
         }
+    }
+
+    #[test]
+    fn a_peer_that_claimed_nothing_and_is_level_is_told_at_once() {
+        let mut machine = told(&["a"]);
+        assert_eq!(machine.handle(Event::Changed, at(1)), [node("a")]);
+        assert_eq!(machine.handle(answered("a", Learnt::Level), at(2)), []);
+        assert_eq!(machine.handle(Event::Changed, at(3)), [node("a")]);
     }
 
     #[test]

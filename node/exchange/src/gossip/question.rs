@@ -126,7 +126,8 @@ async fn learn(
         report(kernel, peer, refusal).await;
     }
     Ok(match (level, learnt, refused) {
-        (true, true, _) | (true, false, None) => Learnt::All,
+        (true, true, _) => Learnt::All,
+        (true, false, None) => Learnt::Level,
         (false, true, None) => Learnt::Some,
         (true | false, false, _) | (false, true, Some(_)) => Learnt::Nothing,
     })

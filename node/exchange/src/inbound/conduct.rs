@@ -12,28 +12,32 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use portcullis_kernel::telling::{Telling, within_minute};
 use portcullis_protocol::{identifiers::NodeId, rules::Rule, time::Timestamp};
-
 use portcullis_store::NodeEvent;
 
-/// Period over which refusals are counted together, in milliseconds.
-const MINUTE_MS: i64 = 60_000;
+/// Peers with a kind of refusal that are counted apart: more than a register lists.
+const MOST_COUNTED: usize = 8_192;
 /// Budget of refused records per peer and minute: eight full frames. Beyond it the peer's frames
 /// are refused.
 pub(super) const REFUSED_A_MINUTE: usize = 8 * 1024;
 
 /// Refusals counted per peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Conduct {
-    /// Counts by peer; held for a moment only.
-    peers: Mutex<BTreeMap<NodeId, Of>>,
+    /// Budgets by peer; held for a moment only.
+    budgets: Mutex<BTreeMap<NodeId, Budget>>,
+    /// Frames refused, by peer and rule; held for a moment only.
+    frames: Mutex<Telling<(NodeId, Rule)>>,
 }
 
-/// Refusals counted for one peer.
-#[derive(Debug, Default)]
-struct Of {
-    budget: Budget,
-    refusals: BTreeMap<Rule, Tally>,
+impl Default for Conduct {
+    fn default() -> Self {
+        Self {
+            budgets: Mutex::default(),
+            frames: Mutex::new(Telling::new(1, MOST_COUNTED)),
+        }
+    }
 }
 
 /// Records refused since the minute began.
@@ -43,19 +47,12 @@ struct Budget {
     refused: usize,
 }
 
-/// Frames refused under one rule since the first of them was reported.
-#[derive(Debug)]
-struct Tally {
-    began: Timestamp,
-    more: u64,
-}
-
 impl Conduct {
     /// Returns true while this peer's frames are refused unread.
     pub(super) fn is_shut_out(&self, peer: &NodeId, now: Timestamp) -> bool {
-        self.lock()
+        self.budgets()
             .get(peer)
-            .is_some_and(|of| of.budget.is_open(now) && of.budget.refused >= REFUSED_A_MINUTE)
+            .is_some_and(|budget| budget.is_open(now) && budget.refused >= REFUSED_A_MINUTE)
     }
 
     /// Counts refused records. Returns an event if they use up the budget.
@@ -68,8 +65,8 @@ impl Conduct {
         if count == 0 {
             return None;
         }
-        let mut peers = self.lock();
-        let budget = &mut peers.entry(peer.clone()).or_default().budget;
+        let mut budgets = self.budgets();
+        let budget = budgets.entry(peer.clone()).or_default();
         if !budget.is_open(now) {
             *budget = Budget {
                 began: Some(now),
@@ -97,42 +94,28 @@ impl Conduct {
         detail: &str,
         now: Timestamp,
     ) -> Option<NodeEvent> {
-        let mut peers = self.lock();
-        let refusals = &mut peers.entry(peer.clone()).or_default().refusals;
-        if let Some(tally) = refusals.get_mut(&rule) {
-            tally.more += 1;
-            return None;
-        }
-        refusals.insert(
-            rule,
-            Tally {
-                began: now,
-                more: 0,
-            },
-        );
-        Some(frame_event(peer, detail.to_owned(), now))
+        let told = self.frames().count((peer.clone(), rule), now);
+        told.then(|| frame_event(peer, detail.to_owned(), now))
     }
 
     /// Returns an event for each rule and peer whose minute is over and that had more refusals, and
     /// drops the counts.
     pub(super) fn over(&self, now: Timestamp) -> Vec<NodeEvent> {
-        let mut events = Vec::new();
-        self.lock().retain(|peer, of| {
-            of.refusals.retain(|rule, tally| {
-                let open = within_minute(tally.began, now);
-                if !open && tally.more > 0 {
-                    let detail = format!("{rule}: {} more frames within a minute", tally.more);
-                    events.push(frame_event(peer, detail, now));
-                }
-                open
-            });
-            of.budget.is_open(now) || !of.refusals.is_empty()
-        });
-        events
+        self.budgets().retain(|_, budget| budget.is_open(now));
+        let untold = self.frames().over(now);
+        let event = |((peer, rule), more): &((NodeId, Rule), u64)| {
+            let detail = format!("{rule}: {more} more frames within a minute");
+            frame_event(peer, detail, now)
+        };
+        untold.causes.iter().map(event).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Of>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn budgets(&self) -> MutexGuard<'_, BTreeMap<NodeId, Budget>> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn frames(&self) -> MutexGuard<'_, Telling<(NodeId, Rule)>> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,11 +123,6 @@ impl Budget {
     fn is_open(&self, now: Timestamp) -> bool {
         self.began.is_some_and(|began| within_minute(began, now))
     }
-}
-
-/// A clock that was set back ends the minute as well.
-fn within_minute(began: Timestamp, now: Timestamp) -> bool {
-    (0..MINUTE_MS).contains(&now.millis_since(began))
 }
 
 fn frame_event(peer: &NodeId, detail: String, now: Timestamp) -> NodeEvent {
@@ -159,6 +137,7 @@ fn frame_event(peer: &NodeId, detail: String, now: Timestamp) -> NodeEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_kernel::telling::MINUTE_MS;
     use portcullis_testbed::NOW;
 
     fn peer(name: &str) -> NodeId {
@@ -216,8 +195,8 @@ mod tests {
         let conduct = Conduct::default();
         conduct.records_refused(&peer("antwerp-1"), 5, NOW);
         conduct.frame_refused(&peer("hub-1"), Rule::FrameItems, "why", NOW);
-        assert_eq!(conduct.lock().len(), 2);
+        assert_eq!(conduct.budgets().len(), 1);
         assert_eq!(conduct.over(NOW.plus_millis(MINUTE_MS)), []);
-        assert_eq!(conduct.lock().len(), 0);
+        assert!(conduct.budgets().is_empty() && conduct.frames().is_empty());
     }
 }

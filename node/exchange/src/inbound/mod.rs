@@ -3,7 +3,10 @@
 //! Who a peer is was settled by [`portcullis_peering`] before anything arrives here. What a peer may bring is bounded
 //! (`allowance`, `conduct`), so that none is served at the cost of another.
 
+pub mod addresses;
 mod allowance;
 mod conduct;
+mod paced;
 mod reception;
 pub mod service;
+mod spending;

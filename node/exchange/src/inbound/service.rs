@@ -7,30 +7,40 @@ use std::{sync::Arc, time::Duration};
 
 use portcullis_protocol::{
     frame::{Lane, MAX_FRAME_BYTES},
-    gossip::MAX_ANSWER_BYTES,
+    gossip::{self, MAX_ANSWER_BYTES},
     identifiers::NodeId,
-    wire,
+    reconcile as channel, wire,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{conduct::Conduct, reception::Reception};
+use super::{
+    conduct::Conduct,
+    paced::{Largest, Paced},
+    reception::Reception,
+    spending::Spending,
+};
 use crate::{
     answers_ready::Throttle,
-    gossip::answers::{self, AnswerError},
+    gossip::answers::{self, AnswerError, Epochs},
     reconcile::{answers as channels, answers::Answers},
 };
 use portcullis_kernel::Kernel;
-use portcullis_peering::{
-    rpc::exchange_server::{Exchange, ExchangeServer},
-    stream::Peer,
-    tally::Tally,
-};
+use portcullis_peering::{rpc::exchange_server::Exchange, stream::Peer, tally::Tally};
 
 /// Bytes that protobuf adds to a frame of the largest size: keys and lengths of its parts.
 const ENCODING_SLACK: usize = 64 << 10;
+
+/// Largest sizes of messages as encoded. A question that is a little too large is still read, so that its sender is told
+/// which rule refuses it.
+const LARGEST: Largest = Largest {
+    frame: MAX_FRAME_BYTES + ENCODING_SLACK,
+    comparison: 4 * gossip::MAX_ASK_BYTES,
+    reconciliation: 2 * channel::MAX_ASK_BYTES,
+    answer: MAX_ANSWER_BYTES + ENCODING_SLACK,
+};
 
 /// Receipts that may wait to be sent on one stream.
 const RECEIPTS_WAITING: usize = 2;
@@ -48,7 +58,7 @@ const TELLING: Duration = Duration::from_secs(30);
 /// Builds the service with its limits, to be served by a tonic server. On `stop` it takes no more
 /// frames and ends its streams.
 #[must_use]
-pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> ExchangeServer<Service> {
+pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> Paced<Service> {
     let service = Service {
         kernel,
         conduct: Arc::default(),
@@ -58,6 +68,8 @@ pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> ExchangeServer<Se
         comparisons: Tally::new(1),
         comparing: Arc::new(Semaphore::new(1)),
         channels: Arc::default(),
+        epochs: Arc::default(),
+        spending: Arc::default(),
         stop,
     };
     tokio::spawn(tell(
@@ -65,9 +77,7 @@ pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> ExchangeServer<Se
         Arc::clone(&service.conduct),
         service.stop.clone(),
     ));
-    ExchangeServer::new(service)
-        .max_decoding_message_size(MAX_FRAME_BYTES + ENCODING_SLACK)
-        .max_encoding_message_size(MAX_ANSWER_BYTES + ENCODING_SLACK)
+    Paced::new(service, LARGEST)
 }
 
 /// Service of the exchange: takes frames from peers, and answers questions about trust and
@@ -82,6 +92,8 @@ pub struct Service {
     comparisons: Tally<NodeId>,
     comparing: Arc<Semaphore>,
     channels: Arc<Answers>,
+    epochs: Arc<Epochs>,
+    spending: Arc<Spending>,
     stop: CancellationToken,
 }
 
@@ -117,6 +129,11 @@ impl Exchange for Service {
         let place = self.questions.take(peer.clone()).ok_or_else(|| {
             Status::resource_exhausted("as many questions as a peer may ask are open")
         })?;
+        if self.spending.is_spent(&peer, self.kernel.now()) {
+            return Err(Status::resource_exhausted(
+                "the answers of a minute are used up; ask again later",
+            ));
+        }
         let (kernel, ask) = (Arc::clone(&self.kernel), request.into_inner());
         if ask.answers_ready {
             self.answers_ready.wait(&peer).await;
@@ -124,12 +141,20 @@ impl Exchange for Service {
                 tracing::warn!(%peer, %error, "what a peer held is asked for later");
             }
         }
-        let answered = tokio::task::spawn_blocking(move || answers::answer(&kernel, &peer, ask))
-            .await
-            .map_err(|error| internal(&error))?;
-        drop(place);
+        let (epochs, spending) = (Arc::clone(&self.epochs), Arc::clone(&self.spending));
+        // The place goes with the work: a peer that resets its question has not ended it.
+        let answered = tokio::task::spawn_blocking(move || {
+            let answered = answers::answer(&kernel, &epochs, &peer, ask).map(|of| of.to_wire());
+            if let Ok(answer) = &answered {
+                spending.spend(&peer, size_of(answer), kernel.now());
+            }
+            drop(place);
+            answered
+        })
+        .await
+        .map_err(|error| internal(&error))?;
         match answered {
-            Ok(answer) => Ok(Response::new(answer.to_wire())),
+            Ok(answer) => Ok(Response::new(answer)),
             Err(AnswerError::Refused(refusal)) => {
                 Err(Status::invalid_argument(refusal.to_string()))
             }
@@ -169,6 +194,15 @@ impl Exchange for Service {
             Err(AnswerError::Store(error)) => Err(internal(&error)),
         }
     }
+}
+
+/// Returns the size of what an answer carries; what surrounds it is small.
+fn size_of(answer: &wire::TrustAnswer) -> usize {
+    answer
+        .epochs
+        .iter()
+        .chain(&answer.suspensions)
+        .fold(0, |sum, bytes| sum.saturating_add(bytes.len()))
 }
 
 fn peer_of<T>(request: &Request<T>) -> Result<NodeId, Status> {

@@ -57,6 +57,8 @@ keys! {
     "exchange.connections_per_peer" = "16", "how many connections one peer may have open";
     "exchange.connection_lifetime" = r#""1h""#, "how long a connection lasts before the peer is judged anew, at most `1h`";
     "exchange.waiting" = "64", "how many judged connections may wait to be served";
+    "exchange.proxy_protocol_from" = r#"[]"#,
+        "the addresses of proxies that say for whom they call (PROXY protocol 1 or 2), as in `[\"10.0.0.5\"]`; each must say so";
     "exchange.connect_timeout" = r#""10s""#, "how long looking up a peer's name and connecting may take";
     "dispatch.retry_first" = r#""1s""#, "the pause before a peer that failed is tried again, doubled at each failure";
     "dispatch.retry_longest" = r#""15m""#, "the longest such pause";

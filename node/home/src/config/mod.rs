@@ -17,8 +17,9 @@ use crate::{
     secret::KeySource,
 };
 use std::{
+    collections::BTreeSet,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::Range,
     path::{Path, PathBuf},
     str::FromStr,
@@ -523,6 +524,7 @@ impl Source<'_> {
             connections_per_peer,
             connection_lifetime,
             waiting,
+            proxy_protocol_from,
             connect_timeout,
         } = raw;
         let (inward, outward) = (ListenerLimits::default(), ConnectorLimits::default());
@@ -547,6 +549,7 @@ impl Source<'_> {
             )?,
             connection_lifetime,
             waiting: self.count("exchange.waiting", waiting, inward.waiting)?,
+            proxies: self.proxies(proxy_protocol_from.unwrap_or_default())?,
         };
         let connector = ConnectorLimits {
             connect_timeout: self.duration(
@@ -558,6 +561,20 @@ impl Source<'_> {
             connection_lifetime,
         };
         Ok((listener, connector))
+    }
+
+    fn proxies(&self, given: Vec<Spanned<String>>) -> Result<BTreeSet<IpAddr>, ConfigError> {
+        let address = |text: &Spanned<String>| {
+            let read: Result<IpAddr, _> = text.get_ref().parse();
+            read.map(|address| address.to_canonical()).map_err(|_| {
+                let reason = format!(
+                    "`{}` is no IP address; write the address from which the proxy calls",
+                    text.get_ref()
+                );
+                self.value("exchange.proxy_protocol_from", &text.span(), reason)
+            })
+        };
+        given.iter().map(address).collect()
     }
 
     /// Reads the lifetime of a connection. A peer is judged anew at least every hour (DESIGN §5).

@@ -76,6 +76,7 @@ pub(super) struct RawExchange {
     pub(super) connections_per_peer: Count,
     pub(super) connection_lifetime: Text,
     pub(super) waiting: Count,
+    pub(super) proxy_protocol_from: Option<Vec<Spanned<String>>>,
     pub(super) connect_timeout: Text,
 }
 

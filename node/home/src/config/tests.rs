@@ -97,6 +97,10 @@ fn every_optional_key_has_its_effect() {
             && c.connector.connection_lifetime == seconds(420)
     });
     holds("[exchange]\nwaiting = 7", |c| c.listener.waiting == 7);
+    holds("[exchange]\nproxy_protocol_from = ['10.0.0.5']", |c| {
+        c.listener.proxies == ["10.0.0.5".parse().unwrap()].into()
+    });
+    assert!(parse(&with("[exchange]\nproxy_protocol_from = ['proxy']")).is_err());
     holds("[exchange]\nconnect_timeout = '7s'", |c| {
         c.connector.connect_timeout == seconds(7)
     });

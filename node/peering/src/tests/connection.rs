@@ -150,10 +150,10 @@ async fn a_node_that_the_register_does_not_know_is_not_called() {
 }
 
 #[tokio::test]
-async fn a_slow_handshake_times_out_and_holds_up_no_one() {
+async fn a_silent_caller_has_two_seconds_and_holds_up_no_one() {
     let federation = Federation::new();
     let limits = ListenerLimits {
-        handshake_timeout: Duration::from_secs(2),
+        handshake_timeout: PATIENCE + Duration::from_secs(1),
         ..ListenerLimits::default()
     };
     let mut antwerp = federation.listen(federation.rotterdam(), &limits).await;
@@ -170,18 +170,170 @@ async fn a_slow_handshake_times_out_and_holds_up_no_one() {
     until(|| antwerp.counters.rejected_total(Rejection::TimedOut) == 1).await;
 }
 
+/// Attack #12: a member behind the address of silent callers was kept out.
 #[tokio::test]
-async fn one_address_cannot_hold_all_handshakes() {
+async fn one_address_cannot_hold_all_handshakes_and_its_newest_caller_is_heard() {
     let federation = Federation::new();
     let limits = ListenerLimits {
         handshakes_per_address: 1,
         ..ListenerLimits::default()
     };
-    let antwerp = federation.listen(federation.rotterdam(), &limits).await;
-    let _silent = TcpStream::connect(antwerp.address).await.unwrap();
-    let mut second = TcpStream::connect(antwerp.address).await.unwrap();
-    assert_eq!(soon(second.read(&mut [0; 1])).await.unwrap(), 0);
+    let mut antwerp = federation.listen(federation.rotterdam(), &limits).await;
+    let mut silent = TcpStream::connect(antwerp.address).await.unwrap();
+    let _near = federation
+        .caller(&federation.good_certificate())
+        .connect(&antwerp.at())
+        .await
+        .unwrap();
+    assert_eq!(antwerp.next().await.peer().node, node("rotterdam"));
+    assert!(matches!(
+        soon(silent.read(&mut [0; 1])).await,
+        Ok(0) | Err(_)
+    ));
+    assert_eq!(antwerp.counters.rejected_total(Rejection::GaveWay), 1);
+    assert_eq!(antwerp.counters.rejected_total(Rejection::TimedOut), 0);
+}
+
+/// Attack H5: a few silent callers for each place, for as long as they like, and a member's handshake in between.
+#[tokio::test]
+async fn silent_callers_that_come_again_and_again_hold_up_no_member() {
+    let federation = Federation::new();
+    let limits = ListenerLimits {
+        handshakes: 8,
+        handshakes_per_address: 8,
+        ..ListenerLimits::default()
+    };
+    let mut antwerp = federation.listen(federation.rotterdam(), &limits).await;
+    let address = antwerp.address;
+    let flood = tokio::spawn(async move {
+        let mut open = std::collections::VecDeque::new();
+        loop {
+            open.push_back(TcpStream::connect(address).await.unwrap());
+            if open.len() > 64 {
+                open.pop_front();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    until(|| antwerp.counters.rejected_total(Rejection::GaveWay) > 8).await;
+    let caller = federation.caller(&federation.good_certificate());
+    let began = std::time::Instant::now();
+    for _ in 0..5 {
+        let near = caller.connect(&antwerp.at()).await.unwrap();
+        drop((near, antwerp.next().await));
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    flood.abort();
+}
+
+/// Attack H5: callers that speak and then stop do not make way at once, and a member has places of its own.
+#[tokio::test]
+async fn a_listed_address_gets_in_when_strangers_hold_every_place() {
+    let federation = Federation::new();
+    let limits = ListenerLimits {
+        handshakes: 1,
+        handshakes_per_address: 1,
+        ..ListenerLimits::default()
+    };
+    let mut antwerp = federation.listen(federation.rotterdam(), &limits).await;
+    let stranger = tokio::net::TcpSocket::new_v4().unwrap();
+    stranger.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut stranger = stranger.connect(antwerp.address).await.unwrap();
+    stranger
+        .write_all(&client_hello(&federation))
+        .await
+        .unwrap();
+    assert_eq!(soon(stranger.read(&mut [0; 1])).await.unwrap(), 1);
+    let caller = federation.caller(&federation.good_certificate());
+    assert!(caller.connect(&antwerp.at()).await.is_err());
     assert_eq!(antwerp.counters.rejected_total(Rejection::AddressBusy), 1);
+    let of = [antwerp.address.ip()].into();
+    antwerp.listed.replace([(node("rotterdam"), of)].into());
+    let _near = caller.connect(&antwerp.at()).await.unwrap();
+    assert_eq!(antwerp.next().await.peer().node, node("rotterdam"));
+}
+
+fn behind_proxy(handshakes_per_address: usize) -> ListenerLimits {
+    ListenerLimits {
+        handshakes_per_address,
+        proxies: ["127.0.0.1".parse().unwrap()].into(),
+        ..ListenerLimits::default()
+    }
+}
+
+/// Makes the handshake of a good caller behind these bytes.
+async fn call_with(federation: &Federation, antwerp: &Antwerp, before: &[u8]) -> bool {
+    let good = federation.good_certificate();
+    let trust = Trust::new(federation.snapshot(federation.rotterdam()));
+    let clock = federation.clock.clone();
+    let config = client_config(identity(&good), trust, node("antwerp"), clock).unwrap();
+    let mut tcp = TcpStream::connect(antwerp.address).await.unwrap();
+    tcp.write_all(before).await.unwrap();
+    let name = ServerName::try_from("antwerp.example").unwrap();
+    let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    soon(tls).await.is_ok()
+}
+
+/// Attack #12: peers behind one proxy were counted as one address.
+#[tokio::test]
+async fn behind_a_proxy_the_callers_address_counts_and_is_the_peers() {
+    let federation = Federation::new();
+    let mut antwerp = federation
+        .listen(federation.rotterdam(), &behind_proxy(1))
+        .await;
+    let mut silent = TcpStream::connect(antwerp.address).await.unwrap();
+    let head = b"PROXY TCP4 203.0.113.7 192.0.2.1 4660 443\r\n";
+    silent.write_all(head).await.unwrap();
+    let other = b"PROXY TCP4 198.51.100.9 192.0.2.1 5 443\r\n";
+    assert!(call_with(&federation, &antwerp, other).await);
+    let peer = antwerp.next().await.peer().clone();
+    assert_eq!(peer.address, "198.51.100.9:5".parse().unwrap());
+    assert_eq!(antwerp.counters.rejected_total(Rejection::GaveWay), 0);
+    // Another silent caller from the first address displaces that one.
+    let mut again = TcpStream::connect(antwerp.address).await.unwrap();
+    again.write_all(head).await.unwrap();
+    until(|| antwerp.counters.rejected_total(Rejection::GaveWay) == 1).await;
+    assert!(matches!(
+        soon(silent.read(&mut [0; 1])).await,
+        Ok(0) | Err(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_proxy_without_a_header_and_a_header_without_a_proxy_are_refused() {
+    let federation = Federation::new();
+    let mut antwerp = federation
+        .listen(federation.rotterdam(), &behind_proxy(64))
+        .await;
+    assert!(!call_with(&federation, &antwerp, b"").await);
+    antwerp.rejects_for(Rejection::Proxy).await;
+    let mut antwerp = federation
+        .listen(federation.rotterdam(), &ListenerLimits::default())
+        .await;
+    let head = b"PROXY TCP4 203.0.113.7 192.0.2.1 4660 443\r\n";
+    assert!(!call_with(&federation, &antwerp, head).await);
+    antwerp.rejects_for(Rejection::Tls).await;
+}
+
+/// Returns a ClientHello that a caller could send before it stops.
+fn client_hello(federation: &Federation) -> Vec<u8> {
+    let trust = Trust::new(federation.snapshot(federation.rotterdam()));
+    let good = federation.good_certificate();
+    let config = client_config(
+        identity(&good),
+        trust,
+        node("antwerp"),
+        federation.clock.clone(),
+    );
+    let name = ServerName::try_from("antwerp.example").unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config.unwrap()), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
 }
 
 #[tokio::test]

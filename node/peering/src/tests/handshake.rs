@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use portcullis_certs_dev::{Defect, DevelopmentAuthority, NodeCertificate, Period};
-use rustls::AlertDescription;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, SignatureScheme};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -27,6 +29,23 @@ async fn call_raw(
     shown: Option<&NodeCertificate>,
     protocols: &[&[u8]],
 ) -> std::io::Result<usize> {
+    let certified = |shown: &NodeCertificate| {
+        let key = provider()
+            .key_provider
+            .load_private_key(shown.key.der())
+            .unwrap();
+        Arc::new(CertifiedKey::new(vec![shown.certificate.clone()], key))
+    };
+    let shown = Shown(shown.map(certified));
+    call_as(federation, antwerp, Arc::new(shown), protocols).await
+}
+
+async fn call_as(
+    federation: &Federation,
+    antwerp: &Antwerp,
+    shown: Arc<Shown>,
+    protocols: &[&[u8]],
+) -> std::io::Result<usize> {
     let trust = Trust::new(federation.snapshot(federation.rotterdam()));
     let builder = rustls::ClientConfig::builder_with_details(provider(), federation.clock.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -37,12 +56,7 @@ async fn call_raw(
             trust,
             provider(),
         )));
-    let mut config = match shown {
-        Some(shown) => builder
-            .with_client_auth_cert(vec![shown.certificate.clone()], shown.key.der())
-            .unwrap(),
-        None => builder.with_no_client_auth(),
-    };
+    let mut config = builder.with_client_cert_resolver(shown);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let tcp = TcpStream::connect(antwerp.address).await.unwrap();
     let name = ServerName::try_from("antwerp.example").unwrap();
@@ -65,18 +79,16 @@ fn assert_alert(result: std::io::Result<usize>, expected: AlertDescription) {
     assert_eq!(alert_in(&error), Some(expected), "{error:?}");
 }
 
-async fn refuses(
-    federation: &Federation,
-    rotterdam: PeerFacts,
-    shown: &NodeCertificate,
-    alert: AlertDescription,
-) {
+/// Checks that the certificate is refused with the one alert that strangers get as well.
+///
+/// Attack L2: the alert told members from strangers.
+async fn refuses(federation: &Federation, rotterdam: PeerFacts, shown: &NodeCertificate) {
     let mut antwerp = federation
         .listen(rotterdam, &ListenerLimits::default())
         .await;
     assert_alert(
         call_raw(federation, &antwerp, Some(shown), &[HTTP2]).await,
-        alert,
+        AlertDescription::CertificateUnknown,
     );
     antwerp.rejects_for(Rejection::Untrusted).await;
 }
@@ -100,13 +112,46 @@ async fn another_authoritys_certificate_for_this_nodes_uri_is_refused() {
         .belgium
         .issue(&names("rotterdam"), now())
         .unwrap();
-    refuses(
+    refuses(&federation, federation.rotterdam(), &stolen).await;
+}
+
+/// Attack L2: a member's certificate is no secret, and who shows it without its key learns nothing either.
+#[tokio::test]
+async fn anothers_certificate_without_its_key_gets_the_alert_of_a_stranger() {
+    let federation = Federation::new();
+    let mut antwerp = federation
+        .listen(federation.rotterdam(), &ListenerLimits::default())
+        .await;
+    let good = federation.good_certificate();
+    let other = federation.good_certificate();
+    let key = provider()
+        .key_provider
+        .load_private_key(other.key.der())
+        .unwrap();
+    let shown = CertifiedKey::new(vec![good.certificate.clone()], key);
+    let answer = call_as(
         &federation,
-        federation.rotterdam(),
-        &stolen,
-        AlertDescription::UnknownCA,
+        &antwerp,
+        Arc::new(Shown(Some(Arc::new(shown)))),
+        &[HTTP2],
     )
     .await;
+    assert_alert(answer, AlertDescription::CertificateUnknown);
+    antwerp.rejects_for(Rejection::Untrusted).await;
+}
+
+/// Shows a certificate with any key, or none.
+#[derive(Debug)]
+struct Shown(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 #[tokio::test]
@@ -114,14 +159,8 @@ async fn a_foreign_authority_with_the_same_subject_is_refused() {
     let federation = Federation::new();
     let twin = DevelopmentAuthority::new("netherlands", now()).unwrap();
     let forged = twin.issue(&names("rotterdam"), now()).unwrap();
-    // The name of the issuer is the anchor's, so the chain is built and its signature fails (RFC 8446 §6.2).
-    refuses(
-        &federation,
-        federation.rotterdam(),
-        &forged,
-        AlertDescription::DecryptError,
-    )
-    .await;
+    // The name of the issuer is the anchor's, so the chain is built and its signature fails.
+    refuses(&federation, federation.rotterdam(), &forged).await;
 }
 
 #[tokio::test]
@@ -131,13 +170,7 @@ async fn an_expired_certificate_is_refused() {
         .netherlands
         .issue_defective(&names("rotterdam"), &Defect::Expired, now())
         .unwrap();
-    refuses(
-        &federation,
-        federation.rotterdam(),
-        &expired,
-        AlertDescription::CertificateExpired,
-    )
-    .await;
+    refuses(&federation, federation.rotterdam(), &expired).await;
 }
 
 #[tokio::test]
@@ -147,14 +180,7 @@ async fn a_certificate_that_is_not_yet_valid_is_refused() {
         .netherlands
         .issue_defective(&names("rotterdam"), &Defect::NotYetValid, now())
         .unwrap();
-    // rustls sends certificate_expired for this too (RFC 8446 §6.2: "has expired or is not currently valid").
-    refuses(
-        &federation,
-        federation.rotterdam(),
-        &early,
-        AlertDescription::CertificateExpired,
-    )
-    .await;
+    refuses(&federation, federation.rotterdam(), &early).await;
 }
 
 #[tokio::test]
@@ -165,13 +191,7 @@ async fn a_revoked_certificate_is_refused() {
         .netherlands
         .revocation_list(1, std::slice::from_ref(&revoked.serial), now())
         .unwrap();
-    refuses(
-        &federation,
-        federation.rotterdam_with(list),
-        &revoked,
-        AlertDescription::CertificateRevoked,
-    )
-    .await;
+    refuses(&federation, federation.rotterdam_with(list), &revoked).await;
 }
 
 #[tokio::test]
@@ -218,13 +238,7 @@ async fn a_certificate_with_two_uris_or_none_is_refused() {
             .netherlands
             .issue_defective(&names("rotterdam"), &defect, now())
             .unwrap();
-        refuses(
-            &federation,
-            federation.rotterdam(),
-            &odd,
-            AlertDescription::CertificateUnknown,
-        )
-        .await;
+        refuses(&federation, federation.rotterdam(), &odd).await;
     }
 }
 

@@ -19,13 +19,14 @@ use crate::{
     connector::{ConnectorLimits, PeerConnector},
     counters::{ExchangeCounters, Rejection},
     identity::OwnIdentity,
+    listed::Listed,
     listener::{Incoming, Listener, ListenerLimits},
     stream::PeerStream,
     trust::{DevelopmentCertificates, PeerFacts, PeerTrust, Trust},
 };
 
 /// Time that a test waits for an event before it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A clock that stands still until it is set.
 #[derive(Debug)]
@@ -143,6 +144,7 @@ impl Federation {
             counters.clone(),
         )
         .unwrap();
+        let listed = listener.listed();
         let (address, shutdown) = (listener.local_address().unwrap(), CancellationToken::new());
         tokio::spawn(listener.run(shutdown.clone()));
         Antwerp {
@@ -150,6 +152,7 @@ impl Federation {
             incoming,
             trust,
             counters,
+            listed,
             shutdown: shutdown.drop_guard(),
         }
     }
@@ -197,6 +200,7 @@ pub(super) struct Antwerp {
     pub(super) incoming: Incoming,
     pub(super) trust: Trust,
     pub(super) counters: ExchangeCounters,
+    pub(super) listed: Listed,
     pub(super) shutdown: DropGuard,
 }
 
