@@ -151,7 +151,7 @@ pub enum PersonError {
     /// Too many proposals wait.
     #[error("{MOST_PROPOSALS} proposals wait for a second; have some seconded, or wait a week")]
     Crowded,
-    /// Who proposes does not second.
+    /// The proposer does not second.
     #[error("`{0}` proposed it; another person has to second it")]
     OwnProposal(String),
     /// The proposer is no longer an administrator.
