@@ -152,7 +152,15 @@ fn every_key_of_the_table_is_read_and_no_other_is() {
         let names = message.message().split('`').skip(3).step_by(2);
         names.map(str::to_owned).collect()
     };
-    let sections = ["key", "metrics", "log", "freshness", "exchange", "dispatch"];
+    let sections = [
+        "key",
+        "metrics",
+        "log",
+        "freshness",
+        "exchange",
+        "dispatch",
+        "disk",
+    ];
     let mut fields = listed("zzz = 1");
     for section in sections {
         assert!(fields.remove(section), "{section}");
