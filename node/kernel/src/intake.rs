@@ -51,7 +51,10 @@ impl Judge<'_> {
             .map(|record| IntakeItem {
                 id: record.id(),
                 form: record.claimed_form(),
-                judgement: self.item(record, &mut verification),
+                judgement: match frame.check_lane(record) {
+                    Ok(()) => self.item(record, &mut verification),
+                    Err(refusal) => refused(&refusal),
+                },
             })
             .collect();
         Intake {
@@ -176,8 +179,17 @@ fn refused(refusal: &Refusal) -> Judgement {
     tracing::debug!(%refusal, "an item is refused");
     let rule = refusal.rule;
     // These refusals may pass with time: an unknown key may be listed soon, a clock that is ahead
-    // is overtaken, and a suspension ends.
-    if matches!(rule, Rule::SealingKey | Rule::FutureSeal | Rule::Suspended) {
+    // is overtaken, a suspension ends, this node is updated to a later version, and the sender may
+    // choose the right lane.
+    if matches!(
+        rule,
+        Rule::SealingKey
+            | Rule::FutureSeal
+            | Rule::Suspended
+            | Rule::LaterVersion
+            | Rule::RecordKind
+            | Rule::LaneOfKind
+    ) {
         return Judgement::RefuseForNow { rule };
     }
     Judgement::Refuse {

@@ -11,6 +11,7 @@ use crate::{
     named::named,
     record::{Form, RecordId},
     rules::Rule,
+    shape,
     statement::SignedStatement,
     time::Timestamp,
     verify::Refusal,
@@ -133,8 +134,9 @@ impl Receipt {
         let payload = statement
             .verify::<ReceiptType>(&key)
             .map_err(|error| invalid(&error.to_string()))?;
-        let named = wire::ReceiptPayload::decode(payload.clone())
-            .map_err(|_| invalid("its payload cannot be read"))?;
+        let named: wire::ReceiptPayload = shape::read(payload).map_err(|error| {
+            error.refused(Rule::HopLater, invalid("its payload cannot be read"))
+        })?;
         let mismatch = |what: &str| Refusal::new(Rule::ReceiptMismatch, what.to_owned());
         let frame_digest = Digest::from_slice(&named.frame_digest)
             .ok_or_else(|| mismatch("its frame digest is not 32 bytes"))?;

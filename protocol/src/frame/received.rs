@@ -15,6 +15,7 @@ use crate::{
     keys::{KeyId, PublicKey},
     rules::Rule,
     seal::SealedRecord,
+    shape,
     statement::SignedStatement,
     time::Timestamp,
     verify::Refusal,
@@ -95,6 +96,23 @@ impl ReceivedFrame {
             settled_sequence: head.settled_sequence,
             chain: head.chain,
             digest: self.digest,
+        }
+    }
+
+    /// Checks that a record may travel in this frame's lane. Only kinds that must not wait may be in
+    /// the urgent lane; older alerts are sent again in bulk. The kind is part of the record's id, so
+    /// nothing has to be verified first.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] under EX-22.
+    pub fn check_lane(&self, record: &SealedRecord) -> Result<(), Refusal> {
+        match (self.head.lane, record.claimed_kind()) {
+            (Lane::Urgent, Some(kind)) if Lane::of(kind) != Lane::Urgent => {
+                let detail = format!("kind `{kind}` in lane `{}`", self.head.lane);
+                Err(Refusal::new(Rule::LaneOfKind, detail))
+            }
+            (Lane::Urgent | Lane::Bulk, Some(_) | None) => Ok(()),
         }
     }
 
@@ -211,7 +229,7 @@ fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
         register_epoch,
         settled_sequence,
         chain,
-    } = wire::FramePayload::decode(bytes.clone()).map_err(|_| field("payload"))?;
+    } = shape::read(bytes).map_err(|error| error.refused(Rule::HopLater, field("payload")))?;
     let head = FrameHead {
         federation: federation.parse().map_err(|_| field("federation"))?,
         sender: sender.parse().map_err(|_| field("sender"))?,
