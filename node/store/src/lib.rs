@@ -25,8 +25,9 @@ pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
     ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
     ConsignmentStage, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow,
-    ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow,
-    ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, UndeliveredRow,
+    ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldRecord, LogEntry, Logged, PAGE_BYTES, PersonRow,
+    ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, UndeliveredRow, ends_page,
+    weight,
 };
 pub use write::{
     Act, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision, Intake,
@@ -75,7 +76,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn generation(&self) -> Result<Generation, StoreError>;
 
-    /// Returns the entries of the log in this lane after `cursor`, ascending, at most `limit`. Only
+    /// Returns the entries of the log in this lane after `cursor`, ascending, at most `limit`, and no
+    /// more once [`ends_page`] is true of them. Only
     /// records that this node may pass on are listed: its own, and with [`Relay::Others`] those of
     /// others too.
     ///

@@ -12,7 +12,7 @@ use super::{
     backfill,
     plan::{Draft, Footing, Plan, Planner},
 };
-use portcullis_store::{Relay, Store};
+use portcullis_store::{Relay, Store, ends_page};
 
 /// Records of the first page.
 const FIRST_PAGE: usize = 32;
@@ -56,7 +56,7 @@ pub fn plan(
     while !draft.is_full() && draft.looked_at() < planner.most {
         let limit = page.min(planner.most - draft.looked_at());
         let entries = store.outbox(lane, relay, draft.cursor(), count(limit))?;
-        let is_last = entries.len() < limit;
+        let is_last = entries.len() < limit && !ends_page(&entries);
         let logged: Vec<_> = entries
             .iter()
             .map(|entry| (entry.sequence, entry.logged.id()))
