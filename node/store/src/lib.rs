@@ -99,6 +99,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError>;
 
+    /// Returns the generations that this node has left, or was shown as left, the oldest first; the
+    /// newest ones are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn left_generations(&self) -> Result<Vec<Generation>, StoreError>;
+
     /// Returns the dispatch position of this peer in this lane.
     ///
     /// # Errors

@@ -144,7 +144,22 @@ impl ReceivedFrame {
     ///
     /// [`FrameError`] if the key is no hop key.
     pub fn refuse(&self, rule: Rule, signing: Answering<'_>) -> Result<wire::Receipt, FrameError> {
-        refusal(&self.head, self.digest, rule, signing)
+        refusal(&self.head, self.digest, (rule, None), signing)
+    }
+
+    /// Signs the refusal of this whole frame as out of sequence. `forgotten` is the statement with
+    /// the last claim of its sender, which proves that the sender was rolled back.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] if the key is no hop key.
+    pub fn refuse_forgotten(
+        &self,
+        forgotten: &SignedStatement,
+        signing: Answering<'_>,
+    ) -> Result<wire::Receipt, FrameError> {
+        let why = (Rule::Sequence, Some(forgotten));
+        refusal(&self.head, self.digest, why, signing)
     }
 }
 
@@ -199,7 +214,7 @@ impl RefusedFrame {
             register_epoch: 0,
         };
         let digest = self.digest.unwrap_or_else(|| frame_digest(&[]));
-        refusal(&head, digest, self.refusal.rule, signing)
+        refusal(&head, digest, (self.refusal.rule, None), signing)
     }
 }
 
@@ -214,7 +229,7 @@ pub fn claimed_lane(frame: &wire::Frame) -> Lane {
         .unwrap_or(Lane::Bulk)
 }
 
-fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
+pub(super) fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
     let field = |name: &str| Refusal::new(Rule::FrameUnreadable, format!("field `{name}`"));
     let wire::FramePayload {
         federation,

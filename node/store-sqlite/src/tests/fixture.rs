@@ -239,7 +239,9 @@ pub(crate) fn deliver(
 ) -> Vec<Answer> {
     match store.commit(vec![intake(from, items)]).unwrap().remove(0) {
         Written::Answers(answers) => answers,
-        other @ (Written::Done | Written::Refused(_)) => panic!("{other:?}"),
+        other @ (Written::Done | Written::Refused(_) | Written::OutOfSequence(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
