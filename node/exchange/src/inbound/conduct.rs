@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use portcullis_protocol::{identifiers::NodeId, rules::Rule, time::Timestamp};
+use portcullis_protocol::{frame::Lane, identifiers::NodeId, rules::Rule, time::Timestamp};
 
 use portcullis_store::NodeEvent;
 
@@ -21,6 +21,14 @@ const MINUTE_MS: i64 = 60_000;
 /// Budget of refused records per peer and minute: eight full frames. Beyond it the peer's frames
 /// are refused.
 pub(super) const REFUSED_A_MINUTE: usize = 8 * 1024;
+
+/// Period over which urgent work is counted, in milliseconds.
+const SECOND_MS: i64 = 1_000;
+/// Budget of urgent work per peer and second: items verified, whatever becomes of them. Beyond it
+/// the peer's frames are verified beside bulk.
+const URGENT_ITEMS_A_SECOND: usize = 512;
+/// Budget of urgent work per peer and second: bytes of records.
+const URGENT_BYTES_A_SECOND: usize = 16 << 20;
 
 /// Refusals counted per peer.
 #[derive(Debug, Default)]
@@ -33,7 +41,16 @@ pub(super) struct Conduct {
 #[derive(Debug, Default)]
 struct Of {
     budget: Budget,
+    urgent: UrgentWork,
     refusals: BTreeMap<Rule, Tally>,
+}
+
+/// Urgent work since the second began.
+#[derive(Debug, Default)]
+struct UrgentWork {
+    began: Option<Timestamp>,
+    items: usize,
+    bytes: usize,
 }
 
 /// Records refused since the minute began.
@@ -89,6 +106,31 @@ impl Conduct {
         })
     }
 
+    /// Counts the work for an urgent frame of so many items and bytes. Returns the lane in whose pool
+    /// it is done: bulk once the peer's budget for the second is used up.
+    pub(super) fn urgent_work(
+        &self,
+        peer: &NodeId,
+        (items, bytes): (usize, usize),
+        now: Timestamp,
+    ) -> Lane {
+        let mut peers = self.lock();
+        let work = &mut peers.entry(peer.clone()).or_default().urgent;
+        if !work.is_open(now) {
+            *work = UrgentWork {
+                began: Some(now),
+                ..UrgentWork::default()
+            };
+        }
+        work.items = work.items.saturating_add(items);
+        work.bytes = work.bytes.saturating_add(bytes);
+        if work.items > URGENT_ITEMS_A_SECOND || work.bytes > URGENT_BYTES_A_SECOND {
+            Lane::Bulk
+        } else {
+            Lane::Urgent
+        }
+    }
+
     /// Counts a refused frame. Returns an event if none has reported this rule yet.
     pub(super) fn frame_refused(
         &self,
@@ -126,13 +168,21 @@ impl Conduct {
                 }
                 open
             });
-            of.budget.is_open(now) || !of.refusals.is_empty()
+            of.budget.is_open(now) || of.urgent.is_open(now) || !of.refusals.is_empty()
         });
         events
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Of>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UrgentWork {
+    /// A clock that was set back ends the second as well.
+    fn is_open(&self, now: Timestamp) -> bool {
+        let within = |began| (0..SECOND_MS).contains(&now.millis_since(began));
+        self.began.is_some_and(within)
     }
 }
 
@@ -209,6 +259,28 @@ mod tests {
         let bad = peer("antwerp-1");
         conduct.records_refused(&bad, REFUSED_A_MINUTE, NOW);
         assert!(!conduct.is_shut_out(&bad, NOW.plus_millis(-1)));
+    }
+
+    /// Attack M3: one frame of duplicates again and again, as urgent.
+    #[test]
+    fn urgent_work_beyond_a_peers_budget_is_done_beside_bulk_for_the_second() {
+        let conduct = Conduct::default();
+        let (bad, good) = (peer("antwerp-1"), peer("hub-1"));
+        let work = |of: &NodeId, items, bytes, at| conduct.urgent_work(of, (items, bytes), at);
+        for _ in 0..16 {
+            assert_eq!(work(&bad, 32, 1_000, NOW), Lane::Urgent);
+        }
+        assert_eq!(work(&bad, 1, 1_000, NOW.plus_millis(999)), Lane::Bulk);
+        assert_eq!(work(&good, 1, 1_000, NOW.plus_millis(999)), Lane::Urgent);
+        assert_eq!(work(&bad, 1, 1_000, NOW.plus_millis(1_000)), Lane::Urgent);
+        // Few items of many bytes are work as well.
+        let bytes = URGENT_BYTES_A_SECOND + 1;
+        assert_eq!(work(&bad, 1, bytes, NOW.plus_millis(1_000)), Lane::Bulk);
+        assert_eq!(
+            work(&bad, 1, 1, NOW.plus_millis(900)),
+            Lane::Urgent,
+            "set back"
+        );
     }
 
     #[test]
