@@ -348,10 +348,7 @@ impl<'a> ExceptionReader<'a> {
     /// Returns the exceptions whose newest state one table tells: those that wait for another
     /// answer have a row of their own, and a record that is owed again and has none was accepted
     /// with its frame.
-    fn told_by_one_table(
-        &self,
-        now: Timestamp,
-    ) -> Result<Vec<((String, String, String), Sum)>, SqlError> {
+    fn told_by_one_table(&self, now: Timestamp) -> Result<Vec<(Group, Sum)>, SqlError> {
         self.view.rows(
             concat!(
                 "SELECT peer, lane, coalesce(state, 'accepted'),
@@ -427,6 +424,9 @@ impl<'a> ExceptionReader<'a> {
             .collect()
     }
 }
+
+/// A peer, a lane and a state, by their names.
+type Group = (String, String, String);
 
 /// Number of the exceptions of a group, and the earliest of their times in milliseconds.
 struct Sum {
