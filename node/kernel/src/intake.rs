@@ -303,6 +303,16 @@ mod tests {
         assert_eq!(admitted(&judgements).form(), Form::from_bits(0b1111));
     }
 
+    /// Attacks HH6 and M3: an indicator that calls itself urgent.
+    #[test]
+    fn ex_22_an_item_that_is_not_for_the_urgent_lane_is_refused_for_now() {
+        let mut received = frame(1, &[one(testbed::indicator())]);
+        received.head.lane = Lane::Urgent;
+        let judgements = judge(1, &received, NOW);
+        assert!(matches!(judgements[..], [Judgement::RefuseForNow { .. }]));
+        refused_under(&judgements, Rule::LaneOfKind);
+    }
+
     #[test]
     fn ex_07_an_unknown_sealing_key_is_worth_another_try() {
         let mut received = frame(1, &[one(testbed::indicator())]);
