@@ -415,6 +415,7 @@ fn begin_anew(store: &SqliteStore, now: Timestamp) -> Result<(), StoreError> {
     let new = NewGeneration {
         instead_of: store.generation()?,
         generation: Generation::from_bytes(generation),
+        shown: None,
         at: now,
         why: format!("this node was restored from a backup of {backup}"),
     };

@@ -22,6 +22,7 @@ use crate::{
     keys::{KeyId, KeyUse, SigningKey},
     register::VerifiedRegister,
     rules::Rule,
+    shape,
     statement::{SignatureError, StatementType, sign_detached, verify_detached},
     time::Timestamp,
     verify::{MAX_CLOCK_AHEAD_MS, Refusal},
@@ -174,8 +175,8 @@ impl SignedFreshness {
             register,
             issued_at_ms,
             valid_until_ms,
-        } = wire::Freshness::decode(self.payload.clone())
-            .map_err(|_| unreadable("it cannot be decoded"))?;
+        } = shape::read(&self.payload)
+            .map_err(|error| error.refused(Rule::TrustLater, unreadable("it cannot be decoded")))?;
         Ok(Freshness {
             federation: federation
                 .parse()

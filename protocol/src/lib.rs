@@ -14,6 +14,7 @@
 pub mod body;
 pub mod digest;
 pub mod evaluation;
+mod fields;
 pub mod frame;
 pub mod freshness;
 pub mod gossip;
@@ -29,6 +30,7 @@ pub mod register;
 pub mod rules;
 pub mod seal;
 mod sealed;
+mod shape;
 pub mod statement;
 pub mod suspension;
 pub mod time;

@@ -74,6 +74,10 @@ rules! {
         "each kind has sections it needs and sections it may have (docs/validation.md); report it to the originator";
     ContradictoryMarking = "RE-19", "marking that contradicts itself",
         "for instance TLP:RED without named recipients; report it to the originator";
+    LaterVersion = "RE-20", "record of a later version",
+        "it holds what this node does not know; update this node, the sender tries again by itself";
+    TooManyElements = "RE-21", "more elements than a record may have",
+        "the originator put more into a list than any receiver takes; report it to the originator";
 
     // ---- the hop: refusals of a frame or receipt ----
     FrameUnreadable = "EX-01", "unreadable frame",
@@ -118,6 +122,10 @@ rules! {
         "this node does not take part in exercises; set `exercises = true` if it should";
     KeyCompromised = "EX-21", "sealing key that is compromised",
         "it was first seen since somebody else may have used the key: never believed; the originator seals it again with its present key";
+    LaneOfKind = "EX-22", "item in a lane that is not for its kind",
+        "the urgent lane is for alerts alone; the sender's dispatch is at fault";
+    HopLater = "EX-23", "frame or receipt of a later version",
+        "it holds what the receiver of it does not know; update the older side, the sender tries again by itself";
 
     // ---- policy ----
     PolicyDenied = "PO-01", "denied by the receiver's policy",
@@ -159,6 +167,8 @@ rules! {
         "it cannot be read; update the older side";
     TrustFederation = "TR-02", "question about trust in another federation",
         "check that both nodes name the same federation in their configuration";
+    TrustLater = "TR-03", "trust data of a later version",
+        "it holds what this node does not know; update this node, it asks again by itself";
     ReconcileUnreadable = "RC-01", "unreadable question or answer about a channel",
         "it cannot be read; update the older side";
     ReconcileFederation = "RC-02", "question about a channel in another federation",

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     digest::Digest,
+    fields::{Encoded, Fields, Value},
     keys::KeyUse,
     record::{Form, Header, Kind, MAX_SECTIONS, RecordId, SectionTag},
     statement::{SignedStatement, StatementType},
@@ -21,6 +22,9 @@ impl StatementType for Batch {
 
 /// The version of the header format.
 pub(crate) const HEADER_VERSION: u32 = 1;
+
+/// Number of the field of a header that names its kind.
+const HEADER_KIND: u64 = 3;
 
 /// The most bytes of a record's header and bodies together, so that the record fits into a frame by
 /// itself.
@@ -133,6 +137,20 @@ impl SealedRecord {
             .iter()
             .filter_map(|section| u8::try_from(section.index).ok())
             .collect()
+    }
+
+    /// Returns the kind that the header names; nothing else of the record is read or checked.
+    #[must_use]
+    pub fn claimed_kind(&self) -> Option<Kind> {
+        let kind = Fields::of(&self.record.header).find_map(|field| match field {
+            Ok(Encoded {
+                number: HEADER_KIND,
+                value: Value::Number(number),
+            }) => Some(number),
+            Ok(_) | Err(_) => None,
+        });
+        kind.and_then(|number| i32::try_from(number).ok())
+            .and_then(Kind::from_wire)
     }
 
     /// Returns the record on the wire.

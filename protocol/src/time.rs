@@ -18,6 +18,14 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// Takes a time that a signed record states; `None` if no calendar has it.
+    #[must_use]
+    pub fn on_calendar(millis: i64) -> Option<Self> {
+        jiff::Timestamp::from_millisecond(millis)
+            .ok()
+            .map(|_| Self(millis))
+    }
+
     /// Milliseconds since 1970 began (UTC).
     #[must_use]
     pub const fn as_millis(self) -> i64 {

@@ -9,7 +9,6 @@ mod record;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message as _;
 
 pub use crate::refusal::Refusal;
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     record::{Form, Header, RecordId, Section},
     rules::Rule,
     sealed::{Batch, HEADER_VERSION, MAX_RECORD_BYTES, SealedRecord, batch_leaf, check_sections},
+    shape::{self, Misshapen},
     statement::SignedStatement,
     time::Timestamp,
     wire,
@@ -281,8 +281,8 @@ fn read_batch(
         sealed_at_ms,
         tree_size,
         root,
-    } = wire::BatchStatement::decode(statement.unverified_payload().clone())
-        .map_err(|_| unreadable("it cannot be decoded"))?;
+    } = shape::read(statement.unverified_payload())
+        .map_err(|error| error.refused(Rule::LaterVersion, unreadable("it cannot be decoded")))?;
     if named != federation.as_str() {
         return Err(Refusal::new(
             Rule::RecordFederation,
@@ -316,13 +316,23 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
         let detail = format!("{} bytes, {MAX_HEADER_BYTES} are allowed", bytes.len());
         return Err(Refusal::new(Rule::RecordHeader, detail));
     }
-    let wire = wire::Header::decode(bytes.clone())
-        .map_err(|_| Refusal::new(Rule::RecordHeader, "it cannot be decoded"))?;
+    let wire = shape::read::<wire::Header>(bytes).map_err(header_misshapen)?;
     if wire.version != HEADER_VERSION {
+        let is_later = wire.version > HEADER_VERSION;
+        let rule = if is_later {
+            Rule::LaterVersion
+        } else {
+            Rule::RecordHeader
+        };
         let detail = format!("version {} is not {HEADER_VERSION}", wire.version);
+        return Err(Refusal::new(rule, detail));
+    }
+    let header = Header::try_from(wire.clone()).map_err(Refusal::from)?;
+    // Two texts of one value would be two headers that mean the same.
+    if wire::Header::from(&header) != wire {
+        let detail = "a value is not in its canonical form";
         return Err(Refusal::new(Rule::RecordHeader, detail));
     }
-    let header = Header::try_from(wire).map_err(Refusal::from)?;
     header
         .marking
         .check()
@@ -339,6 +349,16 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
         return Err(Refusal::new(Rule::LooserSection, detail));
     }
     Ok(header)
+}
+
+fn header_misshapen(error: Misshapen) -> Refusal {
+    let rule = match error {
+        Misshapen::Unreadable => Rule::RecordHeader,
+        Misshapen::LaterValue { field: "kind", .. } => Rule::RecordKind,
+        Misshapen::LaterField(_) | Misshapen::LaterValue { .. } => Rule::LaterVersion,
+        Misshapen::TooMany { .. } => Rule::TooManyElements,
+    };
+    Refusal::new(rule, error.to_string())
 }
 
 /// Refuses a record that fits no frame: it would block any node that has to pass it on.
@@ -422,7 +442,7 @@ fn open_section(wire: &wire::Section, header: &Header) -> Result<OpenSection, Re
         .and_then(|body| body.check_kind(header.kind).map(|()| body))
         .map_err(|error| {
             let detail = format!("{}: {}", name(), error.without_values());
-            Refusal::new(Rule::SectionBody, detail)
+            Refusal::new(error.rule(), detail)
         })?;
     if body.least_count() != entry.least_count {
         return Err(Refusal::new(

@@ -285,7 +285,19 @@ def record_cases():
     yield "a blind of 15 bytes", "RE-13", alone(good, wire=good.wire(0b1111, blind=good.blind[:15]))
 
     yield "a header that is no protobuf", "RE-01", alone(good, wire=good.wire(0b1111, header=b"\xff" * 9))
-    yield "version 2", "RE-01", alone(changed(version=2))
+    yield "version 0", "RE-01", alone(changed(version=0))
+    yield "version 2", "RE-20", alone(changed(version=2))
+    yield "a field of a later version in the header", "RE-20", later_header(good)
+    yield "a field of a later version in the marking", "RE-20", alone(changed(marking=marking() + field(127, 1)))
+    yield "a purpose of a later version", "RE-20", alone(changed(marking=marking(purposes=(1, 9))))
+    yield "a field of a later version in a body", "RE-20", alone(
+        with_section(2, body=BODIES[2][1] + field(127, 1)))
+    yield "more records than one may be derived from", "RE-21", alone(
+        changed(links=repeated(12, [i.to_bytes(32, "big") for i in range(257)])))
+    yield "more files than a section may have", "RE-21", alone(
+        Record(list(BODIES) + [(6, repeated(1, [b""] * 257))]), 0b11111)
+    yield "derived from one record twice", "RE-01", alone(changed(links=repeated(12, [bytes([7]) * 32] * 2)))
+    yield "a place in lower case", "RE-01", alone(changed(audience=["nlrtm"]))
     yield "a root tag of 15 bytes", "RE-01", alone(changed(root=bytes(15)))
     yield "an Admiralty code that maps elsewhere", "RE-01", alone(
         changed(evaluation=field(1, "A") + field(2, 1) + field(3, "C3")))
@@ -298,7 +310,7 @@ def record_cases():
     yield "a repeated index in the table", "RE-04", alone(with_section(3, index=2), 0b0011)
     yield "an index of 64", "RE-04", alone(changed(decoys=[(64, PERSONS, bytes(32))]))
     yield "a table digest of 31 bytes", "RE-04", alone(changed(decoys=[(4, PERSONS, bytes(31))]))
-    yield "an unknown tag", "RE-04", alone(changed(decoys=[(4, 8, bytes(32))]))
+    yield "an unknown tag", "RE-20", alone(changed(decoys=[(4, 8, bytes(32))]))
     extra = {"index": 9, "salt": bytes(16), "body": b"x"}
     yield "a section added on the way", "RE-05", on_the_way(lambda opened: opened + [extra])
     yield "a section twice", "RE-06", on_the_way(lambda opened: opened + opened[-1:])
@@ -343,6 +355,13 @@ def record_cases():
     yield "a key that has ended", "EX-09", alone(changed(key_id=ENDED.id), key=ENDED)
     ahead = NOW + 600_001
     yield "sealed more than ten minutes ahead", "EX-16", alone(changed(sealed_at=ahead), sealed_at=ahead)
+
+
+def later_header(record):
+    """A record signed over a header with a field that this version does not know."""
+    header = record.header() + field(127, 1)
+    leaf = labelled("portcullis batch leaf v1", record.blind, labelled("portcullis record v1", header))
+    return record.wire(0b1111, header=header), statement("batch", batch(leaf), SEALING)
 
 
 ENDED = Key("sealing", 3)

@@ -261,7 +261,9 @@ pub async fn carry_out(
     let written = kernel.commit(Priority::Urgent, writes).await?;
     let answers = written.into_iter().skip(skip).map(|written| match written {
         Written::Answers(answers) => answers,
-        Written::Done | Written::Destroyed(_) | Written::Refused(_) => Vec::new(),
+        Written::Done | Written::Destroyed(_) | Written::Refused(_) | Written::OutOfSequence(_) => {
+            Vec::new()
+        }
     });
     let answered: Vec<_> = peers.into_iter().zip(answers).collect();
     announce(kernel, &mut ruling, answered.clone());

@@ -51,7 +51,10 @@ impl Judge<'_> {
             .map(|record| IntakeItem {
                 id: record.id(),
                 form: record.claimed_form(),
-                judgement: self.item(record, &mut verification),
+                judgement: match frame.check_lane(record) {
+                    Ok(()) => self.item(record, &mut verification),
+                    Err(refusal) => refused(&refusal),
+                },
             })
             .collect();
         Intake {
@@ -176,8 +179,17 @@ fn refused(refusal: &Refusal) -> Judgement {
     tracing::debug!(%refusal, "an item is refused");
     let rule = refusal.rule;
     // These refusals may pass with time: an unknown key may be listed soon, a clock that is ahead
-    // is overtaken, and a suspension ends.
-    if matches!(rule, Rule::SealingKey | Rule::FutureSeal | Rule::Suspended) {
+    // is overtaken, a suspension ends, this node is updated to a later version, and the sender may
+    // choose the right lane.
+    if matches!(
+        rule,
+        Rule::SealingKey
+            | Rule::FutureSeal
+            | Rule::Suspended
+            | Rule::LaterVersion
+            | Rule::RecordKind
+            | Rule::LaneOfKind
+    ) {
         return Judgement::RefuseForNow { rule };
     }
     Judgement::Refuse {
@@ -289,6 +301,16 @@ mod tests {
     fn what_customs_send_to_customs_is_admitted_whole() {
         let judgements = judge(1, &frame(1, &[one(testbed::indicator())]), NOW);
         assert_eq!(admitted(&judgements).form(), Form::from_bits(0b1111));
+    }
+
+    /// Attacks HH6 and M3: an indicator that calls itself urgent.
+    #[test]
+    fn ex_22_an_item_that_is_not_for_the_urgent_lane_is_refused_for_now() {
+        let mut received = frame(1, &[one(testbed::indicator())]);
+        received.head.lane = Lane::Urgent;
+        let judgements = judge(1, &received, NOW);
+        assert!(matches!(judgements[..], [Judgement::RefuseForNow { .. }]));
+        refused_under(&judgements, Rule::LaneOfKind);
     }
 
     #[test]

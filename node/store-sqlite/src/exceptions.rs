@@ -14,7 +14,8 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 use portcullis_store::{
-    DisclosureState, ExceptionRow, HeldRecord, NodeEvent, Retry, Settle, StoreError, UndeliveredRow,
+    DisclosureState, ExceptionRow, HeldRecord, NodeEvent, PAGE_BYTES, Retry, Settle, StoreError,
+    UndeliveredRow, weight,
 };
 
 use super::{
@@ -301,9 +302,16 @@ impl<'a> ExceptionReader<'a> {
             |row| row.get(0),
         )?;
         let mut packs = PackReader::of(self.view);
-        let mut held = Vec::new();
+        let mut held: Vec<HeldRecord> = Vec::new();
+        let mut bytes = 0_usize;
         for number in numbers {
-            held.extend(packs.dispatched_number(number)?);
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+            if let Some(record) = packs.dispatched_number(number)? {
+                bytes = bytes.saturating_add(weight(&record.sealed));
+                held.push(record);
+            }
         }
         Ok(held)
     }
@@ -431,7 +439,7 @@ impl<'a> ExceptionReader<'a> {
     }
 }
 
-/// Peer, lane and state of a group.
+/// A peer, a lane and a state, by their names.
 type Group = (String, String, String);
 
 /// Number of the exceptions of a group, and the earliest of their times in milliseconds.

@@ -61,8 +61,8 @@ impl<'t, 'a> IntakeWriter<'t, 'a> {
 
     /// Takes a frame in if its place follows from what is known of its sender.
     pub(super) fn arrive(&mut self, intake: Intake) -> Result<Written, SqlError> {
-        if let Some(rule) = PositionWriter::of(self.tx).follow(&intake)? {
-            return Ok(Written::Refused(rule));
+        if let Some(refused) = PositionWriter::of(self.tx).follow(&intake)? {
+            return Ok(refused);
         }
         let answers = self.intake(intake)?;
         RecordWriter::of(self.tx).close_pack()?;

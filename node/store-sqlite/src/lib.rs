@@ -314,6 +314,10 @@ impl Store for SqliteStore {
         self.read(|view| OutboxReader::of(view).behind(lane, relay, cursor))
     }
 
+    fn left_generations(&self) -> Result<Vec<Generation>, StoreError> {
+        self.read(|view| PositionReader::of(view).left_generations())
+    }
+
     fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError> {
         self.read(|view| PositionReader::of(view).position(peer, lane))
     }

@@ -4,7 +4,7 @@
 //! their packs.
 
 use portcullis_protocol::frame::Lane;
-use portcullis_store::{LogEntry, Logged, Relay, StoreError};
+use portcullis_store::{LogEntry, Logged, PAGE_BYTES, Relay, StoreError, weight};
 
 use super::{
     decode::unsigned,
@@ -41,24 +41,23 @@ impl<'a> OutboxReader<'a> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let cursor = cursor.cast_signed();
         let mut packs = PackReader::of(self.view);
-        let mut entries = Vec::new();
+        let mut page = Page::new(cursor, limit);
         let mut select = self.view.connection.prepare_cached(sql)?;
         let mut rows = select.query((lane.name(), pack_of(cursor)))?;
-        while entries.len() < limit {
+        while !page.is_full() {
             let Some(row) = rows.next()? else {
                 break;
             };
             let (n, count) = (row.get(0)?, row.get(1)?);
             match self.at_hand(recent, n, count)? {
-                Some(records) => add_at_hand(records, cursor, limit, &mut entries)?,
-                None => self.add_stored(n, cursor, limit, &mut entries, &mut packs)?,
+                Some(records) => page.add_at_hand(records)?,
+                None => self.add_stored(n, &mut page, &mut packs)?,
             }
         }
-        if lane == Lane::Urgent && entries.len() < limit {
-            let announced = recent.announced(self.view.log_end()?);
-            add_at_hand(announced, cursor, limit, &mut entries)?;
+        if lane == Lane::Urgent && !page.is_full() {
+            page.add_at_hand(recent.announced(self.view.log_end()?))?;
         }
-        Ok(entries)
+        Ok(page.entries)
     }
 
     /// Returns the records of a pack if all of them are in memory and none has been extended or
@@ -84,13 +83,11 @@ impl<'a> OutboxReader<'a> {
     fn add_stored(
         &self,
         n: i64,
-        cursor: i64,
-        limit: usize,
-        entries: &mut Vec<LogEntry>,
+        page: &mut Page,
         packs: &mut PackReader<'_>,
     ) -> Result<(), SqlError> {
         match packs.pack(n) {
-            Ok(Some(pack)) => self.log_entries(&pack, cursor, limit, entries, packs),
+            Ok(Some(pack)) => self.log_entries(&pack, page, packs),
             Ok(None) => Ok(()),
             Err(SqlError::Store(StoreError::Damaged(why))) => {
                 tracing::error!(%why, "a pack of records is damaged; restore the store from a backup");
@@ -103,9 +100,7 @@ impl<'a> OutboxReader<'a> {
     fn log_entries(
         &self,
         pack: &Pack,
-        cursor: i64,
-        limit: usize,
-        entries: &mut Vec<LogEntry>,
+        page: &mut Page,
         packs: &mut PackReader<'_>,
     ) -> Result<(), SqlError> {
         let extensions = packs.extensions(pack)?;
@@ -113,7 +108,10 @@ impl<'a> OutboxReader<'a> {
         for slot in 0..pack.len() {
             let at = pack.place(slot);
             let number = pack.directory.number(pack.n, slot);
-            if at <= cursor || entries.len() >= limit || withdrawn.contains(&number) {
+            if page.is_full() {
+                break;
+            }
+            if at <= page.cursor || withdrawn.contains(&number) {
                 continue;
             }
             let held = if pack.extends {
@@ -123,10 +121,7 @@ impl<'a> OutboxReader<'a> {
                 packs.dispatched(pack, slot, extensions.unwrap_or_default())?
             };
             if let Some(held) = held {
-                entries.push(LogEntry {
-                    sequence: unsigned(at)?,
-                    logged: Logged::Stored(held),
-                });
+                page.push(at, Logged::Stored(held))?;
             }
         }
         Ok(())
@@ -169,19 +164,44 @@ impl<'a> OutboxReader<'a> {
 }
 
 /// Adds the entries after the cursor.
-fn add_at_hand(
-    records: Vec<Placed>,
+/// A page of the log in the making: bounded in entries and in bytes.
+struct Page {
+    /// Entries up to here are not listed.
     cursor: i64,
     limit: usize,
-    entries: &mut Vec<LogEntry>,
-) -> Result<(), SqlError> {
-    for Placed { at, since, record } in records {
-        if at > cursor && entries.len() < limit {
-            entries.push(LogEntry {
-                sequence: unsigned(at)?,
-                logged: Logged::AtHand { record, since },
-            });
+    bytes: usize,
+    entries: Vec<LogEntry>,
+}
+
+impl Page {
+    const fn new(cursor: i64, limit: usize) -> Self {
+        Self {
+            cursor,
+            limit,
+            bytes: 0,
+            entries: Vec::new(),
         }
     }
-    Ok(())
+
+    const fn is_full(&self) -> bool {
+        self.entries.len() >= self.limit || self.bytes >= PAGE_BYTES
+    }
+
+    fn push(&mut self, at: i64, logged: Logged) -> Result<(), SqlError> {
+        self.bytes = self.bytes.saturating_add(weight(logged.sealed()));
+        self.entries.push(LogEntry {
+            sequence: unsigned(at)?,
+            logged,
+        });
+        Ok(())
+    }
+
+    fn add_at_hand(&mut self, records: Vec<Placed>) -> Result<(), SqlError> {
+        for Placed { at, since, record } in records {
+            if at > self.cursor && !self.is_full() {
+                self.push(at, Logged::AtHand { record, since })?;
+            }
+        }
+        Ok(())
+    }
 }

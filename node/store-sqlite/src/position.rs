@@ -18,7 +18,7 @@ use portcullis_protocol::{
     wire,
 };
 use portcullis_store::{
-    DispatchPosition, ForkRow, Intake, NewGeneration, NodeEvent, Part, Settle, StoreError,
+    DispatchPosition, ForkRow, Intake, NewGeneration, NodeEvent, Part, Settle, StoreError, Written,
 };
 use prost::Message as _;
 
@@ -29,6 +29,8 @@ use super::{
 
 /// Most past generations of a peer and lane that are remembered; the newest ones.
 const MAX_GENERATIONS: i64 = 64;
+/// Most generations of this node that are remembered after their end; the newest ones.
+const MAX_LEFT: usize = 256;
 /// Most forks of a peer that are kept; the first ones.
 const MAX_FORKS: i64 = 16;
 /// Time in milliseconds after the start of a peer's generation during which a further one is not
@@ -49,6 +51,14 @@ struct Known {
     statement: Vec<u8>,
 }
 
+impl Known {
+    /// Refuses a frame of a sender that forgot its last claim, and shows it that claim.
+    fn out_of_sequence(&self) -> Result<Written, SqlError> {
+        let statement = statement_of(&self.statement)?;
+        Ok(Written::OutOfSequence(Box::new(statement)))
+    }
+}
+
 /// Writer of positions.
 pub(super) struct PositionWriter<'t> {
     tx: &'t WriteTransaction<'t>,
@@ -59,16 +69,16 @@ impl<'t> PositionWriter<'t> {
         Self { tx }
     }
 
-    /// Moves the position of a frame's sender, and returns the rule that its place breaks, if it
-    /// does not follow from what is known of the sender.
-    pub(super) fn follow(&self, intake: &Intake) -> Result<Option<Rule>, SqlError> {
+    /// Moves the position of a frame's sender, and returns its refusal if its place does not follow
+    /// from what is known of the sender.
+    pub(super) fn follow(&self, intake: &Intake) -> Result<Option<Written>, SqlError> {
         match intake.part {
             Part::First => self.witness(intake),
-            Part::Later => self.later(intake),
+            Part::Later => Ok(self.later(intake)?.map(Written::Refused)),
         }
     }
 
-    fn witness(&self, intake: &Intake) -> Result<Option<Rule>, SqlError> {
+    fn witness(&self, intake: &Intake) -> Result<Option<Written>, SqlError> {
         let (peer, lane, place) = (&intake.peer, intake.lane, &intake.place);
         let Some(known) = self.known_place(peer, lane)? else {
             let first = Witness::first(place);
@@ -87,7 +97,10 @@ impl<'t> PositionWriter<'t> {
                 if rule == Rule::Fork {
                     self.keep_fork(intake, &known)?;
                 }
-                Ok(Some(rule))
+                if rule == Rule::Sequence {
+                    return known.out_of_sequence().map(Some);
+                }
+                Ok(Some(Written::Refused(rule)))
             }
         }
     }
@@ -105,7 +118,11 @@ impl<'t> PositionWriter<'t> {
     }
 
     /// Begins a new account for a new generation. A generation that the peer has left is refused.
-    fn other_generation(&self, intake: &Intake, known: &Known) -> Result<Option<Rule>, SqlError> {
+    fn other_generation(
+        &self,
+        intake: &Intake,
+        known: &Known,
+    ) -> Result<Option<Written>, SqlError> {
         let (peer, lane) = (&intake.peer, intake.lane);
         let left = self.tx.first(
             "SELECT n FROM past_generation WHERE peer = ?1 AND lane = ?2 AND generation = ?3",
@@ -117,7 +134,7 @@ impl<'t> PositionWriter<'t> {
             |row| row.get::<_, i64>(0),
         )?;
         if left.is_some() {
-            return Ok(Some(Rule::Sequence));
+            return known.out_of_sequence().map(Some);
         }
         self.tx.run(
             "INSERT INTO past_generation (peer, lane, generation) VALUES (?1, ?2, ?3)",
@@ -278,12 +295,14 @@ impl<'t> PositionWriter<'t> {
     }
 
     /// Starts a new generation in place of `instead_of`. If another one is in force already,
-    /// nothing is done. Afterwards the known positions of peers count as rolled back, since they
-    /// may be as outdated as this node's own.
+    /// nothing is done. Afterwards the known positions of all peers count as rolled back: who calls
+    /// has proof that this store is an older one, or restored it, and then they are as outdated as
+    /// this node's own. The word of a peer alone never comes here.
     pub(super) fn start_generation(&self, new: &NewGeneration) -> Result<(), SqlError> {
         let NewGeneration {
             instead_of,
             generation,
+            shown,
             at,
             why,
         } = new;
@@ -294,6 +313,7 @@ impl<'t> PositionWriter<'t> {
             "UPDATE meta SET value = ?1 WHERE name = 'generation'",
             [generation.as_bytes()],
         )?;
+        self.leave(std::iter::once(*instead_of).chain(*shown))?;
         self.tx.run(
             "UPDATE OR REPLACE meta SET name = 'reconciling' WHERE name = 'restored'",
             [],
@@ -306,6 +326,29 @@ impl<'t> PositionWriter<'t> {
             peer: None,
             detail: why.clone(),
         })
+    }
+}
+
+impl PositionWriter<'_> {
+    /// Remembers generations of this node that are over.
+    fn leave(&self, over: impl Iterator<Item = Generation>) -> Result<(), SqlError> {
+        let mut left = PositionReader::of(self.tx.view()).left_generations()?;
+        for generation in over {
+            if !left.contains(&generation) {
+                left.push(generation);
+            }
+        }
+        let excess = left.len().saturating_sub(MAX_LEFT);
+        let kept: Vec<u8> = left
+            .iter()
+            .skip(excess)
+            .flat_map(|it| *it.as_bytes())
+            .collect();
+        self.tx.run(
+            "INSERT OR REPLACE INTO meta (name, value) VALUES ('left_generations', ?1)",
+            [kept],
+        )?;
+        Ok(())
     }
 }
 
@@ -326,6 +369,20 @@ impl<'a> PositionReader<'a> {
             |row| row.get::<_, Vec<u8>>(0),
         )?;
         generation_of(&found.unwrap_or_default())
+    }
+
+    pub(super) fn left_generations(&self) -> Result<Vec<Generation>, SqlError> {
+        let found = self.view.first(
+            "SELECT value FROM meta WHERE name = 'left_generations'",
+            [],
+            |row| row.get::<_, Vec<u8>>(0),
+        )?;
+        let kept = found.unwrap_or_default();
+        let (whole, rest) = kept.as_chunks::<16>();
+        if !rest.is_empty() {
+            return Err(damaged("a generation that was left"));
+        }
+        Ok(whole.iter().copied().map(Generation::from_bytes).collect())
     }
 
     pub(super) fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, SqlError> {

@@ -26,8 +26,8 @@ pub use rows::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
     ConsignmentStage, DamageRow, Damaged, DecisionNote, DisclosureRow, DisclosureState,
     DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldKey, HeldRecord,
-    LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
-    Span, UndeliveredRow,
+    LogEntry, Logged, PAGE_BYTES, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
+    ScoreRow, Span, UndeliveredRow, ends_page, weight,
 };
 pub use write::{
     Act, ActOutcome, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision,
@@ -76,7 +76,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn generation(&self) -> Result<Generation, StoreError>;
 
-    /// Returns the entries of the log in this lane after `cursor`, ascending, at most `limit`. Only
+    /// Returns the entries of the log in this lane after `cursor`, ascending, at most `limit`, and no
+    /// more once [`ends_page`] is true of them. Only
     /// records that this node may pass on are listed: its own, and with [`Relay::Others`] those of
     /// others too.
     ///
@@ -97,6 +98,14 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError>;
+
+    /// Returns the generations that this node has left, or was shown as left, the oldest first; the
+    /// newest ones are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn left_generations(&self) -> Result<Vec<Generation>, StoreError>;
 
     /// Returns the dispatch position of this peer in this lane.
     ///

@@ -28,6 +28,25 @@ pub struct HeldRecord {
     pub received_at: Timestamp,
 }
 
+/// Bytes of records after which a page of the log, or of records to be tried again, ends: as many
+/// as a frame is filled with. A page holds one record more at most.
+pub const PAGE_BYTES: usize = 4 << 20;
+
+/// Returns true if a page ends after these entries, whatever comes after them.
+#[must_use]
+pub fn ends_page(entries: &[LogEntry]) -> bool {
+    let weights = entries.iter().map(|entry| weight(entry.logged.sealed()));
+    weights.fold(0, usize::saturating_add) >= PAGE_BYTES
+}
+
+/// Returns the bytes of a record's header and bodies.
+#[must_use]
+pub fn weight(sealed: &SealedRecord) -> usize {
+    let record = sealed.wire();
+    let bodies = record.sections.iter().map(|section| section.body.len());
+    bodies.fold(record.header.len(), usize::saturating_add)
+}
+
 /// A place in the record log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogEntry {

@@ -152,6 +152,9 @@ pub enum Written {
     Destroyed(usize),
     /// The whole frame is refused under this rule, and nothing in it was taken in.
     Refused(Rule),
+    /// The whole frame is refused as out of sequence (EX-10), and nothing in it was taken in. The
+    /// statement is the sender's, with its last claim that was believed.
+    OutOfSequence(Box<SignedStatement>),
 }
 
 /// An act of a person or of the node, with the statement that orders it.
@@ -277,6 +280,39 @@ pub struct Intake {
     pub now: Timestamp,
     /// The items of this part.
     pub items: Vec<IntakeItem>,
+}
+
+impl Intake {
+    /// Cuts the frame into parts of at most `most` items, in order; there is at least one part.
+    #[must_use]
+    pub fn parts(self, most: usize) -> Vec<Self> {
+        let Self {
+            peer,
+            lane,
+            place,
+            statement,
+            mut part,
+            now,
+            items,
+        } = self;
+        let mut items = items.into_iter();
+        let mut parts = Vec::new();
+        loop {
+            let some: Vec<_> = items.by_ref().take(most.max(1)).collect();
+            if some.is_empty() && !parts.is_empty() {
+                return parts;
+            }
+            parts.push(Self {
+                peer: peer.clone(),
+                lane,
+                place,
+                statement: statement.clone(),
+                part: std::mem::replace(&mut part, Part::Later),
+                now,
+                items: some,
+            });
+        }
+    }
 }
 
 /// Part of a frame that is taken in at once. A long frame becomes durable piece by piece.
@@ -408,6 +444,9 @@ pub struct NewGeneration {
     pub instead_of: Generation,
     /// The generation that begins, drawn at random.
     pub generation: Generation,
+    /// A generation that a peer showed as this node's own, and that this node does not remember. It
+    /// proves nothing a second time.
+    pub shown: Option<Generation>,
     /// Time of the start.
     pub at: Timestamp,
     /// Reason in words.

@@ -18,6 +18,8 @@ use crate::{
     marking::DataSubject,
     named::named,
     record::{Kind, SectionTag},
+    rules::Rule,
+    shape::{self, Misshapen, Shaped},
     wire,
 };
 
@@ -153,6 +155,12 @@ pub enum BodyError {
     /// A list or text is longer than allowed.
     #[error("`{0}` is longer than allowed; shorten it")]
     TooLong(&'static str),
+    /// A list has more elements than any receiver takes; they were not decoded.
+    #[error("the body has more of `{0}` than are allowed; split it")]
+    TooMany(&'static str),
+    /// It holds a field or a value that this version does not know.
+    #[error("the body holds something that this version does not know")]
+    LaterVersion,
     /// A subject has no selector.
     #[error("a subject names at least one selector")]
     NoSelector,
@@ -177,8 +185,24 @@ impl BodyError {
             | Self::Unreadable
             | Self::TooLarge { .. }
             | Self::TooLong(_)
+            | Self::TooMany(_)
+            | Self::LaterVersion
             | Self::NoSelector
             | Self::Value(_) => self.to_string(),
+        }
+    }
+
+    /// Returns the rule under which a record with such a body is refused.
+    pub(crate) const fn rule(&self) -> Rule {
+        match self {
+            Self::LaterVersion => Rule::LaterVersion,
+            Self::TooMany(_) => Rule::TooManyElements,
+            Self::Unreadable
+            | Self::TooLarge { .. }
+            | Self::TooLong(_)
+            | Self::NoSelector
+            | Self::Selector(_)
+            | Self::Value(_) => Rule::SectionBody,
         }
     }
 }
@@ -304,8 +328,12 @@ impl Body {
     }
 }
 
-fn decode<M: prost::Message + Default>(bytes: &Bytes) -> Result<M, BodyError> {
-    M::decode(bytes.clone()).map_err(|_| BodyError::Unreadable)
+fn decode<M: Shaped>(bytes: &Bytes) -> Result<M, BodyError> {
+    shape::read(bytes).map_err(|error| match error {
+        Misshapen::Unreadable => BodyError::Unreadable,
+        Misshapen::LaterField(_) | Misshapen::LaterValue { .. } => BodyError::LaterVersion,
+        Misshapen::TooMany { field, .. } => BodyError::TooMany(field),
+    })
 }
 
 /// Returns the most bytes that an encoded body of this section may have. Decoded types take more

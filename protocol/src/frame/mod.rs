@@ -27,7 +27,7 @@ pub use position::{
 };
 pub use receipt::{Answer, FrameAnswer, Outcome, Receipt};
 pub use received::{ReceivedFrame, RefusedFrame, claimed_lane};
-pub use sent::{Awaited, SentFrame};
+pub use sent::{Awaited, Remembered, SentFrame};
 pub use size::{check_frame_size, check_receipt_size};
 
 pub(crate) use receipt::is_reason;

@@ -11,6 +11,7 @@ use crate::{
     named::named,
     record::{Form, RecordId},
     rules::Rule,
+    shape,
     statement::SignedStatement,
     time::Timestamp,
     verify::Refusal,
@@ -111,6 +112,9 @@ pub struct Receipt {
     pub credit: u32,
     /// The statement, to be kept as evidence.
     pub statement: SignedStatement,
+    /// A statement over a frame that the receiver shows with a refusal under EX-10. It is not
+    /// checked; [`Awaited::forgotten`](super::Awaited::forgotten) does that.
+    pub(super) shown: Option<SignedStatement>,
     pub(super) frame_digest: Digest,
     named: wire::ReceiptPayload,
 }
@@ -133,12 +137,19 @@ impl Receipt {
         let payload = statement
             .verify::<ReceiptType>(&key)
             .map_err(|error| invalid(&error.to_string()))?;
-        let named = wire::ReceiptPayload::decode(payload.clone())
-            .map_err(|_| invalid("its payload cannot be read"))?;
+        let named: wire::ReceiptPayload = shape::read(payload).map_err(|error| {
+            error.refused(Rule::HopLater, invalid("its payload cannot be read"))
+        })?;
         let mismatch = |what: &str| Refusal::new(Rule::ReceiptMismatch, what.to_owned());
         let frame_digest = Digest::from_slice(&named.frame_digest)
             .ok_or_else(|| mismatch("its frame digest is not 32 bytes"))?;
         let root = Digest::from_slice(&named.answers_root);
+        let shown = named
+            .forgotten
+            .clone()
+            .map(SignedStatement::try_from)
+            .transpose()
+            .map_err(|_| mismatch("it shows a statement that cannot be read"))?;
         let verdict = read_verdict(answers, refused)?;
         let (count, signed_root) = match &verdict {
             FrameAnswer::Answered(answers) => (answers.len(), answers_root(answers)),
@@ -154,9 +165,19 @@ impl Receipt {
             register_epoch: named.register_epoch,
             credit: named.credit,
             statement,
+            shown,
             frame_digest,
             named,
         })
+    }
+
+    /// Returns whether the receipt refuses the frame as out of sequence (EX-10).
+    #[must_use]
+    pub fn is_out_of_sequence(&self) -> bool {
+        match &self.verdict {
+            FrameAnswer::RefusedWhole(rule) => rule == Rule::Sequence.id(),
+            FrameAnswer::Answered(_) => false,
+        }
     }
 
     /// Returns the digest of the frame that is answered.
@@ -166,7 +187,9 @@ impl Receipt {
     }
 
     /// Returns whether the receipt names other parties or another place than `head`. A refusal of a
-    /// whole frame that could not be read repeats only the parties.
+    /// whole frame that could not be read repeats only the parties, as the receiver knows them; a
+    /// refusal because of the parties that the frame names cannot repeat those. The frame's digest
+    /// binds all of it.
     pub(super) fn head_differs(&self, head: &FrameHead) -> bool {
         let named = &self.named;
         let parties_differ = named.federation != head.federation.as_str()
@@ -175,11 +198,21 @@ impl Receipt {
         let place_differs = named.generation.as_ref() != head.generation.as_bytes()
             || Lane::from_wire(named.lane) != Some(head.lane)
             || named.first_sequence != head.first_sequence;
-        match self.verdict {
+        match &self.verdict {
             FrameAnswer::Answered(_) => parties_differ || place_differs,
-            FrameAnswer::RefusedWhole(_) => parties_differ,
+            FrameAnswer::RefusedWhole(rule) => parties_differ && !is_about_parties(rule),
         }
     }
+}
+
+/// Returns whether a whole frame is refused under this rule because of the parties that it names.
+fn is_about_parties(rule: &str) -> bool {
+    let rules = [
+        Rule::FrameFederation,
+        Rule::FrameReceiver,
+        Rule::FrameSender,
+    ];
+    rules.iter().any(|about| about.id() == rule)
 }
 
 fn read_verdict(answers: Vec<wire::Answer>, refused: String) -> Result<FrameAnswer, Refusal> {
@@ -220,14 +253,17 @@ pub(super) fn answers_receipt(
     })
 }
 
-/// Signs the refusal of a whole frame.
+/// Signs the refusal of a whole frame. With EX-10 comes what the frame's sender forgot.
 pub(super) fn refusal(
     head: &FrameHead,
     digest: Digest,
-    rule: Rule,
+    (rule, forgotten): (Rule, Option<&SignedStatement>),
     signing: Answering<'_>,
 ) -> Result<wire::Receipt, FrameError> {
-    let payload = receipt_payload(head, 0, digest, refusal_root(rule.id()), signing);
+    let payload = wire::ReceiptPayload {
+        forgotten: forgotten.map(wire::SignedStatement::from),
+        ..receipt_payload(head, 0, digest, refusal_root(rule.id()), signing)
+    };
     let statement =
         SignedStatement::sign::<ReceiptType>(payload.encode_to_vec().into(), signing.key)?;
     Ok(wire::Receipt {
@@ -261,5 +297,6 @@ fn receipt_payload(
         register_epoch: signing.register_epoch,
         answered_at_ms: signing.now.as_millis(),
         credit: signing.credit,
+        forgotten: None,
     }
 }

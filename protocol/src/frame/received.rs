@@ -15,6 +15,7 @@ use crate::{
     keys::{KeyId, PublicKey},
     rules::Rule,
     seal::SealedRecord,
+    shape,
     statement::SignedStatement,
     time::Timestamp,
     verify::Refusal,
@@ -98,6 +99,23 @@ impl ReceivedFrame {
         }
     }
 
+    /// Checks that a record may travel in this frame's lane. Only kinds that must not wait may be in
+    /// the urgent lane; older alerts are sent again in bulk. The kind is part of the record's id, so
+    /// nothing has to be verified first.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] under EX-22.
+    pub fn check_lane(&self, record: &SealedRecord) -> Result<(), Refusal> {
+        match (self.head.lane, record.claimed_kind()) {
+            (Lane::Urgent, Some(kind)) if Lane::of(kind) != Lane::Urgent => {
+                let detail = format!("kind `{kind}` in lane `{}`", self.head.lane);
+                Err(Refusal::new(Rule::LaneOfKind, detail))
+            }
+            (Lane::Urgent | Lane::Bulk, Some(_) | None) => Ok(()),
+        }
+    }
+
     /// The sender's signed statement, to be kept as evidence.
     #[must_use]
     pub const fn statement(&self) -> &SignedStatement {
@@ -126,7 +144,22 @@ impl ReceivedFrame {
     ///
     /// [`FrameError`] if the key is no hop key.
     pub fn refuse(&self, rule: Rule, signing: Answering<'_>) -> Result<wire::Receipt, FrameError> {
-        refusal(&self.head, self.digest, rule, signing)
+        refusal(&self.head, self.digest, (rule, None), signing)
+    }
+
+    /// Signs the refusal of this whole frame as out of sequence. `forgotten` is the statement with
+    /// the last claim of its sender, which proves that the sender was rolled back.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] if the key is no hop key.
+    pub fn refuse_forgotten(
+        &self,
+        forgotten: &SignedStatement,
+        signing: Answering<'_>,
+    ) -> Result<wire::Receipt, FrameError> {
+        let why = (Rule::Sequence, Some(forgotten));
+        refusal(&self.head, self.digest, why, signing)
     }
 }
 
@@ -181,7 +214,7 @@ impl RefusedFrame {
             register_epoch: 0,
         };
         let digest = self.digest.unwrap_or_else(|| frame_digest(&[]));
-        refusal(&head, digest, self.refusal.rule, signing)
+        refusal(&head, digest, (self.refusal.rule, None), signing)
     }
 }
 
@@ -196,7 +229,7 @@ pub fn claimed_lane(frame: &wire::Frame) -> Lane {
         .unwrap_or(Lane::Bulk)
 }
 
-fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
+pub(super) fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
     let field = |name: &str| Refusal::new(Rule::FrameUnreadable, format!("field `{name}`"));
     let wire::FramePayload {
         federation,
@@ -211,7 +244,7 @@ fn read_payload(bytes: &Bytes) -> Result<(FrameHead, usize, Digest), Refusal> {
         register_epoch,
         settled_sequence,
         chain,
-    } = wire::FramePayload::decode(bytes.clone()).map_err(|_| field("payload"))?;
+    } = shape::read(bytes).map_err(|error| error.refused(Rule::HopLater, field("payload")))?;
     let head = FrameHead {
         federation: federation.parse().map_err(|_| field("federation"))?,
         sender: sender.parse().map_err(|_| field("sender"))?,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    FrameAnswer, FrameError, FrameHead, FrameType, MAX_FRAME_BYTES, Receipt, frame_digest,
-    items_root,
+    FrameAnswer, FrameError, FrameHead, FrameType, Generation, MAX_FRAME_BYTES, Receipt,
+    frame_digest, items_root, received::read_payload,
 };
 use crate::{
     digest::Digest,
@@ -102,6 +102,16 @@ impl SentFrame {
         (self.wire, self.awaited)
     }
 
+    /// Looks for the proof of a rollback in a receipt, as [`Awaited::forgotten`] does.
+    pub fn forgotten(
+        &self,
+        receipt: &Receipt,
+        own_key: impl Fn(&KeyId) -> Option<PublicKey>,
+        remembered: Remembered<'_>,
+    ) -> Option<Generation> {
+        self.awaited.forgotten(receipt, own_key, remembered)
+    }
+
     /// Checks a receipt for this frame, as [`Awaited::receipt`] does.
     ///
     /// # Errors
@@ -157,6 +167,47 @@ impl Awaited {
             }
         }
         Ok(receipt)
+    }
+}
+
+/// Memory of a node's own sending to one peer in one lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Remembered<'a> {
+    /// The node's present generation.
+    pub generation: Generation,
+    /// The first number that is not settled in it, durably.
+    pub settled_sequence: u64,
+    /// Generations that the node has left, or was shown before.
+    pub left: &'a [Generation],
+}
+
+impl Awaited {
+    /// Returns the generation of the statement that a refusal under EX-10 shows, if the statement
+    /// proves that this node was rolled back: this node signed it, for this peer and lane, and does
+    /// not remember what it says. The word of a peer alone proves nothing.
+    pub fn forgotten(
+        &self,
+        receipt: &Receipt,
+        own_key: impl Fn(&KeyId) -> Option<PublicKey>,
+        remembered: Remembered<'_>,
+    ) -> Option<Generation> {
+        let shown = receipt
+            .shown
+            .as_ref()
+            .filter(|_| receipt.is_out_of_sequence())?;
+        let payload = shown.verify::<FrameType>(&own_key(&shown.key_id())?).ok()?;
+        let (said, _, _) = read_payload(payload).ok()?;
+        let head = &self.head;
+        let same_channel = said.federation == head.federation
+            && said.sender == head.sender
+            && said.receiver == head.receiver
+            && said.lane == head.lane;
+        let is_later = if said.generation == remembered.generation {
+            said.settled_sequence > remembered.settled_sequence
+        } else {
+            !remembered.left.contains(&said.generation)
+        };
+        (same_channel && is_later).then_some(said.generation)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     identifiers::{AuthorityId, FederationId, NodeId},
     keys::{KeyId, KeyUse, PublicKey},
     rules::Rule,
+    shape::Misshapen,
     time::Timestamp,
     verify::{KeyStanding, Refusal},
     wire,
@@ -34,6 +35,12 @@ pub enum RegisterError {
     /// It cannot be decoded.
     #[error("it cannot be decoded")]
     Unreadable,
+    /// It has more elements than a register may have; they were not decoded.
+    #[error("it has more of `{0}` than are allowed")]
+    TooMany(&'static str),
+    /// It holds a field or a value that this version does not know.
+    #[error("it holds something that this version does not know; update this node")]
+    LaterVersion,
     /// A field is missing or holds what it must not.
     #[error("{of}: `{field}` is missing or holds a value that is not allowed")]
     Field {
@@ -65,10 +72,22 @@ pub enum RegisterError {
     },
 }
 
+impl From<Misshapen> for RegisterError {
+    fn from(error: Misshapen) -> Self {
+        match error {
+            Misshapen::Unreadable => Self::Unreadable,
+            Misshapen::LaterField(_) | Misshapen::LaterValue { .. } => Self::LaterVersion,
+            Misshapen::TooMany { field, .. } => Self::TooMany(field),
+        }
+    }
+}
+
 impl From<RegisterError> for Refusal {
     fn from(error: RegisterError) -> Self {
         let rule = match error {
             RegisterError::Unreadable => Rule::RegisterUnreadable,
+            RegisterError::LaterVersion => Rule::TrustLater,
+            RegisterError::TooMany(_) => Rule::RegisterContent,
             RegisterError::Field { .. }
             | RegisterError::Twice { .. }
             | RegisterError::Lossy

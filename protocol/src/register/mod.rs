@@ -222,6 +222,21 @@ impl Register {
     }
 }
 
+impl Register {
+    /// Returns the hop key of a node with this id for a check of what the node signed at some time:
+    /// one that is retired counts, one that is compromised does not.
+    #[must_use]
+    pub fn past_hop_key(&self, node: &NodeId, key: &KeyId) -> Option<PublicKey> {
+        let (_, node) = self.node(node)?;
+        node.keys
+            .iter()
+            .filter(|registered| registered.compromised_since.is_none())
+            .map(|registered| &registered.public)
+            .find(|public| public.usage() == KeyUse::Hop && public.id() == *key)
+            .cloned()
+    }
+}
+
 impl SealingKeys for Register {
     fn sealing_key(&self, origin: &AuthorityId, key: &KeyId) -> Option<(&PublicKey, KeyStanding)> {
         let authority = self.authorities.get(origin)?;

@@ -9,6 +9,7 @@ use crate::{
     identifiers::FederationId,
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     rules::Rule,
+    shape,
     statement::{SignatureError, StatementType, sign_detached, verify_detached},
     time::Timestamp,
     verify::{KeyStanding, Refusal},
@@ -98,7 +99,8 @@ impl SignedMembershipRequest {
         let unreadable = || Refusal::from(RegisterError::Unreadable);
         let wire = wire::SignedMembershipRequest::decode(bytes).map_err(|_| unreadable())?;
         let payload = wire.payload.clone();
-        let request = wire::MembershipRequest::decode(payload.clone()).map_err(|_| unreadable())?;
+        let request =
+            shape::read::<wire::MembershipRequest>(&payload).map_err(RegisterError::from)?;
         let federation: FederationId = request.federation.parse().map_err(|_| unreadable())?;
         let authority = request.authority.ok_or_else(unreadable)?;
         let authority = Authority::from_wire(authority, &federation)?;

@@ -10,6 +10,7 @@ use crate::{
     digest::Digest,
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     rules::Rule,
+    shape,
     statement::{SignatureError, StatementType, sign_detached, verify_detached},
     verify::Refusal,
     wire,
@@ -120,9 +121,7 @@ impl SignedRegister {
     ///
     /// [`RegisterError`] if it cannot be read.
     pub fn unverified(&self) -> Result<Register, RegisterError> {
-        wire::Register::decode(self.payload.clone())
-            .map_err(|_| RegisterError::Unreadable)?
-            .try_into()
+        shape::read::<wire::Register>(&self.payload)?.try_into()
     }
 
     /// The keys whose signatures are attached; none of them is checked.

@@ -8,7 +8,7 @@ use portcullis_protocol::{
     },
     identifiers::{FederationId, NodeId},
     keys::{KeyUse, SigningKey},
-    record::Form,
+    record::{Form, Kind},
     rules::Rule,
     statement::{SignedStatement, StatementType},
     verify::VerifiedRecord,
@@ -161,7 +161,6 @@ fn ex_01_unreadable_frame() {
         payload.generation = Bytes::from_static(&[1; 15])
     });
     check_payload(Rule::FrameUnreadable, |payload| payload.lane = 0);
-    check_payload(Rule::FrameUnreadable, |payload| payload.lane = 3);
     check_payload(Rule::FrameUnreadable, |payload| {
         payload.items_root = Bytes::new()
     });
@@ -422,4 +421,43 @@ proptest::proptest! {
             proptest::prop_assert!(frame.records.iter().all(|record| record.sections.len() <= 64));
         }
     }
+}
+
+/// Attacks HH6 and M3: the lane is not the sender's word.
+#[test]
+fn ex_22_item_in_a_lane_that_is_not_for_its_kind() {
+    let frame = |lane, kind| {
+        let mut draft = indicator_draft();
+        draft.kind = kind;
+        let records: Vec<_> = seal(vec![draft], 1)
+            .iter()
+            .map(|sealed| verify(sealed).unwrap())
+            .collect();
+        let head = FrameHead { lane, ..head() };
+        let sent = SentFrame::sign(head, &records, &hop_key(SENDER_SEED)).unwrap();
+        receive(sent.wire().clone()).unwrap()
+    };
+    for kind in [Kind::Indicator, Kind::Advisory] {
+        let frame = frame(Lane::Urgent, kind);
+        assert_refused(frame.check_lane(&frame.records[0]), Rule::LaneOfKind);
+    }
+    // An older alert is sent again behind everything that is new.
+    for (lane, kind) in [
+        (Lane::Urgent, Kind::Alert),
+        (Lane::Bulk, Kind::Alert),
+        (Lane::Bulk, Kind::Indicator),
+    ] {
+        let frame = frame(lane, kind);
+        assert_eq!(frame.check_lane(&frame.records[0]), Ok(()));
+    }
+}
+
+#[test]
+fn ex_23_frame_or_receipt_of_a_later_version() {
+    check(Rule::HopLater, |frame| {
+        let signed = frame.payload.take().unwrap();
+        let unknown: &[u8] = &[0xf8, 0x07, 0x01];
+        frame.payload = Some(sign([&signed.payload[..], unknown].concat()));
+    });
+    check_payload(Rule::HopLater, |payload| payload.lane = 3);
 }

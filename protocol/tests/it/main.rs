@@ -13,6 +13,7 @@ mod forge;
 mod frame_rules;
 mod freshness_rules;
 mod gossip_rules;
+mod later_rules;
 mod members;
 mod position_rules;
 mod receipt_rules;

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use portcullis_protocol::{
-    frame::{Answer, Answering, FrameAnswer, Hop, Outcome, Receipt, SentFrame},
+    frame::{
+        Answer, Answering, FrameAnswer, FrameHead, Generation, Hop, Lane, Outcome, Receipt,
+        Remembered, SentFrame,
+    },
     keys::{KeyUse, SigningKey},
     rules::Rule,
     statement::{SignedStatement, StatementType},
@@ -297,4 +300,121 @@ fn ex_14_receipt_for_something_that_was_not_sent_when_it_refuses_an_unreadable_o
     let receipt = nothing.answer(hop, answering(&key)).unwrap();
     assert_eq!(receipt.refused, "EX-01");
     assert_refused(judge(&sent(), receipt), Rule::ReceiptMismatch);
+}
+
+/// Attacks HH3 and M6: the word of a peer restarted the generation, and gave up what was known of
+/// all peers.
+#[test]
+fn ex_10_frame_out_of_sequence_is_believed_with_a_later_statement_of_ones_own_alone() {
+    let frame = sent();
+    let received = receive(frame.wire().clone()).unwrap();
+    let key = hop_key(RECEIVER_SEED);
+    let own = hop_key(SENDER_SEED);
+    let statement = |head: FrameHead, key: &SigningKey| {
+        let sent = SentFrame::sign(head, &records(), key).unwrap();
+        let payload = sent.wire().payload.clone().unwrap();
+        SignedStatement::try_from(payload).unwrap()
+    };
+    let left = [Generation::from_bytes([1; 16])];
+    let proves = |shown: Option<&SignedStatement>| {
+        let receipt = match shown {
+            Some(shown) => received.refuse_forgotten(shown, answering(&key)),
+            None => received.refuse(Rule::Sequence, answering(&key)),
+        };
+        let receipt = judge(&frame, receipt.unwrap()).unwrap();
+        let remembered = Remembered {
+            generation: head().generation,
+            settled_sequence: 41,
+            left: &left,
+        };
+        let own_key = |id: &_| (own.id() == *id).then(|| own.public());
+        frame.forgotten(&receipt, own_key, remembered)
+    };
+    let later = || FrameHead {
+        settled_sequence: 42,
+        first_sequence: 44,
+        ..head()
+    };
+    assert_eq!(
+        proves(Some(&statement(later(), &own))),
+        Some(head().generation)
+    );
+    let unknown = Generation::from_bytes([9; 16]);
+    let of = |generation| FrameHead {
+        generation,
+        ..head()
+    };
+    assert_eq!(proves(Some(&statement(of(unknown), &own))), Some(unknown));
+
+    assert_eq!(proves(None), None, "a bare word");
+    assert_eq!(proves(Some(&statement(head(), &own))), None, "remembered");
+    assert_eq!(proves(Some(&statement(of(left[0]), &own))), None, "left");
+    let forged = statement(later(), &hop_key(RECEIVER_SEED));
+    assert_eq!(proves(Some(&forged)), None, "signed by another");
+    for elsewhere in [
+        FrameHead {
+            lane: Lane::Urgent,
+            ..later()
+        },
+        FrameHead {
+            receiver: "hub-n1".parse().unwrap(),
+            ..later()
+        },
+        FrameHead {
+            federation: "us-ports".parse().unwrap(),
+            ..later()
+        },
+    ] {
+        assert_eq!(
+            proves(Some(&statement(elsewhere, &own))),
+            None,
+            "of another channel"
+        );
+    }
+    let receipt = judge(&frame, answered(&frame)).unwrap();
+    assert!(!receipt.is_out_of_sequence());
+}
+
+/// The sender that caused the refusal learns of it.
+#[test]
+fn a_refusal_because_of_the_parties_reaches_the_sender_that_named_them() {
+    let key = hop_key(RECEIVER_SEED);
+    for (rule, head) in [
+        (
+            Rule::FrameFederation,
+            FrameHead {
+                federation: "us-ports".parse().unwrap(),
+                ..head()
+            },
+        ),
+        (
+            Rule::FrameReceiver,
+            FrameHead {
+                receiver: "hub-n1".parse().unwrap(),
+                ..head()
+            },
+        ),
+        (
+            Rule::FrameSender,
+            FrameHead {
+                sender: "hub-n1".parse().unwrap(),
+                ..head()
+            },
+        ),
+    ] {
+        let frame = SentFrame::sign(head, &records(), &hop_key(SENDER_SEED)).unwrap();
+        let refused = receive(frame.wire().clone()).unwrap_err();
+        let (federation, receiver, sender) = (federation(), receiver(), sender());
+        let hop = Hop {
+            federation: &federation,
+            receiver: &receiver,
+            peer: &sender,
+        };
+        let receipt = refused.answer(hop, answering(&key)).unwrap();
+        let read = judge(&frame, receipt).unwrap();
+        assert_eq!(
+            read.verdict,
+            FrameAnswer::RefusedWhole(rule.id().to_owned())
+        );
+    }
 }

@@ -473,7 +473,7 @@ fn rg_07_register_whose_content_contradicts_itself_by_names_and_addresses() {
     member(|member| member.clients = vec!["Not An Id".to_owned()]);
     member(|member| member.country = "KOR".to_owned());
     member(|member| member.kind = 0);
-    member(|member| member.regime = 9);
+    member(|member| member.regime = 0);
     member(|member| member.nodes.clear());
     let hostile = next_with(|register| register.authorities[0].id = "\u{1b}[2J".to_owned());
     assert!(!hostile.unwrap_err().detail.contains('\u{1b}'));

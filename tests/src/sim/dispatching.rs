@@ -10,7 +10,7 @@ use portcullis_exchange::dispatch::{
 };
 use portcullis_kernel::decide::Decider;
 use portcullis_protocol::{
-    frame::{FrameAnswer, Generation, Receipt, SentFrame},
+    frame::{FrameAnswer, Generation, Receipt, Remembered, SentFrame},
     rules::Rule,
     seal::Entropy as _,
     wire,
@@ -89,9 +89,11 @@ impl World {
                 self.ask(member, key, vec![Write::Intend(*intend)], Asked::Intended);
             }
             Effect::Settle(settles) => self.settle(member, key, settles),
-            Effect::StartGeneration { instead_of, why } => {
-                self.start_generation(member, key, instead_of, why);
-            }
+            Effect::StartGeneration {
+                instead_of,
+                shown,
+                why,
+            } => self.start_generation(member, key, (instead_of, shown), why),
             Effect::Send(outgoing) => self.send(member, key, outgoing),
             Effect::Disconnect => self.disconnect(member, key),
             Effect::Trouble(rule) => self.say(|| format!("{member} gives {} up: {rule}", key.0)),
@@ -192,16 +194,18 @@ impl World {
         &mut self,
         member: MemberNumber,
         key: DriverKey,
-        instead_of: Generation,
+        (instead_of, shown): (Generation, Generation),
         why: String,
     ) {
         self.say(|| format!("{member} starts a new generation: {why}"));
+        self.check_start(member);
         self.coverage.count(Seen::NewGeneration);
         let mut drawn = [0; 16];
         self.random.fill(&mut drawn);
         let new = NewGeneration {
             instead_of,
             generation: Generation::from_bytes(drawn),
+            shown: Some(shown),
             at: self.now,
             why,
         };
@@ -401,16 +405,20 @@ impl World {
         }
         driver.since = now;
         let read = driver.awaited.pop_front().map(|frame| {
-            frame.receipt(receipt, |id| {
+            let read = frame.receipt(receipt, |id| {
                 let stranger = stranger().public();
                 if self.mutant == Some(Mutant::AnyoneSignsReceipts) && *id == stranger.id() {
                     return Some(stranger);
                 }
                 decider.register().hop_key(&peer, id, self.now)
-            })
+            });
+            read.map(|read| (frame, read))
         });
         match read {
-            Some(Ok(read)) => self.receipted(member, key, read),
+            Some(Ok((frame, read))) => {
+                let shown = self.shown_forgotten(member, &frame, &read, &decider);
+                self.receipted(member, key, read, shown);
+            }
             Some(Err(_)) | None => self.link_failed(member, key),
         }
     }
@@ -422,7 +430,39 @@ impl World {
         of_link.next().map(|(key, _)| *key)
     }
 
-    fn receipted(&mut self, member: MemberNumber, key: DriverKey, receipt: Receipt) {
+    /// Returns the generation of a statement of this node that it does not remember, if the receipt
+    /// shows one.
+    fn shown_forgotten(
+        &mut self,
+        member: MemberNumber,
+        frame: &SentFrame,
+        receipt: &Receipt,
+        decider: &Decider,
+    ) -> Option<Generation> {
+        let head = frame.head();
+        let state = self.node(member).store.durable();
+        let position = state.position(&head.receiver, head.lane);
+        if self.mutant == Some(Mutant::SequenceBelieved) && receipt.is_out_of_sequence() {
+            return Some(position.generation);
+        }
+        frame.forgotten(
+            receipt,
+            |key| decider.register().past_hop_key(&head.sender, key),
+            Remembered {
+                generation: position.generation,
+                settled_sequence: position.next_sequence,
+                left: &state.own_left,
+            },
+        )
+    }
+
+    fn receipted(
+        &mut self,
+        member: MemberNumber,
+        key: DriverKey,
+        receipt: Receipt,
+        shown: Option<Generation>,
+    ) {
         if self.pass(member, Passage::Receipt).is_none() {
             return;
         }
@@ -440,7 +480,12 @@ impl World {
             }
         }
         self.check_receipt(member, key.0, &receipt);
-        self.feed(member, key, Event::Answered(Box::new(receipt)));
+        let receipt = Box::new(receipt);
+        let event = match shown {
+            Some(shown) => Event::Forgotten(receipt, shown),
+            None => Event::Answered(receipt),
+        };
+        self.feed(member, key, event);
     }
 
     fn link_failed(&mut self, member: MemberNumber, key: DriverKey) {

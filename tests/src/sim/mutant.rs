@@ -88,6 +88,8 @@ mutants! {
     ForkNotKept = "fork-not-kept", for ForkIsSeen;
     /// A sender that is told of a fork continues to deliver.
     ForkNotHeeded = "fork-not-heeded", for ForkIsSeen;
+    /// A node starts a new generation on the bare word of a peer.
+    SequenceBelieved = "rollback-believed-without-proof", for ForkIsSeen;
     /// A receipt is accepted whoever signed it.
     AnyoneSignsReceipts = "receipt-signed-by-anyone", for AnswersAreGiven;
     /// A frame is accepted for the sender and receiver that it names, whoever delivers it to whom.

@@ -9,6 +9,7 @@ use portcullis_protocol::{
     identifiers::NodeId,
     keys::SigningKey,
     rules::Rule,
+    statement::SignedStatement,
     time::Timestamp,
     wire,
 };
@@ -165,6 +166,14 @@ impl World {
                 self.remember_refusal(member, peer, rule.to_string());
                 receipt
             }
+            Said::OutOfSequence(shown) => {
+                let receipt = frame.refuse_forgotten(&shown, signing).unwrap();
+                let rule = Rule::Sequence;
+                self.check_refusal(member, peer, link, rule);
+                self.check_evidence(member, rule, frame);
+                self.remember_refusal(member, peer, rule.to_string());
+                receipt
+            }
         };
         match self.said_instead(member, frame, receipt) {
             Some(receipt) => self.send_receipt(member, link, receipt),
@@ -227,12 +236,14 @@ fn admit_relayed(intake: &mut Intake, frame: &ReceivedFrame, decider: &Decider, 
 enum Said {
     Answers(Vec<Answer>),
     Refused(Rule),
+    OutOfSequence(Box<SignedStatement>),
 }
 
 fn written(reply: Reply) -> Said {
     match reply.map(|mut written| written.pop()) {
         Ok(Some(Written::Answers(answers))) => Said::Answers(answers),
         Ok(Some(Written::Refused(rule))) => Said::Refused(rule),
+        Ok(Some(Written::OutOfSequence(shown))) => Said::OutOfSequence(shown),
         Ok(Some(Written::Done | Written::Destroyed(_)) | None) | Err(_) => {
             Said::Refused(Rule::Busy)
         }

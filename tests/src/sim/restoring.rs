@@ -48,6 +48,7 @@ impl World {
             backup.start_generation(NewGeneration {
                 instead_of: backup.generation,
                 generation: Generation::from_bytes(drawn),
+                shown: None,
                 at: self.now,
                 why: "restored".to_owned(),
             });

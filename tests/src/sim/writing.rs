@@ -263,7 +263,10 @@ fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
         (Some(Written::Answers(answers)), Some(Written::Answers(further))) => {
             answers.extend(further);
         }
-        (Some(whole @ Written::Answers(_)), Some(refused @ Written::Refused(_))) => {
+        (
+            Some(whole @ Written::Answers(_)),
+            Some(refused @ (Written::Refused(_) | Written::OutOfSequence(_))),
+        ) => {
             *whole = refused;
         }
         (Some(_), _) | (None, None) => {}

@@ -137,7 +137,10 @@ impl DropAct {
         let written = admin.kernel.commit(Priority::Urgent, writes).await?;
         let destroyed = written.iter().filter_map(|written| match written {
             Written::Destroyed(count) => Some(*count),
-            Written::Done | Written::Answers(_) | Written::Refused(_) => None,
+            Written::Done
+            | Written::Answers(_)
+            | Written::Refused(_)
+            | Written::OutOfSequence(_) => None,
         });
         let dropped = destroyed.sum();
         Ok(Json(DroppedView { dropped }))

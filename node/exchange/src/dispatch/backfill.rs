@@ -16,7 +16,9 @@ use portcullis_protocol::{
 
 use super::plan::{Draft, Footing, Planner};
 use crate::dispatch::error::PlanError;
-use portcullis_store::{BackfillMove, DisclosureRow, LogEntry, Relay, Store, StoreError};
+use portcullis_store::{
+    BackfillMove, DisclosureRow, LogEntry, Relay, Store, StoreError, ends_page,
+};
 
 /// Entries per page, at most.
 const PAGE: usize = 256;
@@ -48,8 +50,9 @@ fn page(
     let asked = u32::try_from(limit).unwrap_or(u32::MAX);
     let mut entries = store.outbox(from.log, relay, from.after, asked)?;
     let found = entries.len();
+    let is_short = found < limit && !ends_page(&entries);
     entries.retain(|entry| entry.sequence <= from.last);
-    let is_last = entries.len() < limit || entries.len() < found;
+    let is_last = is_short || entries.len() < found;
     let logged: Vec<_> = entries
         .iter()
         .map(|entry| (entry.sequence, entry.logged.id()))

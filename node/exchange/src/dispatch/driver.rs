@@ -12,7 +12,7 @@ use crate::dispatch::error::PlanError;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use portcullis_protocol::{
-    frame::{Answer, FrameAnswer, Generation, Lane, MAX_ITEMS, Receipt},
+    frame::{Answer, FrameAnswer, Generation, Lane, MAX_ITEMS},
     identifiers::NodeId,
     rules::Rule,
     seal::Entropy as _,
@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    link::{Link, LinkError},
+    link::{Link, LinkError, Receipted},
     load::{self, Loaded},
     machine::{Effect, Event, FailedAt, Machine},
     plan::{Footing, Outgoing, Planner, relays},
@@ -145,9 +145,11 @@ impl Driver {
                 }
                 Effect::Send(outgoing) => event = self.send(*outgoing).await,
                 Effect::Settle(settles) => self.settle(settles),
-                Effect::StartGeneration { instead_of, why } => {
-                    self.start_generation(instead_of, why);
-                }
+                Effect::StartGeneration {
+                    instead_of,
+                    shown,
+                    why,
+                } => self.start_generation(instead_of, shown, why),
                 Effect::Disconnect => self.link = None,
                 Effect::Trouble(rule) => self.kernel.delivery_stopped(&self.peer, rule),
                 Effect::WakeAt(time) => self.wake_at = Some(time),
@@ -190,12 +192,13 @@ impl Driver {
         });
     }
 
-    fn start_generation(&mut self, instead_of: Generation, why: String) {
+    fn start_generation(&mut self, instead_of: Generation, shown: Generation, why: String) {
         let mut drawn = [0; 16];
         SystemEntropy::default().fill(&mut drawn);
         let new = NewGeneration {
             instead_of,
             generation: Generation::from_bytes(drawn),
+            shown: Some(shown),
             at: self.kernel.now(),
             why,
         };
@@ -316,7 +319,8 @@ impl Driver {
         Event::Failed(stage)
     }
 
-    fn receipted(&self, receipt: Receipt) -> Event {
+    fn receipted(&self, receipted: Receipted) -> Event {
+        let Receipted { receipt, forgotten } = receipted;
         self.kernel.heard_epoch(&self.peer, receipt.register_epoch);
         if let FrameAnswer::RefusedWhole(rule) = &receipt.verdict {
             let title = rule.parse::<Rule>().map_or("", Rule::title);
@@ -324,12 +328,15 @@ impl Driver {
             tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was refused");
             self.kernel.delivery_failed(&self.peer, &why);
         }
-        Event::Answered(Box::new(receipt))
+        match forgotten {
+            Some(shown) => Event::Forgotten(Box::new(receipt), shown),
+            None => Event::Answered(Box::new(receipt)),
+        }
     }
 }
 
 /// Waits for the next receipt; without a connection it waits forever.
-async fn received(link: &mut Option<Link>) -> Result<Receipt, LinkError> {
+async fn received(link: &mut Option<Link>) -> Result<Receipted, LinkError> {
     match link {
         Some(link) => link.receipt().await,
         None => std::future::pending().await,

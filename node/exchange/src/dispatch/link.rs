@@ -3,7 +3,10 @@
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use portcullis_protocol::{
-    frame::{Awaited, MAX_FRAME_BYTES, MAX_RECEIPT_BYTES, MAX_WINDOW, Receipt, SentFrame},
+    frame::{
+        Awaited, Generation, MAX_FRAME_BYTES, MAX_RECEIPT_BYTES, MAX_WINDOW, Receipt, Remembered,
+        SentFrame,
+    },
     identifiers::NodeId,
     time::Timestamp,
     verify::Refusal,
@@ -11,11 +14,12 @@ use portcullis_protocol::{
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::{Response, Status, Streaming, transport::Channel};
 
 use portcullis_kernel::{
     Kernel,
     connected::{Connected, Way},
+    decide::Decider,
     work::Running,
 };
 use portcullis_peering::{
@@ -25,7 +29,7 @@ use portcullis_peering::{
 
 /// Longest wait for the oldest receipt: the peer has to verify, decide and sync its disk.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time limit for opening a delivery stream, the handshake included.
+/// Time limit for opening a connection, the handshake included.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reason for which a frame was not receipted.
@@ -59,6 +63,49 @@ pub(super) enum LinkError {
     Unknown,
 }
 
+/// A receipt whose signature was checked.
+pub(super) struct Receipted {
+    pub(super) receipt: Receipt,
+    /// Generation of the statement that proves that this node was rolled back, if the receipt shows
+    /// one.
+    pub(super) forgotten: Option<Generation>,
+}
+
+/// Looks for the proof of a rollback in a receipt. If the store does not answer there is none: the
+/// frame is refused again.
+fn forgotten(
+    kernel: &Kernel,
+    decider: &Decider,
+    awaited: &Awaited,
+    receipt: &Receipt,
+) -> Option<Generation> {
+    let head = awaited.head();
+    if !receipt.is_out_of_sequence() {
+        return None;
+    }
+    let known = kernel
+        .store()
+        .position(&head.receiver, head.lane)
+        .and_then(|position| Ok((position, kernel.store().left_generations()?)));
+    let (position, left) = match known {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::error!(peer = %head.receiver, %error, "a refusal could not be judged");
+            return None;
+        }
+    };
+    let register = decider.register();
+    awaited.forgotten(
+        receipt,
+        |key| register.past_hop_key(&head.sender, key),
+        Remembered {
+            generation: position.generation,
+            settled_sequence: position.next_sequence,
+            left: &left,
+        },
+    )
+}
+
 /// Returns the innermost cause of an error, because "a transport failed" alone explains nothing.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
@@ -73,15 +120,27 @@ pub(super) struct Link {
     kernel: Arc<Kernel>,
     peer: NodeId,
     frames: mpsc::Sender<wire::Frame>,
-    receipts: Streaming<wire::Receipt>,
+    receipts: Receipts,
     /// Frames without a receipt and the time at which each was sent, the oldest first. `since` is
     /// the start of the wait for the receipt of the first.
     awaited: VecDeque<(Awaited, Timestamp)>,
     since: Instant,
     /// The receipt that is being checked.
-    checking: Option<Running<Result<Receipt, Refusal>>>,
-    /// The peer counts as connected as long as this guard is kept.
-    _connected: Connected,
+    checking: Option<Running<Result<Receipted, Refusal>>>,
+    /// The peer counts as connected as long as this guard is kept. It does so once it has taken the
+    /// stream.
+    connected: Option<Connected>,
+}
+
+/// Answer of the peer to the opened stream.
+type Opening =
+    Pin<Box<dyn Future<Output = Result<Response<Streaming<wire::Receipt>>, Status>> + Send>>;
+
+/// The receipts of a stream. Frames leave without waiting for the peer to take the stream: a server
+/// may do so with its first receipt only.
+enum Receipts {
+    Opening(Opening),
+    Open(Box<Streaming<wire::Receipt>>),
 }
 
 impl Link {
@@ -102,21 +161,19 @@ impl Link {
             .connect_with_connector(connector)
             .await?;
         let (frames, stream) = mpsc::channel(MAX_WINDOW);
-        let receipts = ExchangeClient::new(channel)
+        let mut client = ExchangeClient::new(channel)
             .max_encoding_message_size(MAX_FRAME_BYTES + (64 << 10))
-            .max_decoding_message_size(MAX_RECEIPT_BYTES)
-            .deliver(ReceiverStream::new(stream))
-            .await?
-            .into_inner();
+            .max_decoding_message_size(MAX_RECEIPT_BYTES);
+        let opening = async move { client.deliver(ReceiverStream::new(stream)).await };
         Ok(Self {
             kernel: Arc::clone(kernel),
             peer: peer.clone(),
             frames,
-            receipts,
+            receipts: Receipts::Opening(Box::pin(opening)),
             awaited: VecDeque::new(),
             since: Instant::now(),
             checking: None,
-            _connected: kernel.connected(peer, Way::ToPeer),
+            connected: None,
         })
     }
 
@@ -132,7 +189,7 @@ impl Link {
 
     /// Waits for the next receipt and checks it, off the runtime's threads. Safe to cancel: nothing
     /// is lost if the wait is given up and begun again.
-    pub(super) async fn receipt(&mut self) -> Result<Receipt, LinkError> {
+    pub(super) async fn receipt(&mut self) -> Result<Receipted, LinkError> {
         if self.checking.is_none() {
             let receipt = self.next().await?.ok_or(LinkError::Closed)?;
             let (awaited, sent) = self.awaited.pop_front().ok_or(LinkError::Unasked)?;
@@ -144,7 +201,8 @@ impl Link {
                 let receipt =
                     awaited.receipt(receipt, |key| decider.register().hop_key(&peer, key, now))?;
                 kernel.measured(&peer, sent, receipt.answered_at);
-                Ok(receipt)
+                let forgotten = forgotten(&kernel, &decider, &awaited, &receipt);
+                Ok(Receipted { receipt, forgotten })
             }));
         }
         let Some(checking) = &mut self.checking else {
@@ -157,11 +215,25 @@ impl Link {
 
     async fn next(&mut self) -> Result<Option<wire::Receipt>, LinkError> {
         if self.awaited.is_empty() {
-            return Ok(self.receipts.message().await?);
+            return Ok(self.message().await?);
         }
-        tokio::time::timeout_at(self.since + RECEIPT_TIMEOUT, self.receipts.message())
+        tokio::time::timeout_at(self.since + RECEIPT_TIMEOUT, self.message())
             .await
             .map_err(|_| LinkError::TimedOut)?
             .map_err(LinkError::from)
+    }
+
+    /// Waits for the next message of the stream, once the peer has taken it.
+    async fn message(&mut self) -> Result<Option<wire::Receipt>, Status> {
+        loop {
+            match &mut self.receipts {
+                Receipts::Open(receipts) => return receipts.message().await,
+                Receipts::Opening(opening) => {
+                    let receipts = opening.await?.into_inner();
+                    self.connected = Some(self.kernel.connected(&self.peer, Way::ToPeer));
+                    self.receipts = Receipts::Open(Box::new(receipts));
+                }
+            }
+        }
     }
 }

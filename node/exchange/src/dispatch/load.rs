@@ -12,7 +12,7 @@ use super::{
     backfill,
     plan::{Draft, Footing, Plan, Planner},
 };
-use portcullis_store::{Relay, Store};
+use portcullis_store::{Relay, Store, ends_page};
 
 /// Records of the first page.
 const FIRST_PAGE: usize = 32;
@@ -56,7 +56,7 @@ pub fn plan(
     while !draft.is_full() && draft.looked_at() < planner.most {
         let limit = page.min(planner.most - draft.looked_at());
         let entries = store.outbox(lane, relay, draft.cursor(), count(limit))?;
-        let is_last = entries.len() < limit;
+        let is_last = entries.len() < limit && !ends_page(&entries);
         let logged: Vec<_> = entries
             .iter()
             .map(|entry| (entry.sequence, entry.logged.id()))
@@ -242,6 +242,24 @@ mod tests {
         assert_eq!(plan.settles, Some(office.place(2)));
     }
 
+    /// Attack H3: thirty-two records of seven MiB were opened before a size was looked at.
+    #[test]
+    fn a_page_of_large_records_ends_before_it_fills_the_memory() {
+        let office = Office::new(several(5, &large()));
+        let page = |cursor| {
+            office
+                .store
+                .outbox(Lane::Bulk, Relay::OwnOnly, cursor, 32)
+                .unwrap()
+        };
+        let first = page(0);
+        assert_eq!(first.len(), 3);
+        assert!(ends_page(&first));
+        let rest = page(first[2].sequence);
+        assert_eq!(rest.len(), 2);
+        assert!(!ends_page(&rest));
+    }
+
     #[test]
     fn older_records_come_behind_all_that_is_new_and_slice_by_slice() {
         let office = Office::new(several(5, &large()));
@@ -298,6 +316,7 @@ mod tests {
         let office = Office::new(vec![testbed::indicator()]);
         let footing = office.plan(None).footing;
         let new = NewGeneration {
+            shown: None,
             instead_of: footing.generation,
             generation: Generation::from_bytes([9; 16]),
             at: NOW,

@@ -18,10 +18,11 @@
 //! settled. Records to be tried again are planned only when nothing is on its way; once some are
 //! due, nothing is planned ahead until they had their turn.
 //!
-//! A frame refused under EX-10 means that this node was rolled back. The machine then asks for a
-//! new generation, at most once an hour; a peer that refuses that one too is itself at fault. Such
-//! a refusal, like a fork (EX-11), stops deliveries to the peer for an hour at a time and is
-//! reported as trouble.
+//! A frame refused under EX-10 means that this node was rolled back, if the peer proves it with a
+//! statement of this node that this node does not remember. The machine then asks for a new
+//! generation, at most once an hour; a peer that refuses that one too is itself at fault. Such a
+//! refusal, one without a proof, and a fork (EX-11) stop deliveries to that peer for an hour at a
+//! time, are reported as trouble and change nothing else.
 //!
 //! The driver carries out effects in order, and answers each `Plan`, `Intend`, `Settle` and
 //! `StartGeneration` with exactly one event. `Send` is answered by a receipt, a failure of the
@@ -212,7 +213,8 @@ impl Machine {
             Event::Outdated => self.outdated(now),
             Event::Intended => self.intended(now),
             Event::Superseded => self.superseded(now),
-            Event::Answered(receipt) => self.answered(*receipt, now),
+            Event::Answered(receipt) => self.answered(*receipt, None, now),
+            Event::Forgotten(receipt, shown) => self.answered(*receipt, Some(shown), now),
             Event::Settled => self.settled(now),
             Event::GenerationStarted => self.generation_started(now),
             Event::Parted => {

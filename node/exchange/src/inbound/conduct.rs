@@ -13,7 +13,7 @@ use std::{
 };
 
 use portcullis_kernel::telling::{Telling, within_minute};
-use portcullis_protocol::{identifiers::NodeId, rules::Rule, time::Timestamp};
+use portcullis_protocol::{frame::Lane, identifiers::NodeId, rules::Rule, time::Timestamp};
 use portcullis_store::NodeEvent;
 
 /// Peers with a kind of refusal that are counted apart: more than a register lists.
@@ -22,11 +22,21 @@ const MOST_COUNTED: usize = 8_192;
 /// are refused.
 pub(super) const REFUSED_A_MINUTE: usize = 8 * 1024;
 
+/// Period over which urgent work is counted, in milliseconds.
+const SECOND_MS: i64 = 1_000;
+/// Budget of urgent work per peer and second: items verified, whatever becomes of them. Beyond it
+/// the peer's frames are verified beside bulk.
+const URGENT_ITEMS_A_SECOND: usize = 512;
+/// Budget of urgent work per peer and second: bytes of records.
+const URGENT_BYTES_A_SECOND: usize = 16 << 20;
+
 /// Refusals counted per peer.
 #[derive(Debug)]
 pub(super) struct Conduct {
     /// Budgets by peer; held for a moment only.
     budgets: Mutex<BTreeMap<NodeId, Budget>>,
+    /// Urgent work by peer; held for a moment only.
+    urgent: Mutex<BTreeMap<NodeId, UrgentWork>>,
     /// Frames refused, by peer and rule; held for a moment only.
     frames: Mutex<Telling<(NodeId, Rule)>>,
 }
@@ -35,9 +45,18 @@ impl Default for Conduct {
     fn default() -> Self {
         Self {
             budgets: Mutex::default(),
+            urgent: Mutex::default(),
             frames: Mutex::new(Telling::new(1, MOST_COUNTED)),
         }
     }
+}
+
+/// Urgent work since the second began.
+#[derive(Debug, Default)]
+struct UrgentWork {
+    began: Option<Timestamp>,
+    items: usize,
+    bytes: usize,
 }
 
 /// Records refused since the minute began.
@@ -86,6 +105,31 @@ impl Conduct {
         })
     }
 
+    /// Counts the work for an urgent frame of so many items and bytes. Returns the lane in whose pool
+    /// it is done: bulk once the peer's budget for the second is used up.
+    pub(super) fn urgent_work(
+        &self,
+        peer: &NodeId,
+        (items, bytes): (usize, usize),
+        now: Timestamp,
+    ) -> Lane {
+        let mut urgent = self.urgent();
+        let work = urgent.entry(peer.clone()).or_default();
+        if !work.is_open(now) {
+            *work = UrgentWork {
+                began: Some(now),
+                ..UrgentWork::default()
+            };
+        }
+        work.items = work.items.saturating_add(items);
+        work.bytes = work.bytes.saturating_add(bytes);
+        if work.items > URGENT_ITEMS_A_SECOND || work.bytes > URGENT_BYTES_A_SECOND {
+            Lane::Bulk
+        } else {
+            Lane::Urgent
+        }
+    }
+
     /// Counts a refused frame. Returns an event if none has reported this rule yet.
     pub(super) fn frame_refused(
         &self,
@@ -102,6 +146,7 @@ impl Conduct {
     /// drops the counts.
     pub(super) fn over(&self, now: Timestamp) -> Vec<NodeEvent> {
         self.budgets().retain(|_, budget| budget.is_open(now));
+        self.urgent().retain(|_, work| work.is_open(now));
         let untold = self.frames().over(now);
         let event = |((peer, rule), more): &((NodeId, Rule), u64)| {
             let detail = format!("{rule}: {more} more frames within a minute");
@@ -114,8 +159,20 @@ impl Conduct {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn urgent(&self) -> MutexGuard<'_, BTreeMap<NodeId, UrgentWork>> {
+        self.urgent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn frames(&self) -> MutexGuard<'_, Telling<(NodeId, Rule)>> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UrgentWork {
+    /// A clock that was set back ends the second as well.
+    fn is_open(&self, now: Timestamp) -> bool {
+        let within = |began| (0..SECOND_MS).contains(&now.millis_since(began));
+        self.began.is_some_and(within)
     }
 }
 
@@ -188,6 +245,28 @@ mod tests {
         let bad = peer("antwerp-1");
         conduct.records_refused(&bad, REFUSED_A_MINUTE, NOW);
         assert!(!conduct.is_shut_out(&bad, NOW.plus_millis(-1)));
+    }
+
+    /// Attack M3: one frame of duplicates again and again, as urgent.
+    #[test]
+    fn urgent_work_beyond_a_peers_budget_is_done_beside_bulk_for_the_second() {
+        let conduct = Conduct::default();
+        let (bad, good) = (peer("antwerp-1"), peer("hub-1"));
+        let work = |of: &NodeId, items, bytes, at| conduct.urgent_work(of, (items, bytes), at);
+        for _ in 0..16 {
+            assert_eq!(work(&bad, 32, 1_000, NOW), Lane::Urgent);
+        }
+        assert_eq!(work(&bad, 1, 1_000, NOW.plus_millis(999)), Lane::Bulk);
+        assert_eq!(work(&good, 1, 1_000, NOW.plus_millis(999)), Lane::Urgent);
+        assert_eq!(work(&bad, 1, 1_000, NOW.plus_millis(1_000)), Lane::Urgent);
+        // Few items of many bytes are work as well.
+        let bytes = URGENT_BYTES_A_SECOND + 1;
+        assert_eq!(work(&bad, 1, bytes, NOW.plus_millis(1_000)), Lane::Bulk);
+        assert_eq!(
+            work(&bad, 1, 1, NOW.plus_millis(900)),
+            Lane::Urgent,
+            "set back"
+        );
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! read ─▶ judge (beside one another) ─▶ commit (in order) ─▶ sign (in order) ─▶ receipt
 //! ```
 //!
+//! What is kept for inspection (bad items, events) is written beside the stages; no receipt waits for
+//! it.
+//!
 //! Stages are joined by queues of a few places: while receipts are not taken or the disk is slow,
 //! the stream is not read. A receipt is signed only after its commit is durable. Verification,
 //! decisions and signatures run off the runtime's threads.
@@ -23,6 +26,7 @@ use portcullis_protocol::{
     identifiers::NodeId,
     keys::SigningKey,
     rules::Rule,
+    statement::SignedStatement,
     time::Timestamp,
     verify::Refusal,
     wire,
@@ -39,12 +43,16 @@ use portcullis_kernel::{
     Admitted, Kernel, connected::Way, decide::Decider, intake::Judge, quarantine, work::Running,
 };
 use portcullis_store::{
-    BadItem, Intake, Judgement, StoreError, Write, Written,
+    BadItem, Intake, Judgement, NodeEvent, StoreError, Write, Written,
     writer::{Pending, Priority},
 };
 
 /// Frames that wait between two stages.
 const WAITING: usize = WINDOW;
+
+/// Most items of a frame that are urgent work: more are verified beside bulk, and made durable part
+/// by part.
+const URGENT_ITEMS: usize = 32;
 
 /// Bulk frames that may be on their way while urgent work goes on.
 const FEW_FRAMES: u32 = 2;
@@ -99,7 +107,23 @@ struct Committing {
     turn: FrameAtHand,
     admitted: Vec<Admitted>,
     bad: Vec<BadItem>,
-    pending: Result<Pending, StoreError>,
+    /// Answers to the parts of the frame that are durable already.
+    before: Vec<Answer>,
+    last: LastPart,
+}
+
+/// The commit of the last part of a frame.
+enum LastPart {
+    /// It is under way.
+    Pending(Result<Pending, StoreError>),
+    /// It is not made, because this came of an earlier part.
+    Ended(Result<Vec<Written>, StoreError>),
+}
+
+/// Something kept for inspection, of which no answer depends.
+enum Aside {
+    Bad(Vec<BadItem>),
+    Event(NodeEvent),
 }
 
 /// A receipt, and the credit that it grants.
@@ -125,10 +149,12 @@ impl Reception {
         let _connected = self.kernel.connected(&self.peer, Way::FromPeer);
         let (judging, judged) = mpsc::channel(WAITING);
         let (committing, committed) = mpsc::channel(WAITING);
+        let (aside, kept) = mpsc::channel(WAITING);
         tokio::join!(
             self.read(frames, judging, stop),
             self.commit(judged, committing),
-            self.answer(committed, receipts),
+            self.answer(committed, receipts, aside),
+            self.keep(kept),
         );
     }
 
@@ -149,7 +175,7 @@ impl Reception {
                 Ok(Some(frame)) => {
                     let turn = self.turn();
                     let grant = self.allowance().take();
-                    let lane = claimed_lane(&frame);
+                    let lane = self.work_of(&frame, turn.now);
                     let judging = move || turn.judge(frame, grant);
                     Read::Frame(self.kernel.work().run(lane, judging))
                 }
@@ -163,6 +189,19 @@ impl Reception {
             if judging.send(read).await.is_err() || ended {
                 return;
             }
+        }
+    }
+
+    /// Returns the lane in whose pool a frame is verified. What a peer brings as urgent is urgent work
+    /// up to a measure, duplicates included, so that no other peer's alert waits behind it.
+    fn work_of(&self, frame: &wire::Frame, now: Timestamp) -> Lane {
+        let items = frame.records.len();
+        match claimed_lane(frame) {
+            Lane::Urgent if items <= URGENT_ITEMS => {
+                self.conduct
+                    .urgent_work(&self.peer, (items, bytes(frame)), now)
+            }
+            Lane::Urgent | Lane::Bulk => Lane::Bulk,
         }
     }
 
@@ -206,18 +245,50 @@ impl Reception {
             bad,
             turn,
         } = items;
-        let (lane, admitted) = (frame.head.lane, admitted(&intake));
-        let writes = vec![Write::Intake(intake)];
+        let admitted = admitted(&intake);
+        let (before, last) = self.submit_parts(intake).await;
         Answerable::Committing(Box::new(Committing {
             frame,
             turn,
             admitted,
             bad,
-            pending: self.kernel.writer().submit(lane.into(), writes).await,
+            before,
+            last,
         }))
     }
 
-    async fn answer(&self, mut committed: mpsc::Receiver<Answerable>, receipts: Receipts) {
+    /// Hands the parts of an urgent frame to the writer one after the other, so that what is urgent
+    /// at another peer waits for one part at most. A bulk frame is cut by the writer itself.
+    async fn submit_parts(&self, intake: Intake) -> (Vec<Answer>, LastPart) {
+        let priority = intake.lane.into();
+        let most = match intake.lane {
+            Lane::Urgent => URGENT_ITEMS,
+            Lane::Bulk => MAX_ITEMS,
+        };
+        let mut parts = intake.parts(most);
+        let last = parts.pop().map(Write::Intake);
+        let mut before = Vec::new();
+        for part in parts {
+            let written = self
+                .kernel
+                .commit(priority, vec![Write::Intake(part)])
+                .await;
+            match written.as_deref() {
+                Ok([Written::Answers(answers)]) => before.extend(answers.iter().cloned()),
+                Ok(_) | Err(_) => return (before, LastPart::Ended(written)),
+            }
+        }
+        let writes = last.into_iter().collect();
+        let pending = self.kernel.writer().submit(priority, writes).await;
+        (before, LastPart::Pending(pending))
+    }
+
+    async fn answer(
+        &self,
+        mut committed: mpsc::Receiver<Answerable>,
+        receipts: Receipts,
+        aside: mpsc::Sender<Aside>,
+    ) {
         while let Some(answerable) = committed.recv().await {
             let granted = match answerable {
                 Answerable::Refused(refused) => {
@@ -227,10 +298,10 @@ impl Reception {
                         rule,
                         detail,
                     } = *refused;
-                    self.tell_refused(rule, &detail).await;
+                    self.tell_refused(rule, &detail, &aside);
                     Ok((receipt, credit))
                 }
-                Answerable::Committing(committing) => self.committed(*committing).await,
+                Answerable::Committing(committing) => self.committed(*committing, &aside).await,
                 Answerable::Ended(status) => Err(status),
             };
             let ended = granted.is_err();
@@ -245,23 +316,37 @@ impl Reception {
         }
     }
 
-    async fn committed(&self, committing: Committing) -> Result<Granted, Status> {
+    async fn committed(
+        &self,
+        committing: Committing,
+        aside: &mpsc::Sender<Aside>,
+    ) -> Result<Granted, Status> {
         let Committing {
             frame,
             turn,
             admitted,
             bad,
-            pending,
+            mut before,
+            last,
         } = committing;
-        let written = match pending {
-            Ok(pending) => pending.durable().await,
-            Err(error) => Err(error),
+        let written = match last {
+            LastPart::Pending(Ok(pending)) => pending.durable().await,
+            LastPart::Pending(Err(error)) => Err(error),
+            LastPart::Ended(written) => written,
         };
         let answers = match written.as_deref() {
-            Ok([Written::Answers(answers)]) => answers.clone(),
+            Ok([Written::Answers(answers)]) => {
+                before.extend(answers.iter().cloned());
+                before
+            }
             Ok([Written::Refused(rule)]) => {
-                self.tell_refused(*rule, &rule.to_string()).await;
+                self.tell_refused(*rule, &rule.to_string(), aside);
                 return turn.refuse(frame, *rule).await;
+            }
+            Ok([Written::OutOfSequence(shown)]) => {
+                let rule = Rule::Sequence;
+                self.tell_refused(rule, &rule.to_string(), aside);
+                return turn.show_forgotten(frame, (**shown).clone()).await;
             }
             Ok(_) => return Err(Status::internal("the store answered something else")),
             Err(error) => {
@@ -270,20 +355,37 @@ impl Reception {
             }
         };
         self.kernel.received(&self.peer, &answers, admitted);
-        self.set_apart(bad).await;
+        if !bad.is_empty() {
+            self.lay_aside(aside, Aside::Bad(bad));
+        }
         let refused = answers.iter().filter(|one| is_refused(one)).count();
         if let Some(event) = self.conduct.records_refused(&self.peer, refused, turn.now) {
-            self.kernel.note(event).await;
+            self.lay_aside(aside, Aside::Event(event));
         }
         turn.answer(frame, answers).await
+    }
+
+    /// Hands on what is kept for inspection. If much waits already it is left out, because no peer
+    /// may hold up receipts by what it brings.
+    fn lay_aside(&self, aside: &mpsc::Sender<Aside>, kept: Aside) {
+        if aside.try_send(kept).is_err() {
+            tracing::warn!(peer = %self.peer, "more is refused than can be kept for inspection");
+        }
+    }
+
+    /// Keeps what was laid aside, until the stream has ended.
+    async fn keep(&self, mut kept: mpsc::Receiver<Aside>) {
+        while let Some(aside) = kept.recv().await {
+            match aside {
+                Aside::Bad(bad) => self.set_apart(bad).await,
+                Aside::Event(event) => self.kernel.note(event).await,
+            }
+        }
     }
 
     /// Keeps the records that failed verification. Their refusal does not depend on it, so an error
     /// is only logged.
     async fn set_apart(&self, bad: Vec<BadItem>) {
-        if bad.is_empty() {
-            return;
-        }
         let count = bad.len() as u64;
         match self
             .kernel
@@ -297,12 +399,12 @@ impl Reception {
         }
     }
 
-    async fn tell_refused(&self, rule: Rule, detail: &str) {
+    fn tell_refused(&self, rule: Rule, detail: &str, aside: &mpsc::Sender<Aside>) {
         self.kernel.metrics().frames_refused.inc();
         let now = self.kernel.now();
         if let Some(event) = self.conduct.frame_refused(&self.peer, rule, detail, now) {
             tracing::warn!(peer = %self.peer, detail, "a frame is refused");
-            self.kernel.note(event).await;
+            self.lay_aside(aside, Aside::Event(event));
         }
     }
 
@@ -320,6 +422,15 @@ impl Reception {
         }
         u32::try_from(WINDOW).unwrap_or(1)
     }
+}
+
+/// Returns the bytes of a frame's headers and bodies.
+fn bytes(frame: &wire::Frame) -> usize {
+    let of = |record: &wire::Record| {
+        let bodies = record.sections.iter().map(|section| section.body.len());
+        bodies.fold(record.header.len(), usize::saturating_add)
+    };
+    frame.records.iter().map(of).fold(0, usize::saturating_add)
 }
 
 fn is_refused(answer: &Answer) -> bool {
@@ -468,6 +579,18 @@ impl FrameAtHand {
         let credit = if rule == Rule::Busy { 0 } else { 1 };
         self.signed(frame.head.lane, credit, move |signing| {
             frame.refuse(rule, signing)
+        })
+        .await
+    }
+
+    /// Refuses a frame as out of sequence and shows its sender what it forgot.
+    async fn show_forgotten(
+        self,
+        frame: ReceivedFrame,
+        shown: SignedStatement,
+    ) -> Result<Granted, Status> {
+        self.signed(frame.head.lane, 1, move |signing| {
+            frame.refuse_forgotten(&shown, signing)
         })
         .await
     }

@@ -239,7 +239,10 @@ pub(crate) fn deliver(
 ) -> Vec<Answer> {
     match store.commit(vec![intake(from, items)]).unwrap().remove(0) {
         Written::Answers(answers) => answers,
-        other @ (Written::Done | Written::Destroyed(_) | Written::Refused(_)) => {
+        other @ (Written::Done
+        | Written::Destroyed(_)
+        | Written::Refused(_)
+        | Written::OutOfSequence(_)) => {
             panic!("{other:?}")
         }
     }

@@ -148,6 +148,11 @@ fn held(store: &dyn Store) -> usize {
     store.records(&Default::default()).unwrap().len()
 }
 
+/// The refusal of a frame from a sender that forgot what `sender` said last.
+fn forgot(sender: &Sender) -> Written {
+    Written::OutOfSequence(Box::new(sender.statement()))
+}
+
 fn a_rolled_back_sender_is_refused_and_leaves_nothing(store: &dyn Store) {
     let mut sender = Sender::new("hub", 1);
     let mut forgetful = sender.back_to(1, Chain::START);
@@ -156,10 +161,7 @@ fn a_rolled_back_sender_is_refused_and_leaves_nothing(store: &dyn Store) {
     // After a crash the sender uses the same place again, with another record in the frame.
     taken(&sender.send(store, true));
     assert_eq!(held(store), 3);
-    assert_eq!(
-        forgetful.send(store, false),
-        Written::Refused(Rule::Sequence)
-    );
+    assert_eq!(forgetful.send(store, false), forgot(&sender));
     assert_eq!(held(store), 3);
     assert_eq!(store.arrivals(None).unwrap().len(), 3);
     taken(&sender.send(store, true));
@@ -203,12 +205,12 @@ fn a_new_generation_is_taken_and_an_old_one_never_again(store: &dyn Store) {
     second.originator = Originator::new(2);
     taken(&second.send(store, true));
     taken(&second.send(store, true));
-    assert_eq!(first.send(store, true), Written::Refused(Rule::Sequence));
+    assert_eq!(first.send(store, true), forgot(&second));
     let mut third = Sender::new("hub", 3);
     third.originator = Originator::new(3);
     taken(&third.send(store, true));
     for old in [&mut first, &mut second] {
-        assert_eq!(old.send(store, false), Written::Refused(Rule::Sequence));
+        assert_eq!(old.send(store, false), forgot(&third));
     }
     assert_eq!(store.forks().unwrap(), []);
 }
@@ -245,6 +247,7 @@ fn a_later_part_of_a_frame_is_taken_only_after_its_first(store: &dyn Store) {
 
 fn start(store: &dyn Store, instead_of: Generation, generation: u8) {
     let new = NewGeneration {
+        shown: None,
         instead_of,
         generation: Generation::from_bytes([generation; 16]),
         at: at(9),
@@ -265,6 +268,7 @@ fn a_new_generation_of_this_node_begins_anew_and_keeps_its_cursors(store: &dyn S
     assert_eq!((after.cursor, after.next_sequence), (7, 1));
     assert_eq!(after.chain, Chain::START);
     assert_eq!(kinds(store), ["generation-started"]);
+    assert_eq!(store.left_generations().unwrap(), [before.generation]);
     // A second lane asks for the same, which is done already.
     start(store, before.generation, 78);
     assert_eq!(store.generation().unwrap(), after.generation);
@@ -292,7 +296,7 @@ fn a_node_that_was_rolled_back_accuses_nobody_of_a_fork(store: &dyn Store) {
     let chain = sender.chain.then(&Digest::from_bytes([9; 32]));
     let mut ahead = sender.back_to(3, chain);
     taken(&ahead.send(store, true));
-    assert_eq!(sender.send(store, true), Written::Refused(Rule::Sequence));
+    assert_eq!(sender.send(store, true), forgot(&ahead));
     let mut forked = ahead.back_to(9, chain);
     assert_eq!(forked.send(store, false), Written::Refused(Rule::Fork));
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::sync::{mpsc, oneshot};
 
 use super::queues::{Job, Reply};
-use crate::{Intake, Part, Write, Written};
+use crate::{Write, Written};
 
 /// Items in one piece of a long write: as many as a pack holds records.
 const PIECE: usize = 32;
@@ -143,11 +143,11 @@ fn merge(all: &mut Vec<Written>, more: Vec<Written>) {
             (Written::Answers(answers), Written::Answers(more)) => answers.extend(more),
             (
                 whole @ (Written::Done | Written::Answers(_) | Written::Destroyed(_)),
-                refused @ Written::Refused(_),
+                refused @ (Written::Refused(_) | Written::OutOfSequence(_)),
             ) => {
                 *whole = refused;
             }
-            (Written::Refused(_), _)
+            (Written::Refused(_) | Written::OutOfSequence(_), _)
             | (Written::Done | Written::Answers(_) | Written::Destroyed(_), Written::Done)
             | (_, Written::Destroyed(_))
             | (Written::Done | Written::Destroyed(_), Written::Answers(_)) => {}
@@ -172,26 +172,7 @@ fn cut(write: Write) -> Vec<Write> {
         Write::Publish { records, now } => {
             chunks(records, |records| Write::Publish { records, now })
         }
-        Write::Intake(Intake {
-            peer,
-            lane,
-            place,
-            statement,
-            mut part,
-            now,
-            items,
-        }) => chunks(items, |items| {
-            let part = std::mem::replace(&mut part, Part::Later);
-            Write::Intake(Intake {
-                peer: peer.clone(),
-                lane,
-                place,
-                statement: statement.clone(),
-                part,
-                now,
-                items,
-            })
-        }),
+        Write::Intake(intake) => intake.parts(PIECE).into_iter().map(Write::Intake).collect(),
         Write::Consignments(rows) => chunks(rows, Write::Consignments),
         Write::Scores(rows) => chunks(rows, Write::Scores),
         whole @ (Write::Intend(_)

@@ -58,8 +58,12 @@ impl TryFrom<wire::Selector> for Selector {
             Timestamp::from_wire(valid_from_ms),
             Timestamp::from_wire(valid_until_ms),
         );
+        let on_calendar = |time: Timestamp| Timestamp::on_calendar(time.as_millis()).is_some();
         let window = match ends {
-            (Some(from), Some(until)) => Some(Window { from, until }),
+            (Some(from), Some(until)) if on_calendar(from) && on_calendar(until) => {
+                Some(Window { from, until })
+            }
+            (Some(_), Some(_)) => return Err(BodyError::Value("selector window")),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => return Err(BodyError::Value("selector window")),
         };

@@ -165,8 +165,8 @@ impl TryFrom<wire::Marking> for Marking {
                 "requested_action",
                 RequestedAction::from_wire,
             )?,
-            review_at: Timestamp::from_wire(review_at_ms),
-            delete_at: Timestamp::from_wire(delete_at_ms),
+            review_at: optional_time(review_at_ms, "review_at")?,
+            delete_at: optional_time(delete_at_ms, "delete_at")?,
             data_subject: optional(data_subject, "data_subject", DataSubject::from_wire)?,
         })
     }
@@ -342,16 +342,13 @@ impl TryFrom<wire::Header> for Header {
             kind: Kind::from_wire(kind).ok_or(HeaderError::Kind(kind))?,
             origin: origin.parse().map_err(|_| field("origin"))?,
             key_id: KeyId::from_slice(&key_id).ok_or(field("key_id"))?,
-            sealed_at: Timestamp::from_millis(sealed_at_ms),
+            sealed_at: Timestamp::on_calendar(sealed_at_ms).ok_or(field("sealed_at"))?,
             exercise,
             audience: ascending("audience", audience, |code| code.parse().ok())?,
             marking: marking.ok_or(field("marking"))?.try_into()?,
             evaluation: evaluation.ok_or(field("evaluation"))?.try_into()?,
             groups: groups_of(groups, &sections)?,
-            derived_from: derived_from
-                .iter()
-                .map(|id| RecordId::from_slice(id).ok_or(field("derived_from")))
-                .collect::<Result<_, _>>()?,
+            derived_from: record_ids(&derived_from)?,
             supersedes: optional_id(&supersedes)?,
             root: root
                 .as_ref()
@@ -361,6 +358,26 @@ impl TryFrom<wire::Header> for Header {
             sections,
         })
     }
+}
+
+fn optional_time(millis: i64, field: &'static str) -> Result<Option<Timestamp>, HeaderError> {
+    let on_calendar = |time: Timestamp| Timestamp::on_calendar(time.as_millis());
+    match Timestamp::from_wire(millis) {
+        None => Ok(None),
+        Some(time) => on_calendar(time).map(Some).ok_or(HeaderError::Field(field)),
+    }
+}
+
+/// Reads a list of records in any order, each of which stands once.
+fn record_ids(ids: &[Bytes]) -> Result<Vec<RecordId>, HeaderError> {
+    let mut seen = BTreeSet::new();
+    ids.iter()
+        .map(|id| {
+            RecordId::from_slice(id)
+                .filter(|id| seen.insert(*id))
+                .ok_or(HeaderError::Field("derived_from"))
+        })
+        .collect()
 }
 
 fn optional_id(bytes: &Bytes) -> Result<Option<RecordId>, HeaderError> {
@@ -389,13 +406,14 @@ fn section_table(entries: Vec<wire::SectionEntry>) -> Result<Vec<SectionEntry>, 
 
 fn groups_of(groups: Vec<wire::Group>, table: &[SectionEntry]) -> Result<Vec<Form>, HeaderError> {
     let full: Form = table.iter().map(|entry| entry.index).collect();
+    let mut seen = BTreeSet::new();
     groups
         .into_iter()
         .map(|group| {
             let indexes = ascending("groups", group.indexes, |index| u8::try_from(index).ok())?;
             let form: Form = indexes.iter().copied().collect();
             let listed = form.is_within(full) && indexes.iter().all(|i| *i < MAX_SECTIONS);
-            if listed && form.len() > 1 {
+            if listed && form.len() > 1 && seen.insert(form.bits()) {
                 Ok(form)
             } else {
                 Err(HeaderError::Field("groups"))

@@ -186,6 +186,19 @@ impl World {
         ))
     }
 
+    /// Checks that a node that starts a new generation, and so believes each peer once, was restored
+    /// or exists twice. A liar that could make it do so would show a second history next.
+    pub(in crate::sim) fn check_start(&mut self, process: MemberNumber) {
+        // Peers may have heard a later statement of the liar than its own node has made.
+        let forgot = self.watch.restored.contains(&process)
+            || self.watch.doubled.contains(&who(process))
+            || self.liar == Some(who(process));
+        if !forgot {
+            let detail = format!("{process} believes a peer that says that it was rolled back");
+            self.violated(Invariant::ForkIsSeen, detail);
+        }
+    }
+
     /// Records that a process was told of its fork.
     pub(in crate::sim) fn note_stop(&mut self, process: MemberNumber, (peer, lane): DriverKey) {
         self.coverage.count(Seen::ForkHeeded);

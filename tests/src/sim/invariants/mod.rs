@@ -53,7 +53,8 @@ pub enum Invariant {
     /// it by the peer that delivers them.
     AnswersAreGiven,
     /// Of two histories within a generation each peer answers one. The other is refused and kept as
-    /// evidence, and the sender delivers nothing more of it.
+    /// evidence, and the sender delivers nothing more of it. The memory of what was answered is given
+    /// up only by a node whose disk is an older one, whatever a peer says.
     ForkIsSeen,
 }
 

@@ -85,6 +85,8 @@ lies! {
     "HP-92" Receipt receipts::of_an_earlier_frame: "the receipt of an earlier frame";
     "HP-93" Receipt receipts::of_other_items: "answers to items that were not sent";
     "HP-98" Receipt receipts::refusing_all: "everything refused, under any rule";
+    "HP-98" Receipt receipts::forgetting_what_is_remembered:
+        "a rollback proven by what is remembered";
     "HP-99" Receipt receipts::withheld: "receipts withheld";
     "HP-100" Frames frames::false_history: "a history that was never answered";
     "HP-101" Frames frames::going_back: "a sender that goes back";

@@ -5,6 +5,7 @@ use portcullis_protocol::{
     keys::SigningKey,
     record::RecordId,
     rules::Rule,
+    statement::SignedStatement,
     wire,
 };
 use prost::Message as _;
@@ -105,6 +106,28 @@ pub(super) fn refusing_all(
     let rule = *world.random.pick(&rules);
     let key = world.cast.hop_key(liar);
     frame.refuse(rule, signing(world, key)).ok()
+}
+
+/// A refusal as out of sequence that shows what the sender did sign and remembers, or somebody
+/// else's frame. A second history may come next.
+pub(super) fn forgetting_what_is_remembered(
+    world: &mut World,
+    liar: MemberNumber,
+    frame: &ReceivedFrame,
+    _: wire::Receipt,
+) -> Said {
+    let heard: Vec<SignedStatement> = world
+        .lies
+        .heard
+        .iter()
+        .filter_map(|frame| frame.payload.clone()?.try_into().ok())
+        .collect();
+    let shown = match heard.len() {
+        0 => frame.statement().clone(),
+        some => heard.get(world.random.index(some))?.clone(),
+    };
+    let key = world.cast.hop_key(liar);
+    frame.refuse_forgotten(&shown, signing(world, key)).ok()
 }
 
 /// No receipt.

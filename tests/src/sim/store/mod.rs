@@ -215,6 +215,10 @@ impl Store for ModelStore {
         })
     }
 
+    fn left_generations(&self) -> Result<Vec<Generation>, StoreError> {
+        self.read(|state| state.own_left.to_vec())
+    }
+
     fn position(&self, peer: &NodeId, lane: Lane) -> Result<DispatchPosition, StoreError> {
         self.read(|state| state.position(peer, lane))
     }

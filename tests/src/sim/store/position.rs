@@ -21,9 +21,8 @@ const MAX_FORKS: usize = 16;
 const GENERATION_EVENT_MS: i64 = 60_000;
 
 impl State {
-    /// Judges the position of a frame. Returns the rule under which the whole frame is refused, if
-    /// it is.
-    pub(super) fn place(&mut self, intake: &Intake, mutant: Option<Mutant>) -> Option<Rule> {
+    /// Judges the position of a frame. Returns the refusal of the whole frame, if it is refused.
+    pub(super) fn place(&mut self, intake: &Intake, mutant: Option<Mutant>) -> Option<Written> {
         let key = (intake.peer.clone(), intake.lane);
         let known = self.places.get(&key).cloned();
         let place = &intake.place;
@@ -33,7 +32,7 @@ impl State {
                 known.witness.generation == place.generation
                     && answered.iter().any(|frame| frame.digest == place.digest)
             });
-            return (!begun).then_some(Rule::Busy);
+            return (!begun).then_some(Written::Refused(Rule::Busy));
         }
         let Some(known) = known else {
             // No other generation was seen before.
@@ -57,16 +56,19 @@ impl State {
                 if rule == Rule::Fork && mutant != Some(Mutant::ForkNotKept) {
                     self.keep_fork(intake, &known);
                 }
-                Some(rule)
+                if rule == Rule::Sequence {
+                    return Some(Written::OutOfSequence(Box::new(known.statement)));
+                }
+                Some(Written::Refused(rule))
             }
         }
     }
 
-    fn other_generation(&mut self, intake: &Intake, known: &KnownPlace) -> Option<Rule> {
+    fn other_generation(&mut self, intake: &Intake, known: &KnownPlace) -> Option<Written> {
         let key = (intake.peer.clone(), intake.lane);
         let left = Arc::make_mut(&mut self.left).entry(key).or_default();
         if left.contains(&intake.place.generation) {
-            return Some(Rule::Sequence);
+            return Some(Written::OutOfSequence(Box::new(known.statement.clone())));
         }
         left.push(known.witness.generation);
         let surplus = left.len().saturating_sub(MAX_LEFT);
@@ -128,6 +130,12 @@ impl State {
         if self.generation != new.instead_of {
             return;
         }
+        let left = Arc::make_mut(&mut self.own_left);
+        for over in std::iter::once(new.instead_of).chain(new.shown) {
+            if !left.contains(&over) {
+                left.push(over);
+            }
+        }
         self.generation = new.generation;
         self.sent = Arc::default();
         for known in Arc::make_mut(&mut self.places).values_mut() {
@@ -148,7 +156,7 @@ impl State {
         mutant: Option<Mutant>,
     ) -> Result<Written, portcullis_store::StoreError> {
         match self.place(&intake, mutant) {
-            Some(rule) => Ok(Written::Refused(rule)),
+            Some(refused) => Ok(refused),
             None => self.intake(intake, mutant).map(Written::Answers),
         }
     }

@@ -91,6 +91,8 @@ type Table<K, V> = Arc<BTreeMap<K, V>>;
 pub struct State {
     /// Generation of its sequence numbers.
     pub generation: Generation,
+    /// Generations of its own that are over, the oldest first.
+    pub own_left: Arc<Vec<Generation>>,
     /// Records by id.
     pub records: Table<RecordId, Arc<Kept>>,
     /// The record log, ascending.
@@ -145,6 +147,7 @@ impl State {
     pub fn new(generation: Generation) -> Self {
         Self {
             generation,
+            own_left: Arc::default(),
             records: Arc::default(),
             log: Arc::default(),
             tombstones: Arc::default(),

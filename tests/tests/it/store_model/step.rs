@@ -196,6 +196,7 @@ impl Stage {
             Step::Settle(answered) => Write::Settle(self.settle(&answered, side, now)),
             Step::StartGeneration(instead_of, generation) => {
                 Write::StartGeneration(NewGeneration {
+                    shown: None,
                     instead_of,
                     generation,
                     at: now,

@@ -23,6 +23,9 @@ pub enum Event {
     Superseded,
     /// The peer's receipt for the oldest frame on its way, checked against it.
     Answered(Box<Receipt>),
+    /// The peer's receipt for the oldest frame on its way refuses it under EX-10, and shows a
+    /// statement of this node, of this generation, that this node does not remember.
+    Forgotten(Box<Receipt>, Generation),
     /// The requested answers are durable.
     Settled,
     /// A new generation is in force.
@@ -64,6 +67,8 @@ pub enum Effect {
     StartGeneration {
         /// The generation that a peer refused.
         instead_of: Generation,
+        /// The generation of the statement that the peer showed.
+        shown: Generation,
         /// Reason, for the event log.
         why: String,
     },

@@ -12,7 +12,14 @@ use super::{ATTEMPTS_BETWEEN_RETRIES, Effect, FailedAt, Machine, Receipted, STOP
 use portcullis_store::Settle;
 
 impl Machine {
-    pub(super) fn answered(&mut self, receipt: Receipt, now: Timestamp) -> Vec<Effect> {
+    /// Takes the receipt of the oldest frame on its way. `shown` is the generation of the statement
+    /// by which the peer proves that this node forgot what it had settled.
+    pub(super) fn answered(
+        &mut self,
+        receipt: Receipt,
+        shown: Option<Generation>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
         let expected = self.flights.front().map(|flight| flight.digest);
         if expected != Some(*receipt.frame_digest()) {
             return self.failed(FailedAt::Link, now);
@@ -22,7 +29,9 @@ impl Machine {
         };
         self.credit = receipt.credit;
         let answers = match receipt.verdict {
-            FrameAnswer::RefusedWhole(rule) => return self.refused(flight.generation, rule, now),
+            FrameAnswer::RefusedWhole(rule) => {
+                return self.refused((flight.generation, shown), rule, now);
+            }
             FrameAnswer::Answered(answers) => answers,
         };
         self.proven = true;
@@ -43,7 +52,7 @@ impl Machine {
     /// Handles the refusal of a whole frame. Nothing in it is answered, so nothing is settled.
     pub(super) fn refused(
         &mut self,
-        generation: Generation,
+        (generation, shown): (Generation, Option<Generation>),
         rule: String,
         now: Timestamp,
     ) -> Vec<Effect> {
@@ -53,6 +62,9 @@ impl Machine {
         if rule != Rule::Sequence.id() {
             return self.failed(FailedAt::Link, now);
         }
+        let Some(shown) = shown else {
+            return self.disbelieved(rule, now);
+        };
         let recently = |at: Timestamp| now.millis_since(at) < STOPPED_MS;
         if self.renewed.is_some_and(recently) {
             return self.disbelieved(rule, now);
@@ -67,8 +79,9 @@ impl Machine {
         self.renewed = Some(now);
         effects.push(Effect::StartGeneration {
             instead_of: generation,
+            shown,
             why: format!(
-                "{} says under {rule} that this node forgot what it had settled: the store was rolled back",
+                "{} shows under {rule} a statement of this node that it does not remember: the store was rolled back",
                 self.peer
             ),
         });

@@ -151,6 +151,12 @@ impl Bench {
         self.handle(Event::Answered(Box::new(receipt)))
     }
 
+    /// Refuses the oldest frame under EX-10 and proves it with a statement of this generation.
+    fn prove_forgotten(&mut self, shown: Generation) -> Vec<Effect> {
+        let receipt = self.receipt(Said::Refused(Rule::Sequence), 1);
+        self.handle(Event::Forgotten(Box::new(receipt), shown))
+    }
+
     /// Makes a machine with four frames on their way, after one was settled.
     fn with_four_in_flight() -> (Self, Footing) {
         let mut bench = Self::new();

@@ -195,15 +195,19 @@ fn answers_that_could_not_be_stored_are_asked_for_again() {
 fn ex_10_a_node_that_was_rolled_back_starts_a_new_generation_once() {
     let mut bench = Bench::new();
     bench.fill();
-    let effects = bench.answer(Said::Refused(Rule::Sequence), 1);
+    let effects = bench.prove_forgotten(GENERATION);
     let [
         Effect::Disconnect,
-        Effect::StartGeneration { instead_of, why },
+        Effect::StartGeneration {
+            instead_of,
+            shown,
+            why,
+        },
     ] = &effects[..]
     else {
         panic!("{effects:?}");
     };
-    assert_eq!(*instead_of, GENERATION);
+    assert_eq!((*instead_of, *shown), (GENERATION, GENERATION));
     assert!(why.contains("antwerp-1") && why.contains("EX-10"), "{why}");
     // Nothing is planned before the generation is in force.
     assert!(bench.handle(Event::Wake).is_empty());
@@ -219,7 +223,7 @@ fn ex_10_a_peer_makes_this_node_start_a_generation_once_an_hour_and_no_more() {
     for took_a_frame in [false, true] {
         let mut bench = Bench::new();
         bench.fill();
-        bench.answer(Said::Refused(Rule::Sequence), 1);
+        bench.prove_forgotten(GENERATION);
         bench.handle(Event::GenerationStarted);
         bench.send_from(start(ANOTHER));
         if took_a_frame {
@@ -228,7 +232,7 @@ fn ex_10_a_peer_makes_this_node_start_a_generation_once_an_hour_and_no_more() {
             bench.handle(Event::Settled);
             bench.send_from(footing);
         }
-        let effects = bench.answer(Said::Refused(Rule::Sequence), 1);
+        let effects = bench.prove_forgotten(GENERATION);
         let starts = |one: &Effect| matches!(one, Effect::StartGeneration { .. });
         assert!(!effects.iter().any(starts), "{effects:?}");
         assert!(matches!(&effects[..], [.., Effect::Trouble(rule)] if rule == "EX-10"));
@@ -238,9 +242,38 @@ fn ex_10_a_peer_makes_this_node_start_a_generation_once_an_hour_and_no_more() {
         bench.now = until;
         bench.handle(Event::Wake);
         bench.send_from(start(ANOTHER));
-        let effects = bench.answer(Said::Refused(Rule::Sequence), 1);
+        let effects = bench.prove_forgotten(GENERATION);
         assert!(effects.iter().any(starts), "{effects:?}");
     }
+}
+
+/// Attacks HH3 and M6: the word of a peer restarted the generation for all.
+#[test]
+fn ex_10_without_a_proof_is_trouble_with_that_peer_alone() {
+    let mut bench = Bench::new();
+    bench.fill();
+    let effects = bench.answer(Said::Refused(Rule::Sequence), 1);
+    let [
+        Effect::Disconnect,
+        Effect::WakeAt(until),
+        Effect::Trouble(rule),
+    ] = &effects[..]
+    else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(
+        (*until, rule.as_str()),
+        (NOW.plus_millis(STOPPED_MS), "EX-10")
+    );
+    bench.now = *until;
+    let effects = bench.handle(Event::Wake);
+    assert!(matches!(effects[..], [Effect::Plan(None)]), "{effects:?}");
+    // The peer may prove it later.
+    bench.send_from(start(GENERATION));
+    let effects = bench.prove_forgotten(ANOTHER);
+    let shows =
+        |one: &Effect| matches!(one, Effect::StartGeneration { shown, .. } if *shown == ANOTHER);
+    assert!(effects.iter().any(shows), "{effects:?}");
 }
 
 #[test]
