@@ -511,8 +511,8 @@ impl<S: ?Sized> WriterThread<S> {
                 .send_if_modified(|known| known.take().is_some());
             return;
         }
-        let errors = results.iter().filter_map(|result| result.as_ref().err());
-        if let Some(error) = errors.filter(|error| error.is_of_the_engine()).last() {
+        let mut errors = results.iter().filter_map(|result| result.as_ref().err());
+        if let Some(error) = errors.rfind(|error| error.is_of_the_engine()) {
             self.failing.send_replace(Some(error.clone()));
         }
     }
