@@ -97,7 +97,8 @@ fn of_level(level: tracing::Level) -> EnvFilter {
 /// Tells of lines that were left out of the log, until `shutdown`.
 pub async fn tell_repeated(shutdown: CancellationToken) {
     let Some(repeated) = REPEATED.get() else {
-        return;
+        // Nothing is counted where no log was started.
+        return shutdown.cancelled().await;
     };
     loop {
         tokio::select! {

@@ -210,7 +210,8 @@ fn forbids() -> impl Strategy<Value = String> {
 fn model(case: &Case, entry: &SectionEntry) -> Permission {
     let marking = case.header.section_marking(entry);
     let part = Part::of(case, &marking, entry);
-    let allowed = part.structure()
+    let allowed = part.controls()
+        && part.structure()
         && !case.facts.expired
         && match case.action {
             Action::Release | Action::Relay | Action::Admit => {
@@ -352,6 +353,24 @@ impl<'a> Part<'a> {
                 !self.marking.handling.h0 && purposes.contains(&PortSecurity) && seen
             }
         }
+    }
+
+    /// Returns whether the originator may report controls, if the record does.
+    fn controls(&self) -> bool {
+        let kind = self.case.header.kind;
+        let reports = matches!(kind, Kind::Outcome | Kind::RiskProfile);
+        let own_score = self.case.action == Action::Score && self.origin.id == self.here.id;
+        let asked = matches!(
+            self.case.action,
+            Action::Release | Action::Relay | Action::Admit | Action::Score
+        );
+        let led = matches!(self.origin.regime, LegalRegime::Led | LegalRegime::Both);
+        let may = match self.origin.kind {
+            AuthorityKind::Customs | AuthorityKind::Police => led,
+            AuthorityKind::Hub => led && kind == Kind::RiskProfile,
+            AuthorityKind::PortAuthority | AuthorityKind::PrivateOperator => false,
+        };
+        !asked || !reports || own_score || may
     }
 
     fn scored(&self) -> bool {

@@ -19,6 +19,11 @@ use crate::{
     wire,
 };
 
+/// The most selectors a subject names.
+pub const MAX_SELECTORS: usize = 256;
+/// The most values a cell's key has.
+pub const MAX_CELL_VALUES: usize = 16;
+
 /// A message of the contract, with the fields that this version knows.
 #[derive(Debug)]
 pub(crate) struct Shape {
@@ -64,11 +69,11 @@ const fn most(message: &str, field: &str) -> usize {
         (b"Header", b"groups" | b"sections") | (b"Group", b"indexes") => 64,
         (b"Marking", b"purposes") => 16,
         (b"Marking", b"release_to") | (b"Cells", b"contributors") => 1024,
-        (b"Subject", b"selectors") => crate::body::MAX_SELECTORS,
+        (b"Subject", b"selectors") => MAX_SELECTORS,
         (b"Persons", b"persons") => 1024,
         (b"Attachments", b"attachments") => 256,
         (b"Cells", b"cells") => 1 << 16,
-        (b"Cell", b"key") => crate::body::MAX_CELL_VALUES,
+        (b"Cell", b"key") => MAX_CELL_VALUES,
         (b"Register", b"authorities" | b"former") | (b"Authority", b"clients") => 10_000,
         (b"Register", b"governance" | b"freshness")
         | (b"Authority", b"nodes")

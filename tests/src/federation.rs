@@ -175,8 +175,10 @@ impl Federation {
         for made in &made {
             install(&made.home, &[&first, &second]);
         }
+        // A list of an authority that the register does not list is nobody's.
         let lists: Vec<(String, String)> = made
             .iter()
+            .filter(|made| register.authorities.contains_key(&made.authority.id))
             .map(|made| (made.authority.id.to_string(), made.revocation_list.clone()))
             .collect();
         for made in &made {

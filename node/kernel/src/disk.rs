@@ -8,7 +8,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{Kernel, health::Problem};
+use crate::Kernel;
 use portcullis_store::{NodeEvent, Write, writer::Priority};
 
 /// Time between two looks.
@@ -54,16 +54,15 @@ impl Space {
         self.free < self.reserve
     }
 
-    /// Returns the problem of too little free space.
+    /// Describes too little free space; `None` if there is enough.
     #[must_use]
-    pub fn problem(self) -> Option<Problem> {
-        self.is_short().then(|| Problem {
-            what: format!(
+    pub fn shortage(self) -> Option<String> {
+        self.is_short().then(|| {
+            format!(
                 "{} MiB are free on the disk of the store, less than the reserve of {} MiB",
                 self.free >> 20,
                 self.reserve >> 20
-            ),
-            remedy: "free space or enlarge the disk, before nothing can be written; `disk.reserve` sets the reserve",
+            )
         })
     }
 }
@@ -88,10 +87,10 @@ async fn look(kernel: &Kernel, disk: &Disk) {
         Ok(Ok(space)) => {
             let was_short = kernel.space().is_some_and(Space::is_short);
             kernel.note_space(space);
-            match (was_short, space.problem()) {
-                (false, Some(problem)) => {
-                    tracing::error!(what = problem.what, "the disk runs full");
-                    note(kernel, "disk-low", problem.what).await;
+            match (was_short, space.shortage()) {
+                (false, Some(shortage)) => {
+                    tracing::error!(what = shortage, "the disk runs full");
+                    note(kernel, "disk-low", shortage).await;
                 }
                 (true, None) => {
                     tracing::info!("there is free space again");
@@ -152,11 +151,11 @@ mod tests {
             free: free << 20,
             reserve: 512 << 20,
         };
-        assert_eq!(space(512).problem(), None);
-        let problem = space(511).problem().unwrap();
+        assert_eq!(space(512).shortage(), None);
+        let shortage = space(511).shortage().unwrap();
         assert!(
-            problem.what.contains("511 MiB") && problem.what.contains("512 MiB"),
-            "{problem:?}"
+            shortage.contains("511 MiB") && shortage.contains("512 MiB"),
+            "{shortage}"
         );
     }
 

@@ -69,7 +69,7 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     problems.extend(kernel.gate_state().damage().iter().map(damaged_gate));
     problems.extend(stopped_deliveries(&kernel.peer_health()));
     problems.extend(kernel.writer().fault().map(writer_problem));
-    problems.extend(kernel.space().and_then(Space::problem));
+    problems.extend(kernel.space().and_then(disk_problem));
     problems.extend(kernel.set_aside().problems(&kernel.store().damaged()));
     if let Err(error) = kernel.store().log_end() {
         problems.push(Problem {
@@ -78,6 +78,15 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Returns the problem of too little free space.
+#[must_use]
+pub fn disk_problem(space: Space) -> Option<Problem> {
+    space.shortage().map(|what| Problem {
+        what,
+        remedy: "free space or enlarge the disk, before nothing can be written; `disk.reserve` sets the reserve",
+    })
 }
 
 fn writer_problem(fault: WriterFault) -> Problem {

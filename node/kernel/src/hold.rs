@@ -77,7 +77,7 @@ pub struct Ruling {
     pub stays: Vec<(ItemKey, String)>,
     /// Items that are not waiting.
     pub unknown: Vec<ItemKey>,
-    /// What was in force when it was made; `None` if it does not depend on that.
+    /// The rules that were in force when it was made; `None` if it does not depend on that.
     under: Option<Under>,
 }
 

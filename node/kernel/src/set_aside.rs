@@ -1,4 +1,4 @@
-//! What is held and set aside: records that do not verify any more, and consignments that do not
+//! Held things that are set aside: records that do not verify any more, and consignments that do not
 //! fit the schema in use. The rest goes on without them, and health tells of them.
 
 use std::{

@@ -19,6 +19,7 @@ pub use inspect::inspect;
 use portcullis_home::secret::KeyPlace;
 use portcullis_kernel::{
     disk::Space,
+    health::disk_problem,
     outlook::{Dependency, Subject, Urgency},
 };
 use portcullis_peering::term::Term;
@@ -244,7 +245,7 @@ const RENEW: &str =
     "have the authority's own CA sign `tls/csr.pem`, then run `portcullis tls install FILE`";
 
 fn space(space: Space) -> Option<Finding> {
-    let problem = space.problem()?;
+    let problem = disk_problem(space)?;
     Some(error("disk", &problem.what, problem.remedy))
 }
 

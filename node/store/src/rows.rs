@@ -543,7 +543,7 @@ pub struct ActRow {
     pub uid: Option<u32>,
     /// Records, consignments or persons that the act concerns, without their content.
     pub concerns: String,
-    /// How it ended, in words; `None` for an act that took effect with its log.
+    /// Its end in words; `None` for an act that took effect with its log.
     pub outcome: Option<String>,
     /// True if a statement is kept with it.
     pub is_signed: bool,

@@ -181,7 +181,7 @@ pub struct Act {
 pub struct ActOutcome {
     /// The statement that orders the act.
     pub statement: SignedStatement,
-    /// How it ended, in words, without content.
+    /// Its end in words, without content.
     pub outcome: String,
 }
 

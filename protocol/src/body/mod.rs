@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message as _;
 
+pub use crate::shape::{MAX_CELL_VALUES, MAX_SELECTORS};
 pub use selector::{Selector, SelectorError, SelectorKind, Window, canonical};
 
 use crate::{
@@ -27,12 +28,8 @@ use crate::{
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 /// The most bytes the encoded body of a section has that holds neither files nor cells.
 pub const MAX_PLAIN_BODY_BYTES: usize = 256 << 10;
-/// The most selectors a subject names.
-pub const MAX_SELECTORS: usize = 256;
 /// The most bytes a free text has.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
-/// The most values a cell's key has.
-pub const MAX_CELL_VALUES: usize = 16;
 /// The most bytes one of these values has.
 pub const MAX_CELL_VALUE_BYTES: usize = 256;
 

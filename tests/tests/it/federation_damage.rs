@@ -1,4 +1,4 @@
-//! What is damaged, or does not fit, at a running node: it is set aside and told of, and the rest
+//! Things that are damaged or do not fit, at a running node: they are set aside and told of, the rest
 //! goes on.
 
 use portcullis_kernel::health;

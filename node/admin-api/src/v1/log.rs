@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogPageView {
-    /// What is read.
+    /// The log that is read.
     pub what: LogKind,
     /// Only entries with a smaller number; absent for the newest.
     pub before: Option<i64>,
@@ -18,9 +18,9 @@ pub struct LogPageView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogKind {
-    /// What happened at the node.
+    /// Events at the node.
     Events,
-    /// What persons had the node do, and what they read.
+    /// Acts that persons had the node do, and what they read.
     Acts,
 }
 

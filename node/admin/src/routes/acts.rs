@@ -21,10 +21,9 @@ use portcullis_admin_api::{
 use portcullis_protocol::{
     record::{Kind, RecordId},
     seal::Draft,
-    statement::SignedStatement,
     time::Timestamp,
 };
-use std::{collections::BTreeMap, future::Future, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -35,7 +34,13 @@ use axum::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    apart, backup::BackupAct, dispatch::OwedAct, gates::GateAct, hold::HoldAct, log::ReadLogAct,
+    apart,
+    backup::BackupAct,
+    dispatch::OwedAct,
+    gates::GateAct,
+    hold::HoldAct,
+    log::ReadLogAct,
+    outcome::{begin, logged},
     quarantine::DropAct,
 };
 use portcullis_desk::{Import, generated::Seed};
@@ -44,7 +49,7 @@ use portcullis_kernel::{
     gate::state::GateState,
     hold::{Choice, Ruling},
 };
-use portcullis_store::{Act, ActOutcome, ConsignmentStage, Write, writer::Priority};
+use portcullis_store::{Act, ConsignmentStage, Write};
 
 /// Largest size of an act's body, in bytes. A year of declarations packs into a tenth of it.
 const MOST_BODY: usize = 256 << 20;
@@ -324,52 +329,6 @@ impl ParsedAct {
                 .await
             }
         }
-    }
-}
-
-/// Logs an act as begun, carries it out, and notes how it ended.
-async fn logged(
-    admin: &Admin,
-    log: Act,
-    deed: impl Future<Output = Result<Response, Problem>> + Send,
-) -> Result<Response, Problem> {
-    let statement = begin(admin, log).await?;
-    let done = deed.await;
-    let outcome = match &done {
-        Ok(_) => "done".to_owned(),
-        Err(problem) => format!("failed: {}", problem.in_a_word()),
-    };
-    note_outcome(admin, statement, outcome).await;
-    done
-}
-
-/// Logs an act as begun. Returns its statement.
-async fn begin(admin: &Admin, log: Act) -> Result<Option<SignedStatement>, Problem> {
-    let statement = log.statement.clone();
-    let begun = statement.clone().map(|statement| {
-        Write::ActOutcome(ActOutcome {
-            statement,
-            outcome: "begun".to_owned(),
-        })
-    });
-    let mut writes = vec![Write::Act(log)];
-    writes.extend(begun);
-    admin.kernel.commit(Priority::Urgent, writes).await?;
-    Ok(statement)
-}
-
-/// Notes how an act ended. The act stands whether or not that can be written.
-pub(super) async fn note_outcome(
-    admin: &Admin,
-    statement: Option<SignedStatement>,
-    outcome: String,
-) {
-    let Some(statement) = statement else {
-        return;
-    };
-    let write = Write::ActOutcome(ActOutcome { statement, outcome });
-    if let Err(error) = admin.kernel.commit(Priority::Urgent, vec![write]).await {
-        tracing::error!(%error, "the end of an act was not noted; the log says that it was begun");
     }
 }
 

@@ -25,7 +25,7 @@ use portcullis_backup::{BackupError, Order};
 use portcullis_protocol::statement::SignedStatement;
 use portcullis_store::NodeEvent;
 
-use super::acts::note_outcome;
+use super::outcome::note_outcome;
 
 /// Number of lines that wait for a slow reader. Progress beyond them is not reported.
 const LINES_WAITING: usize = 64;

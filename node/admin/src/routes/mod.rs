@@ -8,6 +8,7 @@ pub(super) mod forks;
 mod gates;
 pub(super) mod hold;
 mod log;
+mod outcome;
 pub(super) mod peers;
 pub(super) mod preview;
 pub(super) mod quarantine;

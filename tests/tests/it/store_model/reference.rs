@@ -112,7 +112,10 @@ impl Reference {
             Alone::Retry(retry) => self.retry(&retry)?,
             Alone::Backfill(backfill) => self.beside.enter(&backfill)?,
             Alone::Quarantine(items) => self.beside.set_apart(items),
-            Alone::DropBad(numbers) => self.beside.drop_bad(&numbers)?,
+            Alone::DropBad(numbers) => {
+                let destroyed = self.beside.drop_bad(&numbers)?;
+                return Ok(vec![Written::Destroyed(destroyed)]);
+            }
         }
         Ok(vec![Written::Done])
     }
@@ -237,11 +240,13 @@ impl Beside {
         }
     }
 
-    fn drop_bad(&mut self, numbers: &[i64]) -> Result<(), StoreError> {
+    fn drop_bad(&mut self, numbers: &[i64]) -> Result<usize, StoreError> {
         let before = self.bad.len();
         self.bad.retain(|(n, _)| !numbers.contains(n));
-        let dropped = self.bad.len() < before;
-        dropped.then_some(()).ok_or(StoreError::NotThere)
+        match before - self.bad.len() {
+            0 => Err(StoreError::NotThere),
+            dropped => Ok(dropped),
+        }
     }
 
     fn set_apart(&mut self, items: Vec<BadItem>) {
