@@ -120,6 +120,10 @@ fn is_signed(
     list: &CertificateRevocationList<'_>,
     anchor: &X509Certificate<'_>,
 ) -> Option<bool> {
+    // A signature is whole octets.
+    if list.signature_value.unused_bits != 0 {
+        return Some(false);
+    }
     // CertificateList ::= SEQUENCE { tbsCertList, signatureAlgorithm AlgorithmIdentifier, signature BIT STRING }
     let whole = content(der)?;
     let signed: &[u8] = list.tbs_cert_list.as_ref();

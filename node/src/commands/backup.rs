@@ -58,6 +58,8 @@ Examples:
 pub(super) struct Backup {
     #[command(flatten)]
     targets: Option<Targets>,
+    #[command(flatten)]
+    signing: SigningArgs,
     #[command(subcommand)]
     command: Option<BackupCommand>,
 }
@@ -71,8 +73,6 @@ struct Targets {
     /// The folder of the keys, which is made, in another place
     #[arg(long, value_name = "DIR", required = true)]
     keys_to: PathBuf,
-    #[command(flatten)]
-    signing: SigningArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -140,7 +140,7 @@ impl Backup {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         match (self.command, self.targets) {
             (Some(BackupCommand::Verify(command)), _) => command.run(session),
-            (None, Some(targets)) => targets.run(session),
+            (None, Some(targets)) => targets.run(session, &self.signing),
             (None, None) => Err(CliError::usage("nothing says where the backup goes")
                 .remedy("name the folders with `--to DIR` and `--keys-to DIR`")),
         }
@@ -148,7 +148,7 @@ impl Backup {
 }
 
 impl Targets {
-    fn run(self, session: &Session) -> Result<(), CliError> {
+    fn run(self, session: &Session, signing: &SigningArgs) -> Result<(), CliError> {
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|error| {
                 CliError::invalid(format!("`{}` cannot be found", path.display())).because(&error)
@@ -161,7 +161,7 @@ impl Targets {
         let mut bar = Bar::new(session);
         let client = session.client()?;
         let taken = if block_on(is_running(&client))? {
-            let key = self.signing.open()?;
+            let key = signing.open()?;
             block_on(ask(&client, &key, &order, &mut bar))?
         } else {
             of_stopped(Home::new(session.home()?), &order, &mut bar)?

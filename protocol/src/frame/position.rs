@@ -4,14 +4,16 @@
 //! sender    settles frames in order: sequence moves past their items, chain' = H(chain, frame)
 //!           every frame claims (generation, settled sequence, chain) at the time it was signed
 //! receiver  keeps the last claim and the frames it answered since; the next claim must be the
-//!           last one, moved on by frames that were answered, in order
+//!           last one, moved on by frames that were answered, each where the one before ends
 //! ```
 //!
 //! A claim that lies behind the last one comes from a node that was rolled back: it forgot what it
 //! had settled (EX-10). A claim that no answered frames lead to is a fork within a generation:
 //! there are two nodes with one identity, or the node lies (EX-11). A new generation is neither; it
 //! starts a new account. Items that were sent and not settled may be sent again in another frame,
-//! so that several frames may be answered for one place; at most one of them is in the chain.
+//! so that several frames may be answered for one place; at most one of them is in the chain. A copy
+//! of a frame can arrive over another connection before the frame that it follows, so that frames are
+//! settled in the order of their places, whatever the order in which they were answered.
 //!
 //! The content of a frame is not judged here: items are answered by record and form, wherever they
 //! stand.
@@ -113,7 +115,7 @@ pub struct Witness {
     pub settled_sequence: u64,
     /// The chain of the last claim.
     pub chain: Chain,
-    /// The frames answered since the last claim, in the order in which they were answered.
+    /// The frames answered since the last claim, those answered first before the others.
     pub answered: Vec<AnsweredFrame>,
 }
 
@@ -152,7 +154,6 @@ impl Witness {
             .filter(|frame| frame.first_sequence >= place.settled_sequence)
             .copied()
             .collect();
-        // A repeated frame keeps the place of its first copy: its sender settles it in that order.
         if !answered.iter().any(|frame| frame.digest == newest.digest) {
             answered.push(newest);
         }
@@ -173,7 +174,7 @@ impl Witness {
             goal: (place.settled_sequence, place.chain),
             steps: 0,
         };
-        search.from(self.settled_sequence, self.chain, 0)
+        search.from(self.settled_sequence, self.chain)
     }
 }
 
@@ -201,10 +202,9 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Continues with the frames answered at `after` or later, because frames are settled in the
-    /// order in which they were answered. The newest come first: an honest sender settles the last
-    /// one it sent.
-    fn from(&mut self, sequence: u64, chain: Chain, after: usize) -> Way {
+    /// Continues with the answered frames that begin at this number. The newest come first: an honest
+    /// sender settles the last one it sent.
+    fn from(&mut self, sequence: u64, chain: Chain) -> Way {
         if (sequence, chain) == self.goal {
             return Way::Found;
         }
@@ -212,7 +212,7 @@ impl Search<'_> {
             return Way::None;
         }
         let answered = self.answered;
-        for (at, frame) in answered.iter().enumerate().skip(after).rev() {
+        for frame in answered.iter().rev() {
             if frame.first_sequence != sequence || frame.next_sequence <= sequence {
                 continue;
             }
@@ -220,7 +220,7 @@ impl Search<'_> {
             if self.steps > MAX_STEPS {
                 return Way::TooMany;
             }
-            match self.from(frame.next_sequence, chain.then(&frame.digest), at + 1) {
+            match self.from(frame.next_sequence, chain.then(&frame.digest)) {
                 Way::None => {}
                 end @ (Way::Found | Way::TooMany) => return end,
             }

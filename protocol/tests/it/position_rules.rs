@@ -87,6 +87,20 @@ fn a_copy_of_an_answered_frame_changes_no_order() {
     assert!(next(&witness, sender.place(0, 2)).is_ok());
 }
 
+/// Seed 427 of the simulation: a copy of the second frame came over another connection before the
+/// first frame.
+#[test]
+fn a_copy_that_arrives_before_the_frame_it_follows_makes_no_fork() {
+    let mut sender = Sender::new();
+    let mut witness = Witness::first(&sender.place(1, 1));
+    for (ahead, number) in [(0, 0), (1, 1)] {
+        witness = next(&witness, sender.place(ahead, number)).unwrap();
+    }
+    sender.settle(0);
+    sender.settle(1);
+    assert!(next(&witness, sender.place(0, 2)).is_ok());
+}
+
 #[test]
 fn what_was_not_settled_may_be_sent_again_with_other_items() {
     let mut sender = Sender::new();

@@ -121,7 +121,7 @@ async fn told(
     if expected.is_some() {
         eventually(&kernel, || noted().len() > had).await;
     }
-    // Once mallory answers correctly, the target asks it again like any peer.
+    // The target asks again after a while, and goes on as before.
     receiver.compare_with(level);
     is_asked(stage, &receiver).await;
     assert_eq!(trust(stage), before);

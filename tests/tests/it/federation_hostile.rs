@@ -111,6 +111,7 @@ fn sources() -> String {
         "protocol/src",
         "protocol/tests",
         "policy/src",
+        "scoring/src",
         "tests",
     ]
     .iter()
