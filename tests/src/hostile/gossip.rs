@@ -121,10 +121,12 @@ async fn told(
     if expected.is_some() {
         eventually(&kernel, || noted().len() > had).await;
     }
-    // The target asks again after a while, and goes on as before.
-    receiver.compare_with(level);
-    is_asked(stage, &receiver).await;
     assert_eq!(trust(stage), before);
+    // Once mallory shows what it claims to know, the target asks it again like any peer.
+    let shown = freshness(stage, |_| (), &online_key());
+    receiver.compare_with(move |ask| brings_freshness(ask, &shown));
+    is_asked(stage, &receiver).await;
+    eventually(&kernel, || trust(stage) != before).await;
     stage.receiver = Some(receiver);
 }
 
@@ -266,7 +268,7 @@ async fn hp_144_an_older_freshness_statement(stage: &mut Theatre) {
     assert!(kernel.offer_freshness(&newer).await.unwrap());
     let until = kernel.gates().stage.until();
     told(stage, None, move |ask| brings_freshness(ask, &older)).await;
-    assert_eq!(stage.target.kernel.gates().stage.until(), until);
+    assert!(stage.target.kernel.gates().stage.until() >= until);
 }
 
 async fn hp_145_a_forged_suspension_of_an_honest_member(stage: &mut Theatre) {

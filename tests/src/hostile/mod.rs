@@ -78,12 +78,6 @@ pub async fn try_all(layer: &str) {
         println!("{}", behaviour.name);
         (behaviour.act)(&mut stage).await;
         stage.still_serves().await;
-        // A member that promised more than it showed is asked ever more seldom, by a node that
-        // remembers.
-        if layer == "gossip" {
-            stage.end().await;
-            stage = Theatre::start().await;
-        }
     }
     stage.end().await;
 }
