@@ -4,7 +4,7 @@
 //! values. A failed handshake is counted, logged and forgotten.
 //!
 //! Bounded: handshakes in all, per address and per network, connections per peer, connections waiting to be served. At
-//! the bound on handshakes the oldest silent caller gives way to the newest ([`super::places`]). A caller has two seconds
+//! the bound on handshakes the oldest silent caller gives way to the newest (peering/places.rs). A caller has two seconds
 //! for its ClientHello and the rest of the time limit for what follows.
 
 use std::collections::BTreeSet;
