@@ -28,9 +28,9 @@ use portcullis_store::{HeldRecord, RecordFilter, Store, StoreError};
 const ON_SELECTORS: [Kind; 3] = [Kind::Indicator, Kind::Alert, Kind::Outcome];
 
 /// Most steps back from a record to those that it was derived from.
-const MOST_DERIVED: usize = 8;
+const MOST_DERIVED: usize = 4;
 /// Most records that are looked at for each step back.
-const MOST_PARENTS: usize = 16;
+const MOST_PARENTS: usize = 4;
 
 /// The held records, under one register and policy.
 pub(super) struct Holdings {
@@ -143,9 +143,19 @@ impl Holdings {
         let Some(record) = self.countable(held) else {
             return Ok(Vec::new());
         };
-        let mut said = evidence::on_selectors(self.members(), &record);
+        let said = evidence::on_selectors(self.members(), &record);
+        self.rooted(&record, said)
+    }
+
+    /// Sets the root of a record's evidence. Each record on the way back is verified again, so that
+    /// this is asked only of evidence that is used.
+    fn rooted(
+        &self,
+        record: &VerifiedRecord,
+        mut said: Vec<SelectorEvidence>,
+    ) -> Result<Vec<SelectorEvidence>, StoreError> {
         if !said.is_empty() {
-            let root = self.root(&record)?;
+            let root = self.root(record)?;
             for item in &mut said {
                 item.root = root;
             }
@@ -194,8 +204,12 @@ impl Holdings {
         let mut found = Vec::new();
         for kind in ON_SELECTORS {
             for held in self.records(kind)? {
-                let said = self.said_by(&held)?.into_iter();
-                found.extend(said.filter(|item| !item.selector.kind().is_high_entropy()));
+                let Some(record) = self.countable(&held) else {
+                    continue;
+                };
+                let mut said = evidence::on_selectors(self.members(), &record);
+                said.retain(|item| !item.selector.kind().is_high_entropy());
+                found.extend(self.rooted(&record, said)?);
             }
         }
         Ok(found)

@@ -48,6 +48,12 @@ impl Builder<'_> {
             let added = pool.add(part);
             tracing::trace!(?added, "cells of a profile");
         }
+        for record in pool.implausible() {
+            tracing::warn!(
+                %record,
+                "a profile shows more than ten times the controls of the one before it; that one stands"
+            );
+        }
         let levels = Levels::of(self.schema, &pool);
         let scorecard = Scorecard::calibrated(&levels, self.history, self.calibration)?;
         Ok(Scorer::new(levels, scorecard, self.settings.clone()))
