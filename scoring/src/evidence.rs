@@ -13,7 +13,7 @@
 
 mod independence;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{
     body::{Finding, Selector, SelectorKind},
@@ -220,6 +220,17 @@ impl Scales<'_> {
         consignment: &Consignment,
         evidence: &'e [SelectorEvidence],
     ) -> Weighed<'e> {
+        self.weigh_without(consignment, evidence, &BTreeSet::new())
+    }
+
+    /// Sorts the evidence on `consignment`, without what `left_out` said to lower the log-odds:
+    /// their controls that found nothing, and their outcomes of others' indicators.
+    pub(crate) fn weigh_without<'e>(
+        &self,
+        consignment: &Consignment,
+        evidence: &'e [SelectorEvidence],
+        left_out: &BTreeSet<AuthorityId>,
+    ) -> Weighed<'e> {
         let mut set_aside = Vec::new();
         let mut current = Vec::new();
         for item in evidence.iter().filter(|item| item.is_about(consignment)) {
@@ -230,10 +241,11 @@ impl Scales<'_> {
         }
         let (speaks_for, speaks_against): (Vec<_>, Vec<_>) = current
             .iter()
-            .partition(|item| item.outcome != Some(Finding::NotFound));
+            .filter(|item| !item.speaks_against() || !left_out.contains(&item.origin.authority))
+            .partition(|item| !item.speaks_against());
         let mut counted = Vec::new();
         for side in [speaks_for, speaks_against] {
-            let (roots, dependent) = self.roots(side);
+            let (roots, dependent) = self.roots(side, left_out);
             set_aside.extend(dependent);
             counted.extend(roots);
         }
@@ -248,12 +260,13 @@ impl Scales<'_> {
     fn roots<'e>(
         &self,
         items: Vec<&'e SelectorEvidence>,
+        left_out: &BTreeSet<AuthorityId>,
     ) -> (Vec<Root<'e>>, Vec<(RecordId, SetAside)>) {
         let cap = self.options.group_cap;
         let claims = items.iter().map(|item| Claim {
             item,
             group: &item.origin.group,
-            log_odds: self.log_odds(item).clamp(-cap, cap),
+            log_odds: self.log_odds(item, left_out).clamp(-cap, cap),
         });
         let counted = independence::counted(claims);
         let Some(first) = counted.first() else {
@@ -277,7 +290,7 @@ impl Scales<'_> {
     }
 
     /// Returns the logarithm of the likelihood ratio of one record.
-    fn log_odds(&self, item: &SelectorEvidence) -> f64 {
+    fn log_odds(&self, item: &SelectorEvidence, left_out: &BTreeSet<AuthorityId>) -> f64 {
         let kind = item.selector.kind();
         let weight = self
             .options
@@ -285,7 +298,8 @@ impl Scales<'_> {
             .get(&kind)
             .copied()
             .unwrap_or_else(|| KindWeight::of(kind));
-        let strength = self.reliabilities.of(&item.origin.authority).mean()
+        let reliability = self.reliabilities.without(&item.origin.authority, left_out);
+        let strength = reliability.mean()
             * credibility(&item.evaluation).min(item.origin.role.ceiling())
             * weight.decay.left(self.now.millis_since(item.seen_at));
         let ratio = match item.outcome {
@@ -296,7 +310,37 @@ impl Scales<'_> {
     }
 }
 
+impl Weighed<'_> {
+    /// Returns the sum of the roots that move the log-odds.
+    pub(crate) fn log_odds(&self) -> f64 {
+        self.counted.iter().map(|root| root.log_odds).sum()
+    }
+
+    /// Returns the other authorities that said anything to lower the log-odds: they found nothing in
+    /// the consignment, or in goods that one of its indicators' publishers had named.
+    pub(crate) fn lowered_by(&self, reliabilities: &Reliabilities) -> BTreeSet<AuthorityId> {
+        let against = self.current.iter().filter(|item| item.speaks_against());
+        let against = against
+            .filter(|item| item.origin.role != OriginRole::Own)
+            .map(|item| &item.origin.authority);
+        let origins: BTreeSet<&AuthorityId> = self
+            .current
+            .iter()
+            .map(|item| &item.origin.authority)
+            .collect();
+        let doubted = origins
+            .into_iter()
+            .flat_map(|origin| reliabilities.doubted_by(origin));
+        against.chain(doubted).cloned().collect()
+    }
+}
+
 impl SelectorEvidence {
+    /// Returns whether it is a control that found nothing.
+    fn speaks_against(&self) -> bool {
+        self.outcome == Some(Finding::NotFound)
+    }
+
     fn is_about(&self, consignment: &Consignment) -> bool {
         consignment
             .identifiers()

@@ -4,6 +4,7 @@
 //! describes the fields of a consignment and the cells of a profile ([`schema`]); the code names no
 //! column of any data set.
 
+pub mod bound;
 pub mod consignment;
 pub mod decay;
 pub mod evidence;

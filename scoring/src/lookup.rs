@@ -31,9 +31,9 @@ impl<'l> Lookup<'l> {
     #[must_use]
     pub fn rate(&self, consignment: &Consignment) -> f64 {
         let total = self.levels.total();
-        let start = match total.controls() {
-            0 => 0.0,
-            controls => f64::from(total.findings()) / f64::from(controls),
+        let start = match total.numbers() {
+            (0.0, _) => 0.0,
+            (controls, findings) => findings / controls,
         };
         let nodes = self.levels.path(consignment).into_iter().skip(1);
         nodes.fold(start, |parent, node| {
@@ -44,7 +44,8 @@ impl<'l> Lookup<'l> {
 
 /// Returns the finding rate of `counts` after adding `shrinkage` controls with the rate `parent`.
 pub(crate) fn shrunk(counts: Counts, parent: f64, shrinkage: f64) -> f64 {
-    (f64::from(counts.findings()) + shrinkage * parent) / (f64::from(counts.controls()) + shrinkage)
+    let (controls, findings) = counts.numbers();
+    (findings + shrinkage * parent) / (controls + shrinkage)
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! The counts of several authorities, each (authority, period) counted once.
 //!
 //! Counts reach an authority directly, through a hub, or inside a hub's sum. A [`Pool`] keeps them
-//! apart by contributors, period and edition. When asked, it decides which of them count:
+//! apart by contributors, period, signer and edition. When asked, it decides which of them count:
 //!
 //! - parts of one edition add up; the same part again changes nothing;
-//! - of several editions the last plausible one counts, alone: one that shows more than ten times
-//!   the controls of the edition before is set aside and named;
+//! - of several editions of one signer the last plausible one counts, alone: one that shows more than
+//!   ten times the controls of the edition before is set aside and named;
 //! - where a sum and an authority's own signed counts speak of the same authority, the sum does not
 //!   count; of two sums the one of fewer authorities does, and then the one that shows more controls;
 //! - the authority's own counts are its own, whole, and never taken from others.
+//!
+//! A [`Choice`] is such a decision. It can leave signers out, as if they had never sent anything: the
+//! sources that theirs had displaced count then.
 
 use std::{
     cmp::Reverse,
@@ -39,8 +42,11 @@ pub enum Added {
 pub struct Pool {
     own: AuthorityId,
     own_profiles: BTreeMap<Period, Profile>,
-    held: BTreeMap<(Period, Contributors), BTreeMap<Edition, BTreeMap<u32, HeldPart>>>,
+    held: BTreeMap<(Period, Contributors, AuthorityId), Editions>,
 }
+
+/// The editions of one signer's counts of some contributors for one period, each with its parts.
+type Editions = BTreeMap<Edition, BTreeMap<u32, HeldPart>>;
 
 #[derive(Debug, Clone)]
 struct HeldPart {
@@ -53,15 +59,51 @@ const MOST_GROWTH: u64 = 10;
 /// Number of controls up to which any growth is believed.
 const FEW_CONTROLS: u64 = 1_000;
 
-/// Counts that take part in the sums, with their origin.
+/// Counts that may take part in the sums, with their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
+    /// The authority that signed them: one of the contributors alone, or a hub.
+    pub signer: AuthorityId,
     /// The authorities whose controls are counted.
     pub contributors: Contributors,
     /// The period of those controls.
     pub period: Period,
     /// The records that state the counts; none for the authority's own.
     pub records: Vec<ProfileRecord>,
+}
+
+/// Decision on which sources count, by their positions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Choice(Vec<bool>);
+
+/// A source with its cells.
+pub(crate) type Sourced<'p> = (Source, Vec<(&'p CellKey, Counts)>);
+
+impl Choice {
+    /// Selects, of sources in their order of preference, those that count if `left_out` had never
+    /// sent anything: no two of one period count the same authority.
+    pub(crate) fn of(sources: &[Source], left_out: &BTreeSet<AuthorityId>) -> Self {
+        let mut chosen = Vec::with_capacity(sources.len());
+        for source in sources {
+            let displaced = sources
+                .iter()
+                .zip(&chosen)
+                .any(|(other, counts)| *counts && other.speaks_of_same(source));
+            chosen.push(!displaced && !left_out.contains(&source.signer));
+        }
+        Self(chosen)
+    }
+
+    /// Returns whether the source at this position counts.
+    pub(crate) fn counts(&self, source: usize) -> bool {
+        self.0.get(source).copied().unwrap_or(false)
+    }
+}
+
+impl Source {
+    fn speaks_of_same(&self, other: &Self) -> bool {
+        self.period == other.period && self.contributors.overlap(&other.contributors)
+    }
 }
 
 impl Pool {
@@ -87,7 +129,7 @@ impl Pool {
         }
         let parts = self
             .held
-            .entry((part.period, part.contributors))
+            .entry((part.period, part.contributors, part.signer))
             .or_default()
             .entry(part.edition)
             .or_default();
@@ -115,33 +157,20 @@ impl Pool {
         self.part_count() != before
     }
 
-    /// Returns the sources that count, in a fixed order, the authority's own first.
-    #[must_use]
-    pub fn sources(&self) -> Vec<Source> {
-        self.counted()
-            .into_iter()
-            .map(|(source, _)| source)
-            .collect()
-    }
-
-    pub(crate) fn counted(&self) -> Vec<(Source, Vec<(&CellKey, Counts)>)> {
+    /// Returns everything that may count, in the order of preference: the authority's own counts
+    /// first, then those of fewer authorities, then those that show more controls.
+    pub(crate) fn sources(&self) -> Vec<Sourced<'_>> {
         let own = self.own_profiles.iter().map(|(period, profile)| {
             let source = Source {
+                signer: self.own.clone(),
                 contributors: Contributors::one(self.own.clone()),
                 period: period.clone(),
                 records: Vec::new(),
             };
-            (
-                source,
-                profile
-                    .cells()
-                    .iter()
-                    .map(|(key, counts)| (key, *counts))
-                    .collect(),
-            )
+            let cells = profile.cells().iter();
+            (source, cells.map(|(key, counts)| (key, *counts)).collect())
         });
-        own.chain(self.chosen().into_iter().map(Candidate::into_source))
-            .collect()
+        own.chain(self.of_others()).collect()
     }
 
     /// Returns the records of editions that are not believed, because they show far more controls
@@ -159,24 +188,16 @@ impl Pool {
         records.into_iter().collect()
     }
 
-    /// Selects the counts of others that take part: no two of one period count the same authority.
-    fn chosen(&self) -> Vec<Candidate<'_>> {
-        let mut candidates: Vec<Candidate<'_>> = self
+    /// Returns the latest edition of each signer, in the order of preference.
+    fn of_others(&self) -> Vec<Sourced<'_>> {
+        let mut latest: Vec<Latest<'_>> = self
             .held
             .iter()
-            .filter_map(|(of, editions)| Candidate::latest(of, editions))
+            .filter(|((_, contributors, _), _)| !contributors.0.contains(&self.own))
+            .filter_map(|(of, editions)| Latest::of(of, editions))
             .collect();
-        candidates.retain(|candidate| !candidate.contributors.0.contains(&self.own));
-        candidates
-            .sort_by_key(|candidate| (candidate.contributors.0.len(), Reverse(candidate.controls)));
-        let mut chosen: Vec<Candidate<'_>> = Vec::new();
-        for candidate in candidates {
-            if !chosen.iter().any(|other| other.speaks_of_same(&candidate)) {
-                chosen.push(candidate);
-            }
-        }
-        chosen.sort_by_key(|candidate| (candidate.period, candidate.contributors));
-        chosen
+        latest.sort_by_key(|latest| (latest.contributors.0.len(), Reverse(latest.controls)));
+        latest.into_iter().map(Latest::into_source).collect()
     }
 
     fn part_count(&self) -> usize {
@@ -188,22 +209,24 @@ impl Pool {
     }
 }
 
-/// The latest edition of the counts of some contributors for one period.
-struct Candidate<'p> {
+/// The latest edition of one signer's counts of some contributors for one period.
+struct Latest<'p> {
+    signer: &'p AuthorityId,
     contributors: &'p Contributors,
     period: &'p Period,
     parts: &'p BTreeMap<u32, HeldPart>,
     controls: u64,
 }
 
-impl<'p> Candidate<'p> {
-    fn latest(
-        (period, contributors): &'p (Period, Contributors),
-        editions: &'p BTreeMap<Edition, BTreeMap<u32, HeldPart>>,
+impl<'p> Latest<'p> {
+    fn of(
+        (period, contributors, signer): &'p (Period, Contributors, AuthorityId),
+        editions: &'p Editions,
     ) -> Option<Self> {
         let last = *believed(editions).last()?;
         let parts = editions.get(last)?;
         Some(Self {
+            signer,
             contributors,
             period,
             parts,
@@ -211,17 +234,14 @@ impl<'p> Candidate<'p> {
         })
     }
 
-    fn speaks_of_same(&self, other: &Self) -> bool {
-        self.period == other.period && self.contributors.overlap(other.contributors)
-    }
-
-    fn into_source(self) -> (Source, Vec<(&'p CellKey, Counts)>) {
+    fn into_source(self) -> Sourced<'p> {
         let said_by = self
             .parts
             .values()
             .map(|part| (part.said_by.record, part.said_by.clone()));
         let records: BTreeMap<RecordId, ProfileRecord> = said_by.collect();
         let source = Source {
+            signer: self.signer.clone(),
             contributors: self.contributors.clone(),
             period: self.period.clone(),
             records: records.into_values().collect(),
@@ -232,7 +252,7 @@ impl<'p> Candidate<'p> {
 }
 
 /// Returns the editions that are believed, in their order.
-fn believed(editions: &BTreeMap<Edition, BTreeMap<u32, HeldPart>>) -> Vec<&Edition> {
+fn believed(editions: &Editions) -> Vec<&Edition> {
     let mut believed = Vec::new();
     let mut before: Option<u64> = None;
     for (edition, parts) in editions {
@@ -249,7 +269,7 @@ fn believed(editions: &BTreeMap<Edition, BTreeMap<u32, HeldPart>>) -> Vec<&Editi
 /// Returns the number of controls that an edition shows.
 fn controls(parts: &BTreeMap<u32, HeldPart>) -> u64 {
     let cells = parts.values().flat_map(|part| &part.cells);
-    cells.map(|(_, counts)| u64::from(counts.controls())).sum()
+    cells.map(|(_, counts)| counts.controls()).sum()
 }
 
 #[cfg(test)]
@@ -277,6 +297,7 @@ mod tests {
             _ => Speaker::Hub(&hub),
         };
         CellsPart {
+            signer: speaker.authority().clone(),
             said_by: said_by(n),
             edition: Edition {
                 sealed_at: Timestamp::from_millis(sealed_at),
@@ -297,13 +318,33 @@ mod tests {
         Pool::new(authority("own"))
     }
 
+    /// Returns the sources that count if these had never sent anything, with their controls.
+    fn counted(pool: &Pool, left_out: &[&str]) -> Vec<(Source, u64)> {
+        let left_out = left_out.iter().map(|name| authority(name)).collect();
+        let (sources, cells): (Vec<Source>, Vec<_>) = pool.sources().into_iter().unzip();
+        let choice = Choice::of(&sources, &left_out);
+        let sum = |cells: Vec<(&CellKey, Counts)>| {
+            cells.iter().map(|(_, counts)| counts.controls()).sum()
+        };
+        let sources = sources.into_iter().zip(cells).enumerate();
+        sources
+            .filter(|(at, _)| choice.counts(*at))
+            .map(|(_, (source, cells))| (source, sum(cells)))
+            .collect()
+    }
+
     #[track_caller]
-    fn controls(pool: &Pool, expected: u32) {
-        let cells = pool.counted().into_iter().flat_map(|(_, cells)| cells);
+    fn controls_without(pool: &Pool, left_out: &[&str], expected: u64) {
+        let counted = counted(pool, left_out);
         assert_eq!(
-            cells.map(|(_, counts)| counts.controls()).sum::<u32>(),
+            counted.iter().map(|(_, controls)| controls).sum::<u64>(),
             expected
         );
+    }
+
+    #[track_caller]
+    fn controls(pool: &Pool, expected: u64) {
+        controls_without(pool, &[], expected);
     }
 
     #[test]
@@ -355,12 +396,35 @@ mod tests {
             pool.add(add);
             controls(&pool, expected);
         }
-        let finest: Vec<usize> = pool
-            .sources()
+        let finest: Vec<usize> = counted(&pool, &[])
             .iter()
-            .map(|source| source.contributors.iter().count())
+            .map(|(source, _)| source.contributors.iter().count())
             .collect();
         assert_eq!(finest, [1, 1, 1]);
+    }
+
+    /// An authority sent counts of its own, and the sum that also counted others was gone.
+    #[test]
+    fn what_a_signer_displaced_counts_where_it_is_left_out() {
+        let mut pool = pool();
+        pool.add(part(&["a", "b", "c"], 9, 5, vec![cell("010101", 60, 6)]));
+        pool.add(part(&["a"], 1, 5, vec![cell("010101", 20, 2)]));
+        controls(&pool, 20);
+        controls_without(&pool, &["a"], 60);
+        controls_without(&pool, &["hub"], 20);
+        controls_without(&pool, &["a", "hub"], 0);
+    }
+
+    /// A second hub's sum of the same authorities was an edition of the first one's.
+    #[test]
+    fn a_hub_does_not_supersede_another() {
+        let mut pool = pool();
+        pool.add(part(&["a", "b"], 1, 5, vec![cell("010101", 60, 6)]));
+        let mut other = part(&["a", "b"], 2, 9, vec![cell("010101", 70, 0)]);
+        other.signer = authority("other-hub");
+        pool.add(other);
+        controls(&pool, 70);
+        controls_without(&pool, &["other-hub"], 60);
     }
 
     /// A hub's sum of a million controls made an authority's own signed counts vanish.
@@ -415,7 +479,10 @@ mod tests {
         assert!(pool.remove(&RecordId::of_header(&[1])));
         assert!(!pool.remove(&RecordId::of_header(&[1])));
         controls(&pool, 2);
-        let records: Vec<_> = pool.sources().into_iter().flat_map(|s| s.records).collect();
+        let records: Vec<_> = counted(&pool, &[])
+            .into_iter()
+            .flat_map(|(s, _)| s.records)
+            .collect();
         assert_eq!(records, [said_by(2)]);
     }
 }

@@ -41,11 +41,12 @@ impl CellKey {
     }
 }
 
-/// Number of controls, and number of those that found something.
+/// Number of controls, and number of those that found something. A cell holds 32 bits of each; sums
+/// have room for all cells that can be held, so that no member brings them to their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Counts {
-    controls: u32,
-    findings: u32,
+    controls: u64,
+    findings: u64,
 }
 
 /// Error for two numbers that are not counts.
@@ -76,7 +77,10 @@ impl Counts {
         } else if findings > controls {
             Err(CountsError::MoreFindings { controls, findings })
         } else {
-            Ok(Self { controls, findings })
+            Ok(Self {
+                controls: controls as u64,
+                findings: findings as u64,
+            })
         }
     }
 
@@ -91,14 +95,19 @@ impl Counts {
 
     /// Returns the number of controls.
     #[must_use]
-    pub const fn controls(self) -> u32 {
+    pub const fn controls(self) -> u64 {
         self.controls
     }
 
     /// Returns the number of controls that found something.
     #[must_use]
-    pub const fn findings(self) -> u32 {
+    pub const fn findings(self) -> u64 {
         self.findings
+    }
+
+    /// Returns the two numbers for calculations.
+    pub(crate) fn numbers(self) -> (f64, f64) {
+        (number(self.controls), number(self.findings))
     }
 
     pub(crate) const fn plus(self, other: Self) -> Self {
@@ -121,6 +130,17 @@ impl Counts {
             findings: if found { 1 } else { 0 },
         }
     }
+}
+
+/// Returns the count as a cell holds it.
+fn narrowed(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Returns the count for calculations, exact up to 2⁵³.
+fn number(count: u64) -> f64 {
+    let high = u32::try_from(count >> 32).unwrap_or(u32::MAX);
+    f64::from(high) * 4_294_967_296.0 + f64::from(narrowed(count & 0xffff_ffff))
 }
 
 /// Band of a cell's number of controls, as finely as sharing needs it.
@@ -250,7 +270,7 @@ impl Profile {
                     sections.push(CellsSection::empty(band));
                 }
                 if let Some(section) = sections.last_mut() {
-                    section.least_count = section.least_count.min(counts.controls);
+                    section.least_count = section.least_count.min(narrowed(counts.controls));
                     section.cells.push((key.clone(), *counts));
                 }
             }
@@ -281,8 +301,8 @@ impl CellsSection {
     pub fn into_body(self, schema: &Schema, period: &Period, contributor: &AuthorityId) -> Cells {
         let cells = self.cells.into_iter().map(|(key, counts)| Cell {
             key: key.values().map(str::to_owned).collect(),
-            controls: counts.controls,
-            findings: counts.findings,
+            controls: narrowed(counts.controls),
+            findings: narrowed(counts.findings),
         });
         Cells {
             schema: schema.digest(),
@@ -400,7 +420,7 @@ mod tests {
                 .collect();
             let sections = profile.sections(limit);
             let least = |section: &CellsSection| {
-                section.cells.iter().map(|(_, counts)| counts.controls()).min()
+                section.cells.iter().map(|(_, counts)| narrowed(counts.controls())).min()
             };
             for section in &sections {
                 prop_assert_eq!(Some(section.least_count), least(section));

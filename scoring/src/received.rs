@@ -30,6 +30,16 @@ pub enum Speaker<'a> {
     Hub(&'a AuthorityId),
 }
 
+impl<'a> Speaker<'a> {
+    /// Returns the authority that signed.
+    #[must_use]
+    pub const fn authority(self) -> &'a AuthorityId {
+        match self {
+            Self::Authority(authority) | Self::Hub(authority) => authority,
+        }
+    }
+}
+
 /// The authorities whose controls some cells count.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contributors(pub(crate) BTreeSet<AuthorityId>);
@@ -60,6 +70,8 @@ pub struct ProfileRecord {
 pub struct CellsPart {
     /// The record that holds the section.
     pub(crate) said_by: ProfileRecord,
+    /// The authority that signed it.
+    pub(crate) signer: AuthorityId,
     /// The edition of the profile that it belongs to.
     pub(crate) edition: Edition,
     /// The authorities whose controls it counts.
@@ -203,6 +215,7 @@ impl CellsPart {
         check(schema, &cells)?;
         Ok(Self {
             said_by,
+            signer: speaker.authority().clone(),
             edition,
             contributors: Contributors::claimed(speaker, contributors)?,
             period: period.parse()?,

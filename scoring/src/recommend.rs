@@ -29,6 +29,15 @@ pub enum Control {
 }
 
 impl Control {
+    /// All controls, from none to the most thorough.
+    pub const ALL: [Self; 4] = [Self::None, Self::Document, Self::Scan, Self::Physical];
+
+    /// Returns the control with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|control| control.name() == name)
+    }
+
     /// The name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -95,6 +104,17 @@ impl Thresholds {
                 scan,
                 physical,
             })
+    }
+
+    /// Returns the smallest distance in log-odds between two controls; infinite if at most one is
+    /// ever recommended. Who takes no more from a score moves its control by one step at most.
+    pub(crate) fn least_step(&self) -> f64 {
+        let logits = [self.document, self.scan, self.physical].map(|p| (p / (1.0 - p)).ln());
+        let steps = logits.windows(2).filter_map(|pair| match pair {
+            [low, high] if high > low => Some(high - low),
+            _ => None,
+        });
+        steps.fold(f64::INFINITY, f64::min)
     }
 
     fn control(&self, probability: f64) -> Control {

@@ -6,7 +6,7 @@
 //! its latest outcome, and all that one observer says of one origin weighs at most as much as one
 //! own control: no single authority takes the indicators of another out of the scores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::{
     body::Finding, identifiers::AuthorityId, marking::Marking, record::RecordId, time::Timestamp,
@@ -26,6 +26,15 @@ pub enum Observer {
     Own,
     /// Another authority.
     Other(AuthorityId),
+}
+
+impl Observer {
+    pub(crate) fn is_in(&self, authorities: &BTreeSet<AuthorityId>) -> bool {
+        match self {
+            Self::Own => false,
+            Self::Other(authority) => authorities.contains(authority),
+        }
+    }
 }
 
 /// The outcome of one control of goods that an indicator named.
@@ -129,10 +138,11 @@ impl Observed {
         }
     }
 
-    fn posterior(&self) -> Reliability {
+    fn posterior(&self, left_out: &BTreeSet<AuthorityId>) -> Reliability {
         let weights = self
             .tallies
             .iter()
+            .filter(|(observer, _)| !observer.is_in(left_out))
             .map(|(observer, tally)| tally.weights(observer));
         weights.fold(PRIOR, |so_far, (right, wrong)| Reliability {
             right: so_far.right + right,
@@ -163,7 +173,27 @@ impl Reliabilities {
     /// Returns the reliability of `origin`.
     #[must_use]
     pub fn of(&self, origin: &AuthorityId) -> Reliability {
-        self.of.get(origin).map_or(PRIOR, Observed::posterior)
+        self.without(origin, &BTreeSet::new())
+    }
+
+    /// Returns the reliability of `origin` if `left_out` had never reported an outcome.
+    pub(crate) fn without(
+        &self,
+        origin: &AuthorityId,
+        left_out: &BTreeSet<AuthorityId>,
+    ) -> Reliability {
+        let observed = self.of.get(origin);
+        observed.map_or(PRIOR, |observed| observed.posterior(left_out))
+    }
+
+    /// Returns the other authorities to whom an indicator of `origin` proved wrong.
+    pub(crate) fn doubted_by(&self, origin: &AuthorityId) -> impl Iterator<Item = &AuthorityId> {
+        let tallies = self.of.get(origin).map(|observed| observed.tallies.iter());
+        let wrong = tallies.into_iter().flatten();
+        wrong.filter_map(|(observer, tally)| match observer {
+            Observer::Other(authority) if tally.wrong > 0 => Some(authority),
+            Observer::Own | Observer::Other(_) => None,
+        })
     }
 
     /// Returns the outcomes of other authorities that the reliability of `origin` rests on.

@@ -6,22 +6,26 @@
 //! these records, so that it goes no further than they may.
 //!
 //! A score is for one audience: the caller passes only what that audience may see, in the pool and
-//! as evidence. The software recommends; a person decides.
+//! as evidence. No other authority takes more from a score than [`bound`](crate::bound) allows; what
+//! is not taken stands as a summand of its own and names who would have taken it. The software
+//! recommends; a person decides.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use portcullis_protocol::{
     body::{Finding, SelectorKind},
     digest::Digest,
     evaluation::Evaluation,
+    identifiers::AuthorityId,
     marking::Marking,
     record::{RecordId, RootTag},
     time::Timestamp,
 };
 
 use crate::{
+    bound::{Bounded, Hearings, MOST_TAKEN, Silenced},
     consignment::Consignment,
-    evidence::{EvidenceOptions, Root, Scales, SelectorEvidence, SetAside},
+    evidence::{EvidenceOptions, Root, Scales, SelectorEvidence, SetAside, Weighed},
     levels::{Levels, Node},
     profile::Counts,
     received::ProfileRecord,
@@ -55,6 +59,11 @@ pub enum What {
         /// True if the identifier was generated because the data has none.
         generated: bool,
     },
+    /// The part of what some authorities take that is more than each of them may.
+    Bound {
+        /// Those authorities, in order.
+        authorities: Vec<AuthorityId>,
+    },
 }
 
 impl std::fmt::Display for What {
@@ -80,6 +89,10 @@ impl std::fmt::Display for What {
                 let mark = if *generated { " (generated)" } else { "" };
                 let finding = finding.map_or("indicated", Finding::name);
                 write!(f, "{kind} {value}{mark}: {finding}")
+            }
+            Self::Bound { authorities } => {
+                let names: Vec<&str> = authorities.iter().map(AsRef::as_ref).collect();
+                write!(f, "given back: more than {} may take", names.join(", "))
             }
         }
     }
@@ -155,23 +168,26 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Scorer {
     levels: Levels,
-    scorecard: Scorecard,
+    hearings: Arc<Hearings>,
     settings: Settings,
+    /// The most that one authority takes from the log-odds.
+    allowance: f64,
     model: ModelVersion,
     /// The strictest marking of the profiles.
     marking: Option<Marking>,
 }
 
 impl Scorer {
-    /// Makes a scorer from summed counts and the scorecard calibrated on them.
+    /// Makes a scorer from summed counts and the scorecards calibrated on them.
     #[must_use]
-    pub fn new(levels: Levels, scorecard: Scorecard, settings: Settings) -> Self {
+    pub fn new(levels: Levels, hearings: Arc<Hearings>, settings: Settings) -> Self {
         let records = levels.sources().iter().flat_map(|source| &source.records);
         let marking = strictest(records.map(|record| &record.marking));
-        let model = version(&levels, &scorecard, &settings);
+        let model = version(&levels, hearings.scorecard(), &settings);
         Self {
+            allowance: settings.thresholds.least_step().min(MOST_TAKEN),
             levels,
-            scorecard,
+            hearings,
             settings,
             model,
             marking,
@@ -184,6 +200,12 @@ impl Scorer {
         self.model
     }
 
+    /// Returns the scorecards by which it is bounded.
+    #[must_use]
+    pub const fn hearings(&self) -> &Arc<Hearings> {
+        &self.hearings
+    }
+
     /// Returns the counts it rests on.
     #[must_use]
     pub const fn levels(&self) -> &Levels {
@@ -194,8 +216,11 @@ impl Scorer {
     #[must_use]
     pub fn profile_log_odds(&self, consignment: &Consignment) -> f64 {
         let path = self.levels.path(consignment);
-        let counts = path.into_iter().map(|node| self.levels.counts_at(node));
-        self.scorecard.base() + self.scorecard.contributions(counts).sum::<f64>()
+        let nothing = Silenced::each(&BTreeSet::new(), |_| 0.0);
+        let bounded = self
+            .hearings
+            .bounded(&self.levels, &path, &nothing, self.allowance);
+        bounded.log_odds
     }
 
     /// Scores a consignment at the time `now`. Evidence about other consignments is ignored.
@@ -212,9 +237,20 @@ impl Scorer {
             now,
         };
         let weighed = scales.weigh(consignment, evidence);
-        let mut contributions = self.profile(consignment);
+        let path = self.levels.path(consignment);
+        let mut contributions = self.profile(consignment, &path);
         let selectors = weighed.counted.iter();
         contributions.extend(selectors.map(|root| self.selector(consignment, root)));
+        let lowering = weighed.lowered_by(&self.settings.reliabilities);
+        let silenced = Silenced::each(&lowering, |left_out| {
+            scales
+                .weigh_without(consignment, evidence, left_out)
+                .log_odds()
+        });
+        let bounded = self
+            .hearings
+            .bounded(&self.levels, &path, &silenced, self.allowance);
+        contributions.extend(self.given_back(&bounded, &contributions, &path, &weighed));
         let log_odds = contributions
             .iter()
             .map(|contribution| contribution.log_odds)
@@ -242,12 +278,11 @@ impl Scorer {
     }
 
     /// Returns the base and the contribution of each level.
-    fn profile(&self, consignment: &Consignment) -> Vec<Contribution> {
-        let path = self.levels.path(consignment);
+    fn profile(&self, consignment: &Consignment, path: &[Node]) -> Vec<Contribution> {
+        let scorecard = self.hearings.scorecard();
         let counts = path.iter().map(|node| self.levels.counts_at(*node));
-        let mut contributions =
-            vec![self.resting_on(What::Base, self.scorecard.base(), Node::ROOT)];
-        let added = self.scorecard.contributions(counts);
+        let mut contributions = vec![self.resting_on(What::Base, scorecard.base(), Node::ROOT)];
+        let added = scorecard.contributions(counts);
         let levels = self.levels.portions(consignment).zip(path.iter().skip(1));
         for (((level, value), node), log_odds) in levels.zip(added) {
             let what = What::Level {
@@ -258,6 +293,47 @@ impl Scorer {
             contributions.push(self.resting_on(what, log_odds, *node));
         }
         contributions
+    }
+
+    /// Returns the summand that makes up for what the authorities left out would have taken; `None`
+    /// if nobody is left out.
+    fn given_back(
+        &self,
+        bounded: &Bounded,
+        contributions: &[Contribution],
+        path: &[Node],
+        weighed: &Weighed<'_>,
+    ) -> Option<Contribution> {
+        if bounded.left_out.is_empty() {
+            return None;
+        }
+        let sum: f64 = contributions.iter().map(|part| part.log_odds).sum();
+        let is_left_out = |authority: &AuthorityId| bounded.left_out.contains(authority);
+        let sources = path.iter().flat_map(|node| self.levels.sources_at(*node));
+        let profiles: Vec<&ProfileRecord> = sources
+            .filter(|source| is_left_out(&source.signer))
+            .flat_map(|source| &source.records)
+            .collect();
+        let outcomes = weighed.current.iter().filter(|item| {
+            item.outcome == Some(Finding::NotFound) && is_left_out(&item.origin.authority)
+        });
+        let outcomes: Vec<_> = outcomes.collect();
+        let graded = weighed.counted.iter().flat_map(|root| self.graded_by(root));
+        let graded = graded.filter(|told| told.observer.is_in(&bounded.left_out));
+        let of_profiles = profiles.iter().map(|profile| profile.record);
+        let of_outcomes = outcomes.iter().map(|outcome| outcome.record);
+        let evaluations = profiles.iter().map(|profile| profile.evaluation);
+        let evaluations = evaluations.chain(outcomes.iter().map(|outcome| outcome.evaluation));
+        Some(Contribution {
+            what: What::Bound {
+                authorities: bounded.left_out.iter().cloned().collect(),
+            },
+            log_odds: bounded.log_odds - sum,
+            records: once_each(of_profiles.chain(of_outcomes)),
+            evaluations: once_each(evaluations),
+            roots: Vec::new(),
+            graded_by: once_each(graded.map(|told| told.outcome)),
+        })
     }
 
     fn resting_on(&self, what: What, log_odds: f64, node: Node) -> Contribution {
@@ -370,8 +446,8 @@ mod tests {
         let pool = fixtures::pool_of(&schema, &history, "13", others, 1);
         let levels = Levels::of(&schema, &pool);
         let own = fixtures::of_office(&history, "13");
-        let scorecard = Scorecard::calibrated(&levels, own, Calibration::default()).unwrap();
-        Scorer::new(levels, scorecard, Settings::default())
+        let hearings = Hearings::calibrated(&levels, own, Calibration::default()).unwrap();
+        Scorer::new(levels, Arc::new(hearings), Settings::default())
     }
 
     static FEDERATED: LazyLock<(Scorer, Vec<Consignment>)> =

@@ -12,10 +12,13 @@
 //! evidence comes from counts without its fold. The fit is a logistic regression with Gaussian
 //! priors.
 
+use portcullis_protocol::digest::Digest;
+
 use crate::{
     consignment::Consignment,
     levels::{Levels, Node},
     lookup::{SHRINKAGE, shrunk},
+    pool::Choice,
     profile::Counts,
     regression::{Regression, Unknown},
 };
@@ -71,6 +74,8 @@ pub struct Scorecard {
 /// Least distance of rates from 0 and 1, so that their logits stay finite.
 const RATE_MARGIN: f64 = 1e-6;
 
+const CALIBRATION_LABEL: &str = "portcullis calibration v1";
+
 /// The precision of the prior that holds the base near the pooled one.
 const BASE_PULL: f64 = 1.0;
 
@@ -78,41 +83,15 @@ impl Scorecard {
     /// Makes the scorecard that takes the evidence unchanged: all factors are 1.
     #[must_use]
     pub fn uncalibrated(levels: &Levels, shrinkage: f64) -> Self {
-        Self {
-            base: logit(base_rate(levels.total())),
-            factors: vec![1.0; levels.levels().len()],
-            shrinkage,
-        }
+        Self::unchanged(levels.total(), levels.levels().len(), shrinkage)
     }
 
-    /// Calibrates on the controlled rows of `own`. These are the authority's own rows, and must be
-    /// those that the pool counts as its own. If none is controlled, the scorecard stays
-    /// uncalibrated.
-    ///
-    /// # Errors
-    ///
-    /// [`CalibrationError`] if a row is not among the counts, and for fewer than two folds.
-    pub fn calibrated<'c>(
-        levels: &Levels,
-        own: impl IntoIterator<Item = &'c Consignment>,
-        options: Calibration,
-    ) -> Result<Self, CalibrationError> {
-        if options.folds < 2 {
-            return Err(CalibrationError::TooFewFolds(options.folds));
+    fn unchanged(total: Counts, levels: usize, shrinkage: f64) -> Self {
+        Self {
+            base: logit(base_rate(total)),
+            factors: vec![1.0; levels],
+            shrinkage,
         }
-        let start = Self::uncalibrated(levels, options.shrinkage);
-        let controls: Vec<Control> = own
-            .into_iter()
-            .filter_map(|row| {
-                row.finding().map(|found| Control {
-                    path: levels.path(row),
-                    found,
-                })
-            })
-            .collect();
-        let evidence = cross_fitted(levels, &controls, options)?;
-        let found = controls.iter().map(|control| control.found).collect();
-        Ok(start.fitted(found, evidence, options))
     }
 
     /// Returns the log-odds before any evidence.
@@ -143,6 +122,11 @@ impl Scorecard {
             .iter()
             .zip(weights)
             .map(|(factor, weight)| factor * weight)
+    }
+
+    /// Returns the log-odds from the profile; `counts` begin with the total.
+    pub(crate) fn log_odds(&self, counts: impl IntoIterator<Item = Counts>) -> f64 {
+        self.base + self.contributions(counts).sum::<f64>()
     }
 
     /// Fits the scorecard to `found`; `evidence` has one column for each level.
@@ -189,6 +173,70 @@ struct Control {
     found: bool,
 }
 
+/// The authority's own controls, on which scorecards are calibrated.
+pub(crate) struct OwnControls<'l> {
+    levels: &'l Levels,
+    controls: Vec<Control>,
+    options: Calibration,
+}
+
+impl<'l> OwnControls<'l> {
+    /// Takes the controlled rows of `own`. These are the authority's own rows, and must be those
+    /// that the pool counts as its own.
+    ///
+    /// # Errors
+    ///
+    /// [`CalibrationError::TooFewFolds`].
+    pub(crate) fn of<'c>(
+        levels: &'l Levels,
+        own: impl IntoIterator<Item = &'c Consignment>,
+        options: Calibration,
+    ) -> Result<Self, CalibrationError> {
+        if options.folds < 2 {
+            return Err(CalibrationError::TooFewFolds(options.folds));
+        }
+        let controlled = own.into_iter().filter_map(|row| {
+            row.finding().map(|found| Control {
+                path: levels.path(row),
+                found,
+            })
+        });
+        Ok(Self {
+            levels,
+            controls: controlled.collect(),
+            options,
+        })
+    }
+
+    /// Returns the digest of everything that a scorecard is calibrated on.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut bytes = format!("{:?}", self.options).into_bytes();
+        self.levels.encode(&mut bytes);
+        for control in &self.controls {
+            let leaf = control.path.last().map_or(0, |node| node.index());
+            bytes.extend_from_slice(&leaf.to_be_bytes());
+            bytes.push(u8::from(control.found));
+        }
+        Digest::labelled(CALIBRATION_LABEL, &[&bytes])
+    }
+
+    /// Returns the scorecard for the counts of `choice`. If nothing was controlled, it stays
+    /// uncalibrated.
+    ///
+    /// # Errors
+    ///
+    /// [`CalibrationError::NotCounted`].
+    pub(crate) fn scorecard(&self, choice: &Choice) -> Result<Scorecard, CalibrationError> {
+        let counts = self.levels.all_chosen(choice);
+        let total = counts.first().copied().unwrap_or_default();
+        let levels = self.levels.levels().len();
+        let start = Scorecard::unchanged(total, levels, self.options.shrinkage);
+        let evidence = cross_fitted(&counts, levels, &self.controls, self.options)?;
+        let found = self.controls.iter().map(|control| control.found).collect();
+        Ok(start.fitted(found, evidence, self.options))
+    }
+}
+
 /// Returns the rate of all that is counted; one half if nothing is.
 fn base_rate(total: Counts) -> f64 {
     shrunk(total, 0.5, 1.0)
@@ -210,14 +258,15 @@ fn logit(rate: f64) -> f64 {
     (rate / (1.0 - rate)).ln()
 }
 
-/// Returns the weights of evidence of each control from counts without its fold, one column for
+/// Returns the weights of evidence of each control from `counts` without its fold, one column for
 /// each level.
 fn cross_fitted(
-    levels: &Levels,
+    counts: &[Counts],
+    levels: usize,
     controls: &[Control],
     options: Calibration,
 ) -> Result<Vec<Vec<f64>>, CalibrationError> {
-    let mut columns = vec![vec![0.0; controls.len()]; levels.levels().len()];
+    let mut columns = vec![vec![0.0; controls.len()]; levels];
     for fold in 0..options.folds {
         let of_fold = || {
             controls
@@ -226,9 +275,9 @@ fn cross_fitted(
                 .skip(fold)
                 .step_by(options.folds)
         };
-        let left_out = counted(levels, of_fold().map(|(_, control)| control));
+        let left_out = counted(counts.len(), of_fold().map(|(_, control)| control));
         for (row, control) in of_fold() {
-            let counts = without(levels, &left_out, control)
+            let counts = without(counts, levels, &left_out, control)
                 .ok_or(CalibrationError::NotCounted { row: row + 1 })?;
             for (column, weight) in columns.iter_mut().zip(weights(counts, options.shrinkage)) {
                 if let Some(cell) = column.get_mut(row) {
@@ -241,8 +290,8 @@ fn cross_fitted(
 }
 
 /// Sums `controls` for each node.
-fn counted<'c>(levels: &Levels, controls: impl Iterator<Item = &'c Control>) -> Vec<Counts> {
-    let mut counts = vec![Counts::none(); levels.node_count()];
+fn counted<'c>(nodes: usize, controls: impl Iterator<Item = &'c Control>) -> Vec<Counts> {
+    let mut counts = vec![Counts::none(); nodes];
     for control in controls {
         for node in &control.path {
             if let Some(sum) = counts.get_mut(node.index()) {
@@ -255,25 +304,41 @@ fn counted<'c>(levels: &Levels, controls: impl Iterator<Item = &'c Control>) -> 
 
 /// Returns the counts along the control's path without `left_out`; `None` if the path is not
 /// complete or `left_out` is not part of the counts.
-fn without(levels: &Levels, left_out: &[Counts], control: &Control) -> Option<Vec<Counts>> {
-    let whole = control.path.len() == levels.levels().len() + 1;
-    let counts = control.path.iter().map(|node| {
-        let out = left_out.get(node.index()).copied().unwrap_or_default();
-        levels.counts_at(*node).minus(out)
-    });
-    whole.then(|| counts.collect()).flatten()
+fn without(
+    counts: &[Counts],
+    levels: usize,
+    left_out: &[Counts],
+    control: &Control,
+) -> Option<Vec<Counts>> {
+    let whole = control.path.len() == levels + 1;
+    let at = |of: &[Counts], node: &Node| of.get(node.index()).copied().unwrap_or_default();
+    let left = control
+        .path
+        .iter()
+        .map(|node| at(counts, node).minus(at(left_out, node)));
+    whole.then(|| left.collect()).flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
     use crate::fixtures::{self, OFFICES};
+
+    fn calibrated<'c>(
+        levels: &Levels,
+        own: impl IntoIterator<Item = &'c Consignment>,
+        options: Calibration,
+    ) -> Result<Scorecard, CalibrationError> {
+        OwnControls::of(levels, own, options)?.scorecard(&levels.choice_without(&BTreeSet::new()))
+    }
 
     fn card(office: &str, others: &[&str], options: Calibration) -> Scorecard {
         let (schema, history) = (fixtures::schema(), fixtures::history());
         let pool = fixtures::pool_of(&schema, &history, office, others, 1);
         let levels = Levels::of(&schema, &pool);
-        Scorecard::calibrated(&levels, fixtures::of_office(&history, office), options).unwrap()
+        calibrated(&levels, fixtures::of_office(&history, office), options).unwrap()
     }
 
     /// The expected values come from Newton's method in Python with numpy over the same files.
@@ -372,7 +437,7 @@ mod tests {
             .collect();
         let pool = fixtures::pool_of(&schema, &dealt, "40", &[], 1);
         let levels = Levels::of(&schema, &pool);
-        let card = Scorecard::calibrated(
+        let card = calibrated(
             &levels,
             &dealt,
             Calibration {
@@ -394,7 +459,7 @@ mod tests {
         let pool = fixtures::pool_of(&schema, &history, "13", &[], 1);
         let levels = Levels::of(&schema, &pool);
         let foreign = fixtures::of_office(&history, "40");
-        let error = Scorecard::calibrated(&levels, foreign, Calibration::default()).unwrap_err();
+        let error = calibrated(&levels, foreign, Calibration::default()).unwrap_err();
         assert!(
             matches!(error, CalibrationError::NotCounted { .. }),
             "{error}"
@@ -404,7 +469,7 @@ mod tests {
             ..Calibration::default()
         };
         assert_eq!(
-            Scorecard::calibrated(&levels, &[], one_fold),
+            calibrated(&levels, &[], one_fold),
             Err(CalibrationError::TooFewFolds(1))
         );
     }
@@ -414,7 +479,7 @@ mod tests {
         let (schema, history) = (fixtures::schema(), fixtures::history());
         let pool = fixtures::pool_of(&schema, &history, "none", &["40"], 1);
         let levels = Levels::of(&schema, &pool);
-        let card = Scorecard::calibrated(&levels, &[], Calibration::default()).unwrap();
+        let card = calibrated(&levels, &[], Calibration::default()).unwrap();
         assert_eq!(card, Scorecard::uncalibrated(&levels, SHRINKAGE));
     }
 }

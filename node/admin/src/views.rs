@@ -196,6 +196,12 @@ pub(crate) fn notice(notice: &Notice) -> NoticeView {
                 points: *points,
             },
         ),
+        Notice::Alarm { what, at } => (
+            at,
+            WhatView::Alarm {
+                alarm: what.clone(),
+            },
+        ),
     };
     NoticeView {
         at: at.to_string(),

@@ -12,6 +12,8 @@ use portcullis_admin_api::v1::status::{PeerView, StatusView};
 
 /// Number of things set aside that the page names.
 const SET_ASIDE_SHOWN: usize = 20;
+/// Most alarms shown in the page.
+const ALARMS_SHOWN: usize = 10;
 
 /// Show how it stands with the node: register, policy, peers, problems
 #[derive(Debug, clap::Args)]
@@ -97,6 +99,16 @@ impl View for StatusView {
         }
         if self.set_aside.len() > SET_ASIDE_SHOWN {
             let more = self.set_aside.len() - SET_ASIDE_SHOWN;
+            page.line(format!("  and {more} more: `portcullis status --json`"))?;
+        }
+        if !self.alarms.is_empty() {
+            page.heading("Alarms")?;
+        }
+        for one in self.alarms.iter().take(ALARMS_SHOWN) {
+            page.line(format!("  {one}"))?;
+        }
+        if self.alarms.len() > ALARMS_SHOWN {
+            let more = self.alarms.len() - ALARMS_SHOWN;
             page.line(format!("  and {more} more: `portcullis status --json`"))?;
         }
         let ending: Vec<_> = self.ends.iter().filter(|one| one.is_warned_of()).collect();

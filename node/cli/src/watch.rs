@@ -84,6 +84,7 @@ fn told(what: &WhatView) -> String {
         ),
         WhatView::DeliveryFailed { peer, why } => format!("failed     {peer}: {why}"),
         WhatView::Scored { reference, points } => format!("scored     {reference}: {points:.0}"),
+        WhatView::Alarm { alarm } => format!("alarm      {alarm}"),
         WhatView::Missed { notices } => {
             format!("missed     {notices} notices; this reader is slow")
         }

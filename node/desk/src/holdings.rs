@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use portcullis_protocol::{
     body::{Finding, SelectorKind},
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     record::{Form, Kind, RecordId, RootTag},
     rules::Rule,
     time::Timestamp,
@@ -163,19 +163,12 @@ impl Holdings {
         Ok(said)
     }
 
-    /// Returns the root of the first record, through all that were derived from it. Records that
-    /// are not held, do not count or do not name the same goods end the way back.
     fn root(&self, record: &VerifiedRecord) -> Result<RootTag, StoreError> {
-        let mut root = record.header().root;
-        let mut at = record.clone();
-        for _ in 0..MOST_DERIVED {
-            let Some(parent) = self.parent(&at)? else {
-                break;
-            };
-            root = parent.header().root;
-            at = parent;
-        }
-        Ok(root)
+        let said = |record: &VerifiedRecord| {
+            let header = record.header();
+            (header.origin.clone(), header.root)
+        };
+        root_of(record.clone(), said, |record| self.parent(record))
     }
 
     fn parent(&self, record: &VerifiedRecord) -> Result<Option<VerifiedRecord>, StoreError> {
@@ -279,5 +272,63 @@ impl Holdings {
             kind: Some(kind),
             ..RecordFilter::default()
         })
+    }
+}
+
+/// Returns the root of the first record, through all that were derived from it. A record without a
+/// parent ends the way back; `parent` gives only those that are held, count and name the same goods.
+/// So does the first record of another authority: what that one says of its own sources binds its
+/// record alone, or it could make the records of others depend on each other.
+fn root_of<R, E>(
+    record: R,
+    said: impl Fn(&R) -> (AuthorityId, RootTag),
+    mut parent: impl FnMut(&R) -> Result<Option<R>, E>,
+) -> Result<RootTag, E> {
+    let (author, mut root) = said(&record);
+    let mut at = record;
+    for _ in 0..MOST_DERIVED {
+        let Some(parent) = parent(&at)? else {
+            break;
+        };
+        let (origin, its) = said(&parent);
+        root = its;
+        if origin != author {
+            break;
+        }
+        at = parent;
+    }
+    Ok(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// Returns the number of the root of the first of these records, each derived from the next.
+    fn root(authors: &[&str]) -> u8 {
+        let tag = |at: usize| RootTag::from_bytes([u8::try_from(at).unwrap(); 16]);
+        let said = |at: &usize| (authors[*at].parse().unwrap(), tag(*at));
+        let parent = |at: &usize| {
+            let next = at + 1;
+            Ok::<_, Infallible>((next < authors.len()).then_some(next))
+        };
+        let root = root_of(0, said, parent).unwrap();
+        (0..8).find(|at| tag(usize::from(*at)) == root).unwrap()
+    }
+
+    #[test]
+    fn a_record_has_the_root_of_what_it_was_derived_from() {
+        assert_eq!(root(&["police"]), 0);
+        assert_eq!(root(&["police", "customs"]), 1);
+        assert_eq!(root(&["police", "police", "customs"]), 2);
+    }
+
+    /// A port authority's record said that it was derived from customs' own. A police record that was
+    /// derived from it honestly then shared a root with customs', and only one of them counted.
+    #[test]
+    fn what_another_says_of_its_sources_binds_nobody_else() {
+        assert_eq!(root(&["police", "port", "customs"]), 1);
     }
 }

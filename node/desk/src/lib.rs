@@ -26,6 +26,7 @@ pub mod view;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+mod alarm;
 mod holdings;
 mod scoring;
 
@@ -395,7 +396,8 @@ impl Desk {
     ) -> Result<LeastCountView, DeskError> {
         let holdings = Holdings::of(&self.kernel);
         let others = holdings.profiles(&self.setup.schema, least)?;
-        let scorer = self.builder(history, &self.setup.settings).scorer(others)?;
+        let builder = self.builder(history, &self.setup.settings);
+        let (scorer, _) = builder.scorer(others, None)?;
         Ok(LeastCountView {
             least_count: least,
             federated: figures::of_scores(&scorer, arriving),
@@ -437,10 +439,16 @@ impl Desk {
         };
         let others = holdings.profiles(&self.setup.schema, 1)?;
         let builder = self.builder(&history, &settings);
+        let before = self.model.load_full();
+        let before = before.as_deref();
+        let (local, _) = builder.scorer([], before.map(|model| &model.local))?;
+        let (federated, implausible) =
+            builder.scorer(others, before.map(|model| &model.federated))?;
         Ok(Model {
             revision,
-            local: builder.scorer([])?,
-            federated: builder.scorer(others)?,
+            local,
+            federated,
+            implausible,
             unindexed: holdings.unindexed()?,
         })
     }

@@ -10,7 +10,7 @@
 //! the sweep is tried again. No score is lost, because a score is derived from stored data.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -29,8 +29,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Desk, DeskError, DeskState, holdings::Holdings, model::Model};
-use portcullis_kernel::Notice;
+use super::{
+    Desk, DeskError, DeskState,
+    alarm::{self, Fall},
+    holdings::Holdings,
+    model::Model,
+    scoring::Scored,
+};
+use portcullis_kernel::{Notice, alarms::Alarm};
 use portcullis_store::{ConsignmentRow, ConsignmentStage, ScoreRow, Write, writer::Priority};
 
 /// Pause before a new model is built, because profiles and imports come in groups.
@@ -66,6 +72,8 @@ enum Sweep {
 struct Loaded {
     model: Arc<Model>,
     waiting: VecDeque<ConsignmentRow>,
+    /// Recommended controls that fell so far.
+    falls: Vec<Fall>,
 }
 
 /// Next step that a sweep is ready for.
@@ -75,10 +83,24 @@ enum Ready {
     Slice,
 }
 
-/// A new score, with a flag that its points differ from those before.
+/// A new score, compared with the one before.
 struct Fresh {
     row: ScoreRow,
+    /// True if its points differ.
     differs: bool,
+    fall: Option<Fall>,
+    alarms: Vec<Alarm>,
+}
+
+impl Fresh {
+    fn of(scored: Scored, before: Option<&ScoreRow>) -> Self {
+        Self {
+            differs: before.is_none_or(|before| before.points != scored.row.points),
+            fall: before.and_then(|before| scored.fall(before)),
+            row: scored.row,
+            alarms: scored.alarms,
+        }
+    }
 }
 
 impl Desk {
@@ -127,7 +149,10 @@ impl Desk {
         if common {
             self.changed();
         }
-        self.keep(Priority::Urgent, scores).await
+        let falls = self.keep(Priority::Urgent, scores).await?;
+        let revision = self.state().revision;
+        self.kernel.raise(alarm::of_falls(&falls, revision)).await;
+        Ok(())
     }
 
     /// Returns the new scores of the consignments that these records name. The flag is true if a
@@ -158,17 +183,26 @@ impl Desk {
         let scores = found
             .values()
             .filter_map(|row| {
-                let row = self.score_row(&model, &holdings, row).transpose()?;
-                Some(row.map(|row| Fresh { row, differs: true }))
+                let scored = self.score_row(&model, &holdings, row).transpose()?;
+                Some(scored.and_then(|scored| {
+                    let before = store.score(&scored.row.reference)?;
+                    // Told even if its points are those before: a record named the consignment.
+                    let fresh = Fresh::of(scored, before.as_ref());
+                    Ok(Fresh {
+                        differs: true,
+                        ..fresh
+                    })
+                }))
             })
             .collect::<Result<_, DeskError>>()?;
         Ok((scores, common))
     }
 
-    /// Stores scores and sends a notice for each that differs.
-    async fn keep(&self, priority: Priority, scores: Vec<Fresh>) -> Result<(), DeskError> {
+    /// Stores scores, sends a notice for each that differs, and raises their alarms. Returns the
+    /// recommended controls that fell.
+    async fn keep(&self, priority: Priority, scores: Vec<Fresh>) -> Result<Vec<Fall>, DeskError> {
         if scores.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let told: Vec<Notice> = scores
             .iter()
@@ -179,14 +213,22 @@ impl Desk {
                 at: fresh.row.at,
             })
             .collect();
-        let rows = scores.into_iter().map(|fresh| fresh.row).collect();
+        let mut rows = Vec::with_capacity(scores.len());
+        let mut falls = Vec::new();
+        let mut alarms = BTreeSet::new();
+        for fresh in scores {
+            rows.push(fresh.row);
+            falls.extend(fresh.fall);
+            alarms.extend(fresh.alarms);
+        }
         self.kernel
             .commit(priority, vec![Write::Scores(rows)])
             .await?;
         for notice in told {
             self.kernel.tell(notice);
         }
-        Ok(())
+        self.kernel.raise(alarms).await;
+        Ok(falls)
     }
 
     async fn step(self: &Arc<Self>, sweep: Sweep, ready: Ready) -> Sweep {
@@ -222,7 +264,11 @@ impl Desk {
         let misfits = misfits.map(|row| row.reference.clone()).collect();
         self.kernel.set_aside().misfits(misfits);
         let waiting = arriving.into();
-        Ok(Loaded { model, waiting })
+        Ok(Loaded {
+            model,
+            waiting,
+            falls: Vec::new(),
+        })
     }
 
     /// Scores the next slice. If no consignment is left, every arrival is scored by the model's
@@ -234,6 +280,12 @@ impl Desk {
         };
         if rows.is_empty() {
             let scored = loaded.model.revision;
+            self.kernel
+                .raise(alarm::of_profiles(&loaded.model.implausible))
+                .await;
+            self.kernel
+                .raise(alarm::of_falls(&loaded.falls, scored))
+                .await;
             self.state.send_modify(|state| state.scored = scored);
             return Ok(Sweep::Resting);
         }
@@ -244,16 +296,16 @@ impl Desk {
                 rows.iter()
                     .filter_map(|row| {
                         let scored = desk.score_row(&model, &holdings, row).transpose()?;
-                        Some(scored.and_then(|row| {
-                            let before = desk.kernel.store().score(&row.reference)?;
-                            let differs = before.is_none_or(|before| before.points != row.points);
-                            Ok(Fresh { row, differs })
+                        Some(scored.and_then(|scored| {
+                            let before = desk.kernel.store().score(&scored.row.reference)?;
+                            Ok(Fresh::of(scored, before.as_ref()))
                         }))
                     })
                     .collect::<Result<_, DeskError>>()
             })
             .await?;
-        self.keep(Priority::Bulk, scores).await?;
+        let falls = self.keep(Priority::Bulk, scores).await?;
+        loaded.falls.extend(falls);
         Ok(Sweep::Running(loaded))
     }
 }
@@ -320,7 +372,8 @@ impl News {
             Notice::Declined { .. }
             | Notice::Answered { .. }
             | Notice::DeliveryFailed { .. }
-            | Notice::Scored { .. } => {}
+            | Notice::Scored { .. }
+            | Notice::Alarm { .. } => {}
         }
     }
 

@@ -4,8 +4,11 @@
 //! Pure. A model is built whole and replaced whole. Its counts are those of the records held when
 //! it was built.
 
-use portcullis_protocol::identifiers::AuthorityId;
+use std::sync::Arc;
+
+use portcullis_protocol::{identifiers::AuthorityId, record::RecordId};
 use portcullis_scoring::{
+    bound::Hearings,
     consignment::Consignment,
     evidence::SelectorEvidence,
     levels::Levels,
@@ -14,7 +17,7 @@ use portcullis_scoring::{
     received::CellsPart,
     schema::Schema,
     score::{Scorer, Settings},
-    scorecard::{Calibration, CalibrationError, Scorecard},
+    scorecard::{Calibration, CalibrationError},
 };
 
 /// Input for building a model.
@@ -33,7 +36,9 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Returns the scorer with the authority's own counts and those of others.
+    /// Returns the scorer with the authority's own counts and those of others, and the records of
+    /// profiles that are not believed. The hearings of `before` are used again where nothing changed
+    /// that they rest on.
     ///
     /// # Errors
     ///
@@ -41,22 +46,19 @@ impl Builder<'_> {
     pub fn scorer(
         &self,
         others: impl IntoIterator<Item = CellsPart>,
-    ) -> Result<Scorer, CalibrationError> {
+        before: Option<&Scorer>,
+    ) -> Result<(Scorer, Vec<RecordId>), CalibrationError> {
         let mut pool = Pool::new(self.own.clone());
         pool.replace_own(Profile::by_period(self.schema, self.history));
         for part in others {
             let added = pool.add(part);
             tracing::trace!(?added, "cells of a profile");
         }
-        for record in pool.implausible() {
-            tracing::warn!(
-                %record,
-                "a profile shows more than ten times the controls of the one before it; that one stands"
-            );
-        }
         let levels = Levels::of(self.schema, &pool);
-        let scorecard = Scorecard::calibrated(&levels, self.history, self.calibration)?;
-        Ok(Scorer::new(levels, scorecard, self.settings.clone()))
+        let before = before.map(|scorer| Arc::clone(scorer.hearings()));
+        let hearings = Hearings::renewed(before, &levels, self.history, self.calibration)?;
+        let scorer = Scorer::new(levels, hearings, self.settings.clone());
+        Ok((scorer, pool.implausible()))
     }
 }
 
@@ -69,6 +71,8 @@ pub struct Model {
     pub local: Scorer,
     /// Scorer with the counts of others as well.
     pub federated: Scorer,
+    /// Records of profiles that are not believed.
+    pub implausible: Vec<RecordId>,
     /// Evidence of records on identifiers that are not indexed: goods and ports.
     pub unindexed: Vec<SelectorEvidence>,
 }

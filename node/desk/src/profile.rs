@@ -28,9 +28,9 @@ pub struct ProfileDraft {
     /// The period.
     pub period: Period,
     /// Number of its controls.
-    pub controls: u32,
+    pub controls: u64,
     /// Number of its findings.
-    pub findings: u32,
+    pub findings: u64,
     /// Number of its cells.
     pub cells: usize,
     /// Number of its sections.

@@ -4,9 +4,18 @@ use portcullis_admin_api::v1::score::ExplanationView;
 use std::sync::Arc;
 
 use portcullis_protocol::record::RecordId;
-use portcullis_scoring::{consignment::Consignment, evidence::SelectorEvidence, score::Score};
+use portcullis_scoring::{
+    consignment::Consignment, evidence::SelectorEvidence, recommend::Control, score::Score,
+};
 
-use super::{Desk, DeskError, holdings::Holdings, model::Model, view};
+use super::{
+    Desk, DeskError,
+    alarm::{self, Fall},
+    holdings::Holdings,
+    model::Model,
+    view,
+};
+use portcullis_kernel::alarms::Alarm;
 use portcullis_store::{ConsignmentRow, ScoreRow};
 
 impl Desk {
@@ -22,14 +31,14 @@ impl Desk {
         Ok(explained(model, holdings, &consignment, &score))
     }
 
-    /// Returns the row that keeps the score of a consignment; `None` if the consignment does not
-    /// fit the schema in use. Such a consignment is set aside and keeps no other one back.
+    /// Returns the score of a consignment as it is kept; `None` if the consignment does not fit the
+    /// schema in use. Such a consignment is set aside and keeps no other one back.
     pub(super) fn score_row(
         &self,
         model: &Arc<Model>,
         holdings: &Holdings,
         row: &ConsignmentRow,
-    ) -> Result<Option<ScoreRow>, DeskError> {
+    ) -> Result<Option<Scored>, DeskError> {
         let Ok(consignment) = self.read(row) else {
             return Ok(None);
         };
@@ -43,13 +52,39 @@ impl Desk {
             .collect();
         records.sort_unstable();
         records.dedup();
-        Ok(Some(ScoreRow {
-            reference: row.reference.clone(),
-            points: view.points,
-            at: holdings.now(),
-            explanation: json(&view),
-            records,
+        Ok(Some(Scored {
+            control: score.recommendation.control,
+            alarms: alarm::of_score(&score, &self.kernel.me().authority),
+            row: ScoreRow {
+                reference: row.reference.clone(),
+                points: view.points,
+                at: holdings.now(),
+                explanation: json(&view),
+                records,
+            },
         }))
+    }
+}
+
+/// A score as it is kept, with what it raises.
+pub(super) struct Scored {
+    pub(super) row: ScoreRow,
+    pub(super) control: Control,
+    pub(super) alarms: Vec<Alarm>,
+}
+
+impl Scored {
+    /// Returns the fall of the recommended control from the score that was kept before, if it fell.
+    pub(super) fn fall(&self, before: &ScoreRow) -> Option<Fall> {
+        if before.points <= self.row.points {
+            return None;
+        }
+        let from = Control::named(&view::ranked(before).control)?;
+        (from > self.control).then(|| Fall {
+            reference: self.row.reference.clone(),
+            from,
+            to: self.control,
+        })
     }
 }
 

@@ -102,6 +102,7 @@ fn contribution(contribution: &Contribution) -> ContributionView {
         What::Base => ("base", false),
         What::Level { .. } => ("profile", false),
         What::Selector { generated, .. } => ("selector", *generated),
+        What::Bound { .. } => ("bound", false),
     };
     let records = contribution.records.iter();
     ContributionView {

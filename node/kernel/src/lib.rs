@@ -4,6 +4,7 @@
 //! so that no decision mixes an old and a new one. All writes go through the one writer. Code that
 //! waits for news watches the end of the record log or listens to notices.
 
+pub mod alarms;
 pub mod calls;
 pub mod clock_step;
 pub mod connected;
@@ -50,6 +51,7 @@ pub use publish::PublishError;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
+    alarms::Alarms,
     calls::{ANSWERS_READY_WAITING, CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     clock_step::ClockWatch,
     decide::Decider,
@@ -146,6 +148,7 @@ pub struct Kernel {
     gatekeeper: Gatekeeper,
     streams: Streams,
     set_aside: SetAside,
+    alarms: Alarms,
     /// Free space of the disk at the latest look.
     space: ArcSwapOption<Space>,
     /// Health of each peer; locked for a moment only.
@@ -175,6 +178,7 @@ impl Kernel {
             gatekeeper: Gatekeeper::default(),
             streams: Streams::default(),
             set_aside: SetAside::default(),
+            alarms: Alarms::default(),
             space: ArcSwapOption::empty(),
             peers: Mutex::new(BTreeMap::new()),
             reported: Mutex::default(),
@@ -270,6 +274,12 @@ impl Kernel {
     #[must_use]
     pub const fn set_aside(&self) -> &SetAside {
         &self.set_aside
+    }
+
+    /// Returns the alarms that stand.
+    #[must_use]
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// Returns the counters.

@@ -74,6 +74,13 @@ pub enum Notice {
         /// Time of the score.
         at: Timestamp,
     },
+    /// A sign that a member means to move scores.
+    Alarm {
+        /// The alarm in words.
+        what: String,
+        /// Time at which it was raised.
+        at: Timestamp,
+    },
 }
 
 /// Health of one peer as seen from this node.

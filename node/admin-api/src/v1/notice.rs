@@ -70,6 +70,11 @@ pub enum WhatView {
         /// Score, from 0 to 100.
         points: f64,
     },
+    /// A sign that a member means to move scores.
+    Alarm {
+        /// The alarm in words.
+        alarm: String,
+    },
     /// The reader was too slow and missed notices.
     Missed {
         /// Number of missed notices.

@@ -156,10 +156,17 @@ impl ExplanationView {
         let added = self
             .contributions
             .iter()
-            .filter(|contribution| contribution.part != "base" && contribution.log_odds > 0.0);
+            .filter(|contribution| contribution.is_reason());
         added
             .max_by(|left, right| left.log_odds.total_cmp(&right.log_odds))
             .map_or("", |contribution| contribution.what.as_str())
+    }
+}
+
+impl ContributionView {
+    /// Returns whether it is a reason for the score: something that was found out and adds to it.
+    fn is_reason(&self) -> bool {
+        !matches!(self.part.as_str(), "base" | "bound") && self.log_odds > 0.0
     }
 }
 
@@ -184,9 +191,9 @@ pub struct PublishedProfileView {
     /// The period.
     pub period: String,
     /// Number of its controls.
-    pub controls: u32,
+    pub controls: u64,
     /// Number of its findings.
-    pub findings: u32,
+    pub findings: u64,
     /// Number of its cells.
     pub cells: usize,
     /// Number of its sections.

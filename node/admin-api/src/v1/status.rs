@@ -58,6 +58,9 @@ pub struct StatusView {
     /// do not fit the schema in use, each in words; at most 1,000.
     #[serde(default)]
     pub set_aside: Vec<String>,
+    /// Signs that a member means to move this authority's scores, the newest first.
+    #[serde(default)]
+    pub alarms: Vec<String>,
 }
 
 /// A problem that keeps the node from its work.

@@ -76,6 +76,7 @@ fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
         held: aside.held,
         quarantined: aside.quarantined,
         set_aside: kernel.set_aside().names(&kernel.store().damaged()),
+        alarms: kernel.alarms().standing(),
     })
 }
 

@@ -153,6 +153,7 @@ impl Alert<'_> {
             }
             WhatView::Answered { .. }
             | WhatView::Declined { .. }
+            | WhatView::Alarm { .. }
             | WhatView::Scored { .. }
             | WhatView::Published { .. }
             | WhatView::Received { .. }
