@@ -599,16 +599,23 @@ mod tests {
     }
 
     #[test]
-    fn what_members_add_is_not_bounded() {
-        let honest = counts_of(vec![(0, 400, 396), (5, 8_000, 400)]);
+    fn what_a_member_adds_is_not_bounded() {
+        let fresh = Told {
+            root: 1,
+            days: 0,
+            evaluation: (0, 0),
+            request: None,
+            expires: None,
+            is_in_window: true,
+        };
+        let mut honest = counts_of(vec![(0, 400, 396)]);
+        honest.indicators.push(fresh);
         let alone = score(&OWN, &[]);
         let with = score(&OWN, &[(0, &honest)]);
-        assert!(with.log_odds > alone.log_odds + MOST_TAKEN);
-        assert!(
-            with.contributions
-                .iter()
-                .all(|part| !matches!(part.what, What::Bound { .. }))
-        );
+        // An indicator of a container by customs, A1 and fresh: ln(1 + 39 · 0.8) = 3.47.
+        assert!(with.log_odds > alone.log_odds + 3.0);
+        let is_bound = |part: &crate::score::Contribution| matches!(part.what, What::Bound { .. });
+        assert!(!with.contributions.iter().any(is_bound));
     }
 
     #[test]
