@@ -28,6 +28,7 @@ pub(crate) mod fixtures;
 
 mod holdings;
 mod scoring;
+mod shares;
 
 use portcullis_home::{
     Home,
@@ -394,7 +395,7 @@ impl Desk {
         arriving: &[Consignment],
     ) -> Result<LeastCountView, DeskError> {
         let holdings = Holdings::of(&self.kernel);
-        let others = holdings.profiles(&self.setup.schema, least)?;
+        let (others, _) = holdings.profiles(&self.setup.schema, least)?;
         let scorer = self.builder(history, &self.setup.settings).scorer(others)?;
         Ok(LeastCountView {
             least_count: least,
@@ -431,17 +432,23 @@ impl Desk {
         let revision = self.state().revision;
         let holdings = Holdings::of(&self.kernel);
         let history = self.consignments(ConsignmentStage::History)?;
+        let (reliabilities, unheard) = holdings.reliabilities()?;
         let settings = Settings {
-            reliabilities: holdings.reliabilities()?,
+            reliabilities,
             ..self.setup.settings.clone()
         };
-        let others = holdings.profiles(&self.setup.schema, 1)?;
+        let (others, uncounted) = holdings.profiles(&self.setup.schema, 1)?;
         let builder = self.builder(&history, &settings);
+        let (local, federated) = (builder.scorer([])?, builder.scorer(others)?);
+        let (unindexed, unmatched) = holdings.unindexed()?;
+        self.kernel
+            .set_aside()
+            .left_out([unheard, uncounted, unmatched]);
         Ok(Model {
             revision,
-            local: builder.scorer([])?,
-            federated: builder.scorer(others)?,
-            unindexed: holdings.unindexed()?,
+            local,
+            federated,
+            unindexed,
         })
     }
 

@@ -14,16 +14,16 @@ use portcullis_policy::{Engine, Facts, FormDecision, Holding, Permit, Roster};
 use portcullis_protocol::{
     identifiers::{AuthorityId, NodeId},
     merkle::KnownNodes,
-    record::Form,
+    record::{Form, Header, RecordId},
     register::{Archive, Register, VerifiedRegister},
     rules::Rule,
     seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
-    verify::{Occasion, Refusal, SealingKeys, VerifiedBatch, VerifiedRecord, Verifier},
+    verify::{Excerpt, Occasion, Refusal, SealingKeys, VerifiedBatch, VerifiedRecord, Verifier},
 };
 
-use portcullis_store::{DecisionNote, HeldRecord};
+use portcullis_store::{DecisionNote, HeldExcerpt, HeldRecord};
 
 /// Verified batch statements that are remembered; each stands for up to 1,024 records.
 const BATCHES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -148,17 +148,40 @@ impl Decider {
         source: Option<&NodeId>,
         now: Timestamp,
     ) -> Holding<'a> {
+        self.described((record.id(), record.form()), record.header(), source, now)
+    }
+
+    /// Describes a record of which only some sections were opened, as [`Self::holding`] does: the
+    /// question is about all sections that are held.
+    #[must_use]
+    pub fn holding_of<'a>(
+        &'a self,
+        excerpt: &'a Excerpt,
+        source: Option<&NodeId>,
+        now: Timestamp,
+    ) -> Holding<'a> {
+        let record = (excerpt.id(), excerpt.form());
+        self.described(record, excerpt.header(), source, now)
+    }
+
+    fn described<'a>(
+        &'a self,
+        (record, form): (RecordId, Form),
+        header: &'a Header,
+        source: Option<&NodeId>,
+        now: Timestamp,
+    ) -> Holding<'a> {
         let via = source
             .and_then(|node| self.register().node(node))
-            .map_or(&record.header().origin, |(authority, _)| &authority.id);
+            .map_or(&header.origin, |(authority, _)| &authority.id);
         Holding {
             roster: &self.roster,
             here: &self.own,
-            record: record.id(),
-            header: record.header(),
-            form: record.form(),
+            record,
+            header,
+            form,
             via,
-            facts: Facts::at(&record.header().marking, now),
+            facts: Facts::at(&header.marking, now),
         }
     }
 
@@ -239,6 +262,15 @@ impl Decider {
         now: Timestamp,
     ) -> Result<VerifiedRecord, Refusal> {
         self.verify_seen(&held.sealed, held.received_at, now)
+    }
+
+    /// Verifies an excerpt of a held record as [`Self::verify_held`] does, as far as it was opened.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn verify_excerpt(&self, held: &HeldExcerpt, now: Timestamp) -> Result<Excerpt, Refusal> {
+        self.verification(now).excerpt(held)
     }
 
     /// Verifies a record that was first seen at the given time.
@@ -326,6 +358,19 @@ impl<'a> Verification<'a> {
         first_seen: Timestamp,
     ) -> Result<VerifiedRecord, Refusal> {
         self.record(sealed, Occasion::Held { first_seen })
+    }
+
+    /// Verifies an excerpt of a held record, as far as it was opened.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn excerpt(&mut self, held: &HeldExcerpt) -> Result<Excerpt, Refusal> {
+        let verifier = self.verifier(Occasion::Held {
+            first_seen: held.received_at,
+        });
+        let met = self.met(held.opened.statement(), &verifier)?;
+        verifier.excerpt_among(&held.opened, held.form, &met.batch, &mut met.nodes)
     }
 
     /// Checks again a record that was verified before: the key of its batch must still stand.
