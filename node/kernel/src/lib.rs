@@ -53,7 +53,7 @@ use crate::{
     calls::{ANSWERS_READY_WAITING, CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     clock_step::ClockWatch,
     decide::Decider,
-    disk::Space,
+    disk::{Disk, Space},
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
     moment::Moment,
@@ -119,6 +119,10 @@ pub struct Parts {
     pub connector: ConnectorLimits,
     /// Counters.
     pub metrics: Metrics,
+    /// Disk of the store.
+    pub disk: Disk,
+    /// Bytes that one authority may add to the store in a day, through each peer.
+    pub daily_bytes_per_origin: u64,
 }
 
 /// Settings of the configuration that can change while the node runs.
@@ -259,6 +263,32 @@ impl Kernel {
     #[must_use]
     pub fn space(&self) -> Option<Space> {
         self.space.load().as_deref().copied()
+    }
+
+    /// Returns the disk of the store.
+    #[must_use]
+    pub const fn disk(&self) -> &Disk {
+        &self.parts.disk
+    }
+
+    /// Returns the free space of the disk at this moment, because bulk can fill much between two
+    /// looks; plenty if the system does not tell. Asks the system, so that it belongs off the
+    /// runtime's threads.
+    #[must_use]
+    pub fn space_now(&self) -> Space {
+        self.parts.disk.space().unwrap_or_else(|error| {
+            tracing::debug!(%error, "the free space of the disk is not known");
+            Space {
+                free: u64::MAX,
+                reserve: self.parts.disk.reserve,
+            }
+        })
+    }
+
+    /// Returns the bytes that one authority may add to the store in a day, through each peer.
+    #[must_use]
+    pub const fn daily_bytes_per_origin(&self) -> u64 {
+        self.parts.daily_bytes_per_origin
     }
 
     /// Notes the free space of the disk.

@@ -55,9 +55,12 @@ async fn run(binary: &Path, kills: usize) -> Report {
     done(disk::full(binary).await);
     if disk::can_mount() {
         done(disk::real(binary).await);
+        done(disk::short(binary).await);
     } else {
-        skipped
-            .push("a real disk that is full or read-only: nothing can be mounted here".to_owned());
+        skipped.push(
+            "a real disk that is full, short of space or read-only: nothing can be mounted here"
+                .to_owned(),
+        );
     }
     done(disk::slow(binary).await);
     done(disk::failing(binary).await);

@@ -69,3 +69,14 @@ async fn a_pulled_cable_loses_nothing_where_the_machine_has_namespaces() {
         None => println!("skipped: no network namespaces, which take root"),
     }
 }
+
+/// Attack H4: a full disk took no alert and no act any more. Bulk gives way first, and everything goes
+/// on once there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_short_of_space_takes_alerts_and_acts_and_bulk_once_it_is_freed() {
+    if disk::can_mount() {
+        clean(&disk::short(&portcullis_lab()).await);
+    } else {
+        println!("skipped: nothing can be mounted here, which takes root");
+    }
+}
