@@ -5,7 +5,7 @@
 //! sections that say something on goods or counts are opened, and what is kept of all records has
 //! a bound in bytes: files and floods cost no memory.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use portcullis_protocol::{
     body::{Finding, SelectorKind},
@@ -64,6 +64,8 @@ pub(super) struct Holdings {
     store: Arc<dyn Store>,
     decider: Arc<Decider>,
     now: Timestamp,
+    /// Time at which the next of the records seen is to be deleted.
+    next_end: Cell<Option<Timestamp>>,
 }
 
 impl Holdings {
@@ -72,6 +74,7 @@ impl Holdings {
             store: Arc::clone(kernel.store()),
             decider: kernel.decider(),
             now: kernel.now(),
+            next_end: Cell::new(None),
             kernel: Arc::clone(kernel),
         }
     }
@@ -79,6 +82,11 @@ impl Holdings {
     /// Returns the time to which all decisions here refer.
     pub(super) const fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Returns the time at which the next of the records seen so far is to be deleted.
+    pub(super) const fn next_end(&self) -> Option<Timestamp> {
+        self.next_end.get()
     }
 
     /// Verifies a held record again and returns the part that may count; `None` if nothing may.
@@ -100,6 +108,11 @@ impl Holdings {
         if form == Form::EMPTY {
             tracing::debug!(record = %record.id(), "policy does not let a record count");
             return None;
+        }
+        if let Some(end) = record.header().marking.delete_at {
+            let next = self.next_end.get();
+            self.next_end
+                .set(Some(next.map_or(end, |next| next.min(end))));
         }
         Some(record.within(form))
     }

@@ -449,6 +449,7 @@ impl Desk {
             local,
             federated,
             unindexed,
+            next_end: holdings.next_end(),
         })
     }
 

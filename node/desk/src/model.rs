@@ -4,7 +4,7 @@
 //! Pure. A model is built whole and replaced whole. Its counts are those of the records held when
 //! it was built.
 
-use portcullis_protocol::identifiers::AuthorityId;
+use portcullis_protocol::{identifiers::AuthorityId, time::Timestamp};
 use portcullis_scoring::{
     consignment::Consignment,
     evidence::SelectorEvidence,
@@ -71,4 +71,6 @@ pub struct Model {
     pub federated: Scorer,
     /// Evidence of records on identifiers that are not indexed: goods and ports.
     pub unindexed: Vec<SelectorEvidence>,
+    /// Time at which the next record that counts is to be deleted; from then on it does not count.
+    pub next_end: Option<Timestamp>,
 }

@@ -137,6 +137,7 @@ pub struct Kernel {
     work: Work,
     decider: watch::Sender<Arc<Decider>>,
     notices: broadcast::Sender<Notice>,
+    record_notices: broadcast::Sender<Notice>,
     rumours: broadcast::Sender<Rumour>,
     answers_ready: broadcast::Sender<NodeId>,
     settings: ArcSwap<Settings>,
@@ -165,6 +166,7 @@ impl Kernel {
         Self {
             decider: watch::Sender::new(Arc::clone(&parts.decider)),
             notices: broadcast::Sender::new(NOTICES_WAITING),
+            record_notices: broadcast::Sender::new(NOTICES_WAITING),
             rumours: broadcast::Sender::new(RUMOURS_WAITING),
             answers_ready: broadcast::Sender::new(ANSWERS_READY_WAITING),
             settings: ArcSwap::from_pointee(Settings {
@@ -347,7 +349,7 @@ impl Kernel {
     /// Returns the time at which a held record was first seen here.
     #[must_use]
     pub fn first_seen(&self, record: &RecordId) -> Option<Timestamp> {
-        match self.store().record(record) {
+        match self.store().excerpt(record, &[]) {
             Ok(held) => held.map(|held| held.received_at),
             Err(error) => {
                 tracing::error!(%record, %error, "it is not known when a record was first seen");
