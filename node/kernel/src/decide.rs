@@ -15,7 +15,7 @@ use portcullis_protocol::{
     identifiers::{AuthorityId, NodeId},
     merkle::KnownNodes,
     record::{Form, Header, RecordId},
-    register::{Archive, Register, VerifiedRegister},
+    register::{Archive, AuthorityKind, Register, VerifiedRegister},
     rules::Rule,
     seal::SealedRecord,
     statement::SignedStatement,
@@ -204,6 +204,35 @@ impl Decider {
         }
     }
 
+    /// Returns the policies by which a peer may not have a record that it delivers; `None` if it may.
+    /// The originator and hubs may have what they bring. Anybody else is asked about as if the
+    /// originator released the record to it. A peer that may not have a record hears the same
+    /// answer if it is held here and if it is not.
+    fn stranger(
+        &self,
+        record: &VerifiedRecord,
+        peer: &NodeId,
+        now: Timestamp,
+    ) -> Option<DecisionNote> {
+        let origin = &record.header().origin;
+        let (authority, _) = self.register().node(peer)?;
+        if authority.id == *origin || authority.kind == AuthorityKind::Hub {
+            return None;
+        }
+        let holding = Holding {
+            here: origin,
+            ..self.holding(record, None, now)
+        };
+        match holding.towards(&authority.id) {
+            Ok(request) => {
+                let decision = self.engine.decide(&request);
+                (decision.rule() == Some(Rule::PolicyDenied)).then(|| note(&decision))
+            }
+            // An originator that has left is judged by the other rules.
+            Err(_) => None,
+        }
+    }
+
     /// Decides on the sections of a record delivered by `peer` that are taken in.
     #[must_use]
     pub fn admit(
@@ -213,6 +242,12 @@ impl Decider {
         now: Timestamp,
         approval: Approval,
     ) -> Admission {
+        if let Some(note) = self.stranger(&record, peer, now) {
+            return Admission::Denied {
+                rule: Rule::PolicyDenied,
+                note,
+            };
+        }
         let mut holding = self.holding(&record, Some(peer), now);
         holding.facts.approved = approval == Approval::Given;
         match holding.admission().map(|asked| self.engine.decide(&asked)) {
