@@ -221,10 +221,6 @@ impl Node {
             writer,
             store,
         } = self;
-        let store_disk = Disk {
-            folder: reloader.home().data(),
-            reserve: config.disk_reserve,
-        };
         let (listener, incoming) = Listener::new(
             exchange,
             Arc::clone(kernel.identity()),
@@ -280,10 +276,7 @@ impl Node {
             "gossip",
             gossip::run(Arc::clone(&kernel), Arc::clone(&reloader), shutdown.clone()),
         );
-        parts.start(
-            "disk",
-            disk::run(Arc::clone(&kernel), store_disk, shutdown.clone()),
-        );
+        parts.start("disk", disk::run(Arc::clone(&kernel), shutdown.clone()));
         parts.start(
             "store writer",
             disk::writer_ends(Arc::clone(&kernel), shutdown.clone()),
@@ -398,6 +391,11 @@ fn load(home: &Home, config: &Config) -> Result<(Kernel, Writer, Arc<SqliteStore
         exercises: config.exercises,
         connector: config.connector.clone(),
         metrics: Metrics::default(),
+        disk: Disk {
+            folder: home.data(),
+            reserve: config.disk_reserve,
+        },
+        daily_bytes_per_origin: config.daily_bytes_per_origin,
     });
     kernel.restore_gates()?;
     kernel.watch_clock()?;

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use prost::Message as _;
 
-pub use crate::sealed::{Batch, MAX_RECORD_BYTES, SealedRecord, SectionsError};
+pub use crate::sealed::{Batch, MAX_RECORD_BYTES, SealedRecord, SectionsError, claimed_sections};
 use crate::{
     body::{Body, BodyError},
     digest::Digest,

@@ -3,6 +3,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use bytes::Bytes;
+use prost::Message as _;
+
 use crate::{
     digest::Digest,
     fields::{Encoded, Fields, Value},
@@ -153,6 +156,24 @@ impl SealedRecord {
             .and_then(Kind::from_wire)
     }
 
+    /// Returns the sections to which the header gives one of these tags; nothing else of the record
+    /// is read or checked.
+    #[must_use]
+    pub fn claimed_sections(&self, tags: &[SectionTag]) -> Form {
+        claimed_sections(&self.record.header, tags)
+    }
+
+    /// Returns the record with only the sections in `form`, whatever else it brings.
+    #[must_use]
+    pub fn opening(&self, form: Form) -> Self {
+        let mut thinner = self.clone();
+        thinner
+            .record
+            .sections
+            .retain(|section| u8::try_from(section.index).is_ok_and(|index| form.contains(index)));
+        thinner
+    }
+
     /// Returns the record on the wire.
     #[must_use]
     pub const fn wire(&self) -> &wire::Record {
@@ -164,6 +185,21 @@ impl SealedRecord {
     pub const fn statement(&self) -> &Arc<SignedStatement> {
         &self.statement
     }
+}
+
+/// Returns the sections to which an encoded header gives one of these tags; none if it cannot be
+/// read. Nothing is checked.
+#[must_use]
+pub fn claimed_sections(header: &Bytes, tags: &[SectionTag]) -> Form {
+    let Ok(header) = wire::Header::decode(header.clone()) else {
+        return Form::EMPTY;
+    };
+    let is_asked =
+        |entry: &&wire::SectionEntry| tags.iter().any(|tag| i32::from(tag.number()) == entry.tag);
+    let asked = header.sections.iter().filter(is_asked);
+    asked
+        .filter_map(|entry| u8::try_from(entry.index).ok())
+        .collect()
 }
 
 /// Returns the leaf of a record in its batch's tree.

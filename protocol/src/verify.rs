@@ -4,6 +4,7 @@
 //! batch, and every opened byte must hash to the digest that the header lists. A refusal names a
 //! [`Rule`]; its details never repeat a body, a salt or a selector.
 
+mod excerpt;
 mod record;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::{
     wire,
 };
 
+pub use excerpt::Excerpt;
 pub use record::{FormError, OpenSection, VerifiedRecord};
 
 /// The most bytes of an encoded header.
@@ -185,6 +187,63 @@ impl Verifier<'_> {
         batch: &VerifiedBatch,
         nodes: &mut KnownNodes,
     ) -> Result<VerifiedRecord, Refusal> {
+        let (id, header) = self.signed_header(sealed, batch, nodes)?;
+        if sealed.record.sections.is_empty() {
+            return Err(Refusal::new(Rule::NothingOpened, "it has no section"));
+        }
+        let sections = open_sections(&sealed.record.sections, &header)?;
+        let form: Form = sections.iter().map(|open| open.section.index).collect();
+        check_groups(&header, form)?;
+        Ok(VerifiedRecord {
+            id,
+            header,
+            sections,
+            form,
+            sealed: sealed.clone(),
+        })
+    }
+
+    /// Checks a held record of a batch that is already checked, of which only some sections were
+    /// opened. `held` are the sections that are held; those that were not opened stay unread.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] under the first rule the record breaks, as far as it was opened.
+    pub fn excerpt_among(
+        &self,
+        opened: &SealedRecord,
+        held: Form,
+        batch: &VerifiedBatch,
+        nodes: &mut KnownNodes,
+    ) -> Result<Excerpt, Refusal> {
+        let (id, header) = self.signed_header(opened, batch, nodes)?;
+        if held.is_empty() {
+            return Err(Refusal::new(Rule::NothingOpened, "it has no section"));
+        }
+        let sections = open_sections(&opened.record.sections, &header)?;
+        let stranger = sections
+            .iter()
+            .find(|open| !held.contains(open.section.index));
+        if let Some(open) = stranger {
+            let detail = format!("section {}", open.section.index);
+            return Err(Refusal::new(Rule::SectionNotListed, detail));
+        }
+        check_groups(&header, held)?;
+        Ok(Excerpt {
+            id,
+            header,
+            form: held,
+            sections,
+        })
+    }
+
+    /// Checks all of a record but its sections.
+    fn signed_header(
+        &self,
+        sealed: &SealedRecord,
+        batch: &VerifiedBatch,
+        nodes: &mut KnownNodes,
+    ) -> Result<(RecordId, Arc<Header>), Refusal> {
         check_size(sealed)?;
         let header = match &sealed.header {
             Some(read) => Arc::clone(read),
@@ -193,21 +252,7 @@ impl Verifier<'_> {
         self.check_header(&header, sealed, batch)?;
         let id = RecordId::of_header(&sealed.record.header);
         check_path(id, &sealed.record, batch, nodes)?;
-        let sections = open_sections(&sealed.record.sections, &header)?;
-        let form: Form = sections.iter().map(|open| open.section.index).collect();
-        if header.cuts_a_group(form) {
-            return Err(Refusal::new(
-                Rule::GroupCut,
-                "part of a group of sections is missing",
-            ));
-        }
-        Ok(VerifiedRecord {
-            id,
-            header,
-            sections,
-            form,
-            sealed: sealed.clone(),
-        })
+        Ok((id, header))
     }
 
     /// Checks a record and the statement that it came with.
@@ -361,6 +406,14 @@ fn header_misshapen(error: Misshapen) -> Refusal {
     Refusal::new(rule, error.to_string())
 }
 
+fn check_groups(header: &Header, form: Form) -> Result<(), Refusal> {
+    if header.cuts_a_group(form) {
+        let detail = "part of a group of sections is missing";
+        return Err(Refusal::new(Rule::GroupCut, detail));
+    }
+    Ok(())
+}
+
 /// Refuses a record that fits no frame: it would block any node that has to pass it on.
 fn check_size(sealed: &SealedRecord) -> Result<(), Refusal> {
     let bodies = sealed
@@ -402,9 +455,6 @@ fn check_path(
 }
 
 fn open_sections(sections: &[wire::Section], header: &Header) -> Result<Vec<OpenSection>, Refusal> {
-    if sections.is_empty() {
-        return Err(Refusal::new(Rule::NothingOpened, "it has no section"));
-    }
     let mut open: Vec<OpenSection> = Vec::with_capacity(sections.len().min(64));
     for section in sections {
         let opened = open_section(section, header)?;

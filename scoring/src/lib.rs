@@ -21,6 +21,7 @@ pub mod reliability;
 pub mod schema;
 pub mod score;
 pub mod scorecard;
+pub mod weight;
 
 #[cfg(test)]
 mod figures;

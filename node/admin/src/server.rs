@@ -100,6 +100,7 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/quarantine/items", get(quarantine::items))
         .route("/v1/quarantine/items/{number}", get(quarantine::item))
         .route("/v1/held", get(hold::list))
+        .route("/v1/held/after/{number}", get(hold::list_after))
         .route("/v1/held/{prefix}", get(hold::show))
         .route("/v1/dispatch/status", get(dispatch::status))
         .route("/v1/dispatch/undelivered", get(dispatch::undelivered))

@@ -18,7 +18,7 @@ use portcullis_admin_api::{
     client::Client,
     v1::{
         ListView,
-        hold::{DecideView, HeldDetailView, HeldView, RuledView},
+        hold::{DecideView, HeldDetailView, HeldPageView, HeldView, RuledView},
     },
 };
 
@@ -211,7 +211,15 @@ impl Decision {
 }
 
 async fn list(client: &Client) -> Result<ListView<HeldView>, CliError> {
-    Ok(client.get("/v1/held").await?)
+    let mut items = Vec::new();
+    let mut page: HeldPageView = client.get("/v1/held").await?;
+    loop {
+        items.append(&mut page.items);
+        let Some(next) = page.next else {
+            return Ok(ListView { items });
+        };
+        page = client.get(&format!("/v1/held/after/{next}")).await?;
+    }
 }
 
 fn prefix(id: &str) -> Result<String, CliError> {

@@ -8,7 +8,7 @@ use portcullis_protocol::{
     identifiers::AuthorityId,
     record::{Kind, SectionTag},
     register::{AuthorityKind, Register},
-    verify::VerifiedRecord,
+    verify::Excerpt,
 };
 use portcullis_scoring::{
     evidence::{Origin, OriginRole, SelectorEvidence},
@@ -24,7 +24,7 @@ use portcullis_scoring::{
 pub fn cells(
     schema: &Schema,
     members: Members<'_>,
-    record: &VerifiedRecord,
+    record: &Excerpt,
     least: u32,
 ) -> Result<Vec<CellsPart>, ReceivedError> {
     let header = record.header();
@@ -64,7 +64,7 @@ pub fn cells(
 
 /// Returns the evidence of a record on each identifier that it names; empty if it names none.
 #[must_use]
-pub fn on_selectors(members: Members<'_>, record: &VerifiedRecord) -> Vec<SelectorEvidence> {
+pub fn on_selectors(members: Members<'_>, record: &Excerpt) -> Vec<SelectorEvidence> {
     let header = record.header();
     let Some(Body::Subject(subject)) = record.body(SectionTag::Subject) else {
         return Vec::new();
@@ -95,7 +95,7 @@ pub fn on_selectors(members: Members<'_>, record: &VerifiedRecord) -> Vec<Select
 
 /// Returns the finding of the control behind an outcome; `None` if the record has none.
 #[must_use]
-pub fn finding(record: &VerifiedRecord) -> Option<Finding> {
+pub fn finding(record: &Excerpt) -> Option<Finding> {
     match record.body(SectionTag::Assessment) {
         Some(Body::Assessment(assessment)) => assessment.finding,
         Some(
@@ -113,7 +113,7 @@ pub fn finding(record: &VerifiedRecord) -> Option<Finding> {
 /// Returns whether two records name the same goods at the same time: a selector of one is one of the
 /// other, and their windows overlap.
 #[must_use]
-pub fn share_goods(one: &VerifiedRecord, other: &VerifiedRecord) -> bool {
+pub fn share_goods(one: &Excerpt, other: &Excerpt) -> bool {
     let others = selectors(other);
     selectors(one).iter().any(|selector| {
         others.iter().any(|other| {
@@ -123,7 +123,7 @@ pub fn share_goods(one: &VerifiedRecord, other: &VerifiedRecord) -> bool {
     })
 }
 
-fn selectors(record: &VerifiedRecord) -> &[Selector] {
+fn selectors(record: &Excerpt) -> &[Selector] {
     match record.body(SectionTag::Subject) {
         Some(Body::Subject(subject)) => &subject.selectors,
         Some(

@@ -1,31 +1,57 @@
 //! The held records, as far as policy lets them count in a score.
 //!
 //! Every record from the store is verified again, and decided on under the action `score`. A record
-//! that does not pass does not count here, and the log says why.
+//! that does not pass does not count here, and the log says why. Of a record only its header and the
+//! sections that say something on goods or counts are opened, and what is kept of all records has
+//! a bound in bytes: files and floods cost no memory.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use portcullis_protocol::{
     body::{Finding, SelectorKind},
     identifiers::{AuthorityId, NodeId},
-    record::{Form, Kind, RecordId, RootTag},
+    record::{Form, Kind, RecordId, RootTag, SectionTag},
     rules::Rule,
     time::Timestamp,
-    verify::VerifiedRecord,
+    verify::Excerpt,
 };
 use portcullis_scoring::{
     evidence::SelectorEvidence,
     received::CellsPart,
     reliability::{Observation, Observer, Reliabilities},
     schema::Schema,
+    weight::Weight,
 };
 
-use super::evidence::{self, Members};
+use super::{
+    evidence::{self, Members},
+    shares::{Bounds, LeftOut, Shares},
+};
 use portcullis_kernel::{Kernel, decide::Decider};
-use portcullis_store::{HeldRecord, RecordFilter, Store, StoreError};
+use portcullis_store::{ExcerptsOf, HeldExcerpt, Store, StoreError};
 
 /// Kinds of records that name identifiers.
 const ON_SELECTORS: [Kind; 3] = [Kind::Indicator, Kind::Alert, Kind::Outcome];
+
+/// Sections that say something on goods.
+const ON_GOODS: [SectionTag; 2] = [SectionTag::Subject, SectionTag::Assessment];
+
+/// Bounds on the counts of profiles: about 160,000 cells of one origin.
+const CELLS: Bounds = Bounds {
+    each: 32 << 20,
+    total: 128 << 20,
+};
+/// Bounds on the evidence that is matched in memory, and on the observations of controls: some
+/// 10,000 of one origin.
+const SAID: Bounds = Bounds {
+    each: 8 << 20,
+    total: 64 << 20,
+};
+/// Bounds on the evidence on one identifier.
+const ON_ONE: Bounds = Bounds {
+    each: 1 << 20,
+    total: 16 << 20,
+};
 
 /// Most steps back from a record to those that it was derived from.
 const MOST_DERIVED: usize = 4;
@@ -38,6 +64,8 @@ pub(super) struct Holdings {
     store: Arc<dyn Store>,
     decider: Arc<Decider>,
     now: Timestamp,
+    /// Time at which the next of the records seen is to be deleted.
+    next_end: Cell<Option<Timestamp>>,
 }
 
 impl Holdings {
@@ -46,6 +74,7 @@ impl Holdings {
             store: Arc::clone(kernel.store()),
             decider: kernel.decider(),
             now: kernel.now(),
+            next_end: Cell::new(None),
             kernel: Arc::clone(kernel),
         }
     }
@@ -55,35 +84,42 @@ impl Holdings {
         self.now
     }
 
+    /// Returns the time at which the next of the records seen so far is to be deleted.
+    pub(super) const fn next_end(&self) -> Option<Timestamp> {
+        self.next_end.get()
+    }
+
     /// Verifies a held record again and returns the part that may count; `None` if nothing may.
-    pub(super) fn countable(&self, held: &HeldRecord) -> Option<VerifiedRecord> {
-        let record = match self.decider.verify_held(held, self.now) {
+    pub(super) fn countable(&self, held: &HeldExcerpt) -> Option<Excerpt> {
+        let record = match self.decider.verify_excerpt(held, self.now) {
             Ok(record) => record,
             Err(refusal) if refusal.rule == Rule::KeyCompromised => {
-                tracing::debug!(record = %held.sealed.id(), "a record is set apart; it does not count");
+                tracing::debug!(record = %held.opened.id(), "a record is set apart; it does not count");
                 return None;
             }
             Err(refusal) => {
-                let record = held.sealed.id();
+                let record = held.opened.id();
                 tracing::debug!(%record, %refusal, "a held record does not verify; it does not count");
                 self.kernel.set_aside().refused(record, refusal.rule);
                 return None;
             }
         };
         let form = self.counting_form(&record, held.source.as_ref());
-        if form == record.form() {
-            return Some(record);
-        }
         if form == Form::EMPTY {
             tracing::debug!(record = %record.id(), "policy does not let a record count");
             return None;
         }
-        record.withhold(form).ok()
+        if let Some(end) = record.header().marking.delete_at {
+            let next = self.next_end.get();
+            self.next_end
+                .set(Some(next.map_or(end, |next| next.min(end))));
+        }
+        Some(record.within(form))
     }
 
     /// Returns the sections that policy lets count.
-    fn counting_form(&self, record: &VerifiedRecord, source: Option<&NodeId>) -> Form {
-        let holding = self.decider.holding(record, source, self.now);
+    fn counting_form(&self, record: &Excerpt, source: Option<&NodeId>) -> Form {
+        let holding = self.decider.holding_of(record, source, self.now);
         match holding.scoring() {
             Ok(request) => self.decider.engine().decide(&request).opened(),
             Err(unknown) => {
@@ -94,29 +130,29 @@ impl Holdings {
     }
 
     /// Returns the counts in the profiles of others, from sections whose smallest count is at least
-    /// `least`.
+    /// `least`, and what did not fit.
     pub(super) fn profiles(
         &self,
         schema: &Schema,
         least: u32,
-    ) -> Result<Vec<CellsPart>, StoreError> {
-        let mut parts = Vec::new();
-        for held in self.records(Kind::RiskProfile)? {
-            let Some(record) = self.countable(&held) else {
-                continue;
-            };
-            if record.header().origin == self.kernel.me().authority {
-                continue;
+    ) -> Result<(Vec<CellsPart>, LeftOut), StoreError> {
+        let mut parts = Shares::new(CELLS);
+        self.each(Kind::RiskProfile, &[SectionTag::Cells], |record| {
+            let origin = &record.header().origin;
+            if *origin == self.kernel.me().authority {
+                return Ok(());
             }
-            match evidence::cells(schema, self.members(), &record, least) {
-                Ok(cells) => parts.extend(cells),
+            match evidence::cells(schema, self.members(), record, least) {
+                Ok(cells) => parts.add(origin, cells),
                 Err(error) => {
                     let record = record.id();
                     tracing::warn!(%record, %error, "a profile is not counted");
                 }
             }
-        }
-        Ok(parts)
+            Ok(())
+        })?;
+        let (parts, left_out) = parts.into_parts();
+        Ok((parts.into_iter().flatten().collect(), left_out))
     }
 
     /// Returns the evidence of records on an identifier of this kind and value, found by the index.
@@ -125,12 +161,14 @@ impl Holdings {
         kind: SelectorKind,
         value: &str,
     ) -> Result<Vec<SelectorEvidence>, StoreError> {
-        let held = self.store.records_about(kind, value)?;
-        let mut said = Vec::new();
-        for held in &held {
-            said.extend(self.said_by(held)?);
-        }
-        Ok(said)
+        let mut said = Shares::new(ON_ONE);
+        self.each_of(ExcerptsOf::Selector(kind, value), &ON_GOODS, |record| {
+            said.add(&record.header().origin, self.said_in(record)?);
+            Ok(())
+        })?;
+        let (said, left_out) = said.into_parts();
+        self.kernel.set_aside().crowded(&left_out);
+        Ok(said.into_iter().flatten().collect())
     }
 
     /// Returns the evidence of a record on the identifiers it names. A record that was derived from
@@ -139,19 +177,23 @@ impl Holdings {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub(super) fn said_by(&self, held: &HeldRecord) -> Result<Vec<SelectorEvidence>, StoreError> {
+    pub(super) fn said_by(&self, held: &HeldExcerpt) -> Result<Vec<SelectorEvidence>, StoreError> {
         let Some(record) = self.countable(held) else {
             return Ok(Vec::new());
         };
-        let said = evidence::on_selectors(self.members(), &record);
-        self.rooted(&record, said)
+        self.said_in(&record)
+    }
+
+    fn said_in(&self, record: &Excerpt) -> Result<Vec<SelectorEvidence>, StoreError> {
+        let said = evidence::on_selectors(self.members(), record);
+        self.rooted(record, said)
     }
 
     /// Sets the root of a record's evidence. Each record on the way back is verified again, so that
     /// this is asked only of evidence that is used.
     fn rooted(
         &self,
-        record: &VerifiedRecord,
+        record: &Excerpt,
         mut said: Vec<SelectorEvidence>,
     ) -> Result<Vec<SelectorEvidence>, StoreError> {
         if !said.is_empty() {
@@ -163,15 +205,15 @@ impl Holdings {
         Ok(said)
     }
 
-    fn root(&self, record: &VerifiedRecord) -> Result<RootTag, StoreError> {
-        let said = |record: &VerifiedRecord| {
+    fn root(&self, record: &Excerpt) -> Result<RootTag, StoreError> {
+        let said = |record: &Excerpt| {
             let header = record.header();
             (header.origin.clone(), header.root)
         };
         root_of(record.clone(), said, |record| self.parent(record))
     }
 
-    fn parent(&self, record: &VerifiedRecord) -> Result<Option<VerifiedRecord>, StoreError> {
+    fn parent(&self, record: &Excerpt) -> Result<Option<Excerpt>, StoreError> {
         for id in record.header().derived_from.iter().take(MOST_PARENTS) {
             let Some(held) = self.record(id)? else {
                 continue;
@@ -192,32 +234,32 @@ impl Holdings {
     }
 
     /// Returns the evidence of records on identifiers that are not indexed on disk, because their
-    /// kinds (goods, ports) have too few values. These are matched in memory.
-    pub(super) fn unindexed(&self) -> Result<Vec<SelectorEvidence>, StoreError> {
-        let mut found = Vec::new();
+    /// kinds (goods, ports) have too few values, and what did not fit. These are matched in memory.
+    pub(super) fn unindexed(&self) -> Result<(Vec<SelectorEvidence>, LeftOut), StoreError> {
+        let mut found = Shares::new(SAID);
         for kind in ON_SELECTORS {
-            for held in self.records(kind)? {
-                let Some(record) = self.countable(&held) else {
-                    continue;
-                };
-                let mut said = evidence::on_selectors(self.members(), &record);
+            self.each(kind, &ON_GOODS, |record| {
+                let mut said = evidence::on_selectors(self.members(), record);
                 said.retain(|item| !item.selector.kind().is_high_entropy());
-                found.extend(self.rooted(&record, said)?);
-            }
+                if !said.is_empty() {
+                    found.add(&record.header().origin, self.rooted(record, said)?);
+                }
+                Ok(())
+            })?;
         }
-        Ok(found)
+        let (found, left_out) = found.into_parts();
+        Ok((found.into_iter().flatten().collect(), left_out))
     }
 
-    /// Returns the reliability of each origin, learned from the outcomes held for its indicators.
-    pub(super) fn reliabilities(&self) -> Result<Reliabilities, StoreError> {
-        let mut reliabilities = Reliabilities::default();
-        for held in self.records(Kind::Outcome)? {
-            let Some(outcome) = self.countable(&held) else {
-                continue;
+    /// Returns the reliability of each origin, learned from the outcomes held for its indicators,
+    /// and the outcomes that did not fit.
+    pub(super) fn reliabilities(&self) -> Result<(Reliabilities, LeftOut), StoreError> {
+        let mut observed = Shares::new(SAID);
+        self.each(Kind::Outcome, &ON_GOODS, |outcome| {
+            let Some(finding) = evidence::finding(outcome) else {
+                return Ok(());
             };
-            let Some(finding) = evidence::finding(&outcome) else {
-                continue;
-            };
+            let mut seen = Vec::new();
             for id in &outcome.header().derived_from {
                 let Some(indicator) = self.record(id)? else {
                     continue;
@@ -227,22 +269,27 @@ impl Holdings {
                 };
                 let origin = &indicator.header().origin;
                 // A control says nothing of an indicator on other goods, or of another time.
-                if *origin != outcome.header().origin && evidence::share_goods(&indicator, &outcome)
+                if *origin != outcome.header().origin && evidence::share_goods(&indicator, outcome)
                 {
-                    let observation = self.observation(&outcome, indicator.id(), finding);
-                    reliabilities.observe(origin, observation);
+                    let observation = self.observation(outcome, indicator.id(), finding);
+                    seen.push(Observed {
+                        of: origin.clone(),
+                        observation,
+                    });
                 }
             }
+            observed.add(&outcome.header().origin, seen);
+            Ok(())
+        })?;
+        let (observed, left_out) = observed.into_parts();
+        let mut reliabilities = Reliabilities::default();
+        for Observed { of, observation } in observed.into_iter().flatten() {
+            reliabilities.observe(&of, observation);
         }
-        Ok(reliabilities)
+        Ok((reliabilities, left_out))
     }
 
-    fn observation(
-        &self,
-        outcome: &VerifiedRecord,
-        indicator: RecordId,
-        finding: Finding,
-    ) -> Observation {
+    fn observation(&self, outcome: &Excerpt, indicator: RecordId, finding: Finding) -> Observation {
         let header = outcome.header();
         let observer = if header.origin == self.kernel.me().authority {
             Observer::Own
@@ -259,19 +306,55 @@ impl Holdings {
         }
     }
 
-    /// Returns a held record. One that is damaged counts as none; the store tells of it.
-    pub(super) fn record(&self, id: &RecordId) -> Result<Option<HeldRecord>, StoreError> {
-        match self.store.record(id) {
+    /// Returns what a held record says. One that is damaged counts as none; the store tells of it.
+    pub(super) fn record(&self, id: &RecordId) -> Result<Option<HeldExcerpt>, StoreError> {
+        match self.store.excerpt(id, &ON_GOODS) {
             Err(StoreError::Damaged(_)) => Ok(None),
             other => other,
         }
     }
 
-    fn records(&self, kind: Kind) -> Result<Vec<HeldRecord>, StoreError> {
-        self.store.records(&RecordFilter {
-            kind: Some(kind),
-            ..RecordFilter::default()
-        })
+    /// Goes over the records of a kind that count, the newest first.
+    fn each(
+        &self,
+        kind: Kind,
+        tags: &[SectionTag],
+        seen: impl FnMut(&Excerpt) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.each_of(ExcerptsOf::Kind(kind), tags, seen)
+    }
+
+    fn each_of(
+        &self,
+        of: ExcerptsOf<'_>,
+        tags: &[SectionTag],
+        mut seen: impl FnMut(&Excerpt) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut from = None;
+        loop {
+            let page = self.store.excerpts(of, tags, from)?;
+            for held in page.excerpts {
+                if let Some(record) = self.countable(&held) {
+                    seen(&record)?;
+                }
+            }
+            if page.next.is_none() {
+                return Ok(());
+            }
+            from = page.next;
+        }
+    }
+}
+
+/// An observation, and the origin that it is of.
+struct Observed {
+    of: AuthorityId,
+    observation: Observation,
+}
+
+impl Weight for Observed {
+    fn weight(&self) -> usize {
+        self.observation.weight()
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod fixtures;
 mod alarm;
 mod holdings;
 mod scoring;
+mod shares;
 
 use portcullis_home::{
     Home,
@@ -395,7 +396,7 @@ impl Desk {
         arriving: &[Consignment],
     ) -> Result<LeastCountView, DeskError> {
         let holdings = Holdings::of(&self.kernel);
-        let others = holdings.profiles(&self.setup.schema, least)?;
+        let (others, _) = holdings.profiles(&self.setup.schema, least)?;
         let builder = self.builder(history, &self.setup.settings);
         let (scorer, _) = builder.scorer(others, None)?;
         Ok(LeastCountView {
@@ -433,23 +434,29 @@ impl Desk {
         let revision = self.state().revision;
         let holdings = Holdings::of(&self.kernel);
         let history = self.consignments(ConsignmentStage::History)?;
+        let (reliabilities, unheard) = holdings.reliabilities()?;
         let settings = Settings {
-            reliabilities: holdings.reliabilities()?,
+            reliabilities,
             ..self.setup.settings.clone()
         };
-        let others = holdings.profiles(&self.setup.schema, 1)?;
+        let (others, uncounted) = holdings.profiles(&self.setup.schema, 1)?;
         let builder = self.builder(&history, &settings);
         let before = self.model.load_full();
         let before = before.as_deref();
         let (local, _) = builder.scorer([], before.map(|model| &model.local))?;
         let (federated, implausible) =
             builder.scorer(others, before.map(|model| &model.federated))?;
+        let (unindexed, unmatched) = holdings.unindexed()?;
+        self.kernel
+            .set_aside()
+            .left_out([unheard, uncounted, unmatched]);
         Ok(Model {
             revision,
             local,
             federated,
             implausible,
-            unindexed: holdings.unindexed()?,
+            unindexed,
+            next_end: holdings.next_end(),
         })
     }
 

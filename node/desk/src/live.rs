@@ -3,10 +3,12 @@
 //! ```text
 //! notice of an indicator, alert, outcome ─▶ its selectors ─▶ consignments with them ─▶ scores
 //! a profile, an import, missed notices    ─▶ after a pause: a new model, then a sweep over all
+//! an hour, or the end of a record         ─▶ the same
 //! ```
 //!
 //! One task owns the writing of scores, so that an older score never replaces a newer one. A sweep
-//! goes in slices; between two slices, newly arrived records are handled. A failure is logged and
+//! goes in slices; between two slices, newly arrived records are handled. News that comes without
+//! end neither postpones a sweep for ever nor ends the one under way. A failure is logged and
 //! the sweep is tried again. No score is lost, because a score is derived from stored data.
 
 use std::{
@@ -15,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use portcullis_protocol::record::{Kind, RecordId};
+use portcullis_protocol::{
+    record::{Kind, RecordId},
+    time::Timestamp,
+};
 use tokio::{
     sync::{
         broadcast::{
@@ -42,6 +47,12 @@ use portcullis_store::{ConsignmentRow, ConsignmentStage, ScoreRow, Write, writer
 /// Pause before a new model is built, because profiles and imports come in groups.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// Longest time from news to a new model, however much more news comes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest time between two models: evidence decays as time passes.
+const REFRESH: Duration = Duration::from_secs(3600);
+
 /// Delay before a failed sweep is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -63,9 +74,32 @@ struct News {
 /// State of a sweep over all arrivals.
 enum Sweep {
     Resting,
-    Waiting(Instant),
     Loading(JoinHandle<Result<Loaded, DeskError>>),
     Running(Loaded),
+}
+
+/// Moment at which a new model is due.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Due {
+    /// Moment of the first news since a model was taken up.
+    first: Option<Instant>,
+    at: Option<Instant>,
+}
+
+impl Due {
+    /// Takes note of news: the model waits for a pause, and not for ever.
+    fn changed(&mut self, now: Instant) {
+        let first = *self.first.get_or_insert(now);
+        self.at = Some((now + PAUSE).min(first + LONGEST_PAUSE));
+    }
+
+    /// Has a model that failed tried again.
+    fn failed(&mut self, now: Instant) {
+        *self = Self {
+            first: None,
+            at: Some(now + RETRY),
+        };
+    }
 }
 
 /// A model, and the consignments still to be scored with it.
@@ -106,26 +140,45 @@ impl Fresh {
 impl Desk {
     /// Keeps the scores of arriving consignments up to date until `shutdown`.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut notices = self.kernel.notices();
+        let mut notices = self.kernel.record_notices();
         let mut deciders = self.kernel.deciders();
         let mut state = self.state.subscribe();
         let mut seen = 0;
-        let mut sweep = Sweep::Resting;
+        let (mut sweep, mut due) = (Sweep::Resting, Due::default());
+        let mut refresh = Instant::now() + REFRESH;
         loop {
+            // None of these goes first: a flood of notices must not keep the sweep from its slices.
             tokio::select! {
-                biased;
                 () = shutdown.cancelled() => return,
                 notice = notices.recv() => match News::gather(notice, &mut notices) {
                     Some(news) => self.heed(news).await,
                     None => return,
                 },
                 Ok(()) = deciders.changed() => self.changed(),
-                Ok(()) = changed_since(&mut state, &mut seen) => {
-                    sweep = Sweep::Waiting(Instant::now() + PAUSE);
+                Ok(()) = changed_since(&mut state, &mut seen) => due.changed(Instant::now()),
+                () = tokio::time::sleep_until(refresh) => {
+                    refresh = Instant::now() + REFRESH;
+                    self.changed();
                 }
-                ready = sweep.ready() => sweep = self.step(sweep, ready).await,
+                ready = sweep.ready(due.at) => {
+                    match &ready {
+                        Ready::Load => due = Due::default(),
+                        Ready::Loaded(Ok(loaded)) => refresh = self.refresh(&loaded.model),
+                        Ready::Loaded(Err(_)) | Ready::Slice => {}
+                    }
+                    sweep = self.step(sweep, ready).await.unwrap_or_else(|error| {
+                        tracing::error!(%error, "arriving consignments were not scored; this is tried again");
+                        due.failed(Instant::now());
+                        Sweep::Resting
+                    });
+                }
             }
         }
+    }
+
+    /// Returns the moment at which the scores by this model are out of date, whatever comes.
+    fn refresh(&self, model: &Model) -> Instant {
+        Instant::now() + until_refresh(model.next_end, self.kernel.now())
     }
 
     /// Scores the consignments that the records name, at once. A change of the model is left to the
@@ -231,19 +284,16 @@ impl Desk {
         Ok(falls)
     }
 
-    async fn step(self: &Arc<Self>, sweep: Sweep, ready: Ready) -> Sweep {
+    async fn step(self: &Arc<Self>, sweep: Sweep, ready: Ready) -> Result<Sweep, DeskError> {
         match (ready, sweep) {
             (Ready::Load, _) => {
                 let desk = Arc::clone(self);
-                Sweep::Loading(tokio::task::spawn_blocking(move || desk.load()))
+                let loading = tokio::task::spawn_blocking(move || desk.load());
+                Ok(Sweep::Loading(loading))
             }
-            (Ready::Loaded(Ok(loaded)), _) => Sweep::Running(loaded),
-            (Ready::Loaded(Err(error)), _) => tried_again(&error),
-            (Ready::Slice, Sweep::Running(loaded)) => match self.slice(loaded).await {
-                Ok(next) => next,
-                Err(error) => tried_again(&error),
-            },
-            (Ready::Slice, other) => other,
+            (Ready::Loaded(loaded), _) => loaded.map(Sweep::Running),
+            (Ready::Slice, Sweep::Running(loaded)) => self.slice(loaded).await,
+            (Ready::Slice, other) => Ok(other),
         }
     }
 
@@ -310,20 +360,25 @@ impl Desk {
     }
 }
 
-fn tried_again(error: &DeskError) -> Sweep {
-    tracing::error!(%error, "arriving consignments were not scored; this is tried again");
-    Sweep::Waiting(Instant::now() + RETRY)
+/// Returns the time until a model is out of date: when the next of its records is to be deleted, and
+/// within the hour.
+fn until_refresh(next_end: Option<Timestamp>, now: Timestamp) -> Duration {
+    let until = |end: Timestamp| u64::try_from(end.millis_since(now).max(0)).unwrap_or(0);
+    let until = next_end.map_or(REFRESH, |end| Duration::from_millis(until(end)));
+    until.clamp(LONGEST_PAUSE, REFRESH)
 }
 
 impl Sweep {
     /// Waits for the next step. Changes nothing, so that the future can be dropped at any time.
-    async fn ready(&mut self) -> Ready {
+    async fn ready(&mut self, due: Option<Instant>) -> Ready {
         match self {
-            Self::Resting => std::future::pending().await,
-            Self::Waiting(until) => {
-                tokio::time::sleep_until(*until).await;
-                Ready::Load
-            }
+            Self::Resting => match due {
+                Some(due) => {
+                    tokio::time::sleep_until(due).await;
+                    Ready::Load
+                }
+                None => std::future::pending().await,
+            },
             Self::Loading(loading) => match loading.await {
                 Ok(loaded) => Ready::Loaded(loaded),
                 Err(_) => Ready::Loaded(Err(DeskError::CutShort)),
@@ -444,6 +499,44 @@ mod tests {
     fn missed_notices_make_everything_score_anew() {
         let many: Vec<Notice> = (0..20).map(|n| published(n, Kind::Indicator)).collect();
         assert!(gathered(&many, 4).unwrap().model);
+    }
+
+    /// Attack M4: nine outcomes a second postponed every model for as long as they came.
+    #[test]
+    fn news_without_a_pause_does_not_postpone_a_model_beyond_the_longest_pause() {
+        let (mut due, began) = (Due::default(), Instant::now());
+        due.changed(began);
+        assert_eq!(due.at, Some(began + PAUSE));
+        for tenth in 1..100 {
+            due.changed(began + Duration::from_millis(tenth * 100));
+            assert!(due.at <= Some(began + LONGEST_PAUSE));
+        }
+        assert_eq!(due.at, Some(began + LONGEST_PAUSE));
+        due.failed(began);
+        assert_eq!(due.at, Some(began + RETRY));
+    }
+
+    /// Attack M4: news that comes while a sweep runs has to wait for its end, and does not begin it
+    /// anew.
+    #[tokio::test]
+    async fn news_does_not_end_the_sweep_under_way() {
+        let mut sweep = Sweep::Loading(tokio::spawn(async { Err(DeskError::CutShort) }));
+        let past = Instant::now();
+        assert!(matches!(sweep.ready(Some(past)).await, Ready::Loaded(_)));
+        let mut resting = Sweep::Resting;
+        assert!(matches!(resting.ready(Some(past)).await, Ready::Load));
+    }
+
+    /// Attack HM9: what must not count any more went on counting until some other news came.
+    #[test]
+    fn a_model_is_out_of_date_when_a_record_of_it_ends_and_within_the_hour() {
+        let now = Timestamp::from_millis(1_000_000);
+        let until = |end: i64| until_refresh(Some(now.plus_millis(end)), now);
+        assert_eq!(until_refresh(None, now), REFRESH);
+        assert_eq!(until(60_000), Duration::from_secs(60));
+        assert_eq!(until(i64::from(u32::MAX)), REFRESH);
+        // One that ended meanwhile does not make the desk build models without a pause.
+        assert_eq!(until(-1), LONGEST_PAUSE);
     }
 
     #[test]

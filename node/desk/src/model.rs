@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use portcullis_protocol::{identifiers::AuthorityId, record::RecordId};
+use portcullis_protocol::{identifiers::AuthorityId, record::RecordId, time::Timestamp};
 use portcullis_scoring::{
     bound::Hearings,
     consignment::Consignment,
@@ -75,4 +75,6 @@ pub struct Model {
     pub implausible: Vec<RecordId>,
     /// Evidence of records on identifiers that are not indexed: goods and ports.
     pub unindexed: Vec<SelectorEvidence>,
+    /// Time at which the next record that counts is to be deleted; from then on it does not count.
+    pub next_end: Option<Timestamp>,
 }

@@ -14,16 +14,16 @@ use portcullis_policy::{Engine, Facts, FormDecision, Holding, Permit, Roster};
 use portcullis_protocol::{
     identifiers::{AuthorityId, NodeId},
     merkle::KnownNodes,
-    record::Form,
-    register::{Archive, Register, VerifiedRegister},
+    record::{Form, Header, RecordId},
+    register::{Archive, AuthorityKind, Register, VerifiedRegister},
     rules::Rule,
     seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
-    verify::{Occasion, Refusal, SealingKeys, VerifiedBatch, VerifiedRecord, Verifier},
+    verify::{Excerpt, Occasion, Refusal, SealingKeys, VerifiedBatch, VerifiedRecord, Verifier},
 };
 
-use portcullis_store::{DecisionNote, HeldRecord};
+use portcullis_store::{DecisionNote, HeldExcerpt, HeldRecord};
 
 /// Verified batch statements that are remembered; each stands for up to 1,024 records.
 const BATCHES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -148,17 +148,40 @@ impl Decider {
         source: Option<&NodeId>,
         now: Timestamp,
     ) -> Holding<'a> {
+        self.described((record.id(), record.form()), record.header(), source, now)
+    }
+
+    /// Describes a record of which only some sections were opened, as [`Self::holding`] does: the
+    /// question is about all sections that are held.
+    #[must_use]
+    pub fn holding_of<'a>(
+        &'a self,
+        excerpt: &'a Excerpt,
+        source: Option<&NodeId>,
+        now: Timestamp,
+    ) -> Holding<'a> {
+        let record = (excerpt.id(), excerpt.form());
+        self.described(record, excerpt.header(), source, now)
+    }
+
+    fn described<'a>(
+        &'a self,
+        (record, form): (RecordId, Form),
+        header: &'a Header,
+        source: Option<&NodeId>,
+        now: Timestamp,
+    ) -> Holding<'a> {
         let via = source
             .and_then(|node| self.register().node(node))
-            .map_or(&record.header().origin, |(authority, _)| &authority.id);
+            .map_or(&header.origin, |(authority, _)| &authority.id);
         Holding {
             roster: &self.roster,
             here: &self.own,
-            record: record.id(),
-            header: record.header(),
-            form: record.form(),
+            record,
+            header,
+            form,
             via,
-            facts: Facts::at(&record.header().marking, now),
+            facts: Facts::at(&header.marking, now),
         }
     }
 
@@ -181,6 +204,35 @@ impl Decider {
         }
     }
 
+    /// Returns the policies by which a peer may not have a record that it delivers; `None` if it may.
+    /// The originator and hubs may have what they bring. Anybody else is asked about as if the
+    /// originator released the record to it. A peer that may not have a record hears the same
+    /// answer if it is held here and if it is not.
+    fn stranger(
+        &self,
+        record: &VerifiedRecord,
+        peer: &NodeId,
+        now: Timestamp,
+    ) -> Option<DecisionNote> {
+        let origin = &record.header().origin;
+        let (authority, _) = self.register().node(peer)?;
+        if authority.id == *origin || authority.kind == AuthorityKind::Hub {
+            return None;
+        }
+        let holding = Holding {
+            here: origin,
+            ..self.holding(record, None, now)
+        };
+        match holding.towards(&authority.id) {
+            Ok(request) => {
+                let decision = self.engine.decide(&request);
+                (decision.rule() == Some(Rule::PolicyDenied)).then(|| note(&decision))
+            }
+            // An originator that has left is judged by the other rules.
+            Err(_) => None,
+        }
+    }
+
     /// Decides on the sections of a record delivered by `peer` that are taken in.
     #[must_use]
     pub fn admit(
@@ -190,6 +242,12 @@ impl Decider {
         now: Timestamp,
         approval: Approval,
     ) -> Admission {
+        if let Some(note) = self.stranger(&record, peer, now) {
+            return Admission::Denied {
+                rule: Rule::PolicyDenied,
+                note,
+            };
+        }
         let mut holding = self.holding(&record, Some(peer), now);
         holding.facts.approved = approval == Approval::Given;
         match holding.admission().map(|asked| self.engine.decide(&asked)) {
@@ -239,6 +297,15 @@ impl Decider {
         now: Timestamp,
     ) -> Result<VerifiedRecord, Refusal> {
         self.verify_seen(&held.sealed, held.received_at, now)
+    }
+
+    /// Verifies an excerpt of a held record as [`Self::verify_held`] does, as far as it was opened.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn verify_excerpt(&self, held: &HeldExcerpt, now: Timestamp) -> Result<Excerpt, Refusal> {
+        self.verification(now).excerpt(held)
     }
 
     /// Verifies a record that was first seen at the given time.
@@ -326,6 +393,19 @@ impl<'a> Verification<'a> {
         first_seen: Timestamp,
     ) -> Result<VerifiedRecord, Refusal> {
         self.record(sealed, Occasion::Held { first_seen })
+    }
+
+    /// Verifies an excerpt of a held record, as far as it was opened.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] under the first rule it breaks.
+    pub fn excerpt(&mut self, held: &HeldExcerpt) -> Result<Excerpt, Refusal> {
+        let verifier = self.verifier(Occasion::Held {
+            first_seen: held.received_at,
+        });
+        let met = self.met(held.opened.statement(), &verifier)?;
+        verifier.excerpt_among(&held.opened, held.form, &met.batch, &mut met.nodes)
     }
 
     /// Checks again a record that was verified before: the key of its batch must still stand.

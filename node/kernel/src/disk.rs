@@ -1,11 +1,12 @@
 //! Free space on the disk of the store, and the writer's way back after it was full.
 //!
-//! Space below the reserve is a problem of health while everything still works, so that somebody
-//! can act in time. Once nothing can be written, the writer is tried again and again by an event,
+//! Space below the reserve is a problem of health. Bulk of peers is refused for now then, while
+//! alerts, acts and the log still have the reserve, so that somebody can act in time. Once nothing can be written, the writer is tried again and again by an event,
 //! so that health turns good by itself when there is space again.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use portcullis_protocol::frame::Lane;
 use tokio_util::sync::CancellationToken;
 
 use crate::Kernel;
@@ -19,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub struct Disk {
     /// A folder on it.
     pub folder: PathBuf,
-    /// Free space in bytes below which health tells of it.
+    /// Free space in bytes below which bulk is refused for now.
     pub reserve: u64,
 }
 
@@ -48,6 +49,16 @@ impl Disk {
 }
 
 impl Space {
+    /// Returns true if there is room for what comes in this lane. The last quarter of the reserve is
+    /// for this authority's own acts and the log.
+    #[must_use]
+    pub const fn takes(self, lane: Lane) -> bool {
+        match lane {
+            Lane::Bulk => !self.is_short(),
+            Lane::Urgent => self.free >= self.reserve / 4,
+        }
+    }
+
     /// Returns true if less is free than should be.
     #[must_use]
     pub const fn is_short(self) -> bool {
@@ -59,7 +70,7 @@ impl Space {
     pub fn shortage(self) -> Option<String> {
         self.is_short().then(|| {
             format!(
-                "{} MiB are free on the disk of the store, less than the reserve of {} MiB",
+                "{} MiB are free on the disk of the store, less than the reserve of {} MiB; bulk is refused for now",
                 self.free >> 20,
                 self.reserve >> 20
             )
@@ -68,9 +79,9 @@ impl Space {
 }
 
 /// Looks at the disk, and tries a writer that cannot write, until `shutdown`.
-pub async fn run(kernel: Arc<Kernel>, disk: Disk, shutdown: CancellationToken) {
+pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     loop {
-        look(&kernel, &disk).await;
+        look(&kernel).await;
         if kernel.writer().fault().is_some() {
             try_writer(&kernel).await;
         }
@@ -81,8 +92,8 @@ pub async fn run(kernel: Arc<Kernel>, disk: Disk, shutdown: CancellationToken) {
     }
 }
 
-async fn look(kernel: &Kernel, disk: &Disk) {
-    let looking = disk.clone();
+async fn look(kernel: &Kernel) {
+    let looking = kernel.disk().clone();
     match tokio::task::spawn_blocking(move || looking.space()).await {
         Ok(Ok(space)) => {
             let was_short = kernel.space().is_some_and(Space::is_short);
@@ -157,6 +168,19 @@ mod tests {
             shortage.contains("511 MiB") && shortage.contains("512 MiB"),
             "{shortage}"
         );
+    }
+
+    /// Attack H4: bulk gives way first, alerts then, and acts and the log go on.
+    #[test]
+    fn the_reserve_is_for_alerts_and_its_last_quarter_for_acts_and_the_log() {
+        let takes = |free| {
+            let space = Space { free, reserve: 400 };
+            [Lane::Bulk, Lane::Urgent].map(|lane| space.takes(lane))
+        };
+        assert_eq!(takes(400), [true, true]);
+        assert_eq!(takes(399), [false, true]);
+        assert_eq!(takes(100), [false, true]);
+        assert_eq!(takes(99), [false, false]);
     }
 
     #[test]

@@ -28,12 +28,18 @@ use tokio_util::sync::CancellationToken;
 use crate::{Admitted, Kernel, decide::Decider, gate::Gates, intake::Judge};
 use portcullis_store::{
     DecisionNote, HELD_LIFE_MS, HeldDecision, HeldItem, HeldKey, IntakeItem, Judgement, StoreError,
-    Write, Written, writer::Priority,
+    Write, Written, weight, writer::Priority,
 };
 
 /// Longest wait between two looks for items whose time is over. It holds even if the next end is
 /// later, because the clock may have been set.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Most items that end at one look.
+const ENDED_TOGETHER: u32 = 1024;
+
+/// Bytes of opened records after which a ruling takes in no more: the rest is for another act.
+const RULED_BYTES: usize = 64 << 20;
 
 /// Key of one waiting item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,45 +147,45 @@ impl Ruling {
     }
 }
 
-/// Rules on these items as a person has chosen. Nothing is written yet.
+/// Rules on these items as a person has chosen. Nothing is written yet. Only what is released is
+/// opened, one item after the other, so that a damaged item can be dropped. What is too much for one
+/// ruling goes on waiting.
 ///
 /// # Errors
 ///
 /// [`StoreError`] if the held items cannot be read.
 pub fn rule(kernel: &Kernel, choice: Choice, keys: &[ItemKey]) -> Result<Ruling, StoreError> {
-    let waiting: BTreeSet<ItemKey> = kernel
-        .store()
-        .held_keys()?
-        .into_iter()
-        .map(ItemKey::from)
-        .collect();
-    // Only what is released is opened, so that a damaged item can be dropped.
-    let opened = match choice {
-        Choice::Drop => Vec::new(),
-        Choice::Release => kernel.store().held_items()?,
-    };
-    let opened: BTreeMap<_, _> = opened
-        .iter()
-        .map(|item| (ItemKey::of(item), item))
-        .collect();
+    let store = kernel.store();
     let wanted: BTreeSet<&ItemKey> = keys.iter().collect();
     let under = Under {
         decider: kernel.decider(),
         gates: kernel.gates(),
     };
     let mut ruling = Ruling::default();
+    let mut opened = 0_usize;
     for key in wanted {
-        match (choice, waiting.contains(key), opened.get(key)) {
-            (_, false, _) => ruling.unknown.push(key.clone()),
-            (Choice::Drop, true, _) => ruling.add(key, refused(Rule::HeldDropped)),
-            (Choice::Release, true, None) => {
-                let why = "it is damaged in the store; it can be dropped".to_owned();
-                ruling.stays.push((key.clone(), why));
+        let Some(held) = store.held_key(&key.record, &key.peer, key.form)? else {
+            ruling.unknown.push(key.clone());
+            continue;
+        };
+        if choice == Choice::Drop {
+            ruling.add(key, refused(Rule::HeldDropped));
+            continue;
+        }
+        let ruled = if opened >= RULED_BYTES {
+            Err("it is too much for one act; release it with another".to_owned())
+        } else {
+            match store.held_item(&held)? {
+                Some(item) => {
+                    opened = opened.saturating_add(weight(&item.sealed));
+                    released(kernel, &under, &item)
+                }
+                None => Err("it is damaged in the store; it can be dropped".to_owned()),
             }
-            (Choice::Release, true, Some(item)) => match released(kernel, &under, item) {
-                Ok(judgement) => ruling.add(key, judgement),
-                Err(why) => ruling.stays.push((key.clone(), why)),
-            },
+        };
+        match ruled {
+            Ok(judgement) => ruling.add(key, judgement),
+            Err(why) => ruling.stays.push((key.clone(), why)),
         }
     }
     ruling.under = (choice == Choice::Release).then_some(under);
@@ -189,6 +195,7 @@ pub fn rule(kernel: &Kernel, choice: Choice, keys: &[ItemKey]) -> Result<Ruling,
 impl From<HeldKey> for ItemKey {
     fn from(key: HeldKey) -> Self {
         let HeldKey {
+            n: _,
             record,
             peer,
             form,
@@ -294,7 +301,7 @@ async fn end(kernel: &Arc<Kernel>) -> Result<Duration, StoreError> {
         let (store, now) = (reading.store(), reading.now());
         let next = store.next_held_end()?;
         let ruling = match next {
-            Some(next) if next <= now => over(store.held_keys()?, now),
+            Some(next) if next <= now => over(store.held_over(now, ENDED_TOGETHER)?, now),
             Some(_) | None => Ruling::default(),
         };
         Ok::<_, StoreError>((ruling, next))
@@ -344,7 +351,15 @@ mod tests {
 
     #[track_caller]
     fn ends_under(item: &HeldItem, now: Timestamp, expected: Option<Rule>) {
-        let ruling = over(vec![HeldKey::of(item)], now);
+        let key = HeldKey {
+            n: 1,
+            record: item.sealed.id(),
+            peer: item.peer.clone(),
+            form: item.form,
+            at: item.at,
+            ends_at: item.ends_at,
+        };
+        let ruling = over(vec![key], now);
         let found = ruling.decisions.values().flatten().next();
         let rule = found.map(|item| match &item.judgement {
             Judgement::Refuse { rule, .. } => *rule,

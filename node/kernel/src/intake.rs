@@ -303,6 +303,20 @@ mod tests {
         assert_eq!(admitted(&judgements).form(), Form::from_bits(0b1111));
     }
 
+    /// Attack L7: `duplicate` told a member that another one holds a record which it may not have.
+    #[test]
+    fn po_01_who_may_not_have_a_record_is_refused_whether_it_is_held_or_not() {
+        let mut draft = testbed::indicator();
+        draft.marking.release_to = Some(["antwerp".parse().unwrap()].into());
+        let record = one(draft);
+        let by = |member| judge(member, &frame(member, std::slice::from_ref(&record)), NOW);
+        refused_under(&by(4), Rule::PolicyDenied);
+        admitted(&by(1));
+        admitted(&by(3));
+        // Who may have a record may bring it.
+        admitted(&judge(4, &frame(4, &[one(testbed::indicator())]), NOW));
+    }
+
     /// Attacks HH6 and M3: an indicator that calls itself urgent.
     #[test]
     fn ex_22_an_item_that_is_not_for_the_urgent_lane_is_refused_for_now() {

@@ -55,7 +55,7 @@ use crate::{
     calls::{ANSWERS_READY_WAITING, CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     clock_step::ClockWatch,
     decide::Decider,
-    disk::Space,
+    disk::{Disk, Space},
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
     moment::Moment,
@@ -121,6 +121,10 @@ pub struct Parts {
     pub connector: ConnectorLimits,
     /// Counters.
     pub metrics: Metrics,
+    /// Disk of the store.
+    pub disk: Disk,
+    /// Bytes that one authority may add to the store in a day, through each peer.
+    pub daily_bytes_per_origin: u64,
 }
 
 /// Settings of the configuration that can change while the node runs.
@@ -135,6 +139,7 @@ pub struct Kernel {
     work: Work,
     decider: watch::Sender<Arc<Decider>>,
     notices: broadcast::Sender<Notice>,
+    record_notices: broadcast::Sender<Notice>,
     rumours: broadcast::Sender<Rumour>,
     answers_ready: broadcast::Sender<NodeId>,
     settings: ArcSwap<Settings>,
@@ -164,6 +169,7 @@ impl Kernel {
         Self {
             decider: watch::Sender::new(Arc::clone(&parts.decider)),
             notices: broadcast::Sender::new(NOTICES_WAITING),
+            record_notices: broadcast::Sender::new(NOTICES_WAITING),
             rumours: broadcast::Sender::new(RUMOURS_WAITING),
             answers_ready: broadcast::Sender::new(ANSWERS_READY_WAITING),
             settings: ArcSwap::from_pointee(Settings {
@@ -265,6 +271,32 @@ impl Kernel {
         self.space.load().as_deref().copied()
     }
 
+    /// Returns the disk of the store.
+    #[must_use]
+    pub const fn disk(&self) -> &Disk {
+        &self.parts.disk
+    }
+
+    /// Returns the free space of the disk at this moment, because bulk can fill much between two
+    /// looks; plenty if the system does not tell. Asks the system, so that it belongs off the
+    /// runtime's threads.
+    #[must_use]
+    pub fn space_now(&self) -> Space {
+        self.parts.disk.space().unwrap_or_else(|error| {
+            tracing::debug!(%error, "the free space of the disk is not known");
+            Space {
+                free: u64::MAX,
+                reserve: self.parts.disk.reserve,
+            }
+        })
+    }
+
+    /// Returns the bytes that one authority may add to the store in a day, through each peer.
+    #[must_use]
+    pub const fn daily_bytes_per_origin(&self) -> u64 {
+        self.parts.daily_bytes_per_origin
+    }
+
     /// Notes the free space of the disk.
     pub fn note_space(&self, space: Space) {
         self.space.store(Some(Arc::new(space)));
@@ -327,7 +359,7 @@ impl Kernel {
     /// Returns the time at which a held record was first seen here.
     #[must_use]
     pub fn first_seen(&self, record: &RecordId) -> Option<Timestamp> {
-        match self.store().record(record) {
+        match self.store().excerpt(record, &[]) {
             Ok(held) => held.map(|held| held.received_at),
             Err(error) => {
                 tracing::error!(%record, %error, "it is not known when a record was first seen");

@@ -114,6 +114,13 @@ impl Kernel {
         self.notices.subscribe()
     }
 
+    /// Subscribes to the notices of records that were published here or received. Whatever else
+    /// happens does not push them out.
+    #[must_use]
+    pub fn record_notices(&self) -> broadcast::Receiver<Notice> {
+        self.record_notices.subscribe()
+    }
+
     /// Tells listeners that records of a peer are durable, and which were declined.
     pub fn received(&self, peer: &NodeId, answers: &[Answer], records: Vec<Admitted>) {
         let at = self.now();
@@ -190,6 +197,18 @@ impl Kernel {
 
     /// Sends a notice to all listeners. It is no error if nobody listens.
     pub fn tell(&self, notice: Notice) {
+        match &notice {
+            Notice::Published { .. } | Notice::Received { .. } => {
+                if self.record_notices.send(notice.clone()).is_err() {
+                    tracing::trace!("nobody listens to notices of records");
+                }
+            }
+            Notice::Declined { .. }
+            | Notice::Answered { .. }
+            | Notice::DeliveryFailed { .. }
+            | Notice::Scored { .. }
+            | Notice::Alarm { .. } => {}
+        }
         if self.notices.send(notice).is_err() {
             tracing::trace!("nobody listens to notices");
         }

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use portcullis_protocol::{record::RecordId, rules::Rule};
+use portcullis_protocol::{identifiers::AuthorityId, record::RecordId, rules::Rule};
 use portcullis_store::{DamageRow, Damaged};
 
 use crate::health::Problem;
@@ -27,6 +27,12 @@ struct Met {
     consignments: Vec<String>,
     /// Number of consignments, named or not.
     misfits: usize,
+    /// Records of each authority that the newest model leaves out, because they do not fit into its
+    /// memory.
+    left_out: BTreeMap<AuthorityId, usize>,
+    /// Most records of each authority that did not fit into the evidence on one identifier, since
+    /// that model was built.
+    crowded: BTreeMap<AuthorityId, usize>,
 }
 
 impl SetAside {
@@ -57,6 +63,34 @@ impl SetAside {
         met.consignments = references;
     }
 
+    /// Notes the records of each authority that a new model leaves out, as its parts count them.
+    pub fn left_out(&self, parts: impl IntoIterator<Item = BTreeMap<AuthorityId, usize>>) {
+        let mut all = BTreeMap::new();
+        for (origin, count) in parts.into_iter().flatten() {
+            *all.entry(origin).or_default() += count;
+        }
+        let mut met = self.lock();
+        if met.left_out != all {
+            for (origin, count) in &all {
+                tracing::error!(%origin, count, "records do not fit into the memory of the desk; the newest ones count");
+            }
+        }
+        met.left_out = all;
+        met.crowded = BTreeMap::new();
+    }
+
+    /// Notes the records of each authority that do not fit into the evidence on one identifier.
+    pub fn crowded(&self, left_out: &BTreeMap<AuthorityId, usize>) {
+        if left_out.is_empty() {
+            return;
+        }
+        let mut met = self.lock();
+        for (origin, count) in left_out {
+            let most = met.crowded.entry(origin.clone()).or_default();
+            *most = (*most).max(*count);
+        }
+    }
+
     /// Returns what is set aside in words, with the names, for whoever may see the node's own data.
     #[must_use]
     pub fn names(&self, damaged: &[DamageRow]) -> Vec<String> {
@@ -69,8 +103,13 @@ impl SetAside {
         let consignments = met.consignments.iter();
         let consignments = consignments
             .map(|reference| format!("consignment `{reference}`: does not fit the schema in use"));
+        let unfit = met.unfit().into_iter();
+        let unfit = unfit.map(|(origin, count)| {
+            format!("{count} records of `{origin}`: do not fit into the memory of the desk")
+        });
         stored
             .chain(records)
+            .chain(unfit)
             .chain(consignments)
             .take(MOST)
             .collect()
@@ -90,6 +129,14 @@ impl SetAside {
                 remedy: RESTORE,
             });
         }
+        if let Some((origin, count)) = met.unfit().into_iter().max_by_key(|(_, count)| *count) {
+            problems.push(Problem {
+                what: format!(
+                    "records do not fit into the memory of the desk, {count} of `{origin}` most of all; only the newest count in scores"
+                ),
+                remedy: "ask that authority why it sends so many; `portcullis peer block` stops it, and `portcullis status` names all of them",
+            });
+        }
         if met.misfits > 0 {
             problems.push(Problem {
                 what: format!(
@@ -104,6 +151,17 @@ impl SetAside {
 
     fn lock(&self) -> MutexGuard<'_, Met> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Met {
+    /// Returns the number of records of each authority that do not fit into the desk's memory.
+    fn unfit(&self) -> BTreeMap<&AuthorityId, usize> {
+        let mut all = BTreeMap::new();
+        for (origin, count) in self.left_out.iter().chain(&self.crowded) {
+            *all.entry(origin).or_default() += count;
+        }
+        all
     }
 }
 
@@ -208,6 +266,23 @@ mod tests {
             problems.len() == 1 && problems[0].what.contains(&id(1).to_string()),
             "{problems:?}"
         );
+    }
+
+    /// Attack H3: what the desk cannot hold is a problem that names its authority, until it fits.
+    #[test]
+    fn records_that_do_not_fit_into_the_desk_are_a_problem_that_names_their_authority() {
+        let aside = SetAside::default();
+        let of = |count| BTreeMap::from([("terminal".parse().unwrap(), count)]);
+        aside.left_out([of(3), of(4), BTreeMap::new()]);
+        aside.crowded(&of(2));
+        let problems = aside.problems(&[]);
+        assert!(
+            problems.len() == 1 && problems[0].what.contains("9 of `terminal`"),
+            "{problems:?}"
+        );
+        assert_eq!(aside.names(&[]).len(), 1);
+        aside.left_out([]);
+        assert_eq!((aside.problems(&[]), aside.names(&[])), (vec![], vec![]));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use portcullis_protocol::{
+    frame::Lane,
     identifiers::NodeId,
     record::{Form, RecordId},
     rules::Rule,
@@ -26,9 +27,6 @@ use super::{
     transaction::{KeyedCiphertext, WriteTransaction},
     view::DatabaseView,
 };
-
-/// Most items of one peer that wait for a person.
-const MAX_HELD: i64 = 4096;
 
 /// Returns the time at which an item stops waiting: the end of its life or, if that is sooner, the
 /// time at which its record is to be deleted.
@@ -61,7 +59,7 @@ impl<'t, 'a> HeldWriter<'t, 'a> {
     }
 
     /// Keeps an item for a person. An item that waits already is kept as it is. Returns `false` if
-    /// the limit of waiting items of this peer is reached.
+    /// there is no room for it.
     pub(super) fn hold(
         &mut self,
         item: &Item<'_>,
@@ -78,18 +76,19 @@ impl<'t, 'a> HeldWriter<'t, 'a> {
         if waiting.is_some() {
             return Ok(true);
         }
-        let held = self.tx.count(
-            "SELECT count(*) FROM held WHERE peer = ?1",
-            [item.peer.as_str()],
-        )?;
-        if held >= MAX_HELD {
+        let header = record.header();
+        let origin = header.origin.as_str();
+        let plain = record.to_wire(0).encode_to_vec();
+        let bytes = u64::try_from(plain.len()).unwrap_or(u64::MAX);
+        let load = self.tx.held.load(item.peer, origin);
+        if !load.has_room(Lane::of(header.kind), bytes) {
             return Ok(false);
         }
         let statement = self.tx.statement(record.statement())?;
         let sealed_as = SealedAs::Held(&item.id, item.form, item.peer);
-        let KeyedCiphertext { key, sealed } =
-            self.tx.seal(sealed_as, record.to_wire(0).encode_to_vec())?;
-        let ends = end(item.now, record.header().marking.delete_at);
+        let KeyedCiphertext { key, sealed } = self.tx.seal(sealed_as, plain)?;
+        self.tx.held.add(item.peer, origin, sealed.len());
+        let ends = end(item.now, header.marking.delete_at);
         self.tx.run(
             "INSERT INTO held (record, peer, form, rule, at, ends_at, statement, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -110,27 +109,64 @@ impl<'t, 'a> HeldWriter<'t, 'a> {
 
     /// Destroys an item that was decided on, if it was held.
     pub(super) fn release(&mut self, item: &Item<'_>, number: i64) -> Result<(), SqlError> {
-        let key = self.tx.first(
-            "DELETE FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3 RETURNING key",
+        let gone = self.tx.rows(
+            "DELETE FROM held WHERE record = ?1 AND peer = ?2 AND form = ?3
+             RETURNING key, peer, statement, length(sealed)",
             item.key(number),
-            |row| row.get(0),
+            Gone::read,
         )?;
-        if let Some(key) = key {
-            self.tx.retire(key);
-        }
-        Ok(())
+        self.gone(gone)
     }
 
     /// Destroys the items of a record that was withdrawn.
     pub(super) fn forget(&mut self, number: i64) -> Result<(), SqlError> {
-        for key in self.tx.rows(
-            "DELETE FROM held WHERE record = ?1 RETURNING key",
+        let gone = self.tx.rows(
+            "DELETE FROM held WHERE record = ?1 RETURNING key, peer, statement, length(sealed)",
             [number],
-            |row| row.get(0),
-        )? {
+            Gone::read,
+        )?;
+        self.gone(gone)
+    }
+
+    /// Retires the keys of deleted rows, and takes them out of the tally.
+    fn gone(&mut self, rows: Vec<Gone>) -> Result<(), SqlError> {
+        for Gone {
+            key,
+            peer,
+            statement,
+            bytes,
+        } in rows
+        {
+            let payload: Option<Vec<u8>> = self.tx.first(
+                "SELECT payload FROM statement WHERE n = ?1",
+                [statement],
+                |row| row.get(0),
+            )?;
+            let payload = payload.unwrap_or_default();
+            let bytes = usize::try_from(bytes).unwrap_or_default();
+            self.tx.held.take(&peer, &payload, bytes);
             self.tx.retire(key);
         }
         Ok(())
+    }
+}
+
+/// A row that was deleted.
+struct Gone {
+    key: i64,
+    peer: String,
+    statement: i64,
+    bytes: i64,
+}
+
+impl Gone {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            key: row.get(0)?,
+            peer: row.get(1)?,
+            statement: row.get(2)?,
+            bytes: row.get(3)?,
+        })
     }
 }
 
@@ -144,51 +180,110 @@ impl<'a> HeldReader<'a> {
         Self { view }
     }
 
-    pub(super) fn held_items(&self) -> Result<Vec<HeldItem>, SqlError> {
+    /// Returns the keys of a page of items. Nothing is opened.
+    pub(super) fn held_keys(
+        &self,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<HeldKey>, SqlError> {
         let rows = self.view.rows(
+            "SELECT record, peer, form, at, ends_at, n FROM held WHERE n > ?1 ORDER BY n LIMIT ?2",
+            (after.unwrap_or(i64::MIN), limit),
+            HeldPlace::read,
+        )?;
+        if after.is_none() {
+            self.forget_damage()?;
+        }
+        rows.into_iter().map(|row| self.key_of(row)).collect()
+    }
+
+    /// Returns the keys of items that end by `now`. Nothing is opened.
+    pub(super) fn held_over(&self, now: Timestamp, limit: u32) -> Result<Vec<HeldKey>, SqlError> {
+        let rows = self.view.rows(
+            "SELECT record, peer, form, at, ends_at, n FROM held WHERE ends_at <= ?1
+             ORDER BY ends_at LIMIT ?2",
+            (now.as_millis(), limit),
+            HeldPlace::read,
+        )?;
+        rows.into_iter().map(|row| self.key_of(row)).collect()
+    }
+
+    /// Returns the key of an item, if it waits. Nothing is opened.
+    pub(super) fn held_key(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+        form: Form,
+    ) -> Result<Option<HeldKey>, SqlError> {
+        let Some(number) = self.view.number(record)? else {
+            return Ok(None);
+        };
+        let row = self.view.first(
+            "SELECT record, peer, form, at, ends_at, n FROM held
+             WHERE record = ?1 AND peer = ?2 AND form = ?3",
+            (number, peer.as_str(), form.bits().cast_signed()),
+            HeldPlace::read,
+        )?;
+        row.map(|row| self.key_of(row)).transpose()
+    }
+
+    /// Returns an item; `None` if it does not wait any more or is damaged and left out.
+    pub(super) fn held_item(&self, key: &HeldKey) -> Result<Option<HeldItem>, SqlError> {
+        let row = self.view.first(
             "SELECT record, peer, form, rule, at, statement, wrapped, held.sealed, ends_at
-             FROM held LEFT JOIN keys.wrapped_key AS k ON k.n = held.key ORDER BY held.n",
-            [],
+             FROM held LEFT JOIN keys.wrapped_key AS k ON k.n = held.key WHERE held.n = ?1",
+            [key.n],
             HeldRow::read,
         )?;
-        let mut statements = StatementReader::of(self.view);
-        let mut items = Vec::with_capacity(rows.len());
-        let mut named = BTreeSet::new();
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let thing = || Damaged::Held {
+            record: key.record,
+            peer: key.peer.clone(),
+        };
+        let read = self.opened(row, &mut StatementReader::of(self.view));
+        let item = self.view.unless_damaged(thing, read)?;
+        // The number may be that of another item by now.
+        Ok(item.filter(|item| {
+            item.sealed.id() == key.record && item.peer == key.peer && item.form == key.form
+        }))
+    }
+
+    /// Forgets the damage of items that do not wait any more.
+    fn forget_damage(&self) -> Result<(), SqlError> {
+        let Some(damages) = self.view.on_damage.damages() else {
+            return Ok(());
+        };
+        let rows = damages.rows();
+        let mut over = BTreeSet::new();
         for row in rows {
-            let HeldKey { record, peer, .. } = self.held_key(row.place())?;
-            let thing = Damaged::Held { record, peer };
-            let read = self.held_item(row, &mut statements);
-            items.extend(self.view.unless_damaged(|| thing.clone(), read)?);
-            named.insert(thing);
+            if let Damaged::Held { record, peer } = &row.thing
+                && !self.waits(record, peer)?
+            {
+                over.insert(row.thing);
+            }
         }
-        if let Some(damages) = self.view.on_damage.damages() {
-            let is_held = |thing: &Damaged| matches!(thing, Damaged::Held { .. });
-            damages.retain(|thing| !is_held(thing) || named.contains(thing));
-        }
-        Ok(items)
+        damages.retain(|thing| !over.contains(thing));
+        Ok(())
     }
 
-    /// Returns the keys of all items. Nothing is opened.
-    pub(super) fn held_keys(&self) -> Result<Vec<HeldKey>, SqlError> {
-        let rows = self.view.rows(
-            "SELECT record, peer, form, at, ends_at FROM held ORDER BY n",
-            [],
-            |row| {
-                Ok(HeldPlace {
-                    record: row.get(0)?,
-                    peer: row.get(1)?,
-                    form: row.get(2)?,
-                    at: row.get(3)?,
-                    ends_at: row.get(4)?,
-                })
-            },
+    fn waits(&self, record: &RecordId, peer: &NodeId) -> Result<bool, SqlError> {
+        let Some(number) = self.view.number(record)? else {
+            return Ok(false);
+        };
+        let found = self.view.first(
+            "SELECT 1 FROM held WHERE record = ?1 AND peer = ?2",
+            (number, peer.as_str()),
+            |row| row.get::<_, i64>(0),
         )?;
-        rows.into_iter().map(|row| self.held_key(row)).collect()
+        Ok(found.is_some())
     }
 
-    fn held_key(&self, row: HeldPlace) -> Result<HeldKey, SqlError> {
+    fn key_of(&self, row: HeldPlace) -> Result<HeldKey, SqlError> {
         let id = self.view.id(row.record)?;
         Ok(HeldKey {
+            n: row.n,
             record: id.ok_or_else(|| unreadable("the id of a held item"))?,
             peer: node(&row.peer)?,
             form: Form::from_bits(row.form.cast_unsigned()),
@@ -197,7 +292,7 @@ impl<'a> HeldReader<'a> {
         })
     }
 
-    fn held_item(
+    fn opened(
         &self,
         row: HeldRow,
         statements: &mut StatementReader<'_>,
@@ -240,6 +335,20 @@ struct HeldPlace {
     form: i64,
     at: i64,
     ends_at: i64,
+    n: i64,
+}
+
+impl HeldPlace {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            record: row.get(0)?,
+            peer: row.get(1)?,
+            form: row.get(2)?,
+            at: row.get(3)?,
+            ends_at: row.get(4)?,
+            n: row.get(5)?,
+        })
+    }
 }
 
 struct HeldRow {
@@ -255,16 +364,6 @@ struct HeldRow {
 }
 
 impl HeldRow {
-    fn place(&self) -> HeldPlace {
-        HeldPlace {
-            record: self.record,
-            peer: self.peer.clone(),
-            form: self.form,
-            at: self.at,
-            ends_at: self.ends_at,
-        }
-    }
-
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             record: row.get(0)?,

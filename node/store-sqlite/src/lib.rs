@@ -42,11 +42,13 @@ mod dispatch;
 mod error;
 mod events;
 mod exceptions;
+mod excerpts;
 mod facts;
 mod files;
 mod frames;
 mod group;
 mod held;
+mod held_tally;
 mod index;
 mod intake;
 mod interned;
@@ -87,7 +89,7 @@ use portcullis_protocol::{
     frame::{Generation, Lane},
     identifiers::NodeId,
     reconcile::Entry,
-    record::RecordId,
+    record::{Form, RecordId, SectionTag},
     register::SignedRegister,
     seal::SealedRecord,
     statement::SignedStatement,
@@ -110,6 +112,7 @@ use self::{
     error::SqlError,
     events::EventReader,
     exceptions::ExceptionReader,
+    excerpts::ExcerptSearch,
     facts::FactReader,
     group::Group,
     held::HeldReader,
@@ -130,9 +133,10 @@ use self::{
 };
 use portcullis_store::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow,
-    HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow,
-    RecordFilter, Relay, ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
+    ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
+    ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent,
+    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
+    StoreError, UndeliveredRow, Write, Written,
 };
 
 /// A store in a folder.
@@ -397,12 +401,25 @@ impl Store for SqliteStore {
         self.read(|view| LedgerReader::of(view).receipt(record, peer))
     }
 
-    fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
-        self.read(|view| HeldReader::of(view).held_items())
+    fn held_keys(&self, after: Option<i64>, limit: u32) -> Result<Vec<HeldKey>, StoreError> {
+        self.read(|view| HeldReader::of(view).held_keys(after, limit))
     }
 
-    fn held_keys(&self) -> Result<Vec<HeldKey>, StoreError> {
-        self.read(|view| HeldReader::of(view).held_keys())
+    fn held_over(&self, now: Timestamp, limit: u32) -> Result<Vec<HeldKey>, StoreError> {
+        self.read(|view| HeldReader::of(view).held_over(now, limit))
+    }
+
+    fn held_key(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+        form: Form,
+    ) -> Result<Option<HeldKey>, StoreError> {
+        self.read(|view| HeldReader::of(view).held_key(record, peer, form))
+    }
+
+    fn held_item(&self, key: &HeldKey) -> Result<Option<HeldItem>, StoreError> {
+        self.read(|view| HeldReader::of(view).held_item(key))
     }
 
     fn damaged(&self) -> Vec<DamageRow> {
@@ -451,6 +468,23 @@ impl Store for SqliteStore {
         value: &str,
     ) -> Result<Vec<HeldRecord>, StoreError> {
         self.read(|view| RecordSearch::of(view).records_about(kind, value))
+    }
+
+    fn excerpts(
+        &self,
+        of: ExcerptsOf<'_>,
+        tags: &[SectionTag],
+        from: Option<i64>,
+    ) -> Result<ExcerptPage, StoreError> {
+        self.read(|view| ExcerptSearch::of(view, tags).page(of, from))
+    }
+
+    fn excerpt(
+        &self,
+        id: &RecordId,
+        tags: &[SectionTag],
+    ) -> Result<Option<HeldExcerpt>, StoreError> {
+        self.read(|view| ExcerptSearch::of(view, tags).excerpt(id))
     }
 
     fn log_end(&self) -> Result<u64, StoreError> {

@@ -185,8 +185,8 @@ struct PackEntry {
 struct SealedSection {
     #[prost(uint32, tag = "1")]
     index: u32,
-    #[prost(bytes = "vec", tag = "2")]
-    bytes: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "2")]
+    bytes: Bytes,
 }
 
 /// Properties that the entries of a pack share.
@@ -293,7 +293,7 @@ impl OpenPack {
             let key = self.keys.draw(count)?;
             sealed.push(SealedSection {
                 index: section.index.into(),
-                bytes: seal_under(key, SealedAs::Section(&id, section.index), plain)?,
+                bytes: seal_under(key, SealedAs::Section(&id, section.index), plain)?.into(),
             });
             count += 1;
             self.index(open, vault, slot);
@@ -541,17 +541,28 @@ impl Pack {
         })
     }
 
-    /// Returns the sections in this slot, each opened with its key.
-    pub(super) fn sections(&self, slot: usize) -> Result<Vec<Opened>, SqlError> {
+    /// Returns the sections in this slot, each opened with its key. If only those in `form` are
+    /// asked for, the others have to stand there and stay closed.
+    pub(super) fn sections(
+        &self,
+        slot: usize,
+        form: Option<Form>,
+    ) -> Result<Vec<Opened>, SqlError> {
         let id = self.id(slot)?;
-        let before = |slot: usize| self.directory.sections.get(slot).copied();
-        let first = slot.checked_sub(1).map_or(Some(0), before).unwrap_or(0);
-        let first = usize::try_from(first).unwrap_or(usize::MAX);
-        self.entry(slot)?
-            .sections
-            .into_iter()
-            .enumerate()
-            .map(|(at, sealed)| self.opened(&id, first.saturating_add(at), sealed))
+        let sections = self.entry(slot)?.sections;
+        let expected = self.directory.form(slot).unwrap_or(Form::EMPTY);
+        let index = |sealed: &SealedSection| u8::try_from(sealed.index).ok();
+        if sections.iter().filter_map(index).collect::<Form>() != expected {
+            return Err(StoreError::Damaged(format!("record `{id}` lacks a section")).into());
+        }
+        let first = self.directory.section_numbers(slot).start;
+        let is_asked = |sealed: &SealedSection| {
+            form.is_none_or(|form| index(sealed).is_some_and(|index| form.contains(index)))
+        };
+        let numbered = (first..).zip(sections);
+        numbered
+            .filter(|(_, sealed)| is_asked(sealed))
+            .map(|(number, sealed)| self.opened(&id, number, sealed))
             .collect()
     }
 
@@ -561,7 +572,8 @@ impl Pack {
             || StoreError::Damaged(format!("section {index} of record `{id}` does not open"));
         let index = u8::try_from(index).map_err(|_| damaged())?;
         let key = self.keys.get(key).ok_or_else(damaged)?;
-        let plain = open_under(key, SealedAs::Section(id, index), bytes).ok_or_else(damaged)?;
+        let plain =
+            open_under(key, SealedAs::Section(id, index), bytes.into()).ok_or_else(damaged)?;
         if plain.len() < SALT_LEN {
             return Err(damaged().into());
         }

@@ -5,8 +5,13 @@ use std::{
     rc::Rc,
 };
 
-use portcullis_protocol::{record::Form, seal::SealedRecord, wire};
-use portcullis_store::{HeldRecord, StoreError};
+use bytes::Bytes;
+use portcullis_protocol::{
+    record::{Form, SectionTag},
+    seal::{SealedRecord, claimed_sections},
+    wire,
+};
+use portcullis_store::{HeldExcerpt, HeldRecord, StoreError};
 
 use super::{
     error::SqlError,
@@ -84,6 +89,26 @@ impl<'a> PackReader<'a> {
         }
     }
 
+    /// Returns an excerpt of the record with this number, with the sections of these tags; `None` if
+    /// it is not held.
+    pub(super) fn held_excerpt(
+        &mut self,
+        number: i64,
+        tags: &[SectionTag],
+    ) -> Result<Option<HeldExcerpt>, SqlError> {
+        if self.view.is_withdrawn(number)? {
+            return Ok(None);
+        }
+        let places = self.view.places(number)?;
+        let Some((first, extensions)) = places.split_first() else {
+            return Ok(None);
+        };
+        let found = self.pack(pack_of(*first))?;
+        found
+            .map(|pack| self.excerpt(&pack, slot_of(*first), extensions, tags))
+            .transpose()
+    }
+
     /// Returns the record in this slot, with the sections of its extensions.
     pub(super) fn assembled(
         &mut self,
@@ -91,37 +116,63 @@ impl<'a> PackReader<'a> {
         slot: usize,
         extensions: &[i64],
     ) -> Result<HeldRecord, SqlError> {
+        let (form, sections) = self.sections((pack, slot), extensions, None)?;
+        self.held(pack, slot, form, sections)
+    }
+
+    /// Returns an excerpt of the record in this slot, with the sections of these tags. Nothing of it
+    /// keeps the pack in memory.
+    pub(super) fn excerpt(
+        &mut self,
+        pack: &Pack,
+        slot: usize,
+        extensions: &[i64],
+        tags: &[SectionTag],
+    ) -> Result<HeldExcerpt, SqlError> {
+        let bare = pack.bare(slot)?;
+        let asked = claimed_sections(&bare.header, tags);
+        let (form, sections) = self.sections((pack, slot), extensions, Some(asked))?;
+        let apart = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        let record = wire::Record {
+            header: apart(&bare.header),
+            sections,
+            batch: 0,
+            blind: apart(&bare.blind),
+            leaf: bare.leaf,
+            path: apart(&bare.path),
+        };
+        Ok(HeldExcerpt {
+            opened: SealedRecord::new(record, self.statements.statement(bare.statement)?),
+            form,
+            source: pack.source.clone(),
+            received_at: pack.received_at,
+        })
+    }
+
+    /// Returns the form of a record with its extensions, and its sections within `asked`.
+    fn sections(
+        &mut self,
+        (pack, slot): (&Pack, usize),
+        extensions: &[i64],
+        asked: Option<Form>,
+    ) -> Result<(Form, Vec<wire::Section>), SqlError> {
         let mut form = Form::EMPTY;
         let mut sections = Vec::new();
-        self.add_sections(pack, slot, &mut form, &mut sections)?;
+        let mut add = |pack: &Pack, slot: usize| -> Result<(), SqlError> {
+            form = form.union(pack.directory.form(slot).unwrap_or(Form::EMPTY));
+            let opened = pack.sections(slot, asked)?;
+            sections.extend(opened.into_iter().map(wire_section));
+            Ok(())
+        };
+        add(pack, slot)?;
         for place in extensions {
             let pack = self
                 .pack(pack_of(*place))?
                 .ok_or_else(|| StoreError::Damaged(format!("nothing stands at {place}")))?;
-            self.add_sections(&pack, slot_of(*place), &mut form, &mut sections)?;
+            add(&pack, slot_of(*place))?;
         }
         sections.sort_by_key(|section| section.index);
-        self.held(pack, slot, form, sections)
-    }
-
-    fn add_sections(
-        &self,
-        pack: &Pack,
-        slot: usize,
-        form: &mut Form,
-        sections: &mut Vec<wire::Section>,
-    ) -> Result<(), SqlError> {
-        let expected = pack.directory.form(slot).unwrap_or(Form::EMPTY);
-        let opened = pack.sections(slot)?;
-        let found: Form = opened.iter().map(|section| section.index).collect();
-        if found != expected {
-            let id = pack.id(slot)?;
-            let lacks = format!("record `{id}` lacks a section");
-            return Err(StoreError::Damaged(lacks).into());
-        }
-        *form = form.union(found);
-        sections.extend(opened.into_iter().map(wire_section));
-        Ok(())
+        Ok((form, sections))
     }
 
     fn held(

@@ -196,7 +196,7 @@ impl<'a> RecordSearch<'a> {
 
 impl RecordSearch<'_> {
     /// Returns the name of a damaged record.
-    fn named(&self, number: i64) -> Damaged {
+    pub(super) fn named(&self, number: i64) -> Damaged {
         match self.view.id(number) {
             Ok(Some(id)) => Damaged::Record(id),
             Ok(None) | Err(_) => Damaged::Pack(pack_of(number)),
@@ -211,7 +211,7 @@ fn is_of(sealed: &SealedRecord, origin: &str) -> bool {
 
 /// Returns true if the subject of a record that was read names this selector. A subject that cannot
 /// be decoded names nothing; verification reports why.
-fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {
+pub(super) fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {
     let wire = sealed.wire();
     let header = wire::Header::decode(wire.header.clone())
         .ok()

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior};
 use super::{
     crypt::{Sealed, SealedAs, Vault},
     error::SqlError,
+    held_tally::HeldTally,
     index::{Additions, Index, IndexEntry, Slice},
     interned::Interned,
     log::{Log, LogMark},
@@ -30,6 +31,8 @@ pub(super) struct WriteSide {
     pub(super) erasing: Vec<i64>,
     /// The newest ordinal of the disclosure ledger.
     ordinal: i64,
+    /// Items that wait for a person.
+    held: HeldTally,
 }
 
 impl WriteSide {
@@ -48,12 +51,14 @@ impl WriteSide {
             [],
             |row| row.get(0),
         )?;
+        let held = HeldTally::counted(&main)?;
         Ok(Self {
             main,
             keys,
             retired,
             erasing,
             ordinal,
+            held,
         })
     }
 
@@ -63,10 +68,12 @@ impl WriteSide {
             retired,
             erasing,
             ordinal,
+            held,
         } = left;
         self.retired = retired;
         self.erasing = erasing;
         self.ordinal = ordinal;
+        self.held = held;
     }
 }
 
@@ -95,6 +102,8 @@ pub(super) struct WriteTransaction<'a> {
     log_ids: PackIds,
     /// The newest ordinal of the disclosure ledger.
     ordinal: i64,
+    /// Items that wait for a person, with the changes of this group.
+    pub(super) held: HeldTally,
 }
 
 /// State of a transaction before a job.
@@ -102,6 +111,7 @@ pub(super) struct Mark {
     retiring: usize,
     erasing: usize,
     log: LogMark,
+    held: HeldTally,
 }
 
 /// Work that a commit leaves to the next group.
@@ -109,6 +119,7 @@ pub(super) struct Leftover {
     retired: Vec<i64>,
     erasing: Vec<i64>,
     ordinal: i64,
+    held: HeldTally,
 }
 
 /// Work that is left once a group is durable.
@@ -153,6 +164,7 @@ impl<'a> WriteTransaction<'a> {
             log: Log::default(),
             log_ids: PackIds::default(),
             ordinal: side.ordinal,
+            held: side.held.clone(),
         })
     }
 
@@ -163,6 +175,7 @@ impl<'a> WriteTransaction<'a> {
             retiring: self.retiring.len(),
             erasing: self.erasing.len(),
             log: self.log.mark(),
+            held: self.held.clone(),
         })
     }
 
@@ -171,6 +184,7 @@ impl<'a> WriteTransaction<'a> {
         self.retiring.truncate(mark.retiring);
         self.erasing.truncate(mark.erasing);
         self.log.rewind(&mark.log);
+        self.held = mark.held.clone();
         self.log_ids = PackIds::default();
         self.interned = Interned::default();
         Ok(self.main.execute_batch("ROLLBACK TO job")?)
@@ -227,6 +241,7 @@ impl<'a> WriteTransaction<'a> {
                 retired: self.retiring,
                 erasing: self.erasing,
                 ordinal: self.ordinal,
+                held: self.held,
             },
             published: self.log.published,
             additions: self.log.additions,

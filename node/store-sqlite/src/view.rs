@@ -64,6 +64,19 @@ impl DatabaseView<'_> {
         }
     }
 
+    /// Returns a part of a thing that was read; `None` if it is damaged and left out. A part says
+    /// nothing of the rest, so that a thing known as damaged stays so.
+    pub(super) fn unless_part_damaged<T>(
+        &self,
+        thing: impl FnOnce() -> Damaged,
+        read: Result<T, SqlError>,
+    ) -> Result<Option<T>, SqlError> {
+        match read {
+            Ok(part) => Ok(Some(part)),
+            Err(damage) => self.unless_damaged(thing, Err(damage)),
+        }
+    }
+
     /// Returns all rows of a query.
     pub(super) fn rows<T>(
         &self,

@@ -14,13 +14,16 @@
 //! group. A failed fsync ends the process (DESIGN §7), because the state on disk is unknown then.
 
 mod error;
+mod excerpt;
 mod facts;
 pub mod niceness;
+pub mod room;
 mod rows;
 pub mod write;
 pub mod writer;
 
 pub use error::StoreError;
+pub use excerpt::{ExcerptPage, ExcerptsOf, HeldExcerpt};
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
@@ -40,7 +43,7 @@ use portcullis_protocol::{
     frame::{Generation, Lane},
     identifiers::NodeId,
     reconcile::Entry,
-    record::RecordId,
+    record::{Form, RecordId, SectionTag},
     register::SignedRegister,
     seal::SealedRecord,
     statement::SignedStatement,
@@ -236,22 +239,39 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn receipt(&self, record: &RecordId, peer: &NodeId) -> Result<Option<ReceiptRow>, StoreError>;
 
-    /// Returns the items that wait for a person's decision, the oldest first.
+    /// Returns the keys of the items that wait for a person after the one with this number, the
+    /// oldest first, at most `limit`. Nothing is opened, so that damaged items are among them.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    fn held_items(&self) -> Result<Vec<HeldItem>, StoreError>;
+    fn held_keys(&self, after: Option<i64>, limit: u32) -> Result<Vec<HeldKey>, StoreError>;
 
-    /// Returns the keys of the items that wait for a person, the oldest first. Nothing is opened,
-    /// so that damaged items are among them.
+    /// Returns the keys of items whose wait is over by `now`, at most `limit`. Nothing is opened.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    fn held_keys(&self) -> Result<Vec<HeldKey>, StoreError> {
-        Ok(self.held_items()?.iter().map(HeldKey::of).collect())
-    }
+    fn held_over(&self, now: Timestamp, limit: u32) -> Result<Vec<HeldKey>, StoreError>;
+
+    /// Returns the key of an item, if it waits. Nothing is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn held_key(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+        form: Form,
+    ) -> Result<Option<HeldKey>, StoreError>;
+
+    /// Returns the item with this key; `None` if it does not wait, or if it is damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn held_item(&self, key: &HeldKey) -> Result<Option<HeldItem>, StoreError>;
 
     /// Returns the stored things that were found damaged since the store was opened; bounded. Lists
     /// leave them out.
@@ -333,6 +353,30 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn records_about(&self, kind: SelectorKind, value: &str)
     -> Result<Vec<HeldRecord>, StoreError>;
+
+    /// Returns excerpts of the records that `of` selects, the newest first, each with the sections
+    /// of these tags. The page goes on from `from`, the `next` of the page before it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn excerpts(
+        &self,
+        of: ExcerptsOf<'_>,
+        tags: &[SectionTag],
+        from: Option<i64>,
+    ) -> Result<ExcerptPage, StoreError>;
+
+    /// Returns an excerpt of one record with the sections of these tags.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn excerpt(
+        &self,
+        id: &RecordId,
+        tags: &[SectionTag],
+    ) -> Result<Option<HeldExcerpt>, StoreError>;
 
     /// Returns the newest number of the log, so that the caller can wait for a newer one.
     ///

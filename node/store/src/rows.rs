@@ -502,6 +502,8 @@ pub struct DamageRow {
 /// Key of an item that waits for a person, which can be read although its content is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeldKey {
+    /// Number of the item; a later item has a greater one.
+    pub n: i64,
     /// Id of the record.
     pub record: RecordId,
     /// Peer that delivered it.
@@ -512,20 +514,6 @@ pub struct HeldKey {
     pub at: Timestamp,
     /// Time at which it stops waiting.
     pub ends_at: Timestamp,
-}
-
-impl HeldKey {
-    /// Returns the key of an item.
-    #[must_use]
-    pub fn of(item: &HeldItem) -> Self {
-        Self {
-            record: item.sealed.id(),
-            peer: item.peer.clone(),
-            form: item.form,
-            at: item.at,
-            ends_at: item.ends_at,
-        }
-    }
 }
 
 /// An act as it is kept in the log.

@@ -8,6 +8,7 @@
 
 mod batch_rules;
 mod corpus;
+mod excerpts;
 mod fixture;
 mod forge;
 mod frame_rules;

@@ -9,6 +9,7 @@ use std::{path::Path, process::ExitCode};
 use portcullis_tests::faults::{
     clock, disk, kills, link, namespace,
     report::{Report, Row},
+    resources::{self, Pressure},
 };
 
 /// Kills of a long run.
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
     if let Some(file) = file {
         std::fs::write(file, serde_json::to_vec_pretty(&report).unwrap()).unwrap();
     }
-    if report.rows.iter().all(Row::is_clean) {
+    let is_clean = report.rows.iter().all(Row::is_clean);
+    if is_clean && report.pressures.iter().all(Pressure::is_within) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -55,9 +57,12 @@ async fn run(binary: &Path, kills: usize) -> Report {
     done(disk::full(binary).await);
     if disk::can_mount() {
         done(disk::real(binary).await);
+        done(disk::short(binary).await);
     } else {
-        skipped
-            .push("a real disk that is full or read-only: nothing can be mounted here".to_owned());
+        skipped.push(
+            "a real disk that is full, short of space or read-only: nothing can be mounted here"
+                .to_owned(),
+        );
     }
     done(disk::slow(binary).await);
     done(disk::failing(binary).await);
@@ -69,11 +74,19 @@ async fn run(binary: &Path, kills: usize) -> Report {
     done(link::partition(binary, 10).await);
     done(link::half_open(binary).await);
     done(link::frozen(binary, 5).await);
+    let mut pressures = Vec::new();
+    for pressure in [
+        resources::desk_memory(binary, 80).await,
+        resources::held_flood(binary, 64).await,
+    ] {
+        eprintln!("{}: {} KiB gained", pressure.attack, pressure.gained_kib);
+        pressures.push(pressure);
+    }
     match namespace::cut_and_healed(binary, 3).await {
         Some(row) => done(row),
         None => {
             skipped.push("network namespaces cut and healed: this machine gives none".to_owned())
         }
     }
-    Report::new(rows, skipped)
+    Report::new(rows, pressures, skipped)
 }

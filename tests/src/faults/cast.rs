@@ -173,6 +173,7 @@ impl Actor {
             binary: binary.to_owned(),
             shim: Some(shim.clone()),
             namespace: None,
+            memory: None,
         };
         Self {
             process: Process::new(home, launch),

@@ -9,6 +9,7 @@ use std::{
 use super::{
     cast::{Actor, Cast},
     check,
+    load::Load,
     process::PATIENCE,
     report::Row,
     shim::{EIO, ENOSPC, Field},
@@ -190,6 +191,7 @@ pub async fn real(binary: &Path) -> Row {
     let actor = cast.receiver_mut();
     let data = actor.process.home.data();
     actor.process.stop().await;
+    reserve(&actor.process.home.config(), "1 MiB");
     let mounted = Mounted::over(&data, 12 << 10);
     actor.process.up().await;
     let filler = data.join("filler");
@@ -219,6 +221,57 @@ pub async fn real(binary: &Path) -> Row {
     Row::new(
         "a real disk: filled by another file; read-only at the start",
         &[full, read_only],
+        verdict,
+    )
+}
+
+/// Sets the reserve of the disk in a node's configuration.
+fn reserve(config: &Path, size: &str) {
+    let text = std::fs::read_to_string(config).unwrap();
+    let line = "# reserve = \"512 MiB\"";
+    assert!(text.contains(line), "the configuration has another default");
+    let set = text.replace(line, &format!("reserve = \"{size}\""));
+    std::fs::write(config, set).unwrap();
+}
+
+/// A disk with less room than its reserve: bulk waits at its sender, while alerts, acts and the log
+/// go on. After space is freed everything arrives without a restart.
+pub async fn short(binary: &Path) -> Row {
+    let mut cast = Cast::start(binary, 2).await;
+    let actor = cast.receiver_mut();
+    let data = actor.process.home.data();
+    actor.process.stop().await;
+    reserve(&actor.process.home.config(), "24 MiB");
+    let mounted = Mounted::over(&data, 96 << 10);
+    actor.process.up().await;
+    cast.warm().await;
+    let filler = data.join("filler");
+    std::fs::write(&filler, vec![0; 80 << 20]).unwrap();
+    cast.load.publish(RECORDS).await.unwrap();
+    refused_for_now(&cast).await;
+    let before = cast.ledger().await.delivered;
+    cast.load.alert().await.unwrap();
+    let begun = Instant::now();
+    while cast.ledger().await.delivered == before {
+        assert!(begun.elapsed() < PATIENCE, "the alert does not arrive");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let alert = begun.elapsed();
+    assert!(cast.ledger().await.open > 0, "bulk went on");
+    // Acts are logged and carried out.
+    let client = cast.receiver().process.client.clone();
+    let mut persons = Load::enrol("antwerp", client).await;
+    persons.alert().await.unwrap();
+    std::fs::remove_file(&filler).unwrap();
+    let freed = cast.arrived().await;
+
+    cast.receiver_mut().process.stop().await;
+    mounted.back();
+    cast.receiver_mut().process.up().await;
+    let verdict = check::judge(cast).await;
+    Row::new(
+        "a real disk short of space: an alert meanwhile, and bulk once it is freed",
+        &[alert, freed],
         verdict,
     )
 }

@@ -30,4 +30,5 @@ pub mod namespace;
 pub mod process;
 pub mod proxy;
 pub mod report;
+pub mod resources;
 pub mod shim;

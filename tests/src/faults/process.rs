@@ -24,6 +24,8 @@ pub struct Launch {
     pub shim: Option<Control>,
     /// Network namespace in which it runs, if not the default one.
     pub namespace: Option<String>,
+    /// Most bytes of address space that it may take, if there is a limit.
+    pub memory: Option<u64>,
 }
 
 /// A node's process. It is killed on drop.
@@ -141,11 +143,28 @@ impl Process {
     /// Returns the peak resident memory of the process, in KiB, as the kernel reports it.
     #[must_use]
     pub fn peak_memory_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// Returns the resident memory of the process, in KiB, from which its peak counts anew.
+    #[must_use]
+    pub fn memory_at_rest_kib(&self) -> u64 {
+        let id = self.child.as_ref().unwrap().id();
+        std::fs::write(format!("/proc/{id}/clear_refs"), "5").unwrap();
+        self.memory_kib("VmRSS:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let id = self.child.as_ref().unwrap().id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let line = status.lines().find(|line| line.starts_with(name));
         let number = line.and_then(|line| line.split_whitespace().nth(1));
         number.unwrap().parse().unwrap()
+    }
+
+    /// Limits the address space of the process from its next start on.
+    pub fn limit_memory(&mut self, bytes: u64) {
+        self.launch.memory = Some(bytes);
     }
 
     /// Returns the text that the process has logged.
@@ -180,6 +199,9 @@ impl Launch {
         }
         if has_setpriv() {
             words.extend(["setpriv", "--pdeathsig", "KILL"].map(PathBuf::from));
+        }
+        if let Some(bytes) = self.memory {
+            words.extend(["prlimit".into(), format!("--as={bytes}").into()]);
         }
         words.push(self.binary.clone());
         let mut words = words.into_iter();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::check::Findings;
+use super::{check::Findings, resources::Pressure};
 
 /// Results for one kind of fault.
 #[derive(Debug, Clone, Serialize)]
@@ -79,6 +79,8 @@ pub struct Report {
     pub machine: String,
     /// One row for each kind of fault.
     pub rows: Vec<Row>,
+    /// One row for each attack on memory.
+    pub pressures: Vec<Pressure>,
     /// Scenarios that were skipped, with the reason.
     pub skipped: Vec<String>,
 }
@@ -86,17 +88,18 @@ pub struct Report {
 impl Report {
     /// Makes the report of these rows, dated now.
     #[must_use]
-    pub fn new(rows: Vec<Row>, skipped: Vec<String>) -> Self {
+    pub fn new(rows: Vec<Row>, pressures: Vec<Pressure>, skipped: Vec<String>) -> Self {
         Self {
             version: 1,
             at: portcullis_home::clock::system_clock()().to_string(),
             machine: machine(),
             rows,
+            pressures,
             skipped,
         }
     }
 
-    /// Returns the rows as a table in Markdown.
+    /// Returns the rows as tables in Markdown.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = String::from(
@@ -119,6 +122,20 @@ impl Report {
             for (state, times) in &row.states {
                 table.push_str(&format!("| — {state} | {times} | | | | | | | |\n"));
             }
+        }
+        table.push_str(
+            "\n| attack on memory | at rest | gained at most | alert, 99 % | during the attack |\n\
+             |---|---|---|---|---|\n",
+        );
+        for pressure in &self.pressures {
+            table.push_str(&format!(
+                "| {} | {} MiB | {} MiB | {} ms | {} ms |\n",
+                pressure.attack,
+                pressure.rest_kib >> 10,
+                pressure.gained_kib >> 10,
+                pressure.alert_ms,
+                pressure.alert_under_attack_ms,
+            ));
         }
         table
     }

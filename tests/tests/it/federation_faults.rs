@@ -1,7 +1,7 @@
 //! Whole-process faults, the short run: twenty kills and one of each fault that is quick.
 //! `make faults` is the long run; `docs/reliability.md` has its results.
 
-use portcullis_tests::faults::{clock, disk, kills, link, namespace, report::Row};
+use portcullis_tests::faults::{clock, disk, kills, link, namespace, report::Row, resources};
 
 use crate::binary::portcullis_lab;
 
@@ -68,4 +68,32 @@ async fn a_pulled_cable_loses_nothing_where_the_machine_has_namespaces() {
         Some(row) => clean(&row),
         None => println!("skipped: no network namespaces, which take root"),
     }
+}
+
+/// Attack H4: a full disk took no alert and no act any more. Bulk gives way first, and everything goes
+/// on once there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_short_of_space_takes_alerts_and_acts_and_bulk_once_it_is_freed() {
+    if disk::can_mount() {
+        clean(&disk::short(&portcullis_lab()).await);
+    } else {
+        println!("skipped: nothing can be mounted here, which takes root");
+    }
+}
+
+/// Attack H3: a new model read every indicator with its files, 637 MB for 80 of them. The bound is a
+/// third of what 40 of them took.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scoring_over_records_with_large_files_costs_little_memory() {
+    let pressure = resources::desk_memory(&portcullis_lab(), 40).await;
+    println!("{pressure:#?}");
+    assert!(pressure.gained_kib < 100 << 10, "{pressure:?}");
+}
+
+/// Attack HH2, H3: what waits was opened all at once, 266 MB for 64 items and one list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_held_items_is_bounded_on_the_disk_and_in_memory() {
+    let pressure = resources::held_flood(&portcullis_lab(), 24).await;
+    println!("{pressure:#?}");
+    assert!(pressure.is_within(), "{pressure:?}");
 }

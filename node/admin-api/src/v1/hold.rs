@@ -60,6 +60,16 @@ pub struct HeldView {
     pub until: String,
 }
 
+/// Held items, the oldest first, and the way to those after them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPageView {
+    /// The items.
+    pub items: Vec<HeldView>,
+    /// Number after which the next page begins; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<i64>,
+}
+
 /// A held item with those of its contents that may be read here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldDetailView {

@@ -18,36 +18,65 @@ use super::{
 };
 use portcullis_admin_api::v1::{
     ListView,
-    hold::{DecideView, HeldDetailView, HeldView, RuledView},
+    hold::{DecideView, HeldDetailView, HeldPageView, HeldView, RuledView},
     record::{HeaderView, sections},
 };
 use portcullis_kernel::{
     Kernel,
     hold::{self, Choice, ItemKey, Ruling},
 };
-use portcullis_store::{HeldItem, HeldRecord, Write};
+use portcullis_store::{HeldItem, HeldKey, HeldRecord, Write};
 
 /// Largest length of a logged reason, in bytes.
 const LONGEST_REASON: usize = 256;
+/// Items on one page of the list.
+const PAGE_ITEMS: u32 = 256;
+/// Keys that are looked through at a time.
+const PAGE_KEYS: u32 = 4_096;
+/// Most items that are shown together: one record from several peers, in several forms.
+const MOST_SHOWN: usize = 16;
 /// Largest number of items in one act.
 const MOST_ITEMS: usize = 65_536;
 
 pub(crate) async fn list(
     State(admin): State<Admin>,
     ConnectInfo(caller): ConnectInfo<Caller>,
-) -> Result<Json<ListView<HeldView>>, Problem> {
+) -> Result<Json<HeldPageView>, Problem> {
+    listed(&admin, caller, None).await
+}
+
+pub(crate) async fn list_after(
+    State(admin): State<Admin>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(number): Path<i64>,
+) -> Result<Json<HeldPageView>, Problem> {
+    listed(&admin, caller, Some(number)).await
+}
+
+async fn listed(
+    admin: &Admin,
+    caller: Caller,
+    after: Option<i64>,
+) -> Result<Json<HeldPageView>, Problem> {
     let kernel = admin.kernel.clone();
-    let items: Vec<HeldView> = apart(move || {
-        let held = kernel.store().held_items()?;
-        let views = held
-            .iter()
-            .filter_map(|item| line(&kernel, item).transpose());
-        views.collect()
-    })
-    .await?;
-    let concerns = format!("{} held items", items.len());
-    consultation::log(&admin, caller, "hold-list", concerns).await?;
-    Ok(Json(ListView { items }))
+    let page = apart(move || page(&kernel, after)).await?;
+    let concerns = format!("{} held items", page.items.len());
+    consultation::log(admin, caller, "hold-list", concerns).await?;
+    Ok(Json(page))
+}
+
+/// Returns a page of the list. One item is opened at a time.
+fn page(kernel: &Kernel, after: Option<i64>) -> Result<HeldPageView, Problem> {
+    let keys = kernel.store().held_keys(after, PAGE_ITEMS)?;
+    let is_last = u32::try_from(keys.len()).is_ok_and(|count| count < PAGE_ITEMS);
+    let next = keys.last().map(|key| key.n).filter(|_| !is_last);
+    let mut items = Vec::with_capacity(keys.len());
+    for key in &keys {
+        if let Some(item) = kernel.store().held_item(key)? {
+            items.extend(line(kernel, &item)?);
+        }
+    }
+    Ok(HeldPageView { items, next })
 }
 
 /// Returns the line of an item; `None` if it does not verify, of which the log tells.
@@ -87,17 +116,38 @@ pub(crate) async fn show(
 }
 
 fn details(kernel: &Kernel, prefix: &str) -> Result<Vec<HeldDetailView>, Problem> {
-    let held = kernel.store().held_items()?;
-    let found: Vec<_> = held
-        .iter()
-        .filter(|item| item.sealed.id().to_string().starts_with(prefix))
-        .collect();
+    let found = begin_with(kernel, prefix)?;
     if found.is_empty() {
         let message = format!("no held record has an id that begins with `{prefix}`");
         return Err(Problem::new(ProblemKind::Unknown, message)
             .remedy("`portcullis hold list` shows what waits"));
     }
-    found.into_iter().map(|item| detail(kernel, item)).collect()
+    let mut details = Vec::with_capacity(found.len());
+    for key in &found {
+        if let Some(item) = kernel.store().held_item(key)? {
+            details.push(detail(kernel, &item)?);
+        }
+    }
+    Ok(details)
+}
+
+/// Returns the keys of the items whose records have ids that begin so, the oldest first and not
+/// more than are shown together.
+fn begin_with(kernel: &Kernel, prefix: &str) -> Result<Vec<HeldKey>, Problem> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let keys = kernel.store().held_keys(after, PAGE_KEYS)?;
+        let Some(last) = keys.last() else {
+            return Ok(found);
+        };
+        after = Some(last.n);
+        let fits = |key: &HeldKey| key.record.to_string().starts_with(prefix);
+        found.extend(keys.into_iter().filter(fits));
+        if found.len() >= MOST_SHOWN {
+            found.truncate(MOST_SHOWN);
+            return Ok(found);
+        }
+    }
 }
 
 fn detail(kernel: &Kernel, item: &HeldItem) -> Result<HeldDetailView, Problem> {

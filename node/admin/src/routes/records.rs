@@ -5,7 +5,10 @@ use crate::{
     request::{Admin, Caller, JsonBody},
     views,
 };
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use axum::{
     Json,
@@ -13,8 +16,8 @@ use axum::{
 };
 use portcullis_protocol::{
     body::{SelectorKind, canonical},
-    record::{RecordId, SectionTag},
-    verify::{KeyStanding, SealingKeys as _},
+    record::{Header, RecordId, SectionTag},
+    verify::{Excerpt, KeyStanding, SealingKeys as _},
 };
 
 use super::{
@@ -26,7 +29,7 @@ use portcullis_admin_api::v1::{
     record::{ChainView, FilterView, HeaderView, RecordLine, RecordView, sections},
 };
 use portcullis_kernel::{Kernel, decide::Decider};
-use portcullis_store::{HeldRecord, RecordFilter};
+use portcullis_store::{ExcerptsOf, HeldExcerpt, HeldRecord, RecordFilter, StoreError};
 
 /// Largest number of ids shown for an ambiguous prefix.
 const AMBIGUOUS_SHOWN: u32 = 6;
@@ -78,34 +81,37 @@ fn identifiers(text: &str) -> Result<Vec<(SelectorKind, String)>, Malformed> {
 }
 
 impl Search {
-    /// Returns the records found, the newest first.
-    fn held(&self, kernel: &Kernel) -> Result<Vec<HeldRecord>, Problem> {
-        let Some(about) = &self.about else {
-            return Ok(kernel.store().records(&self.filter)?);
-        };
-        let mut found = BTreeMap::new();
-        for (kind, value) in about {
-            let held = kernel.store().records_about(*kind, value)?;
-            found.extend(held.into_iter().map(|held| (held.sealed.id(), held)));
+    /// Returns the selections to go through, each with the newest record first.
+    fn selections(&self) -> Vec<ExcerptsOf<'_>> {
+        match (&self.about, self.filter.kind) {
+            (Some(about), _) => {
+                let about = about.iter();
+                about
+                    .map(|(kind, value)| ExcerptsOf::Selector(*kind, value))
+                    .collect()
+            }
+            (None, Some(kind)) => vec![ExcerptsOf::Kind(kind)],
+            (None, None) => vec![ExcerptsOf::Any],
         }
-        let mut found: Vec<HeldRecord> = found.into_values().collect();
-        found.sort_by_key(|held| Reverse(held.received_at));
-        Ok(found)
     }
 
-    /// Returns true if a record is among those searched for. A search for an identifier finds a
-    /// record only if its subject may be shown; otherwise it would tell what policy keeps closed.
-    fn fits(&self, consulted: &Consulted) -> bool {
+    /// Returns true if the header of a record lets it be among those searched for.
+    fn names(&self, header: &Header) -> bool {
         let RecordFilter {
             kind,
             origin,
             limit: _,
         } = &self.filter;
-        let header = consulted.record.header();
         kind.is_none_or(|kind| kind == header.kind)
             && origin
                 .as_ref()
                 .is_none_or(|origin| *origin == header.origin)
+    }
+
+    /// Returns true if a record is among those searched for. A search for an identifier finds a
+    /// record only if its subject may be shown; otherwise it would tell what policy keeps closed.
+    fn fits(&self, consulted: &Consulted) -> bool {
+        self.names(consulted.record.header())
             && (self.about.is_none() || consulted.shows(SectionTag::Subject))
     }
 
@@ -129,24 +135,68 @@ pub(crate) async fn list(
 }
 
 /// Returns the lines of the records found. A record that does not verify, or may not be consulted,
-/// is left out, and the log says so.
+/// is left out, and the log says so. Records are opened one at a time, whatever files they bring.
 fn lines(kernel: &Kernel, search: &Search) -> Result<Vec<RecordLine>, Problem> {
-    let (decider, now) = (kernel.decider(), kernel.now());
-    let held = search.held(kernel)?;
-    let mut lines = Vec::with_capacity(held.len());
-    for held in &held {
-        match Consulted::of(kernel, &decider, held, now) {
-            Ok(consulted) if !search.fits(&consulted) => {}
-            Ok(consulted) => {
-                lines.push(views::record_line(held, &consulted.record, consulted.shown))
+    let mut found = BTreeMap::new();
+    for of in search.selections() {
+        let mut listed = 0;
+        let mut from = None;
+        loop {
+            let page = kernel.store().excerpts(of, &[SectionTag::Subject], from)?;
+            for excerpt in &page.excerpts {
+                if listed >= search.limit() {
+                    break;
+                }
+                if let Some(line) = line(kernel, search, excerpt)? {
+                    listed += 1;
+                    let place = (Reverse(excerpt.received_at), found.len());
+                    found.insert(place, (excerpt.opened.id(), line));
+                }
             }
-            Err(problem) => {
-                tracing::warn!(record = %held.sealed.id(), ?problem, "a record is not listed");
+            from = page.next;
+            if from.is_none() || listed >= search.limit() {
+                break;
             }
         }
     }
-    lines.truncate(search.limit());
-    Ok(lines)
+    let mut met = BTreeSet::new();
+    let lines = found.into_values().filter(|(id, _)| met.insert(*id));
+    Ok(lines.map(|(_, line)| line).take(search.limit()).collect())
+}
+
+fn line(
+    kernel: &Kernel,
+    search: &Search,
+    excerpt: &HeldExcerpt,
+) -> Result<Option<RecordLine>, Problem> {
+    let (decider, now) = (kernel.decider(), kernel.now());
+    let is_other = |seen: &Excerpt| !search.names(seen.header());
+    if decider
+        .verify_excerpt(excerpt, now)
+        .is_ok_and(|seen| is_other(&seen))
+    {
+        return Ok(None);
+    }
+    let id = excerpt.opened.id();
+    let held = match kernel.store().record(&id) {
+        Err(StoreError::Damaged(_)) => None,
+        other => other?,
+    };
+    let Some(held) = held else {
+        return Ok(None);
+    };
+    match Consulted::of(kernel, &decider, &held, now) {
+        Ok(consulted) if !search.fits(&consulted) => Ok(None),
+        Ok(consulted) => Ok(Some(views::record_line(
+            &held,
+            &consulted.record,
+            consulted.shown,
+        ))),
+        Err(problem) => {
+            tracing::warn!(record = %id, ?problem, "a record is not listed");
+            Ok(None)
+        }
+    }
 }
 
 pub(crate) async fn show(

@@ -5,7 +5,8 @@
 //! minute that follows. Each peer also has a budget of refused records a minute; beyond it, its
 //! frames are refused whole before their records are looked at (EX-15, with no credit). Both are
 //! kept in memory, for the peers that the register lists: a restart loses at most one minute's
-//! count.
+//! count. The lanes have budgets of their own, so that bulk which a hub passes on does not shut out
+//! the alerts that it passes on.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,9 @@ const MOST_COUNTED: usize = 8_192;
 /// are refused.
 pub(super) const REFUSED_A_MINUTE: usize = 8 * 1024;
 
+/// Budget of refused urgent records per peer and minute.
+const URGENT_REFUSED_A_MINUTE: usize = 1024;
+
 /// Period over which urgent work is counted, in milliseconds.
 const SECOND_MS: i64 = 1_000;
 /// Budget of urgent work per peer and second: items verified, whatever becomes of them. Beyond it
@@ -33,8 +37,8 @@ const URGENT_BYTES_A_SECOND: usize = 16 << 20;
 /// Refusals counted per peer.
 #[derive(Debug)]
 pub(super) struct Conduct {
-    /// Budgets by peer; held for a moment only.
-    budgets: Mutex<BTreeMap<NodeId, Budget>>,
+    /// Budgets by peer and lane; held for a moment only.
+    budgets: Mutex<BTreeMap<(NodeId, Lane), Budget>>,
     /// Urgent work by peer; held for a moment only.
     urgent: Mutex<BTreeMap<NodeId, UrgentWork>>,
     /// Frames refused, by peer and rule; held for a moment only.
@@ -67,25 +71,26 @@ struct Budget {
 }
 
 impl Conduct {
-    /// Returns true while this peer's frames are refused unread.
-    pub(super) fn is_shut_out(&self, peer: &NodeId, now: Timestamp) -> bool {
+    /// Returns true while this peer's frames in this lane are refused unread.
+    pub(super) fn is_shut_out(&self, (peer, lane): (&NodeId, Lane), now: Timestamp) -> bool {
         self.budgets()
-            .get(peer)
-            .is_some_and(|budget| budget.is_open(now) && budget.refused >= REFUSED_A_MINUTE)
+            .get(&(peer.clone(), lane))
+            .is_some_and(|budget| budget.is_open(now) && budget.refused >= most_refused(lane))
     }
 
     /// Counts refused records. Returns an event if they use up the budget.
     pub(super) fn records_refused(
         &self,
-        peer: &NodeId,
+        (peer, lane): (&NodeId, Lane),
         count: usize,
         now: Timestamp,
     ) -> Option<NodeEvent> {
         if count == 0 {
             return None;
         }
+        let most = most_refused(lane);
         let mut budgets = self.budgets();
-        let budget = budgets.entry(peer.clone()).or_default();
+        let budget = budgets.entry((peer.clone(), lane)).or_default();
         if !budget.is_open(now) {
             *budget = Budget {
                 began: Some(now),
@@ -94,12 +99,12 @@ impl Conduct {
         }
         let before = budget.refused;
         budget.refused = before.saturating_add(count);
-        (before < REFUSED_A_MINUTE && budget.refused >= REFUSED_A_MINUTE).then(|| NodeEvent {
+        (before < most && budget.refused >= most).then(|| NodeEvent {
             at: now,
             kind: "peer-shut-out".to_owned(),
             peer: Some(peer.clone()),
             detail: format!(
-                "{} of its records were refused within a minute; its frames are refused until the minute is over",
+                "{} of its {lane} records were refused within a minute; its frames in that lane are refused until the minute is over",
                 budget.refused
             ),
         })
@@ -155,7 +160,7 @@ impl Conduct {
         untold.causes.iter().map(event).collect()
     }
 
-    fn budgets(&self) -> MutexGuard<'_, BTreeMap<NodeId, Budget>> {
+    fn budgets(&self) -> MutexGuard<'_, BTreeMap<(NodeId, Lane), Budget>> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,6 +170,14 @@ impl Conduct {
 
     fn frames(&self) -> MutexGuard<'_, Telling<(NodeId, Rule)>> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the refused records of a minute after which a peer is shut out in this lane.
+const fn most_refused(lane: Lane) -> usize {
+    match lane {
+        Lane::Urgent => URGENT_REFUSED_A_MINUTE,
+        Lane::Bulk => REFUSED_A_MINUTE,
     }
 }
 
@@ -225,26 +238,45 @@ mod tests {
     fn ex_15_a_peer_beyond_its_budget_of_refused_records_is_shut_out_for_the_minute() {
         let conduct = Conduct::default();
         let (bad, good) = (peer("antwerp-1"), peer("hub-1"));
-        let refused = |count, at| conduct.records_refused(&bad, count, at);
+        let refused = |count, at| conduct.records_refused((&bad, Lane::Bulk), count, at);
+        let is_shut_out = |peer, at| conduct.is_shut_out((peer, Lane::Bulk), at);
         assert_eq!(refused(REFUSED_A_MINUTE - 1, NOW), None);
-        assert!(!conduct.is_shut_out(&bad, NOW));
+        assert!(!is_shut_out(&bad, NOW));
         // It is told once, however many more come.
         assert!(refused(1, NOW.plus_millis(5)).is_some());
         assert_eq!(refused(1_024, NOW.plus_millis(6)), None);
-        assert!(conduct.is_shut_out(&bad, NOW.plus_millis(MINUTE_MS - 1)));
-        assert!(!conduct.is_shut_out(&good, NOW));
-        assert!(!conduct.is_shut_out(&bad, NOW.plus_millis(MINUTE_MS)));
+        assert!(is_shut_out(&bad, NOW.plus_millis(MINUTE_MS - 1)));
+        assert!(!is_shut_out(&good, NOW));
+        assert!(!is_shut_out(&bad, NOW.plus_millis(MINUTE_MS)));
         let next = NOW.plus_millis(MINUTE_MS);
         assert!(refused(REFUSED_A_MINUTE, next).is_some());
-        assert!(conduct.is_shut_out(&bad, next));
+        assert!(is_shut_out(&bad, next));
     }
 
     #[test]
     fn a_clock_that_is_set_back_shuts_nobody_out_for_long() {
         let conduct = Conduct::default();
         let bad = peer("antwerp-1");
-        conduct.records_refused(&bad, REFUSED_A_MINUTE, NOW);
-        assert!(!conduct.is_shut_out(&bad, NOW.plus_millis(-1)));
+        conduct.records_refused((&bad, Lane::Bulk), REFUSED_A_MINUTE, NOW);
+        assert!(!conduct.is_shut_out((&bad, Lane::Bulk), NOW.plus_millis(-1)));
+    }
+
+    /// Attack HH2: bulk that a hub passes on, and that is refused here, shut out the alerts that it
+    /// passes on for everybody else.
+    #[test]
+    fn refused_bulk_does_not_shut_out_the_alerts_of_the_same_peer() {
+        let conduct = Conduct::default();
+        let hub = peer("hub-1");
+        conduct.records_refused((&hub, Lane::Bulk), REFUSED_A_MINUTE, NOW);
+        assert!(conduct.is_shut_out((&hub, Lane::Bulk), NOW));
+        assert!(!conduct.is_shut_out((&hub, Lane::Urgent), NOW));
+        let urgent = (&hub, Lane::Urgent);
+        assert!(
+            conduct
+                .records_refused(urgent, URGENT_REFUSED_A_MINUTE, NOW)
+                .is_some()
+        );
+        assert!(conduct.is_shut_out(urgent, NOW));
     }
 
     /// Attack M3: one frame of duplicates again and again, as urgent.
@@ -272,7 +304,7 @@ mod tests {
     #[test]
     fn what_is_over_is_forgotten() {
         let conduct = Conduct::default();
-        conduct.records_refused(&peer("antwerp-1"), 5, NOW);
+        conduct.records_refused((&peer("antwerp-1"), Lane::Bulk), 5, NOW);
         conduct.frame_refused(&peer("hub-1"), Rule::FrameItems, "why", NOW);
         assert_eq!(conduct.budgets().len(), 1);
         assert_eq!(conduct.over(NOW.plus_millis(MINUTE_MS)), []);

@@ -16,7 +16,10 @@
 //! next frame may be better. A frame beyond the granted window, or from a peer that is shut out, is
 //! refused without being read (EX-15).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use portcullis_protocol::{
     frame::{
@@ -25,6 +28,7 @@ use portcullis_protocol::{
     },
     identifiers::NodeId,
     keys::SigningKey,
+    record::RecordId,
     rules::Rule,
     statement::SignedStatement,
     time::Timestamp,
@@ -38,6 +42,7 @@ use tonic::{Status, Streaming};
 use super::{
     allowance::{Allowance, Grant},
     conduct::Conduct,
+    quota::{Charge, Quota, TurnedAway},
 };
 use portcullis_kernel::{
     Admitted, Kernel, connected::Way, decide::Decider, intake::Judge, quarantine, work::Running,
@@ -64,6 +69,7 @@ pub(super) type Receipts = mpsc::Sender<Result<wire::Receipt, Status>>;
 pub(super) struct Reception {
     kernel: Arc<Kernel>,
     conduct: Arc<Conduct>,
+    quota: Arc<Quota>,
     peer: NodeId,
     /// Window of frames that the peer may send; held for a moment only.
     allowance: Mutex<Allowance>,
@@ -106,6 +112,7 @@ struct Committing {
     frame: ReceivedFrame,
     turn: FrameAtHand,
     admitted: Vec<Admitted>,
+    charges: Charges,
     bad: Vec<BadItem>,
     /// Answers to the parts of the frame that are durable already.
     before: Vec<Answer>,
@@ -126,14 +133,22 @@ enum Aside {
     Event(NodeEvent),
 }
 
+/// What each record that may be added costs its originator.
+type Charges = BTreeMap<RecordId, Charge>;
+
 /// A receipt, and the credit that it grants.
 type Granted = (wire::Receipt, u32);
 
 impl Reception {
-    pub(super) fn new(kernel: Arc<Kernel>, conduct: Arc<Conduct>, peer: NodeId) -> Arc<Self> {
+    pub(super) fn new(
+        kernel: Arc<Kernel>,
+        (conduct, quota): (Arc<Conduct>, Arc<Quota>),
+        peer: NodeId,
+    ) -> Arc<Self> {
         Arc::new(Self {
             kernel,
             conduct,
+            quota,
             peer,
             allowance: Mutex::new(Allowance::new()),
         })
@@ -245,12 +260,13 @@ impl Reception {
             bad,
             turn,
         } = items;
-        let admitted = admitted(&intake);
+        let (admitted, charges) = (admitted(&intake), charges(&intake));
         let (before, last) = self.submit_parts(intake).await;
         Answerable::Committing(Box::new(Committing {
             frame,
             turn,
             admitted,
+            charges,
             bad,
             before,
             last,
@@ -325,6 +341,7 @@ impl Reception {
             frame,
             turn,
             admitted,
+            charges,
             bad,
             mut before,
             last,
@@ -358,8 +375,18 @@ impl Reception {
         if !bad.is_empty() {
             self.lay_aside(aside, Aside::Bad(bad));
         }
+        for answer in answers.iter().filter(|one| is_added(one)) {
+            let Some(charge) = charges.get(&answer.record) else {
+                continue;
+            };
+            if let Some(event) = self.quota.spend(&self.peer, charge, turn.now) {
+                tracing::warn!(peer = %self.peer, detail = event.detail, "a quota is used up");
+                self.lay_aside(aside, Aside::Event(event));
+            }
+        }
         let refused = answers.iter().filter(|one| is_refused(one)).count();
-        if let Some(event) = self.conduct.records_refused(&self.peer, refused, turn.now) {
+        let by = (&self.peer, frame.head.lane);
+        if let Some(event) = self.conduct.records_refused(by, refused, turn.now) {
             self.lay_aside(aside, Aside::Event(event));
         }
         turn.answer(frame, answers).await
@@ -411,7 +438,7 @@ impl Reception {
     /// Returns the number of frames that may be on their way. It is 0 while the peer is shut out
     /// and 1 while the writer has little room; bulk gets [`FEW_FRAMES`] while urgent work goes on.
     fn credit(&self, lane: Lane, now: Timestamp) -> u32 {
-        if self.conduct.is_shut_out(&self.peer, now) {
+        if self.conduct.is_shut_out((&self.peer, lane), now) {
             return 0;
         }
         if self.kernel.writer().is_crowded(lane.into()) {
@@ -433,11 +460,31 @@ fn bytes(frame: &wire::Frame) -> usize {
     frame.records.iter().map(of).fold(0, usize::saturating_add)
 }
 
+/// Returns true if the item is refused because of what the peer brings. That there is no room here
+/// is no fault of it.
 fn is_refused(answer: &Answer) -> bool {
     match answer.outcome {
-        Outcome::Refused | Outcome::RefusedForNow => true,
+        Outcome::Refused => true,
+        Outcome::RefusedForNow => answer.reason.as_deref() != Some(Rule::Busy.id()),
         Outcome::Accepted | Outcome::Extended | Outcome::Duplicate | Outcome::Held => false,
     }
+}
+
+fn is_added(answer: &Answer) -> bool {
+    match answer.outcome {
+        Outcome::Accepted | Outcome::Extended => true,
+        Outcome::Duplicate | Outcome::Refused | Outcome::RefusedForNow | Outcome::Held => false,
+    }
+}
+
+/// Returns what the records that policy admits add, by record.
+fn charges(intake: &Intake) -> Charges {
+    let admitted = intake.items.iter();
+    let admitted = admitted.filter_map(|item| match &item.judgement {
+        Judgement::Admit { record, note: _ } => Some((item.id, Charge::of(record))),
+        Judgement::Refuse { .. } | Judgement::RefuseForNow { .. } | Judgement::Hold { .. } => None,
+    });
+    admitted.collect()
 }
 
 /// Reports an error of this node's own. The peer learns only that it should try again later.
@@ -476,7 +523,7 @@ struct FrameAtHand {
 impl FrameAtHand {
     fn judge(self, frame: wire::Frame, grant: Grant) -> Result<Judged, FrameError> {
         let stream = Arc::clone(&self.stream);
-        if let Some(why) = self.unread(grant) {
+        if let Some(why) = self.unread(&frame, grant) {
             let refused = RefusedFrame::unread(&frame, Refusal::new(Rule::Busy, why.to_owned()));
             return self.unanswerable(&refused);
         }
@@ -494,7 +541,7 @@ impl FrameAtHand {
         stream
             .kernel
             .heard_epoch(&stream.peer, frame.head.register_epoch);
-        if register.node(&stream.peer).is_none() {
+        let Some((authority, node)) = register.node(&stream.peer) else {
             let credit = 0;
             return Ok(Judged::Refused(Box::new(Refused {
                 receipt: frame.refuse(Rule::FrameSender, self.signing(credit))?,
@@ -502,12 +549,9 @@ impl FrameAtHand {
                 rule: Rule::FrameSender,
                 detail: "the register lists the peer no more".to_owned(),
             })));
-        }
+        };
         let gates = stream.kernel.gates();
-        let cut = register
-            .node(&stream.peer)
-            .and_then(|(authority, node)| gates.cut(&authority.id, &node.id));
-        if let Some(cut) = cut {
+        if let Some(cut) = gates.cut(&authority.id, &node.id) {
             let credit = 0;
             return Ok(Judged::Refused(Box::new(Refused {
                 receipt: frame.refuse(cut.rule(), self.signing(credit))?,
@@ -516,7 +560,7 @@ impl FrameAtHand {
                 detail: format!("the peer is {cut}"),
             })));
         }
-        let intake = Judge {
+        let mut intake = Judge {
             decider: &self.decider,
             first_seen: &|record| stream.kernel.first_seen(record),
             gates: &gates,
@@ -526,6 +570,16 @@ impl FrameAtHand {
             now: self.now,
         }
         .judge(&frame);
+        let space = stream.kernel.space_now();
+        if stream.quota.judge(&mut intake, &authority.id, space) == TurnedAway::OwnFrame {
+            let credit = 0;
+            return Ok(Judged::Refused(Box::new(Refused {
+                receipt: frame.refuse(Rule::Busy, self.signing(credit))?,
+                credit,
+                rule: Rule::Busy,
+                detail: "its originator has added as much as it may for now".to_owned(),
+            })));
+        }
         let bad = quarantine::bad_items(&self.decider, &stream.peer, &frame, &intake);
         Ok(Judged::Items(Box::new(Items {
             frame,
@@ -536,12 +590,16 @@ impl FrameAtHand {
     }
 
     /// Returns the reason to refuse a frame unread, if there is one.
-    fn unread(&self, grant: Grant) -> Option<&'static str> {
+    fn unread(&self, frame: &wire::Frame, grant: Grant) -> Option<&'static str> {
         let stream = &self.stream;
+        let lane = claimed_lane(frame);
         match grant {
             Grant::Beyond => Some("it was sent beyond what the receipts granted"),
-            Grant::Within if stream.conduct.is_shut_out(&stream.peer, self.now) => {
+            Grant::Within if stream.conduct.is_shut_out((&stream.peer, lane), self.now) => {
                 Some("too many records were refused within a minute")
+            }
+            Grant::Within if !stream.kernel.space_now().takes(lane) => {
+                Some("the disk has no room for it")
             }
             Grant::Within => None,
         }

@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     conduct::Conduct,
     paced::{Largest, Paced},
+    quota::Quota,
     reception::Reception,
     spending::Spending,
 };
@@ -60,6 +61,7 @@ const TELLING: Duration = Duration::from_secs(30);
 #[must_use]
 pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> Paced<Service> {
     let service = Service {
+        quota: Arc::new(Quota::new(kernel.daily_bytes_per_origin())),
         kernel,
         conduct: Arc::default(),
         streams: Tally::new(STREAMS_PER_PEER),
@@ -85,6 +87,7 @@ pub fn server(kernel: Arc<Kernel>, stop: CancellationToken) -> Paced<Service> {
 pub struct Service {
     kernel: Arc<Kernel>,
     conduct: Arc<Conduct>,
+    quota: Arc<Quota>,
     streams: Tally<NodeId>,
     questions: Tally<NodeId>,
     answers_ready: Throttle,
@@ -110,7 +113,8 @@ impl Exchange for Service {
             Status::resource_exhausted("as many delivery streams as a peer may have are open")
         })?;
         let (receipts, stream) = mpsc::channel(RECEIPTS_WAITING);
-        let reception = Reception::new(Arc::clone(&self.kernel), Arc::clone(&self.conduct), peer);
+        let measures = (Arc::clone(&self.conduct), Arc::clone(&self.quota));
+        let reception = Reception::new(Arc::clone(&self.kernel), measures, peer);
         let stop = self.stop.clone();
         tokio::spawn(async move {
             reception

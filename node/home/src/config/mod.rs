@@ -40,9 +40,13 @@ use self::{
 };
 use portcullis_peering::{connector::ConnectorLimits, listener::ListenerLimits};
 
-/// Free space on the disk of the store, in bytes, that a node keeps in view if nothing is said:
-/// hours of bulk at the rates that members send, and a checkpoint of the write-ahead log.
+/// Free space on the disk of the store, in bytes, below which bulk is refused for now if nothing is
+/// said: room for alerts, acts and the log, and for a checkpoint of the write-ahead log.
 const DISK_RESERVE: u64 = 512 << 20;
+
+/// Bytes that one authority may add in a day through one peer, if nothing is said: a backfill of a
+/// million records of 4 KiB.
+const DAILY_BYTES_PER_ORIGIN: u64 = 4 << 30;
 
 /// Settings that an administrator gives a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +81,11 @@ pub struct Config {
     pub connector: ConnectorLimits,
     /// Pauses before dispatch tries a peer again.
     pub retry: RetryBounds,
-    /// Free space on the disk of the store, in bytes, below which health tells of it.
+    /// Free space on the disk of the store, in bytes, below which bulk is refused for now and health
+    /// tells of it.
     pub disk_reserve: u64,
+    /// Bytes that one authority may add to the store in a day, through each peer.
+    pub daily_bytes_per_origin: u64,
 }
 
 /// Treatment of records that are marked as an exercise.
@@ -331,6 +338,7 @@ impl Config {
             connector: _,
             retry,
             disk_reserve,
+            daily_bytes_per_origin,
         } = self;
         let differs = [
             ("federation", *federation != new.federation),
@@ -346,7 +354,11 @@ impl Config {
             ("freshness", *freshness != new.freshness),
             ("exchange", *listener != new.listener),
             ("dispatch", *retry != new.retry),
-            ("disk", *disk_reserve != new.disk_reserve),
+            (
+                "disk",
+                (*disk_reserve, *daily_bytes_per_origin)
+                    != (new.disk_reserve, new.daily_bytes_per_origin),
+            ),
         ];
         differs
             .into_iter()
@@ -423,6 +435,11 @@ impl Source<'_> {
             connector,
             retry: self.retry(dispatch)?,
             disk_reserve: self.size("disk.reserve", disk.reserve, DISK_RESERVE)?,
+            daily_bytes_per_origin: self.size(
+                "disk.daily_bytes_per_origin",
+                disk.daily_bytes_per_origin,
+                DAILY_BYTES_PER_ORIGIN,
+            )?,
         })
     }
 

@@ -37,6 +37,7 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDisk {
     pub(super) reserve: Text,
+    pub(super) daily_bytes_per_origin: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -111,6 +111,9 @@ fn every_optional_key_has_its_effect() {
         c.retry.longest == seconds(7 * 3600)
     });
     holds("[disk]\nreserve = '7 GiB'", |c| c.disk_reserve == 7 << 30);
+    holds("[disk]\ndaily_bytes_per_origin = '7 GiB'", |c| {
+        c.daily_bytes_per_origin == 7 << 30
+    });
     let online = "[freshness]\nkey = 'k'\npassphrase_file = 'p'\nevery = '7h'";
     holds(online, |c| {
         let renewal = c.freshness.as_ref().unwrap();

@@ -1,11 +1,13 @@
 //! Tests of what stays bounded, and of numbers that are given again.
 
-use portcullis_protocol::{body::SelectorKind, record::Kind, rules::Rule, verify::VerifiedRecord};
+use portcullis_protocol::{
+    body::SelectorKind, frame::Outcome, record::Kind, rules::Rule, verify::VerifiedRecord,
+};
 use rusqlite::Connection;
 
 use super::{fixture::*, key};
 use crate::SqliteStore;
-use portcullis_store::{Judgement, Retry, Store, StoreError, Write};
+use portcullis_store::{HeldDecision, IntakeItem, Judgement, Retry, Store, StoreError, Write};
 
 /// Attack HM7: a job that fails after it closed a pack leaves the index as it was, so that the pack
 /// which gets that number next is found after a start.
@@ -116,7 +118,7 @@ fn the_refusals_of_a_peer_have_a_bound_and_the_oldest_gives_way() {
         count("SELECT count(*) FROM refusal WHERE peer = 'hub'"),
         65_536
     );
-    assert_eq!(store.held_keys().unwrap().len(), 1);
+    assert_eq!(store.held_keys(None, 10).unwrap().len(), 1);
     // A second refusal of one item takes no second place.
     refuse("hub", &items[3]);
     assert_eq!(count("SELECT next FROM refusal_turn WHERE peer = 'hub'"), 2);
@@ -159,4 +161,61 @@ fn a_store_of_format_7_loses_only_the_oldest_refusals() {
         .query_row("SELECT count(*) FROM known", [], |row| row.get(0))
         .unwrap();
     assert_eq!(known, 65_536 + 2);
+}
+
+/// Attack HH2, H3: held items were counted and not weighed, 28 GiB of one peer. The bytes are known
+/// again after a start, and what is decided on makes room.
+#[test]
+fn what_waits_is_bounded_in_bytes_and_a_flood_leaves_room_for_the_alerts_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let hold = |store: &SqliteStore, record: &VerifiedRecord| {
+        let hold = Judgement::Hold {
+            record: record.clone(),
+            rule: Rule::KeyEnded,
+            note: note("retired"),
+        };
+        let answers = deliver(store, "hub", vec![(record.id(), record.form(), hold)]);
+        (answers[0].outcome, answers[0].reason.clone())
+    };
+    let held = (Outcome::Held, Some("EX-09".to_owned()));
+    let busy = (Outcome::RefusedForNow, Some("EX-15".to_owned()));
+    let (mut flooder, mut police) = (Originator::new(1), Originator::new(2));
+    let flood: Vec<_> = (0..17)
+        .map(|_| with_file(&mut flooder, Kind::Indicator, 4_000_000))
+        .collect();
+    for record in &flood[..16] {
+        assert_eq!(hold(&store, record), held);
+    }
+    assert_eq!(hold(&store, &flood[16]), busy);
+    let alert = with_file(&mut police, Kind::Alert, 1_000_000);
+    assert_eq!(hold(&store, &alert), held);
+    drop(store);
+    let store = SqliteStore::open(folder.path(), &key()).unwrap();
+    assert_eq!(hold(&store, &flood[16]), busy);
+    // The flooder's own alerts have the reserve, and no more.
+    let alerts: Vec<_> = (0..5)
+        .map(|_| with_file(&mut flooder, Kind::Alert, 4_000_000))
+        .collect();
+    let (last, first) = alerts.split_last().unwrap();
+    for alert in first {
+        assert_eq!(hold(&store, alert), held);
+    }
+    assert_eq!(hold(&store, last), busy);
+    for dropped in &flood[..5] {
+        let drop = Write::Decide(HeldDecision {
+            peer: peer("hub"),
+            now: at(1),
+            items: vec![IntakeItem {
+                id: dropped.id(),
+                form: dropped.form(),
+                judgement: Judgement::Refuse {
+                    rule: Rule::HeldDropped,
+                    note: note("flood"),
+                },
+            }],
+        });
+        store.commit(vec![drop]).unwrap();
+    }
+    assert_eq!(hold(&store, &flood[16]), held);
 }

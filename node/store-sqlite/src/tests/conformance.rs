@@ -201,7 +201,7 @@ fn a_held_item_is_no_record_and_waits_as_it_came(store: &dyn Store) {
             .unwrap()
             .is_empty()
     );
-    let waiting = store.held_items().unwrap();
+    let waiting = held_items(store);
     assert_eq!(waiting.len(), 1);
     assert_eq!(
         (&waiting[0].peer, waiting[0].form),
@@ -225,7 +225,7 @@ fn a_held_item_that_is_decided_on_waits_no_longer(store: &dyn Store) {
         vec![(record.id(), record.form(), hold(&record))],
     );
     assert_eq!(accept(store, "hub", &record), Outcome::Accepted);
-    let waiting = store.held_items().unwrap();
+    let waiting = held_items(store);
     assert_eq!(waiting.len(), 1);
     assert_eq!(waiting[0].peer, peer("other"));
     // A further commit destroys the key of the hub's held item. The record's own keys stay.

@@ -78,7 +78,7 @@ fn po_04_what_a_person_declines_is_refused_for_good() {
     let answers = decide(&store, &record, declined);
     assert_eq!(outcomes(&answers), [Outcome::Refused]);
     assert_eq!(answers[0].reason.as_deref(), Some("PO-04"));
-    assert!(store.held_items().unwrap().is_empty());
+    assert!(held_items(&store).is_empty());
     let again = (record.id(), record.form(), admit(&record));
     assert_eq!(deliver(&store, "hub", vec![again]), answers);
     assert!(store.record(&record.id()).unwrap().is_none());
@@ -90,10 +90,10 @@ fn what_was_refused_for_now_since_it_was_held_waits_no_longer(store: &dyn Store)
         rule: Rule::Suspended,
     };
     deliver(store, "hub", vec![(record.id(), record.form(), for_now)]);
-    assert_eq!(store.held_items().unwrap().len(), 1);
+    assert_eq!(held_items(store).len(), 1);
     let answers = decide(store, &record, admit(&record));
     assert_eq!(outcomes(&answers), [Outcome::Accepted]);
-    assert!(store.held_items().unwrap().is_empty());
+    assert!(held_items(store).is_empty());
     assert!(store.record(&record.id()).unwrap().is_some());
 }
 
@@ -106,10 +106,10 @@ fn what_does_not_wait_is_not_decided_on(store: &dyn Store) {
 fn an_item_waits_six_days(store: &dyn Store) {
     assert_eq!(store.next_held_end().unwrap(), None);
     held(store);
-    let since = store.held_items().unwrap()[0].at;
+    let since = held_items(store)[0].at;
     let end = since.plus_millis(HELD_LIFE_MS);
     assert_eq!(store.next_held_end().unwrap(), Some(end));
-    assert_eq!(store.held_items().unwrap()[0].ends_at, end);
+    assert_eq!(held_items(store)[0].ends_at, end);
 }
 
 fn what_a_peer_has_decided_on_is_due_at_once(store: &dyn Store) {

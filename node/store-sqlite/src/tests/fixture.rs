@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_protocol::{
-    body::{Assessment, Body, Finding, Selector, SelectorKind, Subject, Window},
+    body::{Assessment, Attachment, Body, Finding, Selector, SelectorKind, Subject, Window},
     digest::Digest,
     evaluation::{Evaluation, InformationCode, SourceCode},
     frame::{Answer, Chain, FramePosition, Generation, Lane, Outcome},
@@ -12,15 +12,15 @@ use portcullis_protocol::{
     keys::{KeyId, KeyUse, PublicKey, SigningKey},
     marking::{Marking, Purpose, Tlp},
     record::{Form, Kind, RecordId},
-    seal::{Draft, Entropy, SealedRecord, Sealer},
+    seal::{Draft, DraftSection, Entropy, SealedRecord, Sealer},
     statement::{SignedStatement, StatementType},
     time::Timestamp,
     verify::{KeyStanding, Occasion, Refusal, SealingKeys, VerifiedRecord, Verifier},
 };
 
 use portcullis_store::{
-    DecisionNote, DispatchPosition, HeldRecord, Intake, IntakeItem, Intend, Judgement, LedgerEntry,
-    Part, Settle, Store, Write, Written,
+    DecisionNote, DispatchPosition, HeldItem, HeldRecord, Intake, IntakeItem, Intend, Judgement,
+    LedgerEntry, Part, Settle, Store, Write, Written,
 };
 
 pub(crate) const CONTAINER: &str = "CSQU3054383";
@@ -366,4 +366,26 @@ pub(crate) fn ids(records: &[HeldRecord]) -> Vec<RecordId> {
 /// Returns true if two records share one statement in memory.
 pub(crate) fn shares_statement(first: &HeldRecord, second: &HeldRecord) -> bool {
     Arc::ptr_eq(first.sealed.statement(), second.sealed.statement())
+}
+
+/// Opens everything that waits for a person, the oldest first.
+pub(crate) fn held_items(store: &dyn Store) -> Vec<HeldItem> {
+    let keys = store.held_keys(None, u32::MAX).unwrap();
+    keys.iter()
+        .filter_map(|key| store.held_item(key).unwrap())
+        .collect()
+}
+
+/// Returns a record with a file of this many bytes.
+pub(crate) fn with_file(police: &mut Originator, kind: Kind, bytes: usize) -> VerifiedRecord {
+    let mut draft = draft(kind);
+    draft.sections.push(DraftSection {
+        body: Body::Attachments(vec![Attachment {
+            name: "scan".to_owned(),
+            media_type: "image/png".to_owned(),
+            content: vec![7; bytes].into(),
+        }]),
+        stricter: None,
+    });
+    police.batch(vec![draft]).remove(0)
 }

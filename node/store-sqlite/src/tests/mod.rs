@@ -8,6 +8,7 @@ mod conformance;
 mod decisions;
 mod dispatching;
 mod durability;
+mod excerpts;
 pub(super) mod fixture;
 mod frames;
 mod office;

@@ -187,5 +187,5 @@ fn as_many_items_of_a_peer_wait_for_a_person_as_may(store: &dyn Store) {
     assert_eq!(beyond[0].reason.as_deref(), Some("EX-15"));
     // The limit is counted for each peer: another peer's items still wait.
     assert_eq!(outcomes(&hold("port", 1)), [Outcome::Held]);
-    assert_eq!(store.held_items().unwrap().len(), MOST + 1);
+    assert_eq!(held_items(store).len(), MOST + 1);
 }

@@ -129,7 +129,7 @@ fn a_withdrawn_record_is_not_taken_again_sent_again_or_decided_on() {
     deliver(&store, "hub", vec![(waiting.id(), waiting.form(), hold)]);
     withdraw(&store, &[own.clone(), waiting.clone(), unknown.clone()]);
     withdraw(&store, std::slice::from_ref(&own));
-    assert_eq!(store.held_items().unwrap(), []);
+    assert_eq!(held_items(&store), []);
     let later = at(10_000_000);
     assert!(
         store

@@ -18,9 +18,6 @@ use portcullis_store::{
 use super::{Kept, State};
 use crate::sim::mutant::Mutant;
 
-/// Most items of one peer that wait for a person.
-const MAX_HELD: usize = 4_096;
-
 /// An item with its peer and its time of arrival.
 struct Item {
     id: RecordId,
@@ -166,12 +163,8 @@ impl State {
             }
             Judgement::Hold { record, rule, note } => {
                 item.check(&record)?;
-                if self.hold(item, &record, rule) {
-                    (item.answer(Outcome::Held, Some(rule)), note)
-                } else {
-                    let busy = item.answer(Outcome::RefusedForNow, Some(Rule::Busy));
-                    (busy, note)
-                }
+                self.hold(item, &record, rule);
+                (item.answer(Outcome::Held, Some(rule)), note)
             }
         })
     }
@@ -202,17 +195,13 @@ impl State {
         Arc::make_mut(&mut self.records).insert(record.id(), Arc::new(extended));
     }
 
-    /// Holds an item for a person; `false` if as many items of this peer wait as may.
-    fn hold(&mut self, item: &Item, record: &VerifiedRecord, rule: Rule) -> bool {
+    /// Holds an item for a person. No run of the model is so long that there is no room.
+    fn hold(&mut self, item: &Item, record: &VerifiedRecord, rule: Rule) {
         let waits = self.held.iter().any(|waiting| {
             (waiting.sealed.id(), &waiting.peer, waiting.form) == (item.id, &item.peer, item.form)
         });
         if waits {
-            return true;
-        }
-        let of_peer = self.held.iter().filter(|one| one.peer == item.peer);
-        if of_peer.count() >= MAX_HELD {
-            return false;
+            return;
         }
         let statement = Arc::clone(record.statement());
         let life = item.now.plus_millis(HELD_LIFE_MS);
@@ -225,7 +214,6 @@ impl State {
             ends_at: delete_at.map_or(life, |at| life.min(at)),
             sealed: portcullis_protocol::seal::SealedRecord::new(record.to_wire(0), statement),
         }));
-        true
     }
 
     fn note(&mut self, item: &Item, answer: Answer, note: DecisionNote) {

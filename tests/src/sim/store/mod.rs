@@ -24,7 +24,7 @@ use portcullis_protocol::{
     frame::{Generation, Lane},
     identifiers::NodeId,
     reconcile::Entry,
-    record::{RecordId, SectionTag},
+    record::{Form, RecordId, SectionTag},
     register::SignedRegister,
     seal::SealedRecord,
     statement::SignedStatement,
@@ -32,9 +32,10 @@ use portcullis_protocol::{
 };
 use portcullis_store::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, FactRow, ForkRow, HeldItem,
-    HeldRecord, LogEntry, Logged, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow,
-    RecordFilter, Relay, ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written,
+    ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage, ExcerptsOf,
+    FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, Logged, NodeEvent,
+    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
+    StoreError, UndeliveredRow, Write, Written,
 };
 
 pub use channel::Note;
@@ -325,8 +326,45 @@ impl Store for ModelStore {
         })
     }
 
-    fn held_items(&self) -> Result<Vec<HeldItem>, StoreError> {
-        self.read(|state| state.held.iter().map(|item| (**item).clone()).collect())
+    fn held_keys(&self, after: Option<i64>, limit: u32) -> Result<Vec<HeldKey>, StoreError> {
+        self.read(|state| {
+            let keys = state.held_keys().into_iter();
+            keys.filter(|key| after.is_none_or(|after| key.n > after))
+                .take(usize::try_from(limit).unwrap_or(usize::MAX))
+                .collect()
+        })
+    }
+
+    fn held_over(&self, now: Timestamp, limit: u32) -> Result<Vec<HeldKey>, StoreError> {
+        self.read(|state| {
+            let mut keys = state.held_keys();
+            keys.retain(|key| key.ends_at <= now);
+            keys.sort_by_key(|key| key.ends_at);
+            keys.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            keys
+        })
+    }
+
+    fn held_key(
+        &self,
+        record: &RecordId,
+        peer: &NodeId,
+        form: Form,
+    ) -> Result<Option<HeldKey>, StoreError> {
+        self.read(|state| {
+            let mut keys = state.held_keys().into_iter();
+            keys.find(|key| key.record == *record && key.peer == *peer && key.form == form)
+        })
+    }
+
+    fn held_item(&self, key: &HeldKey) -> Result<Option<HeldItem>, StoreError> {
+        self.read(|state| {
+            let mut items = state.held.iter();
+            let item = items.find(|item| {
+                item.sealed.id() == key.record && item.peer == key.peer && item.form == key.form
+            });
+            item.map(|item| (**item).clone())
+        })
     }
 
     fn bad_items(&self) -> Result<Vec<BadItemRow>, StoreError> {
@@ -421,6 +459,39 @@ impl Store for ModelStore {
                 Some(_) | None => false,
             })
         })
+    }
+
+    /// Returns everything on one page.
+    fn excerpts(
+        &self,
+        of: ExcerptsOf<'_>,
+        tags: &[SectionTag],
+        _: Option<i64>,
+    ) -> Result<ExcerptPage, StoreError> {
+        let held = match of {
+            ExcerptsOf::Kind(kind) => self.records(&RecordFilter {
+                kind: Some(kind),
+                ..RecordFilter::default()
+            }),
+            ExcerptsOf::Any => self.records(&RecordFilter::default()),
+            ExcerptsOf::Selector(kind, value) => self.records_about(kind, value),
+        }?;
+        Ok(ExcerptPage {
+            excerpts: held
+                .iter()
+                .map(|held| HeldExcerpt::of(held, tags))
+                .collect(),
+            next: None,
+        })
+    }
+
+    fn excerpt(
+        &self,
+        id: &RecordId,
+        tags: &[SectionTag],
+    ) -> Result<Option<HeldExcerpt>, StoreError> {
+        let held = self.record(id)?;
+        Ok(held.map(|held| HeldExcerpt::of(&held, tags)))
     }
 
     fn log_end(&self) -> Result<u64, StoreError> {

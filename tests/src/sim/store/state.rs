@@ -18,7 +18,7 @@ use portcullis_protocol::{
 };
 use portcullis_store::{
     ArrivalRow, ConsignmentRow, DisclosureRow, DispatchPosition, FactKind, FactRow, ForkRow,
-    HeldItem, HeldRecord, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, ScoreRow,
+    HeldItem, HeldKey, HeldRecord, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, ScoreRow,
 };
 
 use super::channel::Note;
@@ -142,6 +142,22 @@ pub struct State {
 }
 
 impl State {
+    /// Returns the keys of the items that wait for a person, the oldest first, numbered in that
+    /// order.
+    pub(super) fn held_keys(&self) -> Vec<HeldKey> {
+        let numbered = (1..).zip(self.held.iter());
+        numbered
+            .map(|(n, item)| HeldKey {
+                n,
+                record: item.sealed.id(),
+                peer: item.peer.clone(),
+                form: item.form,
+                at: item.at,
+                ends_at: item.ends_at,
+            })
+            .collect()
+    }
+
     /// Returns an empty state in this generation.
     #[must_use]
     pub fn new(generation: Generation) -> Self {

@@ -251,10 +251,27 @@ fn received(store: &dyn Store) -> Received {
     }
     Received {
         arrivals,
-        held: store.held_items().unwrap(),
+        held: held_items(store),
         next_end: store.next_held_end().unwrap(),
         held_count: store.aside().unwrap().held,
         forks: store.forks().unwrap(),
+    }
+}
+
+/// Opens everything that waits for a person, page by page.
+pub(super) fn held_items(store: &dyn Store) -> Vec<HeldItem> {
+    let (mut items, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.held_keys(after, 2).unwrap();
+        let Some(last) = page.last() else {
+            return items;
+        };
+        after = Some(last.n);
+        for key in &page {
+            let again = store.held_key(&key.record, &key.peer, key.form).unwrap();
+            assert_eq!(again.as_ref(), Some(key));
+            items.push(store.held_item(key).unwrap().expect("it waits"));
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use portcullis_tests::sim::{Random, cast::START};
 
 use super::{
     reference::Reference,
+    seen::held_items,
     side::Side as _,
     step::{Answered, Decided, Filled, Item, Judged, Mended, Plan, Stage, Step},
 };
@@ -306,7 +307,7 @@ impl Writing {
 
     /// Final answers to items of a peer that are held, and sometimes to one that is not.
     fn decision(&mut self, model: &Reference, peer: usize) -> Step {
-        let held = model.model.held_items().unwrap();
+        let held = held_items(&model.model);
         let of_peer = held
             .iter()
             .filter(|item| item.peer == self.stage.peers[peer]);

@@ -1,0 +1,120 @@
+//! Tests of excerpts: what is opened, what is kept, and how pages end.
+
+use portcullis_protocol::{
+    body::SelectorKind,
+    record::{Kind, RecordId, SectionTag},
+    verify::VerifiedRecord,
+};
+
+use super::{fixture::*, key};
+use crate::SqliteStore;
+use portcullis_store::{ExcerptsOf, HeldExcerpt, PAGE_BYTES, Store, weight};
+
+const SAID: [SectionTag; 2] = [SectionTag::Subject, SectionTag::Assessment];
+
+fn pages(store: &SqliteStore, of: ExcerptsOf<'_>) -> Vec<Vec<HeldExcerpt>> {
+    let (mut pages, mut from) = (Vec::new(), None);
+    loop {
+        let page = store.excerpts(of, &SAID, from).unwrap();
+        from = page.next;
+        pages.push(page.excerpts);
+        if from.is_none() {
+            return pages;
+        }
+    }
+}
+
+fn ids(pages: &[Vec<HeldExcerpt>]) -> Vec<RecordId> {
+    let all = pages.iter().flatten();
+    all.map(|held| held.opened.id()).collect()
+}
+
+/// Attack H3: an excerpt has what was asked for and no file, and names the whole form.
+#[test]
+fn an_excerpt_opens_what_is_asked_for_and_names_all_that_is_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let record = with_file(&mut police, Kind::Indicator, 3 << 20);
+    publish(&store, std::slice::from_ref(&record));
+    let whole = store.record(&record.id()).unwrap().unwrap();
+    let excerpt = store.excerpt(&record.id(), &SAID).unwrap().unwrap();
+    assert_eq!(excerpt, HeldExcerpt::of(&whole, &SAID));
+    assert_eq!(excerpt.opened.claimed_form(), form(&[0, 1]));
+    assert_eq!(excerpt.form, record.form());
+    assert!(weight(&excerpt.opened) < 4096);
+    let unknown = RecordId::of_header(b"none");
+    assert!(store.excerpt(&unknown, &SAID).unwrap().is_none());
+}
+
+/// Attack H3: records with 36 MB of files are one page of a few kilobytes.
+#[test]
+fn files_do_not_fill_a_page_and_every_record_is_on_one_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let mut expected = Vec::new();
+    for _ in 0..12 {
+        let record = with_file(&mut police, Kind::Indicator, 3 << 20);
+        publish(&store, std::slice::from_ref(&record));
+        expected.insert(0, record.id());
+    }
+    for of in [
+        ExcerptsOf::Any,
+        ExcerptsOf::Kind(Kind::Indicator),
+        ExcerptsOf::Selector(SelectorKind::Container, CONTAINER),
+        ExcerptsOf::Selector(SelectorKind::HsCode, GOODS),
+    ] {
+        let pages = pages(&store, of);
+        assert_eq!((pages.len(), ids(&pages)), (1, expected.clone()), "{of:?}");
+    }
+    let none = [
+        ExcerptsOf::Kind(Kind::Alert),
+        ExcerptsOf::Selector(SelectorKind::Container, "MSKU0000080"),
+    ];
+    for of in none {
+        assert_eq!(ids(&pages(&store, of)), [], "{of:?}");
+    }
+}
+
+#[test]
+fn a_page_ends_when_it_is_full_and_the_next_goes_on_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let drafts = vec![draft(Kind::Indicator); 600];
+    let records: Vec<_> = (0..4).flat_map(|_| police.batch(drafts.clone())).collect();
+    for records in records.chunks(100) {
+        publish(&store, records);
+    }
+    let mut expected: Vec<_> = records.iter().map(VerifiedRecord::id).collect();
+    expected.sort_unstable();
+    for of in [
+        ExcerptsOf::Kind(Kind::Indicator),
+        ExcerptsOf::Selector(SelectorKind::Container, CONTAINER),
+    ] {
+        let pages = pages(&store, of);
+        assert!(pages.len() > 1, "{of:?}");
+        for page in &pages {
+            let bytes: usize = page.iter().map(|held| weight(&held.opened)).sum();
+            assert!(page.len() < 1024 + 32 && bytes < PAGE_BYTES + (1 << 20));
+        }
+        let mut found = ids(&pages);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{of:?}");
+    }
+}
+
+#[test]
+fn sections_that_extend_a_record_are_in_its_excerpt() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let record = police.record(Kind::Indicator);
+    accept(&store, "hub", &record.withhold(form(&[0, 1])).unwrap());
+    accept(&store, "port", &record);
+    let asked = [SectionTag::Subject, SectionTag::Narrative];
+    let excerpt = store.excerpt(&record.id(), &asked).unwrap().unwrap();
+    assert_eq!(excerpt.opened.claimed_form(), form(&[0, 2]));
+    assert_eq!(excerpt.form, record.form());
+}
