@@ -78,6 +78,11 @@ impl View for StatusView {
             ("software", self.software.clone()),
             ("channels", channels(self)),
         ])?;
+        let sealed = ["", "accepted"].contains(&self.settings.as_str());
+        if !sealed {
+            let settings = format!("{}: `portcullis settings show`", self.settings);
+            page.pairs(&[("settings", settings)])?;
+        }
         if self.held > 0 {
             let waiting = format!("{} for a person: `portcullis hold list`", self.held);
             page.pairs(&[("waits", waiting)])?;

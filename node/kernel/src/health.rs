@@ -65,6 +65,7 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
         kernel.now(),
     ));
     problems.extend(kernel.clock_step().map(clock_problem));
+    problems.extend(kernel.acceptance().problems());
     problems.extend(kernel.reported());
     problems.extend(kernel.gate_state().damage().iter().map(damaged_gate));
     problems.extend(stopped_deliveries(&kernel.peer_health()));

@@ -4,6 +4,7 @@
 //! so that no decision mixes an old and a new one. All writes go through the one writer. Code that
 //! waits for news watches the end of the record log or listens to notices.
 
+pub mod acceptance;
 pub mod calls;
 pub mod clock_step;
 pub mod connected;
@@ -50,6 +51,7 @@ pub use publish::PublishError;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
+    acceptance::Acceptance,
     calls::{ANSWERS_READY_WAITING, CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     clock_step::ClockWatch,
     decide::Decider,
@@ -150,6 +152,8 @@ pub struct Kernel {
     space: ArcSwapOption<Space>,
     /// Health of each peer; locked for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
+    /// Comparison of the trust settings found with those accepted.
+    acceptance: ArcSwap<Acceptance>,
     /// Problems that were found at the start; locked for a moment only.
     reported: Mutex<Vec<health::Problem>>,
 }
@@ -177,6 +181,7 @@ impl Kernel {
             set_aside: SetAside::default(),
             space: ArcSwapOption::empty(),
             peers: Mutex::new(BTreeMap::new()),
+            acceptance: ArcSwap::default(),
             reported: Mutex::default(),
             work: Work::start(),
             parts,
@@ -232,6 +237,18 @@ impl Kernel {
     /// Confirms, for an administrator, that the clock is right.
     pub fn confirm_clock(&self) {
         self.clock_watch.confirm(self.wall());
+    }
+
+    /// Returns the comparison of the trust settings found with those accepted.
+    #[must_use]
+    pub fn acceptance(&self) -> Arc<Acceptance> {
+        self.acceptance.load_full()
+    }
+
+    /// Takes up another comparison of the trust settings, and moves the gates.
+    pub fn compare_settings(&self, acceptance: Acceptance) {
+        self.acceptance.store(Arc::new(acceptance));
+        self.move_gates();
     }
 
     /// Takes up problems that were found at the start and stay until somebody mends them.

@@ -473,6 +473,10 @@ impl Store for SqliteStore {
         self.read(|view| RegistryReader::of(view).acts_about_persons())
     }
 
+    fn acts_done(&self, action: &str) -> Result<Vec<SignedStatement>, StoreError> {
+        self.read(|view| RegistryReader::of(view).acts_done(action))
+    }
+
     fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError> {
         self.read(|view| RegistryReader::of(view).act_seen(statement))
     }

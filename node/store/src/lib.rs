@@ -371,6 +371,14 @@ pub trait Store: Send + Sync {
     /// end of a person.
     fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, StoreError>;
 
+    /// Returns the statements of the acts with this name that were carried out to their end, in the
+    /// order in which they were logged. Nothing is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], also for a statement that cannot be read.
+    fn acts_done(&self, action: &str) -> Result<Vec<SignedStatement>, StoreError>;
+
     /// Returns true if this statement was carried out before: a replay is refused.
     ///
     /// # Errors

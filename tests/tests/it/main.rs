@@ -26,6 +26,7 @@ mod federation_peers;
 mod federation_persons;
 mod federation_quarantine;
 mod federation_readme;
+mod federation_settings;
 mod federation_snapshots;
 mod federation_trust;
 mod modules;

@@ -26,6 +26,10 @@ pub struct StatusView {
     pub policy: String,
     /// Number of the authority's own policies in force.
     pub own_policies: usize,
+    /// Standing of the trust settings: `accepted`, `changed`, `waiting` for a restart, or
+    /// `unsealed`.
+    #[serde(default)]
+    pub settings: String,
     /// Freshness of the register: `unused`, `fresh`, `ending`, `stale` or `bulk-stopped`.
     pub freshness: String,
     /// Time until which the register is or was fresh; absent if freshness is not used.

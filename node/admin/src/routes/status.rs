@@ -53,6 +53,7 @@ fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
             .policies()
             .filter(|policy| !is_baseline(policy))
             .count(),
+        settings: kernel.acceptance().name().to_owned(),
         freshness: gates.stage.name().to_owned(),
         fresh_until: gates.stage.until().map(|time| time.to_string()),
         release_stopped: gates.stops.all,

@@ -42,7 +42,11 @@ use portcullis_peering::{connector::ConnectorLimits, listener::ListenerLimits};
 
 /// Free space on the disk of the store, in bytes, that a node keeps in view if nothing is said:
 /// hours of bulk at the rates that members send, and a checkpoint of the write-ahead log.
-const DISK_RESERVE: u64 = 512 << 20;
+pub(crate) const DISK_RESERVE: u64 = 512 << 20;
+
+/// Pauses before a peer is tried again, if nothing is said: the first and the longest.
+pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// Settings that an administrator gives a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -602,11 +606,11 @@ impl Source<'_> {
             .as_ref()
             .map(Spanned::span)
             .unwrap_or_default();
-        let first = self.duration("dispatch.retry_first", retry_first, Duration::from_secs(1))?;
+        let first = self.duration("dispatch.retry_first", retry_first, RETRY_FIRST)?;
         let longest = self.duration(
             "dispatch.retry_longest",
             retry_longest,
-            Duration::from_secs(15 * 60),
+            RETRY_LONGEST,
         )?;
         if longest < first {
             let reason = "it is shorter than `retry_first`; write a longer one";
