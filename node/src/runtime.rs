@@ -57,6 +57,7 @@ use portcullis_kernel::{
     in_force::{InForce, LoadError, meeting, missing_epochs, read_register},
     metrics::Metrics,
     reload::{Reloader, accepted_in_log},
+    scrub,
 };
 use portcullis_peering::{
     listener::{self, Listener},
@@ -286,6 +287,7 @@ impl Node {
             "disk",
             disk::run(Arc::clone(&kernel), store_disk, shutdown.clone()),
         );
+        parts.start("scrub", scrub::run(Arc::clone(&kernel), shutdown.clone()));
         parts.start(
             "store writer",
             disk::writer_ends(Arc::clone(&kernel), shutdown.clone()),
@@ -384,7 +386,12 @@ fn load(
         return Err(KeyringError::Format.into());
     }
     let in_force = InForce::load(home, config, &keyring)?;
-    let files = Arc::new(SqliteStore::open(&home.data(), keyring.store.bytes())?);
+    // Whoever accepted settings did so at a node that seals its rows.
+    let open = match accepted {
+        Some(_) => SqliteStore::open_sealed,
+        None => SqliteStore::open,
+    };
+    let files = Arc::new(open(&home.data(), keyring.store.bytes())?);
     let store: Arc<dyn Store> = files.clone();
     begin_anew(&files, system_clock()())?;
     let missing = missing_epochs(&in_force.epochs, &store.registers()?)?;

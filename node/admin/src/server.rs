@@ -91,6 +91,7 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/settings", get(settings::show))
+        .route("/v1/check", get(status::check))
         .route("/v1/peers", get(peers::list))
         .route("/v1/persons", get(status::persons))
         .route("/v1/persons/proposals", get(status::proposals))

@@ -94,6 +94,9 @@ impl View for StatusView {
             );
             page.pairs(&[("set apart", apart)])?;
         }
+        if let Some(scrubbed) = &self.scrubbed {
+            page.pairs(&[("checked whole", scrubbed.clone())])?;
+        }
         if !self.set_aside.is_empty() {
             page.heading("Set aside: damaged, or not of the schema")?;
         }

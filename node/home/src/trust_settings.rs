@@ -302,7 +302,7 @@ mod tests {
             ("", "[exchange]\nhandshake_timeout = \"1ms\"", "exchange.handshake_timeout: default -> 1ms"),
             ("", "[exchange]\nconnection_lifetime = \"1s\"", "exchange.connection_lifetime: default -> 1000ms"),
             ("", "[exchange]\nproxy_protocol_from = [\"10.0.0.1\"]", "exchange.proxy_protocol_from: default -> 10.0.0.1"),
-            ("", "[disk]\nreserve = \"1MB\"", "disk.reserve: default -> "),
+            ("", "[disk]\nreserve = \"1 MiB\"", "disk.reserve: default -> "),
             ("", "[freshness]\nkey = \"/k\"\npassphrase_file = \"/q\"", "freshness.every: default -> 43200000ms"),
         ] {
             let found = changed(top, tables);

@@ -96,7 +96,7 @@ impl Kernel {
             .forget(|state| state.without_the_future(self.now()));
         let state = self.gatekeeper().state();
         let gates = Gates {
-            shut: self.acceptance().is_shut,
+            shut: self.acceptance().is_shut || self.facts_are_damaged(),
             ..state.gates(decider.verified_register(), self.now())
         };
         self.trust().cut(gates.cuts(decider.register()));

@@ -25,6 +25,7 @@ mod publish;
 pub mod quarantine;
 pub mod reload;
 pub mod revocation;
+pub mod scrub;
 pub mod set_aside;
 pub mod skew;
 pub mod telling;
@@ -59,6 +60,7 @@ use crate::{
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
     moment::Moment,
+    scrub::Scrubbed,
     set_aside::SetAside,
     work::Work,
 };
@@ -74,12 +76,15 @@ use portcullis_peering::{
     trust::Trust,
 };
 use portcullis_store::{
-    NodeEvent, RecordFilter, Store, StoreError, Write, Written,
+    Damaged, NodeEvent, RecordFilter, Store, StoreError, Write, Written,
     writer::{Priority, WriterHandle},
 };
 
 /// Notices that may wait for a slow listener before it misses some.
 const NOTICES_WAITING: usize = 4096;
+
+/// Table of the facts about trust.
+const FACTS: &str = "trust_fact";
 
 /// Problems of the start that are shown; more of them say no more.
 const MOST_REPORTED: usize = 32;
@@ -152,6 +157,8 @@ pub struct Kernel {
     space: ArcSwapOption<Space>,
     /// Health of each peer; locked for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
+    /// The latest whole check of everything that is kept.
+    scrubbed: ArcSwapOption<Scrubbed>,
     /// Comparison of the trust settings found with those accepted.
     acceptance: ArcSwap<Acceptance>,
     /// Problems that were found at the start; locked for a moment only.
@@ -181,6 +188,7 @@ impl Kernel {
             set_aside: SetAside::default(),
             space: ArcSwapOption::empty(),
             peers: Mutex::new(BTreeMap::new()),
+            scrubbed: ArcSwapOption::empty(),
             acceptance: ArcSwap::default(),
             reported: Mutex::default(),
             work: Work::start(),
@@ -243,6 +251,29 @@ impl Kernel {
     #[must_use]
     pub fn acceptance(&self) -> Arc<Acceptance> {
         self.acceptance.load_full()
+    }
+
+    /// Returns the latest whole check of everything that is kept since the start; `None` before its
+    /// end.
+    #[must_use]
+    pub fn scrubbed(&self) -> Option<Scrubbed> {
+        self.scrubbed.load().as_deref().copied()
+    }
+
+    /// Notes that everything that is kept was checked just now.
+    pub fn note_scrubbed(&self) {
+        let (at, moment) = (self.now(), self.moment());
+        self.scrubbed.store(Some(Arc::new(Scrubbed { at, moment })));
+    }
+
+    /// Returns true if the facts about trust are not those that were written: somebody may have
+    /// lifted what closes.
+    #[must_use]
+    pub fn facts_are_damaged(&self) -> bool {
+        let damaged = self.store().damaged();
+        damaged
+            .iter()
+            .any(|row| row.thing == Damaged::Table(FACTS))
     }
 
     /// Takes up another comparison of the trust settings, and moves the gates.

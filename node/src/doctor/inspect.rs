@@ -105,6 +105,7 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         freshness,
         space: space(home, config),
         closed: Vec::new(),
+        checked: None,
         reported: Vec::new(),
         key_place: config.key.place(home.folder()).ok(),
         store: store(home),

@@ -115,6 +115,8 @@ pub struct NodeFacts {
     pub space: Option<Space>,
     /// Closures of the running node besides policy, in words.
     pub closed: Vec<String>,
+    /// Stored things that are not what was written, in words, if all of them were checked.
+    pub checked: Option<Result<Vec<String>, String>>,
     /// Problems that the running node reports, each with what to do.
     pub reported: Vec<(String, String)>,
 }
@@ -241,6 +243,7 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
             findings.extend(revocation(&node.revocation, facts.now));
             findings.push(of_result("policy", &node.policy, "it holds", POLICY));
             findings.extend(settings(&node.settings));
+            findings.extend(node.checked.iter().flat_map(checked));
             findings.push(socket(&node.socket));
             findings.extend(node.space.and_then(space));
             findings.extend(freshness(node.freshness));
@@ -406,6 +409,22 @@ fn list(fact: &RevocationFact, now: Timestamp) -> Finding {
         ),
     }
 }
+
+fn checked(found: &Result<Vec<String>, String>) -> Vec<Finding> {
+    const ABOUT: &str = "seals";
+    match found {
+        Err(reason) => vec![error(ABOUT, reason, STORE)],
+        Ok(damaged) if damaged.is_empty() => {
+            vec![good(ABOUT, "everything that is kept is what was written")]
+        }
+        Ok(damaged) => {
+            let damaged = damaged.iter();
+            damaged.map(|what| error(ABOUT, what, TAMPERED)).collect()
+        }
+    }
+}
+
+const TAMPERED: &str = "somebody may have written to the disk: find out who, and restore the store from a backup of before";
 
 fn settings(fact: &SettingsFact) -> Option<Finding> {
     const ABOUT: &str = "settings";

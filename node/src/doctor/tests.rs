@@ -43,6 +43,7 @@ fn sound() -> NodeFacts {
             reserve: 1 << 30,
         }),
         closed: Vec::new(),
+        checked: None,
         reported: Vec::new(),
     }
 }

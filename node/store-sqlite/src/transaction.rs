@@ -3,6 +3,8 @@
 //! It is the context of everything that a group of jobs changes: the two connections, the vault,
 //! the index, and what the group adds to the log before the index knows it. It decides nothing.
 
+use std::sync::Arc;
+
 use portcullis_protocol::{record::RecordId, statement::SignedStatement};
 use portcullis_store::{DecisionNote, StoreError};
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior};
@@ -16,6 +18,7 @@ use super::{
     pack::{Directory, pack_of},
     pack_ids::PackIds,
     recent::Placed,
+    seals::{Pending, Sealer, Seals},
     view::{DatabaseView, OnDamage},
 };
 
@@ -30,10 +33,19 @@ pub(super) struct WriteSide {
     pub(super) erasing: Vec<i64>,
     /// The newest ordinal of the disclosure ledger.
     ordinal: i64,
+    sealer: Arc<Sealer>,
+    pending: Pending,
+    /// Seals of the newest commit.
+    seals: Seals,
 }
 
 impl WriteSide {
-    pub(super) fn new(main: Connection, keys: Connection) -> Result<Self, SqlError> {
+    pub(super) fn new(
+        main: Connection,
+        keys: Connection,
+        sealer: &Arc<Sealer>,
+        seals: Seals,
+    ) -> Result<Self, SqlError> {
         let retired = main
             .prepare("SELECT key FROM retired_key")?
             .query_map([], |row| row.get(0))?
@@ -48,12 +60,16 @@ impl WriteSide {
             [],
             |row| row.get(0),
         )?;
+        let pending = Pending::install(&main, sealer, seals.clone())?;
         Ok(Self {
             main,
             keys,
             retired,
             erasing,
             ordinal,
+            sealer: Arc::clone(sealer),
+            pending,
+            seals,
         })
     }
 
@@ -63,10 +79,12 @@ impl WriteSide {
             retired,
             erasing,
             ordinal,
+            seals,
         } = left;
         self.retired = retired;
         self.erasing = erasing;
         self.ordinal = ordinal;
+        self.seals = seals;
     }
 }
 
@@ -102,6 +120,7 @@ pub(super) struct Mark {
     retiring: usize,
     erasing: usize,
     log: LogMark,
+    seals: Seals,
 }
 
 /// Work that a commit leaves to the next group.
@@ -109,6 +128,7 @@ pub(super) struct Leftover {
     retired: Vec<i64>,
     erasing: Vec<i64>,
     ordinal: i64,
+    seals: Seals,
 }
 
 /// Work that is left once a group is durable.
@@ -141,6 +161,7 @@ impl<'a> WriteTransaction<'a> {
         index: &'a Index,
     ) -> Result<Self, SqlError> {
         let main = Transaction::new_unchecked(&side.main, TransactionBehavior::Immediate)?;
+        side.pending.begin(&side.seals);
         Ok(Self {
             main,
             keys: None,
@@ -163,6 +184,7 @@ impl<'a> WriteTransaction<'a> {
             retiring: self.retiring.len(),
             erasing: self.erasing.len(),
             log: self.log.mark(),
+            seals: self.side.pending.now(),
         })
     }
 
@@ -173,6 +195,7 @@ impl<'a> WriteTransaction<'a> {
         self.log.rewind(&mark.log);
         self.log_ids = PackIds::default();
         self.interned = Interned::default();
+        self.side.pending.rewind(&mark.seals);
         Ok(self.main.execute_batch("ROLLBACK TO job")?)
     }
 
@@ -218,6 +241,7 @@ impl<'a> WriteTransaction<'a> {
         slice: Slice,
         unindexed: Vec<IndexEntry>,
     ) -> Result<Committed, SqlError> {
+        let seals = self.side.pending.write_root(&self.main, &self.side.seals)?;
         if let Some(keys) = self.keys {
             keys.commit().map_err(SqlError::Keys)?;
         }
@@ -227,6 +251,7 @@ impl<'a> WriteTransaction<'a> {
                 retired: self.retiring,
                 erasing: self.erasing,
                 ordinal: self.ordinal,
+                seals,
             },
             published: self.log.published,
             additions: self.log.additions,
@@ -242,6 +267,7 @@ impl<'a> WriteTransaction<'a> {
         DatabaseView {
             connection: &self.main,
             vault: self.vault,
+            sealer: &self.side.sealer,
             index: self.index,
             on_damage: OnDamage::End,
         }

@@ -259,6 +259,16 @@ pub trait Store: Send + Sync {
         Vec::new()
     }
 
+    /// Checks one part of everything that is kept: the parts have numbers from 0. Damage is found
+    /// again in [`Store::damaged`]. Returns the name of the part; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the part cannot be read.
+    fn scrub(&self, _part: usize) -> Result<Option<&'static str>, StoreError> {
+        Ok(None)
+    }
+
     /// Returns the items that failed verification, the newest first.
     ///
     /// # Errors

@@ -50,6 +50,10 @@ pub struct StatusView {
     pub restored_from: Option<String>,
     /// The number of the newest entry of the record log.
     pub log_end: u64,
+    /// Time at which everything that is kept was last checked whole; absent before the end of the
+    /// first pass since the start.
+    #[serde(default)]
+    pub scrubbed: Option<String>,
     /// Number of persons enrolled.
     pub persons: usize,
     /// Number of items that wait for a person.
@@ -62,6 +66,15 @@ pub struct StatusView {
     /// do not fit the schema in use, each in words; at most 1,000.
     #[serde(default)]
     pub set_aside: Vec<String>,
+}
+
+/// Answer to a check of everything that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// Number of parts that were checked.
+    pub parts: usize,
+    /// Things that are not what was written, each in words.
+    pub damaged: Vec<String>,
 }
 
 /// A problem that keeps the node from its work.
