@@ -8,7 +8,7 @@ use crate::{Kernel, health::Problem, moment::Moment};
 
 /// Time after the start until the first part is checked.
 const FIRST: Duration = Duration::from_secs(10 * 60);
-/// Pause between two parts. Forty parts pass in seven hours.
+/// Pause between two parts. There are at most 135, so that all of them pass within 23 hours.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
 /// Longest time for a pass over everything.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

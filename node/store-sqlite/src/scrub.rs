@@ -11,6 +11,7 @@ use super::{
     error::SqlError,
     index::{entries, indexed},
     pack::Directory,
+    packs::PackReader,
     seals::{self, Seals},
     tables::{Table, sealed_tables},
     view::DatabaseView,
@@ -19,8 +20,13 @@ use super::{
 /// Most rows of a table that is checked at the start: some tenths of a second for each.
 const SMALL: u64 = 20_000;
 
+/// Most pages of packs, and the fewest packs on one.
+const PAGES: i64 = 100;
+const LEAST_PAGE: i64 = 1_000;
+
 /// Names of the parts that are no sealed table: the chain, and what is computed from others.
 const CHAIN: &str = "leaf";
+const RECORDS: &str = "records";
 const INDEX: &str = "index";
 const TOKENS: &str = "consignment_token";
 
@@ -61,8 +67,59 @@ impl<'a> Scrubber<'a> {
             Some(0) => self.chain().map(|()| Some(CHAIN)),
             Some(1) => self.index().map(|()| Some(INDEX)),
             Some(2) => self.consignments().map(|()| Some(TOKENS)),
-            Some(_) | None => Ok(None),
+            Some(later) => {
+                let page = later.saturating_sub(3);
+                Ok(self.records(page)?.then_some(RECORDS))
+            }
+            None => Ok(None),
         }
+    }
+
+    /// Opens every section of the records on a page of the packs. Returns false after the last page.
+    fn records(&self, page: usize) -> Result<bool, SqlError> {
+        let (first, last) = match self.page(page)? {
+            Some(range) => range,
+            None => return Ok(false),
+        };
+        let numbers = self.view.rows(
+            "SELECT n FROM pack WHERE n BETWEEN ?1 AND ?2 ORDER BY n",
+            (first, last),
+            |row| row.get::<_, i64>(0),
+        )?;
+        let mut packs = PackReader::of(self.view);
+        for n in numbers {
+            let read = packs.pack(n);
+            let Some(Some(pack)) = self.view.unless_damaged(|| Damaged::Pack(n), read)? else {
+                continue;
+            };
+            let withdrawn = packs.withdrawn_in(&pack)?;
+            for slot in 0..pack.len() {
+                if withdrawn.contains(&pack.directory.number(n, slot)) {
+                    continue;
+                }
+                let bare = if pack.extends {
+                    Ok(())
+                } else {
+                    pack.bare(slot).map(drop)
+                };
+                let read = bare.and_then(|()| pack.sections(slot).map(drop));
+                let thing = || pack.id(slot).map_or(Damaged::Pack(n), Damaged::Record);
+                self.view.unless_damaged(thing, read)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the first and last number of the packs on a page: all packs are on at most a hundred.
+    fn page(&self, page: usize) -> Result<Option<(i64, i64)>, SqlError> {
+        let newest = self.view.first("SELECT max(n) FROM pack", [], |row| {
+            row.get::<_, Option<i64>>(0)
+        })?;
+        let newest = newest.flatten().unwrap_or(0);
+        let size = (newest / PAGES + 1).max(LEAST_PAGE);
+        let page = i64::try_from(page).unwrap_or(i64::MAX);
+        let first = page.saturating_mul(size);
+        Ok((first <= newest).then(|| (first, first.saturating_add(size - 1))))
     }
 
     /// Looks for every entry of the packs in the tables of the index, as far as they say to be.

@@ -396,3 +396,21 @@ fn a_leaf_is_the_salted_digest_of_its_row() {
         .unwrap();
     assert_eq!(found(folder.path()).unwrap(), BTreeSet::new());
 }
+
+/// A record that nobody reads is found damaged by the scrub.
+#[test]
+fn a_section_that_nobody_reads_is_found_by_the_scrub() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(folder.path()));
+    let main = raw(folder.path());
+    let body: Vec<u8> = main
+        .query_row("SELECT body FROM pack WHERE n = 1", [], |row| row.get(0))
+        .unwrap();
+    let mut changed = body;
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    main.execute("UPDATE pack SET body = ?1 WHERE n = 1", [changed])
+        .unwrap();
+    let names = found(folder.path()).unwrap();
+    assert!(names.iter().any(|name| name.starts_with("record ")), "{names:?}");
+}
