@@ -115,7 +115,11 @@ impl Running {
     pub async fn reload_accepting(&self) {
         let (_, found) = self.reloader.settings_found().unwrap();
         let keyring = self.kernel.keyring();
-        let serial = keyring.facts().accepted.as_ref().map_or(0, |one| one.serial);
+        let serial = keyring
+            .facts()
+            .accepted
+            .as_ref()
+            .map_or(0, |one| one.serial);
         let accepting = self.reloader.accept(found.digest(), serial + 1, None);
         assert!(accepting.await.unwrap().is_empty());
     }

@@ -115,9 +115,10 @@ impl View for SettingsView {
                 self.register_epoch, self.register_digest
             ))?;
             page.line(format!("  persons: {}", self.persons.join(", ")))?;
-            let advice = self.r#do.clone().unwrap_or_else(|| {
-                format!("portcullis settings accept {:.12}", self.digest)
-            });
+            let advice = self
+                .r#do
+                .clone()
+                .unwrap_or_else(|| format!("portcullis settings accept {:.12}", self.digest));
             page.line(format!("           do: {advice}"))?;
         }
         Ok(())

@@ -291,22 +291,77 @@ mod tests {
     fn each_setting_that_opens_or_hinders_is_one_of_them() {
         for (top, tables, said) in [
             ("exercises = true", "", "exercises: default -> true"),
-            ("admin_access = \"group\"", "", "admin_access: default -> group"),
-            ("", "[dispatch]\nretry_longest = \"9d\"", "dispatch.retry_longest: default -> 777600000ms"),
-            ("", "[dispatch]\nretry_first = \"2s\"", "dispatch.retry_first: default -> 2000ms"),
-            ("", "[exchange]\nhandshakes = 1", "exchange.handshakes: default -> 1"),
-            ("", "[exchange]\nhandshakes_per_address = 1", "exchange.handshakes_per_address: default -> 1"),
-            ("", "[exchange]\nconnections_per_peer = 1", "exchange.connections_per_peer: default -> 1"),
-            ("", "[exchange]\nwaiting = 1", "exchange.waiting: default -> 1"),
-            ("", "[exchange]\nconnect_timeout = \"1ms\"", "exchange.connect_timeout: default -> 1ms"),
-            ("", "[exchange]\nhandshake_timeout = \"1ms\"", "exchange.handshake_timeout: default -> 1ms"),
-            ("", "[exchange]\nconnection_lifetime = \"1s\"", "exchange.connection_lifetime: default -> 1000ms"),
-            ("", "[exchange]\nproxy_protocol_from = [\"10.0.0.1\"]", "exchange.proxy_protocol_from: default -> 10.0.0.1"),
-            ("", "[disk]\nreserve = \"1 MiB\"", "disk.reserve: default -> "),
-            ("", "[freshness]\nkey = \"/k\"\npassphrase_file = \"/q\"", "freshness.every: default -> 43200000ms"),
+            (
+                "admin_access = \"group\"",
+                "",
+                "admin_access: default -> group",
+            ),
+            (
+                "",
+                "[dispatch]\nretry_longest = \"9d\"",
+                "dispatch.retry_longest: default -> 777600000ms",
+            ),
+            (
+                "",
+                "[dispatch]\nretry_first = \"2s\"",
+                "dispatch.retry_first: default -> 2000ms",
+            ),
+            (
+                "",
+                "[exchange]\nhandshakes = 1",
+                "exchange.handshakes: default -> 1",
+            ),
+            (
+                "",
+                "[exchange]\nhandshakes_per_address = 1",
+                "exchange.handshakes_per_address: default -> 1",
+            ),
+            (
+                "",
+                "[exchange]\nconnections_per_peer = 1",
+                "exchange.connections_per_peer: default -> 1",
+            ),
+            (
+                "",
+                "[exchange]\nwaiting = 1",
+                "exchange.waiting: default -> 1",
+            ),
+            (
+                "",
+                "[exchange]\nconnect_timeout = \"1ms\"",
+                "exchange.connect_timeout: default -> 1ms",
+            ),
+            (
+                "",
+                "[exchange]\nhandshake_timeout = \"1ms\"",
+                "exchange.handshake_timeout: default -> 1ms",
+            ),
+            (
+                "",
+                "[exchange]\nconnection_lifetime = \"1s\"",
+                "exchange.connection_lifetime: default -> 1000ms",
+            ),
+            (
+                "",
+                "[exchange]\nproxy_protocol_from = [\"10.0.0.1\"]",
+                "exchange.proxy_protocol_from: default -> 10.0.0.1",
+            ),
+            (
+                "",
+                "[disk]\nreserve = \"1 MiB\"",
+                "disk.reserve: default -> ",
+            ),
+            (
+                "",
+                "[freshness]\nkey = \"/k\"\npassphrase_file = \"/q\"",
+                "freshness.every: default -> 43200000ms",
+            ),
         ] {
             let found = changed(top, tables);
-            assert!(found.len() == 1 && found[0].starts_with(said), "{said}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].starts_with(said),
+                "{said}: {found:?}"
+            );
         }
     }
 
@@ -345,7 +400,9 @@ mod tests {
         let sealed = settings("", "");
         let text = format!(
             "{}register_pin = \"{}\"\nadmin_access = \"group\"\n{KEY}",
-            LEAST.replace("antwerp", "other").replace("\"test\"", "\"forged\""),
+            LEAST
+                .replace("antwerp", "other")
+                .replace("\"test\"", "\"forged\""),
             "02".repeat(32)
         );
         let mut config = Config::parse("portcullis.toml".as_ref(), &text).unwrap();

@@ -79,9 +79,18 @@ impl Acceptance {
             "; they are not in force"
         };
         if !self.changes.is_empty() {
-            let named: Vec<String> = self.changes.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+            let named: Vec<String> = self
+                .changes
+                .iter()
+                .take(MOST_NAMED)
+                .map(ToString::to_string)
+                .collect();
             let more = self.changes.len().saturating_sub(MOST_NAMED);
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let more = if more == 0 {
+                String::new()
+            } else {
+                format!(" and {more} more")
+            };
             problems.push(Problem {
                 what: format!("changed settings that nobody accepted: {}{more}{shut}", named.join(", ")),
                 remedy: "put them back and reload, or have an administrator look at them with `portcullis settings show` and accept them with `portcullis settings accept`",
@@ -95,7 +104,10 @@ impl Acceptance {
         }
         if self.is_shut && self.holds() {
             problems.push(Problem {
-                what: format!("accepted settings wait for a restart: {}", self.waiting.join(", ")),
+                what: format!(
+                    "accepted settings wait for a restart: {}",
+                    self.waiting.join(", ")
+                ),
                 remedy: "restart the node",
             });
         }
@@ -127,7 +139,10 @@ mod tests {
         let other = Acceptance::of(Some(&accepted(1)), &found("{}"), Some(1)).at_start();
         assert!(other.is_shut);
         let problems = other.problems();
-        assert!(problems[0].what.contains("exercises: true -> default"), "{problems:?}");
+        assert!(
+            problems[0].what.contains("exercises: true -> default"),
+            "{problems:?}"
+        );
     }
 
     /// Attack H1.

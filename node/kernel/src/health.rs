@@ -17,9 +17,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use crate::{
-    Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged, moment::Moment, scrub,
-};
+use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged, moment::Moment, scrub};
 use portcullis_store::{FactKind, writer::WriterFault};
 
 /// A problem that keeps the node from its work, and its remedy.
@@ -68,7 +66,9 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     ));
     problems.extend(kernel.clock_step().map(clock_problem));
     problems.extend(kernel.acceptance().problems());
-    let since = kernel.scrubbed().map_or(Moment::default(), |last| last.moment);
+    let since = kernel
+        .scrubbed()
+        .map_or(Moment::default(), |last| last.moment);
     let waited = kernel.moment().millis_since(since);
     let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
     problems.extend(scrub::overdue(waited));

@@ -271,9 +271,7 @@ impl Kernel {
     #[must_use]
     pub fn facts_are_damaged(&self) -> bool {
         let damaged = self.store().damaged();
-        damaged
-            .iter()
-            .any(|row| row.thing == Damaged::Table(FACTS))
+        damaged.iter().any(|row| row.thing == Damaged::Table(FACTS))
     }
 
     /// Takes up another comparison of the trust settings, and moves the gates.

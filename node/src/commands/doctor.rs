@@ -103,9 +103,9 @@ impl Doctor {
 /// Has everything that is kept compared with its seals. Returns what differs, in words.
 fn checked(session: &Session, home: &Home, node: &NodeFacts) -> Result<Vec<String>, String> {
     if node.socket == SocketFact::Answers {
-        let asked = session.client().and_then(|client| {
-            block_on(async { Ok(client.get::<CheckView>("/v1/check").await?) })
-        });
+        let asked = session
+            .client()
+            .and_then(|client| block_on(async { Ok(client.get::<CheckView>("/v1/check").await?) }));
         return asked
             .map(|checked| checked.damaged)
             .map_err(|error| error.to_string());

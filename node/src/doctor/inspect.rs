@@ -137,7 +137,12 @@ fn settings(home: &Home, config: &Config, keyring: Option<&Keyring>) -> Settings
         return SettingsFact::Unsealed;
     };
     let changes: Vec<String> = match TrustSettings::found(home, config) {
-        Ok(found) => accepted.settings.changes(&found).iter().map(ToString::to_string).collect(),
+        Ok(found) => accepted
+            .settings
+            .changes(&found)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         Err(error) => vec![error.to_string()],
     };
     if changes.is_empty() {

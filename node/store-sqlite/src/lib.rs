@@ -291,14 +291,12 @@ impl SqliteStore {
         &self,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, StoreError> {
-        Ok(self
-            .readers
-            .read(
-                (&self.vault, &self.sealer),
-                &self.index,
-                &self.damages,
-                query,
-            )?)
+        Ok(self.readers.read(
+            (&self.vault, &self.sealer),
+            &self.index,
+            &self.damages,
+            query,
+        )?)
     }
 }
 

@@ -503,7 +503,11 @@ impl PackRow {
             ValueRef::Blob(&self.directory),
         ];
         let seal = self.seal.as_ref();
-        sealer.holds(PACK, &columns, seal.map(|(version, mac)| (*version, mac.as_slice())))
+        sealer.holds(
+            PACK,
+            &columns,
+            seal.map(|(version, mac)| (*version, mac.as_slice())),
+        )
     }
 }
 

@@ -157,7 +157,10 @@ fn refuse_foreign_schema(main: &Connection) -> Result<(), SqlError> {
     match other {
         None => Ok(()),
         Some((name, _)) => {
-            let what = format!("`{}` of its schema is not what this version makes", name.escape_debug());
+            let what = format!(
+                "`{}` of its schema is not what this version makes",
+                name.escape_debug()
+            );
             Err(StoreError::Damaged(what).into())
         }
     }

@@ -87,7 +87,9 @@ impl Sealer {
 
     fn keys(&self, table: u8) -> Result<&TableKeys, SqlError> {
         let keys = self.tables.get(&table);
-        Ok(keys.ok_or(StoreError::Fault("a row of a table without seals is sealed"))?)
+        Ok(keys.ok_or(StoreError::Fault(
+            "a row of a table without seals is sealed",
+        ))?)
     }
 
     /// Returns the MAC of a row.
@@ -106,7 +108,12 @@ impl Sealer {
         Ok(element.ok_or(StoreError::Cryptography("HMAC"))?)
     }
 
-    fn head(&self, before: &[u8; SUM_LEN], number: u64, leaf: &[u8]) -> Result<[u8; SUM_LEN], SqlError> {
+    fn head(
+        &self,
+        before: &[u8; SUM_LEN],
+        number: u64,
+        leaf: &[u8],
+    ) -> Result<[u8; SUM_LEN], SqlError> {
         let mut context = hmac::Context::with_key(&self.chain);
         context.update(before);
         context.update(&number.to_be_bytes());
@@ -306,7 +313,11 @@ impl Pending {
 
     /// Writes the root, before the commit. A transaction that wrote no sealed row leaves it as it
     /// is. Returns the seals that are committed then.
-    pub(super) fn write_root(&self, main: &Connection, committed: &Seals) -> Result<Seals, SqlError> {
+    pub(super) fn write_root(
+        &self,
+        main: &Connection,
+        committed: &Seals,
+    ) -> Result<Seals, SqlError> {
         let now = self.now();
         if now.tallies == committed.tallies && now.leaves == committed.leaves {
             return Ok(committed.clone());
@@ -410,12 +421,11 @@ fn triggers(table: &Table, columns: &[String]) -> String {
     let [new_only, old_only] = ["new", "old"].map(|row| table.only.replace("{row}", row));
     let chained = match table.guard {
         Guard::Chained => {
-            format!("INSERT INTO leaf (tbl, row, salted) VALUES ({id}, {new_key}, leaf_added({id}, {new}));")
+            format!(
+                "INSERT INTO leaf (tbl, row, salted) VALUES ({id}, {new_key}, leaf_added({id}, {new}));"
+            )
         }
-        Guard::Sealed
-        | Guard::Signed
-        | Guard::Derived
-        | Guard::Seals => String::new(),
+        Guard::Sealed | Guard::Signed | Guard::Derived | Guard::Seals => String::new(),
     };
     // `OR` clauses would be those of the statement that fires the trigger.
     let add = format!(
@@ -612,7 +622,10 @@ fn changed_rows(
             .optional()?;
         let holds = match kept {
             Some((version, mac)) => {
-                sealer.mac(table.id, version.cast_unsigned(), bytes)?.as_slice() == mac
+                sealer
+                    .mac(table.id, version.cast_unsigned(), bytes)?
+                    .as_slice()
+                    == mac
             }
             None => false,
         };
@@ -646,7 +659,8 @@ fn name_of(key: &RowKey) -> String {
 
 /// Returns true if the newest leaf of the chain is the newest that was written. Nothing else is read.
 pub(super) fn chain_is_whole(main: &Connection, seals: &Seals) -> Result<bool, SqlError> {
-    let newest: i64 = main.query_row("SELECT coalesce(max(n), 0) FROM leaf", [], |row| row.get(0))?;
+    let newest: i64 =
+        main.query_row("SELECT coalesce(max(n), 0) FROM leaf", [], |row| row.get(0))?;
     Ok(newest == seals.leaves.cast_signed())
 }
 

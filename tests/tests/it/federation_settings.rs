@@ -100,7 +100,11 @@ async fn older_keys_that_are_put_back_shut_the_node() {
     let config = std::fs::read(node.home.config()).unwrap();
     let node = apart(move || {
         let office = Office::open(&node);
-        edit(&node.home.config(), "# exercises = false", "exercises = true");
+        edit(
+            &node.home.config(),
+            "# exercises = false",
+            "exercises = true",
+        );
         let found = office.json(&["settings", "show"]);
         let digest = found["digest"].as_str().unwrap().to_owned();
         office.good("admin", &["settings", "accept", &digest]);
@@ -120,16 +124,24 @@ async fn older_keys_that_are_put_back_shut_the_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sealed_identity_counts_whatever_the_file_says() {
     let federation = Federation::new(&MEMBERS[..1]);
-    let home = Running::start(federation.home("antwerp")).await.stop().await;
+    let home = Running::start(federation.home("antwerp"))
+        .await
+        .stop()
+        .await;
     let text = std::fs::read_to_string(home.config()).unwrap();
     for (key, other) in [
         ("authority", "authority = \"rotterdam\""),
         ("node", "node = \"rotterdam\""),
         ("federation", "federation = \"forged\""),
-        ("register_pin", &format!("register_pin = \"{}\"", "01".repeat(32))),
+        (
+            "register_pin",
+            &format!("register_pin = \"{}\"", "01".repeat(32)),
+        ),
     ] {
         let is_of = |line: &str| line.split(" = ").next() == Some(key);
-        let lines = text.lines().map(|line| if is_of(line) { other } else { line });
+        let lines = text
+            .lines()
+            .map(|line| if is_of(line) { other } else { line });
         let changed: Vec<&str> = lines.collect();
         std::fs::write(home.config(), changed.join("\n")).unwrap();
         let node = Running::start_as_it_is(home.clone()).await;

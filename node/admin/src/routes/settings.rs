@@ -34,7 +34,12 @@ fn view(kernel: &Kernel, reloader: &Reloader, people: &People) -> Result<Setting
         Problem::new(ProblemKind::Invalid, error.to_string())
     };
     let (acceptance, found) = reloader.settings_found().map_err(unread)?;
-    let accepted = kernel.keyring().facts().accepted.clone().unwrap_or_default();
+    let accepted = kernel
+        .keyring()
+        .facts()
+        .accepted
+        .clone()
+        .unwrap_or_default();
     let changes = accepted.settings.changes(&found);
     let persons = people.known();
     let decider = kernel.decider();
@@ -69,7 +74,12 @@ const NOBODY: &str = "nobody who may accept them is enrolled: enrol the first ad
 
 /// Returns the number of the next acceptance: above that of the keys and those of the log of acts.
 fn next_serial(kernel: &Kernel) -> Result<u64, Problem> {
-    let sealed = kernel.keyring().facts().accepted.as_ref().map_or(0, |one| one.serial);
+    let sealed = kernel
+        .keyring()
+        .facts()
+        .accepted
+        .as_ref()
+        .map_or(0, |one| one.serial);
     let logged = portcullis_kernel::reload::accepted_in_log(kernel)?;
     Ok(sealed.max(logged.unwrap_or(0)).saturating_add(1))
 }
@@ -98,11 +108,10 @@ impl AcceptanceAct {
         let digest = value("digest")?.parse().map_err(|_| unread())?;
         let serial: u64 = value("serial")?.parse().map_err(|_| unread())?;
         if serial != next_serial(kernel)? {
-            return Err(Problem::new(
-                ProblemKind::Invalid,
-                "the settings were accepted meanwhile",
-            )
-            .remedy("look at them again with `portcullis settings show`"));
+            return Err(
+                Problem::new(ProblemKind::Invalid, "the settings were accepted meanwhile")
+                    .remedy("look at them again with `portcullis settings show`"),
+            );
         }
         Ok(Self { digest, serial })
     }

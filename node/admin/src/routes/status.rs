@@ -13,7 +13,9 @@ use portcullis_protocol::{
 use super::apart;
 use portcullis_admin_api::v1::{
     ListView,
-    status::{CheckView, EnrolledView, PeerView, PolicyView, ProposalView, StatusProblem, StatusView},
+    status::{
+        CheckView, EnrolledView, PeerView, PolicyView, ProposalView, StatusProblem, StatusView,
+    },
 };
 use portcullis_exchange::dispatch::plan::relays;
 use portcullis_kernel::{Kernel, health};
@@ -92,7 +94,9 @@ pub(crate) async fn check(State(admin): State<Admin>) -> Result<Json<CheckView>,
         kernel.note_scrubbed();
         kernel.move_gates();
         let damaged = kernel.store().damaged();
-        let damaged = damaged.into_iter().map(|row| format!("{}: {}", row.thing, row.why));
+        let damaged = damaged
+            .into_iter()
+            .map(|row| format!("{}: {}", row.thing, row.why));
         Ok(CheckView {
             parts,
             damaged: damaged.collect(),

@@ -607,11 +607,7 @@ impl Source<'_> {
             .map(Spanned::span)
             .unwrap_or_default();
         let first = self.duration("dispatch.retry_first", retry_first, RETRY_FIRST)?;
-        let longest = self.duration(
-            "dispatch.retry_longest",
-            retry_longest,
-            RETRY_LONGEST,
-        )?;
+        let longest = self.duration("dispatch.retry_longest", retry_longest, RETRY_LONGEST)?;
         if longest < first {
             let reason = "it is shorter than `retry_first`; write a longer one";
             return Err(self.value("dispatch.retry_longest", &span, reason));

@@ -141,7 +141,11 @@ impl Keyring {
         let content = with_facts(&present, facts)?;
         Self::parse(&content)?;
         let text = secret::seal(&passphrase, HOLDS, None, &content)?;
-        Ok(files::replace(&home.keys(), text.as_bytes(), Access::Owner)?)
+        Ok(files::replace(
+            &home.keys(),
+            text.as_bytes(),
+            Access::Owner,
+        )?)
     }
 
     /// Seals all keys of a home under another passphrase: all of them in one step on the disk.
@@ -395,10 +399,7 @@ fn fresh(facts: &SealedFacts) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
 }
 
 /// Returns a content with the keys of another one and these facts.
-fn with_facts(
-    present: &[u8],
-    facts: &SealedFacts,
-) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+fn with_facts(present: &[u8], facts: &SealedFacts) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     let (version, rest) = present.split_first().ok_or(KeyringError::Format)?;
     let (seeds, rest) = rest.split_at_checked(SEEDS).ok_or(KeyringError::Format)?;
     let (_, tls) = SealedFacts::read(*version, rest)?;

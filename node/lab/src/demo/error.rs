@@ -9,7 +9,9 @@ use portcullis_protocol::{
 use super::data::DataError;
 use portcullis_admin_api::client::ClientError;
 use portcullis_desk::SetupError;
-use portcullis_home::{config::dns_name::DnsNameError, files::FileError, config::ConfigError, keyring::KeyringError};
+use portcullis_home::{
+    config::ConfigError, config::dns_name::DnsNameError, files::FileError, keyring::KeyringError,
+};
 use portcullis_store::StoreError;
 
 /// Error that ends a demo early.

@@ -281,7 +281,8 @@ fn about(container: &str) -> portcullis_protocol::seal::Draft {
 fn no_trace_stays(gathered: usize) {
     let folder = tempfile::tempdir().unwrap();
     drop(SqliteStore::create(folder.path(), &key()).unwrap());
-    let store = SqliteStore::open_gathering(folder.path(), &key(), (gathered, Sealing::MayBegin)).unwrap();
+    let store =
+        SqliteStore::open_gathering(folder.path(), &key(), (gathered, Sealing::MayBegin)).unwrap();
     let mut police = Originator::new(1);
     let records = police.batch(vec![about("MSKU0000080"), about(CONTAINER)]);
     publish(&store, &records);
