@@ -171,8 +171,18 @@ fn schema_of(connection: &Connection) -> Result<Vec<(String, Option<String>)>, S
         "SELECT type || ' ' || name, sql FROM sqlite_schema
          WHERE name NOT GLOB 'sqlite_*' ORDER BY name",
     )?;
-    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows = select.query_map([], |row| {
+        let sql: Option<String> = row.get(1)?;
+        Ok((row.get(0)?, sql.as_deref().map(without_comments)))
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns a statement without its comments and line breaks, which say nothing.
+fn without_comments(sql: &str) -> String {
+    let lines = sql.lines().map(|line| line.split("--").next().unwrap_or(line));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    words.join(" ")
 }
 
 /// Opens a connection that only reads, with the key table attached as `keys`.

@@ -2,7 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
+use portcullis_home::{Home, config::Config};
 use portcullis_kernel::health;
+use portcullis_node::runtime::Node;
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject},
     evaluation::Evaluation,
@@ -154,6 +156,189 @@ async fn the_sealed_identity_counts_whatever_the_file_says() {
         node.reloader.reload().await.unwrap();
         assert!(!node.kernel.gates().shut);
         node.stop().await;
+    }
+}
+
+/// Place at which an edit of the disk is noticed.
+enum Noticed {
+    /// The node starts shut, and health names this.
+    Shut(&'static str),
+    /// The node starts, and health names this.
+    Health(&'static str),
+    /// The node does not start, with this in the error.
+    NoStart(&'static str),
+}
+
+/// An edit of the disk, without a key, and where it is noticed.
+type Edit = (&'static str, fn(&Home), Noticed);
+
+fn sql(home: &Home, sql: &str) {
+    let store = rusqlite::Connection::open(home.data().join("store.db")).unwrap();
+    store.execute_batch(sql).unwrap();
+}
+
+fn set(home: &Home, from: &str, to: &str) {
+    edit(&home.config(), from, to);
+}
+
+const EDITS: &[Edit] = &[
+    (
+        "a policy that admits nothing of the police",
+        |home| {
+            std::fs::write(
+                home.policy().join("x.cedar"),
+                "@id(\"x\")\nforbid (principal, action, resource);\n",
+            )
+            .unwrap()
+        },
+        Noticed::Shut("policy/x.cedar"),
+    ),
+    (
+        "another schema of consignments",
+        |home| std::fs::write(home.folder().join("schema.toml"), "").unwrap(),
+        Noticed::NoStart("schema.toml"),
+    ),
+    (
+        "the socket for a group",
+        |home| {
+            set(
+                home,
+                "# admin_access = \"owner\"",
+                "admin_access = \"group\"",
+            )
+        },
+        Noticed::Shut("admin_access: default -> group"),
+    ),
+    (
+        "exercises",
+        |home| set(home, "# exercises = false", "exercises = true"),
+        Noticed::Shut("exercises: default -> true"),
+    ),
+    (
+        "a peer that is tried again next year",
+        |home| {
+            set(
+                home,
+                "# retry_longest = \"15m\"",
+                "retry_longest = \"365d\"",
+            )
+        },
+        Noticed::Shut("dispatch.retry_longest"),
+    ),
+    (
+        "one handshake at a time",
+        |home| set(home, "# handshakes = 256", "handshakes = 1"),
+        Noticed::Shut("exchange.handshakes"),
+    ),
+    (
+        "a register of one's own, and its pin",
+        |home| {
+            let stranger = Federation::new(&MEMBERS[1..]);
+            let other = stranger.home("rotterdam");
+            let pin = |home: &Home| {
+                let text = std::fs::read_to_string(home.config()).unwrap();
+                text.lines()
+                    .find(|line| line.starts_with("register_pin"))
+                    .unwrap()
+                    .to_owned()
+            };
+            set(home, &pin(home), &pin(&other));
+            for file in std::fs::read_dir(other.register()).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), home.register().join(file.file_name())).unwrap();
+            }
+            sql(home, "DELETE FROM register");
+        },
+        Noticed::NoStart("pin"),
+    ),
+    (
+        "a person",
+        |home| {
+            sql(
+                home,
+                "INSERT INTO person VALUES ('eve', 'Eve', 'administrator', x'00', 1, 'anna')",
+            )
+        },
+        Noticed::Health("`person`"),
+    ),
+    (
+        "cursors at the end",
+        |home| {
+            sql(
+                home,
+                "INSERT OR REPLACE INTO dispatch VALUES ('rotterdam', 'urgent', 999999999)",
+            )
+        },
+        Noticed::Health("`dispatch`"),
+    ),
+    (
+        "another generation",
+        |home| {
+            sql(
+                home,
+                "UPDATE meta SET value = randomblob(16) WHERE name = 'generation'",
+            )
+        },
+        Noticed::Health("`meta`"),
+    ),
+    (
+        "a release stop",
+        |home| {
+            sql(
+                home,
+                "INSERT INTO trust_fact VALUES ('stop', '*', x'00', 1)",
+            )
+        },
+        Noticed::Shut("facts about trust"),
+    ),
+    (
+        "no seals",
+        |home| {
+            sql(
+                home,
+                "DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf; PRAGMA user_version = 8",
+            )
+        },
+        Noticed::NoStart("its seals are gone"),
+    ),
+    (
+        "a trigger",
+        |home| {
+            sql(
+                home,
+                "CREATE TRIGGER x AFTER INSERT ON event BEGIN DELETE FROM dispatch; END",
+            )
+        },
+        Noticed::NoStart("schema"),
+    ),
+];
+
+/// Attack H1: of 27 edits of the disk without a key, 17 were noticed nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_edit_of_the_disk_is_noticed_before_anything_is_sent() {
+    for (what, edit, noticed) in EDITS {
+        let federation = Federation::new(&MEMBERS[..1]);
+        let home = Running::start(federation.home("antwerp"))
+            .await
+            .stop()
+            .await;
+        edit(&home);
+        match noticed {
+            Noticed::NoStart(says) => {
+                let config = Config::load(&home.config()).unwrap();
+                let refused = Node::prepare(home, config).await.err();
+                let error = refused.unwrap_or_else(|| panic!("{what}: the node starts"));
+                assert!(error.to_string().contains(says), "{what}: {error}");
+            }
+            Noticed::Shut(says) | Noticed::Health(says) => {
+                let node = Running::start_as_it_is(home).await;
+                let problems = health::problems(&node.kernel);
+                assert!(problem(&node, says), "{what}: {problems:?}");
+                let is_shut = matches!(noticed, Noticed::Shut(_));
+                assert_eq!(node.kernel.gates().shut, is_shut, "{what}");
+                node.stop().await;
+            }
+        }
     }
 }
 
