@@ -46,15 +46,18 @@ use portcullis_home::{
     key_file::{self, KeyFileError},
     keyring::{FirstAdministrator, Keyring, KeyringError},
     secret::{Passphrase, SecretError},
+    trust_settings::TrustSettings,
 };
 use portcullis_kernel::{
     Kernel, Me, Parts,
+    acceptance::Acceptance,
     disk::{self, Disk},
     gate_schedule::{self, Renewal},
     hold,
     in_force::{InForce, LoadError, meeting, missing_epochs, read_register},
     metrics::Metrics,
-    reload::Reloader,
+    reload::{Reloader, accepted_in_log},
+    scrub,
 };
 use portcullis_peering::{
     listener::{self, Listener},
@@ -136,8 +139,8 @@ impl Node {
     /// # Errors
     ///
     /// [`StartError`] says what is wrong and what to do.
-    pub async fn prepare(home: Home, config: Config) -> Result<Self, StartError> {
-        let (kernel, writer, store) = load(&home, &config)?;
+    pub async fn prepare(home: Home, mut config: Config) -> Result<Self, StartError> {
+        let (kernel, writer, store) = load(&home, &mut config)?;
         let renewal = config.freshness.as_ref().map(renewal).transpose()?;
         let kernel = Arc::new(kernel);
         let reloader = Arc::new(Reloader::new(
@@ -277,6 +280,7 @@ impl Node {
             gossip::run(Arc::clone(&kernel), Arc::clone(&reloader), shutdown.clone()),
         );
         parts.start("disk", disk::run(Arc::clone(&kernel), shutdown.clone()));
+        parts.start("scrub", scrub::run(Arc::clone(&kernel), shutdown.clone()));
         parts.start(
             "store writer",
             disk::writer_ends(Arc::clone(&kernel), shutdown.clone()),
@@ -362,10 +366,25 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> 
         })
 }
 
-fn load(home: &Home, config: &Config) -> Result<(Kernel, Writer, Arc<SqliteStore>), StartError> {
+fn load(
+    home: &Home,
+    config: &mut Config,
+) -> Result<(Kernel, Writer, Arc<SqliteStore>), StartError> {
     let keyring = Keyring::load(home, &config.key)?;
+    let settings = TrustSettings::found(home, config).map_err(LoadError::from)?;
+    let accepted = keyring.facts().accepted.clone();
+    if let Some(accepted) = &accepted
+        && !accepted.settings.bind(config)
+    {
+        return Err(KeyringError::Format.into());
+    }
     let in_force = InForce::load(home, config, &keyring)?;
-    let files = Arc::new(SqliteStore::open(&home.data(), keyring.store.bytes())?);
+    // Whoever accepted settings did so at a node that seals its rows.
+    let open = match accepted {
+        Some(_) => SqliteStore::open_sealed,
+        None => SqliteStore::open,
+    };
+    let files = Arc::new(open(&home.data(), keyring.store.bytes())?);
     let store: Arc<dyn Store> = files.clone();
     begin_anew(&files, system_clock()())?;
     let missing = missing_epochs(&in_force.epochs, &store.registers()?)?;
@@ -398,8 +417,25 @@ fn load(home: &Home, config: &Config) -> Result<(Kernel, Writer, Arc<SqliteStore
         daily_bytes_per_origin: config.daily_bytes_per_origin,
     });
     kernel.restore_gates()?;
+    let logged = accepted_in_log(&kernel)?;
+    let acceptance = Acceptance::of(accepted.as_ref(), &settings, logged).at_start();
+    tell_acceptance(&acceptance);
+    kernel.compare_settings(acceptance);
     kernel.watch_clock()?;
     Ok((kernel, stopper, files))
+}
+
+/// Says in the log what was found of the trust settings, unless all is as it was accepted.
+fn tell_acceptance(acceptance: &Acceptance) {
+    if acceptance.is_shut {
+        let changes: Vec<String> = acceptance.changes.iter().map(ToString::to_string).collect();
+        let (changes, lost) = (changes.join(", "), acceptance.lost);
+        tracing::error!(%changes, ?lost, "the settings are not those that were accepted: nobody is connected until an administrator accepts them with `portcullis settings accept`");
+    } else if acceptance.is_open_ended {
+        tracing::warn!(
+            "the settings that decide are not sealed with the keys; have an administrator accept them with `portcullis settings accept`"
+        );
+    }
 }
 
 /// Begins another generation, before anything else is signed, if the store comes from a backup.

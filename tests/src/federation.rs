@@ -23,9 +23,10 @@ use portcullis_home::{
     Home,
     config::Config,
     files::{self, Access},
-    keyring::Keyring,
+    keyring::{Accepted, Keyring, SealedFacts},
     membership,
     secret::KeySource,
+    trust_settings::TrustSettings,
 };
 use portcullis_kernel::{Kernel, reload::Reloader};
 use portcullis_node::{
@@ -65,9 +66,35 @@ pub struct Running {
     serving: JoinHandle<()>,
 }
 
+/// Accepts the trust settings that lie in a home, as a person's act does at a running node.
+pub fn accept_settings(home: &Home) {
+    let config = Config::load(&home.config()).unwrap();
+    let settings = TrustSettings::found(home, &config).unwrap();
+    let keyring = Keyring::load(home, &config.key).unwrap();
+    let present = keyring.facts().clone();
+    let serial = present.accepted.as_ref().map_or(0, |one| one.serial);
+    if present.accepted.is_some_and(|one| one.settings == settings) {
+        return;
+    }
+    let facts = SealedFacts {
+        accepted: Some(Accepted {
+            serial: serial + 1,
+            settings,
+        }),
+        ..present
+    };
+    Keyring::seal_facts(home, &config.key, &facts).unwrap();
+}
+
 impl Running {
-    /// Starts the node in a home.
+    /// Starts the node in a home, whose settings somebody has accepted.
     pub async fn start(home: Home) -> Self {
+        accept_settings(&home);
+        Self::start_as_it_is(home).await
+    }
+
+    /// Starts the node in a home, whatever was accepted there.
+    pub async fn start_as_it_is(home: Home) -> Self {
         let config = Config::load(&home.config()).unwrap();
         let node = Node::prepare(home.clone(), config).await.unwrap();
         let kernel = Arc::clone(node.kernel());
@@ -82,6 +109,19 @@ impl Running {
             shutdown,
             serving,
         }
+    }
+
+    /// Accepts the settings that lie in the home, and puts them in force.
+    pub async fn reload_accepting(&self) {
+        let (_, found) = self.reloader.settings_found().unwrap();
+        let keyring = self.kernel.keyring();
+        let serial = keyring
+            .facts()
+            .accepted
+            .as_ref()
+            .map_or(0, |one| one.serial);
+        let accepting = self.reloader.accept(found.digest(), serial + 1, None);
+        assert!(accepting.await.unwrap().is_empty());
     }
 
     /// Stops the node and returns its home, in which it can be started again.

@@ -96,6 +96,8 @@ named! {
         PersonSecond = "person-second",
         /// Load register, policy, certificate and revocation lists again.
         Reload = "reload",
+        /// Accept the trust settings that lie in the node's home.
+        AcceptSettings = "accept-settings",
         /// Cut a peer off.
         PeerBlock = "peer-block",
         /// Let a blocked peer in again.
@@ -156,6 +158,7 @@ impl Action {
             | Self::PersonRekey
             | Self::PersonRole
             | Self::Reload
+            | Self::AcceptSettings
             | Self::PeerBlock
             | Self::PeerUnblock
             | Self::ConfirmClock
@@ -619,6 +622,7 @@ mod tests {
                     Action::PersonRekey,
                     Action::PersonRole,
                     Action::Reload,
+                    Action::AcceptSettings,
                     Action::PeerBlock,
                     Action::PeerUnblock,
                     Action::ConfirmClock,

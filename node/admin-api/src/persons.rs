@@ -626,7 +626,8 @@ impl Change {
             | Action::Backup
             | Action::ReadLog
             | Action::ConfirmClock
-            | Action::QuarantineDrop => return Ok(None),
+            | Action::QuarantineDrop
+            | Action::AcceptSettings => return Ok(None),
         };
         Ok(Some(change))
     }

@@ -25,8 +25,8 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, dispatch, forks, hold, peers, preview, quarantine, records, register, scores, status,
-        trust, watch,
+        acts, dispatch, forks, hold, peers, preview, quarantine, records, register, scores,
+        settings, status, trust, watch,
     },
 };
 
@@ -90,6 +90,8 @@ pub async fn serve(listener: UnixListener, admin: Admin, more: Router<Admin>) {
 fn router(admin: Admin, more: Router<Admin>) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
+        .route("/v1/settings", get(settings::show))
+        .route("/v1/check", get(status::check))
         .route("/v1/peers", get(peers::list))
         .route("/v1/persons", get(status::persons))
         .route("/v1/persons/proposals", get(status::proposals))

@@ -44,6 +44,7 @@ mod publish;
 mod quarantine;
 mod reload;
 mod score;
+mod settings;
 mod show;
 pub mod signing;
 mod status;
@@ -162,6 +163,9 @@ enum Which {
     #[command(subcommand, arg_required_else_help = true)]
     Keys(KeysCommand),
     Reload(reload::Reload),
+    /// See which settings that decide were changed, and accept them
+    #[command(subcommand, arg_required_else_help = true)]
+    Settings(SettingsCommand),
     /// Confirm the clock after it was set
     #[command(subcommand, arg_required_else_help = true)]
     Clock(ClockCommand),
@@ -255,6 +259,12 @@ enum KeysCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum SettingsCommand {
+    Show(settings::SettingsShow),
+    Accept(settings::SettingsAccept),
+}
+
+#[derive(Debug, Subcommand)]
 enum ClockCommand {
     Confirm(clock::ClockConfirm),
 }
@@ -323,6 +333,8 @@ impl Which {
             Self::Keys(KeysCommand::Rotate(command)) => command.run(session),
             Self::Keys(KeysCommand::Passphrase(command)) => command.run(session),
             Self::Reload(command) => command.run(session),
+            Self::Settings(SettingsCommand::Show(command)) => command.run(session),
+            Self::Settings(SettingsCommand::Accept(command)) => command.run(session),
             Self::Clock(ClockCommand::Confirm(command)) => command.run(session),
             Self::Peer(PeerCommand::List(command)) => command.run(session),
             Self::Peer(PeerCommand::Block(command)) => command.run(session),

@@ -17,9 +17,10 @@ use portcullis_admin_api::{act::Action, v1::act::ReloadedView};
     long_about = "\
 Have the running node load configuration, register, policy, certificate and revocation lists again, \
 all or nothing: a file that does not hold leaves everything as it is, and the error (exit code 3, \
-as in the log) names it and says why. Of the configuration, `exercises` and `exchange.connect_timeout` \
-can change while the node runs; a change of anything else needs a restart, and is refused. It is an \
-act of an administrator.",
+as in the log) names it and says why. What decides (policies, limits, exercises, access) and was \
+changed is refused until somebody accepts it: see `portcullis settings`. Of the rest, `log.level` can \
+change while the node runs; a change of anything else needs a restart, and is refused. It is an act \
+of an administrator.",
     after_long_help = "\
 Example:
   portcullis reload --key admin.key"

@@ -80,6 +80,11 @@ impl View for StatusView {
             ("software", self.software.clone()),
             ("channels", channels(self)),
         ])?;
+        let sealed = ["", "accepted"].contains(&self.settings.as_str());
+        if !sealed {
+            let settings = format!("{}: `portcullis settings show`", self.settings);
+            page.pairs(&[("settings", settings)])?;
+        }
         if self.held > 0 {
             let waiting = format!("{} for a person: `portcullis hold list`", self.held);
             page.pairs(&[("waits", waiting)])?;
@@ -90,6 +95,9 @@ impl View for StatusView {
                 self.quarantined
             );
             page.pairs(&[("set apart", apart)])?;
+        }
+        if let Some(scrubbed) = &self.scrubbed {
+            page.pairs(&[("checked whole", scrubbed.clone())])?;
         }
         if !self.set_aside.is_empty() {
             page.heading("Set aside: damaged, or not of the schema")?;

@@ -12,5 +12,6 @@ pub mod keyring;
 pub mod membership;
 pub mod own_certificate;
 pub mod secret;
+pub mod trust_settings;
 
 pub use folder::Home;

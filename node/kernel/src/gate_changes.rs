@@ -95,7 +95,10 @@ impl Kernel {
         self.gatekeeper()
             .forget(|state| state.without_the_future(self.now()));
         let state = self.gatekeeper().state();
-        let gates = state.gates(decider.verified_register(), self.now());
+        let gates = Gates {
+            shut: self.acceptance().is_shut || self.facts_are_damaged(),
+            ..state.gates(decider.verified_register(), self.now())
+        };
         self.trust().cut(gates.cuts(decider.register()));
         self.gatekeeper().gates.send_if_modified(|present| {
             let moved = **present != gates;

@@ -17,7 +17,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged};
+use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged, moment::Moment, scrub};
 use portcullis_store::{FactKind, writer::WriterFault};
 
 /// A problem that keeps the node from its work, and its remedy.
@@ -65,6 +65,19 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
         kernel.now(),
     ));
     problems.extend(kernel.clock_step().map(clock_problem));
+    problems.extend(kernel.acceptance().problems());
+    let since = kernel
+        .scrubbed()
+        .map_or(Moment::default(), |last| last.moment);
+    let waited = kernel.moment().millis_since(since);
+    let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
+    problems.extend(scrub::overdue(waited));
+    if kernel.facts_are_damaged() {
+        problems.push(Problem {
+            what: "the facts about trust are not those that were written: nobody is connected".to_owned(),
+            remedy: "somebody may have lifted a block or a stop on the disk; restore the store from a backup",
+        });
+    }
     problems.extend(kernel.reported());
     problems.extend(kernel.gate_state().damage().iter().map(damaged_gate));
     problems.extend(stopped_deliveries(&kernel.peer_health()));

@@ -110,6 +110,19 @@ pub enum LoadError {
         /// Keys or sections that changed.
         keys: String,
     },
+    /// Trust settings changed that nobody accepted.
+    #[error(
+        "settings changed that nobody accepted: {changes}; look at them with `portcullis settings show`, then have an administrator accept them with `portcullis settings accept`, or put them back"
+    )]
+    Unaccepted {
+        /// Settings that changed, old and new.
+        changes: String,
+    },
+    /// Other settings are to be accepted than those that lie in the home.
+    #[error(
+        "the settings in the home are not those that were signed for; look at them again with `portcullis settings show`"
+    )]
+    OtherSettings,
     /// The certificate is one that no peer would believe.
     #[error("`{}`: {fault}", path.display())]
     Certificate {

@@ -4,6 +4,7 @@
 //! so that no decision mixes an old and a new one. All writes go through the one writer. Code that
 //! waits for news watches the end of the record log or listens to notices.
 
+pub mod acceptance;
 pub mod alarms;
 pub mod calls;
 pub mod clock_step;
@@ -25,6 +26,7 @@ mod publish;
 pub mod quarantine;
 pub mod reload;
 pub mod revocation;
+pub mod scrub;
 pub mod set_aside;
 pub mod skew;
 pub mod telling;
@@ -51,6 +53,7 @@ pub use publish::PublishError;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
+    acceptance::Acceptance,
     alarms::Alarms,
     calls::{ANSWERS_READY_WAITING, CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     clock_step::ClockWatch,
@@ -59,6 +62,7 @@ use crate::{
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
     moment::Moment,
+    scrub::Scrubbed,
     set_aside::SetAside,
     work::Work,
 };
@@ -74,12 +78,15 @@ use portcullis_peering::{
     trust::Trust,
 };
 use portcullis_store::{
-    NodeEvent, RecordFilter, Store, StoreError, Write, Written,
+    Damaged, NodeEvent, RecordFilter, Store, StoreError, Write, Written,
     writer::{Priority, WriterHandle},
 };
 
 /// Notices that may wait for a slow listener before it misses some.
 const NOTICES_WAITING: usize = 4096;
+
+/// Table of the facts about trust.
+const FACTS: &str = "trust_fact";
 
 /// Problems of the start that are shown; more of them say no more.
 const MOST_REPORTED: usize = 32;
@@ -158,6 +165,10 @@ pub struct Kernel {
     space: ArcSwapOption<Space>,
     /// Health of each peer; locked for a moment only.
     peers: Mutex<BTreeMap<NodeId, PeerHealth>>,
+    /// The latest whole check of everything that is kept.
+    scrubbed: ArcSwapOption<Scrubbed>,
+    /// Comparison of the trust settings found with those accepted.
+    acceptance: ArcSwap<Acceptance>,
     /// Problems that were found at the start; locked for a moment only.
     reported: Mutex<Vec<health::Problem>>,
 }
@@ -187,6 +198,8 @@ impl Kernel {
             alarms: Alarms::default(),
             space: ArcSwapOption::empty(),
             peers: Mutex::new(BTreeMap::new()),
+            scrubbed: ArcSwapOption::empty(),
+            acceptance: ArcSwap::default(),
             reported: Mutex::default(),
             work: Work::start(),
             parts,
@@ -242,6 +255,39 @@ impl Kernel {
     /// Confirms, for an administrator, that the clock is right.
     pub fn confirm_clock(&self) {
         self.clock_watch.confirm(self.wall());
+    }
+
+    /// Returns the comparison of the trust settings found with those accepted.
+    #[must_use]
+    pub fn acceptance(&self) -> Arc<Acceptance> {
+        self.acceptance.load_full()
+    }
+
+    /// Returns the latest whole check of everything that is kept since the start; `None` before its
+    /// end.
+    #[must_use]
+    pub fn scrubbed(&self) -> Option<Scrubbed> {
+        self.scrubbed.load().as_deref().copied()
+    }
+
+    /// Notes that everything that is kept was checked just now.
+    pub fn note_scrubbed(&self) {
+        let (at, moment) = (self.now(), self.moment());
+        self.scrubbed.store(Some(Arc::new(Scrubbed { at, moment })));
+    }
+
+    /// Returns true if the facts about trust are not those that were written: somebody may have
+    /// lifted what closes.
+    #[must_use]
+    pub fn facts_are_damaged(&self) -> bool {
+        let damaged = self.store().damaged();
+        damaged.iter().any(|row| row.thing == Damaged::Table(FACTS))
+    }
+
+    /// Takes up another comparison of the trust settings, and moves the gates.
+    pub fn compare_settings(&self, acceptance: Acceptance) {
+        self.acceptance.store(Arc::new(acceptance));
+        self.move_gates();
     }
 
     /// Takes up problems that were found at the start and stay until somebody mends them.

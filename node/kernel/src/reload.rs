@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_protocol::{
+    digest::Digest,
     gossip,
     register::{Register, SignedRegister, VerifiedRegister},
+    statement::SignedStatement,
     time::Timestamp,
     verify::Refusal,
 };
@@ -22,6 +24,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     Kernel,
+    acceptance::Acceptance,
     decide::{Decider, DeciderError},
     in_force::{InForce, LoadError, anchors, meeting, missing_epochs, peer_trust, read_register},
     revocation::HomeLists,
@@ -29,12 +32,16 @@ use crate::{
 use portcullis_home::{
     Home,
     config::Config,
-    keyring::Keyring,
+    keyring::{Accepted, FirstAdministrator, Keyring, SealedFacts},
     membership::{self, load_epochs},
     own_certificate::{CertificateFault, Own, check_certificate, read_certificates, unix},
+    trust_settings::TrustSettings,
 };
 use portcullis_peering::trust::PeerTrust;
-use portcullis_store::{Write, writer::Priority};
+use portcullis_store::{StoreError, Write, writer::Priority};
+
+/// Name of the act with which a person accepts trust settings.
+pub const ACCEPT_SETTINGS: &str = "accept-settings";
 
 /// Takes up changes in a running node.
 pub struct Reloader {
@@ -74,7 +81,8 @@ impl Reloader {
         }
     }
 
-    /// Loads everything anew and puts it in force; what does not load changes nothing.
+    /// Loads everything anew and puts it in force; what does not load changes nothing. Trust settings
+    /// that nobody accepted are not taken up.
     ///
     /// # Errors
     ///
@@ -83,13 +91,88 @@ impl Reloader {
         let _turn = self.turn.lock().await;
         let (kernel, home, config) = self.parts();
         let (new, keyring, in_force) = apart(move || {
-            let new = configuration(&home, &config)?;
+            let new = Config::load(&home.config())?;
             let keyring = Keyring::load(&home, &new.key)?;
-            let in_force = Box::new(InForce::load(&home, &new, &keyring)?);
-            fit(&home, &new, &keyring, &in_force, kernel.now())?;
+            let found = TrustSettings::found(&home, &new)?;
+            let logged = accepted_in_log(&kernel)?;
+            let found = Acceptance::of(keyring.facts().accepted.as_ref(), &found, logged);
+            if !found.holds() {
+                let changes: Vec<String> = found.changes.iter().map(ToString::to_string).collect();
+                let is_shut = kernel.acceptance().is_shut;
+                kernel.compare_settings(Acceptance { is_shut, ..found });
+                let changes = changes.join(", ");
+                return Err(LoadError::Unaccepted { changes });
+            }
+            restart_only(&home, &config, &new)?;
+            let in_force = loaded(&kernel, &home, &new, &keyring)?;
             Ok((new, keyring, in_force))
         })
         .await?;
+        self.take_up_all(&new, keyring, in_force).await?;
+        self.kernel.compare_settings(Acceptance {
+            is_open_ended: self.kernel.keyring().facts().accepted.is_none(),
+            ..Acceptance::default()
+        });
+        Ok(())
+    }
+
+    /// Checks everything in the home as a reload does, seals its trust settings with the keys, and
+    /// puts all in force that needs no restart. `digest` names the settings that a person signed
+    /// for. `first` begins the persons, if the keys do not say so. Returns the keys and sections
+    /// that count only from the next start.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if other settings are found or they do not load; nothing is changed then.
+    pub async fn accept(
+        &self,
+        digest: Digest,
+        serial: u64,
+        first: Option<FirstAdministrator>,
+    ) -> Result<Vec<&'static str>, LoadError> {
+        let _turn = self.turn.lock().await;
+        let (kernel, home, config) = self.parts();
+        let (new, keyring, in_force) = apart(move || {
+            let new = Config::load(&home.config())?;
+            let keyring = Keyring::load(&home, &new.key)?;
+            let settings = TrustSettings::found(&home, &new)?;
+            if settings.digest() != digest {
+                return Err(LoadError::OtherSettings);
+            }
+            let in_force = loaded(&kernel, &home, &new, &keyring)?;
+            missing_epochs(&in_force.epochs, &kernel.store().registers()?)?;
+            let present = keyring.facts().first_administrator.clone();
+            let facts = SealedFacts {
+                first_administrator: present.or(first),
+                accepted: Some(Accepted { serial, settings }),
+            };
+            Keyring::seal_facts(&home, &new.key, &facts)?;
+            let keyring = Keyring::load(&home, &new.key)?;
+            Ok((new, keyring, in_force))
+        })
+        .await?;
+        let waiting = config.needs_restart(&new);
+        if waiting.is_empty() {
+            self.take_up_all(&new, keyring, in_force).await?;
+            self.kernel.compare_settings(Acceptance::default());
+        } else {
+            self.kernel.replace_keyring(keyring);
+            self.kernel.compare_settings(Acceptance {
+                is_shut: self.kernel.acceptance().is_shut,
+                waiting: waiting.clone(),
+                ..Acceptance::default()
+            });
+        }
+        Ok(waiting)
+    }
+
+    /// Puts everything in force that was loaded and checked.
+    async fn take_up_all(
+        &self,
+        new: &Config,
+        keyring: Keyring,
+        in_force: Box<InForce>,
+    ) -> Result<(), LoadError> {
         let found = in_force.decider.register().epoch;
         let present = self.kernel.decider().register().epoch;
         if found < present {
@@ -101,7 +184,7 @@ impl Reloader {
         self.kernel.identity().replace(&in_force.identity);
         self.kernel.replace_keyring(keyring);
         self.kernel.trust().replace(in_force.trust);
-        self.kernel.take_settings(&new);
+        self.kernel.take_settings(new);
         (self.move_level)(new.log.level);
         self.kernel.replace_decider(Arc::new(in_force.decider));
         self.kernel.move_gates();
@@ -263,6 +346,28 @@ impl Reloader {
         Ok(())
     }
 
+    /// Returns the trust settings that lie in the home, and how they compare. It reads the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if the configuration or a deciding file cannot be read.
+    pub fn settings_found(&self) -> Result<(Acceptance, TrustSettings), LoadError> {
+        let new = Config::load(&self.home.config())?;
+        let found = TrustSettings::found(&self.home, &new)?;
+        let keyring = self.kernel.keyring();
+        let logged = accepted_in_log(&self.kernel)?;
+        let acceptance = Acceptance::of(keyring.facts().accepted.as_ref(), &found, logged);
+        let present = self.kernel.acceptance();
+        Ok((
+            Acceptance {
+                is_shut: present.is_shut,
+                waiting: present.waiting.clone(),
+                ..acceptance
+            },
+            found,
+        ))
+    }
+
     fn parts(&self) -> (Arc<Kernel>, Home, Config) {
         (
             Arc::clone(&self.kernel),
@@ -284,17 +389,45 @@ impl Reloader {
     }
 }
 
-/// Loads the present configuration, if a running node can take it up.
-fn configuration(home: &Home, present: &Config) -> Result<Config, LoadError> {
-    let path = home.config();
-    let new = Config::load(&path)?;
-    let keys = present.needs_restart(&new);
+/// Refuses a configuration that a running node cannot take up.
+fn restart_only(home: &Home, present: &Config, new: &Config) -> Result<(), LoadError> {
+    let keys = present.needs_restart(new);
     if keys.is_empty() {
-        return Ok(new);
+        return Ok(());
     }
+    let path = home.config();
     let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     let keys = keys.join(", ");
     Err(LoadError::NeedsRestart { path, keys })
+}
+
+/// Loads what is in a home and checks it whole, as a running node needs it.
+fn loaded(
+    kernel: &Kernel,
+    home: &Home,
+    config: &Config,
+    keyring: &Keyring,
+) -> Result<Box<InForce>, LoadError> {
+    let in_force = Box::new(InForce::load(home, config, keyring)?);
+    fit(home, config, keyring, &in_force, kernel.now())?;
+    Ok(in_force)
+}
+
+/// Returns the highest number of an acceptance of settings that the log of acts has as done.
+///
+/// # Errors
+///
+/// [`StoreError`] if the acts cannot be read.
+pub fn accepted_in_log(kernel: &Kernel) -> Result<Option<u64>, StoreError> {
+    let acts = kernel.store().acts_done(ACCEPT_SETTINGS)?;
+    Ok(acts.iter().filter_map(serial_of).max())
+}
+
+/// Reads the number of an acceptance from its act. Who signed it does not matter: more only closes.
+fn serial_of(act: &SignedStatement) -> Option<u64> {
+    let payload: serde_json::Value = serde_json::from_slice(act.unverified_payload()).ok()?;
+    let serial = payload.pointer("/parameters/serial")?;
+    serial.as_str()?.parse().ok()
 }
 
 /// Refuses a certificate that no peer would believe. A start tolerates one, a reload does not.

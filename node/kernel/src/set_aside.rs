@@ -190,7 +190,7 @@ const fn is_damage(rule: Rule) -> bool {
 
 fn damage_problems(damaged: &[DamageRow]) -> Vec<Problem> {
     let is_own = |row: &&DamageRow| match row.thing {
-        Damaged::Record(_) | Damaged::Pack(_) | Damaged::Held { .. } => false,
+        Damaged::Record(_) | Damaged::Pack(_) | Damaged::Held { .. } | Damaged::Table(_) => false,
         Damaged::Consignment(_) | Damaged::Score(_) => true,
     };
     let own = damaged.iter().filter(is_own).count();

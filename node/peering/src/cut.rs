@@ -9,6 +9,8 @@ pub enum Cut {
     Blocked,
     /// The governance suspended the node's authority until this time.
     Suspended(Timestamp),
+    /// This node is shut: what decides at it was changed, and nobody accepted that.
+    Shut,
 }
 
 impl Cut {
@@ -16,7 +18,7 @@ impl Cut {
     #[must_use]
     pub const fn rule(&self) -> Rule {
         match self {
-            Self::Blocked => Rule::PeerBlocked,
+            Self::Blocked | Self::Shut => Rule::PeerBlocked,
             Self::Suspended(_) => Rule::Suspended,
         }
     }
@@ -27,6 +29,7 @@ impl std::fmt::Display for Cut {
         match self {
             Self::Blocked => f.write_str("blocked here"),
             Self::Suspended(until) => write!(f, "suspended until {until}"),
+            Self::Shut => f.write_str("this node is shut; `portcullis status` says why"),
         }
     }
 }

@@ -6,15 +6,22 @@ use portcullis_protocol::{freshness::Stage, time::Timestamp};
 use serde::Serialize;
 
 use crate::doctor::{Finding, NodeFacts, Severity, SocketFact, diagnose, inspect};
-use portcullis_admin_api::v1::status::{EndView, StatusView};
+use portcullis_admin_api::v1::status::{CheckView, EndView, StatusView};
 use portcullis_cli::{
     Session,
     error::CliError,
     live::block_on,
     output::{Page, View},
 };
-use portcullis_home::{Home, clock::system_clock, config::duration::parse_duration};
+use portcullis_home::{
+    Home,
+    clock::system_clock,
+    config::{Config, duration::parse_duration},
+    keyring::Keyring,
+};
 use portcullis_kernel::outlook::outage;
+use portcullis_store::Store as _;
+use portcullis_store_sqlite::SqliteStore;
 
 /// Find out what is wrong with a node, and what to do
 #[derive(Debug, clap::Args)]
@@ -26,6 +33,9 @@ everything that comes to an end by itself, with the time left, what stops then a
 before. Changes nothing, and works whether or not the node runs; a node that runs is asked for what \
 only it knows.
 
+With `--full` everything that is kept is compared with its seals: by the node if it runs, otherwise \
+by this command, which opens the node's keys. It takes a minute for some millions of records.
+
 With `--simulate-outage 72h` it says what would stop when, if nothing could be renewed or fetched \
 for that time.
 
@@ -33,12 +43,16 @@ Exit code 1 if there is an error. Warnings do not change the exit code.",
     after_long_help = "\
 Examples:
   portcullis doctor --home /var/lib/portcullis
+  portcullis doctor --full
   portcullis doctor --simulate-outage 72h --json"
 )]
 pub(super) struct Doctor {
     /// Say what would stop when, in an outage of this length
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     simulate_outage: Option<Duration>,
+    /// Check everything that is kept: the node does it, or this command if the node does not run
+    #[arg(long)]
+    full: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -54,6 +68,11 @@ impl Doctor {
             Ok(node) if node.socket == SocketFact::Answers => ask(session, node, now),
             Ok(_) | Err(_) => None,
         };
+        if self.full
+            && let Ok(node) = &mut facts.node
+        {
+            node.checked = Some(checked(session, &home, node));
+        }
         let ends = asked.unwrap_or_else(|| {
             let seen = facts.node.iter().flat_map(|node| &node.dependencies);
             seen.map(|one| portcullis_admin::views::end(one, now))
@@ -79,6 +98,37 @@ impl Doctor {
             _ => Err(CliError::failed(format!("there are {errors} errors"))),
         }
     }
+}
+
+/// Has everything that is kept compared with its seals. Returns what differs, in words.
+fn checked(session: &Session, home: &Home, node: &NodeFacts) -> Result<Vec<String>, String> {
+    if node.socket == SocketFact::Answers {
+        let asked = session
+            .client()
+            .and_then(|client| block_on(async { Ok(client.get::<CheckView>("/v1/check").await?) }));
+        return asked
+            .map(|checked| checked.damaged)
+            .map_err(|error| error.to_string());
+    }
+    check_offline(home).map_err(|error| error.to_string())
+}
+
+fn check_offline(home: &Home) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let config = Config::of(home)?;
+    let keyring = Keyring::load(home, &config.key)?;
+    let open = match keyring.facts().accepted {
+        Some(_) => SqliteStore::open_sealed,
+        None => SqliteStore::open,
+    };
+    let store = open(&home.data(), keyring.store.bytes())?;
+    let mut part = 0;
+    while store.scrub(part)?.is_some() {
+        part += 1;
+    }
+    let damaged = store.damaged().into_iter();
+    Ok(damaged
+        .map(|row| format!("{}: {}", row.thing, row.why))
+        .collect())
 }
 
 /// Adds the facts that only the running node knows, and returns what will end as that node sees it.

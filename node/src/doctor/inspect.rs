@@ -19,7 +19,7 @@ use portcullis_protocol::{
 
 use super::{
     CertificateFact, Exposed, Facts, KeysFact, Listed, NodeFacts, RegisterFact, Revocation,
-    RevocationFact, SocketFact,
+    RevocationFact, SettingsFact, SocketFact,
 };
 use portcullis_home::{
     Home,
@@ -31,6 +31,7 @@ use portcullis_home::{
         CertificateFault, Own, PemError, check_certificate, read_certificates, unix,
     },
     secret::SecretError,
+    trust_settings::TrustSettings,
 };
 use portcullis_kernel::{
     disk::{Disk, Space},
@@ -104,12 +105,14 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         freshness,
         space: space(home, config),
         closed: Vec::new(),
+        checked: None,
         reported: Vec::new(),
         key_place: config.key.place(home.folder()).ok(),
         store: store(home),
         certificate,
         revocation,
         policy: policy(home),
+        settings: settings(home, config, keyring.as_ref().ok()),
         socket: socket(home),
         register: match &register {
             Ok(verified) => RegisterFact::Held {
@@ -123,6 +126,29 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
             }
         },
         keys: keys(keyring),
+    }
+}
+
+fn settings(home: &Home, config: &Config, keyring: Option<&Keyring>) -> SettingsFact {
+    let Some(keyring) = keyring else {
+        return SettingsFact::Unchecked;
+    };
+    let Some(accepted) = &keyring.facts().accepted else {
+        return SettingsFact::Unsealed;
+    };
+    let changes: Vec<String> = match TrustSettings::found(home, config) {
+        Ok(found) => accepted
+            .settings
+            .changes(&found)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        Err(error) => vec![error.to_string()],
+    };
+    if changes.is_empty() {
+        SettingsFact::Accepted
+    } else {
+        SettingsFact::Changed(changes)
     }
 }
 

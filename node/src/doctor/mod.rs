@@ -102,6 +102,8 @@ pub struct NodeFacts {
     pub revocation: Revocation,
     /// Validity of the policies, or a description of the fault.
     pub policy: Result<(), String>,
+    /// Trust settings of the home, compared with those that lie sealed with the keys.
+    pub settings: SettingsFact,
     /// State of the admin socket.
     pub socket: SocketFact,
     /// Freshness of the register, by its own time of issue or as the running node reports it.
@@ -113,6 +115,8 @@ pub struct NodeFacts {
     pub space: Option<Space>,
     /// Closures of the running node besides policy, in words.
     pub closed: Vec<String>,
+    /// Stored things that are not what was written, in words, if all of them were checked.
+    pub checked: Option<Result<Vec<String>, String>>,
     /// Problems that the running node reports, each with what to do.
     pub reported: Vec<(String, String)>,
 }
@@ -126,6 +130,19 @@ pub enum KeysFact {
     Closed(String),
     /// The passphrase is a systemd credential, which systemd gives only to the service.
     OutOfReach,
+}
+
+/// Comparison of the trust settings in the home with those that lie sealed with the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingsFact {
+    /// The settings are those that were accepted.
+    Accepted,
+    /// The keys hold no settings: nobody has accepted any.
+    Unsealed,
+    /// The settings differ, each in words.
+    Changed(Vec<String>),
+    /// The settings cannot be compared while the keys do not open.
+    Unchecked,
 }
 
 /// State of the register in the home.
@@ -225,6 +242,8 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
             findings.push(certificate(&node.certificate, facts.now));
             findings.extend(revocation(&node.revocation, facts.now));
             findings.push(of_result("policy", &node.policy, "it holds", POLICY));
+            findings.extend(settings(&node.settings));
+            findings.extend(node.checked.iter().flat_map(checked));
             findings.push(socket(&node.socket));
             findings.extend(node.space.and_then(space));
             findings.extend(freshness(node.freshness));
@@ -388,6 +407,40 @@ fn list(fact: &RevocationFact, now: Timestamp) -> Finding {
             ABOUT,
             &format!("the list of `{authority}` holds until {until}"),
         ),
+    }
+}
+
+fn checked(found: &Result<Vec<String>, String>) -> Vec<Finding> {
+    const ABOUT: &str = "seals";
+    match found {
+        Err(reason) => vec![error(ABOUT, reason, STORE)],
+        Ok(damaged) if damaged.is_empty() => {
+            vec![good(ABOUT, "everything that is kept is what was written")]
+        }
+        Ok(damaged) => {
+            let damaged = damaged.iter();
+            damaged.map(|what| error(ABOUT, what, TAMPERED)).collect()
+        }
+    }
+}
+
+const TAMPERED: &str = "somebody may have written to the disk: find out who, and restore the store from a backup of before";
+
+fn settings(fact: &SettingsFact) -> Option<Finding> {
+    const ABOUT: &str = "settings";
+    match fact {
+        SettingsFact::Accepted => Some(good(ABOUT, "they are those that were accepted")),
+        SettingsFact::Unchecked => None,
+        SettingsFact::Unsealed => Some(warning(
+            ABOUT,
+            "they are not sealed with the keys: who can write to the disk can change them unnoticed",
+            "look at them with `portcullis settings show`, and have an administrator accept them with `portcullis settings accept`",
+        )),
+        SettingsFact::Changed(changes) => Some(error(
+            ABOUT,
+            &format!("nobody accepted these: {}", changes.join(", ")),
+            "put them back, or have an administrator accept them with `portcullis settings accept`; a node that starts with them is shut",
+        )),
     }
 }
 

@@ -34,6 +34,7 @@ fn sound() -> NodeFacts {
             ..Revocation::default()
         },
         policy: Ok(()),
+        settings: SettingsFact::Accepted,
         socket: SocketFact::Answers,
         freshness: Stage::Unused,
         dependencies: Vec::new(),
@@ -42,6 +43,7 @@ fn sound() -> NodeFacts {
             reserve: 1 << 30,
         }),
         closed: Vec::new(),
+        checked: None,
         reported: Vec::new(),
     }
 }
@@ -413,4 +415,20 @@ fn a_short_disk_and_the_problems_of_the_running_node_are_found() {
         ..sound()
     };
     finds(damaged, Severity::Error, "node", "damaged");
+}
+
+/// Attack H1: neither changed settings nor keys that seal none were told of.
+#[test]
+fn settings_that_nobody_accepted_are_an_error_and_unsealed_ones_a_warning() {
+    let changed = SettingsFact::Changed(vec!["exercises: default -> true".to_owned()]);
+    for (settings, severity, says) in [
+        (changed, Severity::Error, "exercises"),
+        (SettingsFact::Unsealed, Severity::Warning, "not sealed"),
+    ] {
+        let node = NodeFacts {
+            settings,
+            ..sound()
+        };
+        finds(node, severity, "settings", says);
+    }
 }

@@ -26,9 +26,10 @@ use portcullis_home::{
     Home,
     config::{Config, ConfigError, dns_name::DnsName, keys::render},
     files::{self, Access, FileError},
-    keyring::{FirstAdministrator, Keyring, KeyringError, SealedFacts},
+    keyring::{Accepted, FirstAdministrator, Keyring, KeyringError, SealedFacts},
     own_certificate::{CsrError, certificate_request},
     secret::KeySource,
+    trust_settings::TrustSettings,
 };
 use portcullis_store::StoreError;
 use portcullis_store_sqlite::SqliteStore;
@@ -111,8 +112,13 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     for folder in folders(home) {
         files::own_folder(&folder)?;
     }
+    let parsed = Config::parse(&home.config(), &config)?;
     let facts = SealedFacts {
         first_administrator: node.first_administrator.clone(),
+        accepted: Some(Accepted {
+            serial: 1,
+            settings: TrustSettings::found(home, &parsed)?,
+        }),
     };
     let keyring = Keyring::create_with(home, &node.key, &facts)?;
     // The store is made only here. A node whose store is gone must not go on with an empty one.

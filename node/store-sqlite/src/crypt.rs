@@ -52,6 +52,8 @@ pub(super) enum SealedAs<'a> {
     Score(&'a str),
     /// The keys of a pack's sections, by the pack's number and the digest of its directory.
     Keys(i64, &'a [u8; 32]),
+    /// The root of the seals of rows.
+    Root,
 }
 
 impl SealedAs<'_> {
@@ -70,6 +72,7 @@ impl SealedAs<'_> {
             Self::Consignment(reference) => labelled("consignment", &[reference.as_bytes()]),
             Self::Score(reference) => labelled("score", &[reference.as_bytes()]),
             Self::Keys(pack, directory) => labelled("keys", &[&pack.to_be_bytes(), directory]),
+            Self::Root => labelled("root", &[]),
         }
     }
 }

@@ -27,6 +27,9 @@ impl Damages {
             return;
         }
         match &thing {
+            Damaged::Table(table) => {
+                tracing::error!(%table, %why, "a table of the store is not what was written: somebody may have written to the disk; restore it from a backup");
+            }
             Damaged::Record(_) | Damaged::Pack(_) | Damaged::Held { .. } => {
                 tracing::error!(%thing, %why, "damage in the store: it is left out; restore it from a backup");
             }

@@ -79,7 +79,7 @@ impl<'a> ExcerptSearch<'a> {
             let row = PackRow::read(row)?;
             let n = row.n;
             looked_at = looked_at.saturating_add(row.body.len());
-            let opened = Pack::open(row, self.view.vault);
+            let opened = Pack::open(row, self.view.vault, self.view.sealer);
             let opened = self.view.unless_damaged(|| Damaged::Pack(n), opened)?;
             if let Some(pack) = opened {
                 self.add(&pack, &mut packs, &mut page)?;

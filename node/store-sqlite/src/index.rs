@@ -309,7 +309,7 @@ pub(super) fn id_of(main: &Connection, place: i64) -> Result<Option<RecordId>, S
     Ok(ids.and_then(|ids| id_at(&ids, slot_of(place))))
 }
 
-fn indexed(main: &Connection) -> Result<i64, SqlError> {
+pub(super) fn indexed(main: &Connection) -> Result<i64, SqlError> {
     let value: Option<Vec<u8>> = main
         .query_row("SELECT value FROM meta WHERE name = 'indexed'", [], |row| {
             row.get(0)

@@ -13,13 +13,14 @@
 //! Every file imports only from those above it here:
 //!
 //! ```text
-//! values     files, error, decode, crypt, damages, pack, item, and rules apart from SQL: disclosure, retry
+//! values     files, error, decode, crypt, damages, tables, seals, pack, item, and rules apart from
+//!            SQL: disclosure, retry
 //! files      schema, checkpoint
 //! the log    index, pack_ids, recent, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
 //!            position, backfill, differences, dispatch, reconcile, channel, held, refusals, intake,
-//!            withdraw, quarantine, consignments, registry, facts, restored
+//!            withdraw, quarantine, consignments, registry, facts, restored, scrub
 //! on top     group (the jobs of one transaction), and the store itself
 //! ```
 //!
@@ -70,9 +71,12 @@ mod registry;
 mod restored;
 mod retry;
 mod schema;
+mod scrub;
+mod seals;
 mod search;
 mod sent;
 mod snapshot;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -81,7 +85,7 @@ mod withdraw;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use portcullis_protocol::{
@@ -126,6 +130,9 @@ use self::{
     reconcile::ReconciliationReader,
     registry::RegistryReader,
     restored::RestoredReader,
+    schema::{Opened, Sealing},
+    scrub::Scrubber,
+    seals::Sealer,
     search::RecordSearch,
     snapshot::Turnstile,
     transaction::WriteSide,
@@ -142,6 +149,7 @@ use portcullis_store::{
 /// A store in a folder.
 pub struct SqliteStore {
     vault: Vault,
+    sealer: Arc<Sealer>,
     /// Guards the connections that write: there is one writer.
     writer: Mutex<WriteSide>,
     /// Lets a snapshot begin between two commits.
@@ -172,7 +180,16 @@ impl SqliteStore {
     ///
     /// [`StoreError`] if it is of a newer version, sealed with another key, or damaged.
     pub fn open(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        Self::open_gathering(dir, key, index::FULL)
+        Self::open_gathering(dir, key, (index::FULL, Sealing::MayBegin))
+    }
+
+    /// As [`Self::open`], a store whose rows were sealed before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] as well, if its seals were taken away.
+    pub fn open_sealed(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
+        Self::open_gathering(dir, key, (index::FULL, Sealing::MustBe))
     }
 
     /// Opens the store. `full` is the number of entries gathered before they are written to the
@@ -180,21 +197,30 @@ impl SqliteStore {
     pub(crate) fn open_gathering(
         dir: &Path,
         key: &[u8; 32],
-        full: usize,
+        (full, sealing): (usize, Sealing),
     ) -> Result<Self, StoreError> {
         let vault = Vault::new(key)?;
-        let (main, keys) = schema::open(dir, &vault)?;
-        Ok(Self {
+        let Opened {
+            main,
+            keys,
+            sealer,
+            seals,
+        } = schema::open(dir, &vault, key, sealing)?;
+        let sealer = Arc::new(sealer);
+        let store = Self {
             index: Index::load(&main, full)?,
             recent: Recent::default(),
             damages: Damages::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
-            writer: Mutex::new(WriteSide::new(main, keys)?),
+            writer: Mutex::new(WriteSide::new(main, keys, &sealer, seals)?),
+            sealer,
             turnstile: Turnstile::default(),
             readers: Pool::new(dir),
             dir: dir.to_owned(),
-        })
+        };
+        store.read(|view| Scrubber::of(view, &store.damages).at_start())?;
+        Ok(store)
     }
 
     /// Checks both files for damage and returns the findings in words. It is slow on a large store.
@@ -269,9 +295,12 @@ impl SqliteStore {
         &self,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, StoreError> {
-        Ok(self
-            .readers
-            .read(&self.vault, &self.index, &self.damages, query)?)
+        Ok(self.readers.read(
+            (&self.vault, &self.sealer),
+            &self.index,
+            &self.damages,
+            query,
+        )?)
     }
 }
 
@@ -422,6 +451,10 @@ impl Store for SqliteStore {
         self.read(|view| HeldReader::of(view).held_item(key))
     }
 
+    fn scrub(&self, part: usize) -> Result<Option<&'static str>, StoreError> {
+        self.read(|view| Scrubber::of(view, &self.damages).part(part))
+    }
+
     fn damaged(&self) -> Vec<DamageRow> {
         self.damages.rows()
     }
@@ -505,6 +538,10 @@ impl Store for SqliteStore {
 
     fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, StoreError> {
         self.read(|view| RegistryReader::of(view).acts_about_persons())
+    }
+
+    fn acts_done(&self, action: &str) -> Result<Vec<SignedStatement>, StoreError> {
+        self.read(|view| RegistryReader::of(view).acts_done(action))
     }
 
     fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError> {

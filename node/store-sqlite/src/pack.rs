@@ -24,12 +24,15 @@ use portcullis_protocol::{
 };
 use portcullis_store::StoreError;
 use prost::Message;
+use rusqlite::types::ValueRef;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     crypt::{SealedAs, SectionKeys, Vault, open_under, seal_under},
     decode::{node, unreadable},
     error::SqlError,
+    seals::Sealer,
+    tables::PACK,
 };
 
 /// Entries in a full pack.
@@ -413,14 +416,22 @@ pub(super) struct PackRow {
     pub(super) body: Vec<u8>,
     pub(super) wrapped: Option<Vec<u8>>,
     pub(super) keys: Option<Vec<u8>>,
+    lane: String,
+    own: i64,
+    kind: String,
+    count: i64,
+    /// Version and MAC of the row.
+    seal: Option<(i64, Vec<u8>)>,
 }
 
 /// The columns of a [`PackRow`], up to the clauses that choose the rows.
 macro_rules! pack_rows {
     ($rest:literal) => {
         concat!(
-            "SELECT p.n, extends, source, received_at, ids, directory, body, wrapped, sealed ",
+            "SELECT p.n, extends, source, received_at, ids, directory, body, wrapped, sealed, ",
+            "lane, own, kind, count, version, mac ",
             "FROM pack AS p LEFT JOIN keys.pack_key AS k ON k.n = p.n ",
+            "LEFT JOIN row_seal AS s ON s.tbl = 2 AND s.row = +p.n ",
             $rest
         )
     };
@@ -439,6 +450,11 @@ impl PackRow {
             body: row.get(6)?,
             wrapped: row.get(7)?,
             keys: row.get(8)?,
+            lane: row.get(9)?,
+            own: row.get(10)?,
+            kind: row.get(11)?,
+            count: row.get(12)?,
+            seal: row.get::<_, Option<i64>>(13)?.zip(row.get(14)?),
         })
     }
 }
@@ -471,10 +487,38 @@ pub(super) struct Opened {
     pub(super) body: Bytes,
 }
 
+impl PackRow {
+    /// Returns true if its columns are those that were written.
+    fn is_as_written(&self, sealer: &Sealer) -> Result<bool, SqlError> {
+        let source = self.source.as_deref();
+        let columns = [
+            ValueRef::Integer(self.n),
+            ValueRef::Text(self.lane.as_bytes()),
+            ValueRef::Integer(self.own),
+            ValueRef::Integer(i64::from(self.extends)),
+            ValueRef::Text(self.kind.as_bytes()),
+            source.map_or(ValueRef::Null, |source| ValueRef::Text(source.as_bytes())),
+            ValueRef::Integer(self.received_at),
+            ValueRef::Integer(self.count),
+            ValueRef::Blob(&self.directory),
+        ];
+        let seal = self.seal.as_ref();
+        sealer.holds(
+            PACK,
+            &columns,
+            seal.map(|(version, mac)| (*version, mac.as_slice())),
+        )
+    }
+}
+
 impl Pack {
-    /// Opens the keys of a pack that was read.
-    pub(super) fn open(row: PackRow, vault: &Vault) -> Result<Self, SqlError> {
+    /// Opens the keys of a pack that was read, if it is as it was written.
+    pub(super) fn open(row: PackRow, vault: &Vault, sealer: &Sealer) -> Result<Self, SqlError> {
+        let is_as_written = row.is_as_written(sealer)?;
         let damaged = |what: &str| StoreError::Damaged(format!("pack {} {what}", row.n));
+        if !is_as_written {
+            return Err(damaged("is not as it was written").into());
+        }
         let wrapped = row.wrapped.ok_or_else(|| damaged("has no key"))?;
         let keys = row.keys.ok_or_else(|| damaged("has no key"))?;
         let directory = Directory::read(&row.directory)?;

@@ -65,7 +65,7 @@ impl<'a> PackReader<'a> {
         let Some(row) = row else {
             return Ok(None);
         };
-        let pack = Rc::new(Pack::open(row, self.view.vault)?);
+        let pack = Rc::new(Pack::open(row, self.view.vault, self.view.sealer)?);
         self.cached.keep(&pack);
         Ok(Some(pack))
     }

@@ -14,6 +14,7 @@ use super::{
     error::SqlError,
     index::Index,
     schema,
+    seals::Sealer,
     view::{DatabaseView, OnDamage},
 };
 
@@ -48,14 +49,14 @@ impl Pool {
     /// what is damaged there too is left out of a list.
     pub(super) fn read<T>(
         &self,
-        vault: &Vault,
+        (vault, sealer): (&Vault, &Sealer),
         index: &Index,
         damages: &Damages,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         let lease = self.lease()?;
         let connection = lease.connection.as_ref().ok_or(StoreError::Stopped)?;
-        let look = |on_damage| snapshot(connection, (vault, index, on_damage), &query);
+        let look = |on_damage| snapshot(connection, (vault, sealer, index, on_damage), &query);
         match look(OnDamage::TryAgain(damages)) {
             Err(SqlError::Store(StoreError::Damaged(_))) => look(OnDamage::LeaveOut(damages)),
             other => other,
@@ -106,7 +107,7 @@ impl Drop for Lease<'_> {
 
 fn snapshot<T>(
     connection: &Connection,
-    (vault, index, on_damage): (&Vault, &Index, OnDamage<'_>),
+    (vault, sealer, index, on_damage): (&Vault, &Sealer, &Index, OnDamage<'_>),
     query: &impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
     // The transaction is dropped unfinished, because there is nothing to commit.
@@ -114,6 +115,7 @@ fn snapshot<T>(
     query(DatabaseView {
         connection: &transaction,
         vault,
+        sealer,
         index,
         on_damage,
     })

@@ -207,12 +207,29 @@ impl<'a> RegistryReader<'a> {
     }
 
     pub(super) fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, SqlError> {
-        let rows: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = self.view.rows(
+        self.statements(
             "SELECT payload, key_id, signature FROM act
              WHERE digest IS NOT NULL AND (action = 'enrol' OR action GLOB 'person-*') ORDER BY n",
             [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
+        )
+    }
+
+    pub(super) fn acts_done(&self, action: &str) -> Result<Vec<SignedStatement>, SqlError> {
+        self.statements(
+            "SELECT payload, key_id, signature FROM act
+             WHERE digest IS NOT NULL AND action = ?1 AND outcome = 'done' ORDER BY n",
+            [action],
+        )
+    }
+
+    fn statements(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<Vec<SignedStatement>, SqlError> {
+        let rows: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = self.view.rows(sql, params, |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
         rows.into_iter()
             .map(|(payload, key, signature)| {
                 let wire = wire::SignedStatement {
@@ -220,8 +237,7 @@ impl<'a> RegistryReader<'a> {
                     key_id: key.into(),
                     signature: signature.into(),
                 };
-                wire.try_into()
-                    .map_err(|_| unreadable("an act about a person"))
+                wire.try_into().map_err(|_| unreadable("an act"))
             })
             .collect()
     }

@@ -10,6 +10,8 @@ use super::{
     crypt::Vault,
     error::SqlError,
     files::{KEYS_FILE, MAIN_FILE},
+    seals::{self, Sealer, Seals},
+    tables::sealed_tables,
 };
 
 /// The steps from an empty file to the newest format. The number of steps is the format's number.
@@ -22,6 +24,7 @@ const MAIN_STEPS: &[&str] = &[
     include_str!("main_6.sql"),
     include_str!("main_7.sql"),
     include_str!("main_8.sql"),
+    include_str!("main_seals.sql"),
 ];
 const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
 
@@ -52,24 +55,136 @@ pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), SqlError> {
     sync_folder(dir)
 }
 
+/// Treatment of a store whose rows are not sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sealing {
+    /// They are sealed as they stand: the store is new, or of a format before seals.
+    MayBegin,
+    /// Its seals were taken away.
+    MustBe,
+}
+
+/// Both files, opened for writing, and the seals of the rows.
+pub(super) struct Opened {
+    pub(super) main: Connection,
+    pub(super) keys: Connection,
+    pub(super) sealer: Sealer,
+    pub(super) seals: Seals,
+}
+
 /// Opens both files for writing.
-pub(super) fn open(dir: &Path, vault: &Vault) -> Result<(Connection, Connection), SqlError> {
+pub(super) fn open(
+    dir: &Path,
+    vault: &Vault,
+    key: &[u8; 32],
+    sealing: Sealing,
+) -> Result<Opened, SqlError> {
     let keys = writable(dir, KEYS_FILE)?;
     migrate(&keys, KEYS_STEPS).map_err(SqlError::in_keys)?;
     let check = meta(&keys, "check").map_err(SqlError::in_keys)?;
     if vault.unwrap(&check).is_none_or(|key| *key != CHECK) {
         return Err(StoreError::WrongKey.into());
     }
+    let store = meta(&keys, "store").map_err(SqlError::in_keys)?;
+    let sealer = Sealer::new(key, &store)?;
     let main = writable(dir, MAIN_FILE)?;
+    let migrates = is_older(&main, MAIN_STEPS)?;
+    if migrates {
+        refuse_damaged(&main, &sealer)?;
+    }
     migrate(&main, MAIN_STEPS)?;
-    if meta(&main, "store")? != meta(&keys, "store").map_err(SqlError::in_keys)? {
+    refuse_foreign_schema(&main)?;
+    if meta(&main, "store")? != store {
         let both = format!("`{MAIN_FILE}` and `{KEYS_FILE}` are of different stores");
         return Err(StoreError::Damaged(both).into());
     }
     if meta(&main, "generation")?.len() != 16 {
         return Err(StoreError::Damaged("its generation is not 16 bytes".to_owned()).into());
     }
-    Ok((main, keys))
+    let transaction = main.unchecked_transaction()?;
+    let seals = match (seals::read_root(&transaction, &sealer)?, sealing) {
+        (Some(seals), Sealing::MayBegin | Sealing::MustBe) if !migrates => seals,
+        (None, Sealing::MustBe) => {
+            let gone = "its seals are gone; restore it from a backup".to_owned();
+            return Err(StoreError::Damaged(gone).into());
+        }
+        (Some(_) | None, Sealing::MayBegin | Sealing::MustBe) => {
+            seals::adopt(&transaction, &sealer)?
+        }
+    };
+    transaction.commit()?;
+    Ok(Opened {
+        main,
+        keys,
+        sealer,
+        seals,
+    })
+}
+
+/// Refuses to bring a store up to date whose sealed rows are not what was written: they would be
+/// sealed anew as they stand.
+fn refuse_damaged(main: &Connection, sealer: &Sealer) -> Result<(), SqlError> {
+    let has_seals: i64 = main.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'seal_root'",
+        [],
+        |row| row.get(0),
+    )?;
+    if has_seals == 0 {
+        return Ok(());
+    }
+    let gone = || StoreError::Damaged("its seals are gone; restore it from a backup".to_owned());
+    let seals = seals::read_root(main, sealer)?.ok_or_else(gone)?;
+    for table in sealed_tables() {
+        if let Some(what) = seals::differs(main, sealer, &seals, table)? {
+            let what = format!("`{}`: {what}; restore it from a backup", table.name);
+            return Err(StoreError::Damaged(what).into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file with other tables, indexes, views or triggers than this version makes.
+fn refuse_foreign_schema(main: &Connection) -> Result<(), SqlError> {
+    let made = Connection::open_in_memory()?;
+    for step in MAIN_STEPS {
+        made.execute_batch(step)?;
+    }
+    let (own, found) = (schema_of(&made)?, schema_of(main)?);
+    let other = found
+        .iter()
+        .find(|one| !own.contains(one))
+        .or_else(|| own.iter().find(|one| !found.contains(one)));
+    match other {
+        None => Ok(()),
+        Some((name, _)) => {
+            let what = format!(
+                "`{}` of its schema is not what this version makes",
+                name.escape_debug()
+            );
+            Err(StoreError::Damaged(what).into())
+        }
+    }
+}
+
+fn schema_of(connection: &Connection) -> Result<Vec<(String, Option<String>)>, SqlError> {
+    let mut select = connection.prepare(
+        "SELECT type || ' ' || name, sql FROM sqlite_schema
+         WHERE name NOT GLOB 'sqlite_*' ORDER BY name",
+    )?;
+    let rows = select.query_map([], |row| {
+        let sql: Option<String> = row.get(1)?;
+        Ok((row.get(0)?, sql.as_deref().map(without_comments)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns a statement without its comments and line breaks, which say nothing.
+fn without_comments(sql: &str) -> String {
+    let lines = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or(line));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    words.join(" ")
 }
 
 /// Opens a connection that only reads, with the key table attached as `keys`.
@@ -184,6 +299,12 @@ fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map(|_| ())
+}
+
+/// Returns true if there are steps that the file has not seen.
+fn is_older(connection: &Connection, steps: &[&str]) -> Result<bool, SqlError> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(usize::try_from(found).is_ok_and(|found| found < steps.len()))
 }
 
 /// Applies the steps that the file has not seen, all or none.

@@ -115,7 +115,7 @@ impl<'a> RecordSearch<'a> {
             };
             let row = PackRow::read(row)?;
             let n = row.n;
-            let opened = Pack::open(row, self.view.vault);
+            let opened = Pack::open(row, self.view.vault, self.view.sealer);
             let Some(pack) = self.view.unless_damaged(|| Damaged::Pack(n), opened)? else {
                 continue;
             };

@@ -3,6 +3,8 @@
 //! It is the context of everything that a group of jobs changes: the two connections, the vault,
 //! the index, and what the group adds to the log before the index knows it. It decides nothing.
 
+use std::sync::Arc;
+
 use portcullis_protocol::{record::RecordId, statement::SignedStatement};
 use portcullis_store::{DecisionNote, StoreError};
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior};
@@ -17,6 +19,7 @@ use super::{
     pack::{Directory, pack_of},
     pack_ids::PackIds,
     recent::Placed,
+    seals::{Pending, Sealer, Seals},
     view::{DatabaseView, OnDamage},
 };
 
@@ -33,10 +36,19 @@ pub(super) struct WriteSide {
     ordinal: i64,
     /// Items that wait for a person.
     held: HeldTally,
+    sealer: Arc<Sealer>,
+    pending: Pending,
+    /// Seals of the newest commit.
+    seals: Seals,
 }
 
 impl WriteSide {
-    pub(super) fn new(main: Connection, keys: Connection) -> Result<Self, SqlError> {
+    pub(super) fn new(
+        main: Connection,
+        keys: Connection,
+        sealer: &Arc<Sealer>,
+        seals: Seals,
+    ) -> Result<Self, SqlError> {
         let retired = main
             .prepare("SELECT key FROM retired_key")?
             .query_map([], |row| row.get(0))?
@@ -52,6 +64,7 @@ impl WriteSide {
             |row| row.get(0),
         )?;
         let held = HeldTally::counted(&main)?;
+        let pending = Pending::install(&main, sealer, seals.clone())?;
         Ok(Self {
             main,
             keys,
@@ -59,6 +72,9 @@ impl WriteSide {
             erasing,
             ordinal,
             held,
+            sealer: Arc::clone(sealer),
+            pending,
+            seals,
         })
     }
 
@@ -69,11 +85,13 @@ impl WriteSide {
             erasing,
             ordinal,
             held,
+            seals,
         } = left;
         self.retired = retired;
         self.erasing = erasing;
         self.ordinal = ordinal;
         self.held = held;
+        self.seals = seals;
     }
 }
 
@@ -112,6 +130,7 @@ pub(super) struct Mark {
     erasing: usize,
     log: LogMark,
     held: HeldTally,
+    seals: Seals,
 }
 
 /// Work that a commit leaves to the next group.
@@ -120,6 +139,7 @@ pub(super) struct Leftover {
     erasing: Vec<i64>,
     ordinal: i64,
     held: HeldTally,
+    seals: Seals,
 }
 
 /// Work that is left once a group is durable.
@@ -152,6 +172,7 @@ impl<'a> WriteTransaction<'a> {
         index: &'a Index,
     ) -> Result<Self, SqlError> {
         let main = Transaction::new_unchecked(&side.main, TransactionBehavior::Immediate)?;
+        side.pending.begin(&side.seals);
         Ok(Self {
             main,
             keys: None,
@@ -176,6 +197,7 @@ impl<'a> WriteTransaction<'a> {
             erasing: self.erasing.len(),
             log: self.log.mark(),
             held: self.held.clone(),
+            seals: self.side.pending.now(),
         })
     }
 
@@ -187,6 +209,7 @@ impl<'a> WriteTransaction<'a> {
         self.held = mark.held.clone();
         self.log_ids = PackIds::default();
         self.interned = Interned::default();
+        self.side.pending.rewind(&mark.seals);
         Ok(self.main.execute_batch("ROLLBACK TO job")?)
     }
 
@@ -232,6 +255,7 @@ impl<'a> WriteTransaction<'a> {
         slice: Slice,
         unindexed: Vec<IndexEntry>,
     ) -> Result<Committed, SqlError> {
+        let seals = self.side.pending.write_root(&self.main, &self.side.seals)?;
         if let Some(keys) = self.keys {
             keys.commit().map_err(SqlError::Keys)?;
         }
@@ -242,6 +266,7 @@ impl<'a> WriteTransaction<'a> {
                 erasing: self.erasing,
                 ordinal: self.ordinal,
                 held: self.held,
+                seals,
             },
             published: self.log.published,
             additions: self.log.additions,
@@ -257,6 +282,7 @@ impl<'a> WriteTransaction<'a> {
         DatabaseView {
             connection: &self.main,
             vault: self.vault,
+            sealer: &self.side.sealer,
             index: self.index,
             on_damage: OnDamage::End,
         }

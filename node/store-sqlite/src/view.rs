@@ -11,6 +11,7 @@ use super::{
     error::SqlError,
     index::{Index, id_of, place_of},
     pack::place,
+    seals::Sealer,
 };
 
 /// The main database as one transaction sees it, with the means to find and open what is in it.
@@ -18,6 +19,7 @@ use super::{
 pub(super) struct DatabaseView<'a> {
     pub(super) connection: &'a Connection,
     pub(super) vault: &'a Vault,
+    pub(super) sealer: &'a Sealer,
     pub(super) index: &'a Index,
     pub(super) on_damage: OnDamage<'a>,
 }

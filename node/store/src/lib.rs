@@ -279,6 +279,16 @@ pub trait Store: Send + Sync {
         Vec::new()
     }
 
+    /// Checks one part of everything that is kept: the parts have numbers from 0. Damage is found
+    /// again in [`Store::damaged`]. Returns the name of the part; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the part cannot be read.
+    fn scrub(&self, _part: usize) -> Result<Option<&'static str>, StoreError> {
+        Ok(None)
+    }
+
     /// Returns the items that failed verification, the newest first.
     ///
     /// # Errors
@@ -414,6 +424,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError`], also for a statement that cannot be read: one that is left out might be the
     /// end of a person.
     fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, StoreError>;
+
+    /// Returns the statements of the acts with this name that were carried out to their end, in the
+    /// order in which they were logged. Nothing is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], also for a statement that cannot be read.
+    fn acts_done(&self, action: &str) -> Result<Vec<SignedStatement>, StoreError>;
 
     /// Returns true if this statement was carried out before: a replay is refused.
     ///

@@ -476,6 +476,8 @@ pub enum Damaged {
     Consignment(String),
     /// The score of a consignment, by its reference.
     Score(String),
+    /// A table, by its name: its rows are not all that was written, and nothing else.
+    Table(&'static str),
 }
 
 impl std::fmt::Display for Damaged {
@@ -486,6 +488,7 @@ impl std::fmt::Display for Damaged {
             Self::Held { record, peer } => write!(f, "held item `{record}` from `{peer}`"),
             Self::Consignment(reference) => write!(f, "consignment `{reference}`"),
             Self::Score(reference) => write!(f, "the score of `{reference}`"),
+            Self::Table(name) => write!(f, "table `{name}`"),
         }
     }
 }

@@ -16,7 +16,8 @@ use super::{
     proxy::Proxy,
     shim::Control,
 };
-use crate::federation::{Federation, Member, Site, free_address};
+use crate::federation::{Federation, Member, Site, accept_settings, free_address};
+use portcullis_home::Home;
 
 /// Members of the cast; the first one sends.
 pub const MEMBERS: [Member; 3] = [
@@ -207,6 +208,7 @@ pub(crate) fn quick(config: &Path) {
         .replace("# retry_longest = \"15m\"", "retry_longest = \"1s\"");
     assert_ne!(text, quicker, "the configuration has other defaults");
     std::fs::write(config, quicker).unwrap();
+    accept_settings(&Home::new(config.parent().unwrap()));
 }
 
 /// A loopback address that this process alone uses, so that a port found free stays free while its

@@ -173,7 +173,7 @@ async fn what_policy_denies_meanwhile_no_person_takes_in() {
     let ids = held(&rotterdam.kernel, &["one"]).await;
     let deny = "@id(\"no-h3\")\nforbid (principal, action == Portcullis::Action::\"admit\", resource)\nwhen { context.marking.h3 };\n";
     std::fs::write(antwerp.home.policy().join("own.cedar"), deny).unwrap();
-    antwerp.reloader.reload().await.unwrap();
+    antwerp.reload_accepting().await;
     let id = ids[0].to_string();
     let released = office.good("anna", &["hold", "release", &id, "--reason", "read"]);
     assert!(released.contains("refused (PO-01)"), "{released}");

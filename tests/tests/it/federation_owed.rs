@@ -78,7 +78,7 @@ async fn what_a_policy_newly_permits_is_sent_by_a_backfill_alone_and_once() {
     let is_denied = |id| state(&rotterdam.kernel, id) == Some(DisclosureState::Denied);
     eventually(&rotterdam.kernel, || denied.iter().all(is_denied)).await;
     std::fs::remove_file(&policy).unwrap();
-    rotterdam.reloader.reload().await.unwrap();
+    rotterdam.reload_accepting().await;
     let new = published(&rotterdam.kernel, &["four"]).await;
     eventually(&rotterdam.kernel, || accepted(&rotterdam.kernel, &new)).await;
     assert!(

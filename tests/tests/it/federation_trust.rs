@@ -33,7 +33,9 @@ use portcullis_protocol::{
     suspension::{Suspension, encode},
 };
 use portcullis_store::DisclosureState;
-use portcullis_tests::federation::{Federation, Member, Running, eventually, governance_key};
+use portcullis_tests::federation::{
+    Federation, Member, Running, accept_settings, eventually, governance_key,
+};
 use rustls::pki_types::{
     CertificateDer, CertificateSigningRequestDer, UnixTime, pem::PemObject as _,
 };
@@ -363,6 +365,7 @@ async fn a_reload_with_a_broken_file_names_it_and_changes_nothing() {
     // The configuration is valid each time and would be taken up if the other file were valid as
     // well.
     std::fs::write(home.config(), &good).unwrap();
+    accept_settings(home);
     let list = home.revocation_lists().join("rotterdam.crl");
     let policy = home.policy().join("own.cedar");
     let stranger = Federation::new(&[("antwerp", AuthorityKind::Customs)]);

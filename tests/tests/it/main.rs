@@ -27,6 +27,7 @@ mod federation_persons;
 mod federation_quarantine;
 mod federation_readme;
 mod federation_scoring;
+mod federation_settings;
 mod federation_snapshots;
 mod federation_trust;
 mod modules;

@@ -16,6 +16,7 @@ pub mod quarantine;
 pub mod record;
 pub mod register;
 pub mod score;
+pub mod settings;
 pub mod status;
 pub mod trust;
 

@@ -26,6 +26,10 @@ pub struct StatusView {
     pub policy: String,
     /// Number of the authority's own policies in force.
     pub own_policies: usize,
+    /// Standing of the trust settings: `accepted`, `changed`, `waiting` for a restart, or
+    /// `unsealed`.
+    #[serde(default)]
+    pub settings: String,
     /// Freshness of the register: `unused`, `fresh`, `ending`, `stale` or `bulk-stopped`.
     pub freshness: String,
     /// Time until which the register is or was fresh; absent if freshness is not used.
@@ -46,6 +50,10 @@ pub struct StatusView {
     pub restored_from: Option<String>,
     /// The number of the newest entry of the record log.
     pub log_end: u64,
+    /// Time at which everything that is kept was last checked whole; absent before the end of the
+    /// first pass since the start.
+    #[serde(default)]
+    pub scrubbed: Option<String>,
     /// Number of persons enrolled.
     pub persons: usize,
     /// Number of items that wait for a person.
@@ -61,6 +69,15 @@ pub struct StatusView {
     /// Signs that a member means to move this authority's scores, the newest first.
     #[serde(default)]
     pub alarms: Vec<String>,
+}
+
+/// Answer to a check of everything that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// Number of parts that were checked.
+    pub parts: usize,
+    /// Things that are not what was written, each in words.
+    pub damaged: Vec<String>,
 }
 
 /// A problem that keeps the node from its work.

@@ -42,6 +42,7 @@ use super::{
     log::ReadLogAct,
     outcome::{begin, logged},
     quarantine::DropAct,
+    settings::AcceptanceAct,
 };
 use portcullis_desk::{Import, generated::Seed};
 use portcullis_kernel::{
@@ -100,6 +101,7 @@ pub(crate) async fn act(
             | ParsedAct::Import(_)
             | ParsedAct::PublishProfile
             | ParsedAct::Reload
+            | ParsedAct::AcceptSettings(_)
             | ParsedAct::ConfirmClock
             | ParsedAct::Gate(_)
             | ParsedAct::Hold(..)
@@ -197,6 +199,7 @@ enum ParsedAct {
     PublishProfile,
     Person(Change),
     Reload,
+    AcceptSettings(AcceptanceAct),
     Gate(GateAct),
     Hold(HoldAct, Ruling),
     Owed(OwedAct),
@@ -230,6 +233,9 @@ impl ParsedAct {
             | Action::PersonRole
             | Action::PersonSecond => change(people, act, &body).map(Self::Person),
             Action::Reload => Ok(Self::Reload),
+            Action::AcceptSettings => {
+                AcceptanceAct::read(kernel, &act.parameters).map(Self::AcceptSettings)
+            }
             Action::ConfirmClock => Ok(Self::ConfirmClock),
             Action::PeerBlock
             | Action::PeerUnblock
@@ -254,6 +260,7 @@ impl ParsedAct {
             Self::PublishProfile => "the risk profile".to_owned(),
             Self::Person(change) => change.describe(),
             Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
+            Self::AcceptSettings(accepted) => accepted.concerns(),
             Self::Gate(gate) => gate.concerns(),
             Self::Hold(hold, _) => hold.concerns(),
             Self::Owed(owed) => owed.concerns(),
@@ -315,6 +322,7 @@ impl ParsedAct {
                 .await
             }
             Self::Reload => logged(admin, log, reload(admin)).await,
+            Self::AcceptSettings(accepted) => logged(admin, log, accepted.accept(admin)).await,
             Self::ReadLog(page) => logged(admin, log, page.page(admin)).await,
             Self::Backup(backup) => {
                 let statement = begin(admin, log).await?;

@@ -51,6 +51,7 @@ impl GateAct {
             | Action::PersonSecond
             | Action::ConfirmClock
             | Action::Reload
+            | Action::AcceptSettings
             | Action::HoldRelease
             | Action::HoldDrop
             | Action::DispatchRetry

@@ -15,6 +15,7 @@ pub(super) mod quarantine;
 pub(super) mod records;
 pub(super) mod register;
 pub(super) mod scores;
+pub(super) mod settings;
 pub(super) mod status;
 pub(super) mod trust;
 pub(super) mod watch;

@@ -13,7 +13,9 @@ use portcullis_protocol::{
 use super::apart;
 use portcullis_admin_api::v1::{
     ListView,
-    status::{EnrolledView, PeerView, PolicyView, ProposalView, StatusProblem, StatusView},
+    status::{
+        CheckView, EnrolledView, PeerView, PolicyView, ProposalView, StatusProblem, StatusView,
+    },
 };
 use portcullis_exchange::dispatch::plan::relays;
 use portcullis_kernel::{Kernel, health};
@@ -53,6 +55,7 @@ fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
             .policies()
             .filter(|policy| !is_baseline(policy))
             .count(),
+        settings: kernel.acceptance().name().to_owned(),
         freshness: gates.stage.name().to_owned(),
         fresh_until: gates.stage.until().map(|time| time.to_string()),
         release_stopped: gates.stops.all,
@@ -72,12 +75,36 @@ fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
         peers,
         restored_from,
         log_end,
+        scrubbed: kernel.scrubbed().map(|last| last.at.to_string()),
         persons,
         held: aside.held,
         quarantined: aside.quarantined,
         set_aside: kernel.set_aside().names(&kernel.store().damaged()),
         alarms: kernel.alarms().standing(),
     })
+}
+
+/// Checks everything that is kept, at once.
+pub(crate) async fn check(State(admin): State<Admin>) -> Result<Json<CheckView>, Problem> {
+    let kernel = admin.kernel.clone();
+    apart(move || {
+        let mut parts = 0;
+        while kernel.store().scrub(parts)?.is_some() {
+            parts = parts.saturating_add(1);
+        }
+        kernel.note_scrubbed();
+        kernel.move_gates();
+        let damaged = kernel.store().damaged();
+        let damaged = damaged
+            .into_iter()
+            .map(|row| format!("{}: {}", row.thing, row.why));
+        Ok(CheckView {
+            parts,
+            damaged: damaged.collect(),
+        })
+    })
+    .await
+    .map(Json)
 }
 
 /// Returns the status of the other nodes of the federation.

@@ -42,11 +42,15 @@ use portcullis_peering::{connector::ConnectorLimits, listener::ListenerLimits};
 
 /// Free space on the disk of the store, in bytes, below which bulk is refused for now if nothing is
 /// said: room for alerts, acts and the log, and for a checkpoint of the write-ahead log.
-const DISK_RESERVE: u64 = 512 << 20;
+pub(crate) const DISK_RESERVE: u64 = 512 << 20;
+
+/// Pauses before a peer is tried again, if nothing is said: the first and the longest.
+pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// Bytes that one authority may add in a day through one peer, if nothing is said: a backfill of a
 /// million records of 4 KiB.
-const DAILY_BYTES_PER_ORIGIN: u64 = 4 << 30;
+pub(crate) const DAILY_BYTES_PER_ORIGIN: u64 = 4 << 30;
 
 /// Settings that an administrator gives a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -619,12 +623,8 @@ impl Source<'_> {
             .as_ref()
             .map(Spanned::span)
             .unwrap_or_default();
-        let first = self.duration("dispatch.retry_first", retry_first, Duration::from_secs(1))?;
-        let longest = self.duration(
-            "dispatch.retry_longest",
-            retry_longest,
-            Duration::from_secs(15 * 60),
-        )?;
+        let first = self.duration("dispatch.retry_first", retry_first, RETRY_FIRST)?;
+        let longest = self.duration("dispatch.retry_longest", retry_longest, RETRY_LONGEST)?;
         if longest < first {
             let reason = "it is shorter than `retry_first`; write a longer one";
             return Err(self.value("dispatch.retry_longest", &span, reason));

@@ -12,6 +12,8 @@ use crate::{files::FileError, secret::SecretError};
 pub(super) const VERSION: u8 = 1;
 /// Version of a first file of keys that holds facts beside the keys.
 pub(super) const WITH_FACTS: u8 = 2;
+/// Version of one that holds accepted trust settings as well.
+pub(super) const WITH_SETTINGS: u8 = 3;
 
 pub(super) const SEED: usize = 32;
 

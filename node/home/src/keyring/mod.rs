@@ -3,11 +3,13 @@
 //! The keys are made once, by `portcullis init`, from the operating system's random numbers. They
 //! are not made if keys exist already, not read if others can read the file, and never printed.
 //!
-//! The sealed content is, in this order: the version octet 1; the 32-byte seeds of the sealing, hop
-//! and log keys (Ed25519) and of the agreement key (X25519); the 32-byte key of the store; and, to
-//! the end, the TLS key (ECDSA P-256) as PKCS #8. Keys that replace them later lie beside that file
-//! (`rotated`).
+//! The sealed content is, in this order: the version octet 1, 2 or 3; the 32-byte seeds of the
+//! sealing, hop and log keys (Ed25519) and of the agreement key (X25519); the 32-byte key of the
+//! store; in version 2 the first administrator, and in version 3 the accepted trust settings as
+//! well, each as JSON after its length (`facts`); and, to the end, the TLS key (ECDSA P-256) as
+//! PKCS #8. Keys that replace them later lie beside that file (`rotated`).
 
+mod facts;
 mod kinds;
 mod reseal;
 mod rotated;
@@ -22,13 +24,13 @@ use portcullis_protocol::{
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub use self::facts::{Accepted, FirstAdministrator, SealedFacts};
 pub use self::kinds::{KeyringError, Rotatable};
 pub use self::store_key::StoreKey;
 use self::{
-    kinds::{SEED, VERSION, WITH_FACTS, agreement_public, tls_pair},
+    kinds::{SEED, VERSION, WITH_FACTS, WITH_SETTINGS, agreement_public, tls_pair},
     rotated::Rotated,
 };
 use crate::{
@@ -39,6 +41,9 @@ use crate::{
 use portcullis_peering::identity::OwnIdentity;
 
 const HOLDS: &str = "node keys";
+
+/// Bytes of all seeds, the key of the store included.
+const SEEDS: usize = SEED * 5;
 
 /// Keys of a node. They are wiped from memory when they are dropped, and are never printed.
 pub struct Keyring {
@@ -117,6 +122,30 @@ impl Keyring {
         let mut keyring = Self::parse(&secret::open(passphrase, HOLDS, &text)?)?;
         keyring.rotated = rotated::load(home, passphrase)?;
         Ok(keyring)
+    }
+
+    /// Seals the same keys with other facts beside them.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`] if the keys do not open or cannot be written; they are as they were then.
+    pub fn seal_facts(
+        home: &Home,
+        source: &KeySource,
+        facts: &SealedFacts,
+    ) -> Result<(), KeyringError> {
+        let passphrase = source.read()?;
+        let sealed = files::read_secret(&home.keys())?;
+        let text = String::from_utf8_lossy(&sealed);
+        let present = secret::open(&passphrase, HOLDS, &text)?;
+        let content = with_facts(&present, facts)?;
+        Self::parse(&content)?;
+        let text = secret::seal(&passphrase, HOLDS, None, &content)?;
+        Ok(files::replace(
+            &home.keys(),
+            text.as_bytes(),
+            Access::Owner,
+        )?)
     }
 
     /// Seals all keys of a home under another passphrase: all of them in one step on the disk.
@@ -329,7 +358,7 @@ impl Keyring {
 
     fn parse(content: &[u8]) -> Result<Self, KeyringError> {
         let (version, rest) = match content.split_first() {
-            Some((&version @ (VERSION | WITH_FACTS), rest)) => (version, rest),
+            Some((&version @ (VERSION | WITH_FACTS | WITH_SETTINGS), rest)) => (version, rest),
             Some(_) | None => return Err(KeyringError::Format),
         };
         let (sealing, rest) = seed(rest)?;
@@ -337,10 +366,7 @@ impl Keyring {
         let (log, rest) = seed(rest)?;
         let (agreement, rest) = seed(rest)?;
         let (store, rest) = seed(rest)?;
-        let (facts, tls) = match version {
-            WITH_FACTS => sealed_facts(rest)?,
-            _ => (SealedFacts::default(), rest),
-        };
+        let (facts, tls) = SealedFacts::read(version, rest)?;
         let keyring = Self {
             store: StoreKey::from_bytes(*store),
             sealing: Arc::new(SigningKey::from_seed(KeyUse::Sealing, *sealing)),
@@ -366,62 +392,35 @@ impl fmt::Debug for Keyring {
 /// Makes the content of a new file of keys.
 fn fresh(facts: &SealedFacts) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     let tls = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyringError::System)?;
-    let mut seeds = Zeroizing::new([0; SEED * 5]);
+    let mut seeds = Zeroizing::new([0; SEEDS]);
     getrandom::fill(seeds.as_mut()).map_err(|_| KeyringError::System)?;
     let pkcs8 = Zeroizing::new(tls.serialize_der());
+    content(seeds.as_ref(), facts, &pkcs8)
+}
+
+/// Returns a content with the keys of another one and these facts.
+fn with_facts(present: &[u8], facts: &SealedFacts) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+    let (version, rest) = present.split_first().ok_or(KeyringError::Format)?;
+    let (seeds, rest) = rest.split_at_checked(SEEDS).ok_or(KeyringError::Format)?;
+    let (_, tls) = SealedFacts::read(*version, rest)?;
+    content(seeds, facts, tls)
+}
+
+fn content(
+    seeds: &[u8],
+    facts: &SealedFacts,
+    tls: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     // Capacity is allocated at once: a vector that grows leaves copies of secrets behind.
-    let facts = facts.encode()?;
-    let whole = [seeds.len(), facts.len(), pkcs8.len(), 1];
+    let encoded = facts.encode()?;
+    let whole = [seeds.len(), encoded.len(), tls.len(), 1];
     let whole = whole.into_iter().fold(0_usize, usize::saturating_add);
     let mut content = Zeroizing::new(Vec::with_capacity(whole));
-    content.push(if facts.is_empty() {
-        VERSION
-    } else {
-        WITH_FACTS
-    });
-    content.extend_from_slice(seeds.as_ref());
-    content.extend_from_slice(&facts);
-    content.extend_from_slice(&pkcs8);
+    content.push(facts.version());
+    content.extend_from_slice(seeds);
+    content.extend_from_slice(&encoded);
+    content.extend_from_slice(tls);
     Ok(content)
-}
-
-/// Facts about a node that lie sealed with its keys.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SealedFacts {
-    /// The person with whom alone the enrolment of persons begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_administrator: Option<FirstAdministrator>,
-}
-
-/// The first administrator of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FirstAdministrator {
-    /// Their id.
-    pub id: String,
-    /// Id of their key, which is its digest, hexadecimal.
-    pub key: String,
-}
-
-impl SealedFacts {
-    /// Encodes the facts with their length; none are encoded as nothing.
-    fn encode(&self) -> Result<Vec<u8>, KeyringError> {
-        if *self == Self::default() {
-            return Ok(Vec::new());
-        }
-        let json = serde_json::to_vec(self).map_err(|_| KeyringError::Format)?;
-        let length = u16::try_from(json.len()).map_err(|_| KeyringError::Format)?;
-        Ok([length.to_be_bytes().to_vec(), json].concat())
-    }
-}
-
-fn sealed_facts(content: &[u8]) -> Result<(SealedFacts, &[u8]), KeyringError> {
-    let (length, rest) = content.split_first_chunk().ok_or(KeyringError::Format)?;
-    let length = usize::from(u16::from_be_bytes(*length));
-    let (json, rest) = rest.split_at_checked(length).ok_or(KeyringError::Format)?;
-    let facts = serde_json::from_slice(json).map_err(|_| KeyringError::Format)?;
-    Ok((facts, rest))
 }
 
 fn seed(content: &[u8]) -> Result<(Zeroizing<[u8; SEED]>, &[u8]), KeyringError> {

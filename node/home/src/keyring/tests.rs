@@ -228,6 +228,7 @@ fn facts_lie_sealed_with_the_keys_and_without_them_the_file_is_as_before() {
             id: "anna".to_owned(),
             key: "ab".repeat(32),
         }),
+        accepted: None,
     };
     let made = Keyring::create_with(&bed.home, &bed.source, &facts).unwrap();
     let loaded = Keyring::load(&bed.home, &bed.source).unwrap();
@@ -314,4 +315,39 @@ fn a_changed_passphrase_opens_all_keys_and_the_old_one_none() {
         assert_eq!(mode, 0o600);
     }
     assert!(bed.home.keys().with_file_name("note").exists());
+}
+
+#[test]
+fn accepted_settings_are_sealed_into_keys_of_every_format() {
+    let first = FirstAdministrator {
+        id: "anna".to_owned(),
+        key: "01".repeat(32),
+    };
+    for before in [
+        SealedFacts::default(),
+        SealedFacts {
+            first_administrator: Some(first.clone()),
+            accepted: None,
+        },
+        SealedFacts {
+            first_administrator: Some(first.clone()),
+            accepted: Some(Accepted::default()),
+        },
+    ] {
+        let bed = bed();
+        let made = Keyring::create_with(&bed.home, &bed.source, &before).unwrap();
+        let accepted = SealedFacts {
+            first_administrator: Some(first.clone()),
+            accepted: Some(Accepted {
+                serial: 7,
+                ..Accepted::default()
+            }),
+        };
+        Keyring::seal_facts(&bed.home, &bed.source, &accepted).unwrap();
+        let loaded = Keyring::load(&bed.home, &bed.source).unwrap();
+        assert_eq!(*loaded.facts(), accepted);
+        assert_eq!(made.store.bytes(), loaded.store.bytes());
+        assert_eq!(made.sealing.id(), loaded.sealing.id());
+        assert_eq!(made.tls, loaded.tls);
+    }
 }

@@ -4,6 +4,7 @@
 //! block (an administrator) ─┐
 //! suspension (a governance key) ─┤─▶ Gates ─▶ connections cut, drivers stopped, items refused for now
 //! release stop (a person) ─┤
+//! shut (what decides at this node is not what was accepted) ─┤
 //! freshness of the register ─┘
 //! ```
 //!
@@ -67,6 +68,8 @@ pub struct Gates {
     pub suspended: BTreeMap<AuthorityId, Timestamp>,
     /// Freshness of the register.
     pub stage: Stage,
+    /// True if there is no connection with anybody ([`crate::acceptance`]).
+    pub shut: bool,
 }
 
 impl Default for Gates {
@@ -77,6 +80,7 @@ impl Default for Gates {
             stops: Stops::default(),
             suspended: BTreeMap::new(),
             stage: Stage::Unused,
+            shut: false,
         }
     }
 }
@@ -86,6 +90,9 @@ impl Gates {
     /// one.
     #[must_use]
     pub fn cut(&self, authority: &AuthorityId, node: &NodeId) -> Option<Cut> {
+        if self.shut {
+            return Some(Cut::Shut);
+        }
         if self.blocked.contains(node) {
             return Some(Cut::Blocked);
         }
@@ -154,6 +161,22 @@ mod tests {
         let cut = Some(Closed::Cut(Cut::Blocked));
         assert_eq!(closed(&gates, "antwerp"), [cut.clone(), cut]);
         assert_eq!(closed(&gates, "hub"), [None, None]);
+    }
+
+    /// Attack H1.
+    #[test]
+    fn a_shut_node_has_no_connection_with_anybody() {
+        let gates = Gates {
+            shut: true,
+            ..Gates::default()
+        };
+        let cut = Some(Closed::Cut(Cut::Shut));
+        for node in ["antwerp", "hub"] {
+            assert_eq!(closed(&gates, node), [cut.clone(), cut.clone()]);
+        }
+        let register = portcullis_testbed::register();
+        let nodes = register.register().nodes().count();
+        assert_eq!(gates.cuts(register.register()).len(), nodes);
     }
 
     #[test]

@@ -177,6 +177,7 @@ impl GateState {
             stops: self.stops.clone(),
             suspended: self.suspended(register.register(), now),
             stage: Stage::at(fresh_until(register, self.freshness.as_ref()), now),
+            shut: false,
         }
     }
 

@@ -132,6 +132,7 @@ fn complaint(error: &DemoError) -> CliError {
         DemoError::Schema(_)
         | DemoError::File(_)
         | DemoError::Keyring(_)
+        | DemoError::Config(_)
         | DemoError::Store(_)
         | DemoError::Request(_)
         | DemoError::Certificate(_)

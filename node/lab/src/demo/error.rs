@@ -9,7 +9,9 @@ use portcullis_protocol::{
 use super::data::DataError;
 use portcullis_admin_api::client::ClientError;
 use portcullis_desk::SetupError;
-use portcullis_home::{config::dns_name::DnsNameError, files::FileError, keyring::KeyringError};
+use portcullis_home::{
+    config::ConfigError, config::dns_name::DnsNameError, files::FileError, keyring::KeyringError,
+};
 use portcullis_store::StoreError;
 
 /// Error that ends a demo early.
@@ -33,6 +35,9 @@ pub enum DemoError {
     /// Keys could not be made or opened.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// A configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A store could not be made or opened.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -29,11 +29,12 @@ use super::{
 use portcullis_home::{
     Home,
     clock::{SystemEntropy, system_clock},
-    config::keys,
+    config::{Config, keys},
     files::{self, Access},
-    keyring::Keyring,
+    keyring::{Accepted, Keyring, SealedFacts},
     own_certificate::certificate_request,
     secret::KeySource,
+    trust_settings::TrustSettings,
 };
 use portcullis_store_sqlite::SqliteStore;
 
@@ -279,6 +280,19 @@ fn furnish(
         home,
         ports: made.ports,
     })
+}
+
+/// Seals the trust settings of a home with its keys, as `init` does.
+pub(super) fn seal_settings(home: &Home) -> Result<(), DemoError> {
+    let config = Config::load(&home.config())?;
+    let facts = SealedFacts {
+        first_administrator: None,
+        accepted: Some(Accepted {
+            serial: 1,
+            settings: TrustSettings::found(home, &config)?,
+        }),
+    };
+    Ok(Keyring::seal_facts(home, &config.key, &facts)?)
 }
 
 fn config(member: &Member, ports: &Ports, source: &KeySource, pin: Digest) -> String {

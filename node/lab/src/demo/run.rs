@@ -214,6 +214,7 @@ async fn set_the_stage(options: &Options, show: &Show) -> Result<Cast, DemoError
     let mut nodes = BTreeMap::new();
     for seat in seats {
         write_policy(options, &seat)?;
+        federation::seal_settings(&seat.home)?;
         let name = seat.member.node.to_string();
         nodes.insert(name, NodeProcess::start(seat.member, seat.home)?);
     }

@@ -6,7 +6,7 @@ use portcullis_protocol::{
 use rusqlite::Connection;
 
 use super::{fixture::*, key};
-use crate::SqliteStore;
+use crate::{SqliteStore, schema::Sealing};
 use portcullis_store::{HeldDecision, IntakeItem, Judgement, Retry, Store, StoreError, Write};
 
 /// Attack HM7: a job that fails after it closed a pack leaves the index as it was, so that the pack
@@ -15,7 +15,7 @@ use portcullis_store::{HeldDecision, IntakeItem, Judgement, Retry, Store, StoreE
 fn a_job_that_fails_after_a_pack_takes_no_number_from_the_index() {
     let folder = tempfile::tempdir().unwrap();
     drop(SqliteStore::create(folder.path(), &key()).unwrap());
-    let store = SqliteStore::open_gathering(folder.path(), &key(), 2).unwrap();
+    let store = SqliteStore::open_gathering(folder.path(), &key(), (2, Sealing::MayBegin)).unwrap();
     let mut police = Originator::new(1);
     let records: Vec<_> = (0..5).map(|_| police.record(Kind::Indicator)).collect();
     let published = |n: usize| Write::Publish {
@@ -49,7 +49,7 @@ fn a_job_that_fails_after_a_pack_takes_no_number_from_the_index() {
 fn every_id_is_on_one_page_and_no_page_is_longer_than_asked() {
     let folder = tempfile::tempdir().unwrap();
     drop(SqliteStore::create(folder.path(), &key()).unwrap());
-    let store = SqliteStore::open_gathering(folder.path(), &key(), 3).unwrap();
+    let store = SqliteStore::open_gathering(folder.path(), &key(), (3, Sealing::MayBegin)).unwrap();
     let records = Originator::new(1).batch(vec![draft(Kind::Indicator); 7]);
     for record in &records {
         publish(&store, std::slice::from_ref(record));
@@ -138,7 +138,7 @@ fn a_store_of_format_7_loses_only_the_oldest_refusals() {
     drop(store);
     let raw = Connection::open(folder.path().join("store.db")).unwrap();
     raw.execute_batch(
-        "DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
+        "DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf; DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
          DROP INDEX undelivered_unlogged; DROP INDEX channel_note_unlogged;
          PRAGMA user_version = 7;
          WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 65600)

@@ -16,6 +16,7 @@ mod position;
 mod quarantine;
 mod recent;
 mod retries;
+mod sealing;
 mod tampering;
 mod withdraw;
 mod writing;

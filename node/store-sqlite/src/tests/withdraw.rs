@@ -1,6 +1,7 @@
 //! Tests of withdrawal: a withdrawn record is gone for good, and the other records of its pack are
 //! not.
 
+use crate::schema::Sealing;
 use std::{fs, path::Path};
 
 use portcullis_protocol::{
@@ -280,7 +281,8 @@ fn about(container: &str) -> portcullis_protocol::seal::Draft {
 fn no_trace_stays(gathered: usize) {
     let folder = tempfile::tempdir().unwrap();
     drop(SqliteStore::create(folder.path(), &key()).unwrap());
-    let store = SqliteStore::open_gathering(folder.path(), &key(), gathered).unwrap();
+    let store =
+        SqliteStore::open_gathering(folder.path(), &key(), (gathered, Sealing::MayBegin)).unwrap();
     let mut police = Originator::new(1);
     let records = police.batch(vec![about("MSKU0000080"), about(CONTAINER)]);
     publish(&store, &records);
@@ -424,6 +426,7 @@ fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
     files[0]
         .execute_batch(
             "ALTER TABLE backfill DROP COLUMN cancelled;
+             DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf;
              DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
              DROP INDEX undelivered_unlogged; DROP INDEX channel_note_unlogged",
         )

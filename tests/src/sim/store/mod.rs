@@ -510,6 +510,11 @@ impl Store for ModelStore {
         self.read(|state| state.persons.values().cloned().collect())
     }
 
+    fn acts_done(&self, _: &str) -> Result<Vec<SignedStatement>, StoreError> {
+        // No act of the simulation has an end of its own.
+        Ok(Vec::new())
+    }
+
     fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, StoreError> {
         self.read(|state| state.acts_about_persons())
     }

@@ -1,0 +1,88 @@
+//! The scrub: everything that is kept is checked part by part, the whole of it within a day.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{Kernel, health::Problem, moment::Moment};
+
+/// Time after the start until the first part is checked.
+const FIRST: Duration = Duration::from_secs(10 * 60);
+/// Pause between two parts. There are at most 135, so that all of them pass within 23 hours.
+const PAUSE: Duration = Duration::from_secs(10 * 60);
+/// Longest time for a pass over everything.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The latest whole pass over everything that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Time at which it ended.
+    pub at: portcullis_protocol::time::Timestamp,
+    /// Moment at which it ended.
+    pub moment: Moment,
+}
+
+/// Checks part after part, with a pause between them, until `shutdown`.
+pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
+    let mut pause = FIRST;
+    let mut part = 0;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = PAUSE;
+        part = match checked(&kernel, part).await {
+            Some(true) => part.saturating_add(1),
+            Some(false) => {
+                kernel.note_scrubbed();
+                0
+            }
+            // It is tried again after the pause.
+            None => part,
+        };
+    }
+}
+
+/// Checks a part; false if there is none with this number, `None` if it cannot be read.
+async fn checked(kernel: &Arc<Kernel>, part: usize) -> Option<bool> {
+    let asked = Arc::clone(kernel);
+    let checking = tokio::task::spawn_blocking(move || asked.store().scrub(part));
+    match checking.await {
+        Ok(Ok(name)) => {
+            kernel.move_gates();
+            Some(name.is_some())
+        }
+        Ok(Err(error)) => {
+            tracing::error!(part, %error, "a part of the store cannot be checked");
+            None
+        }
+        Err(error) => {
+            tracing::error!(part, %error, "the check of the store was cut short");
+            None
+        }
+    }
+}
+
+/// Returns the problem of a pass that has not ended for too long; `last` is the end of the latest, or
+/// the start of the node.
+pub(crate) fn overdue(last: Duration) -> Option<Problem> {
+    (last > LONGEST).then(|| Problem {
+        what: format!(
+            "the store was not checked whole for {} hours",
+            last.as_secs() / 3600
+        ),
+        remedy: "look at the log for parts that cannot be read; `portcullis doctor --full` checks everything at once",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_is_overdue_is_a_problem() {
+        assert_eq!(overdue(LONGEST), None);
+        assert!(overdue(LONGEST + Duration::from_secs(1)).is_some());
+    }
+}

@@ -1,0 +1,198 @@
+//! The checks of everything that is kept: what is small at the start, all of it part by part.
+//!
+//! What is found is noted among the damages. A table is compared as a whole, in one snapshot; its
+//! rows are counted, and the changed ones are named.
+
+use portcullis_store::{ConsignmentStage, Damaged, StoreError};
+
+use super::{
+    consignments::ConsignmentReader,
+    damages::Damages,
+    error::SqlError,
+    index::{entries, indexed},
+    pack::Directory,
+    packs::PackReader,
+    seals::{self, Seals},
+    tables::{Table, sealed_tables},
+    view::DatabaseView,
+};
+
+/// Most rows of a table that is checked at the start: some tenths of a second for each.
+const SMALL: u64 = 20_000;
+
+/// Most pages of packs, and the fewest packs on one.
+const PAGES: i64 = 100;
+const LEAST_PAGE: i64 = 1_000;
+
+/// Names of the parts that are no sealed table: the chain, and what is computed from others.
+const CHAIN: &str = "leaf";
+const RECORDS: &str = "records";
+const INDEX: &str = "index";
+const TOKENS: &str = "consignment_token";
+
+/// Checks of one snapshot.
+pub(super) struct Scrubber<'a> {
+    view: DatabaseView<'a>,
+    damages: &'a Damages,
+}
+
+impl<'a> Scrubber<'a> {
+    pub(super) const fn of(view: DatabaseView<'a>, damages: &'a Damages) -> Self {
+        Self { view, damages }
+    }
+
+    /// Checks the small tables and the newest leaf, within seconds whatever is kept.
+    pub(super) fn at_start(&self) -> Result<(), SqlError> {
+        let seals = self.seals()?;
+        for table in sealed_tables() {
+            if seals::written(&seals, table) <= SMALL {
+                self.table(&seals, table)?;
+            }
+        }
+        if !seals::chain_is_whole(self.view.connection, &seals)? {
+            let what = "its newest leaf is not the newest that was written";
+            self.damages.met(Damaged::Table(CHAIN), what.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks the part with this number, and returns its name.
+    pub(super) fn part(&self, part: usize) -> Result<Option<&'static str>, SqlError> {
+        let mut tables = sealed_tables();
+        if let Some(table) = tables.nth(part) {
+            self.table(&self.seals()?, table)?;
+            return Ok(Some(table.name));
+        }
+        match part.checked_sub(sealed_tables().count()) {
+            Some(0) => self.chain().map(|()| Some(CHAIN)),
+            Some(1) => self.index().map(|()| Some(INDEX)),
+            Some(2) => self.consignments().map(|()| Some(TOKENS)),
+            Some(later) => {
+                let page = later.saturating_sub(3);
+                Ok(self.records(page)?.then_some(RECORDS))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Opens every section of the records on a page of the packs. Returns false after the last page.
+    fn records(&self, page: usize) -> Result<bool, SqlError> {
+        let (first, last) = match self.page(page)? {
+            Some(range) => range,
+            None => return Ok(false),
+        };
+        let numbers = self.view.rows(
+            "SELECT n FROM pack WHERE n BETWEEN ?1 AND ?2 ORDER BY n",
+            (first, last),
+            |row| row.get::<_, i64>(0),
+        )?;
+        let mut packs = PackReader::of(self.view);
+        for n in numbers {
+            let read = packs.pack(n);
+            let Some(Some(pack)) = self.view.unless_damaged(|| Damaged::Pack(n), read)? else {
+                continue;
+            };
+            let withdrawn = packs.withdrawn_in(&pack)?;
+            for slot in 0..pack.len() {
+                if withdrawn.contains(&pack.directory.number(n, slot)) {
+                    continue;
+                }
+                let bare = if pack.extends {
+                    Ok(())
+                } else {
+                    pack.bare(slot).map(drop)
+                };
+                let read = bare.and_then(|()| pack.sections(slot, None).map(drop));
+                let thing = || pack.id(slot).map_or(Damaged::Pack(n), Damaged::Record);
+                self.view.unless_damaged(thing, read)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the first and last number of the packs on a page: all packs are on at most a hundred.
+    fn page(&self, page: usize) -> Result<Option<(i64, i64)>, SqlError> {
+        let newest = self.view.first("SELECT max(n) FROM pack", [], |row| {
+            row.get::<_, Option<i64>>(0)
+        })?;
+        let newest = newest.flatten().unwrap_or(0);
+        let size = (newest / PAGES + 1).max(LEAST_PAGE);
+        let page = i64::try_from(page).unwrap_or(i64::MAX);
+        let first = page.saturating_mul(size);
+        Ok((first <= newest).then(|| (first, first.saturating_add(size - 1))))
+    }
+
+    /// Looks for every entry of the packs in the tables of the index, as far as they say to be.
+    fn index(&self) -> Result<(), SqlError> {
+        let main = self.view.connection;
+        let mut id = main.prepare_cached("SELECT 1 FROM id_index WHERE id = ?1 AND place = ?2")?;
+        let mut token =
+            main.prepare_cached("SELECT 1 FROM token_index WHERE token = ?1 AND place = ?2")?;
+        let mut packs =
+            main.prepare("SELECT n, extends, ids, directory FROM pack WHERE n <= ?1 ORDER BY n")?;
+        let mut rows = packs.query([indexed(main)?])?;
+        let mut missing = 0_u64;
+        while let Some(row) = rows.next()? {
+            let (n, extends): (i64, bool) = (row.get(0)?, row.get(1)?);
+            let (ids, directory): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
+            // A damaged pack is found with its own table.
+            let directory = Directory::read(&directory).unwrap_or_default();
+            let ids: &[u8] = if extends { &[] } else { &ids };
+            let entries = entries(n, ids, &directory);
+            for entry in entries.ids {
+                missing += u64::from(!id.exists(entry)?);
+            }
+            for entry in entries.tokens {
+                missing += u64::from(!token.exists(entry)?);
+            }
+        }
+        let what = format!("{missing} entries are missing: records are not found by them");
+        self.note(INDEX, (missing > 0).then_some(what));
+        Ok(())
+    }
+
+    /// Looks for the token of every identifier of the arriving consignments.
+    fn consignments(&self) -> Result<(), SqlError> {
+        let mut token = self.view.connection.prepare_cached(
+            "SELECT 1 FROM consignment_token AS t JOIN consignment AS c ON c.n = t.consignment
+             WHERE t.token = ?1 AND c.reference = ?2",
+        )?;
+        let mut missing = 0_u64;
+        for row in ConsignmentReader::of(self.view).consignments(ConsignmentStage::Arriving)? {
+            for (kind, value) in &row.selectors {
+                if let Some(of) = self.view.vault.token(*kind, value) {
+                    missing += u64::from(!token.exists((of, &row.reference))?);
+                }
+            }
+        }
+        let what = format!("{missing} entries are missing: consignments are not found by them");
+        self.note(TOKENS, (missing > 0).then_some(what));
+        Ok(())
+    }
+
+    fn seals(&self) -> Result<Seals, SqlError> {
+        let gone = || StoreError::Damaged("its seals are gone".to_owned());
+        let seals = seals::read_root(self.view.connection, self.view.sealer)?;
+        Ok(seals.ok_or_else(gone)?)
+    }
+
+    fn table(&self, seals: &Seals, table: &Table) -> Result<(), SqlError> {
+        let found = seals::differs(self.view.connection, self.view.sealer, seals, table)?;
+        self.note(table.name, found);
+        Ok(())
+    }
+
+    fn chain(&self) -> Result<(), SqlError> {
+        let seals = self.seals()?;
+        let found = seals::chain_differs(self.view.connection, self.view.sealer, &seals)?;
+        self.note(CHAIN, found);
+        Ok(())
+    }
+
+    fn note(&self, name: &'static str, found: Option<String>) {
+        match found {
+            Some(what) => self.damages.met(Damaged::Table(name), what),
+            None => self.damages.sound(|| Damaged::Table(name)),
+        }
+    }
+}
