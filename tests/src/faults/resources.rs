@@ -1,4 +1,4 @@
-//! What one member can make another's node hold: files that scoring does not need, and items that wait
+//! Attacks of a member on the memory of a node: files that scoring does not need, and items that wait
 //! for a person.
 //!
 //! ```text
@@ -183,7 +183,7 @@ pub async fn desk_memory(binary: &Path, records: usize) -> Pressure {
         .await
 }
 
-/// What waits for a person is bounded in bytes, and listing it opens one item at a time.
+/// Items that wait for a person are bounded in bytes, and listing them opens one at a time.
 pub async fn held_flood(binary: &Path, records: usize) -> Pressure {
     let stage = Stage::start(binary).await;
     let alert_ms = stage.alerts().await;
