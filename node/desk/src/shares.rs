@@ -23,7 +23,7 @@ pub(super) struct Bounds {
 /// Number of records of each origin that did not fit.
 pub(super) type LeftOut = BTreeMap<AuthorityId, usize>;
 
-/// What was taken in, by origin.
+/// Things that were taken in, by origin.
 #[derive(Debug)]
 pub(super) struct Shares<T> {
     bounds: Bounds,

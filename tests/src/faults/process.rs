@@ -146,12 +146,13 @@ impl Process {
         self.memory_kib("VmHWM:")
     }
 
-    /// Returns the resident memory of the process, in KiB, from which its peak counts anew.
+    /// Returns the resident memory of the process, in KiB, from which its peak counts anew. Only root
+    /// may have the peak of a node counted anew; for others it is the peak so far.
     #[must_use]
     pub fn memory_at_rest_kib(&self) -> u64 {
         let id = self.child.as_ref().unwrap().id();
-        std::fs::write(format!("/proc/{id}/clear_refs"), "5").unwrap();
-        self.memory_kib("VmRSS:")
+        let anew = std::fs::write(format!("/proc/{id}/clear_refs"), "5");
+        self.memory_kib(if anew.is_ok() { "VmRSS:" } else { "VmHWM:" })
     }
 
     fn memory_kib(&self, name: &str) -> u64 {

@@ -45,7 +45,7 @@ struct Day {
     urgent_before_short: Option<u64>,
 }
 
-/// What a record costs its originator.
+/// Cost of a record to its originator.
 #[derive(Debug, Clone)]
 pub(super) struct Charge {
     origin: AuthorityId,

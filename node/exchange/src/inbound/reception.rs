@@ -133,7 +133,7 @@ enum Aside {
     Event(NodeEvent),
 }
 
-/// What each record that may be added costs its originator.
+/// Charges of the records that may be added, by record.
 type Charges = BTreeMap<RecordId, Charge>;
 
 /// A receipt, and the credit that it grants.
