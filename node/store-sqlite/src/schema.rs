@@ -180,7 +180,9 @@ fn schema_of(connection: &Connection) -> Result<Vec<(String, Option<String>)>, S
 
 /// Returns a statement without its comments and line breaks, which say nothing.
 fn without_comments(sql: &str) -> String {
-    let lines = sql.lines().map(|line| line.split("--").next().unwrap_or(line));
+    let lines = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or(line));
     let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
     words.join(" ")
 }
