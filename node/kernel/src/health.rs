@@ -17,7 +17,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged, moment::Moment, scrub};
+use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged, moment::Moment};
 use portcullis_store::{FactKind, writer::WriterFault};
 
 /// A problem that keeps the node from its work, and its remedy.
