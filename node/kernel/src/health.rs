@@ -17,7 +17,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged, moment::Moment, scrub};
+use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged, moment::Moment};
 use portcullis_store::{FactKind, writer::WriterFault};
 
 /// A problem that keeps the node from its work, and its remedy.
@@ -31,6 +31,9 @@ pub struct Problem {
 
 /// Longest wait for the store's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest time for a check of everything that is kept.
+const LONGEST_SCRUB: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Returns the problems as [`problems`] does, off the runtime's threads. A store that does not
 /// answer in time is one of them.
@@ -71,7 +74,7 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
         .map_or(Moment::default(), |last| last.moment);
     let waited = kernel.moment().millis_since(since);
     let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
-    problems.extend(scrub::overdue(waited));
+    problems.extend(overdue(waited));
     if kernel.facts_are_damaged() {
         problems.push(Problem {
             what: "the facts about trust are not those that were written: nobody is connected".to_owned(),
@@ -99,6 +102,18 @@ pub fn disk_problem(space: Space) -> Option<Problem> {
     space.shortage().map(|what| Problem {
         what,
         remedy: "free space or enlarge the disk, before nothing can be written; `disk.reserve` sets the reserve",
+    })
+}
+
+/// Returns the problem of a check of everything that has not ended for too long. The time is that
+/// since the end of the latest, or since the start.
+fn overdue(since: Duration) -> Option<Problem> {
+    (since > LONGEST_SCRUB).then(|| Problem {
+        what: format!(
+            "the store was not checked whole for {} hours",
+            since.as_secs() / 3600
+        ),
+        remedy: "look at the log for parts that cannot be read; `portcullis doctor --full` checks everything at once",
     })
 }
 
@@ -274,6 +289,12 @@ mod tests {
         };
         assert!(problem.what.contains("EX-11") && problem.what.contains("antwerp-1"));
         assert_eq!(problem.remedy, Rule::Fork.remedy());
+    }
+
+    #[test]
+    fn a_check_of_the_store_that_is_overdue_is_a_problem() {
+        assert_eq!(overdue(LONGEST_SCRUB), None);
+        assert!(overdue(LONGEST_SCRUB + Duration::from_secs(1)).is_some());
     }
 
     #[test]

@@ -4,14 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{Kernel, health::Problem, moment::Moment};
+use crate::{Kernel, moment::Moment};
 
 /// Time after the start until the first part is checked.
 const FIRST: Duration = Duration::from_secs(10 * 60);
 /// Pause between two parts. There are at most 135, so that all of them pass within 23 hours.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
-/// Longest time for a pass over everything.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The latest whole pass over everything that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,28 +59,5 @@ async fn checked(kernel: &Arc<Kernel>, part: usize) -> Option<bool> {
             tracing::error!(part, %error, "the check of the store was cut short");
             None
         }
-    }
-}
-
-/// Returns the problem of a pass that has not ended for too long; `last` is the end of the latest, or
-/// the start of the node.
-pub(crate) fn overdue(last: Duration) -> Option<Problem> {
-    (last > LONGEST).then(|| Problem {
-        what: format!(
-            "the store was not checked whole for {} hours",
-            last.as_secs() / 3600
-        ),
-        remedy: "look at the log for parts that cannot be read; `portcullis doctor --full` checks everything at once",
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pass_that_is_overdue_is_a_problem() {
-        assert_eq!(overdue(LONGEST), None);
-        assert!(overdue(LONGEST + Duration::from_secs(1)).is_some());
     }
 }

@@ -21,7 +21,7 @@ const MEMBERS: [Member; 2] = [
     ("antwerp", AuthorityKind::Customs),
     ("rotterdam", AuthorityKind::Customs),
 ];
-const PERMISSIVE: &str = "@id(\"all\")\npermit (principal, action, resource);\n";
+const NARROWER: &str = "@id(\"no-h3\")\nforbid (principal, action == Portcullis::Action::\"admit\", resource)\nwhen { context.marking.h3 };\n";
 
 /// Runs work that waits for processes apart from the runtime that serves the node.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -58,7 +58,7 @@ async fn a_node_with_changed_settings_is_shut_until_an_administrator_accepts_the
     .await;
     let home = node.stop().await;
     edit(&home.config(), "# exercises = false", "exercises = true");
-    std::fs::write(home.policy().join("own.cedar"), PERMISSIVE).unwrap();
+    std::fs::write(home.policy().join("own.cedar"), NARROWER).unwrap();
     let node = Running::start_as_it_is(home).await;
     assert!(problem(&node, "exercises: default -> true"));
     assert!(problem(&node, "policy/own.cedar"));

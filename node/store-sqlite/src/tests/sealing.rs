@@ -432,7 +432,7 @@ fn every_table_says_how_its_rows_are_protected() {
     assert_eq!(chained, ["receipt", "sent", "disclosure", "act"]);
 }
 
-/// What a chain holds of a row can be told from the row and its salt, and not without the salt.
+/// The chain holds a salted digest of each row, and goes on holding when salts are erased.
 #[test]
 fn a_leaf_is_the_salted_digest_of_its_row() {
     let folder = tempfile::tempdir().unwrap();
