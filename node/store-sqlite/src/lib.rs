@@ -1,7 +1,8 @@
 //! The store on SQLite: two files, one writer, many readers.
 //!
 //! ```text
-//! store.db   what is kept: headers in clear, everything else sealed
+//! store.db   what is kept: records, consignments and scores sealed, the frame around them in clear
+//!            (docs/operator.md says what)
 //! keys.db    the wrapped key of each sealed thing; committed first
 //! ```
 //!
@@ -14,8 +15,8 @@
 //!
 //! ```text
 //! values     files, error, decode, crypt, damages, pack, item, and rules apart from SQL: disclosure, retry
-//! files      schema, checkpoint
-//! the log    index, pack_ids, recent, log
+//! files      tokens_apart, schema, checkpoint
+//! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
 //!            position, backfill, differences, dispatch, reconcile, channel, held, refusals, intake,
@@ -33,6 +34,7 @@ mod backfill;
 mod channel;
 mod checkpoint;
 mod consignments;
+mod crossing;
 mod crypt;
 mod damages;
 mod decode;
@@ -73,6 +75,7 @@ mod sent;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod tokens_apart;
 mod transaction;
 mod view;
 mod withdraw;
@@ -103,6 +106,7 @@ use self::{
     channel::ChannelReader,
     checkpoint::{Checkpointer, Commit},
     consignments::ConsignmentReader,
+    crossing::Crossing,
     crypt::Vault,
     damages::Damages,
     decode::unsigned,
@@ -145,6 +149,7 @@ pub struct SqliteStore {
     readers: Pool,
     index: Index,
     recent: Recent,
+    crossing: Crossing,
     damages: Damages,
     checkpointer: Checkpointer,
     dir: PathBuf,
@@ -183,6 +188,7 @@ impl SqliteStore {
         Ok(Self {
             index: Index::load(&main, full)?,
             recent: Recent::default(),
+            crossing: Crossing::default(),
             damages: Damages::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
@@ -252,6 +258,7 @@ impl SqliteStore {
         }
         let committed = group.commit()?;
         committed.tell(&self.index);
+        self.crossing.follow(&committed.crossing);
         self.recent.add(committed.published);
         self.checkpointer.committed(&Commit {
             has_erased: committed.has_erased,
@@ -477,6 +484,10 @@ impl Store for SqliteStore {
         self.read(|view| RegistryReader::of(view).act_seen(statement))
     }
 
+    fn act_answer(&self, statement: &SignedStatement) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|view| RegistryReader::of(view).act_answer(statement))
+    }
+
     fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError> {
         self.read(|view| ConsignmentReader::of(view).consignments(stage))
     }
@@ -494,7 +505,9 @@ impl Store for SqliteStore {
     }
 
     fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
-        self.read(|view| ConsignmentReader::of(view).touching(records))
+        self.crossing
+            .learn(|| self.read(|view| ConsignmentReader::of(view).record_tokens()))?;
+        self.read(|view| ConsignmentReader::of(view).touching(&self.crossing, records))
     }
 
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError> {

@@ -131,7 +131,7 @@ impl<'a> PackReader<'a> {
         form: Form,
         sections: Vec<wire::Section>,
     ) -> Result<HeldRecord, SqlError> {
-        let bare = pack.bare(slot)?;
+        let bare = pack.bare(slot, self.view.vault)?;
         let statement = self.statements.statement(bare.statement)?;
         let record = wire::Record {
             header: bare.header,

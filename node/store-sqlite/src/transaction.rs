@@ -8,6 +8,7 @@ use portcullis_store::{DecisionNote, StoreError};
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior};
 
 use super::{
+    crossing::CrossingChange,
     crypt::{Sealed, SealedAs, Vault},
     error::SqlError,
     index::{Additions, Index, IndexEntry, Slice},
@@ -92,6 +93,8 @@ pub(super) struct WriteTransaction<'a> {
     interned: Interned,
     /// Additions to the record log.
     pub(super) log: Log,
+    /// Tokens by which records name the consignments that the group adds and replaces.
+    pub(super) crossing: CrossingChange,
     log_ids: PackIds,
     /// The newest ordinal of the disclosure ledger.
     ordinal: i64,
@@ -101,6 +104,8 @@ pub(super) struct WriteTransaction<'a> {
 pub(super) struct Mark {
     retiring: usize,
     erasing: usize,
+    /// Numbers of tokens added and gone.
+    crossing: (usize, usize),
     log: LogMark,
 }
 
@@ -117,6 +122,8 @@ pub(super) struct Committed {
     pub(super) left: Leftover,
     /// Own records that are in the log now.
     pub(super) published: Vec<Placed>,
+    /// Tokens by which records name the consignments that were added and replaced.
+    pub(super) crossing: CrossingChange,
     additions: Additions,
     slice: Slice,
     /// Index entries of withdrawn records, to be removed from memory.
@@ -151,6 +158,7 @@ impl<'a> WriteTransaction<'a> {
             erasing: Vec::new(),
             interned: Interned::default(),
             log: Log::default(),
+            crossing: CrossingChange::default(),
             log_ids: PackIds::default(),
             ordinal: side.ordinal,
         })
@@ -162,6 +170,7 @@ impl<'a> WriteTransaction<'a> {
         Ok(Mark {
             retiring: self.retiring.len(),
             erasing: self.erasing.len(),
+            crossing: (self.crossing.added.len(), self.crossing.gone.len()),
             log: self.log.mark(),
         })
     }
@@ -170,6 +179,8 @@ impl<'a> WriteTransaction<'a> {
     pub(super) fn rewind(&mut self, mark: &Mark) -> Result<(), SqlError> {
         self.retiring.truncate(mark.retiring);
         self.erasing.truncate(mark.erasing);
+        self.crossing.added.truncate(mark.crossing.0);
+        self.crossing.gone.truncate(mark.crossing.1);
         self.log.rewind(&mark.log);
         self.log_ids = PackIds::default();
         self.interned = Interned::default();
@@ -229,6 +240,7 @@ impl<'a> WriteTransaction<'a> {
                 ordinal: self.ordinal,
             },
             published: self.log.published,
+            crossing: self.crossing,
             additions: self.log.additions,
             slice,
             unindexed,
