@@ -27,7 +27,7 @@ use portcullis_home::{
     membership,
     secret::KeySource,
 };
-use portcullis_kernel::{Kernel, reload::Reloader};
+use portcullis_kernel::{Kernel, dialect::Dialect, reload::Reloader};
 use portcullis_node::{
     runtime::Node,
     setup::{NewNode, init},
@@ -68,8 +68,14 @@ pub struct Running {
 impl Running {
     /// Starts the node in a home.
     pub async fn start(home: Home) -> Self {
+        Self::start_speaking(home, Dialect::default()).await
+    }
+
+    /// Starts the node in a home, as one of this version of the protocol.
+    pub async fn start_speaking(home: Home, dialect: Dialect) -> Self {
         let config = Config::load(&home.config()).unwrap();
         let node = Node::prepare(home.clone(), config).await.unwrap();
+        node.kernel().replace_dialect(dialect);
         let kernel = Arc::clone(node.kernel());
         let reloader = Arc::clone(node.reloader());
         let shutdown = CancellationToken::new();
