@@ -35,4 +35,5 @@ pub mod statement;
 pub mod suspension;
 pub mod time;
 pub mod verify;
+pub mod version;
 pub mod wire;

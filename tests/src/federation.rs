@@ -28,7 +28,7 @@ use portcullis_home::{
     secret::KeySource,
     trust_settings::TrustSettings,
 };
-use portcullis_kernel::{Kernel, reload::Reloader};
+use portcullis_kernel::{Kernel, dialect::Dialect, reload::Reloader};
 use portcullis_node::{
     runtime::Node,
     setup::{NewNode, init},
@@ -90,13 +90,21 @@ impl Running {
     /// Starts the node in a home, whose settings somebody has accepted.
     pub async fn start(home: Home) -> Self {
         accept_settings(&home);
-        Self::start_as_it_is(home).await
+        Self::start_as_it_is(home, Dialect::default()).await
+    }
+
+    /// Starts the node in a home whose settings somebody has accepted, as one of another version of
+    /// the protocol.
+    pub async fn start_speaking(home: Home, dialect: Dialect) -> Self {
+        accept_settings(&home);
+        Self::start_as_it_is(home, dialect).await
     }
 
     /// Starts the node in a home, whatever was accepted there.
-    pub async fn start_as_it_is(home: Home) -> Self {
+    pub async fn start_as_it_is(home: Home, dialect: Dialect) -> Self {
         let config = Config::load(&home.config()).unwrap();
         let node = Node::prepare(home.clone(), config).await.unwrap();
+        node.kernel().replace_dialect(dialect);
         let kernel = Arc::clone(node.kernel());
         let reloader = Arc::clone(node.reloader());
         let shutdown = CancellationToken::new();

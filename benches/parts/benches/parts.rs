@@ -372,6 +372,7 @@ fn plan(criterion: &mut Criterion) {
         key: &key,
         now,
         most: portcullis_protocol::frame::MAX_ITEMS,
+        spoken: portcullis_kernel::dialect::Spoken::default(),
     };
     // The records in memory were verified when they were published: nothing is read from the disk.
     group.bench_function("load, decide, sign", |bencher| {

@@ -27,6 +27,10 @@ use crate::v1::act::EnrolView;
 /// Largest distance between the statement's time and the node's that is accepted, in milliseconds.
 pub const FRESH_MS: i64 = 10 * 60 * 1000;
 
+/// Most records that one act publishes: they become durable in one transaction, for which alerts
+/// wait.
+pub const MOST_DRAFTS: usize = 4_096;
+
 /// A person as the node knows them: who signs, in which role, with which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrolled {

@@ -7,6 +7,7 @@ use std::{
     io,
     marker::PhantomData,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -30,6 +31,12 @@ const MOST_ANSWERED: usize = 256 << 20;
 /// Largest size of one line of an answer, in bytes: a manifest with 10,000 files.
 const LONGEST_LINE: usize = 4 << 20;
 
+/// Time for which an act is sent again if its answer is lost. A node starts within it.
+const LOST_ANSWER: Duration = Duration::from_secs(30);
+
+/// Pause before an act is sent again.
+const SEND_AGAIN: Duration = Duration::from_millis(500);
+
 /// Error of a request to the node.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -51,6 +58,19 @@ pub enum ClientError {
     /// The node refused or failed.
     #[error("{}", .1.message)]
     Refused(StatusCode, ProblemView),
+}
+
+impl ClientError {
+    /// Returns true if the node may have done what it was asked, though no answer came.
+    #[must_use]
+    pub const fn is_unanswered(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::Connection(_) => true,
+            Self::NotThere(_) | Self::NotAllowed(_) | Self::Unreadable(_) | Self::Refused(..) => {
+                false
+            }
+        }
+    }
 }
 
 /// Client of one node.
@@ -100,7 +120,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`].
+    /// [`ClientError`]. If it [is unanswered](ClientError::is_unanswered), the act may have been
+    /// carried out.
     pub async fn act<T: DeserializeOwned>(
         &self,
         statement: &str,
@@ -108,6 +129,33 @@ impl Client {
     ) -> Result<T, ClientError> {
         self.answer(request("POST", "/v1/acts", Some(statement), body)?)
             .await
+    }
+
+    /// Sends a signed act, and the same act again if its answer is lost, for half a minute: a node
+    /// answers what it did as it did the first time, and takes up what it had not done.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::act`].
+    pub async fn act_until_answered<T: DeserializeOwned>(
+        &self,
+        statement: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        let began = Instant::now();
+        let mut lost = None;
+        loop {
+            match self.act(statement, body.clone()).await {
+                Err(error) if error.is_unanswered() => lost = Some(error),
+                // The node is on its way back.
+                Err(ClientError::NotThere(_)) if lost.is_some() => {}
+                answer => return answer,
+            }
+            if began.elapsed() >= LOST_ANSWER {
+                return Err(lost.unwrap_or_else(|| ClientError::NotThere(self.socket.clone())));
+            }
+            tokio::time::sleep(SEND_AGAIN).await;
+        }
     }
 
     /// Opens the stream of notices.
@@ -315,6 +363,33 @@ mod tests {
         let error = collected(answer.into_body(), 1 << 16).await.unwrap_err();
         assert!(matches!(error, ClientError::Unreadable(_)), "{error}");
         lying.await.unwrap();
+    }
+
+    /// Attack HH5: a lost answer was reported as a failure, and the person signed a second act.
+    #[tokio::test]
+    async fn the_same_act_is_sent_again_when_its_answer_is_lost() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let node = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n7"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut bytes = Vec::new();
+                while !bytes.ends_with(b"{}") {
+                    stream.read_buf(&mut bytes).await.unwrap();
+                }
+                asked.push(bytes);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        });
+        let client = Client::new(socket);
+        let body = Bytes::from_static(b"{}");
+        let answer: u32 = client.act_until_answered("signed", body).await.unwrap();
+        let asked = node.await.unwrap();
+        assert_eq!((answer, &asked[0]), (7, &asked[1]));
     }
 
     #[tokio::test]

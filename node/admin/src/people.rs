@@ -12,7 +12,7 @@ use portcullis_admin_api::{
     v1::act::EnrolView,
 };
 use portcullis_kernel::{Kernel, health::Problem};
-use portcullis_store::{Act, PersonRow, StoreError, Write, writer::Priority};
+use portcullis_store::{PersonRow, StoreError, Write, writer::Priority};
 
 /// Reason for which a change of persons is not made.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ impl People {
     }
 
     /// Decides a change, logs it, and takes it up. Returns the effect, and the change that was made
-    /// or proposed.
+    /// or proposed. `log` makes the log of the act, with the answer that is kept of it.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl People {
         kernel: &Kernel,
         change: &Change,
         act: &VerifiedAct,
-        log: Act,
+        log: impl FnOnce(&Persons, &Change, Effect, Option<PersonRow>) -> Write + Send,
     ) -> Result<(Effect, Change), ChangeError> {
         let _turn = self.turn.lock().await;
         let mut persons = Persons::clone(&self.known());
@@ -110,16 +110,12 @@ impl People {
             | Change::Role { .. } => change.clone(),
         };
         let effect = persons.apply(change, signed)?;
-        let log = Act {
-            enrols: match effect {
-                Effect::Done => row(&persons, &meant),
-                Effect::Proposed(_) => None,
-            },
-            ..log
+        let enrols = match effect {
+            Effect::Done => row(&persons, &meant),
+            Effect::Proposed(_) => None,
         };
-        kernel
-            .commit(Priority::Urgent, vec![Write::Act(log)])
-            .await?;
+        let log = log(&persons, &meant, effect, enrols);
+        kernel.commit(Priority::Urgent, vec![log]).await?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons);
         Ok((effect, meant))
     }

@@ -148,6 +148,7 @@ impl From<ChangeError> for Problem {
                 | PersonError::Unknown(_)
                 | PersonError::Ended { .. }
                 | PersonError::LastAdministrator(_)
+                | PersonError::LastSecond(_)
                 | PersonError::NoProposal
                 | PersonError::Crowded,
             ) => Self::new(ProblemKind::Invalid, message),

@@ -25,8 +25,8 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, dispatch, forks, hold, peers, preview, quarantine, records, register, scores,
-        settings, status, trust, watch,
+        acts, dispatch, forks, hold, outcome::ActTurns, peers, preview, quarantine, records,
+        register, scores, settings, status, trust, watch,
     },
 };
 
@@ -120,6 +120,7 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MOST_ASKED))
         .layer(Extension(InFlight::default()))
+        .layer(Extension(ActTurns::default()))
         .with_state(admin)
 }
 

@@ -13,16 +13,17 @@ use super::{
 };
 use portcullis_admin_api::{act::Action, v1::score::ImportedView};
 
-/// Import consignments from a CSV file, all of them or none
+/// Import consignments from a CSV file
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
-Import the authority's own consignments from a CSV file, plain or packed with gzip: all of them or \
-none. They stay in this node and are never shared.
+Import the authority's own consignments from a CSV file, plain or packed with gzip. They stay in \
+this node and are never shared.
 
 History (`--history`) has a known outcome: it is counted into the risk profile and calibrates the \
 score. Arriving ones are scored at once and again whenever something new is known. The columns are \
-those of the node's schema; a wrong line is named and nothing is imported.",
+those of the node's schema; a wrong line is named and nothing is imported. A consignment with a \
+reference that is known replaces the one before, so an import that was cut short is simply run again.",
     after_long_help = "\
 Examples:
   portcullis consignment import declarations-2020.csv.gz --history --key anna.key

@@ -1,6 +1,7 @@
-//! `portcullis indicator import`: indicators from a CSV file, all of them or none.
+//! `portcullis indicator import`: indicators from a CSV file.
 //!
-//! Every line is read before anything is sent. Errors are reported line by line.
+//! Every line is read before anything is sent. Errors are reported line by line. A long file is
+//! published in parts, each of them whole or not at all.
 
 use std::{fs::File, path::PathBuf};
 

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use bytes::Bytes;
 use portcullis_protocol::record::Kind;
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
-    act::Action,
+    act::{Action, MOST_DRAFTS},
     v1::{
         act::{DraftsView, PublishedView},
         draft::DraftView,
@@ -97,25 +96,53 @@ impl Advisory {
     }
 }
 
-/// Signs drafts and has them published, all of them or none.
+/// Signs drafts and has them published: all of them or none, if they are at most [`MOST_DRAFTS`].
+/// More are published by several acts, one after the other.
 ///
 /// # Errors
 ///
-/// [`CliError`] if the key does not open, or the node does not answer or refuses.
+/// [`CliError`] if the key does not open, or the node does not answer or refuses. It says how many
+/// were published before.
 pub(super) fn publish(
     session: &Session,
     signing: &SigningArgs,
     action: Action,
     drafts: Vec<DraftView>,
 ) -> Result<(), CliError> {
-    let body = serde_json::to_vec(&DraftsView { drafts })
-        .map_err(|error| CliError::failed("the drafts cannot be written").because(&error))?;
-    let client = session.client()?;
-    let key = signing.open()?;
-    let published: PublishedView = block_on(async {
-        have_done(&client, &key, ActRequest::new(action, Bytes::from(body))).await
-    })?;
-    session.output.show(&published)
+    let (client, key) = (session.client()?, signing.open()?);
+    let mut records = Vec::with_capacity(drafts.len());
+    let mut drafts = drafts.into_iter();
+    loop {
+        let drafts: Vec<DraftView> = drafts.by_ref().take(MOST_DRAFTS).collect();
+        if drafts.is_empty() {
+            break;
+        }
+        let act = ActRequest::of(action, &DraftsView { drafts })?;
+        let published = block_on(have_done::<PublishedView>(&client, &key, act));
+        records.extend(
+            published
+                .map_err(|error| after(records.len(), error))?
+                .records,
+        );
+    }
+    session.output.show(&PublishedView { records })
+}
+
+/// Tells of the records that earlier acts published.
+fn after(published: usize, error: CliError) -> CliError {
+    if published == 0 {
+        return error;
+    }
+    let mut causes = vec![error.message];
+    causes.extend(error.causes);
+    CliError {
+        message: format!(
+            "the first {published} records were published and stay so; once this is mended, import \
+             the others alone"
+        ),
+        causes,
+        ..error
+    }
 }
 
 impl View for PublishedView {

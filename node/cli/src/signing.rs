@@ -103,7 +103,15 @@ pub async fn have_done<T: DeserializeOwned>(
     deed: ActRequest,
 ) -> Result<T, CliError> {
     let (statement, body) = signed(client, key, deed).await?;
-    Ok(client.act(&statement, body).await?)
+    let answer = client.act_until_answered(&statement, body).await;
+    answer.map_err(|error| {
+        if !error.is_unanswered() {
+            return error.into();
+        }
+        CliError::failed("the node did not say whether the act was carried out")
+            .because(&error)
+            .remedy("look at its log; before you sign it again, see `portcullis log acts`")
+    })
 }
 
 /// Signs an act and has the node behind `client` carry it out; the answer comes line by line.

@@ -1,4 +1,4 @@
-//! Import: turns a CSV file into consignments, all of them or none.
+//! Import: turns a CSV file into consignments, all of its lines or none.
 //!
 //! The file is read whole before anything is stored. A malformed line, a column that the schema
 //! does not know, a repeated reference and an empty file are errors. The error names the line, and

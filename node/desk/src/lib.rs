@@ -59,6 +59,7 @@ use portcullis_protocol::{
     body::BodyError,
     marking::{Marking, Purpose, Tlp},
     record::RecordId,
+    seal::Draft,
 };
 use portcullis_scoring::{
     consignment::Consignment,
@@ -260,7 +261,9 @@ impl Desk {
         }
     }
 
-    /// Imports a file, all of it or nothing. A consignment that exists already is replaced.
+    /// Imports a file. It is read whole before anything is kept, and becomes durable in pieces: an
+    /// import that was cut short goes on when it comes again, for a consignment that exists already
+    /// is replaced.
     ///
     /// # Errors
     ///
@@ -280,21 +283,28 @@ impl Desk {
                 Ok((rows, imported(&read)))
             })
             .await?;
-        self.kernel
+        let imported = self
+            .kernel
             .commit(Priority::Bulk, vec![Write::Consignments(rows)])
-            .await?;
+            .await;
+        // Pieces may have become durable before one failed: what is there is scored.
         self.changed();
+        imported?;
         Ok(view)
     }
 
-    /// Publishes the profiles of the authority's own controls, one for each period.
+    /// Publishes the profiles of the authority's own controls, one for each period, in one commit
+    /// with the writes that `beside` makes of what is published: the act that orders it.
     ///
     /// # Errors
     ///
     /// [`DeskError::NoHistory`] if nothing was controlled; otherwise the reason why a profile
     /// cannot be sealed.
-    pub async fn publish_profile(self: &Arc<Self>) -> Result<Vec<PublishedProfileView>, DeskError> {
-        let profiles = self
+    pub async fn publish_profile(
+        self: &Arc<Self>,
+        beside: impl FnOnce(&[PublishedProfileView]) -> Vec<Write> + Send,
+    ) -> Result<Vec<PublishedProfileView>, DeskError> {
+        let mut profiles = self
             .apart(|desk| {
                 let history = desk.consignments(ConsignmentStage::History)?;
                 Ok(profile::drafts(
@@ -309,20 +319,37 @@ impl Desk {
         if profiles.is_empty() {
             return Err(DeskError::NoHistory);
         }
-        let mut published = Vec::with_capacity(profiles.len());
-        for profile in profiles {
-            let records = self.kernel.publish(profile.drafts).await?;
-            published.push(PublishedProfileView {
-                version: 1,
-                period: profile.period.to_string(),
-                controls: profile.controls,
-                findings: profile.findings,
-                cells: profile.cells,
-                sections: profile.sections,
-                records: records.iter().map(RecordId::to_string).collect(),
-            });
-        }
-        Ok(published)
+        let drafts: Vec<Vec<Draft>> = profiles
+            .iter_mut()
+            .map(|profile| std::mem::take(&mut profile.drafts))
+            .collect();
+        let counts: Vec<usize> = drafts.iter().map(Vec::len).collect();
+        let views = |records: &[RecordId]| {
+            let mut records = records.iter();
+            let profiles = profiles.iter().zip(&counts);
+            profiles
+                .map(|(profile, count)| PublishedProfileView {
+                    version: 1,
+                    period: profile.period.to_string(),
+                    controls: profile.controls,
+                    findings: profile.findings,
+                    cells: profile.cells,
+                    sections: profile.sections,
+                    records: records
+                        .by_ref()
+                        .take(*count)
+                        .map(RecordId::to_string)
+                        .collect(),
+                })
+                .collect::<Vec<_>>()
+        };
+        // Profiles are all of one kind, which keeps the records in the order of the drafts.
+        let drafts = drafts.into_iter().flatten().collect();
+        let published = self
+            .kernel
+            .publish_with(drafts, |records| beside(&views(records)))
+            .await?;
+        Ok(views(&published))
     }
 
     /// Returns the score of a consignment as of now, explained. Nothing is stored.

@@ -109,6 +109,12 @@ impl Ruling {
             .collect()
     }
 
+    /// Returns the peers that are answered, in the order of the writes.
+    #[must_use]
+    pub fn peers(&self) -> Vec<NodeId> {
+        self.decisions.keys().cloned().collect()
+    }
+
     /// Returns true if what it was made under is still in force.
     #[must_use]
     pub fn stands(&self, kernel: &Kernel) -> bool {
@@ -261,20 +267,26 @@ pub async fn carry_out(
     mut ruling: Ruling,
     beside: Vec<Write>,
 ) -> Result<Vec<(NodeId, Vec<Answer>)>, StoreError> {
-    let peers: Vec<NodeId> = ruling.decisions.keys().cloned().collect();
+    let peers = ruling.peers();
     let mut writes = beside;
-    let skip = writes.len();
     writes.extend(ruling.writes(kernel.now()));
     let written = kernel.commit(Priority::Urgent, writes).await?;
-    let answers = written.into_iter().skip(skip).map(|written| match written {
-        Written::Answers(answers) => answers,
-        Written::Done | Written::Destroyed(_) | Written::Refused(_) | Written::OutOfSequence(_) => {
-            Vec::new()
-        }
-    });
-    let answered: Vec<_> = peers.into_iter().zip(answers).collect();
+    let answered = answered(&peers, &written);
     announce(kernel, &mut ruling, answered.clone());
     Ok(answered)
+}
+
+/// Returns the answers by peer, from the results of a job that makes a ruling durable. Other writes
+/// of the job answer nobody.
+#[must_use]
+pub fn answered(peers: &[NodeId], written: &[Written]) -> Vec<(NodeId, Vec<Answer>)> {
+    let answers = written.iter().filter_map(|written| match written {
+        Written::Answers(answers) => Some(answers.clone()),
+        Written::Done | Written::Destroyed(_) | Written::Refused(_) | Written::OutOfSequence(_) => {
+            None
+        }
+    });
+    peers.iter().cloned().zip(answers).collect()
 }
 
 /// Gives items their final answer once their time is over, until `shutdown`.

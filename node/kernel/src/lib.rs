@@ -10,6 +10,7 @@ pub mod calls;
 pub mod clock_step;
 pub mod connected;
 pub mod decide;
+pub mod dialect;
 pub mod disk;
 pub mod gate;
 mod gate_changes;
@@ -48,6 +49,7 @@ use portcullis_protocol::{
     keys::{KeyUse, SigningKey},
     record::RecordId,
     time::Timestamp,
+    version,
 };
 pub use publish::PublishError;
 use tokio::sync::{broadcast, watch};
@@ -58,6 +60,7 @@ use crate::{
     calls::{ANSWERS_READY_WAITING, CALLS_WAITING, Call, RUMOURS_WAITING, Rumour},
     clock_step::ClockWatch,
     decide::Decider,
+    dialect::{Dialect, Spoken, Versions},
     disk::{Disk, Space},
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
@@ -159,6 +162,7 @@ pub struct Kernel {
     comparisons: broadcast::Sender<Call>,
     gatekeeper: Gatekeeper,
     streams: Streams,
+    versions: Versions,
     set_aside: SetAside,
     alarms: Alarms,
     /// Free space of the disk at the latest look.
@@ -194,6 +198,7 @@ impl Kernel {
             comparisons: broadcast::Sender::new(CALLS_WAITING),
             gatekeeper: Gatekeeper::default(),
             streams: Streams::default(),
+            versions: Versions::default(),
             set_aside: SetAside::default(),
             alarms: Alarms::default(),
             space: ArcSwapOption::empty(),
@@ -446,6 +451,41 @@ impl Kernel {
         }
     }
 
+    /// Returns what this node says of its version.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.versions.own()
+    }
+
+    /// Has this node state another version, as a later one would.
+    pub fn replace_dialect(&self, dialect: Dialect) {
+        self.versions.replace_own(dialect);
+    }
+
+    /// Returns the version of the protocol that a peer has.
+    #[must_use]
+    pub fn spoken(&self, peer: &NodeId) -> Spoken {
+        self.versions.of(peer)
+    }
+
+    /// Notes the version that a peer states. If it is higher than any before, what waits for the
+    /// peer's version is looked at again.
+    pub fn heard_version(self: &Arc<Self>, peer: &NodeId, stated: Option<&str>) {
+        if self.versions.stated(peer, version::read(stated)) {
+            self.look_again(peer);
+        }
+    }
+
+    /// Has dispatch look again at what waits for a peer's version.
+    pub fn look_again(self: &Arc<Self>, peer: &NodeId) {
+        let (kernel, peer) = (Arc::clone(self), peer.clone());
+        tokio::spawn(async move {
+            if let Err(error) = kernel.send_held_again(&peer).await {
+                tracing::warn!(%peer, %error, "what waits for a peer's version is sent later");
+            }
+        });
+    }
+
     /// Calls on dispatch to look again at what is due, for every peer.
     pub fn call_dispatch(&self) {
         self.calls
@@ -595,7 +635,8 @@ impl Kernel {
         }
     }
 
-    /// Makes the records that the peer held due at once, because the peer has decided on them.
+    /// Makes the records due at once that the peer held, because it has decided on them, and those
+    /// that wait for its version.
     ///
     /// # Errors
     ///

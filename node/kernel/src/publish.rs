@@ -45,6 +45,21 @@ impl Kernel {
         self: &Arc<Self>,
         drafts: Vec<Draft>,
     ) -> Result<Vec<RecordId>, PublishError> {
+        self.publish_with(drafts, |_| Vec::new()).await
+    }
+
+    /// Publishes drafts in one commit with the writes that `beside` makes of the records' ids: the
+    /// act that orders it. A job of several writes is not cut, so that all of it is durable or
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] as for publishing; nothing of it is kept then.
+    pub async fn publish_with(
+        self: &Arc<Self>,
+        drafts: Vec<Draft>,
+        beside: impl FnOnce(&[RecordId]) -> Vec<Write> + Send,
+    ) -> Result<Vec<RecordId>, PublishError> {
         let kernel = Arc::clone(self);
         let is_urgent = drafts
             .iter()
@@ -57,8 +72,10 @@ impl Kernel {
             .iter()
             .map(|record| (record.id(), record.header().kind))
             .collect();
-        let write = Write::Publish { records, now };
-        self.commit(lane.into(), vec![write]).await?;
+        let ids: Vec<RecordId> = published.iter().map(|(record, _)| *record).collect();
+        let mut writes = beside(&ids);
+        writes.push(Write::Publish { records, now });
+        self.commit(lane.into(), writes).await?;
         for &(record, kind) in &published {
             self.tell(Notice::Published {
                 record,
@@ -66,7 +83,7 @@ impl Kernel {
                 at: now,
             });
         }
-        Ok(published.into_iter().map(|(record, _)| record).collect())
+        Ok(ids)
     }
 
     /// Seals drafts and verifies them as any member would; nothing is stored.

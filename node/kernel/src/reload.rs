@@ -88,6 +88,19 @@ impl Reloader {
     ///
     /// [`LoadError`] says what did not load.
     pub async fn reload(&self) -> Result<(), LoadError> {
+        self.reload_with(|_| Vec::new()).await
+    }
+
+    /// Loads everything anew and puts it in force. The writes that `beside` makes of what is to be
+    /// in force become durable with the new epochs: the act that orders it.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] says what did not load; nothing of it is kept then.
+    pub async fn reload_with(
+        &self,
+        beside: impl FnOnce(&Decider) -> Vec<Write> + Send,
+    ) -> Result<(), LoadError> {
         let _turn = self.turn.lock().await;
         let (kernel, home, config) = self.parts();
         let (new, keyring, in_force) = apart(move || {
@@ -108,7 +121,7 @@ impl Reloader {
             Ok((new, keyring, in_force))
         })
         .await?;
-        self.take_up_all(&new, keyring, in_force).await?;
+        self.take_up_all(&new, keyring, in_force, beside).await?;
         self.kernel.compare_settings(Acceptance {
             is_open_ended: self.kernel.keyring().facts().accepted.is_none(),
             ..Acceptance::default()
@@ -153,7 +166,8 @@ impl Reloader {
         .await?;
         let waiting = config.needs_restart(&new);
         if waiting.is_empty() {
-            self.take_up_all(&new, keyring, in_force).await?;
+            let nothing = |_: &Decider| Vec::new();
+            self.take_up_all(&new, keyring, in_force, nothing).await?;
             self.kernel.compare_settings(Acceptance::default());
         } else {
             self.kernel.replace_keyring(keyring);
@@ -172,13 +186,15 @@ impl Reloader {
         new: &Config,
         keyring: Keyring,
         in_force: Box<InForce>,
+        beside: impl FnOnce(&Decider) -> Vec<Write> + Send,
     ) -> Result<(), LoadError> {
         let found = in_force.decider.register().epoch;
         let present = self.kernel.decider().register().epoch;
         if found < present {
             return Err(LoadError::Older { found, present });
         }
-        self.keep(&in_force.epochs, in_force.decider.register())
+        let beside = beside(&in_force.decider);
+        self.keep(&in_force.epochs, in_force.decider.register(), beside)
             .await?;
         // No step below can fail.
         self.kernel.identity().replace(&in_force.identity);
@@ -269,7 +285,7 @@ impl Reloader {
             // The change of trust does not wait for keys: the node goes on with those that it has.
             tracing::error!(%error, "the keys that the new epoch lists cannot be opened; see to them, then reload");
         }
-        self.commit(kept, newest.register()).await?;
+        self.commit(kept, newest.register(), Vec::new()).await?;
         let epoch = newest.register().epoch;
         let engine = self.kernel.decider().shared_engine();
         match Decider::new(newest, engine, self.config.authority.clone()) {
@@ -324,11 +340,16 @@ impl Reloader {
     }
 
     /// Stores those of the home's epochs that the store has not seen.
-    async fn keep(&self, epochs: &[SignedRegister], newest: &Register) -> Result<(), LoadError> {
+    async fn keep(
+        &self,
+        epochs: &[SignedRegister],
+        newest: &Register,
+        beside: Vec<Write>,
+    ) -> Result<(), LoadError> {
         let (kernel, _, _) = self.parts();
         let known = apart(move || Ok(kernel.store().registers()?)).await?;
         let missing = missing_epochs(epochs, &known)?;
-        self.commit(missing, newest).await
+        self.commit(missing, newest, beside).await
     }
 
     /// Stores epochs. Peers that are new in the newest are met in the same transaction.
@@ -336,11 +357,15 @@ impl Reloader {
         &self,
         epochs: Vec<SignedRegister>,
         newest: &Register,
+        beside: Vec<Write>,
     ) -> Result<(), LoadError> {
+        let mut writes = beside;
         if !epochs.is_empty() {
-            let mut writes: Vec<Write> = epochs.into_iter().map(Write::Register).collect();
+            writes.extend(epochs.into_iter().map(Write::Register));
             let present = self.kernel.decider();
             writes.extend(meeting(Some(present.register()), newest));
+        }
+        if !writes.is_empty() {
             self.kernel.commit(Priority::Urgent, writes).await?;
         }
         Ok(())

@@ -1,12 +1,18 @@
 //! The authority's own consignments and their scores.
+//!
+//! A row is found by its name, which is its reference sealed. Nothing in clear tells a reference,
+//! points, or by which records a consignment is named.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use portcullis_protocol::{body::SelectorKind, record::RecordId, time::Timestamp};
-use portcullis_store::{ConsignmentRow, ConsignmentStage, Damaged, ScoreRow};
+use portcullis_store::{ConsignmentRow, ConsignmentStage, Damaged, ScoreRow, StoreError};
 use prost::Message;
-use rusqlite::Row;
+use rusqlite::{OptionalExtension as _, Row};
 
 use super::{
-    crypt::SealedAs,
+    crossing::Crossing,
+    crypt::{SealedAs, Token},
     decode::{named, unreadable},
     error::SqlError,
     pack::{Directory, pack_of, slot_of},
@@ -16,19 +22,26 @@ use super::{
 
 /// The sealed part of a consignment.
 #[derive(Clone, PartialEq, Message)]
-struct SealedConsignment {
+pub(super) struct SealedConsignment {
     #[prost(bytes = "vec", tag = "1")]
     body: Vec<u8>,
     #[prost(message, repeated, tag = "2")]
-    selectors: Vec<SealedSelector>,
+    pub(super) selectors: Vec<SealedSelector>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct SealedSelector {
+pub(super) struct SealedSelector {
     #[prost(string, tag = "1")]
     kind: String,
     #[prost(string, tag = "2")]
     value: String,
+}
+
+impl SealedSelector {
+    /// Returns the kind and the value.
+    pub(super) fn read(self) -> Result<(SelectorKind, String), SqlError> {
+        Ok((named(&self.kind)?, self.value))
+    }
 }
 
 /// The sealed part of a score.
@@ -63,12 +76,14 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
             body,
             selectors,
         } = row;
-        let mut tokens: Vec<_> = selectors
-            .iter()
-            .filter(|_| arriving)
-            .filter_map(|(kind, value)| self.tx.vault().token(*kind, value))
+        let (vault, arrivals) = (self.tx.vault(), selectors.iter().filter(|_| arriving));
+        let mut tokens: Vec<_> = arrivals
+            .clone()
+            .filter_map(|(kind, value)| vault.consignment_token(*kind, value))
             .collect();
         tokens.sort_unstable();
+        let crossing = arrivals.filter_map(|(kind, value)| vault.token(*kind, value));
+        self.tx.crossing.added.extend(crossing);
         let selectors = selectors.into_iter().map(|(kind, value)| SealedSelector {
             kind: kind.name().to_owned(),
             value,
@@ -80,13 +95,14 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
         let KeyedCiphertext { key, sealed } = self
             .tx
             .seal(SealedAs::Consignment(&reference), plain.encode_to_vec())?;
-        let number = self.place_consignment(&reference)?;
+        let name = self.tx.vault().name(&reference)?;
+        let number = self.place_consignment(&name)?;
         self.tx.run(
-            "INSERT INTO consignment (n, reference, at, arriving, key, sealed)
+            "INSERT INTO consignment (n, name, at, arriving, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (n) DO UPDATE SET at = excluded.at, arriving = excluded.arriving,
                  key = excluded.key, sealed = excluded.sealed",
-            (number, &reference, at.as_millis(), arriving, key, sealed),
+            (number, &name, at.as_millis(), arriving, key, sealed),
         )?;
         for token in tokens {
             self.tx.run(
@@ -97,12 +113,12 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
         Ok(())
     }
 
-    /// Returns the number of a consignment, a new one if the reference is new. The consignment that
-    /// is replaced loses its key and tokens.
-    fn place_consignment(&mut self, reference: &str) -> Result<i64, SqlError> {
+    /// Returns the number of a consignment, a new one if the name is new. The consignment that is
+    /// replaced loses its key and tokens.
+    fn place_consignment(&mut self, name: &[u8]) -> Result<i64, SqlError> {
         let earlier = self.tx.first(
-            "SELECT n, key FROM consignment WHERE reference = ?1",
-            [reference],
+            "SELECT n, key FROM consignment WHERE name = ?1",
+            [name],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         let Some((number, key)) = earlier else {
@@ -113,12 +129,46 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
                     })?;
             return Ok(newest.unwrap_or(0) + 1);
         };
+        self.let_go(number, key, name)?;
         self.tx.retire(key);
         self.tx.run(
             "DELETE FROM consignment_token WHERE consignment = ?1",
             [number],
         )?;
         Ok(number)
+    }
+
+    /// Notes the tokens by which records named an arriving consignment that is replaced. One that does
+    /// not open leaves its tokens behind.
+    fn let_go(&mut self, number: i64, key: i64, name: &[u8]) -> Result<(), SqlError> {
+        let arrived = self.tx.first(
+            "SELECT sealed FROM consignment WHERE n = ?1 AND arriving",
+            [number],
+            |row| row.get::<_, Vec<u8>>(0),
+        )?;
+        let vault = self.tx.vault();
+        let (Some(sealed), Some(reference)) = (arrived, vault.reference(name)) else {
+            return Ok(());
+        };
+        let wrapped: Option<Vec<u8>> = self
+            .tx
+            .keys()?
+            .query_row(
+                "SELECT wrapped FROM wrapped_key WHERE n = ?1",
+                [key],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(SqlError::Keys)?;
+        let plain = wrapped
+            .and_then(|wrapped| vault.open(SealedAs::Consignment(&reference), &wrapped, sealed))
+            .and_then(|plain| SealedConsignment::decode(plain.as_slice()).ok());
+        let selectors = plain.map(|plain| plain.selectors).unwrap_or_default();
+        for selector in selectors {
+            let (kind, value) = selector.read()?;
+            self.tx.crossing.gone.extend(vault.token(kind, &value));
+        }
+        Ok(())
     }
 
     /// Keeps scores. An earlier score of the same consignment is replaced and its key destroyed.
@@ -134,11 +184,12 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
             explanation,
             records,
         } = row;
-        let earlier = self.tx.first(
-            "SELECT key FROM score WHERE reference = ?1",
-            [&reference],
-            |row| row.get(0),
-        )?;
+        let name = self.tx.vault().name(&reference)?;
+        let earlier = self
+            .tx
+            .first("SELECT key FROM score WHERE name = ?1", [&name], |row| {
+                row.get(0)
+            })?;
         if let Some(key) = earlier {
             self.tx.retire(key);
         }
@@ -150,10 +201,11 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
         let KeyedCiphertext { key, sealed } = self
             .tx
             .seal(SealedAs::Score(&reference), plain.encode_to_vec())?;
+        let points = self.tx.vault().points(&reference, points)?;
         self.tx.run(
-            "INSERT OR REPLACE INTO score (reference, points, at, key, sealed)
+            "INSERT OR REPLACE INTO score (name, points, at, key, sealed)
              VALUES (?1, ?2, ?3, ?4, ?5)",
-            (&reference, points, at.as_millis(), key, sealed),
+            (&name, points, at.as_millis(), key, sealed),
         )?;
         Ok(())
     }
@@ -161,10 +213,11 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
 
 /// A consignment or score as it stands in its table.
 struct SealedRow<T> {
-    reference: String,
+    /// The reference, sealed.
+    name: Vec<u8>,
     at: i64,
-    /// The part in clear: `arriving` of a consignment, or the points of a score.
-    clear: T,
+    /// Flag `arriving` of a consignment, or the sealed points of a score.
+    beside: T,
     wrapped: Option<Vec<u8>>,
     sealed: Vec<u8>,
 }
@@ -172,9 +225,9 @@ struct SealedRow<T> {
 impl<T: rusqlite::types::FromSql> SealedRow<T> {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            reference: row.get(0)?,
+            name: row.get(0)?,
             at: row.get(1)?,
-            clear: row.get(2)?,
+            beside: row.get(2)?,
             wrapped: row.get(3)?,
             sealed: row.get(4)?,
         })
@@ -185,7 +238,7 @@ impl<T: rusqlite::types::FromSql> SealedRow<T> {
 macro_rules! consignment_rows {
     ($rest:literal) => {
         concat!(
-            "SELECT reference, at, arriving, wrapped, sealed FROM consignment AS c ",
+            "SELECT name, at, arriving, wrapped, sealed FROM consignment AS c ",
             "LEFT JOIN keys.wrapped_key AS k ON k.n = c.key ",
             $rest
         )
@@ -195,7 +248,7 @@ macro_rules! consignment_rows {
 macro_rules! score_rows {
     ($rest:literal) => {
         concat!(
-            "SELECT reference, at, points, wrapped, sealed FROM score AS s ",
+            "SELECT name, at, points, wrapped, sealed FROM score AS s ",
             "LEFT JOIN keys.wrapped_key AS k ON k.n = s.key ",
             $rest
         )
@@ -212,8 +265,20 @@ impl<'a> ConsignmentReader<'a> {
         Self { view }
     }
 
+    /// Returns the tokens by which records name the arriving consignments.
+    pub(super) fn record_tokens(&self) -> Result<Vec<Token>, SqlError> {
+        let rows = self.consignments(ConsignmentStage::Arriving)?;
+        let selectors = rows.iter().flat_map(|row| &row.selectors);
+        let tokens = selectors.filter_map(|(kind, value)| self.view.vault.token(*kind, value));
+        Ok(tokens.collect())
+    }
+
     /// Returns those of `records` that may concern an arriving consignment.
-    pub(super) fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, SqlError> {
+    pub(super) fn touching(
+        &self,
+        crossing: &Crossing,
+        records: &[RecordId],
+    ) -> Result<Vec<RecordId>, SqlError> {
         let mut found = Vec::new();
         let any = self
             .view
@@ -233,7 +298,7 @@ impl<'a> ConsignmentReader<'a> {
                     last = read.flatten().map(|directory| (pack, directory));
                 }
                 let directory = last.as_ref().map(|(_, directory)| directory);
-                if directory.map_or(Ok(false), |all| self.touches(all, slot_of(place)))? {
+                if directory.is_some_and(|all| touches(crossing, all, slot_of(place))) {
                     found.push(*id);
                     break;
                 }
@@ -259,23 +324,6 @@ impl<'a> ConsignmentReader<'a> {
         bytes.map(|bytes| Directory::read(&bytes)).transpose()
     }
 
-    fn touches(&self, directory: &Directory, slot: usize) -> Result<bool, SqlError> {
-        if directory.is_common(slot) {
-            return Ok(true);
-        }
-        for token in directory.tokens_of(slot) {
-            let named = self.view.first(
-                "SELECT 1 FROM consignment_token WHERE token = ?1 LIMIT 1",
-                [token],
-                |row| row.get::<_, i64>(0),
-            )?;
-            if named.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     pub(super) fn consignments(
         &self,
         stage: ConsignmentStage,
@@ -285,31 +333,45 @@ impl<'a> ConsignmentReader<'a> {
             ConsignmentStage::Arriving => true,
         };
         let rows = self.view.rows(
-            consignment_rows!("WHERE arriving = ?1 ORDER BY reference"),
+            consignment_rows!("WHERE arriving = ?1"),
             [arriving],
             SealedRow::read,
         )?;
         self.opened(rows)
     }
 
-    /// Opens rows; those that are damaged are left out.
+    /// Opens rows, and orders them by reference; those that are damaged are left out.
     fn opened(&self, rows: Vec<SealedRow<bool>>) -> Result<Vec<ConsignmentRow>, SqlError> {
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
-            let reference = row.reference.clone();
+            let reference = self.shown_reference(&row.name);
             let read = self.open_consignment(row);
             found.extend(
                 self.view
                     .unless_damaged(|| Damaged::Consignment(reference), read)?,
             );
         }
+        found.sort_unstable_by(|one, other| one.reference.cmp(&other.reference));
         Ok(found)
+    }
+
+    fn reference(&self, name: &[u8]) -> Result<String, SqlError> {
+        let reference = self.view.vault.reference(name);
+        reference.ok_or_else(|| {
+            StoreError::Damaged("the reference of a consignment does not open".to_owned()).into()
+        })
+    }
+
+    /// Returns a reference to be shown, also in place of one that does not open.
+    fn shown_reference(&self, name: &[u8]) -> String {
+        let reference = self.view.vault.reference(name);
+        reference.unwrap_or_else(|| "unreadable".to_owned())
     }
 
     pub(super) fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, SqlError> {
         let row = self.view.first(
-            consignment_rows!("WHERE reference = ?1"),
-            [reference],
+            consignment_rows!("WHERE name = ?1"),
+            [self.view.vault.name(reference)?],
             SealedRow::read,
         )?;
         row.map(|row| self.open_consignment(row)).transpose()
@@ -320,12 +382,12 @@ impl<'a> ConsignmentReader<'a> {
         kind: SelectorKind,
         value: &str,
     ) -> Result<Vec<ConsignmentRow>, SqlError> {
-        let mut rows = match self.view.vault.token(kind, value) {
+        let mut rows = match self.view.vault.consignment_token(kind, value) {
             Some(token) => {
                 let rows = self.view.rows(
                     consignment_rows!(
                         "JOIN consignment_token AS t ON t.consignment = c.n
-                         WHERE t.token = ?1 AND arriving ORDER BY reference"
+                         WHERE t.token = ?1 AND arriving"
                     ),
                     [token],
                     SealedRow::read,
@@ -340,8 +402,9 @@ impl<'a> ConsignmentReader<'a> {
     }
 
     fn open_consignment(&self, row: SealedRow<bool>) -> Result<ConsignmentRow, SqlError> {
-        let sealed_as = SealedAs::Consignment(&row.reference);
-        let what = || format!("consignment `{}`", row.reference);
+        let reference = self.reference(&row.name)?;
+        let sealed_as = SealedAs::Consignment(&reference);
+        let what = || format!("consignment `{reference}`");
         let plain = self
             .view
             .open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
@@ -349,50 +412,94 @@ impl<'a> ConsignmentReader<'a> {
             SealedConsignment::decode(plain.as_slice()).map_err(|_| unreadable(&what()))?;
         let selectors = selectors
             .into_iter()
-            .map(|selector| Ok((named(&selector.kind)?, selector.value)))
+            .map(SealedSelector::read)
             .collect::<Result<_, SqlError>>()?;
         Ok(ConsignmentRow {
             at: Timestamp::from_millis(row.at),
-            arriving: row.clear,
+            arriving: row.beside,
             body,
             selectors,
-            reference: row.reference,
+            reference,
         })
     }
 
     pub(super) fn score(&self, reference: &str) -> Result<Option<ScoreRow>, SqlError> {
-        let row = self.view.first(
-            score_rows!("WHERE reference = ?1"),
-            [reference],
-            SealedRow::read,
-        )?;
+        let name = self.view.vault.name(reference)?;
+        self.named_score(&name)
+    }
+
+    fn named_score(&self, name: &[u8]) -> Result<Option<ScoreRow>, SqlError> {
+        let row = self
+            .view
+            .first(score_rows!("WHERE name = ?1"), [name], SealedRow::read)?;
         let opened = row.map(|row| self.sound_score(row)).transpose()?;
         Ok(opened.flatten())
     }
 
     /// Opens a score. A damaged one counts as none: the consignment is scored again.
-    fn sound_score(&self, row: SealedRow<f64>) -> Result<Option<ScoreRow>, SqlError> {
-        let reference = row.reference.clone();
+    fn sound_score(&self, row: SealedRow<Vec<u8>>) -> Result<Option<ScoreRow>, SqlError> {
+        let reference = self.shown_reference(&row.name);
         let read = self.open_score(row);
         self.view.unless_damaged(|| Damaged::Score(reference), read)
     }
 
     pub(super) fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, SqlError> {
-        let rows = self.view.rows(
-            score_rows!("ORDER BY points DESC, reference LIMIT ?1"),
-            [limit],
-            SealedRow::read,
-        )?;
-        let mut found = Vec::with_capacity(rows.len());
-        for row in rows {
-            found.extend(self.sound_score(row)?);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        for Ranked { name, .. } in self.ranked(limit)? {
+            found.extend(self.named_score(&name)?);
         }
         Ok(found)
     }
 
-    fn open_score(&self, row: SealedRow<f64>) -> Result<ScoreRow, SqlError> {
-        let sealed_as = SealedAs::Score(&row.reference);
-        let what = || format!("the score of `{}`", row.reference);
+    /// Returns the highest scores, the highest first. Points are opened one after the other, and no
+    /// more than asked for are kept.
+    fn ranked(&self, limit: usize) -> Result<Vec<Ranked>, SqlError> {
+        let mut select = self
+            .view
+            .connection
+            .prepare_cached("SELECT name, points FROM score")?;
+        let mut rows = select.query([])?;
+        let mut highest = BinaryHeap::new();
+        while let Some(row) = rows.next()? {
+            let (name, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let read = self.rank(name.clone(), &sealed);
+            let thing = || Damaged::Score(self.shown_reference(&name));
+            // A row that is sound here may still not open whole, so that it is not told to be.
+            match read {
+                Ok(ranked) => highest.push(Reverse(ranked)),
+                Err(error) => drop(self.view.unless_damaged::<Ranked>(thing, Err(error))?),
+            }
+            if highest.len() > limit {
+                highest.pop();
+            }
+        }
+        let highest = highest.into_sorted_vec().into_iter();
+        Ok(highest.map(|Reverse(ranked)| ranked).collect())
+    }
+
+    fn rank(&self, name: Vec<u8>, sealed: &[u8]) -> Result<Ranked, SqlError> {
+        let reference = self.reference(&name)?;
+        let points = self.open_points(&reference, sealed)?;
+        Ok(Ranked {
+            points,
+            reference: Reverse(reference),
+            name,
+        })
+    }
+
+    fn open_points(&self, reference: &str, sealed: &[u8]) -> Result<f64, SqlError> {
+        let points = self.view.vault.open_points(reference, sealed);
+        points.ok_or_else(|| {
+            StoreError::Damaged(format!("the points of `{reference}` do not open")).into()
+        })
+    }
+
+    fn open_score(&self, row: SealedRow<Vec<u8>>) -> Result<ScoreRow, SqlError> {
+        let reference = self.reference(&row.name)?;
+        let points = self.open_points(&reference, &row.beside)?;
+        let sealed_as = SealedAs::Score(&reference);
+        let what = || format!("the score of `{reference}`");
         let plain = self
             .view
             .open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
@@ -405,11 +512,45 @@ impl<'a> ConsignmentReader<'a> {
             .map(|bytes| RecordId::from_slice(bytes).ok_or_else(|| unreadable(&what())))
             .collect::<Result<_, _>>()?;
         Ok(ScoreRow {
-            points: row.clear,
+            points,
             at: Timestamp::from_millis(row.at),
             explanation,
             records,
-            reference: row.reference,
+            reference,
         })
     }
+}
+
+/// A score among others: the higher one is greater, and of equal ones that with the lesser reference.
+struct Ranked {
+    points: f64,
+    reference: Reverse<String>,
+    name: Vec<u8>,
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let points = self.points.total_cmp(&other.points);
+        points.then_with(|| self.reference.cmp(&other.reference))
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ranked {}
+
+/// Returns true if the entry in this slot may concern an arriving consignment.
+fn touches(crossing: &Crossing, directory: &Directory, slot: usize) -> bool {
+    let concerns = |token| crossing.concerns(token);
+    directory.is_common(slot) || directory.tokens_of(slot).any(concerns)
 }

@@ -11,7 +11,9 @@
 //! directory except for its tokens, so that the directory cannot be changed unnoticed.
 //!
 //! Tokens of the blind index are HMAC-SHA-256 with one key per kind of selector, cut to 64 bits. A
-//! record found by a token is therefore compared with the selector that was looked for. Kinds with
+//! record found by a token is therefore compared with the selector that was looked for. Consignments
+//! have token keys of their own, so that the two indexes have nothing in common: which consignments a
+//! record names is told by the plain selector alone, on the side that has the keys. Kinds with
 //! few possible values have no token: whoever steals a token and guesses what its key is used for
 //! could still count equal ones (DESIGN §7).
 
@@ -54,6 +56,8 @@ pub(super) enum SealedAs<'a> {
     Keys(i64, &'a [u8; 32]),
     /// The root of the seals of rows.
     Root,
+    /// A record's header.
+    Header(&'a RecordId),
 }
 
 impl SealedAs<'_> {
@@ -73,6 +77,7 @@ impl SealedAs<'_> {
             Self::Score(reference) => labelled("score", &[reference.as_bytes()]),
             Self::Keys(pack, directory) => labelled("keys", &[&pack.to_be_bytes(), directory]),
             Self::Root => labelled("root", &[]),
+            Self::Header(id) => labelled("header", &[id.as_bytes()]),
         }
     }
 }
@@ -182,26 +187,54 @@ pub(super) fn open_under(
     Some(sealed)
 }
 
-/// The keys derived from the store's key: one for wrapping, one for each kind of token.
+/// The keys derived from the store's key: one for wrapping, and one for each other use.
 pub(super) struct Vault {
     wrapping: Zeroizing<[u8; 32]>,
-    tokens: Vec<(SelectorKind, hmac::Key)>,
+    /// Of records.
+    tokens: TokenKeys,
+    /// Of the authority's own consignments.
+    consignment_tokens: TokenKeys,
+    /// Of the references of consignments.
+    names: Zeroizing<[u8; 32]>,
+    /// Of the points of scores.
+    points: Zeroizing<[u8; 32]>,
+    /// Of the keys of headers.
+    headers: hmac::Key,
+}
+
+/// The keys of one blind index, one for each kind of selector that it holds.
+struct TokenKeys(Vec<(SelectorKind, hmac::Key)>);
+
+impl TokenKeys {
+    fn new(key: &[u8; 32], of: &str) -> Result<Self, SqlError> {
+        let keys = SelectorKind::ALL
+            .iter()
+            .filter(|kind| kind.is_high_entropy())
+            .map(|kind| {
+                let key = derived(key, &format!("{of} {kind} v1"))?;
+                Ok((*kind, hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())))
+            });
+        keys.collect::<Result<_, SqlError>>().map(Self)
+    }
+
+    fn token(&self, kind: SelectorKind, value: &str) -> Option<Token> {
+        let (_, key) = self.0.iter().find(|(of, _)| *of == kind)?;
+        let tag = hmac::sign(key, value.as_bytes());
+        tag.as_ref().first_chunk().copied().map(i64::from_be_bytes)
+    }
 }
 
 impl Vault {
     /// Derives one key from the store's key for each of its uses.
     pub(super) fn new(key: &[u8; 32]) -> Result<Self, SqlError> {
-        let tokens = SelectorKind::ALL
-            .iter()
-            .filter(|kind| kind.is_high_entropy())
-            .map(|kind| {
-                let key = derived(key, &format!("blind index {kind} v1"))?;
-                Ok((*kind, hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())))
-            })
-            .collect::<Result<_, SqlError>>()?;
+        let headers = derived(key, "headers of records v1")?;
         Ok(Self {
             wrapping: derived(key, "key wrap v1")?,
-            tokens,
+            tokens: TokenKeys::new(key, "blind index")?,
+            consignment_tokens: TokenKeys::new(key, "blind index of consignments")?,
+            names: derived(key, "references of consignments v1")?,
+            points: derived(key, "points of scores v1")?,
+            headers: hmac::Key::new(hmac::HMAC_SHA256, headers.as_ref()),
         })
     }
 
@@ -267,12 +300,88 @@ impl Vault {
         (&*key).try_into().ok().map(Zeroizing::new)
     }
 
-    /// Returns the token of a selector. `None` for kinds that are not indexed on disk.
+    /// Returns the token by which records with a selector are found. `None` for kinds that are not
+    /// indexed on disk.
     pub(super) fn token(&self, kind: SelectorKind, value: &str) -> Option<Token> {
-        let (_, key) = self.tokens.iter().find(|(of, _)| *of == kind)?;
-        let tag = hmac::sign(key, value.as_bytes());
-        tag.as_ref().first_chunk().copied().map(i64::from_be_bytes)
+        self.tokens.token(kind, value)
     }
+
+    /// Returns the token by which consignments with a selector are found. `None` for kinds that are
+    /// not indexed on disk.
+    pub(super) fn consignment_token(&self, kind: SelectorKind, value: &str) -> Option<Token> {
+        self.consignment_tokens.token(kind, value)
+    }
+
+    /// Seals the reference of a consignment. The same reference gives the same bytes (AES-KWP is
+    /// deterministic), by which the consignment is found.
+    pub(super) fn name(&self, reference: &str) -> Result<Vec<u8>, SqlError> {
+        seal_small(&self.names, reference.as_bytes())
+    }
+
+    /// Opens the bytes of [`Vault::name`].
+    pub(super) fn reference(&self, name: &[u8]) -> Option<String> {
+        String::from_utf8(open_small(&self.names, name)?).ok()
+    }
+
+    /// Seals the points of a consignment's score. Equal points of two consignments give other bytes.
+    pub(super) fn points(&self, reference: &str, points: f64) -> Result<Vec<u8>, SqlError> {
+        let plain = [&points.to_be_bytes(), reference.as_bytes()].concat();
+        seal_small(&self.points, &plain)
+    }
+
+    /// Opens the bytes of [`Vault::points`] of this consignment.
+    pub(super) fn open_points(&self, reference: &str, sealed: &[u8]) -> Option<f64> {
+        let plain = open_small(&self.points, sealed)?;
+        let (points, of) = plain.split_first_chunk()?;
+        (of == reference.as_bytes()).then(|| f64::from_be_bytes(*points))
+    }
+
+    /// Seals the header of a record. A record's id is the digest of its header, so that the key of
+    /// an id seals nothing else.
+    pub(super) fn seal_header(&self, id: &RecordId, header: &[u8]) -> Result<Vec<u8>, SqlError> {
+        seal_under(
+            &*self.header_key(id)?,
+            SealedAs::Header(id),
+            header.to_vec(),
+        )
+    }
+
+    /// Opens a header. `None` if it is not the one of this record.
+    pub(super) fn open_header(&self, id: &RecordId, sealed: Vec<u8>) -> Option<Vec<u8>> {
+        open_under(&*self.header_key(id).ok()?, SealedAs::Header(id), sealed)
+    }
+
+    fn header_key(&self, id: &RecordId) -> Result<Zeroizing<[u8; KEY_LEN]>, SqlError> {
+        let tag = hmac::sign(&self.headers, id.as_bytes());
+        let key = tag.as_ref().try_into();
+        let key = key.map_err(|_| StoreError::Cryptography("HMAC-SHA-256"))?;
+        Ok(Zeroizing::new(key))
+    }
+}
+
+/// Seals a few bytes with AES-KWP, which also authenticates them.
+fn seal_small(key: &[u8; 32], plain: &[u8]) -> Result<Vec<u8>, SqlError> {
+    let mut sealed = vec![0; plain.len().next_multiple_of(8) + 8];
+    let len = AesKek::new(&AES_256, key)
+        .and_then(|kek| {
+            kek.wrap_with_padding(plain, &mut sealed)
+                .map(|out| out.len())
+        })
+        .map_err(|_| StoreError::Cryptography("sealing a few bytes"))?;
+    sealed.truncate(len);
+    Ok(sealed)
+}
+
+fn open_small(key: &[u8; 32], sealed: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = vec![0; sealed.len()];
+    let len = AesKek::new(&AES_256, key)
+        .and_then(|kek| {
+            kek.unwrap_with_padding(sealed, &mut plain)
+                .map(|out| out.len())
+        })
+        .ok()?;
+    plain.truncate(len);
+    Some(plain)
 }
 
 /// Returns the constant nonce. It is safe because every key seals one thing only.

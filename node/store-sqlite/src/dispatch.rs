@@ -33,6 +33,7 @@ impl<'t, 'a> DispatchWriter<'t, 'a> {
             entries,
             cursor,
             filled,
+            awaits,
         } = intend;
         let posting = Posting {
             peer,
@@ -42,6 +43,7 @@ impl<'t, 'a> DispatchWriter<'t, 'a> {
         for single in FrameWriter::of(self.tx).plan(posting, *first_sequence, entries)? {
             self.intend_one(posting, single.number, single.entry)?;
         }
+        ExceptionWriter::of(self.tx).wait_for_version(posting, awaits)?;
         BackfillWriter::of(self.tx).advance(filled.as_ref(), *now)?;
         match cursor {
             Some(cursor) => self.advance(peer, *lane, cursor.cast_signed()),

@@ -14,8 +14,8 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 use portcullis_store::{
-    DisclosureState, ExceptionRow, HeldRecord, NodeEvent, PAGE_BYTES, Retry, Settle, StoreError,
-    UndeliveredRow, weight,
+    Awaiting, DisclosureState, ExceptionRow, HeldRecord, NodeEvent, PAGE_BYTES, Retry, Settle,
+    StoreError, UndeliveredRow, weight,
 };
 
 use super::{
@@ -32,6 +32,8 @@ use super::{
 
 /// Most exceptions of one peer and lane, and most ended ones that are listed.
 const MOST: i64 = 65_536;
+/// Longest time for which a record waits for a version: ten years.
+const LONGEST_AWAITING_MS: i64 = 10 * 365 * 24 * 3_600_000;
 /// States of records that are retried in the ordinary way.
 const HELD: &str = Outcome::Held.name();
 const REFUSED_FOR_NOW: &str = Outcome::RefusedForNow.name();
@@ -95,7 +97,7 @@ impl<'t> ExceptionWriter<'t> {
             "INSERT INTO exception (peer, lane, record, next_attempt, attempts, ends_at)
              VALUES (?1, ?2, ?3, ?4, 1, ?5)
              ON CONFLICT DO UPDATE
-             SET next_attempt = excluded.next_attempt, attempts = attempts + 1",
+             SET next_attempt = excluded.next_attempt, attempts = attempts + 1, awaits = 0",
             (
                 posting.peer.as_str(),
                 posting.lane.name(),
@@ -105,6 +107,41 @@ impl<'t> ExceptionWriter<'t> {
             ),
         )?;
         Ok(())
+    }
+
+    /// Keeps records that wait for a version of the protocol. They are looked at again when the peer
+    /// states one, and now and then, and wait until they are to be deleted.
+    pub(super) fn wait_for_version(
+        &self,
+        posting: Posting<'_>,
+        awaits: &[Awaiting],
+    ) -> Result<(), SqlError> {
+        for Awaiting {
+            record,
+            version,
+            delete_at,
+        } in awaits
+        {
+            let number = self.tx.known(record)?;
+            let ends = delete_at.unwrap_or_else(|| posting.now.plus_millis(LONGEST_AWAITING_MS));
+            self.tx.run(
+                "INSERT OR REPLACE INTO exception
+                     (peer, lane, record, next_attempt, attempts, ends_at, awaits)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
+                (
+                    posting.peer.as_str(),
+                    posting.lane.name(),
+                    number,
+                    retry::latest_attempt(posting.now).as_millis(),
+                    ends.as_millis(),
+                    version,
+                ),
+            )?;
+        }
+        if awaits.is_empty() {
+            return Ok(());
+        }
+        self.end_crowded(posting)
     }
 
     /// Schedules a record that the peer lost to be sent again at once.
@@ -155,14 +192,15 @@ impl<'t> ExceptionWriter<'t> {
         Ok(())
     }
 
-    /// Schedules an immediate retry of everything that a peer holds, or held.
+    /// Schedules an immediate retry of everything that a peer holds, or held, and of what waits for
+    /// its version.
     pub(super) fn answers_ready(&self, peer: &NodeId, now: Timestamp) -> Result<(), SqlError> {
         self.tx.run(
             "UPDATE exception SET next_attempt = ?2
-             WHERE peer = ?1 AND next_attempt > ?2 AND EXISTS
+             WHERE peer = ?1 AND next_attempt > ?2 AND (awaits > 0 OR EXISTS
                  (SELECT 1 FROM disclosure AS d
                   WHERE d.peer = exception.peer AND d.record = exception.record
-                  AND d.state = 'held')",
+                  AND d.state = 'held'))",
             (peer.as_str(), now.as_millis()),
         )?;
         Ok(())

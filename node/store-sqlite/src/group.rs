@@ -2,7 +2,8 @@
 //!
 //! Each kind of write goes to the writer of its concern. A job is all of its writes or none.
 
-use portcullis_store::{StoreError, Write, Written};
+use portcullis_protocol::statement::SignedStatement;
+use portcullis_store::{Act, ActAnswer, Effects, StoreError, Write, Written};
 
 use super::{
     backfill::BackfillWriter,
@@ -54,7 +55,15 @@ impl<'a> Group<'a> {
     /// Adds a job. If it fails, nothing of it stays.
     pub(super) fn job(&mut self, writes: Vec<Write>) -> Result<Vec<Written>, SqlError> {
         let mark = self.tx.mark()?;
-        let result: Result<_, _> = writes.into_iter().map(|write| self.write(write)).collect();
+        let answered: Vec<_> = writes.iter().filter_map(answered).collect();
+        let result: Result<Vec<_>, _> = writes.into_iter().map(|write| self.write(write)).collect();
+        let result = result.and_then(|written| {
+            let registry = RegistryWriter::of(&self.tx);
+            for (statement, answer) in &answered {
+                registry.answer(statement, answer, &written)?;
+            }
+            Ok(written)
+        });
         if result.is_err() {
             self.tx.rewind(&mark)?;
         }
@@ -117,4 +126,17 @@ impl<'a> Group<'a> {
         }
         Ok(Written::Done)
     }
+}
+
+/// Returns the statement of an act whose effects are in its job, and the maker of its answer.
+fn answered(write: &Write) -> Option<(SignedStatement, ActAnswer)> {
+    let Write::Act(Act {
+        statement: Some(statement),
+        effects: Effects::InJob(answer),
+        ..
+    }) = write
+    else {
+        return None;
+    };
+    Some((statement.clone(), answer.clone()))
 }

@@ -1,7 +1,8 @@
 //! The store on SQLite: two files, one writer, many readers.
 //!
 //! ```text
-//! store.db   what is kept: headers in clear, everything else sealed
+//! store.db   what is kept: records, consignments and scores sealed, the frame around them in clear
+//!            (docs/operator.md says what)
 //! keys.db    the wrapped key of each sealed thing; committed first
 //! ```
 //!
@@ -15,8 +16,8 @@
 //! ```text
 //! values     files, error, decode, crypt, damages, tables, seals, pack, item, and rules apart from
 //!            SQL: disclosure, retry
-//! files      schema, checkpoint
-//! the log    index, pack_ids, recent, log
+//! files      tokens_apart, schema, checkpoint
+//! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
 //!            position, backfill, differences, dispatch, reconcile, channel, held, refusals, intake,
@@ -34,6 +35,7 @@ mod backfill;
 mod channel;
 mod checkpoint;
 mod consignments;
+mod crossing;
 mod crypt;
 mod damages;
 mod decode;
@@ -79,6 +81,7 @@ mod snapshot;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tokens_apart;
 mod transaction;
 mod view;
 mod withdraw;
@@ -109,6 +112,7 @@ use self::{
     channel::ChannelReader,
     checkpoint::{Checkpointer, Commit},
     consignments::ConsignmentReader,
+    crossing::Crossing,
     crypt::Vault,
     damages::Damages,
     decode::unsigned,
@@ -157,6 +161,7 @@ pub struct SqliteStore {
     readers: Pool,
     index: Index,
     recent: Recent,
+    crossing: Crossing,
     damages: Damages,
     checkpointer: Checkpointer,
     dir: PathBuf,
@@ -210,6 +215,7 @@ impl SqliteStore {
         let store = Self {
             index: Index::load(&main, full)?,
             recent: Recent::default(),
+            crossing: Crossing::default(),
             damages: Damages::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
@@ -282,6 +288,7 @@ impl SqliteStore {
         }
         let committed = group.commit()?;
         committed.tell(&self.index);
+        self.crossing.follow(&committed.crossing);
         self.recent.add(committed.published);
         self.checkpointer.committed(&Commit {
             has_erased: committed.has_erased,
@@ -548,6 +555,10 @@ impl Store for SqliteStore {
         self.read(|view| RegistryReader::of(view).act_seen(statement))
     }
 
+    fn act_answer(&self, statement: &SignedStatement) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|view| RegistryReader::of(view).act_answer(statement))
+    }
+
     fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError> {
         self.read(|view| ConsignmentReader::of(view).consignments(stage))
     }
@@ -565,7 +576,9 @@ impl Store for SqliteStore {
     }
 
     fn touching(&self, records: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
-        self.read(|view| ConsignmentReader::of(view).touching(records))
+        self.crossing
+            .learn(|| self.read(|view| ConsignmentReader::of(view).record_tokens()))?;
+        self.read(|view| ConsignmentReader::of(view).touching(&self.crossing, records))
     }
 
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError> {

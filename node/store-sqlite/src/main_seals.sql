@@ -1,4 +1,4 @@
--- Format 9: seals of rows (seals.rs). What seals them is computed when the file is opened.
+-- Format 12: seals of rows (seals.rs). What seals them is computed when the file is opened.
 
 -- The MAC of each row of a sealed table. `row` is its key: the one value, or all of them encoded.
 CREATE TABLE row_seal (

@@ -4,7 +4,8 @@
 //! ids        32 bytes each
 //! directory  for each entry: the sections it brings, the form delivered and the decision on it,
 //!            where its bytes end, how many sections came before, its tokens
-//! body       the entries' bytes, one after the other: header, place in its batch, sealed sections
+//! body       the entries' bytes, one after the other: sealed header, place in its batch, sealed
+//!            sections
 //! keys.db    the key of each section, in order, sealed together and bound to ids and directory,
 //!            but for the tokens: they go when a record is withdrawn, and the other keys stay
 //! ```
@@ -28,7 +29,7 @@ use rusqlite::types::ValueRef;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    crypt::{SealedAs, SectionKeys, Vault, open_under, seal_under},
+    crypt::{Sealed, SealedAs, SectionKeys, Vault, open_under, seal_under},
     decode::{node, unreadable},
     error::SqlError,
     seals::Sealer,
@@ -170,6 +171,8 @@ impl Directory {
 /// The bytes of an entry. One that extends a record has no header.
 #[derive(Clone, PartialEq, Message)]
 struct PackEntry {
+    /// The header, sealed. In a former format it stands in clear: it is then the one whose digest is
+    /// the record's id.
     #[prost(bytes = "bytes", tag = "1")]
     header: Bytes,
     #[prost(int64, tag = "2")]
@@ -259,7 +262,7 @@ impl OpenPack {
         let slot = self.len();
         let at = place(self.n, i64::try_from(slot).unwrap_or_default());
         let sections = self.sealed(packing, vault, slot)?;
-        self.entry(packing, sections)?;
+        self.entry(packing, vault, sections)?;
         self.ids.extend_from_slice(packing.record.id().as_bytes());
         let directory = &mut self.directory;
         directory.forms.push(packing.form.bits());
@@ -325,6 +328,7 @@ impl OpenPack {
     fn entry(
         &mut self,
         packing: &Packing<'_>,
+        vault: &Vault,
         sections: Vec<SealedSection>,
     ) -> Result<(), SqlError> {
         let wire = packing.record.sealed().wire();
@@ -335,7 +339,9 @@ impl OpenPack {
             }
         } else {
             PackEntry {
-                header: wire.header.clone(),
+                header: vault
+                    .seal_header(&packing.record.id(), &wire.header)?
+                    .into(),
                 statement: packing.statement,
                 leaf: wire.leaf,
                 blind: wire.blind.clone(),
@@ -393,6 +399,102 @@ fn hashed(label: &[u8], ids: &[u8], directory: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// Returns the digest to which the keys of a pack are bound while its entries are rewritten: without
+/// the places where they end. Each entry is authenticated by itself.
+fn bound_without_ends(ids: &[u8], directory: &Directory) -> [u8; 32] {
+    let directory = Directory {
+        ends: Vec::new(),
+        ..directory.without_selectors()
+    };
+    hashed(
+        b"portcullis store directory v3\0",
+        ids,
+        &directory.encode_to_vec(),
+    )
+}
+
+/// Returns true if the header of the entry in this slot stands in clear.
+fn is_clear(ids: &[u8], slot: usize, header: &[u8]) -> bool {
+    id_at(ids, slot).is_some_and(|id| RecordId::of_header(header) == id)
+}
+
+/// A pack with a header in clear that says more than names and dates.
+pub(super) struct Telling {
+    ids: Vec<u8>,
+    bytes: Vec<u8>,
+    directory: Directory,
+    entries: Vec<PackEntry>,
+}
+
+impl Telling {
+    /// Reads a pack of a former format. `None` if no header in it is for `tells`, or if it is damaged.
+    pub(super) fn read(
+        ids: Vec<u8>,
+        directory: Vec<u8>,
+        body: Vec<u8>,
+        tells: impl Fn(&[u8]) -> bool,
+    ) -> Option<Self> {
+        let bytes = directory;
+        let directory = Directory::read(&bytes).ok()?;
+        let body = Bytes::from(body);
+        let mut begin = 0;
+        let mut entries = Vec::with_capacity(directory.ends.len());
+        for end in &directory.ends {
+            let end = usize::try_from(*end).ok()?;
+            let in_body = begin <= end && end <= body.len();
+            let range = in_body.then_some(begin..end)?;
+            entries.push(PackEntry::decode(body.slice(range)).ok()?);
+            begin = end;
+        }
+        let told = entries
+            .iter()
+            .enumerate()
+            .any(|(slot, entry)| is_clear(&ids, slot, &entry.header) && tells(&entry.header));
+        told.then_some(Self {
+            ids,
+            bytes,
+            directory,
+            entries,
+        })
+    }
+
+    /// Seals the keys of the pack so that they open before and after it is rewritten. `None` if they
+    /// do not open.
+    pub(super) fn bind_anew(
+        &self,
+        n: i64,
+        vault: &Vault,
+        (wrapped, sealed): (&[u8], Vec<u8>),
+    ) -> Result<Option<Sealed>, SqlError> {
+        let said = (self.ids.as_slice(), self.bytes.as_slice(), &self.directory);
+        let Some(keys) = open_keys(vault, n, said, (wrapped, sealed)) else {
+            return Ok(None);
+        };
+        let bound = bound_without_ends(&self.ids, &self.directory);
+        let count = self.directory.section_count();
+        vault.seal_keys(n, &bound, &keys, count).map(Some)
+    }
+
+    /// Returns the directory and the body with every header sealed.
+    pub(super) fn rewritten(mut self, vault: &Vault) -> Result<(Vec<u8>, Vec<u8>), SqlError> {
+        let too_large = |_| StoreError::Fault("a pack is too large");
+        let mut body = Vec::new();
+        self.directory.ends.clear();
+        for (slot, mut entry) in self.entries.into_iter().enumerate() {
+            if is_clear(&self.ids, slot, &entry.header) {
+                let id = id_at(&self.ids, slot).ok_or_else(|| unreadable("a record id"))?;
+                entry.header = vault.seal_header(&id, &entry.header)?.into();
+            }
+            entry
+                .encode(&mut body)
+                .map_err(|_| StoreError::Fault("an entry cannot be encoded"))?;
+            let end = u32::try_from(body.len()).map_err(too_large)?;
+            self.directory.ends.push(end);
+        }
+        Ok((self.directory.encode_to_vec(), body))
+    }
+}
+
 /// Opens the keys of a pack. `None` if they, its ids or its directory were changed.
 pub(super) fn open_keys(
     vault: &Vault,
@@ -402,7 +504,8 @@ pub(super) fn open_keys(
 ) -> Option<SectionKeys> {
     vault
         .open_keys(n, &bound(ids, directory), wrapped, sealed.clone())
-        .or_else(|| vault.open_keys(n, &formerly_bound(ids, bytes), wrapped, sealed))
+        .or_else(|| vault.open_keys(n, &formerly_bound(ids, bytes), wrapped, sealed.clone()))
+        .or_else(|| vault.open_keys(n, &bound_without_ends(ids, directory), wrapped, sealed))
 }
 
 /// The row of a pack, and the row of its keys.
@@ -563,7 +666,7 @@ impl Pack {
     }
 
     /// Returns the record in this slot without its sections. The header is checked against the id.
-    pub(super) fn bare(&self, slot: usize) -> Result<Bare, SqlError> {
+    pub(super) fn bare(&self, slot: usize, vault: &Vault) -> Result<Bare, SqlError> {
         let PackEntry {
             header,
             statement,
@@ -573,9 +676,14 @@ impl Pack {
             sections: _,
         } = self.entry(slot)?;
         let id = self.id(slot)?;
-        if RecordId::of_header(&header) != id {
-            return Err(StoreError::Damaged(format!("record `{id}` has another header")).into());
-        }
+        let header = if RecordId::of_header(&header) == id {
+            header
+        } else {
+            let other = || StoreError::Damaged(format!("record `{id}` has another header"));
+            let opened = vault.open_header(&id, header.to_vec());
+            let opened = opened.filter(|opened| RecordId::of_header(opened) == id);
+            opened.ok_or_else(other)?.into()
+        };
         Ok(Bare {
             header,
             statement,

@@ -129,7 +129,7 @@ impl<'a> PackReader<'a> {
         extensions: &[i64],
         tags: &[SectionTag],
     ) -> Result<HeldExcerpt, SqlError> {
-        let bare = pack.bare(slot)?;
+        let bare = pack.bare(slot, self.view.vault)?;
         let asked = claimed_sections(&bare.header, tags);
         let (form, sections) = self.sections((pack, slot), extensions, Some(asked))?;
         let apart = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
@@ -182,7 +182,7 @@ impl<'a> PackReader<'a> {
         form: Form,
         sections: Vec<wire::Section>,
     ) -> Result<HeldRecord, SqlError> {
-        let bare = pack.bare(slot)?;
+        let bare = pack.bare(slot, self.view.vault)?;
         let statement = self.statements.statement(bare.statement)?;
         let record = wire::Record {
             header: bare.header,

@@ -3,7 +3,9 @@
 use portcullis_protocol::{
     digest::Digest, register::SignedRegister, statement::SignedStatement, time::Timestamp, wire,
 };
-use portcullis_store::{Act, ActOutcome, ActRow, PersonRow, StoreError};
+use portcullis_store::{
+    Act, ActAnswer, ActOutcome, ActRow, Effects, PersonRow, StoreError, Written,
+};
 
 use super::{
     decode::{unreadable, unsigned},
@@ -57,7 +59,8 @@ impl<'t> RegistryWriter<'t> {
         Ok(())
     }
 
-    /// Keeps a person's act, only once, and the enrolment that it makes.
+    /// Keeps a person's act, only once, and the enrolment that it makes. An act that was begun and
+    /// cut short, or that failed, is begun again in its row.
     pub(super) fn act(&self, act: &Act) -> Result<(), SqlError> {
         let Act {
             action,
@@ -67,19 +70,34 @@ impl<'t> RegistryWriter<'t> {
             statement,
             concerns,
             enrols,
+            effects,
         } = act;
+        let outcome = match effects {
+            Effects::Nothing => None,
+            Effects::InJob(_) => Some(Act::DONE),
+            Effects::Following => Some(Act::BEGUN),
+        };
         let digest = statement.as_ref().map(act_digest);
         if let Some(digest) = digest {
-            let seen = self
-                .tx
-                .first(SEEN, [digest.as_bytes()], |row| row.get::<_, i64>(0))?;
-            if seen.is_some() {
-                return Err(StoreError::Replayed.into());
+            let earlier = self.tx.first(SEEN, [digest.as_bytes()], |row| {
+                row.get::<_, Option<String>>(0)
+            })?;
+            if let Some(earlier) = earlier {
+                if !Act::is_open(earlier.as_deref()) {
+                    return Err(StoreError::Replayed.into());
+                }
+                self.tx.run(
+                    "UPDATE act SET at = ?2, uid = ?3, concerns = ?4, outcome = ?5
+                     WHERE digest = ?1",
+                    (digest.as_bytes(), at.as_millis(), uid, concerns, outcome),
+                )?;
+                return Ok(());
             }
         }
         self.tx.run(
-            "INSERT INTO act (at, action, person, uid, concerns, digest, payload, key_id, signature)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO act (at, action, person, uid, concerns, digest, payload, key_id, signature,
+                 outcome)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             (
                 at.as_millis(),
                 action,
@@ -90,6 +108,7 @@ impl<'t> RegistryWriter<'t> {
                 statement.as_ref().map(|statement| statement.unverified_payload().as_ref()),
                 statement.as_ref().map(|statement| *statement.key_id().as_bytes()),
                 statement.as_ref().map(SignedStatement::signature),
+                outcome,
             ),
         )?;
         enrols.as_ref().map_or(Ok(()), |person| self.enrol(person))
@@ -99,8 +118,23 @@ impl<'t> RegistryWriter<'t> {
     pub(super) fn outcome(&self, ended: &ActOutcome) -> Result<(), SqlError> {
         let digest = act_digest(&ended.statement);
         self.tx.run(
-            "UPDATE act SET outcome = ?2 WHERE digest = ?1",
-            (digest.as_bytes(), &ended.outcome),
+            "UPDATE act SET outcome = ?2, answer = ?3 WHERE digest = ?1",
+            (digest.as_bytes(), &ended.outcome, &ended.answer),
+        )?;
+        Ok(())
+    }
+
+    /// Keeps the answer of an act, made from the results of its job.
+    pub(super) fn answer(
+        &self,
+        statement: &SignedStatement,
+        answer: &ActAnswer,
+        written: &[Written],
+    ) -> Result<(), SqlError> {
+        let digest = act_digest(statement);
+        self.tx.run(
+            "UPDATE act SET answer = ?2 WHERE digest = ?1",
+            (digest.as_bytes(), answer.of(written)),
         )?;
         Ok(())
     }
@@ -133,7 +167,7 @@ impl<'t> RegistryWriter<'t> {
     }
 }
 
-const SEEN: &str = "SELECT n FROM act WHERE digest = ?1";
+const SEEN: &str = "SELECT outcome FROM act WHERE digest = ?1";
 
 /// Returns the digest of a statement's payload and signing key. Signing the same payload again
 /// makes no new act.
@@ -209,7 +243,8 @@ impl<'a> RegistryReader<'a> {
     pub(super) fn acts_about_persons(&self) -> Result<Vec<SignedStatement>, SqlError> {
         self.statements(
             "SELECT payload, key_id, signature FROM act
-             WHERE digest IS NOT NULL AND (action = 'enrol' OR action GLOB 'person-*') ORDER BY n",
+             WHERE digest IS NOT NULL AND (action = 'enrol' OR action GLOB 'person-*')
+             AND coalesce(outcome, 'done') = 'done' ORDER BY n",
             [],
         )
     }
@@ -244,9 +279,22 @@ impl<'a> RegistryReader<'a> {
 
     pub(super) fn act_seen(&self, statement: &SignedStatement) -> Result<bool, SqlError> {
         let digest = act_digest(statement);
-        let seen = self
-            .view
-            .first(SEEN, [digest.as_bytes()], |row| row.get::<_, i64>(0))?;
-        Ok(seen.is_some())
+        let seen = self.view.first(SEEN, [digest.as_bytes()], |row| {
+            row.get::<_, Option<String>>(0)
+        })?;
+        Ok(seen.is_some_and(|outcome| !Act::is_open(outcome.as_deref())))
+    }
+
+    pub(super) fn act_answer(
+        &self,
+        statement: &SignedStatement,
+    ) -> Result<Option<Vec<u8>>, SqlError> {
+        let digest = act_digest(statement);
+        let answer = self.view.first(
+            "SELECT answer FROM act WHERE digest = ?1 AND outcome = ?2",
+            (digest.as_bytes(), Act::DONE),
+            |row| row.get::<_, Option<Vec<u8>>>(0),
+        )?;
+        Ok(answer.flatten())
     }
 }

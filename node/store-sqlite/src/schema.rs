@@ -12,21 +12,43 @@ use super::{
     files::{KEYS_FILE, MAIN_FILE},
     seals::{self, Sealer, Seals},
     tables::sealed_tables,
+    tokens_apart,
 };
 
 /// The steps from an empty file to the newest format. The number of steps is the format's number.
-const MAIN_STEPS: &[&str] = &[
-    include_str!("main_1.sql"),
-    include_str!("main_2.sql"),
-    include_str!("main_3.sql"),
-    include_str!("main_4.sql"),
-    include_str!("main_5.sql"),
-    include_str!("main_6.sql"),
-    include_str!("main_7.sql"),
-    include_str!("main_8.sql"),
-    include_str!("main_seals.sql"),
+const MAIN_STEPS: &[Step] = &[
+    Step::Sql(include_str!("main_1.sql")),
+    Step::Sql(include_str!("main_2.sql")),
+    Step::Sql(include_str!("main_3.sql")),
+    Step::Sql(include_str!("main_4.sql")),
+    Step::Sql(include_str!("main_5.sql")),
+    Step::Sql(include_str!("main_6.sql")),
+    Step::Sql(include_str!("main_7.sql")),
+    Step::Sql(include_str!("main_8.sql")),
+    Step::Sql(include_str!("main_act_answers.sql")),
+    Step::Sealing {
+        tables: tokens_apart::TABLES,
+        fill: tokens_apart::fill,
+        drop: tokens_apart::DROP,
+    },
+    Step::Sql(include_str!("main_awaited_versions.sql")),
+    Step::Sql(include_str!("main_seals.sql")),
 ];
-const KEYS_STEPS: &[&str] = &[include_str!("keys_1.sql")];
+const KEYS_STEPS: &[Step] = &[Step::Sql(include_str!("keys_1.sql"))];
+
+/// A step from one format to the next.
+enum Step {
+    Sql(&'static str),
+    /// One that opens and seals.
+    Sealing {
+        /// Makes the new tables, and renames the former ones.
+        tables: &'static str,
+        /// Fills them, with the main database, the key table, and the vault.
+        fill: fn(&Connection, &Connection, &Vault) -> Result<(), SqlError>,
+        /// Drops the former ones.
+        drop: &'static str,
+    },
+}
 
 /// Plain text of the check value in keys.db, which is kept wrapped and opens under the right key
 /// only.
@@ -46,10 +68,12 @@ pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), SqlError> {
     let mut random = [0; 32];
     rand::fill(&mut random).map_err(|_| StoreError::Cryptography("the random source"))?;
     let (store, generation) = random.split_at(16);
-    let keys = new_file(dir, KEYS_FILE, KEYS_STEPS)?;
+    let keys = new_file(dir, KEYS_FILE)?;
+    migrate(&keys, KEYS_STEPS, None)?;
     set_meta(&keys, "store", store).map_err(SqlError::Keys)?;
     set_meta(&keys, "check", &vault.wrap(&CHECK)?).map_err(SqlError::Keys)?;
-    let main = new_file(dir, MAIN_FILE, MAIN_STEPS)?;
+    let main = new_file(dir, MAIN_FILE)?;
+    migrate(&main, MAIN_STEPS, Some((&keys, vault)))?;
     set_meta(&main, "generation", generation)?;
     set_meta(&main, "store", store)?;
     sync_folder(dir)
@@ -80,7 +104,7 @@ pub(super) fn open(
     sealing: Sealing,
 ) -> Result<Opened, SqlError> {
     let keys = writable(dir, KEYS_FILE)?;
-    migrate(&keys, KEYS_STEPS).map_err(SqlError::in_keys)?;
+    migrate(&keys, KEYS_STEPS, None).map_err(SqlError::in_keys)?;
     let check = meta(&keys, "check").map_err(SqlError::in_keys)?;
     if vault.unwrap(&check).is_none_or(|key| *key != CHECK) {
         return Err(StoreError::WrongKey.into());
@@ -92,7 +116,10 @@ pub(super) fn open(
     if migrates {
         refuse_damaged(&main, &sealer)?;
     }
-    migrate(&main, MAIN_STEPS)?;
+    if migrate(&main, MAIN_STEPS, Some((&keys, vault)))? == Migrated::Sealed {
+        // What stood in clear is overwritten, also in the write-ahead log.
+        main.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
     refuse_foreign_schema(&main)?;
     if meta(&main, "store")? != store {
         let both = format!("`{MAIN_FILE}` and `{KEYS_FILE}` are of different stores");
@@ -147,7 +174,13 @@ fn refuse_damaged(main: &Connection, sealer: &Sealer) -> Result<(), SqlError> {
 fn refuse_foreign_schema(main: &Connection) -> Result<(), SqlError> {
     let made = Connection::open_in_memory()?;
     for step in MAIN_STEPS {
-        made.execute_batch(step)?;
+        match step {
+            Step::Sql(sql) => made.execute_batch(sql)?,
+            Step::Sealing { tables, drop, .. } => {
+                made.execute_batch(tables)?;
+                made.execute_batch(drop)?;
+            }
+        }
     }
     let (own, found) = (schema_of(&made)?, schema_of(main)?);
     let other = found
@@ -263,7 +296,7 @@ fn texts(connection: &Connection, sql: &str) -> Result<Vec<String>, SqlError> {
 }
 
 /// Makes a file that only its owner can access. SQLite gives its WAL the same permissions.
-fn new_file(dir: &Path, name: &str, steps: &[&str]) -> Result<Connection, SqlError> {
+fn new_file(dir: &Path, name: &str) -> Result<Connection, SqlError> {
     let path = dir.join(name);
     fs::OpenOptions::new()
         .write(true)
@@ -271,9 +304,7 @@ fn new_file(dir: &Path, name: &str, steps: &[&str]) -> Result<Connection, SqlErr
         .mode(0o600)
         .open(&path)
         .map_err(|source| file_error(&path, source))?;
-    let connection = writable(dir, name)?;
-    migrate(&connection, steps)?;
-    Ok(connection)
+    writable(dir, name)
 }
 
 pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, SqlError> {
@@ -302,13 +333,27 @@ fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Returns true if there are steps that the file has not seen.
-fn is_older(connection: &Connection, steps: &[&str]) -> Result<bool, SqlError> {
+fn is_older(connection: &Connection, steps: &[Step]) -> Result<bool, SqlError> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(usize::try_from(found).is_ok_and(|found| found < steps.len()))
 }
 
-/// Applies the steps that the file has not seen, all or none.
-fn migrate(connection: &Connection, steps: &[&str]) -> Result<(), SqlError> {
+/// Result of bringing a file up to date.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Migrated {
+    /// Nothing was sealed that stood in clear.
+    Plain,
+    /// Something may have been sealed that stood in clear.
+    Sealed,
+}
+
+/// Applies the steps that the file has not seen, all or none. `sealing` is the key table and the
+/// vault, for the steps that need them.
+fn migrate(
+    connection: &Connection,
+    steps: &[Step],
+    sealing: Option<(&Connection, &Vault)>,
+) -> Result<Migrated, SqlError> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
     if found > known {
@@ -316,15 +361,26 @@ fn migrate(connection: &Connection, steps: &[&str]) -> Result<(), SqlError> {
     }
     let taken = usize::try_from(found).unwrap_or(usize::MAX);
     let missing = steps.get(taken..).unwrap_or_default();
+    let mut migrated = Migrated::Plain;
     if missing.is_empty() {
-        return Ok(());
+        return Ok(migrated);
     }
     let transaction = connection.unchecked_transaction()?;
     for step in missing {
-        transaction.execute_batch(step)?;
+        match step {
+            Step::Sql(sql) => transaction.execute_batch(sql)?,
+            Step::Sealing { tables, fill, drop } => {
+                let (keys, vault) = sealing.ok_or(StoreError::Fault("a step has no keys"))?;
+                transaction.execute_batch(tables)?;
+                fill(&transaction, keys, vault)?;
+                transaction.execute_batch(drop)?;
+                migrated = Migrated::Sealed;
+            }
+        }
     }
     transaction.pragma_update(None, "user_version", known)?;
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    Ok(migrated)
 }
 
 pub(super) fn meta(connection: &Connection, name: &str) -> Result<Vec<u8>, SqlError> {

@@ -100,7 +100,7 @@ impl<'a> Scrubber<'a> {
                 let bare = if pack.extends {
                     Ok(())
                 } else {
-                    pack.bare(slot).map(drop)
+                    pack.bare(slot, self.view.vault).map(drop)
                 };
                 let read = bare.and_then(|()| pack.sections(slot, None).map(drop));
                 let thing = || pack.id(slot).map_or(Damaged::Pack(n), Damaged::Record);

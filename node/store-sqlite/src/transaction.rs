@@ -10,6 +10,7 @@ use portcullis_store::{DecisionNote, StoreError};
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior};
 
 use super::{
+    crossing::CrossingChange,
     crypt::{Sealed, SealedAs, Vault},
     error::SqlError,
     held_tally::HeldTally,
@@ -117,6 +118,8 @@ pub(super) struct WriteTransaction<'a> {
     interned: Interned,
     /// Additions to the record log.
     pub(super) log: Log,
+    /// Tokens by which records name the consignments that the group adds and replaces.
+    pub(super) crossing: CrossingChange,
     log_ids: PackIds,
     /// The newest ordinal of the disclosure ledger.
     ordinal: i64,
@@ -128,6 +131,8 @@ pub(super) struct WriteTransaction<'a> {
 pub(super) struct Mark {
     retiring: usize,
     erasing: usize,
+    /// Numbers of tokens added and gone.
+    crossing: (usize, usize),
     log: LogMark,
     held: HeldTally,
     seals: Seals,
@@ -148,6 +153,8 @@ pub(super) struct Committed {
     pub(super) left: Leftover,
     /// Own records that are in the log now.
     pub(super) published: Vec<Placed>,
+    /// Tokens by which records name the consignments that were added and replaced.
+    pub(super) crossing: CrossingChange,
     additions: Additions,
     slice: Slice,
     /// Index entries of withdrawn records, to be removed from memory.
@@ -183,6 +190,7 @@ impl<'a> WriteTransaction<'a> {
             erasing: Vec::new(),
             interned: Interned::default(),
             log: Log::default(),
+            crossing: CrossingChange::default(),
             log_ids: PackIds::default(),
             ordinal: side.ordinal,
             held: side.held.clone(),
@@ -195,6 +203,7 @@ impl<'a> WriteTransaction<'a> {
         Ok(Mark {
             retiring: self.retiring.len(),
             erasing: self.erasing.len(),
+            crossing: (self.crossing.added.len(), self.crossing.gone.len()),
             log: self.log.mark(),
             held: self.held.clone(),
             seals: self.side.pending.now(),
@@ -205,6 +214,8 @@ impl<'a> WriteTransaction<'a> {
     pub(super) fn rewind(&mut self, mark: &Mark) -> Result<(), SqlError> {
         self.retiring.truncate(mark.retiring);
         self.erasing.truncate(mark.erasing);
+        self.crossing.added.truncate(mark.crossing.0);
+        self.crossing.gone.truncate(mark.crossing.1);
         self.log.rewind(&mark.log);
         self.held = mark.held.clone();
         self.log_ids = PackIds::default();
@@ -269,6 +280,7 @@ impl<'a> WriteTransaction<'a> {
                 seals,
             },
             published: self.log.published,
+            crossing: self.crossing,
             additions: self.log.additions,
             slice,
             unindexed,

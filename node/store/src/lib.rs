@@ -33,9 +33,9 @@ pub use rows::{
     ScoreRow, Span, UndeliveredRow, ends_page, weight,
 };
 pub use write::{
-    Act, ActOutcome, Backfill, BackfillMove, BadItem, CancelBackfills, GiveBack, HeldDecision,
-    Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent, Part, Repair,
-    Retry, Settle, Write, Written,
+    Act, ActAnswer, ActOutcome, Awaiting, Backfill, BackfillMove, BadItem, CancelBackfills,
+    Effects, GiveBack, HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry,
+    NewGeneration, NodeEvent, Part, Repair, Retry, Settle, Write, Written,
 };
 
 use portcullis_protocol::{
@@ -439,6 +439,13 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`].
     fn act_seen(&self, statement: &SignedStatement) -> Result<bool, StoreError>;
+
+    /// Returns the answer that is kept of an act that was done.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn act_answer(&self, statement: &SignedStatement) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Returns the consignments of this stage, ascending by reference.
     ///

@@ -1,5 +1,7 @@
 //! Changes to the store in the domain's terms, and their results.
 
+use std::{fmt, sync::Arc};
+
 use portcullis_protocol::{
     digest::Digest,
     frame::{Answer, FramePosition, Generation, Lane},
@@ -158,7 +160,7 @@ pub enum Written {
 }
 
 /// An act of a person or of the node, with the statement that orders it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Act {
     /// Name of the act, for instance `publish`.
     pub action: String,
@@ -174,6 +176,62 @@ pub struct Act {
     pub concerns: String,
     /// The person that the act enrols, if it is an enrolment.
     pub enrols: Option<PersonRow>,
+    /// Where the effects of the act are.
+    pub effects: Effects,
+}
+
+impl Act {
+    /// Name of the end of an act that was carried out.
+    pub const DONE: &'static str = "done";
+    /// Name of the end of an act that is logged before it is carried out.
+    pub const BEGUN: &'static str = "begun";
+
+    /// Returns true if an act with this end may be carried out again: it was begun and cut short, or
+    /// it failed. An act without an end took effect with its log.
+    #[must_use]
+    pub fn is_open(outcome: Option<&str>) -> bool {
+        outcome.is_some_and(|outcome| outcome != Self::DONE)
+    }
+}
+
+/// Where the effects of an act are.
+#[derive(Debug, Clone)]
+pub enum Effects {
+    /// It has none, for it only reads.
+    Nothing,
+    /// They are the other writes of its job, so that act and effects are one commit. The answer is
+    /// kept with them.
+    InJob(ActAnswer),
+    /// They follow. The act is logged as begun, and an [`ActOutcome`] tells how it ended. Until then,
+    /// the same act may be begun again.
+    Following,
+}
+
+/// Makes the answer of an act from the results of its job, so that whoever sends the act again is
+/// answered in the same way.
+#[derive(Clone)]
+pub struct ActAnswer(Arc<MakeAnswer>);
+
+type MakeAnswer = dyn Fn(&[Written]) -> Vec<u8> + Send + Sync;
+
+impl ActAnswer {
+    /// Makes the answer with this function of the results of all writes of the job, in order.
+    #[must_use]
+    pub fn new(make: impl Fn(&[Written]) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    /// Returns the answer.
+    #[must_use]
+    pub fn of(&self, written: &[Written]) -> Vec<u8> {
+        (self.0)(written)
+    }
+}
+
+impl fmt::Debug for ActAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ActAnswer")
+    }
 }
 
 /// End of an act that was logged before it was carried out.
@@ -183,6 +241,8 @@ pub struct ActOutcome {
     pub statement: SignedStatement,
     /// Its end in words, without content.
     pub outcome: String,
+    /// The answer to whoever sends an act again that was done; `None` if none is kept.
+    pub answer: Option<Vec<u8>>,
 }
 
 /// An item that failed verification.
@@ -387,6 +447,19 @@ pub struct Intend {
     pub cursor: Option<u64>,
     /// Progress in a range of older records, if nothing of it is sent.
     pub filled: Option<BackfillMove>,
+    /// Records that wait until the peer has the version of the protocol that they need.
+    pub awaits: Vec<Awaiting>,
+}
+
+/// A record that needs a version of the protocol that its peer does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaiting {
+    /// The record.
+    pub record: RecordId,
+    /// Version that it needs.
+    pub version: u32,
+    /// Time at which it is to be deleted. It does not wait beyond that.
+    pub delete_at: Option<Timestamp>,
 }
 
 /// A decision of dispatch on one record for one peer.

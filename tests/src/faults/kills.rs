@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{cast::Cast, check, process::PATIENCE, proxy::Flow, report::Row};
+use portcullis_admin_api::v1::act::PublishedView;
+
+use super::{cast::Cast, check, process::PATIENCE, proxy::Flow, report::Row, shim::Field};
 
 /// Progress of a frame at the time of the kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +63,57 @@ pub async fn run(binary: &Path, members: usize, kills: usize) -> Row {
     Row {
         states,
         ..Row::new("kill -9, a frame unreceipted", &catch_up, verdict)
+    }
+}
+
+/// Kills the sender `kills` times while it carries out an act, at moments spread over the commits of
+/// a slow disk, and sends the same act again. Whatever was done of it before, its records are there
+/// once.
+pub async fn acts(binary: &Path, kills: usize) -> Row {
+    let mut cast = Cast::start(binary, 2).await;
+    let mut catch_up = Vec::with_capacity(kills);
+    let mut done_before = 0;
+    for n in 0..kills {
+        let (statement, body) = cast.load.signed(RECORDS);
+        let (began, end) = (Instant::now(), cast.sender.log_end().await);
+        cast.sender.shim.write(Field::SyncDelayUs, 30_000);
+        let dies = Duration::from_millis((n as u64 * 29) % 290);
+        let client = cast.sender.process.client.clone();
+        tokio::select! {
+            _ = client.act::<PublishedView>(&statement, body.clone()) => {
+                tokio::time::sleep(dies.saturating_sub(began.elapsed())).await;
+            }
+            () = tokio::time::sleep(dies) => {}
+        }
+        cast.sender.process.kill();
+        cast.sender.shim.write(Field::SyncDelayUs, 0);
+        let begun = Instant::now();
+        cast.sender.process.up().await;
+        done_before += usize::from(cast.sender.log_end().await > end);
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let answer = client.act::<PublishedView>(&statement, body.clone()).await;
+            answers.push(answer.unwrap().records);
+        }
+        assert_eq!(answers[0], answers[1]);
+        cast.load.acknowledged.extend(answers.remove(0));
+        cast.arrived().await;
+        let ledger = cast.ledger().await;
+        assert_eq!(ledger.own, cast.load.acknowledged.len() as u64, "{n}");
+        catch_up.push(begun.elapsed());
+    }
+    let verdict = check::judge(cast).await;
+    let states = [
+        ("the act was done when the sender died", done_before),
+        ("nothing of the act was done", kills - done_before),
+    ];
+    Row {
+        states: states.map(|(state, n)| (state.to_owned(), n)).into(),
+        ..Row::new(
+            "kill -9 while an act is carried out, sent again",
+            &catch_up,
+            verdict,
+        )
     }
 }
 

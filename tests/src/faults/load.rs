@@ -96,14 +96,25 @@ impl Load {
     }
 
     async fn send(&mut self, kind: &str, action: Action, count: usize) -> Result<(), ClientError> {
-        let first = self.attempted;
-        self.attempted += count;
-        let drafts = (first..first + count).map(|n| draft(kind, n)).collect();
-        let body = serde_json::to_vec(&DraftsView { drafts }).unwrap().into();
+        let body = self.drafts(kind, count);
         let PublishedView { records } = self.act(action, body).await?;
         assert_eq!(records.len(), count);
         self.acknowledged.extend(records);
         Ok(())
+    }
+
+    fn drafts(&mut self, kind: &str, count: usize) -> Bytes {
+        let first = self.attempted;
+        self.attempted += count;
+        let drafts = (first..first + count).map(|n| draft(kind, n)).collect();
+        serde_json::to_vec(&DraftsView { drafts }).unwrap().into()
+    }
+
+    /// Returns an act that publishes `count` indicators, signed and not sent yet.
+    pub fn signed(&mut self, count: usize) -> (String, Bytes) {
+        let body = self.drafts("indicator", count);
+        let statement = self.statement(&self.key, Action::Publish, &body);
+        (statement, body)
     }
 
     async fn act<T: DeserializeOwned>(
@@ -120,6 +131,11 @@ impl Load {
         action: Action,
         body: Bytes,
     ) -> Result<T, ClientError> {
+        let statement = self.statement(key, action, &body);
+        self.client.act(&statement, body).await
+    }
+
+    fn statement(&self, key: &SigningKey, action: Action, body: &[u8]) -> String {
         let mut nonce = [0; 16];
         SystemEntropy::default().fill(&mut nonce);
         let at: Timestamp = system_clock()();
@@ -128,17 +144,17 @@ impl Load {
             node: &self.node,
             action,
             parameters: BTreeMap::new(),
-            body: &body,
+            body,
             at: at.plus_millis(self.clock_ms),
             nonce,
         };
-        let statement = act::sign(&request, key).unwrap();
-        self.client.act(&statement, body).await
+        act::sign(&request, key).unwrap()
     }
 }
 
-/// A draft of about 600 bytes with an identifier that depends on `number`.
-fn draft(kind: &str, number: usize) -> DraftView {
+/// Returns a draft of about 600 bytes with an identifier that depends on `number`.
+#[must_use]
+pub fn draft(kind: &str, number: usize) -> DraftView {
     let marking = Marking::new(
         Tlp::Green,
         [

@@ -154,6 +154,7 @@ impl World {
             key: cast.hop_key(member),
             now,
             most: portcullis_protocol::frame::MAX_ITEMS,
+            spoken: portcullis_kernel::dialect::Spoken::default(),
         };
         let store = &self.node(member).store;
         load::plan(planner, store, relays(MEMBERS[who(member)].1), footing).unwrap()

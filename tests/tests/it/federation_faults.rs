@@ -19,6 +19,15 @@ async fn twenty_kills_lose_nothing_and_double_nothing() {
     clean(&row);
 }
 
+/// Attack HH5: an act, its records and its end were three commits; killed in between, an act that was
+/// sent again made its records twice or never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_act_that_is_sent_again_after_a_kill_is_done_once() {
+    let row = kills::acts(&portcullis_lab(), 12).await;
+    assert!(row.states.values().all(|count| *count > 0), "{row:?}");
+    clean(&row);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_for_now_and_loses_nothing() {
     clean(&disk::full(&portcullis_lab()).await);

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use portcullis_home::{Home, config::Config};
-use portcullis_kernel::health;
+use portcullis_kernel::{dialect::Dialect, health};
 use portcullis_node::runtime::Node;
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject},
@@ -59,7 +59,7 @@ async fn a_node_with_changed_settings_is_shut_until_an_administrator_accepts_the
     let home = node.stop().await;
     edit(&home.config(), "# exercises = false", "exercises = true");
     std::fs::write(home.policy().join("own.cedar"), NARROWER).unwrap();
-    let node = Running::start_as_it_is(home).await;
+    let node = Running::start_as_it_is(home, Dialect::default()).await;
     assert!(problem(&node, "exercises: default -> true"));
     assert!(problem(&node, "policy/own.cedar"));
     assert!(node.kernel.gates().shut);
@@ -87,7 +87,7 @@ async fn a_node_with_changed_settings_is_shut_until_an_administrator_accepts_the
     assert!(!problem(&node, "accepted"));
     eventually(&other.kernel, || is_connected(&other)).await;
     // It holds at the next start.
-    let node = Running::start_as_it_is(node.stop().await).await;
+    let node = Running::start_as_it_is(node.stop().await, Dialect::default()).await;
     assert!(!node.kernel.gates().shut);
     node.stop().await;
     other.stop().await;
@@ -116,7 +116,7 @@ async fn older_keys_that_are_put_back_shut_the_node() {
     let home = node.stop().await;
     std::fs::write(home.keys(), older).unwrap();
     std::fs::write(home.config(), config).unwrap();
-    let node = Running::start_as_it_is(home).await;
+    let node = Running::start_as_it_is(home, Dialect::default()).await;
     assert!(node.kernel.gates().shut);
     assert!(problem(&node, "an older file of keys was put back"));
     node.stop().await;
@@ -146,7 +146,7 @@ async fn the_sealed_identity_counts_whatever_the_file_says() {
             .map(|line| if is_of(line) { other } else { line });
         let changed: Vec<&str> = lines.collect();
         std::fs::write(home.config(), changed.join("\n")).unwrap();
-        let node = Running::start_as_it_is(home.clone()).await;
+        let node = Running::start_as_it_is(home.clone(), Dialect::default()).await;
         assert!(node.kernel.gates().shut, "{key}");
         assert!(problem(&node, &format!("{key}: ")));
         assert_eq!(node.kernel.me().node.as_str(), "antwerp");
@@ -331,7 +331,7 @@ async fn each_edit_of_the_disk_is_noticed_before_anything_is_sent() {
                 assert!(error.to_string().contains(says), "{what}: {error}");
             }
             Noticed::Shut(says) | Noticed::Health(says) => {
-                let node = Running::start_as_it_is(home).await;
+                let node = Running::start_as_it_is(home, Dialect::default()).await;
                 let problems = health::problems(&node.kernel);
                 assert!(problem(&node, says), "{what}: {problems:?}");
                 let is_shut = matches!(noticed, Noticed::Shut(_));

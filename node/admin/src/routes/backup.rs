@@ -25,7 +25,7 @@ use portcullis_backup::{BackupError, Order};
 use portcullis_protocol::statement::SignedStatement;
 use portcullis_store::NodeEvent;
 
-use super::outcome::note_outcome;
+use super::outcome::{ActTurn, note_outcome};
 
 /// Number of lines that wait for a slow reader. Progress beyond them is not reported.
 const LINES_WAITING: usize = 64;
@@ -58,7 +58,12 @@ impl BackupAct {
     }
 
     /// Begins the backup. The answer tells of its steps, a line for each.
-    pub(super) fn begin(self, admin: &Admin, act: Option<SignedStatement>) -> Response {
+    pub(super) fn begin(
+        self,
+        admin: &Admin,
+        act: Option<SignedStatement>,
+        turn: ActTurn,
+    ) -> Response {
         let order = Order {
             home: admin.reloader.home().clone(),
             to: self.to,
@@ -67,7 +72,11 @@ impl BackupAct {
             now: admin.kernel.now(),
         };
         let (lines, told) = mpsc::channel(LINES_WAITING);
-        tokio::spawn(work(admin.clone(), order, act, lines));
+        let working = work(admin.clone(), order, act, lines);
+        tokio::spawn(async move {
+            working.await;
+            drop(turn);
+        });
         let body = ReceiverStream::new(told).map(|step| {
             serde_json::to_vec(&step).map(|mut line| {
                 line.push(b'\n');
@@ -121,7 +130,7 @@ async fn work(
     } else {
         "failed: no backup was made"
     };
-    note_outcome(&admin, act, outcome.to_owned()).await;
+    note_outcome(&admin, act, outcome.to_owned(), None).await;
     if lines.send(end).await.is_err() {
         tracing::info!("nobody waits for the end of the backup");
     }

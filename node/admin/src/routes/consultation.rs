@@ -16,7 +16,7 @@ use crate::{
     request::{Admin, Caller},
 };
 use portcullis_kernel::{Kernel, decide::Decider};
-use portcullis_store::{Act, HeldRecord, Write, writer::Priority};
+use portcullis_store::{Act, Effects, HeldRecord, Write, writer::Priority};
 
 /// Logs a consultation by `caller`.
 ///
@@ -37,6 +37,7 @@ pub(super) async fn log(
         statement: None,
         concerns,
         enrols: None,
+        effects: Effects::Nothing,
     };
     admin
         .kernel

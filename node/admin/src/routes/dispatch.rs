@@ -12,7 +12,7 @@ use portcullis_protocol::{
     frame::Lane, identifiers::NodeId, record::RecordId, time::Timestamp, verify::Refusal,
 };
 
-use super::apart;
+use super::{apart, outcome::in_job};
 use portcullis_admin_api::{
     act::Action,
     v1::{
@@ -30,7 +30,8 @@ use portcullis_exchange::dispatch::{
 };
 use portcullis_kernel::Kernel;
 use portcullis_store::{
-    Backfill, BackfillRow, CancelBackfills, DisclosureState, Relay, Retry, Write,
+    Act, Backfill, BackfillRow, CancelBackfills, DisclosureState, Relay, Retry, Write,
+    writer::Priority,
 };
 
 /// Largest length of a logged reason, in bytes.
@@ -148,6 +149,7 @@ fn previewed(kernel: &Kernel, ask: BackfillAsk) -> Result<BackfillPreviewView, P
         key: &key,
         now: kernel.now(),
         most: portcullis_protocol::frame::MAX_ITEMS,
+        spoken: kernel.spoken(&node.id),
     };
     let span = (range.since, range.until);
     let preview = backfill::preview(planner, kernel.store().as_ref(), relay(kernel), span);
@@ -271,11 +273,7 @@ impl OwedAct {
     }
 
     /// Writes the change together with the act's log, and has dispatch look again.
-    pub(super) async fn carry_out(
-        self,
-        admin: &Admin,
-        log: Write,
-    ) -> Result<Json<OwedView>, Problem> {
+    pub(super) async fn carry_out(self, admin: &Admin, log: Act) -> Result<OwedView, Problem> {
         let kernel = &admin.kernel;
         let (write, view) = match self {
             Self::Backfill(range) => entered(kernel, range),
@@ -288,11 +286,11 @@ impl OwedAct {
                 apart(move || due(&kernel, record, peer)).await?
             }
         };
-        kernel
-            .commit(portcullis_store::writer::Priority::Urgent, vec![log, write])
-            .await?;
+        let kept = view.clone();
+        let log = in_job(log, move |_| kept.clone());
+        kernel.commit(Priority::Urgent, vec![log, write]).await?;
         kernel.call_dispatch();
-        Ok(Json(view))
+        Ok(view)
     }
 }
 

@@ -9,12 +9,13 @@ use crate::{
 use axum::{
     Json,
     extract::{ConnectInfo, Path, State},
-    response::{IntoResponse as _, Response},
 };
+use portcullis_protocol::{frame::Answer, identifiers::NodeId};
 
 use super::{
     apart,
     consultation::{self, Consulted},
+    outcome::in_job,
 };
 use portcullis_admin_api::v1::{
     ListView,
@@ -25,7 +26,7 @@ use portcullis_kernel::{
     Kernel,
     hold::{self, Choice, ItemKey, Ruling},
 };
-use portcullis_store::{HeldItem, HeldKey, HeldRecord, Write};
+use portcullis_store::{Act, HeldItem, HeldKey, HeldRecord};
 
 /// Largest length of a logged reason, in bytes.
 const LONGEST_REASON: usize = 256;
@@ -240,19 +241,28 @@ impl HoldAct {
     pub(super) async fn carry_out(
         admin: &Admin,
         ruling: Ruling,
-        log: Vec<Write>,
-    ) -> Result<Response, Problem> {
-        let mut items: Vec<RuledView> = ruling
-            .stays
-            .iter()
+        log: Act,
+    ) -> Result<ListView<RuledView>, Problem> {
+        let stays = ruling.stays.iter();
+        let stays: Vec<RuledView> = stays
             .map(|(key, why)| RuledView::stays(&key.record, &key.peer, why))
             .collect();
-        let answered = hold::carry_out(&admin.kernel, ruling, log).await?;
-        for (peer, answers) in &answered {
-            items.extend(answers.iter().map(|one| RuledView::answered(peer, one)));
-        }
-        Ok(Json(ListView { items }).into_response())
+        let (kept, peers) = (stays.clone(), ruling.peers());
+        let log = in_job(log, move |written| {
+            ruled(&kept, &hold::answered(&peers, written))
+        });
+        let answered = hold::carry_out(&admin.kernel, ruling, vec![log]).await?;
+        Ok(ruled(&stays, &answered))
     }
+}
+
+/// Returns the result for each item: those that go on waiting, then those that were answered.
+fn ruled(stays: &[RuledView], answered: &[(NodeId, Vec<Answer>)]) -> ListView<RuledView> {
+    let mut items = stays.to_vec();
+    for (peer, answers) in answered {
+        items.extend(answers.iter().map(|one| RuledView::answered(peer, one)));
+    }
+    ListView { items }
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 pub(super) mod acts;
 mod backup;
 pub(super) mod consultation;
+mod deeds;
 pub(super) mod dispatch;
 pub(super) mod forks;
 mod gates;
 pub(super) mod hold;
 mod log;
-mod outcome;
+pub(super) mod outcome;
 pub(super) mod peers;
 pub(super) mod preview;
 pub(super) mod quarantine;
@@ -20,6 +21,8 @@ pub(super) mod status;
 pub(super) mod trust;
 pub(super) mod watch;
 
+use serde::de::DeserializeOwned;
+
 use super::problem::{Problem, ProblemKind};
 
 /// Runs blocking work, for the processor or the disk, outside of the runtime's threads.
@@ -29,4 +32,14 @@ async fn apart<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| Problem::new(ProblemKind::Failed, "the work was cut short; try again"))?
+}
+
+/// Reads the JSON body of an act.
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(
+            ProblemKind::Invalid,
+            format!("the request cannot be read: {error}"),
+        )
+    })
 }

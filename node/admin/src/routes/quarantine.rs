@@ -14,14 +14,14 @@ use bytes::Bytes;
 use portcullis_protocol::{record::Header, wire};
 use prost::Message as _;
 
-use super::apart;
+use super::{apart, outcome::in_job};
 use portcullis_admin_api::v1::{
     ListView,
     quarantine::{BadItemDetailView, BadItemView, DropView, DroppedView},
     record::{HeaderView, SetApartView},
 };
 use portcullis_kernel::{Kernel, quarantine};
-use portcullis_store::{Write, Written, writer::Priority};
+use portcullis_store::{Act, Write, Written, writer::Priority};
 
 /// Largest number of records listed, and of items that one act names.
 const MOST: usize = 10_000;
@@ -128,22 +128,23 @@ impl DropAct {
     }
 
     /// Destroys the items, in one commit with the act's log.
-    pub(super) async fn carry_out(
-        self,
-        admin: &Admin,
-        log: Write,
-    ) -> Result<Json<DroppedView>, Problem> {
-        let writes = vec![log, Write::DropBad(self.numbers)];
+    pub(super) async fn carry_out(self, admin: &Admin, log: Act) -> Result<DroppedView, Problem> {
+        let writes = vec![in_job(log, dropped), Write::DropBad(self.numbers)];
         let written = admin.kernel.commit(Priority::Urgent, writes).await?;
-        let destroyed = written.iter().filter_map(|written| match written {
-            Written::Destroyed(count) => Some(*count),
-            Written::Done
-            | Written::Answers(_)
-            | Written::Refused(_)
-            | Written::OutOfSequence(_) => None,
-        });
-        let dropped = destroyed.sum();
-        Ok(Json(DroppedView { dropped }))
+        Ok(dropped(&written))
+    }
+}
+
+/// Returns the answer of an act that destroyed items.
+fn dropped(written: &[Written]) -> DroppedView {
+    let destroyed = written.iter().filter_map(|written| match written {
+        Written::Destroyed(count) => Some(*count),
+        Written::Done | Written::Answers(_) | Written::Refused(_) | Written::OutOfSequence(_) => {
+            None
+        }
+    });
+    DroppedView {
+        dropped: destroyed.sum(),
     }
 }
 

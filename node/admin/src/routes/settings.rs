@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State};
 
 use super::apart;
 use crate::{
@@ -120,18 +116,17 @@ impl AcceptanceAct {
         format!("settings {:.12}", self.digest.to_string())
     }
 
-    pub(super) async fn accept(self, admin: &Admin) -> Result<Response, Problem> {
+    pub(super) async fn accept(self, admin: &Admin) -> Result<AcceptedView, Problem> {
         let first = first_of(&admin.people);
         let accepting = admin.reloader.accept(self.digest, self.serial, first);
         let waiting = accepting.await.map_err(|error| {
             Problem::new(ProblemKind::Invalid, error.to_string())
                 .remedy("nothing was accepted; mend it and try again")
         })?;
-        Ok(Json(AcceptedView {
+        Ok(AcceptedView {
             digest: self.digest.to_string(),
             waiting: waiting.into_iter().map(str::to_owned).collect(),
         })
-        .into_response())
     }
 }
 

@@ -71,6 +71,7 @@ pub async fn run(kernel: Arc<Kernel>, peer: NodeId, lane: Lane, shutdown: Cancel
         link: None,
         work: Stages::default(),
         wake_at: None,
+        awaits: None,
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -113,6 +114,8 @@ struct Driver {
     log: watch::Receiver<u64>,
     calls: watch::Receiver<u64>,
     wake_at: Option<Timestamp>,
+    /// The least version of the protocol for which a record of the latest plan waits.
+    awaits: Option<u32>,
 }
 
 impl Driver {
@@ -140,6 +143,7 @@ impl Driver {
             match effect {
                 Effect::Plan(footing) => self.plan(footing),
                 Effect::Intend(intend) => {
+                    self.awaits = intend.awaits.iter().map(|one| one.version).min();
                     let writes = vec![Write::Intend(*intend)];
                     self.commit(FailedAt::Intend, writes, Finished::Intended);
                 }
@@ -299,7 +303,14 @@ impl Driver {
                 tracing::error!(peer = %self.peer, %error, "nothing can be planned");
                 Event::Failed(FailedAt::Plan)
             }
-            Finished::Intended(Ok(())) => Event::Intended,
+            Finished::Intended(Ok(())) => {
+                // The peer may have stated its version while the plan was on its way.
+                let version = self.kernel.spoken(&self.peer).version;
+                if self.awaits.is_some_and(|awaited| awaited <= version) {
+                    self.kernel.look_again(&self.peer);
+                }
+                Event::Intended
+            }
             Finished::Intended(Err(error)) => self.not_stored(&error, FailedAt::Intend),
             Finished::Settled(Ok(()), answers) => {
                 self.kernel.settled(&self.peer, &answers);
@@ -377,6 +388,7 @@ fn plan(
         key: &key,
         now: kernel.now(),
         most: portion(kernel, lane),
+        spoken: kernel.spoken(peer),
     };
     Ok(load::plan(
         planner,

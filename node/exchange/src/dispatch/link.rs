@@ -10,11 +10,11 @@ use portcullis_protocol::{
     identifiers::NodeId,
     time::Timestamp,
     verify::Refusal,
-    wire,
+    version, wire,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Status, Streaming, transport::Channel};
+use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use portcullis_kernel::{
     Kernel,
@@ -164,7 +164,13 @@ impl Link {
         let mut client = ExchangeClient::new(channel)
             .max_encoding_message_size(MAX_FRAME_BYTES + (64 << 10))
             .max_decoding_message_size(MAX_RECEIPT_BYTES);
-        let opening = async move { client.deliver(ReceiverStream::new(stream)).await };
+        let mut request = Request::new(ReceiverStream::new(stream));
+        if let Some(version) = kernel.dialect().states {
+            request
+                .metadata_mut()
+                .insert(version::METADATA, version.into());
+        }
+        let opening = async move { client.deliver(request).await };
         Ok(Self {
             kernel: Arc::clone(kernel),
             peer: peer.clone(),
@@ -229,7 +235,11 @@ impl Link {
             match &mut self.receipts {
                 Receipts::Open(receipts) => return receipts.message().await,
                 Receipts::Opening(opening) => {
-                    let receipts = opening.await?.into_inner();
+                    let response = opening.await?;
+                    let stated = response.metadata().get(version::METADATA);
+                    let stated = stated.and_then(|stated| stated.to_str().ok());
+                    self.kernel.heard_version(&self.peer, stated);
+                    let receipts = response.into_inner();
                     self.connected = Some(self.kernel.connected(&self.peer, Way::ToPeer));
                     self.receipts = Receipts::Open(Box::new(receipts));
                 }

@@ -167,6 +167,7 @@ mod tests {
                 key: &self.key,
                 now: NOW,
                 most: portcullis_protocol::frame::MAX_ITEMS,
+                spoken: portcullis_kernel::dialect::Spoken::default(),
             };
             plan(planner, &self.store, Relay::OwnOnly, footing).unwrap()
         }
@@ -298,6 +299,7 @@ mod tests {
                 entries: Vec::new(),
                 cursor: None,
                 filled: Some(filled),
+                awaits: Vec::new(),
             });
             office.store.commit(vec![intend]).unwrap();
         };

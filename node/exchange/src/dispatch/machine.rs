@@ -344,6 +344,7 @@ impl Machine {
             next_sequence,
             expires,
             filled,
+            awaits,
             next_due: _,
             now,
         } = plan;
@@ -376,6 +377,7 @@ impl Machine {
             // The cursor cannot pass frames on their way: it moves with the last of them.
             cursor: passes.filter(|_| from == Start::Durable),
             filled: filled_now,
+            awaits,
         }))]
     }
 

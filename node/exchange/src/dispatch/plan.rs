@@ -26,10 +26,13 @@ use portcullis_protocol::{
 };
 
 pub use super::outgoing::Outgoing;
-use portcullis_kernel::decide::{Decider, Release, Verification};
+use portcullis_kernel::{
+    decide::{Decider, Release, Verification},
+    dialect::Spoken,
+};
 use portcullis_store::{
-    BackfillMove, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, HeldRecord,
-    LedgerEntry, LogEntry, Logged,
+    Awaiting, BackfillMove, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition,
+    HeldRecord, LedgerEntry, LogEntry, Logged,
 };
 
 /// Bytes at which a frame is closed: half of its limit. A larger record travels alone.
@@ -91,6 +94,8 @@ pub struct Plan {
     /// Progress in a range of older records. It is stored with the receipt, or at once if there is
     /// no frame.
     pub filled: Option<BackfillMove>,
+    /// Records that wait for the peer's version.
+    pub awaits: Vec<Awaiting>,
     /// Time to look again if there is nothing to do.
     pub next_due: Option<Timestamp>,
     /// Time of planning.
@@ -105,6 +110,7 @@ impl Plan {
             && self.frame.is_none()
             && self.passes.is_none()
             && self.filled.is_none()
+            && self.awaits.is_empty()
     }
 }
 
@@ -127,6 +133,8 @@ pub struct Planner<'a> {
     pub now: Timestamp,
     /// Largest number of items in the frame, and of entries looked at for it.
     pub most: usize,
+    /// Version of the protocol that the peer has.
+    pub spoken: Spoken,
 }
 
 /// Decision on one candidate.
@@ -135,6 +143,8 @@ enum Step {
     Skip,
     /// The record is denied, as this ledger row says.
     Deny(LedgerEntry),
+    /// The record waits for the peer's version; the ledger says so, unless it does already.
+    Wait(Awaiting, Option<LedgerEntry>),
     /// The record goes into the frame.
     Send(Arc<VerifiedRecord>, LedgerEntry),
 }
@@ -154,6 +164,8 @@ pub struct Draft<'a> {
     is_full: bool,
     /// Progress that this plan makes in a range of older records.
     filled: Option<BackfillMove>,
+    /// Records that wait for the peer's version.
+    awaits: Vec<Awaiting>,
 }
 
 impl Draft<'_> {
@@ -268,6 +280,10 @@ impl Draft<'_> {
         if nothing_new {
             return Step::Skip;
         }
+        let needed = (self.planner.spoken.needed)(record.header());
+        if needed > self.planner.spoken.version && !form.is_empty() {
+            return waits(sequence, &record, needed, before);
+        }
         self.planner.released(sequence, &record, &release)
     }
 
@@ -294,6 +310,10 @@ impl Draft<'_> {
         match step {
             Step::Skip => {}
             Step::Deny(entry) => self.ledger.push(entry),
+            Step::Wait(awaiting, entry) => {
+                self.awaits.push(awaiting);
+                self.ledger.extend(entry);
+            }
             Step::Send(record, entry) => {
                 let bytes = self.bytes + weight(&record);
                 if bytes > FULL_BYTES && !self.records.is_empty() {
@@ -367,6 +387,7 @@ impl Draft<'_> {
             looked_at: _,
             is_full: _,
             filled,
+            awaits,
         } = self;
         let next_sequence = footing.next_sequence + records.len() as u64;
         let frame = if records.is_empty() {
@@ -392,6 +413,7 @@ impl Draft<'_> {
             next_sequence,
             expires,
             filled,
+            awaits,
             next_due,
             now: planner.now,
         })
@@ -414,6 +436,7 @@ impl<'a> Planner<'a> {
             looked_at: 0,
             is_full: false,
             filled: None,
+            awaits: Vec::new(),
         }
     }
 
@@ -488,6 +511,33 @@ fn is_settled(row: &DisclosureRow, form: Form) -> bool {
 /// Returns true if the ledger already says that the same policies deny it.
 fn is_denied_alike(row: &DisclosureRow, release: &Release) -> bool {
     row.state == DisclosureState::Denied && row.note == release.note()
+}
+
+/// Has a record wait until its peer has the version that it needs.
+fn waits(
+    sequence: Option<u64>,
+    record: &VerifiedRecord,
+    version: u32,
+    before: Option<&DisclosureRow>,
+) -> Step {
+    let entry = LedgerEntry {
+        sequence,
+        record: record.id(),
+        form: Form::EMPTY,
+        withheld: record.form().len(),
+        note: DecisionNote {
+            policies: vec![format!("awaits-version-{version}")],
+            bundle: None,
+        },
+    };
+    let is_told =
+        before.is_some_and(|row| row.state == DisclosureState::Denied && row.note == entry.note);
+    let awaiting = Awaiting {
+        record: record.id(),
+        version,
+        delete_at: record.header().marking.delete_at,
+    };
+    Step::Wait(awaiting, (!is_told).then_some(entry))
 }
 
 /// Makes the ledger row for a record whose bytes on disk do not verify. Such a record never leaves;

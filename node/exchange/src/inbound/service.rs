@@ -9,7 +9,7 @@ use portcullis_protocol::{
     frame::{Lane, MAX_FRAME_BYTES},
     gossip::{self, MAX_ANSWER_BYTES},
     identifiers::NodeId,
-    reconcile as channel, wire,
+    reconcile as channel, version, wire,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -112,6 +112,9 @@ impl Exchange for Service {
         let place = self.streams.take(peer.clone()).ok_or_else(|| {
             Status::resource_exhausted("as many delivery streams as a peer may have are open")
         })?;
+        let stated = request.metadata().get(version::METADATA);
+        let stated = stated.and_then(|stated| stated.to_str().ok());
+        self.kernel.heard_version(&peer, stated);
         let (receipts, stream) = mpsc::channel(RECEIPTS_WAITING);
         let measures = (Arc::clone(&self.conduct), Arc::clone(&self.quota));
         let reception = Reception::new(Arc::clone(&self.kernel), measures, peer);
@@ -122,7 +125,12 @@ impl Exchange for Service {
                 .await;
             drop(place);
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let mut response = Response::new(ReceiverStream::new(stream));
+        if let Some(version) = self.kernel.dialect().states {
+            let metadata = response.metadata_mut();
+            metadata.insert(version::METADATA, version.into());
+        }
+        Ok(response)
     }
 
     async fn compare(

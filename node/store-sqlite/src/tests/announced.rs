@@ -69,6 +69,7 @@ impl Office {
             entries: vec![entry],
             cursor: None,
             filled: None,
+            awaits: Vec::new(),
         })]
     }
 }

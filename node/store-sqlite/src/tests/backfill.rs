@@ -54,6 +54,7 @@ fn moved(store: &SqliteStore, n: i64, next: u64, ended: bool) {
         entries: Vec::new(),
         cursor: None,
         filled: Some(filled),
+        awaits: Vec::new(),
     };
     store.commit(vec![Write::Intend(intend)]).unwrap();
 }

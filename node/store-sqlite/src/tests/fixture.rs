@@ -29,6 +29,24 @@ pub(crate) const GOODS: &str = "080390";
 /// Free text that must never be found on disk.
 pub(crate) const STORY: &str = "hidden behind the bananas";
 
+/// What takes the main database of a new store back to format 8, as far as it has no consignments.
+pub(crate) const BACK_TO_8: &str = "
+    DROP TABLE score; DROP TABLE consignment_token; DROP TABLE consignment;
+    CREATE TABLE consignment (
+        n INTEGER PRIMARY KEY, reference TEXT NOT NULL UNIQUE, at INTEGER NOT NULL,
+        arriving INTEGER NOT NULL, key INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT;
+    CREATE TABLE consignment_token (
+        token INTEGER NOT NULL, consignment INTEGER NOT NULL REFERENCES consignment,
+        PRIMARY KEY (token, consignment)) STRICT, WITHOUT ROWID;
+    CREATE INDEX consignment_token_by_consignment ON consignment_token (consignment);
+    CREATE TABLE score (
+        reference TEXT PRIMARY KEY, points REAL NOT NULL, at INTEGER NOT NULL,
+        key INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX score_by_points ON score (points);
+    ALTER TABLE act DROP COLUMN answer;
+    ALTER TABLE exception DROP COLUMN awaits;
+    PRAGMA user_version = 8;";
+
 pub(crate) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_614_585_600_000 + millis)
 }
@@ -288,6 +306,7 @@ pub(crate) fn intend(
         entries,
         cursor,
         filled: None,
+        awaits: Vec::new(),
     });
     store.commit(vec![intend]).unwrap();
 }

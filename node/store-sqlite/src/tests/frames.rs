@@ -65,6 +65,7 @@ fn send(store: &dyn Store, first_sequence: u64, entries: Vec<LedgerEntry>, now: 
         entries,
         cursor: None,
         filled: None,
+        awaits: Vec::new(),
     });
     store.commit(vec![intend]).unwrap();
 }

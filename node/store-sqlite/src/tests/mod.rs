@@ -1,6 +1,7 @@
 //! Claims that any engine behind [`Store`](portcullis_store::Store) has to hold, and claims about SQLite's files.
 
 mod announced;
+mod apart;
 mod backfill;
 mod bounds;
 mod channel;

@@ -6,12 +6,13 @@ use portcullis_protocol::{
     frame::Outcome,
     record::{Kind, RecordId},
     register::{Register, SignedRegister},
+    verify::VerifiedRecord,
 };
 
 use super::{conformance::claims, fixture::*};
 use portcullis_store::{
-    Act, ActOutcome, ConsignmentRow, ConsignmentStage, NodeEvent, PersonRow, ScoreRow, Store,
-    StoreError, Write, Written,
+    Act, ActAnswer, ActOutcome, ConsignmentRow, ConsignmentStage, Effects, NodeEvent, PersonRow,
+    ScoreRow, Store, StoreError, Write, Written,
 };
 use portcullis_testbed as testbed;
 
@@ -19,6 +20,9 @@ claims![
     an_empty_store_answers_every_question,
     an_epoch_that_skips_repeats_or_forks_is_refused,
     a_statement_is_carried_out_once_and_its_job_with_it,
+    an_act_its_effects_and_its_answer_are_one_commit,
+    an_act_that_was_cut_short_or_failed_is_begun_again,
+    an_act_about_a_person_that_failed_is_not_given_out,
     an_act_without_a_statement_may_come_again,
     a_person_is_enrolled_once,
     a_consignment_comes_back_whole_and_is_replaced_by_its_reference,
@@ -94,6 +98,7 @@ fn act(payload: Option<&'static [u8]>) -> Act {
         statement: payload.map(statement),
         concerns: String::new(),
         enrols: None,
+        effects: Effects::Nothing,
     }
 }
 
@@ -122,6 +127,90 @@ fn a_statement_is_carried_out_once_and_its_job_with_it(store: &dyn Store) {
     ];
     assert!(matches!(store.commit(twice), Err(StoreError::Replayed)));
     assert!(!store.act_seen(&statement(b"publish that")).unwrap());
+}
+
+/// Attack HH5: an act and its record lay in two transactions, and sent again it made a second record.
+fn an_act_its_effects_and_its_answer_are_one_commit(store: &dyn Store) {
+    let drafts = vec![draft(Kind::Indicator), draft(Kind::Indicator)];
+    let records = Originator::new(1).batch(drafts);
+    let order = statement(b"publish both");
+    let job = |effects: Vec<Write>| {
+        let answer = ActAnswer::new(|written| format!("{} results", written.len()).into_bytes());
+        let ordered = Act {
+            effects: Effects::InJob(answer),
+            ..act(Some(b"publish both"))
+        };
+        let mut writes = vec![Write::Act(ordered)];
+        writes.extend(effects);
+        store.commit(writes)
+    };
+    let publish = |record: &VerifiedRecord| Write::Publish {
+        records: vec![record.clone()],
+        now: at(1),
+    };
+    // The second effect fails: neither the first nor the act stays.
+    let failed = job(vec![publish(&records[0]), Write::DropBad(vec![7])]);
+    assert!(matches!(failed, Err(StoreError::NotThere)));
+    assert!(!store.act_seen(&order).unwrap());
+    assert_eq!(store.act_answer(&order).unwrap(), None);
+    assert_eq!(
+        (store.log_end().unwrap(), store.acts(None, 9).unwrap()),
+        (0, vec![])
+    );
+    job(records.iter().map(publish).collect()).unwrap();
+    let end = store.log_end().unwrap();
+    let kept = store.act_answer(&order).unwrap();
+    assert_eq!(kept.as_deref(), Some(b"3 results".as_slice()));
+    // The same act again makes no second record, and leaves the first answer.
+    let again = job(vec![publish(&Originator::new(2).record(Kind::Indicator))]);
+    assert!(matches!(again, Err(StoreError::Replayed)));
+    assert_eq!(store.log_end().unwrap(), end);
+    assert_eq!(store.act_answer(&order).unwrap(), kept);
+    let rows = store.acts(None, 9).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].outcome.as_deref(), Some("done"));
+}
+
+/// Attack HH5: an act that was cut short could not be finished, for it counted as carried out.
+fn an_act_that_was_cut_short_or_failed_is_begun_again(store: &dyn Store) {
+    let order = statement(b"import");
+    let begun = || Act {
+        effects: Effects::Following,
+        ..act(Some(b"import"))
+    };
+    let ended = |outcome: &str, answer: Option<&[u8]>| {
+        let ended = ActOutcome {
+            statement: order.clone(),
+            outcome: outcome.to_owned(),
+            answer: answer.map(<[u8]>::to_vec),
+        };
+        store.commit(vec![Write::ActOutcome(ended)]).unwrap();
+    };
+    for end in [None, Some("failed: the node failed"), None] {
+        store.commit(vec![Write::Act(begun())]).unwrap();
+        if let Some(end) = end {
+            ended(end, None);
+        }
+        assert!(!store.act_seen(&order).unwrap());
+        assert_eq!(store.acts(None, 9).unwrap().len(), 1);
+    }
+    ended("done", Some(b"3 consignments"));
+    assert!(store.act_seen(&order).unwrap());
+    let again = store.commit(vec![Write::Act(begun())]);
+    assert!(matches!(again, Err(StoreError::Replayed)));
+    let kept = store.act_answer(&order).unwrap();
+    assert_eq!(kept.as_deref(), Some(b"3 consignments".as_slice()));
+}
+
+/// A person is not believed because of an act that failed.
+fn an_act_about_a_person_that_failed_is_not_given_out(store: &dyn Store) {
+    let failed = Act {
+        action: "enrol".to_owned(),
+        effects: Effects::Following,
+        ..act(Some(b"enrol eve"))
+    };
+    store.commit(vec![Write::Act(failed)]).unwrap();
+    assert_eq!(store.acts_about_persons().unwrap(), []);
 }
 
 fn an_act_without_a_statement_may_come_again(store: &dyn Store) {
@@ -332,6 +421,7 @@ fn acts_are_listed_by_pages_with_their_ends(store: &dyn Store) {
         Write::ActOutcome(ActOutcome {
             statement: signed.statement.clone().unwrap(),
             outcome: outcome.to_owned(),
+            answer: None,
         })
     };
     store

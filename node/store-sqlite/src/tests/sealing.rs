@@ -11,7 +11,7 @@ use crate::{
     tables::{Guard, TABLES, sealed_tables},
 };
 use portcullis_store::{
-    Act, ConsignmentRow, Damaged, Fact, FactKind, Judgement, NodeEvent, PersonRow, Store,
+    Act, ConsignmentRow, Damaged, Effects, Fact, FactKind, Judgement, NodeEvent, PersonRow, Store,
     StoreError, Write,
 };
 
@@ -35,6 +35,7 @@ fn act(payload: &'static [u8]) -> Write {
             enrolled_at: at(1),
             enrolled_by: String::new(),
         }),
+        effects: Effects::Nothing,
     })
 }
 

@@ -14,7 +14,7 @@ use portcullis_protocol::{
 use rusqlite::Connection;
 
 use super::{fixture::*, key};
-use crate::SqliteStore;
+use crate::{SqliteStore, crypt::Vault};
 use portcullis_store::{
     ChannelPage, ChannelSide, ConsignmentRow, ConsignmentStage, Damaged, HeldDecision, HeldRecord,
     IntakeItem, Judgement, LogEntry, RecordFilter, Relay, ScoreRow, Store, StoreError, Write,
@@ -288,10 +288,14 @@ fn bytes_on_disk(folder: &Path) -> Vec<u8> {
         .collect()
 }
 
+/// Attack H2: references and points of scores, and the free text of handling code H3, lay in clear.
 #[test]
-fn the_files_yield_no_body_and_no_selector() {
+fn the_files_yield_no_body_no_selector_no_reference_no_points_and_no_free_text() {
     let folder = tempfile::tempdir().unwrap();
     let (store, mut police, _) = with_record(folder.path());
+    let mut told = draft(Kind::Indicator);
+    told.marking.handling.h3 = Some("ask inspector Clouseau".to_owned());
+    publish(&store, &police.batch(vec![told]));
     let waiting = police.record(Kind::Alert);
     let hold = Judgement::Hold {
         record: waiting.clone(),
@@ -311,7 +315,7 @@ fn the_files_yield_no_body_and_no_selector() {
     };
     let score = ScoreRow {
         reference: "declaration-1".to_owned(),
-        points: 50.0,
+        points: 53.718_281_828,
         at: at(0),
         explanation: STORY.as_bytes().to_vec(),
         records: vec![waiting.id()],
@@ -326,8 +330,13 @@ fn the_files_yield_no_body_and_no_selector() {
         let bytes = bytes_on_disk(folder.path());
         bytes.windows(text.len()).any(|window| window == text)
     };
-    assert!(found(b"declaration-1"), "the search finds what is there");
+    assert!(found(b"hub"), "the search finds what is there");
+    let points = 53.718_281_828_f64;
+    assert!(!found(&points.to_be_bytes()) && !found(&points.to_le_bytes()));
     for secret in [
+        "53.71",
+        "declaration",
+        "Clouseau",
         STORY,
         CONTAINER,
         SHIP,
@@ -549,11 +558,10 @@ fn a_damaged_consignment_or_score_is_set_aside_and_mended_by_importing_it_again(
         ])
         .unwrap();
     let raw = raw(folder.path(), "store.db");
+    let name = Vault::new(&key()).unwrap().name("declaration-1").unwrap();
     for table in ["consignment", "score"] {
-        let wrong = format!(
-            "UPDATE {table} SET sealed = zeroblob(length(sealed)) WHERE reference = 'declaration-1'"
-        );
-        raw.execute_batch(&wrong).unwrap();
+        let wrong = format!("UPDATE {table} SET sealed = zeroblob(length(sealed)) WHERE name = ?1");
+        assert_eq!(raw.execute(&wrong, [&name]).unwrap(), 1);
     }
     let sound = [consignment(2)];
     assert_eq!(

@@ -423,6 +423,7 @@ fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
         )
         .unwrap();
     // The columns of later formats are not there yet.
+    files[0].execute_batch(BACK_TO_8).unwrap();
     files[0]
         .execute_batch(
             "ALTER TABLE backfill DROP COLUMN cancelled;

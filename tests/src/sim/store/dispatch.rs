@@ -51,6 +51,8 @@ impl State {
             entries,
             cursor,
             filled: _,
+            // Everybody in the model has the version of every record.
+            awaits: _,
         } = intend;
         for entry in entries {
             if entry.form.is_empty() {

@@ -118,10 +118,13 @@ impl ModelStore {
 impl State {
     /// Carries out a job. If it fails, the changed state must be discarded.
     fn job(&mut self, writes: Vec<Write>, mutant: Option<Mutant>) -> Reply {
-        writes
+        let answers: Vec<_> = writes.iter().filter_map(office::answered).collect();
+        let written = writes
             .into_iter()
             .map(|write| self.write(write, mutant))
-            .collect()
+            .collect::<Result<Vec<_>, _>>()?;
+        self.keep_answers(&answers, &written);
+        Ok(written)
     }
 
     fn write(&mut self, write: Write, mutant: Option<Mutant>) -> Result<Written, StoreError> {
@@ -599,6 +602,10 @@ impl Store for ModelStore {
             found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             found
         })
+    }
+
+    fn act_answer(&self, statement: &SignedStatement) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|state| state.act_answer(statement))
     }
 
     fn acts(&self, _: Option<i64>, _: u32) -> Result<Vec<ActRow>, StoreError> {

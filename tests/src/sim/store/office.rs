@@ -5,9 +5,12 @@ use std::sync::Arc;
 use portcullis_protocol::{
     body::SelectorKind, register::SignedRegister, statement::SignedStatement,
 };
-use portcullis_store::{Act, ConsignmentRow, Fact, FactRow, NodeEvent, ScoreRow, StoreError};
+use portcullis_store::{
+    Act, ActAnswer, ConsignmentRow, Effects, Fact, FactRow, NodeEvent, ScoreRow, StoreError, Write,
+    Written,
+};
 
-use super::State;
+use super::{State, state::LoggedAct};
 
 /// Number of events that are kept, the newest.
 const MAX_EVENTS: usize = 100_000;
@@ -65,10 +68,21 @@ impl State {
     }
 
     pub(super) fn act(&mut self, act: Act) -> Result<(), StoreError> {
-        if let Some(statement) = &act.statement
-            && !Arc::make_mut(&mut self.acts).insert(name_of(statement))
-        {
-            return Err(StoreError::Replayed);
+        if let Some(statement) = &act.statement {
+            let is_open = matches!(act.effects, Effects::Following);
+            let acts = Arc::make_mut(&mut self.acts);
+            if let Some(earlier) = acts.get_mut(&name_of(statement)) {
+                if !earlier.is_open {
+                    return Err(StoreError::Replayed);
+                }
+                earlier.is_open = is_open;
+                return Ok(());
+            }
+            let logged = LoggedAct {
+                is_open,
+                answer: None,
+            };
+            acts.insert(name_of(statement), logged);
         }
         if let Some(person) = &act.enrols
             && self.persons.contains_key(&person.id)
@@ -87,12 +101,30 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn keep_answers(
+        &mut self,
+        answers: &[(SignedStatement, ActAnswer)],
+        written: &[Written],
+    ) {
+        let acts = Arc::make_mut(&mut self.acts);
+        for (statement, answer) in answers {
+            if let Some(act) = acts.get_mut(&name_of(statement)) {
+                act.answer = Some(answer.of(written));
+            }
+        }
+    }
+
+    pub(super) fn act_answer(&self, statement: &SignedStatement) -> Option<Vec<u8>> {
+        self.acts.get(&name_of(statement))?.answer.clone()
+    }
+
     pub(super) fn acts_about_persons(&self) -> Vec<SignedStatement> {
         (*self.about_persons).clone()
     }
 
     pub(super) fn act_seen(&self, statement: &SignedStatement) -> bool {
-        self.acts.contains(&name_of(statement))
+        let act = self.acts.get(&name_of(statement));
+        act.is_some_and(|act| !act.is_open)
     }
 
     pub(super) fn keep_consignments(&mut self, rows: Vec<ConsignmentRow>) {
@@ -131,4 +163,17 @@ impl State {
             events.remove(0);
         }
     }
+}
+
+/// Returns the statement of an act whose effects are in its job, and the maker of its answer.
+pub(super) fn answered(write: &Write) -> Option<(SignedStatement, ActAnswer)> {
+    let Write::Act(Act {
+        statement: Some(statement),
+        effects: Effects::InJob(answer),
+        ..
+    }) = write
+    else {
+        return None;
+    };
+    Some((statement.clone(), answer.clone()))
 }

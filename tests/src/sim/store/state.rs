@@ -23,6 +23,15 @@ use portcullis_store::{
 
 use super::channel::Note;
 
+/// An act that was logged.
+#[derive(Debug, Clone)]
+pub struct LoggedAct {
+    /// True if it was begun and has no end yet.
+    pub is_open: bool,
+    /// The answer that is kept of it.
+    pub answer: Option<Vec<u8>>,
+}
+
 /// A record in the form held.
 #[derive(Debug, Clone)]
 pub struct Kept {
@@ -86,6 +95,9 @@ pub struct KnownPlace {
 
 type Table<K, V> = Arc<BTreeMap<K, V>>;
 
+/// Payload and signature of an act.
+pub type ActKey = (Vec<u8>, Vec<u8>);
+
 /// Everything a node has on disk.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -126,7 +138,7 @@ pub struct State {
     /// Persons by id.
     pub persons: Table<String, PersonRow>,
     /// Statements that were carried out: key id and payload.
-    pub acts: Arc<BTreeSet<(Vec<u8>, Vec<u8>)>>,
+    pub acts: Arc<BTreeMap<ActKey, LoggedAct>>,
     /// Statements about persons, in their order.
     pub about_persons: Arc<Vec<SignedStatement>>,
     /// Consignments by reference.

@@ -445,6 +445,7 @@ fn by_id(store: &dyn Store, stage: &Stage) -> (Vec<RecordId>, Vec<Kept>) {
 struct Office {
     persons: Vec<PersonRow>,
     seen: Vec<bool>,
+    answers: Vec<Option<Vec<u8>>>,
     facts: Vec<FactRow>,
     registers: Vec<Digest>,
     consignments: Vec<ConsignmentRow>,
@@ -473,6 +474,9 @@ fn office(store: &dyn Store) -> Office {
         persons: store.persons().unwrap(),
         seen: (0..30)
             .map(|number| store.act_seen(&statement(number)).unwrap())
+            .collect(),
+        answers: (0..30)
+            .map(|number| store.act_answer(&statement(number)).unwrap())
             .collect(),
         facts,
         registers: store

@@ -15,9 +15,10 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 use portcullis_store::{
-    Act, Backfill, BackfillMove, BadItem, ConsignmentRow, DecisionNote, Fact, FactKind, Found,
-    HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry, NewGeneration, NodeEvent,
-    Part, PersonRow, ReconciliationRow, Repair, Retry, ScoreRow, Settle, Write,
+    Act, ActAnswer, Backfill, BackfillMove, BadItem, ConsignmentRow, DecisionNote, Effects, Fact,
+    FactKind, Found, HeldDecision, Intake, IntakeItem, Intend, Judgement, LedgerEntry,
+    NewGeneration, NodeEvent, Part, PersonRow, ReconciliationRow, Repair, Retry, ScoreRow, Settle,
+    Write,
 };
 use portcullis_tests::sim::cast::{Cast, InForce, Policy};
 
@@ -310,6 +311,7 @@ impl Stage {
             entries: plan.entries.iter().map(decided).collect(),
             cursor: cursor(side, plan.lane, plan.cursor),
             filled: plan.filled.map(|filled| filled.of(side, peer)),
+            awaits: Vec::new(),
         }
     }
 
@@ -437,6 +439,13 @@ fn act(number: u64, person: Option<String>, now: Timestamp) -> Act {
         at: now,
         statement: Some(statement(number)),
         concerns: String::new(),
+        effects: match number % 3 {
+            0 => Effects::Nothing,
+            1 => Effects::Following,
+            _ => Effects::InJob(ActAnswer::new(move |written| {
+                format!("{number}: {written:?}").into_bytes()
+            })),
+        },
         enrols: person.map(|id| PersonRow {
             id,
             name: "Ada Example".to_owned(),

@@ -103,6 +103,7 @@ impl Bench {
             next_sequence: footing.next_sequence + 1,
             expires: vec![(record().id(), NOW.plus_millis(5_000))],
             filled: None,
+            awaits: Vec::new(),
             next_due: None,
             now: self.now,
         }
@@ -289,6 +290,7 @@ fn nothing(footing: Footing, passes: Option<u64>, next_due: Option<Timestamp>) -
         next_sequence: footing.next_sequence,
         expires: Vec::new(),
         filled: None,
+        awaits: Vec::new(),
         next_due,
         now: NOW,
     }

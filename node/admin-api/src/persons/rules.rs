@@ -1,0 +1,439 @@
+//! The persons and the rules by which an act changes them: who may sign, and what takes two.
+
+use std::collections::BTreeMap;
+
+use portcullis_protocol::{
+    digest::Digest,
+    keys::{KeyId, PublicKey},
+    statement::SignedStatement,
+    time::Timestamp,
+};
+
+use super::change::{Change, MOST_PROPOSALS, PersonError};
+use crate::act::{self, Action, Enrolled, Role};
+
+/// Longest time between a proposal and its second, and shortest time after which somebody who was
+/// enrolled may second for who enrolled them, in milliseconds.
+pub const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+/// The administrator whose enrolment begins the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct First {
+    /// Their id.
+    pub id: String,
+    /// Id of their key, hexadecimal.
+    pub key: String,
+}
+
+/// Effect of an act about a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The change is made.
+    Done,
+    /// The change waits for a second person, under this id. An end suspends meanwhile.
+    Proposed(Digest),
+}
+
+/// A key that a person had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerKey {
+    /// The key.
+    pub key: PublicKey,
+    /// Time until which it counted.
+    pub until: Timestamp,
+}
+
+/// Standing of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Their signature counts.
+    Active,
+    /// One administrator ended them, and nobody has seconded it yet.
+    Suspended {
+        /// Time of the suspension.
+        since: Timestamp,
+    },
+    /// Their signature counts no more.
+    Ended {
+        /// Time of the end.
+        at: Timestamp,
+    },
+}
+
+/// A person of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Their id.
+    pub id: String,
+    /// Their full name.
+    pub name: String,
+    /// Their role.
+    pub role: Role,
+    /// Their key.
+    pub key: PublicKey,
+    /// Keys before that one, the oldest first.
+    pub former: Vec<FormerKey>,
+    /// Time of their own enrolment.
+    pub enrolled_at: Timestamp,
+    /// Id of the person who enrolled them; empty for the first.
+    pub enrolled_by: String,
+    /// Persons who enrolled them or gave them a key or role, with the newest time.
+    placed: BTreeMap<String, Timestamp>,
+    suspended: Option<Timestamp>,
+    ended: Option<Timestamp>,
+}
+
+impl Person {
+    /// Returns the person's standing at `now`.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        match (self.ended, self.suspended) {
+            (Some(at), _) => Standing::Ended { at },
+            // A clock that was set back lifts no suspension.
+            (None, Some(since)) if now.millis_since(since) < WEEK_MS => {
+                Standing::Suspended { since }
+            }
+            (None, Some(_) | None) => Standing::Active,
+        }
+    }
+
+    pub(super) fn is_active(&self, now: Timestamp) -> bool {
+        self.standing(now) == Standing::Active
+    }
+
+    fn administers(&self) -> bool {
+        self.role == Role::Administrator && self.ended.is_none()
+    }
+
+    fn seconds(&self) -> bool {
+        Action::PersonSecond.roles().contains(&self.role) && self.ended.is_none()
+    }
+}
+
+/// A change that waits for a second person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// The change.
+    pub change: Change,
+    /// Id of the person who proposed it.
+    pub by: String,
+    /// Time at which it was signed.
+    pub at: Timestamp,
+}
+
+/// The persons of a node, and the changes that wait.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Persons {
+    first: Option<First>,
+    all: BTreeMap<String, Person>,
+    /// True since there were two administrators; it is never taken back.
+    two: bool,
+    proposals: BTreeMap<Digest, Proposal>,
+}
+
+/// Act about a person, with who signed it.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    /// Id of the person who signed; for the first enrolment, of the one enrolled.
+    pub by: &'a str,
+    /// Id of the key that signed.
+    pub key: KeyId,
+    /// Id of the act.
+    pub act: Digest,
+    /// Time at which it was signed.
+    pub at: Timestamp,
+}
+
+impl Persons {
+    /// Makes the state before anybody is enrolled. `first` is the one administrator with whom the
+    /// chain may begin; anybody may begin it without one.
+    #[must_use]
+    pub fn before(first: Option<First>) -> Self {
+        Self {
+            first,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if nobody was ever enrolled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Lists everybody who is or was enrolled, by id.
+    pub fn all(&self) -> impl Iterator<Item = &Person> {
+        self.all.values()
+    }
+
+    /// Lists the changes that wait for a second person at `now`.
+    pub fn proposals(&self, now: Timestamp) -> impl Iterator<Item = (&Digest, &Proposal)> {
+        let waits =
+            move |(_, proposal): &(&Digest, &Proposal)| now.millis_since(proposal.at) <= WEEK_MS;
+        self.proposals.iter().filter(waits)
+    }
+
+    /// Returns the change that a proposal asks for.
+    #[must_use]
+    pub fn proposed(&self, act: &Digest) -> Option<&Change> {
+        self.proposals.get(act).map(|proposal| &proposal.change)
+    }
+
+    /// Lists those whose signature counts at `now`.
+    #[must_use]
+    pub fn signers(&self, now: Timestamp) -> Vec<Enrolled> {
+        let active = self.all.values().filter(|person| person.is_active(now));
+        active
+            .map(|person| Enrolled {
+                id: person.id.clone(),
+                role: person.role.name().to_owned(),
+                public_key: person.key.to_bytes().to_vec(),
+            })
+            .collect()
+    }
+
+    /// Returns the person whose key this is or was.
+    #[must_use]
+    pub fn of_key(&self, key: KeyId) -> Option<&Person> {
+        self.all.values().find(|person| {
+            let former = person.former.iter().map(|former| former.key.id());
+            former.chain([person.key.id()]).any(|had| had == key)
+        })
+    }
+
+    /// Returns true if a change takes two persons: there are or were two administrators at a time.
+    #[must_use]
+    pub const fn takes_two(&self) -> bool {
+        self.two
+    }
+
+    /// Makes a change, or takes it as a proposal.
+    ///
+    /// # Errors
+    ///
+    /// [`PersonError`]; nothing is changed then.
+    pub fn apply(&mut self, change: &Change, signed: Signed<'_>) -> Result<Effect, PersonError> {
+        if self.all.is_empty() {
+            return self.begin(change, signed);
+        }
+        let signs = |person: &Person| person.key.id() == signed.key && person.is_active(signed.at);
+        if !self.all.get(signed.by).is_some_and(signs) {
+            return Err(PersonError::SignerGone);
+        }
+        self.proposals
+            .retain(|_, waiting| signed.at.millis_since(waiting.at) <= WEEK_MS);
+        if let Change::Second { act } = change {
+            return self.second(*act, signed);
+        }
+        self.check(change, signed.at)?;
+        if !self.takes_two() {
+            self.carry_out(change, &[signed.by], signed.at);
+            return Ok(Effect::Done);
+        }
+        if self.proposals.len() >= MOST_PROPOSALS {
+            return Err(PersonError::Crowded);
+        }
+        if let Change::End { id } = change
+            && let Some(person) = self.all.get_mut(id)
+        {
+            person.suspended = Some(signed.at);
+        }
+        let proposal = Proposal {
+            change: change.clone(),
+            by: signed.by.to_owned(),
+            at: signed.at,
+        };
+        self.proposals.insert(signed.act, proposal);
+        Ok(Effect::Proposed(signed.act))
+    }
+
+    fn begin(&mut self, change: &Change, signed: Signed<'_>) -> Result<Effect, PersonError> {
+        match change {
+            Change::Enrol { id, role, key, .. }
+                if *role == Role::Administrator && key.id() == signed.key =>
+            {
+                match &self.first {
+                    Some(first) if first.id != *id || first.key != signed.key.to_string() => {
+                        return Err(PersonError::OtherFirst(first.id.clone()));
+                    }
+                    Some(_) | None => {}
+                }
+                self.carry_out(change, &[], signed.at);
+                Ok(Effect::Done)
+            }
+            Change::Enrol { .. }
+            | Change::End { .. }
+            | Change::Rekey { .. }
+            | Change::Role { .. }
+            | Change::Second { .. } => Err(PersonError::Nobody),
+        }
+    }
+
+    fn second(&mut self, act: Digest, signed: Signed<'_>) -> Result<Effect, PersonError> {
+        let proposal = self
+            .proposals
+            .get(&act)
+            .ok_or(PersonError::NoProposal)?
+            .clone();
+        let proposer = proposal.by.clone();
+        if proposer == signed.by {
+            return Err(PersonError::OwnProposal(proposer));
+        }
+        let proposes =
+            |person: &Person| person.role == Role::Administrator && person.is_active(signed.at);
+        if !self.all.get(&proposer).is_some_and(proposes) {
+            return Err(PersonError::ProposerGone(proposer));
+        }
+        let placed = self
+            .all
+            .get(signed.by)
+            .and_then(|second| second.placed.get(&proposer));
+        if placed.is_some_and(|at| signed.at.millis_since(*at) < WEEK_MS) {
+            let second = signed.by.to_owned();
+            return Err(PersonError::Dependent { second, proposer });
+        }
+        self.check(&proposal.change, signed.at)?;
+        self.proposals.remove(&act);
+        self.carry_out(&proposal.change, &[&proposer, signed.by], signed.at);
+        Ok(Effect::Done)
+    }
+
+    /// Ends whomever an act that does not hold would have ended or given another key: what closes
+    /// stays closed when it is damaged.
+    pub(super) fn close(&mut self, statement: &SignedStatement) {
+        if let Some((id, at)) = act::unverified_end(statement)
+            && let Some(person) = self.all.get_mut(&id)
+        {
+            person.ended.get_or_insert(at);
+        }
+    }
+
+    fn check(&self, change: &Change, now: Timestamp) -> Result<(), PersonError> {
+        match change {
+            Change::Enrol { id, key, .. } => {
+                if self.all.contains_key(id) {
+                    return Err(PersonError::Taken(id.clone()));
+                }
+                self.check_key(key)
+            }
+            Change::End { id } => {
+                let person = self.present(id)?;
+                self.check_administrator(person, now)?;
+                self.check_seconds(person, now)
+            }
+            Change::Rekey { id, key } => {
+                self.present(id)?;
+                self.check_key(key)
+            }
+            Change::Role { id, role } => {
+                let person = self.present(id)?;
+                if *role == Role::Administrator {
+                    return Ok(());
+                }
+                self.check_administrator(person, now)?;
+                if Action::PersonSecond.roles().contains(role) {
+                    return Ok(());
+                }
+                self.check_seconds(person, now)
+            }
+            Change::Second { .. } => Err(PersonError::NoProposal),
+        }
+    }
+
+    fn check_key(&self, key: &PublicKey) -> Result<(), PersonError> {
+        match self.of_key(key.id()) {
+            Some(person) => Err(PersonError::KeyTaken(person.id.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to take the last administrator away.
+    fn check_administrator(&self, leaves: &Person, now: Timestamp) -> Result<(), PersonError> {
+        let left = self
+            .all
+            .values()
+            .any(|person| person.id != leaves.id && person.administers() && person.is_active(now));
+        if left || !leaves.administers() {
+            return Ok(());
+        }
+        Err(PersonError::LastAdministrator(leaves.id.clone()))
+    }
+
+    /// Refuses to take the last one away who may second what an administrator proposes, for changes
+    /// take two for ever.
+    fn check_seconds(&self, leaves: &Person, now: Timestamp) -> Result<(), PersonError> {
+        let stay = |person: &&Person| person.id != leaves.id && person.is_active(now);
+        let seconds = self.all.values().filter(stay);
+        let seconds = seconds.filter(|person| person.seconds()).count();
+        // One of them is the administrator who proposes.
+        if !self.two || seconds > 1 || !leaves.seconds() {
+            return Ok(());
+        }
+        Err(PersonError::LastSecond(leaves.id.clone()))
+    }
+
+    fn present(&self, id: &str) -> Result<&Person, PersonError> {
+        let unknown = || PersonError::Unknown(id.to_owned());
+        let person = self.all.get(id).ok_or_else(unknown)?;
+        match person.ended {
+            Some(at) => Err(PersonError::Ended {
+                person: id.to_owned(),
+                at,
+            }),
+            None => Ok(person),
+        }
+    }
+
+    fn carry_out(&mut self, change: &Change, by: &[&str], at: Timestamp) {
+        let placed = || by.iter().map(|by| ((*by).to_owned(), at));
+        match change {
+            Change::Enrol {
+                id,
+                name,
+                role,
+                key,
+            } => {
+                let person = Person {
+                    id: id.clone(),
+                    name: name.clone(),
+                    role: *role,
+                    key: key.clone(),
+                    former: Vec::new(),
+                    enrolled_at: at,
+                    enrolled_by: by.first().copied().unwrap_or_default().to_owned(),
+                    placed: placed().collect(),
+                    suspended: None,
+                    ended: None,
+                };
+                self.all.insert(id.clone(), person);
+            }
+            Change::End { id } => {
+                if let Some(person) = self.all.get_mut(id) {
+                    // Who was suspended signed nothing since.
+                    person.ended = Some(match person.standing(at) {
+                        Standing::Suspended { since } => since,
+                        Standing::Active | Standing::Ended { .. } => at,
+                    });
+                }
+            }
+            Change::Rekey { id, key } => {
+                if let Some(person) = self.all.get_mut(id) {
+                    let former = std::mem::replace(&mut person.key, key.clone());
+                    person.former.push(FormerKey {
+                        key: former,
+                        until: at,
+                    });
+                    person.placed.extend(placed());
+                }
+            }
+            Change::Role { id, role } => {
+                if let Some(person) = self.all.get_mut(id) {
+                    person.role = *role;
+                    person.placed.extend(placed());
+                }
+            }
+            Change::Second { .. } => {}
+        }
+        let administrators = self.all.values().filter(|person| person.administers());
+        self.two |= administrators.count() > 1;
+    }
+}

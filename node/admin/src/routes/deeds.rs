@@ -1,0 +1,282 @@
+//! What acts other than those about persons do: each is parsed whole, and carried out with its log.
+
+use std::collections::BTreeMap;
+
+use axum::{body::Bytes, response::Response};
+use portcullis_admin_api::{
+    act::{Action, MOST_DRAFTS, VerifiedAct},
+    v1::{
+        ListView,
+        act::{ClockView, DraftsView, PublishedView, ReloadedView},
+        score::PublishedProfileView,
+    },
+};
+use portcullis_desk::{Import, generated::Seed};
+use portcullis_kernel::{
+    Kernel,
+    decide::Decider,
+    gate::state::GateState,
+    hold::{Choice, Ruling},
+};
+use portcullis_protocol::{
+    record::{Kind, RecordId},
+    seal::Draft,
+};
+use portcullis_store::{Act, ConsignmentStage, Effects, Write, writer::Priority};
+
+use super::{
+    backup::BackupAct,
+    dispatch::OwedAct,
+    gates::GateAct,
+    hold::HoldAct,
+    json,
+    log::ReadLogAct,
+    outcome::{ActTurn, begin, in_job, logged, note_failure, shown},
+    quarantine::DropAct,
+    settings::AcceptanceAct,
+};
+use crate::{
+    problem::{Problem, ProblemKind},
+    request::Admin,
+};
+
+/// An act that is about no person, parsed whole.
+pub(super) enum Deed {
+    Publish(Vec<Draft>),
+    Import(Import),
+    PublishProfile,
+    Reload,
+    AcceptSettings(AcceptanceAct),
+    Gate(GateAct),
+    Hold(HoldAct, Ruling),
+    Owed(OwedAct),
+    ConfirmClock,
+    Drop(DropAct),
+    Backup(BackupAct),
+    ReadLog(ReadLogAct),
+}
+
+impl Deed {
+    /// Reads an act's body.
+    pub(super) fn read(kernel: &Kernel, act: &VerifiedAct, body: Bytes) -> Result<Self, Problem> {
+        let hold = |choice| {
+            let hold = HoldAct::read(choice, &body)?;
+            let ruling = hold.rule(kernel)?;
+            Ok(Self::Hold(hold, ruling))
+        };
+        match act.action {
+            Action::Publish => drafts(&body, &[Kind::Indicator, Kind::Outcome]),
+            Action::Alert => drafts(&body, &[Kind::Alert]),
+            Action::Advisory => drafts(&body, &[Kind::Advisory]),
+            Action::ImportConsignments => import(&act.parameters, body).map(Self::Import),
+            Action::PublishProfile => Ok(Self::PublishProfile),
+            Action::Reload => Ok(Self::Reload),
+            Action::AcceptSettings => {
+                AcceptanceAct::read(kernel, &act.parameters).map(Self::AcceptSettings)
+            }
+            Action::ConfirmClock => Ok(Self::ConfirmClock),
+            Action::PeerBlock
+            | Action::PeerUnblock
+            | Action::ReleaseStop
+            | Action::ReleaseResume => {
+                let gate = GateAct::read(act.action, &body)?;
+                gate.check(kernel)?;
+                Ok(Self::Gate(gate))
+            }
+            Action::HoldRelease => hold(Choice::Release),
+            Action::HoldDrop => hold(Choice::Drop),
+            Action::QuarantineDrop => DropAct::read(&body).map(Self::Drop),
+            Action::Backup => BackupAct::read(&body).map(Self::Backup),
+            Action::ReadLog => ReadLogAct::read(&body).map(Self::ReadLog),
+            Action::DispatchRetry | Action::Backfill | Action::BackfillCancel => {
+                OwedAct::read(kernel, act.action, &body).map(Self::Owed)
+            }
+            Action::Enrol
+            | Action::PersonEnd
+            | Action::PersonRekey
+            | Action::PersonRole
+            | Action::PersonSecond => Err(Problem::new(
+                ProblemKind::Invalid,
+                format!("`{}` is about a person", act.action.name()),
+            )),
+        }
+    }
+
+    /// Describes the object of the act for the log, without content.
+    pub(super) fn concerns(&self) -> String {
+        match self {
+            Self::Publish(drafts) => format!("{} drafts", drafts.len()),
+            Self::Import(import) => format!("{} bytes of consignments", import.file.len()),
+            Self::PublishProfile => "the risk profile".to_owned(),
+            Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
+            Self::AcceptSettings(accepted) => accepted.concerns(),
+            Self::Gate(gate) => gate.concerns(),
+            Self::Hold(hold, _) => hold.concerns(),
+            Self::Owed(owed) => owed.concerns(),
+            Self::ConfirmClock => "the clock".to_owned(),
+            Self::Drop(drop) => drop.concerns(),
+            Self::Backup(backup) => backup.concerns(),
+            Self::ReadLog(page) => page.concerns(),
+        }
+    }
+
+    /// Carries the act out with its log. What lies in the store is one commit with the log; of
+    /// everything else the log tells how it ended. A failure is noted, and leaves the act open.
+    pub(super) async fn perform(
+        self,
+        admin: &Admin,
+        log: Act,
+        turn: ActTurn,
+    ) -> Result<Response, Problem> {
+        let done = self.carry_out(admin, log.clone(), turn).await;
+        if let Err(problem) = &done {
+            note_failure(admin, log, problem).await;
+        }
+        done
+    }
+
+    async fn carry_out(self, admin: &Admin, log: Act, turn: ActTurn) -> Result<Response, Problem> {
+        match self {
+            Self::Publish(drafts) => publish(admin, log, drafts).await,
+            Self::PublishProfile => publish_profile(admin, log).await,
+            Self::Reload => reload(admin, log).await,
+            Self::AcceptSettings(accepted) => logged(admin, log, accepted.accept(admin)).await,
+            Self::Gate(gate) => {
+                let view = gate.view();
+                let kept = view.clone();
+                let log = in_job(log, move |_| kept.clone());
+                let change = |state: &GateState| gate.change(state, &admin.kernel);
+                admin.kernel.change_gates(change, vec![log]).await?;
+                Ok(shown(&view))
+            }
+            Self::Drop(drop) => Ok(shown(&drop.carry_out(admin, log).await?)),
+            Self::Owed(owed) => Ok(shown(&owed.carry_out(admin, log).await?)),
+            Self::Hold(hold, ruling) => {
+                let ruling = hold.in_force(admin, ruling).await?;
+                Ok(shown(&HoldAct::carry_out(admin, ruling, log).await?))
+            }
+            // A consignment is replaced by the same one, so that an import may come again.
+            Self::Import(import) => {
+                logged(admin, log, async {
+                    Ok(admin.desk.import(import, Box::new(|_| {})).await?)
+                })
+                .await
+            }
+            // The confirmation is kept by the running node alone.
+            Self::ConfirmClock => {
+                logged(admin, log, async {
+                    admin.kernel.confirm_clock();
+                    let now = admin.kernel.now().to_string();
+                    Ok(ClockView { now })
+                })
+                .await
+            }
+            Self::Backup(backup) => {
+                let statement = begin(admin, log).await?;
+                Ok(backup.begin(admin, statement, turn))
+            }
+            Self::ReadLog(page) => {
+                let log = Act {
+                    effects: Effects::Nothing,
+                    ..log
+                };
+                let writes = vec![Write::Act(log)];
+                admin.kernel.commit(Priority::Urgent, writes).await?;
+                page.page(admin).await
+            }
+        }
+    }
+}
+
+async fn publish(admin: &Admin, log: Act, drafts: Vec<Draft>) -> Result<Response, Problem> {
+    let view = |records: &[RecordId]| PublishedView {
+        records: records.iter().map(RecordId::to_string).collect(),
+    };
+    let act = |records: &[RecordId]| {
+        let kept = view(records);
+        vec![in_job(log, move |_| kept.clone())]
+    };
+    let records = admin.kernel.publish_with(drafts, act).await?;
+    Ok(shown(&view(&records)))
+}
+
+async fn publish_profile(admin: &Admin, log: Act) -> Result<Response, Problem> {
+    let view = |items: &[PublishedProfileView]| ListView {
+        items: items.to_vec(),
+    };
+    let act = |items: &[PublishedProfileView]| {
+        let kept = view(items);
+        vec![in_job(log, move |_| kept.clone())]
+    };
+    let items = admin.desk.publish_profile(act).await?;
+    Ok(shown(&view(&items)))
+}
+
+async fn reload(admin: &Admin, log: Act) -> Result<Response, Problem> {
+    let view = |decider: &Decider| ReloadedView {
+        register_epoch: decider.register().epoch,
+        policy: decider.engine().rules().to_string(),
+    };
+    let act = |decider: &Decider| {
+        let kept = view(decider);
+        vec![in_job(log, move |_| kept.clone())]
+    };
+    admin.reloader.reload_with(act).await.map_err(|error| {
+        Problem::new(ProblemKind::Invalid, error.to_string())
+            .remedy("nothing was changed; mend it and reload again")
+    })?;
+    Ok(shown(&view(&admin.kernel.decider())))
+}
+
+fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
+    let DraftsView { drafts } = json(body)?;
+    if drafts.is_empty() {
+        return Err(Problem::new(
+            ProblemKind::Invalid,
+            "nothing is to be published",
+        ));
+    }
+    if drafts.len() > MOST_DRAFTS {
+        let message = format!(
+            "{} records are to be published at once; {MOST_DRAFTS} are the most",
+            drafts.len()
+        );
+        return Err(Problem::new(ProblemKind::Invalid, message).remedy("publish them in parts"));
+    }
+    let drafts = drafts
+        .into_iter()
+        .map(Draft::try_from)
+        .collect::<Result<Vec<_>, _>>()?;
+    match drafts.iter().find(|draft| !kinds.contains(&draft.kind)) {
+        None => Ok(Deed::Publish(drafts)),
+        Some(other) => {
+            let message = format!("the act does not publish records of kind `{}`", other.kind);
+            Err(Problem::new(ProblemKind::Invalid, message))
+        }
+    }
+}
+
+fn import(parameters: &BTreeMap<String, String>, file: Bytes) -> Result<Import, Problem> {
+    let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
+    let stage = match parameters.get("stage").map(String::as_str) {
+        Some("history") => ConsignmentStage::History,
+        Some("arriving") => ConsignmentStage::Arriving,
+        other => {
+            let message = format!(
+                "`{}` is no stage; consignments are `history` or `arriving`",
+                other.unwrap_or_default()
+            );
+            return Err(invalid(message));
+        }
+    };
+    let generate = parameters
+        .get("seed")
+        .map(|seed| seed.parse().map(Seed))
+        .transpose()
+        .map_err(|_| invalid("the seed is a whole number".to_owned()))?;
+    Ok(Import {
+        file,
+        stage,
+        generate,
+    })
+}
