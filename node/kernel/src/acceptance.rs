@@ -73,11 +73,11 @@ impl Acceptance {
     /// Returns what is wrong, in problems of health.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let shut = if self.is_shut {
-            "; nobody is connected until somebody does"
-        } else {
-            "; they are not in force"
-        };
+        if !self.is_shut {
+            // Nothing that nobody accepted is in force: it keeps the node from none of its work.
+            return problems;
+        }
+        let shut = "; nobody is connected until somebody does";
         if !self.changes.is_empty() {
             let named: Vec<String> = self
                 .changes
@@ -102,7 +102,7 @@ impl Acceptance {
                 remedy: "find out who put it there; then have an administrator accept the settings with `portcullis settings accept`",
             });
         }
-        if self.is_shut && self.holds() {
+        if self.holds() {
             problems.push(Problem {
                 what: format!(
                     "accepted settings wait for a restart: {}",
