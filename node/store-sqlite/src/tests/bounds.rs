@@ -139,7 +139,7 @@ fn a_store_of_format_7_loses_only_the_oldest_refusals() {
     let raw = Connection::open(folder.path().join("store.db")).unwrap();
     raw.execute_batch(BACK_TO_8).unwrap();
     raw.execute_batch(
-        "DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf; DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
+        "DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
          DROP INDEX undelivered_unlogged; DROP INDEX channel_note_unlogged;
          PRAGMA user_version = 7;
          WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 65600)

@@ -45,6 +45,7 @@ pub(crate) const BACK_TO_8: &str = "
     CREATE INDEX score_by_points ON score (points);
     ALTER TABLE act DROP COLUMN answer;
     ALTER TABLE exception DROP COLUMN awaits;
+    DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf;
     PRAGMA user_version = 8;";
 
 pub(crate) fn at(millis: i64) -> Timestamp {

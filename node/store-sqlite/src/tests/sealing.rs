@@ -327,7 +327,7 @@ fn a_store_without_its_seals_does_not_open() {
         "CREATE TRIGGER eve AFTER INSERT ON event BEGIN DELETE FROM trust_fact; END",
         "CREATE VIEW v AS SELECT 1",
         "DROP INDEX sent_by_place",
-        "DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf; PRAGMA user_version = 8",
+        BACK_TO_8,
     ] {
         let folder = copied(folder.path());
         raw(folder.path()).execute_batch(edit).unwrap();
@@ -359,11 +359,7 @@ fn a_store_of_format_8_is_sealed_as_it_stands_and_loses_nothing() {
     let store = filled(folder.path());
     let (facts, persons, log) = (store.facts(), store.persons(), store.log_end());
     drop(store);
-    raw(folder.path())
-        .execute_batch(
-            "DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf; PRAGMA user_version = 8",
-        )
-        .unwrap();
+    raw(folder.path()).execute_batch(BACK_TO_8).unwrap();
     let store = SqliteStore::open(folder.path(), &key()).unwrap();
     assert_eq!(store.facts().unwrap(), facts.unwrap());
     assert_eq!(store.persons().unwrap(), persons.unwrap());

@@ -427,7 +427,6 @@ fn a_pack_of_the_former_format_opens_and_forgets_what_is_withdrawn() {
     files[0]
         .execute_batch(
             "ALTER TABLE backfill DROP COLUMN cancelled;
-             DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf;
              DROP TABLE refusal; DROP TABLE refusal_turn; ALTER TABLE act DROP COLUMN outcome; DROP INDEX exception_unlogged;
              DROP INDEX undelivered_unlogged; DROP INDEX channel_note_unlogged",
         )
