@@ -155,13 +155,14 @@ impl<'a> Scrubber<'a> {
     fn consignments(&self) -> Result<(), SqlError> {
         let mut token = self.view.connection.prepare_cached(
             "SELECT 1 FROM consignment_token AS t JOIN consignment AS c ON c.n = t.consignment
-             WHERE t.token = ?1 AND c.reference = ?2",
+             WHERE t.token = ?1 AND c.name = ?2",
         )?;
         let mut missing = 0_u64;
         for row in ConsignmentReader::of(self.view).consignments(ConsignmentStage::Arriving)? {
+            let name = self.view.vault.name(&row.reference)?;
             for (kind, value) in &row.selectors {
-                if let Some(of) = self.view.vault.token(*kind, value) {
-                    missing += u64::from(!token.exists((of, &row.reference))?);
+                if let Some(of) = self.view.vault.consignment_token(*kind, value) {
+                    missing += u64::from(!token.exists((of, &name))?);
                 }
             }
         }

@@ -296,7 +296,7 @@ const EDITS: &[Edit] = &[
         |home| {
             sql(
                 home,
-                "DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf; PRAGMA user_version = 8",
+                "DROP TABLE row_seal; DROP TABLE seal_root; DROP TABLE leaf; PRAGMA user_version = 11",
             )
         },
         Noticed::NoStart("its seals are gone"),
