@@ -538,7 +538,7 @@ mod tests {
             }
         }
 
-        /// Who may report neither controls nor counts takes nothing at all.
+        /// A member that may report neither controls nor counts takes nothing at all.
         #[test]
         fn indicators_and_requests_alone_take_nothing(
             said in prop::collection::vec(said(), 3),
@@ -595,6 +595,27 @@ mod tests {
         let liar = counts_of(vec![(0, u32::MAX, 0)]);
         let without = score(&OWN, &[(0, &honest), (2, &doubter)]);
         let with = score(&OWN, &[(0, &honest), (2, &doubter), (1, &liar)]);
+        assert!(without.log_odds - with.log_odds <= MOST_TAKEN + 1e-9);
+    }
+
+    /// A liar confirms indicators of a member whose control found nothing, which then weighs more.
+    #[test]
+    fn who_confirms_a_control_that_found_nothing_takes_no_more() {
+        let fresh = Told {
+            root: 1,
+            days: 0,
+            evaluation: (0, 0),
+            request: None,
+            expires: None,
+            is_in_window: true,
+        };
+        let mut liar = counts_of(vec![(0, 3_469, 0)]);
+        liar.outcomes.push((1, 0, true));
+        let mut honest = counts_of(Vec::new());
+        honest.editions.clear();
+        honest.controls.push((fresh, false));
+        let without = score(&[], &[(1, &honest)]);
+        let with = score(&[], &[(0, &liar), (1, &honest)]);
         assert!(without.log_odds - with.log_odds <= MOST_TAKEN + 1e-9);
     }
 

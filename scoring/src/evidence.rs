@@ -317,21 +317,25 @@ impl Weighed<'_> {
     }
 
     /// Returns the other authorities that said anything to lower the log-odds: they found nothing in
-    /// the consignment, or in goods that one of its indicators' publishers had named.
+    /// the consignment, or in goods that one of its indicators' publishers had named; or they
+    /// confirmed a publisher who found nothing in the consignment, so that it is believed more.
     pub(crate) fn lowered_by(&self, reliabilities: &Reliabilities) -> BTreeSet<AuthorityId> {
         let against = self.current.iter().filter(|item| item.speaks_against());
         let against = against
             .filter(|item| item.origin.role != OriginRole::Own)
             .map(|item| &item.origin.authority);
-        let origins: BTreeSet<&AuthorityId> = self
+        let graded: BTreeSet<(&AuthorityId, Finding)> = self
             .current
             .iter()
-            .map(|item| &item.origin.authority)
+            .map(|item| match item.speaks_against() {
+                true => (&item.origin.authority, Finding::Found),
+                false => (&item.origin.authority, Finding::NotFound),
+            })
             .collect();
-        let doubted = origins
+        let graded = graded
             .into_iter()
-            .flat_map(|origin| reliabilities.doubted_by(origin));
-        against.chain(doubted).cloned().collect()
+            .flat_map(|(origin, finding)| reliabilities.found_so_by(origin, finding));
+        against.chain(graded).cloned().collect()
     }
 }
 

@@ -186,13 +186,23 @@ impl Reliabilities {
         observed.map_or(PRIOR, |observed| observed.posterior(left_out))
     }
 
-    /// Returns the other authorities to whom an indicator of `origin` proved wrong.
-    pub(crate) fn doubted_by(&self, origin: &AuthorityId) -> impl Iterator<Item = &AuthorityId> {
+    /// Returns the other authorities to whom an indicator of `origin` proved so.
+    pub(crate) fn found_so_by(
+        &self,
+        origin: &AuthorityId,
+        finding: Finding,
+    ) -> impl Iterator<Item = &AuthorityId> {
         let tallies = self.of.get(origin).map(|observed| observed.tallies.iter());
-        let wrong = tallies.into_iter().flatten();
-        wrong.filter_map(|(observer, tally)| match observer {
-            Observer::Other(authority) if tally.wrong > 0 => Some(authority),
-            Observer::Own | Observer::Other(_) => None,
+        let all = tallies.into_iter().flatten();
+        all.filter_map(move |(observer, tally)| {
+            let count = match finding {
+                Finding::Found => tally.right,
+                Finding::NotFound => tally.wrong,
+            };
+            match observer {
+                Observer::Other(authority) if count > 0 => Some(authority),
+                Observer::Own | Observer::Other(_) => None,
+            }
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use portcullis_protocol::{identifiers::NodeId, record::Header, version};
 
-/// What this node says of its version, and which version it finds that a record needs.
+/// The version that this node states, and the one that it finds a record to need.
 #[derive(Debug, Clone, Copy)]
 pub struct Dialect {
     /// Version that it states; `None`: it states none.

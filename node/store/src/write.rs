@@ -176,7 +176,7 @@ pub struct Act {
     pub concerns: String,
     /// The person that the act enrols, if it is an enrolment.
     pub enrols: Option<PersonRow>,
-    /// Where the effects of the act are.
+    /// Place of the effects of the act.
     pub effects: Effects,
 }
 
@@ -194,7 +194,7 @@ impl Act {
     }
 }
 
-/// Where the effects of an act are.
+/// Place of the effects of an act.
 #[derive(Debug, Clone)]
 pub enum Effects {
     /// It has none, for it only reads.

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portcullis_home::Home;
+
 use super::{
     cast::{Actor, Cast},
     check,
@@ -14,6 +16,7 @@ use super::{
     report::Row,
     shim::{EIO, ENOSPC, Field},
 };
+use crate::federation::accept_settings;
 
 /// Records published while a disk misbehaves.
 const RECORDS: usize = 20;
@@ -191,7 +194,7 @@ pub async fn real(binary: &Path) -> Row {
     let actor = cast.receiver_mut();
     let data = actor.process.home.data();
     actor.process.stop().await;
-    reserve(&actor.process.home.config(), "1 MiB");
+    reserve(&actor.process.home, "1 MiB");
     let mounted = Mounted::over(&data, 12 << 10);
     actor.process.up().await;
     let filler = data.join("filler");
@@ -225,13 +228,15 @@ pub async fn real(binary: &Path) -> Row {
     )
 }
 
-/// Sets the reserve of the disk in a node's configuration.
-fn reserve(config: &Path, size: &str) {
-    let text = std::fs::read_to_string(config).unwrap();
+/// Sets the reserve of the disk in a node's configuration, and accepts it.
+fn reserve(home: &Home, size: &str) {
+    let config = home.config();
+    let text = std::fs::read_to_string(&config).unwrap();
     let line = "# reserve = \"512 MiB\"";
     assert!(text.contains(line), "the configuration has another default");
     let set = text.replace(line, &format!("reserve = \"{size}\""));
     std::fs::write(config, set).unwrap();
+    accept_settings(home);
 }
 
 /// A disk with less room than its reserve: bulk waits at its sender, while alerts, acts and the log
@@ -241,7 +246,7 @@ pub async fn short(binary: &Path) -> Row {
     let actor = cast.receiver_mut();
     let data = actor.process.home.data();
     actor.process.stop().await;
-    reserve(&actor.process.home.config(), "24 MiB");
+    reserve(&actor.process.home, "24 MiB");
     let mounted = Mounted::over(&data, 96 << 10);
     actor.process.up().await;
     cast.warm().await;

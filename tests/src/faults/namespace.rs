@@ -18,7 +18,7 @@ use super::{
     process::{Launch, PATIENCE, Process},
     report::Row,
 };
-use crate::federation::{Federation, Site};
+use crate::federation::{Federation, Site, accept_settings};
 
 /// A pair of namespaces joined by a cable; they are deleted when it is dropped.
 struct Cable {
@@ -97,6 +97,7 @@ pub async fn cut_and_healed(binary: &Path, rounds: usize) -> Option<Row> {
     for ((name, _), namespace) in members.iter().zip(&cable.names) {
         let home = federation.home(name);
         quick(&home.config());
+        accept_settings(&home);
         let launch = Launch {
             binary: binary.to_owned(),
             shim: None,

@@ -31,7 +31,7 @@ use super::{
     process::{Launch, PATIENCE, Process},
 };
 use crate::{
-    federation::{Federation, Member, Running, eventually},
+    federation::{Federation, Member, Running, accept_settings, eventually},
     hostile::stage::draft,
 };
 
@@ -89,6 +89,7 @@ impl Stage {
         let federation = Federation::new(&MEMBERS);
         for (name, _) in MEMBERS {
             quick(&federation.home(name).config());
+            accept_settings(&federation.home(name));
         }
         let launch = Launch {
             binary: binary.to_owned(),

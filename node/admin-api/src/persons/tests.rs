@@ -1,4 +1,4 @@
-//! What the chain of persons and the rule of two hold.
+//! Claims about the chain of persons and the rule of two.
 
 use std::collections::BTreeMap;
 
@@ -193,6 +193,7 @@ fn one_key_is_one_persons_even_after_it_was_replaced_or_ended() {
 #[test]
 fn who_is_ended_rekeyed_or_given_a_role_is_so_at_once_and_after_a_replay() {
     let mut node = Node::new();
+    node.does(1, &enrol("sue", Role::Supervisor, 3)).unwrap();
     node.does(1, &enrol("bob", Role::Administrator, 5)).unwrap();
     node.now = node.now.plus_millis(WEEK_MS);
     let enrolled = person(&node, "bob").enrolled_at;
@@ -207,11 +208,13 @@ fn who_is_ended_rekeyed_or_given_a_role_is_so_at_once_and_after_a_replay() {
         id: "bob".to_owned(),
         key: key(6).public(),
     };
-    node.does(1, &rekey).unwrap();
+    let second = node.proposes(1, &rekey);
+    node.does(3, &second).unwrap();
     node.refuses(5, &end("ada"), "no enrolled person");
     let bob = person(&node, "bob").clone();
     assert_eq!(bob.former[0].until, node.now.plus_millis(-1));
-    node.does(1, &end("bob")).unwrap();
+    let second = node.proposes(1, &end("bob"));
+    node.does(3, &second).unwrap();
     assert!(!node.signs("bob"));
     node.refuses(6, &end("ada"), "no enrolled person");
     let again = node.replayed();

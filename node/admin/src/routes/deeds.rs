@@ -1,4 +1,4 @@
-//! What acts other than those about persons do: each is parsed whole, and carried out with its log.
+//! Acts about anything but persons: each is parsed whole, and carried out with its log.
 
 use std::collections::BTreeMap;
 

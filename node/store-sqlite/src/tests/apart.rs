@@ -1,4 +1,5 @@
-//! What somebody without the key learns from the indexes of a stolen disk, and a store of format 8.
+//! Claims about the indexes of a stolen disk, of which somebody without the key learns little, and
+//! about a store of format 8.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -29,7 +29,8 @@ pub(crate) const GOODS: &str = "080390";
 /// Free text that must never be found on disk.
 pub(crate) const STORY: &str = "hidden behind the bananas";
 
-/// What takes the main database of a new store back to format 8, as far as it has no consignments.
+/// Statements that take the main database of a new store back to format 8, as far as it has no
+/// consignments.
 pub(crate) const BACK_TO_8: &str = "
     DROP TABLE score; DROP TABLE consignment_token; DROP TABLE consignment;
     CREATE TABLE consignment (
