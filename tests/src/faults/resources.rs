@@ -44,6 +44,9 @@ const MEMBERS: [Member; 3] = [
 /// Bytes of the file that a record of the attacker brings.
 const FILE: usize = 4_000_000;
 
+/// Longest wait for the answer to a record that may be refused for now.
+const FOR_NOW: Duration = Duration::from_secs(2);
+
 /// Alerts from which a median and a 99th percentile are taken.
 const ALERTS: usize = 25;
 
@@ -213,6 +216,8 @@ fn with_files(kind: Kind, restriction: Option<&str>, count: usize) -> Vec<Draft>
         .map(|n| {
             let mut draft = draft(kind);
             draft.marking.handling.h3 = restriction.map(str::to_owned);
+            // A restriction wants its recipients named.
+            draft.marking.release_to = restriction.map(|_| ["antwerp".parse().unwrap()].into());
             draft.sections.push(DraftSection {
                 body: Body::Attachments(vec![Attachment {
                     name: format!("scan {n}"),
@@ -248,14 +253,15 @@ async fn answered(kernel: &Kernel, id: &RecordId) {
     .await;
 }
 
-/// Waits until the target has answered a record in any way.
+/// Waits until the target has answered a record in any way. One that it refuses for now stays open
+/// at its sender, and is waited for no longer.
 async fn heard(kernel: &Kernel, id: &RecordId) {
     let row = || kernel.store().disclosure(id, &"antwerp".parse().unwrap());
-    eventually(kernel, || {
+    let answered = eventually(kernel, || {
         let state = row().unwrap().map(|row| row.state);
         matches!(state, Some(DisclosureState::Answered(_)))
-    })
-    .await;
+    });
+    drop(tokio::time::timeout(FOR_NOW, answered).await);
 }
 
 /// Waits until every arrival at the target is scored by everything known.
