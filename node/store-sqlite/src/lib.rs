@@ -134,7 +134,7 @@ use self::{
     reconcile::ReconciliationReader,
     registry::RegistryReader,
     restored::RestoredReader,
-    schema::{Opened, Sealing},
+    schema::Sealing,
     scrub::Scrubber,
     seals::Sealer,
     search::RecordSearch,
@@ -205,21 +205,16 @@ impl SqliteStore {
         (full, sealing): (usize, Sealing),
     ) -> Result<Self, StoreError> {
         let vault = Vault::new(key)?;
-        let Opened {
-            main,
-            keys,
-            sealer,
-            seals,
-        } = schema::open(dir, &vault, key, sealing)?;
-        let sealer = Arc::new(sealer);
+        let opened = schema::open(dir, &vault, key, sealing)?;
+        let sealer = Arc::clone(&opened.sealer);
         let store = Self {
-            index: Index::load(&main, full)?,
+            index: Index::load(&opened.main, full)?,
             recent: Recent::default(),
             crossing: Crossing::default(),
             damages: Damages::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
-            writer: Mutex::new(WriteSide::new(main, keys, &sealer, seals)?),
+            writer: Mutex::new(WriteSide::new(opened)?),
             sealer,
             turnstile: Turnstile::default(),
             readers: Pool::new(dir),

@@ -92,8 +92,15 @@ pub(super) enum Sealing {
 pub(super) struct Opened {
     pub(super) main: Connection,
     pub(super) keys: Connection,
-    pub(super) sealer: Sealer,
+    pub(super) sealer: Arc<Sealer>,
     pub(super) seals: Seals,
+    /// Version of the main file's schema that was checked.
+    pub(super) version: i64,
+}
+
+/// Returns the version of a file's schema, which SQLite raises at every change of it.
+pub(super) fn version(main: &Connection) -> Result<i64, SqlError> {
+    Ok(main.pragma_query_value(None, "schema_version", |row| row.get(0))?)
 }
 
 /// Opens both files for writing.
@@ -114,12 +121,13 @@ pub(super) fn open(
     let main = writable(dir, MAIN_FILE)?;
     let migrates = is_older(&main, MAIN_STEPS)?;
     if migrates {
-        refuse_damaged(&main, &sealer)?;
+        refuse_damaged(&main, &sealer, sealing)?;
     }
     if migrate(&main, MAIN_STEPS, Some((&keys, vault)))? == Migrated::Sealed {
         // What stood in clear is overwritten, also in the write-ahead log.
         main.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
+    let version = version(&main)?;
     refuse_foreign_schema(&main)?;
     if meta(&main, "store")? != store {
         let both = format!("`{MAIN_FILE}` and `{KEYS_FILE}` are of different stores");
@@ -143,23 +151,26 @@ pub(super) fn open(
     Ok(Opened {
         main,
         keys,
-        sealer,
+        sealer: Arc::new(sealer),
         seals,
+        version,
     })
 }
 
 /// Refuses to bring a store up to date whose sealed rows are not what was written: they would be
 /// sealed anew as they stand.
-fn refuse_damaged(main: &Connection, sealer: &Sealer) -> Result<(), SqlError> {
+fn refuse_damaged(main: &Connection, sealer: &Sealer, sealing: Sealing) -> Result<(), SqlError> {
     let has_seals: i64 = main.query_row(
         "SELECT count(*) FROM sqlite_schema WHERE name = 'seal_root'",
         [],
         |row| row.get(0),
     )?;
-    if has_seals == 0 {
-        return Ok(());
-    }
     let gone = || StoreError::Damaged("its seals are gone; restore it from a backup".to_owned());
+    match (has_seals, sealing) {
+        (0, Sealing::MayBegin) => return Ok(()),
+        (0, Sealing::MustBe) => return Err(gone().into()),
+        (_, Sealing::MayBegin | Sealing::MustBe) => {}
+    }
     let seals = seals::read_root(main, sealer)?.ok_or_else(gone)?;
     for table in sealed_tables() {
         if let Some(what) = seals::differs(main, sealer, &seals, table)? {

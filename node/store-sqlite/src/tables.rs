@@ -122,9 +122,10 @@ pub(super) const TABLES: &[Table] = &[
     },
     sealed(30, "refusal", &["peer", "place"]),
     sealed(31, "refusal_turn", &["peer"]),
+    // Signed as well; a missing epoch would bring back a member that has left.
+    sealed(32, "register", &["epoch"]),
     // Statements of originators and of the governance: verified when they are read.
     other("statement", Guard::Signed),
-    other("register", Guard::Signed),
     // From the directories of the packs.
     other("id_index", Guard::Derived),
     other("token_index", Guard::Derived),
