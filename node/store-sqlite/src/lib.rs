@@ -134,7 +134,7 @@ use self::{
     reconcile::ReconciliationReader,
     registry::RegistryReader,
     restored::RestoredReader,
-    schema::Sealing,
+    schema::{Opened, Sealing},
     scrub::Scrubber,
     seals::Sealer,
     search::RecordSearch,
@@ -205,16 +205,21 @@ impl SqliteStore {
         (full, sealing): (usize, Sealing),
     ) -> Result<Self, StoreError> {
         let vault = Vault::new(key)?;
-        let opened = schema::open(dir, &vault, key, sealing)?;
-        let sealer = Arc::clone(&opened.sealer);
+        let Opened {
+            main,
+            keys,
+            sealer,
+            seals,
+        } = schema::open(dir, &vault, key, sealing)?;
+        let sealer = Arc::new(sealer);
         let store = Self {
-            index: Index::load(&opened.main, full)?,
+            index: Index::load(&main, full)?,
             recent: Recent::default(),
             crossing: Crossing::default(),
             damages: Damages::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
-            writer: Mutex::new(WriteSide::new(opened)?),
+            writer: Mutex::new(WriteSide::new(main, keys, &sealer, seals)?),
             sealer,
             turnstile: Turnstile::default(),
             readers: Pool::new(dir),

@@ -92,15 +92,8 @@ pub(super) enum Sealing {
 pub(super) struct Opened {
     pub(super) main: Connection,
     pub(super) keys: Connection,
-    pub(super) sealer: Arc<Sealer>,
+    pub(super) sealer: Sealer,
     pub(super) seals: Seals,
-    /// Version of the main file's schema that was checked.
-    pub(super) version: i64,
-}
-
-/// Returns the version of a file's schema, which SQLite raises at every change of it.
-pub(super) fn version(main: &Connection) -> Result<i64, SqlError> {
-    Ok(main.pragma_query_value(None, "schema_version", |row| row.get(0))?)
 }
 
 /// Opens both files for writing.
@@ -127,7 +120,6 @@ pub(super) fn open(
         // What stood in clear is overwritten, also in the write-ahead log.
         main.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
-    let version = version(&main)?;
     refuse_foreign_schema(&main)?;
     if meta(&main, "store")? != store {
         let both = format!("`{MAIN_FILE}` and `{KEYS_FILE}` are of different stores");
@@ -151,9 +143,8 @@ pub(super) fn open(
     Ok(Opened {
         main,
         keys,
-        sealer: Arc::new(sealer),
+        sealer,
         seals,
-        version,
     })
 }
 

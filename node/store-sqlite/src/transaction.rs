@@ -20,7 +20,6 @@ use super::{
     pack::{Directory, pack_of},
     pack_ids::PackIds,
     recent::Placed,
-    schema::{self, Opened},
     seals::{Pending, Sealer, Seals},
     view::{DatabaseView, OnDamage},
 };
@@ -42,19 +41,15 @@ pub(super) struct WriteSide {
     pending: Pending,
     /// Seals of the newest commit.
     seals: Seals,
-    /// Version of the schema that was checked at the start.
-    version: i64,
 }
 
 impl WriteSide {
-    pub(super) fn new(opened: Opened) -> Result<Self, SqlError> {
-        let Opened {
-            main,
-            keys,
-            sealer,
-            seals,
-            version,
-        } = opened;
+    pub(super) fn new(
+        main: Connection,
+        keys: Connection,
+        sealer: &Arc<Sealer>,
+        seals: Seals,
+    ) -> Result<Self, SqlError> {
         let retired = main
             .prepare("SELECT key FROM retired_key")?
             .query_map([], |row| row.get(0))?
@@ -70,7 +65,7 @@ impl WriteSide {
             |row| row.get(0),
         )?;
         let held = HeldTally::counted(&main)?;
-        let pending = Pending::install(&main, &sealer, seals.clone())?;
+        let pending = Pending::install(&main, sealer, seals.clone())?;
         Ok(Self {
             main,
             keys,
@@ -78,10 +73,9 @@ impl WriteSide {
             erasing,
             ordinal,
             held,
-            sealer,
+            sealer: Arc::clone(sealer),
             pending,
             seals,
-            version,
         })
     }
 
@@ -185,12 +179,6 @@ impl<'a> WriteTransaction<'a> {
         index: &'a Index,
     ) -> Result<Self, SqlError> {
         let main = Transaction::new_unchecked(&side.main, TransactionBehavior::Immediate)?;
-        // A trigger or index of somebody else would have its changes sealed by the writer itself.
-        if schema::version(&main)? != side.version {
-            let changed =
-                "its schema was changed while the node ran; stop it, and restore it from a backup";
-            return Err(StoreError::Damaged(changed.to_owned()).into());
-        }
         side.pending.begin(&side.seals);
         Ok(Self {
             main,

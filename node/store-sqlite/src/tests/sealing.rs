@@ -336,23 +336,6 @@ fn a_store_without_its_seals_does_not_open() {
     }
 }
 
-/// A trigger of somebody else, made while the node runs, would have its changes sealed by the node.
-#[test]
-fn a_schema_that_changes_under_a_running_store_stops_its_writer() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = filled(folder.path());
-    raw(folder.path())
-        .execute_batch("CREATE TRIGGER eve AFTER INSERT ON event BEGIN DELETE FROM trust_fact; END")
-        .unwrap();
-    let facts = store.facts().unwrap();
-    let written = store.commit(vec![fact(FactKind::Stop, "hub")]);
-    assert!(matches!(written, Err(StoreError::Damaged(_))));
-    assert_eq!(store.facts().unwrap(), facts);
-    drop(store);
-    let opened = SqliteStore::open_sealed(folder.path(), &key());
-    assert!(matches!(opened, Err(StoreError::Damaged(_))));
-}
-
 /// Attack H1: seals are bound to their store.
 #[test]
 fn rows_and_root_of_another_store_under_the_same_key_do_not_hold() {
