@@ -13,7 +13,7 @@
 //! of counts that is left out, with the scorecard calibrated on the counts that are left: what a
 //! member makes of the factors is part of what it takes.
 //!
-//! Up to six members, every set of them may be left out. Of more, the smallest up to [`MOST_SETS`],
+//! Up to six members, every set of them may be left out. Of more, the smallest up to `MOST_SETS`,
 //! each member alone in any case, and everybody: the bound then holds against a member as long as hardly anybody else takes more than
 //! its allowance.
 

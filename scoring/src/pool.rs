@@ -10,7 +10,7 @@
 //!   count; of two sums the one of fewer authorities does, and then the one that shows more controls;
 //! - the authority's own counts are its own, whole, and never taken from others.
 //!
-//! A [`Choice`] is such a decision. It can leave signers out, as if they had never sent anything: the
+//! A `Choice` is such a decision. It can leave signers out, as if they had never sent anything: the
 //! sources that theirs had displaced count then.
 
 use std::{
