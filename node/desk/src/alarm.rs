@@ -27,7 +27,8 @@ pub(crate) fn of_score(score: &Score, own: &AuthorityId) -> Vec<Alarm> {
     });
     let asks = score.recommendation.asks.iter();
     let asks = asks.filter(|ask| ask.authority != *own).map(|ask| Alarm {
-        of: format!("asks {} {}", ask.authority, ask.record),
+        // One for each action: a flood of requests must leave room for other alarms.
+        of: format!("asks {} {}", ask.authority, ask.action),
         what: format!(
             "`{}` asks for `{}` on arriving goods, in record {}; the recommended control stands beside it",
             ask.authority, ask.action, ask.record
