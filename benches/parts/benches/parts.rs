@@ -15,12 +15,19 @@
 use std::{hint::black_box, num::NonZeroUsize, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use portcullis_lab::bench::{self, drafts::Generator};
-use portcullis_kernel::{Kernel, decide::{Approval, Decider}, gate::Gates, intake::Judge};
-use portcullis_exchange::dispatch::{load, plan::{Footing, Planner}};
+use portcullis_exchange::dispatch::{
+    load,
+    plan::{Footing, Planner},
+};
 use portcullis_home::config::Config;
+use portcullis_kernel::{
+    Kernel,
+    decide::{Approval, Decider},
+    gate::Gates,
+    intake::Judge,
+};
+use portcullis_lab::bench::{self, drafts::Generator};
 use portcullis_node::runtime::Node;
-use portcullis_store::{Intake, Relay, Write, Written};
 use portcullis_policy::{Bundle, Engine};
 use portcullis_protocol::{
     frame::{Answering, Chain, FrameHead, Hop, Lane, ReceivedFrame, SentFrame},
@@ -32,6 +39,7 @@ use portcullis_protocol::{
     verify::{Occasion, VerifiedRecord, Verifier},
     wire,
 };
+use portcullis_store::{Intake, Relay, Write, Written};
 use prost::Message as _;
 
 /// Number of records measured together.
@@ -317,7 +325,10 @@ fn answers(two: &Two, intake: Intake) -> Vec<portcullis_protocol::frame::Answer>
     let written = two.receiver.store().commit(vec![Write::Intake(intake)]);
     match written.unwrap().pop() {
         Some(Written::Answers(answers)) => answers,
-        Some(Written::Done | Written::Refused(_)) | None => Vec::new(),
+        Some(
+            Written::Done | Written::Refused(_) | Written::Destroyed(_) | Written::OutOfSequence(_),
+        )
+        | None => Vec::new(),
     }
 }
 
