@@ -18,9 +18,9 @@ use portcullis_store::StoreError;
 use rusqlite::Connection;
 
 use super::{
+    connection,
     error::SqlError,
     files::{KEYS_FILE, MAIN_FILE},
-    schema,
 };
 
 /// Time for which commits gather before a checkpoint.
@@ -58,8 +58,8 @@ impl Checkpointer {
     /// Starts the thread.
     pub(super) fn start(dir: &Path) -> Result<Self, SqlError> {
         let files = [
-            schema::writable(dir, MAIN_FILE)?,
-            schema::writable(dir, KEYS_FILE)?,
+            connection::writable(dir, MAIN_FILE)?,
+            connection::writable(dir, KEYS_FILE)?,
         ];
         let shared = Arc::new(Shared::default());
         // A process that ended early may have left erased data in the logs.

@@ -16,7 +16,7 @@
 //! ```text
 //! values     files, error, decode, crypt, damages, tables, seals, pack, item, and rules apart from
 //!            SQL: disclosure, retry
-//! files      tokens_apart, schema, checkpoint
+//! files      connection, layout, tokens_apart, schema, checkpoint
 //! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
@@ -34,6 +34,7 @@ mod arrivals;
 mod backfill;
 mod channel;
 mod checkpoint;
+mod connection;
 mod consignments;
 mod crossing;
 mod crypt;
@@ -56,6 +57,7 @@ mod index;
 mod intake;
 mod interned;
 mod item;
+mod layout;
 mod ledger;
 mod log;
 mod outbox;
@@ -125,6 +127,7 @@ use self::{
     group::Group,
     held::HeldReader,
     index::Index,
+    layout::Layout,
     ledger::LedgerReader,
     outbox::OutboxReader,
     pool::Pool,
@@ -154,6 +157,7 @@ use portcullis_store::{
 pub struct SqliteStore {
     vault: Vault,
     sealer: Arc<Sealer>,
+    layout: Arc<Layout>,
     /// Guards the connections that write: there is one writer.
     writer: Mutex<WriteSide>,
     /// Lets a snapshot begin between two commits.
@@ -210,22 +214,27 @@ impl SqliteStore {
             keys,
             sealer,
             seals,
+            layout,
+            layout_number,
         } = schema::open(dir, &vault, key, sealing)?;
-        let sealer = Arc::new(sealer);
+        let (sealer, layout) = (Arc::new(sealer), Arc::new(layout));
+        let index = Index::load(&main, full)?;
+        let side = WriteSide::new(main, keys, &sealer, seals, (&layout, layout_number))?;
         let store = Self {
-            index: Index::load(&main, full)?,
+            index,
             recent: Recent::default(),
             crossing: Crossing::default(),
             damages: Damages::default(),
             checkpointer: Checkpointer::start(dir)?,
             vault,
-            writer: Mutex::new(WriteSide::new(main, keys, &sealer, seals)?),
+            writer: Mutex::new(side),
             sealer,
+            layout,
             turnstile: Turnstile::default(),
             readers: Pool::new(dir),
             dir: dir.to_owned(),
         };
-        store.read(|view| Scrubber::of(view, &store.damages).at_start())?;
+        store.read(|view| Scrubber::of(view, &store.layout, &store.damages).at_start())?;
         Ok(store)
     }
 
@@ -459,7 +468,7 @@ impl Store for SqliteStore {
     }
 
     fn scrub(&self, part: usize) -> Result<Option<&'static str>, StoreError> {
-        self.read(|view| Scrubber::of(view, &self.damages).part(part))
+        self.read(|view| Scrubber::of(view, &self.layout, &self.damages).part(part))
     }
 
     fn damaged(&self) -> Vec<DamageRow> {

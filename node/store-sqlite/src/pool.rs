@@ -9,11 +9,11 @@ use portcullis_store::StoreError;
 use rusqlite::Connection;
 
 use super::{
+    connection,
     crypt::Vault,
     damages::Damages,
     error::SqlError,
     index::Index,
-    schema,
     seals::Sealer,
     view::{DatabaseView, OnDamage},
 };
@@ -78,7 +78,7 @@ impl Pool {
         if lease.connection.is_none() {
             state.open += 1;
             drop(state);
-            lease.connection = Some(schema::readable(&self.dir)?);
+            lease.connection = Some(connection::readable(&self.dir)?);
         }
         Ok(lease)
     }

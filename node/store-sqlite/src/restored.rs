@@ -8,7 +8,7 @@ use std::path::Path;
 use portcullis_protocol::time::Timestamp;
 use portcullis_store::StoreError;
 
-use super::{error::SqlError, files::MAIN_FILE, schema, view::DatabaseView};
+use super::{connection, error::SqlError, files::MAIN_FILE, view::DatabaseView};
 
 /// Name in `meta` for the time of the backup from which a store was restored.
 const RESTORED: &str = "restored";
@@ -26,7 +26,7 @@ pub fn mark_restored(dir: &Path, made_at: Timestamp) -> Result<(), StoreError> {
 }
 
 fn write_mark(dir: &Path, made_at: Timestamp) -> Result<(), SqlError> {
-    let main = schema::writable(dir, MAIN_FILE)?;
+    let main = connection::writable(dir, MAIN_FILE)?;
     main.execute(
         "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
         (RESTORED, made_at.as_millis().to_be_bytes()),

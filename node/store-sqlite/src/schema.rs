@@ -1,15 +1,17 @@
 //! The two database files: their creation, opening, migration and checks.
 
-use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use aws_lc_rs::rand;
 use portcullis_store::StoreError;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
+    connection::{file_error, writable},
     crypt::Vault,
     error::SqlError,
     files::{KEYS_FILE, MAIN_FILE},
+    layout::{self, Layout},
     seals::{self, Sealer, Seals},
     tables::sealed_tables,
     tokens_apart,
@@ -33,6 +35,8 @@ const MAIN_STEPS: &[Step] = &[
     },
     Step::Sql(include_str!("main_awaited_versions.sql")),
     Step::Sql(include_str!("main_seals.sql")),
+    // Rows of `score` are sealed (tables.rs).
+    Step::Sql(""),
 ];
 const KEYS_STEPS: &[Step] = &[Step::Sql(include_str!("keys_1.sql"))];
 
@@ -53,11 +57,6 @@ enum Step {
 /// Plain text of the check value in keys.db, which is kept wrapped and opens under the right key
 /// only.
 const CHECK: [u8; 32] = *b"portcullis store key check value";
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const CACHED_STATEMENTS: usize = 128;
-/// Pages in the WAL after which the writer writes it back: 64 MiB.
-const CHECKPOINT_PAGES: i64 = 16_384;
-
 /// Makes both files. Neither may exist.
 pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), SqlError> {
     for file in [KEYS_FILE, MAIN_FILE] {
@@ -94,6 +93,9 @@ pub(super) struct Opened {
     pub(super) keys: Connection,
     pub(super) sealer: Sealer,
     pub(super) seals: Seals,
+    /// Layout of the main file, and the number under which it was checked.
+    pub(super) layout: Layout,
+    pub(super) layout_number: i64,
 }
 
 /// Opens both files for writing.
@@ -120,7 +122,10 @@ pub(super) fn open(
         // What stood in clear is overwritten, also in the write-ahead log.
         main.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
-    refuse_foreign_schema(&main)?;
+    // Read first: a change between the two is seen by the first transaction.
+    let layout_number = layout::number(&main)?;
+    let layout = own_layout()?;
+    layout.refuse_other(&main)?;
     if meta(&main, "store")? != store {
         let both = format!("`{MAIN_FILE}` and `{KEYS_FILE}` are of different stores");
         return Err(StoreError::Damaged(both).into());
@@ -145,7 +150,24 @@ pub(super) fn open(
         keys,
         sealer,
         seals,
+        layout,
+        layout_number,
     })
+}
+
+/// Returns the layout that this version makes.
+fn own_layout() -> Result<Layout, SqlError> {
+    let made = Connection::open_in_memory()?;
+    for step in MAIN_STEPS {
+        match step {
+            Step::Sql(sql) => made.execute_batch(sql)?,
+            Step::Sealing { tables, drop, .. } => {
+                made.execute_batch(tables)?;
+                made.execute_batch(drop)?;
+            }
+        }
+    }
+    Layout::of(&made)
 }
 
 /// Refuses to bring a store up to date whose sealed rows are not what was written: they would be
@@ -163,76 +185,14 @@ fn refuse_damaged(main: &Connection, sealer: &Sealer, sealing: Sealing) -> Resul
         (_, Sealing::MayBegin | Sealing::MustBe) => {}
     }
     let seals = seals::read_root(main, sealer)?.ok_or_else(gone)?;
-    for table in sealed_tables() {
+    let format: u32 = main.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for table in sealed_tables().filter(|table| table.since <= format) {
         if let Some(what) = seals::differs(main, sealer, &seals, table)? {
             let what = format!("`{}`: {what}; restore it from a backup", table.name);
             return Err(StoreError::Damaged(what).into());
         }
     }
     Ok(())
-}
-
-/// Refuses a file with other tables, indexes, views or triggers than this version makes.
-fn refuse_foreign_schema(main: &Connection) -> Result<(), SqlError> {
-    let made = Connection::open_in_memory()?;
-    for step in MAIN_STEPS {
-        match step {
-            Step::Sql(sql) => made.execute_batch(sql)?,
-            Step::Sealing { tables, drop, .. } => {
-                made.execute_batch(tables)?;
-                made.execute_batch(drop)?;
-            }
-        }
-    }
-    let (own, found) = (schema_of(&made)?, schema_of(main)?);
-    let other = found
-        .iter()
-        .find(|one| !own.contains(one))
-        .or_else(|| own.iter().find(|one| !found.contains(one)));
-    match other {
-        None => Ok(()),
-        Some((name, _)) => {
-            let what = format!(
-                "`{}` of its schema is not what this version makes",
-                name.escape_debug()
-            );
-            Err(StoreError::Damaged(what).into())
-        }
-    }
-}
-
-fn schema_of(connection: &Connection) -> Result<Vec<(String, Option<String>)>, SqlError> {
-    let mut select = connection.prepare(
-        "SELECT type || ' ' || name, sql FROM sqlite_schema
-         WHERE name NOT GLOB 'sqlite_*' ORDER BY name",
-    )?;
-    let rows = select.query_map([], |row| {
-        let sql: Option<String> = row.get(1)?;
-        Ok((row.get(0)?, sql.as_deref().map(without_comments)))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Returns a statement without its comments and line breaks, which say nothing.
-fn without_comments(sql: &str) -> String {
-    let lines = sql
-        .lines()
-        .map(|line| line.split("--").next().unwrap_or(line));
-    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
-    words.join(" ")
-}
-
-/// Opens a connection that only reads, with the key table attached as `keys`.
-pub(super) fn readable(dir: &Path) -> Result<Connection, SqlError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(dir.join(MAIN_FILE), flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    keep_statements(&connection)?;
-    let keys = dir.join(KEYS_FILE);
-    connection
-        .execute("ATTACH DATABASE ?1 AS keys", [path_text(&keys)?])
-        .map_err(SqlError::Keys)?;
-    Ok(connection)
 }
 
 /// Returns the damage found in the files, in words. The key table is attached as `keys`.
@@ -309,31 +269,6 @@ fn new_file(dir: &Path, name: &str) -> Result<Connection, SqlError> {
     writable(dir, name)
 }
 
-pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, SqlError> {
-    let path = dir.join(name);
-    fs::metadata(&path).map_err(|source| file_error(&path, source))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    keep_statements(&connection)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "secure_delete", true)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update(None, "cache_size", -65_536)?;
-    Ok(connection)
-}
-
-/// Keeps prepared statements prepared. SQLite is built with `STAT4` and would parse a statement
-/// again for each binding that might change its plan. A plan that never changes is wanted here.
-fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
-        .map(|_| ())
-}
-
 /// Returns true if there are steps that the file has not seen.
 fn is_older(connection: &Connection, steps: &[Step]) -> Result<bool, SqlError> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -407,17 +342,4 @@ fn sync_folder(dir: &Path) -> Result<(), SqlError> {
     fs::File::open(dir)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| file_error(dir, source))
-}
-
-pub(super) fn file_error(path: &Path, source: std::io::Error) -> SqlError {
-    SqlError::Store(StoreError::File {
-        path: path.display().to_string(),
-        source: Arc::new(source),
-    })
-}
-
-/// Returns a path as UTF-8, which SQLite requires for an attached file.
-pub(super) fn path_text(path: &Path) -> Result<&str, SqlError> {
-    let not_utf8 = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not UTF-8");
-    path.to_str().ok_or_else(|| file_error(path, not_utf8()))
 }

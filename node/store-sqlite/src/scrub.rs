@@ -10,6 +10,7 @@ use super::{
     damages::Damages,
     error::SqlError,
     index::{entries, indexed},
+    layout::Layout,
     pack::Directory,
     packs::PackReader,
     seals::{self, Seals},
@@ -24,7 +25,9 @@ const SMALL: u64 = 20_000;
 const PAGES: i64 = 100;
 const LEAST_PAGE: i64 = 1_000;
 
-/// Names of the parts that are no sealed table: the chain, and what is computed from others.
+/// Names of the parts that are no sealed table: the tables as such, the chain, and what is computed
+/// from others.
+const LAYOUT: &str = "sqlite_schema";
 const CHAIN: &str = "leaf";
 const RECORDS: &str = "records";
 const INDEX: &str = "index";
@@ -33,12 +36,21 @@ const TOKENS: &str = "consignment_token";
 /// Checks of one snapshot.
 pub(super) struct Scrubber<'a> {
     view: DatabaseView<'a>,
+    layout: &'a Layout,
     damages: &'a Damages,
 }
 
 impl<'a> Scrubber<'a> {
-    pub(super) const fn of(view: DatabaseView<'a>, damages: &'a Damages) -> Self {
-        Self { view, damages }
+    pub(super) const fn of(
+        view: DatabaseView<'a>,
+        layout: &'a Layout,
+        damages: &'a Damages,
+    ) -> Self {
+        Self {
+            view,
+            layout,
+            damages,
+        }
     }
 
     /// Checks the small tables and the newest leaf, within seconds whatever is kept.
@@ -58,6 +70,10 @@ impl<'a> Scrubber<'a> {
 
     /// Checks the part with this number, and returns its name.
     pub(super) fn part(&self, part: usize) -> Result<Option<&'static str>, SqlError> {
+        // First, because other tables may not even be read.
+        let Some(part) = part.checked_sub(1) else {
+            return self.layout().map(|()| Some(LAYOUT));
+        };
         let mut tables = sealed_tables();
         if let Some(table) = tables.nth(part) {
             self.table(&self.seals()?, table)?;
@@ -187,6 +203,11 @@ impl<'a> Scrubber<'a> {
         let seals = self.seals()?;
         let found = seals::chain_differs(self.view.connection, self.view.sealer, &seals)?;
         self.note(CHAIN, found);
+        Ok(())
+    }
+
+    fn layout(&self) -> Result<(), SqlError> {
+        self.note(LAYOUT, self.layout.differs_in(self.view.connection)?);
         Ok(())
     }
 

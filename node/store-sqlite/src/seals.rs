@@ -254,8 +254,6 @@ impl Pending {
         };
         main.pragma_update(None, "recursive_triggers", true)?;
         main.pragma_update(None, "temp_store", "MEMORY")?;
-        // Schemas of the file call none of the functions: only triggers of this connection do.
-        main.pragma_update(None, "trusted_schema", false)?;
         pending.functions(main)?;
         for table in sealed_tables() {
             main.execute_batch(&triggers(table, &columns(main, table)?))?;
@@ -528,6 +526,7 @@ enum RowKey {
 enum KeyValue {
     Number(i64),
     Text(String),
+    Bytes(Vec<u8>),
 }
 
 impl ToSql for RowKey {
@@ -535,7 +534,9 @@ impl ToSql for RowKey {
         Ok(match self {
             Self::One(KeyValue::Number(number)) => ToSqlOutput::from(*number),
             Self::One(KeyValue::Text(text)) => ToSqlOutput::from(text.as_str()),
-            Self::All(bytes) => ToSqlOutput::from(bytes.as_slice()),
+            Self::One(KeyValue::Bytes(bytes)) | Self::All(bytes) => {
+                ToSqlOutput::from(bytes.as_slice())
+            }
         })
     }
 }
@@ -571,9 +572,8 @@ fn key_in(row: &Row<'_>, table: &Table) -> Result<RowKey, SqlError> {
     if let [_] = table.key {
         return Ok(RowKey::One(match row.get_ref(0)? {
             ValueRef::Integer(number) => KeyValue::Number(number),
-            ValueRef::Null | ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => {
-                KeyValue::Text(row.get(0)?)
-            }
+            ValueRef::Blob(bytes) => KeyValue::Bytes(bytes.to_vec()),
+            ValueRef::Null | ValueRef::Real(_) | ValueRef::Text(_) => KeyValue::Text(row.get(0)?),
         }));
     }
     let mut key = Vec::with_capacity(64);
@@ -645,6 +645,7 @@ fn name_of(key: &RowKey) -> String {
     match key {
         RowKey::One(KeyValue::Number(number)) => number.to_string(),
         RowKey::One(KeyValue::Text(text)) => format!("`{}`", text.escape_debug()),
+        RowKey::One(KeyValue::Bytes(bytes)) => format!("`{}`", hex(bytes)),
         RowKey::All(bytes) => {
             let text = String::from_utf8_lossy(bytes);
             let printable: String = text

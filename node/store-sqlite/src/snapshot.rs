@@ -27,10 +27,11 @@ use rusqlite::{
 };
 
 use super::{
+    connection::{self, at_rest, file_error, immutable},
     decode::{named, node, unsigned},
     error::SqlError,
     files::{KEYS_FILE, MAIN_FILE},
-    schema::{self, file_error, path_text},
+    schema,
     view::log_end,
 };
 
@@ -91,7 +92,7 @@ impl Snapshot {
     }
 
     fn in_folder(dir: &Path) -> Result<Self, SqlError> {
-        let mut writer = schema::writable(dir, MAIN_FILE)?;
+        let mut writer = connection::writable(dir, MAIN_FILE)?;
         let snapshot = Self::open(dir)?;
         // A writer takes the main database first, and the key table only then.
         let held = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -101,7 +102,7 @@ impl Snapshot {
     }
 
     pub(super) fn open(dir: &Path) -> Result<Self, SqlError> {
-        schema::readable(dir).map(Self)
+        connection::readable(dir).map(Self)
     }
 
     /// Begins to hold both files.
@@ -297,27 +298,4 @@ fn faults_in(main: &Path, keys: Option<&Path>) -> Result<Vec<String>, SqlError> 
     }
     findings.extend(schema::keyless(&connection)?);
     Ok(findings)
-}
-
-/// Opens a file that does not change. No other file is created next to it.
-fn at_rest(path: &Path) -> Result<Connection, SqlError> {
-    fs::metadata(path).map_err(|source| file_error(path, source))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI;
-    Ok(Connection::open_with_flags(immutable(path)?, flags)?)
-}
-
-/// Returns the URI of a file that does not change (sqlite.org/uri.html).
-fn immutable(path: &Path) -> Result<String, SqlError> {
-    let mut uri = "file:".to_owned();
-    for byte in path_text(path)?.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~') {
-            uri.push(char::from(byte));
-        } else {
-            uri.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    uri.push_str("?immutable=1");
-    Ok(uri)
 }

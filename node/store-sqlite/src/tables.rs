@@ -33,6 +33,8 @@ pub(super) struct Table {
     pub(super) left_out: &'static [&'static str],
     /// Condition that a row must fulfil to be sealed, with `{row}` before each column.
     pub(super) only: &'static str,
+    /// Format since which its rows are sealed.
+    pub(super) since: u32,
 }
 
 impl Table {
@@ -44,6 +46,9 @@ impl Table {
 
 const ALL_ROWS: &str = "1";
 
+/// The format in which seals came.
+const SEALS: u32 = 12;
+
 const fn sealed(id: u8, name: &'static str, key: &'static [&'static str]) -> Table {
     Table {
         id,
@@ -52,6 +57,7 @@ const fn sealed(id: u8, name: &'static str, key: &'static [&'static str]) -> Tab
         key,
         left_out: &[],
         only: ALL_ROWS,
+        since: SEALS,
     }
 }
 
@@ -124,14 +130,18 @@ pub(super) const TABLES: &[Table] = &[
     sealed(31, "refusal_turn", &["peer"]),
     // Signed as well; a missing epoch would bring back a member that has left.
     sealed(32, "register", &["epoch"]),
+    Table {
+        left_out: &["sealed"],
+        since: 13,
+        ..sealed(33, "score", &["name"])
+    },
     // Statements of originators and of the governance: verified when they are read.
     other("statement", Guard::Signed),
     // From the directories of the packs.
     other("id_index", Guard::Derived),
     other("token_index", Guard::Derived),
-    // From the sealed consignments, and from what is held about them.
+    // From the sealed consignments.
     other("consignment_token", Guard::Derived),
-    other("score", Guard::Derived),
     other("row_seal", Guard::Seals),
     other("seal_root", Guard::Seals),
     other("leaf", Guard::Seals),

@@ -16,6 +16,7 @@ use super::{
     held_tally::HeldTally,
     index::{Additions, Index, IndexEntry, Slice},
     interned::Interned,
+    layout::{self, Layout},
     log::{Log, LogMark},
     pack::{Directory, pack_of},
     pack_ids::PackIds,
@@ -41,6 +42,9 @@ pub(super) struct WriteSide {
     pending: Pending,
     /// Seals of the newest commit.
     seals: Seals,
+    layout: Arc<Layout>,
+    /// Number of the layout that was checked last.
+    layout_number: i64,
 }
 
 impl WriteSide {
@@ -49,6 +53,7 @@ impl WriteSide {
         keys: Connection,
         sealer: &Arc<Sealer>,
         seals: Seals,
+        (layout, layout_number): (&Arc<Layout>, i64),
     ) -> Result<Self, SqlError> {
         let retired = main
             .prepare("SELECT key FROM retired_key")?
@@ -76,7 +81,23 @@ impl WriteSide {
             sealer: Arc::clone(sealer),
             pending,
             seals,
+            layout: Arc::clone(layout),
+            layout_number,
         })
+    }
+
+    /// Lets every such statement of the writer fail, for instance `INSERT ON pack`, until it is mended.
+    #[cfg(test)]
+    pub(super) fn fail(&self, when: &str) {
+        let trigger = format!(
+            "CREATE TEMP TRIGGER fault BEFORE {when} BEGIN SELECT RAISE(ABORT, 'a fault'); END"
+        );
+        self.main.execute_batch(&trigger).unwrap();
+    }
+
+    #[cfg(test)]
+    pub(super) fn mend(&self) {
+        self.main.execute_batch("DROP TRIGGER temp.fault").unwrap();
     }
 
     /// Takes over what a commit left to do.
@@ -87,12 +108,14 @@ impl WriteSide {
             ordinal,
             held,
             seals,
+            layout_number,
         } = left;
         self.retired = retired;
         self.erasing = erasing;
         self.ordinal = ordinal;
         self.held = held;
         self.seals = seals;
+        self.layout_number = layout_number;
     }
 }
 
@@ -125,6 +148,8 @@ pub(super) struct WriteTransaction<'a> {
     ordinal: i64,
     /// Items that wait for a person, with the changes of this group.
     pub(super) held: HeldTally,
+    /// Number of the layout under which it writes.
+    layout_number: i64,
 }
 
 /// State of a transaction before a job.
@@ -145,6 +170,7 @@ pub(super) struct Leftover {
     ordinal: i64,
     held: HeldTally,
     seals: Seals,
+    layout_number: i64,
 }
 
 /// Work that is left once a group is durable.
@@ -173,12 +199,22 @@ impl Committed {
 }
 
 impl<'a> WriteTransaction<'a> {
+    /// Begins one, if the main database is laid out as this version makes it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if somebody else made a table, an index or a trigger: what it changes
+    /// would be sealed like what the node writes.
     pub(super) fn begin(
         side: &'a WriteSide,
         vault: &'a Vault,
         index: &'a Index,
     ) -> Result<Self, SqlError> {
         let main = Transaction::new_unchecked(&side.main, TransactionBehavior::Immediate)?;
+        let layout_number = layout::number(&main)?;
+        if layout_number != side.layout_number {
+            side.layout.refuse_other(&main)?;
+        }
         side.pending.begin(&side.seals);
         Ok(Self {
             main,
@@ -194,6 +230,7 @@ impl<'a> WriteTransaction<'a> {
             log_ids: PackIds::default(),
             ordinal: side.ordinal,
             held: side.held.clone(),
+            layout_number,
         })
     }
 
@@ -278,6 +315,7 @@ impl<'a> WriteTransaction<'a> {
                 ordinal: self.ordinal,
                 held: self.held,
                 seals,
+                layout_number: self.layout_number,
             },
             published: self.log.published,
             crossing: self.crossing,

@@ -1,5 +1,6 @@
 //! Claims that any engine behind [`Store`](portcullis_store::Store) has to hold, and claims about SQLite's files.
 
+mod acts_cut;
 mod announced;
 mod apart;
 mod backfill;

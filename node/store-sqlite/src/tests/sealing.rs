@@ -7,12 +7,12 @@ use rusqlite::Connection;
 
 use super::{fixture::*, key};
 use crate::{
-    SqliteStore,
+    MAIN_FILE, SqliteStore, connection,
     tables::{Guard, TABLES, sealed_tables},
 };
 use portcullis_store::{
-    Act, ConsignmentRow, Damaged, Effects, Fact, FactKind, Judgement, NodeEvent, PersonRow, Store,
-    StoreError, Write,
+    Act, ConsignmentRow, Damaged, Effects, Fact, FactKind, Judgement, NodeEvent, PersonRow,
+    ScoreRow, Store, StoreError, Write,
 };
 
 fn raw(folder: &Path) -> Connection {
@@ -46,6 +46,16 @@ fn fact(kind: FactKind, subject: &str) -> Write {
         content: Some(b"x".to_vec()),
         at: at(1),
     })
+}
+
+fn score(reference: &str) -> ScoreRow {
+    ScoreRow {
+        reference: reference.to_owned(),
+        points: 53.5,
+        at: at(1),
+        explanation: b"why".to_vec(),
+        records: Vec::new(),
+    }
 }
 
 /// Fills a store with something of every kind.
@@ -98,6 +108,7 @@ fn filled(folder: &Path) -> SqliteStore {
                 body: b"goods".to_vec(),
                 selectors: vec![(SelectorKind::Imo, SHIP.to_owned())],
             }]),
+            Write::Scores(["23BE-1", "23BE-2"].map(score).into()),
         ])
         .unwrap();
     store
@@ -114,11 +125,17 @@ fn filled(folder: &Path) -> SqliteStore {
 fn found(folder: &Path) -> Result<BTreeSet<String>, StoreError> {
     let store = SqliteStore::open_sealed(folder, &key())?;
     let at_start = store.damaged();
+    let found = scrubbed(&store)?;
+    assert!(at_start.iter().all(|row| store.damaged().contains(row)));
+    Ok(found)
+}
+
+/// Checks all of a store, and returns the names of what differs.
+fn scrubbed(store: &SqliteStore) -> Result<BTreeSet<String>, StoreError> {
     let mut part = 0;
     while store.scrub(part)?.is_some() {
         part += 1;
     }
-    assert!(at_start.iter().all(|row| store.damaged().contains(row)));
     let names = store.damaged().into_iter().map(|row| match row.thing {
         Damaged::Table(name) => name.to_owned(),
         other @ (Damaged::Record(_)
@@ -217,6 +234,17 @@ fn an_edit_of_the_store_is_found_in_its_table() {
             "UPDATE leaf SET n = n + 1000 WHERE n > 1; UPDATE leaf SET n = n - 1001",
         ),
         ("event", "DELETE FROM event"),
+        // Finding F10: a score of another time, or of another consignment.
+        (
+            "score",
+            "DELETE FROM score WHERE name = (SELECT min(name) FROM score)",
+        ),
+        ("score", "UPDATE score SET at = at - 1"),
+        (
+            "score",
+            "CREATE TEMP TABLE s AS SELECT name, points FROM score;
+            UPDATE score SET points = (SELECT points FROM s WHERE s.name <> score.name)",
+        ),
         ("sent_position", "DELETE FROM sent_position"),
         ("refusal", "DELETE FROM refusal"),
         ("consignment_token", "DELETE FROM consignment_token"),
@@ -327,6 +355,10 @@ fn a_store_without_its_seals_does_not_open() {
         "CREATE TRIGGER eve AFTER INSERT ON event BEGIN DELETE FROM trust_fact; END",
         "CREATE VIEW v AS SELECT 1",
         "DROP INDEX sent_by_place",
+        "CREATE TRIGGER eve AFTER INSERT ON event BEGIN DELETE FROM trust_fact; END;
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET name = 'sqlite_eve',
+             sql = replace(sql, 'TRIGGER eve', 'TRIGGER sqlite_eve') WHERE name = 'eve'",
         BACK_TO_8,
     ] {
         let folder = copied(folder.path());
@@ -334,6 +366,109 @@ fn a_store_without_its_seals_does_not_open() {
         let opened = SqliteStore::open_sealed(folder.path(), &key());
         assert!(matches!(opened, Err(StoreError::Damaged(_))), "{edit}");
     }
+}
+
+/// Format 12 sealed everything but scores. They are sealed as they stand, and nothing else is that was
+/// changed.
+#[test]
+fn a_store_of_format_12_has_its_scores_sealed_and_nothing_else_that_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let back_to_12 = "DELETE FROM row_seal WHERE tbl = 33; PRAGMA user_version = 12";
+    drop(filled(folder.path()));
+    raw(folder.path()).execute_batch(back_to_12).unwrap();
+    let other = copied(folder.path());
+    let store = SqliteStore::open_sealed(folder.path(), &key()).unwrap();
+    assert_eq!(scrubbed(&store).unwrap(), BTreeSet::new());
+    assert_eq!(store.scores(9).unwrap().len(), 2);
+    drop(store);
+    raw(folder.path())
+        .execute_batch("UPDATE score SET at = at - 1")
+        .unwrap();
+    assert!(found(folder.path()).unwrap().contains("score"));
+    raw(other.path())
+        .execute_batch("UPDATE person SET role = 'administrator'")
+        .unwrap();
+    let opened = SqliteStore::open_sealed(other.path(), &key());
+    assert!(matches!(opened, Err(StoreError::Damaged(_))));
+}
+
+/// Finding F1: a trigger of somebody else, made while the node ran, had its changes sealed by the
+/// node; so has any other change of the schema that makes SQLite itself write.
+#[test]
+fn what_is_added_to_the_schema_of_a_running_store_does_nothing_and_stops_its_writer() {
+    for edit in [
+        "CREATE TRIGGER eve AFTER INSERT ON event BEGIN DELETE FROM trust_fact; END",
+        "CREATE TRIGGER eve BEFORE INSERT ON event BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TABLE eve (fact TEXT REFERENCES trust_fact (kind) ON DELETE CASCADE)",
+        "ALTER TABLE trust_fact RENAME TO old; CREATE VIEW trust_fact AS SELECT * FROM old",
+        "CREATE UNIQUE INDEX eve ON event (at) WHERE kind <> 'x'",
+        "DROP INDEX sent_by_place",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = filled(folder.path());
+        let end = store.log_end().unwrap();
+        let version = raw(folder.path())
+            .pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0))
+            .unwrap();
+        raw(folder.path()).execute_batch(edit).unwrap();
+        let written = store.commit(vec![fact(FactKind::Stop, "hub")]);
+        assert!(matches!(written, Err(StoreError::Damaged(_))), "{edit}");
+        assert_eq!(store.log_end().unwrap(), end, "{edit}");
+        assert!(matches!(store.scrub(0), Ok(Some(_))), "{edit}");
+        assert!(
+            store
+                .damaged()
+                .iter()
+                .any(|row| row.thing == Damaged::Table("sqlite_schema")),
+            "{edit}"
+        );
+        // Whoever hides the change keeps the running node from taking it up.
+        raw(folder.path())
+            .pragma_update(None, "schema_version", version)
+            .unwrap();
+        drop(store);
+        let opened = SqliteStore::open_sealed(folder.path(), &key());
+        assert!(matches!(opened, Err(StoreError::Damaged(_))), "{edit}");
+    }
+}
+
+/// Finding F1: the number of the schema is put back before the node looks at it.
+#[test]
+fn a_trigger_that_hides_itself_does_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = filled(folder.path());
+    let facts = store.facts().unwrap();
+    let eve = raw(folder.path());
+    let version = eve
+        .pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0))
+        .unwrap();
+    eve.execute_batch(
+        "CREATE TRIGGER eve AFTER INSERT ON act BEGIN DELETE FROM trust_fact; END;
+         CREATE TRIGGER eva AFTER UPDATE ON act BEGIN DELETE FROM trust_fact; END",
+    )
+    .unwrap();
+    eve.pragma_update(None, "schema_version", version).unwrap();
+    store.commit(vec![act(b"three")]).unwrap();
+    assert_eq!(store.facts().unwrap(), facts);
+    assert!(scrubbed(&store).unwrap().contains("sqlite_schema"));
+    // Nor does it on a connection that has read the schema with it.
+    let other = connection::writable(folder.path(), MAIN_FILE).unwrap();
+    let changed = other.execute("UPDATE act SET action = 'x' WHERE action = 'enrol'", []);
+    assert_eq!(changed.unwrap(), 3);
+    assert_eq!(store.facts().unwrap(), facts);
+}
+
+/// An administrator who compacts the file or has its statistics gathered changes nothing of it.
+#[test]
+fn a_file_that_is_vacuumed_or_analyzed_under_a_running_store_is_written_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = filled(folder.path());
+    for sql in ["VACUUM", "ANALYZE", "PRAGMA optimize"] {
+        raw(folder.path()).execute_batch(sql).unwrap();
+        store.commit(vec![fact(FactKind::Stop, sql)]).unwrap();
+    }
+    drop(store);
+    assert_eq!(found(folder.path()).unwrap(), BTreeSet::new());
 }
 
 /// Attack H1: seals are bound to their store.
