@@ -9,6 +9,7 @@ use prost::Message as _;
 use crate::{
     digest::Digest,
     fields::{Encoded, Fields, Value},
+    identifiers::AuthorityId,
     keys::KeyUse,
     record::{Form, Header, Kind, MAX_SECTIONS, RecordId, SectionTag},
     statement::{SignedStatement, StatementType},
@@ -28,6 +29,9 @@ pub(crate) const HEADER_VERSION: u32 = 1;
 
 /// Number of the field of a header that names its kind.
 const HEADER_KIND: u64 = 3;
+
+/// Number of the field of a header that names its originator.
+const HEADER_ORIGIN: u64 = 4;
 
 /// The most bytes of a record's header and bodies together, so that the record fits into a frame by
 /// itself.
@@ -154,6 +158,20 @@ impl SealedRecord {
         });
         kind.and_then(|number| i32::try_from(number).ok())
             .and_then(Kind::from_wire)
+    }
+
+    /// Returns the authority that the header names as originator; nothing else of the record is read
+    /// or checked.
+    #[must_use]
+    pub fn claimed_origin(&self) -> Option<AuthorityId> {
+        let origin = Fields::of(&self.record.header).find_map(|field| match field {
+            Ok(Encoded {
+                number: HEADER_ORIGIN,
+                value: Value::Bytes(origin),
+            }) => Some(origin),
+            Ok(_) | Err(_) => None,
+        });
+        std::str::from_utf8(origin?).ok()?.parse().ok()
     }
 
     /// Returns the sections to which the header gives one of these tags; nothing else of the record

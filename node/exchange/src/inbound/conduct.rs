@@ -3,19 +3,22 @@
 //! A peer that floods this node with what it refuses must not fill its disk or its log. Refused
 //! frames therefore make one event when a kind of refusal begins, and one with a count for the
 //! minute that follows. Each peer also has a budget of refused records a minute; beyond it, its
-//! frames are refused whole before their records are looked at (EX-15, with no credit). Both are
-//! kept in memory, for the peers that the register lists: a restart loses at most one minute's
-//! count. The lanes have budgets of their own, so that bulk which a hub passes on does not shut out
-//! the alerts that it passes on.
+//! frames are refused whole before their records are looked at (EX-15, with no credit). What an
+//! originator signed has a budget of its own at each peer that delivers it; beyond it, its records by
+//! that peer are refused for now, and no others. All is kept in memory, for what the register lists: a
+//! restart loses at most one minute's count. The lanes have budgets of their own, so that bulk which a
+//! hub passes on does not shut out the alerts that it passes on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use portcullis_kernel::telling::{Telling, within_minute};
 use portcullis_protocol::{frame::Lane, identifiers::NodeId, rules::Rule, time::Timestamp};
 use portcullis_store::NodeEvent;
+
+use super::charges::Cause;
 
 /// Peers with a kind of refusal that are counted apart: more than a register lists.
 const MOST_COUNTED: usize = 8_192;
@@ -34,11 +37,13 @@ const URGENT_ITEMS_A_SECOND: usize = 512;
 /// Budget of urgent work per peer and second: bytes of records.
 const URGENT_BYTES_A_SECOND: usize = 16 << 20;
 
+type Budgets = BTreeMap<(NodeId, Lane), BTreeMap<Cause, Budget>>;
+
 /// Refusals counted per peer.
 #[derive(Debug)]
 pub(super) struct Conduct {
-    /// Budgets by peer and lane; held for a moment only.
-    budgets: Mutex<BTreeMap<(NodeId, Lane), Budget>>,
+    /// Budgets by peer, lane and cause; held for a moment only.
+    budgets: Mutex<Budgets>,
     /// Urgent work by peer; held for a moment only.
     urgent: Mutex<BTreeMap<NodeId, UrgentWork>>,
     /// Frames refused, by peer and rule; held for a moment only.
@@ -73,16 +78,29 @@ struct Budget {
 impl Conduct {
     /// Returns true while this peer's frames in this lane are refused unread.
     pub(super) fn is_shut_out(&self, (peer, lane): (&NodeId, Lane), now: Timestamp) -> bool {
-        self.budgets()
-            .get(&(peer.clone(), lane))
-            .is_some_and(|budget| budget.is_open(now) && budget.refused >= most_refused(lane))
+        let budgets = self.budgets();
+        let of_peer = budgets.get(&(peer.clone(), lane));
+        let own = of_peer.and_then(|causes| causes.get(&Cause::Deliverer));
+        own.is_some_and(|budget| budget.is_used_up(lane, now))
+    }
+
+    /// Returns the originators whose records are refused for now, if this peer brings them.
+    pub(super) fn shut_out_by(
+        &self,
+        (peer, lane): (&NodeId, Lane),
+        now: Timestamp,
+    ) -> BTreeSet<Cause> {
+        let budgets = self.budgets();
+        let causes = budgets.get(&(peer.clone(), lane)).into_iter().flatten();
+        let used_up = causes.filter(|(_, budget)| budget.is_used_up(lane, now));
+        used_up.map(|(cause, _)| cause.clone()).collect()
     }
 
     /// Counts refused records. Returns an event if they use up the budget.
     pub(super) fn records_refused(
         &self,
         (peer, lane): (&NodeId, Lane),
-        count: usize,
+        (cause, count): (&Cause, usize),
         now: Timestamp,
     ) -> Option<NodeEvent> {
         if count == 0 {
@@ -90,7 +108,8 @@ impl Conduct {
         }
         let most = most_refused(lane);
         let mut budgets = self.budgets();
-        let budget = budgets.entry((peer.clone(), lane)).or_default();
+        let causes = budgets.entry((peer.clone(), lane)).or_default();
+        let budget = causes.entry(cause.clone()).or_default();
         if !budget.is_open(now) {
             *budget = Budget {
                 began: Some(now),
@@ -103,10 +122,7 @@ impl Conduct {
             at: now,
             kind: "peer-shut-out".to_owned(),
             peer: Some(peer.clone()),
-            detail: format!(
-                "{} of its {lane} records were refused within a minute; its frames in that lane are refused until the minute is over",
-                budget.refused
-            ),
+            detail: shut_out(cause, lane, budget.refused),
         })
     }
 
@@ -150,7 +166,10 @@ impl Conduct {
     /// Returns an event for each rule and peer whose minute is over and that had more refusals, and
     /// drops the counts.
     pub(super) fn over(&self, now: Timestamp) -> Vec<NodeEvent> {
-        self.budgets().retain(|_, budget| budget.is_open(now));
+        self.budgets().retain(|_, causes| {
+            causes.retain(|_, budget| budget.is_open(now));
+            !causes.is_empty()
+        });
         self.urgent().retain(|_, work| work.is_open(now));
         let untold = self.frames().over(now);
         let event = |((peer, rule), more): &((NodeId, Rule), u64)| {
@@ -160,7 +179,7 @@ impl Conduct {
         untold.causes.iter().map(event).collect()
     }
 
-    fn budgets(&self) -> MutexGuard<'_, BTreeMap<(NodeId, Lane), Budget>> {
+    fn budgets(&self) -> MutexGuard<'_, Budgets> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,8 +209,23 @@ impl UrgentWork {
 }
 
 impl Budget {
+    fn is_used_up(&self, lane: Lane, now: Timestamp) -> bool {
+        self.is_open(now) && self.refused >= most_refused(lane)
+    }
+
     fn is_open(&self, now: Timestamp) -> bool {
         self.began.is_some_and(|began| within_minute(began, now))
+    }
+}
+
+fn shut_out(cause: &Cause, lane: Lane, refused: usize) -> String {
+    match cause {
+        Cause::Deliverer => format!(
+            "{refused} of its {lane} records were refused within a minute; its frames in that lane are refused until the minute is over"
+        ),
+        Cause::Originator(origin) => format!(
+            "{refused} {lane} records of `{origin}` that it brought were refused within a minute; what it brings of `{origin}` in that lane is refused until the minute is over"
+        ),
     }
 }
 
@@ -238,7 +272,8 @@ mod tests {
     fn ex_15_a_peer_beyond_its_budget_of_refused_records_is_shut_out_for_the_minute() {
         let conduct = Conduct::default();
         let (bad, good) = (peer("antwerp-1"), peer("hub-1"));
-        let refused = |count, at| conduct.records_refused((&bad, Lane::Bulk), count, at);
+        let refused =
+            |count, at| conduct.records_refused((&bad, Lane::Bulk), (&Cause::Deliverer, count), at);
         let is_shut_out = |peer, at| conduct.is_shut_out((peer, Lane::Bulk), at);
         assert_eq!(refused(REFUSED_A_MINUTE - 1, NOW), None);
         assert!(!is_shut_out(&bad, NOW));
@@ -257,7 +292,11 @@ mod tests {
     fn a_clock_that_is_set_back_shuts_nobody_out_for_long() {
         let conduct = Conduct::default();
         let bad = peer("antwerp-1");
-        conduct.records_refused((&bad, Lane::Bulk), REFUSED_A_MINUTE, NOW);
+        conduct.records_refused(
+            (&bad, Lane::Bulk),
+            (&Cause::Deliverer, REFUSED_A_MINUTE),
+            NOW,
+        );
         assert!(!conduct.is_shut_out((&bad, Lane::Bulk), NOW.plus_millis(-1)));
     }
 
@@ -267,16 +306,43 @@ mod tests {
     fn refused_bulk_does_not_shut_out_the_alerts_of_the_same_peer() {
         let conduct = Conduct::default();
         let hub = peer("hub-1");
-        conduct.records_refused((&hub, Lane::Bulk), REFUSED_A_MINUTE, NOW);
+        conduct.records_refused(
+            (&hub, Lane::Bulk),
+            (&Cause::Deliverer, REFUSED_A_MINUTE),
+            NOW,
+        );
         assert!(conduct.is_shut_out((&hub, Lane::Bulk), NOW));
         assert!(!conduct.is_shut_out((&hub, Lane::Urgent), NOW));
         let urgent = (&hub, Lane::Urgent);
         assert!(
             conduct
-                .records_refused(urgent, URGENT_REFUSED_A_MINUTE, NOW)
+                .records_refused(urgent, (&Cause::Deliverer, URGENT_REFUSED_A_MINUTE), NOW)
                 .is_some()
         );
         assert!(conduct.is_shut_out(urgent, NOW));
+    }
+
+    /// Finding F9: refused alerts of one originator shut out those that the same hub passes on for
+    /// everybody else.
+    #[test]
+    fn what_an_originator_signed_shuts_out_nobody_else_at_the_same_peer() {
+        let conduct = Conduct::default();
+        let hub = peer("hub-1");
+        let urgent = (&hub, Lane::Urgent);
+        let flood = Cause::Originator("terminal".parse().unwrap());
+        let event = conduct.records_refused(urgent, (&flood, URGENT_REFUSED_A_MINUTE), NOW);
+        assert!(event.unwrap().detail.contains("`terminal`"));
+        assert!(!conduct.is_shut_out(urgent, NOW));
+        assert_eq!(conduct.shut_out_by(urgent, NOW), [flood.clone()].into());
+        let bulk = (&hub, Lane::Bulk);
+        assert_eq!(conduct.shut_out_by(bulk, NOW), BTreeSet::new());
+        let other = peer("terminal-1");
+        let by_other = conduct.shut_out_by((&other, Lane::Urgent), NOW);
+        assert_eq!(by_other, BTreeSet::new());
+        let later = NOW.plus_millis(MINUTE_MS);
+        assert_eq!(conduct.shut_out_by(urgent, later), BTreeSet::new());
+        assert_eq!(conduct.over(later), []);
+        assert!(conduct.budgets().is_empty());
     }
 
     /// Attack M3: one frame of duplicates again and again, as urgent.
@@ -304,7 +370,11 @@ mod tests {
     #[test]
     fn what_is_over_is_forgotten() {
         let conduct = Conduct::default();
-        conduct.records_refused((&peer("antwerp-1"), Lane::Bulk), 5, NOW);
+        conduct.records_refused(
+            (&peer("antwerp-1"), Lane::Bulk),
+            (&Cause::Deliverer, 5),
+            NOW,
+        );
         conduct.frame_refused(&peer("hub-1"), Rule::FrameItems, "why", NOW);
         assert_eq!(conduct.budgets().len(), 1);
         assert_eq!(conduct.over(NOW.plus_millis(MINUTE_MS)), []);

@@ -5,6 +5,7 @@
 
 pub mod addresses;
 mod allowance;
+mod charges;
 mod conduct;
 mod paced;
 mod quota;

@@ -1,10 +1,11 @@
-//! Bytes that each originator may add to this node's disk in a day, through each peer that delivers.
+//! Bytes that each authority may add to this node's disk in a day, whoever delivers them.
 //!
 //! Beyond its quota the bulk of an originator is refused for now, so that its sender tries again on
 //! another day and nothing is lost; alerts have a quarter more. What others bring by the same peer
-//! is not touched. Only what was added counts: a duplicate costs nothing. The count is kept in
-//! memory and begins anew with a start; the reserve of the disk does not depend on it. While the disk
-//! is short of space, alerts share its reserve: each originator has a sixteenth of it.
+//! is not touched. What stands on the disk afterwards counts: what was added or waits for a person by
+//! its bytes, what was refused by its rows. A duplicate costs nothing. The count is kept in memory and
+//! begins anew with a start; the reserve of the disk does not depend on it. While the disk is short of
+//! space, alerts share its reserve: each originator has a sixteenth of it.
 
 use std::{
     collections::BTreeMap,
@@ -12,26 +13,21 @@ use std::{
 };
 
 use portcullis_kernel::disk::Space;
-use portcullis_protocol::{
-    frame::Lane,
-    identifiers::{AuthorityId, NodeId},
-    rules::Rule,
-    time::Timestamp,
-    verify::VerifiedRecord,
-};
-use portcullis_store::{Intake, Judgement, NodeEvent, weight};
+use portcullis_protocol::{frame::Lane, identifiers::NodeId, rules::Rule, time::Timestamp};
+use portcullis_store::{Intake, Judgement, NodeEvent};
+
+use super::charges::{Account, Cause, Charges};
 
 /// Length of a day, in milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// Bytes added, by peer and originator.
+/// Bytes of the day, by account.
 #[derive(Debug)]
 pub(super) struct Quota {
-    /// Bytes that one originator may add in a day through one peer.
+    /// Bytes that one authority may add in a day.
     daily: u64,
-    /// Held for a moment only. The register lists the peers and the originators, whose records were
-    /// verified.
-    of: Mutex<BTreeMap<(NodeId, AuthorityId), Day>>,
+    /// Held for a moment only. The register lists the authorities: records of others are refused.
+    of: Mutex<BTreeMap<Account, Day>>,
 }
 
 /// Bytes since the day began.
@@ -43,25 +39,6 @@ struct Day {
     urgent: u64,
     /// Value of `urgent` when the disk ran short of space; `None` while it is not.
     urgent_before_short: Option<u64>,
-}
-
-/// Cost of a record to its originator.
-#[derive(Debug, Clone)]
-pub(super) struct Charge {
-    origin: AuthorityId,
-    lane: Lane,
-    bytes: u64,
-}
-
-impl Charge {
-    pub(super) fn of(record: &VerifiedRecord) -> Self {
-        let header = record.header();
-        Self {
-            origin: header.origin.clone(),
-            lane: Lane::of(header.kind),
-            bytes: u64::try_from(weight(record.sealed())).unwrap_or(u64::MAX),
-        }
-    }
 }
 
 /// Items of a frame that a quota turned away.
@@ -84,27 +61,34 @@ impl Quota {
         }
     }
 
-    /// Refuses for now what is beyond its originator's quota. `deliverer` is the authority of the peer.
-    pub(super) fn judge(
-        &self,
-        intake: &mut Intake,
-        deliverer: &AuthorityId,
-        space: Space,
-    ) -> TurnedAway {
+    /// Refuses for now what is beyond its originator's quota. `charges` are those of the items, in
+    /// order.
+    pub(super) fn judge(&self, intake: &mut Intake, charges: &Charges, space: Space) -> TurnedAway {
         let (now, all) = (intake.now, intake.items.len());
+        let mut of = self.lock();
+        // Most frames bring records of one originator.
+        let mut last: Option<((&Cause, Lane), bool)> = None;
         let mut turned = 0;
         let mut is_own = intake.lane == Lane::Bulk;
-        for item in &mut intake.items {
-            let (Judgement::Admit { record, .. } | Judgement::Hold { record, .. }) =
-                &item.judgement
-            else {
+        for (item, (cause, lane)) in intake.items.iter_mut().zip(charges.causes()) {
+            if !matches!(
+                item.judgement,
+                Judgement::Admit { .. } | Judgement::Hold { .. }
+            ) {
                 continue;
+            }
+            let has_room = match last {
+                Some((known, has_room)) if known == (cause, lane) => has_room,
+                _ => charges
+                    .accounts(cause)
+                    .into_iter()
+                    .all(|account| day(&mut of, account, now).has_room(self.daily, lane, space)),
             };
-            let charge = Charge::of(record);
-            if !self.has_room(&intake.peer, &charge, space, now) {
+            last = Some(((cause, lane), has_room));
+            if !has_room {
                 item.judgement = Judgement::RefuseForNow { rule: Rule::Busy };
                 turned += 1;
-                is_own &= charge.origin == *deliverer;
+                is_own &= *cause == Cause::Deliverer;
             }
         }
         match turned {
@@ -114,49 +98,49 @@ impl Quota {
         }
     }
 
-    fn has_room(&self, peer: &NodeId, charge: &Charge, space: Space, now: Timestamp) -> bool {
-        let mut of = self.lock();
-        let key = (peer.clone(), charge.origin.clone());
-        let day = of.entry(key).or_insert(Day::began(now));
-        day.renew(now);
-        day.note(space);
-        day.has_room(self.daily, charge.lane, space)
-    }
-
-    /// Counts what was added. Returns an event if it uses up the quota.
+    /// Counts bytes that stand on the disk now. Returns an event if they use up the quota.
     pub(super) fn spend(
         &self,
         peer: &NodeId,
-        charge: &Charge,
+        (account, lane, bytes): (Account, Lane, u64),
         now: Timestamp,
     ) -> Option<NodeEvent> {
-        let Charge {
-            origin,
-            lane,
-            bytes,
-        } = charge;
+        let told = account.clone();
         let mut of = self.lock();
-        let key = (peer.clone(), origin.clone());
-        let day = of.entry(key).or_insert(Day::began(now));
-        day.renew(now);
+        let day = day(&mut of, account, now);
         let before = day.bytes;
-        day.bytes = before.saturating_add(*bytes);
-        if *lane == Lane::Urgent {
-            day.urgent = day.urgent.saturating_add(*bytes);
+        day.bytes = before.saturating_add(bytes);
+        if lane == Lane::Urgent {
+            day.urgent = day.urgent.saturating_add(bytes);
         }
         (before < self.daily && day.bytes >= self.daily).then(|| NodeEvent {
             at: now,
             kind: "quota-used-up".to_owned(),
             peer: Some(peer.clone()),
-            detail: format!(
-                "`{origin}` added {} MiB within a day; its bulk is refused until the day is over",
-                day.bytes >> 20
-            ),
+            detail: used_up(&told, day.bytes >> 20),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(NodeId, AuthorityId), Day>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Account, Day>> {
         self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the day of an account, begun anew if it is over.
+fn day(of: &mut BTreeMap<Account, Day>, account: Account, now: Timestamp) -> &mut Day {
+    let day = of.entry(account).or_insert(Day::began(now));
+    day.renew(now);
+    day
+}
+
+fn used_up(account: &Account, mebibytes: u64) -> String {
+    match account {
+        Account::Added(of) => format!(
+            "`{of}` added {mebibytes} MiB within a day; its bulk is refused until the day is over"
+        ),
+        Account::Refused { of, by } => format!(
+            "so many records of `{of}` that `{by}` brought were refused that they take {mebibytes} MiB; its bulk by that peer is refused until the day is over"
+        ),
     }
 }
 
@@ -184,7 +168,9 @@ impl Day {
             .then(|| self.urgent_before_short.unwrap_or(self.urgent));
     }
 
-    fn has_room(&self, daily: u64, lane: Lane, space: Space) -> bool {
+    /// Returns true if more may be added, on a disk with this space.
+    fn has_room(&mut self, daily: u64, lane: Lane, space: Space) -> bool {
+        self.note(space);
         match lane {
             Lane::Bulk => self.bytes < daily,
             Lane::Urgent => {
@@ -201,11 +187,12 @@ mod tests {
     use portcullis_protocol::{
         digest::Digest,
         frame::{Chain, FramePosition, Generation},
+        identifiers::AuthorityId,
         keys::{KeyId, KeyUse, PublicKey},
         record::Kind,
         seal::Batch,
         statement::SignedStatement,
-        verify::{KeyStanding, Occasion, SealingKeys, Verifier},
+        verify::{KeyStanding, Occasion, SealingKeys, VerifiedRecord, Verifier},
     };
     use portcullis_store::{DecisionNote, IntakeItem, Part};
 
@@ -282,18 +269,25 @@ mod tests {
     ) -> (TurnedAway, Vec<bool>) {
         let mut intake = intake(peer, records, now);
         let deliverer = peer.trim_end_matches("-1").parse().unwrap();
-        let turned = quota.judge(&mut intake, &deliverer, space);
+        let arrived: Vec<_> = records.iter().map(|one| one.sealed().clone()).collect();
+        let charges = Charges::of(&intake, &arrived, &deliverer);
+        let turned = quota.judge(&mut intake, &charges, space);
         let busy = |item: &IntakeItem| {
             matches!(item.judgement, Judgement::RefuseForNow { rule: Rule::Busy })
         };
         (turned, intake.items.iter().map(busy).collect())
     }
 
-    fn charge(record: &VerifiedRecord, bytes: u64) -> Charge {
-        Charge {
-            bytes,
-            ..Charge::of(record)
-        }
+    /// Counts bytes of the record's originator, brought by this peer.
+    fn spend(
+        quota: &Quota,
+        (peer, record): (&NodeId, &VerifiedRecord),
+        bytes: u64,
+        now: Timestamp,
+    ) -> Option<NodeEvent> {
+        let header = record.header();
+        let account = Account::Added(header.origin.clone());
+        quota.spend(peer, (account, Lane::of(header.kind), bytes), now)
     }
 
     /// Attack H4: one member's flood ends at its quota, what others bring by the same hub goes on, and
@@ -308,27 +302,49 @@ mod tests {
         let all = [&flood, &alert, &other];
         let (none, some) = (TurnedAway::Nothing, TurnedAway::Some);
         assert_eq!(judged(&quota, by_hub, &all, NOW), (none, vec![false; 3]));
-        assert!(quota.spend(&hub, &charge(&flood, 999), NOW).is_none());
-        let event = quota.spend(&hub, &charge(&flood, 1), NOW).unwrap();
+        assert!(spend(&quota, (&hub, &flood), 999, NOW).is_none());
+        let event = spend(&quota, (&hub, &flood), 1, NOW).unwrap();
         assert!(event.detail.contains("terminal"), "{event:?}");
-        assert!(quota.spend(&hub, &charge(&flood, 1), NOW).is_none());
+        assert!(spend(&quota, (&hub, &flood), 1, NOW).is_none());
         let beyond = judged(&quota, by_hub, &all, NOW);
         assert_eq!(beyond, (some, vec![true, false, false]));
         // What others bring waits behind it, so that the hub's frame is answered item by item.
         let alone = judged(&quota, by_hub, &[&flood, &flood], NOW);
         assert_eq!(alone, (some, vec![true, true]));
-        // By another peer, and on another day, it goes on.
-        assert_eq!(judged(&quota, ("terminal-1", PLENTY), &all, NOW).0, none);
-        quota.spend(&hub, &charge(&flood, 249), NOW);
+        // No other peer brings more of it, be it the originator itself (finding F8).
+        let itself = judged(&quota, ("terminal-1", PLENTY), &all, NOW);
+        assert_eq!(itself, (some, vec![true, false, false]));
+        spend(&quota, (&hub, &flood), 249, NOW);
         let beyond = judged(&quota, by_hub, &all, NOW);
         assert_eq!(beyond, (some, vec![true, true, false]));
         let next_day = NOW.plus_millis(DAY_MS);
         assert_eq!(judged(&quota, by_hub, &all, next_day).0, none);
         // The originator's own frame is refused whole: its sender waits, and no record is given up.
         let itself: NodeId = "terminal-1".parse().unwrap();
-        quota.spend(&itself, &charge(&flood, 1_000), NOW);
+        spend(&quota, (&itself, &flood), 1_000, NOW);
         let own = judged(&quota, ("terminal-1", PLENTY), &[&flood, &flood], NOW);
         assert_eq!(own.0, TurnedAway::OwnFrame);
+    }
+
+    /// Finding F8: refused items were in no quota. One deliverer that brings the same refused record
+    /// over and over takes nothing from its originator but what it brings itself.
+    #[test]
+    fn refused_records_use_up_a_quota_of_originator_and_deliverer() {
+        let quota = Quota::new(1_000);
+        let hub: NodeId = "hub-1".parse().unwrap();
+        let [flood, other] = [4, 1].map(|member| record(member, Kind::Indicator));
+        let refused = Account::Refused {
+            of: "terminal".parse().unwrap(),
+            by: "hub".parse().unwrap(),
+        };
+        let event = quota.spend(&hub, (refused, Lane::Bulk, 1_000), NOW);
+        assert!(event.unwrap().detail.contains("`hub` brought"));
+        let all = [&flood, &other];
+        let some = (TurnedAway::Some, vec![true, false]);
+        assert_eq!(judged(&quota, ("hub-1", PLENTY), &all, NOW), some);
+        let none = (TurnedAway::Nothing, vec![false, false]);
+        assert_eq!(judged(&quota, ("terminal-1", PLENTY), &all, NOW), none);
+        assert_eq!(judged(&quota, ("rotterdam-1", PLENTY), &all, NOW), none);
     }
 
     /// Attack H4: a flood of alerts does not use up the reserve that is for the alerts of all.
@@ -338,10 +354,10 @@ mod tests {
         let hub: NodeId = "hub-1".parse().unwrap();
         let (flood, other) = (record(4, Kind::Alert), record(1, Kind::Alert));
         let all = [&flood, &other];
-        quota.spend(&hub, &charge(&flood, 5_000), NOW);
+        spend(&quota, (&hub, &flood), 5_000, NOW);
         let refused = |space| judged(&quota, ("hub-1", space), &all, NOW).1;
         assert_eq!(refused(SHORT), [false, false], "what came before is over");
-        quota.spend(&hub, &charge(&flood, 1_000), NOW);
+        spend(&quota, (&hub, &flood), 1_000, NOW);
         assert_eq!(refused(SHORT), [true, false]);
         assert_eq!(refused(PLENTY), [false, false]);
         assert_eq!(refused(SHORT), [false, false], "it is short anew");

@@ -16,19 +16,15 @@
 //! next frame may be better. A frame beyond the granted window, or from a peer that is shut out, is
 //! refused without being read (EX-15).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_protocol::{
     frame::{
-        Answer, Answering, FrameError, Hop, Lane, MAX_ITEMS, Outcome, ReceivedFrame, RefusedFrame,
-        WINDOW, claimed_lane,
+        Answer, Answering, FrameError, Hop, Lane, MAX_ITEMS, ReceivedFrame, RefusedFrame, WINDOW,
+        claimed_lane,
     },
     identifiers::NodeId,
     keys::SigningKey,
-    record::RecordId,
     rules::Rule,
     statement::SignedStatement,
     time::Timestamp,
@@ -41,8 +37,9 @@ use tonic::{Status, Streaming};
 
 use super::{
     allowance::{Allowance, Grant},
+    charges::Charges,
     conduct::Conduct,
-    quota::{Charge, Quota, TurnedAway},
+    quota::{Quota, TurnedAway},
 };
 use portcullis_kernel::{
     Admitted, Kernel, connected::Way, decide::Decider, intake::Judge, quarantine, work::Running,
@@ -97,6 +94,7 @@ struct Refused {
 struct Items {
     frame: ReceivedFrame,
     intake: Intake,
+    charges: Charges,
     bad: Vec<BadItem>,
     turn: FrameAtHand,
 }
@@ -132,9 +130,6 @@ enum Aside {
     Bad(Vec<BadItem>),
     Event(NodeEvent),
 }
-
-/// Charges of the records that may be added, by record.
-type Charges = BTreeMap<RecordId, Charge>;
 
 /// A receipt, and the credit that it grants.
 type Granted = (wire::Receipt, u32);
@@ -257,10 +252,11 @@ impl Reception {
         let Items {
             frame,
             intake,
+            charges,
             bad,
             turn,
         } = items;
-        let (admitted, charges) = (admitted(&intake), charges(&intake));
+        let admitted = admitted(&intake);
         let (before, last) = self.submit_parts(intake).await;
         Answerable::Committing(Box::new(Committing {
             frame,
@@ -375,21 +371,40 @@ impl Reception {
         if !bad.is_empty() {
             self.lay_aside(aside, Aside::Bad(bad));
         }
-        for answer in answers.iter().filter(|one| is_added(one)) {
-            let Some(charge) = charges.get(&answer.record) else {
-                continue;
-            };
-            if let Some(event) = self.quota.spend(&self.peer, charge, turn.now) {
-                tracing::warn!(peer = %self.peer, detail = event.detail, "a quota is used up");
-                self.lay_aside(aside, Aside::Event(event));
-            }
-        }
-        let refused = answers.iter().filter(|one| is_refused(one)).count();
-        let by = (&self.peer, frame.head.lane);
-        if let Some(event) = self.conduct.records_refused(by, refused, turn.now) {
+        for event in self.account(&charges, &answers, frame.head.lane, turn.now) {
             self.lay_aside(aside, Aside::Event(event));
         }
         turn.answer(frame, answers).await
+    }
+
+    /// Counts what the answers left on the disk, and what was refused. Returns what is to be told.
+    fn account(
+        &self,
+        charges: &Charges,
+        answers: &[Answer],
+        lane: Lane,
+        now: Timestamp,
+    ) -> Vec<NodeEvent> {
+        let mut events = Vec::new();
+        for spent in charges.spent(answers) {
+            let [added, refused] = charges.accounts(&spent.cause);
+            let counted = [(added, spent.bytes), (refused, spent.refused_bytes())];
+            for (account, bytes) in counted.into_iter().filter(|(_, bytes)| *bytes > 0) {
+                let used_up = self
+                    .quota
+                    .spend(&self.peer, (account, spent.lane, bytes), now);
+                if let Some(event) = used_up {
+                    tracing::warn!(peer = %self.peer, detail = event.detail, "a quota is used up");
+                    events.push(event);
+                }
+            }
+            let refused = (&spent.cause, spent.refused);
+            events.extend(
+                self.conduct
+                    .records_refused((&self.peer, lane), refused, now),
+            );
+        }
+        events
     }
 
     /// Hands on what is kept for inspection. If much waits already it is left out, because no peer
@@ -458,33 +473,6 @@ fn bytes(frame: &wire::Frame) -> usize {
         bodies.fold(record.header.len(), usize::saturating_add)
     };
     frame.records.iter().map(of).fold(0, usize::saturating_add)
-}
-
-/// Returns true if the item is refused because of what the peer brings. That there is no room here
-/// is no fault of it.
-fn is_refused(answer: &Answer) -> bool {
-    match answer.outcome {
-        Outcome::Refused => true,
-        Outcome::RefusedForNow => answer.reason.as_deref() != Some(Rule::Busy.id()),
-        Outcome::Accepted | Outcome::Extended | Outcome::Duplicate | Outcome::Held => false,
-    }
-}
-
-fn is_added(answer: &Answer) -> bool {
-    match answer.outcome {
-        Outcome::Accepted | Outcome::Extended => true,
-        Outcome::Duplicate | Outcome::Refused | Outcome::RefusedForNow | Outcome::Held => false,
-    }
-}
-
-/// Returns what the records that policy admits add, by record.
-fn charges(intake: &Intake) -> Charges {
-    let admitted = intake.items.iter();
-    let admitted = admitted.filter_map(|item| match &item.judgement {
-        Judgement::Admit { record, note: _ } => Some((item.id, Charge::of(record))),
-        Judgement::Refuse { .. } | Judgement::RefuseForNow { .. } | Judgement::Hold { .. } => None,
-    });
-    admitted.collect()
 }
 
 /// Reports an error of this node's own. The peer learns only that it should try again later.
@@ -570,8 +558,17 @@ impl FrameAtHand {
             now: self.now,
         }
         .judge(&frame);
+        let charges = Charges::of(&intake, &frame.records, &authority.id);
+        let shut_out = stream
+            .conduct
+            .shut_out_by((&stream.peer, frame.head.lane), self.now);
+        for (item, (cause, _)) in intake.items.iter_mut().zip(charges.causes()) {
+            if shut_out.contains(cause) {
+                item.judgement = Judgement::RefuseForNow { rule: Rule::Busy };
+            }
+        }
         let space = stream.kernel.space_now();
-        if stream.quota.judge(&mut intake, &authority.id, space) == TurnedAway::OwnFrame {
+        if stream.quota.judge(&mut intake, &charges, space) == TurnedAway::OwnFrame {
             let credit = 0;
             return Ok(Judged::Refused(Box::new(Refused {
                 receipt: frame.refuse(Rule::Busy, self.signing(credit))?,
@@ -584,6 +581,7 @@ impl FrameAtHand {
         Ok(Judged::Items(Box::new(Items {
             frame,
             intake,
+            charges,
             bad,
             turn: self,
         })))

@@ -63,7 +63,7 @@ keys! {
     "dispatch.retry_first" = r#""1s""#, "the pause before a peer that failed is tried again, doubled at each failure";
     "dispatch.retry_longest" = r#""15m""#, "the longest such pause";
     "disk.reserve" = r#""512 MiB""#, "how much of the store's disk should be free; when less is, bulk is refused for now, and `status`, `/health` and `doctor` tell";
-    "disk.daily_bytes_per_origin" = r#""4 GiB""#, "how much one authority may add to the store in a day, through each peer; more is refused for now";
+    "disk.daily_bytes_per_origin" = r#""4 GiB""#, "how much one authority may add to the store in a day, whoever delivers it; more is refused for now";
 }
 
 /// Returns the line that documents a key; empty if the key is unknown.
