@@ -60,9 +60,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
             let (number, name) = (field.number(), field.name());
             let repeated = field.label == Some(REPEATED);
+            let most = format!("most({:?}, {name:?})", message.name());
             writeln!(
                 fields,
-                "        Field {{ number: {number}, name: {name:?}, repeated: {repeated}, holds: {holds} }},"
+                "        Field {{ number: {number}, name: {name:?}, repeated: {repeated}, most: {most}, holds: {holds} }},"
             )?;
         }
         let name = message.name();

@@ -57,8 +57,19 @@ impl<'a> Fields<'a> {
         Some(taken)
     }
 
-    /// Reads a varint: at most ten bytes of seven bits each.
+    /// Reads a varint: at most ten bytes of seven bits each. Most are one byte.
+    #[inline]
     fn varint(&mut self) -> Option<u64> {
+        match self.0.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..70).step_by(7) {
             let [byte] = self.take(1)? else { return None };

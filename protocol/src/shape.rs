@@ -36,6 +36,8 @@ struct Field {
     number: u64,
     name: &'static str,
     repeated: bool,
+    /// The most elements, if it is repeated.
+    most: usize,
     holds: Holds,
 }
 
@@ -200,14 +202,13 @@ impl Field {
                 Err(Misshapen::Unreadable)
             };
         }
-        let most = most(of.name, self.name);
-        if *count <= most {
+        if *count <= self.most {
             return Ok(());
         }
         Err(Misshapen::TooMany {
             message: of.name,
             field: self.name,
-            most,
+            most: self.most,
         })
     }
 
@@ -276,7 +277,7 @@ mod tests {
             assert!(shape.fields.len() <= MAX_FIELDS, "{}", shape.name);
             for field in shape.fields.iter().filter(|field| field.repeated) {
                 let (of, name) = (shape.name, field.name);
-                assert!(most(of, name) > 0, "`{of}.{name}` has no limit");
+                assert!(field.most > 0, "`{of}.{name}` has no limit");
             }
         }
     }

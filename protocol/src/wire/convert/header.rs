@@ -1,4 +1,7 @@
 //! Conversion of headers: markings, evaluations, section tables.
+//!
+//! Only canonical values are read: two texts of one value would be two headers that mean the same. A
+//! header that was read is written as the same one.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +11,7 @@ use super::{HeaderError, ascending, same_values};
 use crate::{
     digest::Digest,
     evaluation::{Admiralty, Evaluation},
-    identifiers::AuthorityId,
+    identifiers::{AuthorityId, UnLocode},
     keys::KeyId,
     marking::{
         DataSubject, HandlingCodes, Marking, Pap, Purpose, RequestedAction, SectionMarking, Tlp,
@@ -344,7 +347,7 @@ impl TryFrom<wire::Header> for Header {
             key_id: KeyId::from_slice(&key_id).ok_or(field("key_id"))?,
             sealed_at: Timestamp::on_calendar(sealed_at_ms).ok_or(field("sealed_at"))?,
             exercise,
-            audience: ascending("audience", audience, |code| code.parse().ok())?,
+            audience: ascending("audience", audience, |code| locode(&code))?,
             marking: marking.ok_or(field("marking"))?.try_into()?,
             evaluation: evaluation.ok_or(field("evaluation"))?.try_into()?,
             groups: groups_of(groups, &sections)?,
@@ -358,6 +361,12 @@ impl TryFrom<wire::Header> for Header {
             sections,
         })
     }
+}
+
+/// Reads a UN/LOCODE as it is written, in capitals and without a space.
+fn locode(text: &str) -> Option<UnLocode> {
+    let code: UnLocode = text.parse().ok()?;
+    (code.as_str() == text).then_some(code)
 }
 
 fn optional_time(millis: i64, field: &'static str) -> Result<Option<Timestamp>, HeaderError> {
@@ -420,4 +429,196 @@ fn groups_of(groups: Vec<wire::Group>, table: &[SectionEntry]) -> Result<Vec<For
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::select};
+
+    use super::*;
+
+    fn texts(of: &'static [&'static str]) -> impl Strategy<Value = String> {
+        select(of).prop_map(str::to_owned)
+    }
+
+    fn lists(of: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec(texts(of), 0..3)
+    }
+
+    prop_compose! {
+        fn markings()(
+            numbers in prop::array::uniform4(0_i32..5),
+            flags in prop::array::uniform5(any::<bool>()),
+            h3 in texts(&["", "ask first", " ask first", "a\nline"]),
+            purposes in prop::collection::vec(0_i32..5, 0..3),
+            release_to in lists(&["antwerp", "Antwerp", "antwerp ", "rotterdam", ""]),
+            times in prop::array::uniform2(select(vec![0, 1, -1, 1_700_000_000_000, i64::MAX])),
+        ) -> wire::Marking {
+            let [tlp, pap, requested_action, data_subject] = numbers;
+            let [h0, h1, h2, relay, originator_control] = flags;
+            let [review_at_ms, delete_at_ms] = times;
+            wire::Marking {
+                tlp, pap, h0, h1, h2, h3, purposes, release_to, relay, originator_control,
+                requested_action, review_at_ms, delete_at_ms, data_subject,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn evaluations()(
+            source in texts(&["A", "B", "X", "a", "A ", ""]),
+            information in 0_u32..6,
+            admiralty in texts(&["", "A1", "B2", "b2", "B 2", "F6"]),
+        ) -> wire::Evaluation {
+            wire::Evaluation { source, information, admiralty }
+        }
+    }
+
+    fn base() -> wire::Header {
+        let entry = |index| wire::SectionEntry {
+            index,
+            tag: 1,
+            digest: Bytes::from_static(&[7; 32]),
+            stricter: None,
+            least_count: 0,
+        };
+        wire::Header {
+            version: crate::sealed::HEADER_VERSION,
+            federation: "test".to_owned(),
+            kind: 1,
+            origin: "antwerp".to_owned(),
+            key_id: Bytes::from_static(&[5; 32]),
+            sealed_at_ms: 1_700_000_000_000,
+            exercise: false,
+            audience: vec!["BEANR".to_owned(), "NLRTM".to_owned()],
+            marking: Some(wire::Marking {
+                tlp: 3,
+                pap: 3,
+                release_to: vec!["rotterdam".to_owned()],
+                ..wire::Marking::default()
+            }),
+            evaluation: Some(wire::Evaluation {
+                source: "B".to_owned(),
+                information: 2,
+                admiralty: String::new(),
+            }),
+            groups: vec![wire::Group {
+                indexes: vec![0, 1],
+            }],
+            derived_from: vec![Bytes::from_static(&[1; 32])],
+            supersedes: Bytes::new(),
+            root: Bytes::from_static(&[6; 16]),
+            sections: (0..3).map(entry).collect(),
+        }
+    }
+
+    /// Returns the base with one field changed to each value that it might have.
+    fn changed() -> Vec<wire::Header> {
+        let mut all = vec![base()];
+        let mut change = |apply: &dyn Fn(&mut wire::Header)| {
+            let mut header = base();
+            apply(&mut header);
+            all.push(header);
+        };
+        for text in ["Test", "test ", " test", "TEST", "other"] {
+            change(&|header| text.clone_into(&mut header.federation));
+            change(&|header| text.clone_into(&mut header.origin));
+        }
+        for codes in [
+            &["beanr"][..],
+            &["BE ANR"],
+            &["BEANR "],
+            &["NLRTM", "BEANR"],
+            &["BEANR", "BEANR"],
+            &["BEANR", "BE ANR"],
+            &["NLRTM"],
+            &[],
+        ] {
+            change(&|header| header.audience = codes.iter().map(ToString::to_string).collect());
+        }
+        for number in 0..9 {
+            change(&|header| header.kind = number);
+        }
+        for time in [0, -1, 1, i64::MAX, i64::MIN] {
+            change(&|header| header.sealed_at_ms = time);
+        }
+        for groups in [
+            vec![],
+            vec![vec![1, 0]],
+            vec![vec![0, 0]],
+            vec![vec![0]],
+            vec![vec![1, 2], vec![0, 1]],
+            vec![vec![0, 1], vec![0, 1]],
+        ] {
+            let groups = groups.into_iter().map(|indexes| wire::Group { indexes });
+            let groups: Vec<_> = groups.collect();
+            change(&|header| header.groups.clone_from(&groups));
+        }
+        for len in [0, 31, 32, 33] {
+            let id = Bytes::from(vec![3; len]);
+            change(&|header| header.derived_from = vec![id.clone()]);
+            change(&|header| header.derived_from = vec![id.clone(), id.clone()]);
+            change(&|header| header.supersedes = id.clone());
+            change(&|header| header.root = id.clone());
+            change(&|header| header.key_id = id.clone());
+        }
+        for (tlp, pap) in [(0, 0), (5, 4), (5, 0), (9, 9)] {
+            let stricter = wire::SectionMarking {
+                tlp,
+                pap,
+                ..wire::SectionMarking::default()
+            };
+            change(&|header| header.sections[1].stricter = Some(stricter));
+        }
+        for number in [0, 1, 63, 64, u32::MAX] {
+            change(&|header| header.sections[2].index = number);
+            change(&|header| header.sections[1].least_count = number);
+            change(&|header| header.evaluation.as_mut().unwrap().information = number);
+        }
+        all
+    }
+
+    /// Two headers that mean the same would be two records of one, which no list shows as such.
+    #[test]
+    fn a_header_that_is_read_is_the_one_that_is_written() {
+        assert!(Header::try_from(base()).is_ok());
+        let mut read = 0;
+        for wire in changed() {
+            if let Ok(header) = Header::try_from(wire.clone()) {
+                read += 1;
+                assert_eq!(wire::Header::from(&header), wire);
+            }
+        }
+        assert!((20..60).contains(&read), "{read}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn a_marking_that_is_read_is_the_one_that_is_written(wire in markings()) {
+            if let Ok(marking) = Marking::try_from(wire.clone()) {
+                prop_assert_eq!(wire::Marking::from(&marking), wire);
+            }
+        }
+
+        #[test]
+        fn an_evaluation_that_is_read_is_the_one_that_is_written(wire in evaluations()) {
+            if let Ok(evaluation) = Evaluation::try_from(wire.clone()) {
+                prop_assert_eq!(wire::Evaluation::from(&evaluation), wire);
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_is_read_in_capitals_without_a_space_alone() {
+        for (text, is_read) in [
+            ("BEANR", true),
+            ("beanr", false),
+            ("BE ANR", false),
+            ("BEANR ", false),
+        ] {
+            assert_eq!(locode(text).is_some(), is_read, "{text}");
+        }
+    }
 }
