@@ -107,7 +107,8 @@ impl Thresholds {
     }
 
     /// Returns the smallest distance in log-odds between two controls; infinite if at most one is
-    /// ever recommended. Who takes no more from a score moves its control by one step at most.
+    /// ever recommended. Who takes no more from a score moves its control by one step at most. Of equal
+    /// thresholds only the stricter control is ever recommended: they are one step.
     pub(crate) fn least_step(&self) -> f64 {
         let logits = [self.document, self.scan, self.physical].map(|p| (p / (1.0 - p)).ln());
         let steps = logits.windows(2).filter_map(|pair| match pair {

@@ -25,7 +25,7 @@ use portcullis_scoring::{
 
 use super::{
     evidence::{self, Members},
-    shares::{Bounds, LeftOut, Shares},
+    shares::{Bounds, LOOK, LeftOut, Shares},
 };
 use portcullis_kernel::{Kernel, decide::Decider};
 use portcullis_store::{ExcerptsOf, HeldExcerpt, Store, StoreError};
@@ -36,7 +36,7 @@ const ON_SELECTORS: [Kind; 3] = [Kind::Indicator, Kind::Alert, Kind::Outcome];
 /// Sections that say something on goods.
 const ON_GOODS: [SectionTag; 2] = [SectionTag::Subject, SectionTag::Assessment];
 
-/// Bounds on the counts of profiles: about 160,000 cells of one origin.
+/// Bounds on the counts of profiles: about 160,000 cells of one origin, 40,000 if sixteen send some.
 const CELLS: Bounds = Bounds {
     each: 32 << 20,
     total: 128 << 20,
@@ -137,20 +137,23 @@ impl Holdings {
         least: u32,
     ) -> Result<(Vec<CellsPart>, LeftOut), StoreError> {
         let mut parts = Shares::new(CELLS);
-        self.each(Kind::RiskProfile, &[SectionTag::Cells], |record| {
-            let origin = &record.header().origin;
-            if *origin == self.kernel.me().authority {
-                return Ok(());
-            }
-            match evidence::cells(schema, self.members(), record, least) {
-                Ok(cells) => parts.add(origin, cells),
-                Err(error) => {
-                    let record = record.id();
-                    tracing::warn!(%record, %error, "a profile is not counted");
-                }
-            }
-            Ok(())
-        })?;
+        let own = &self.kernel.me().authority;
+        self.gather(
+            ExcerptsOf::Kind(Kind::RiskProfile),
+            &[SectionTag::Cells],
+            &mut parts,
+            |record| {
+                let header = record.header();
+                let cells = evidence::cells(schema, self.members(), record, least)
+                    .inspect_err(|error| {
+                        let record = record.id();
+                        tracing::warn!(%record, %error, "a profile is not counted");
+                    })
+                    .ok()
+                    .filter(|_| header.origin != *own);
+                Ok(cells.map(|cells| ((header.sealed_at, header.root), cells)))
+            },
+        )?;
         let (parts, left_out) = parts.into_parts();
         Ok((parts.into_iter().flatten().collect(), left_out))
     }
@@ -162,9 +165,9 @@ impl Holdings {
         value: &str,
     ) -> Result<Vec<SelectorEvidence>, StoreError> {
         let mut said = Shares::new(ON_ONE);
-        self.each_of(ExcerptsOf::Selector(kind, value), &ON_GOODS, |record| {
-            said.add(&record.header().origin, self.said_in(record)?);
-            Ok(())
+        let on_it = ExcerptsOf::Selector(kind, value);
+        self.gather(on_it, &ON_GOODS, &mut said, |record| {
+            Ok(Some((record.id(), self.said_in(record)?)))
         })?;
         let (said, left_out) = said.into_parts();
         self.kernel.set_aside().crowded(&left_out);
@@ -238,13 +241,11 @@ impl Holdings {
     pub(super) fn unindexed(&self) -> Result<(Vec<SelectorEvidence>, LeftOut), StoreError> {
         let mut found = Shares::new(SAID);
         for kind in ON_SELECTORS {
-            self.each(kind, &ON_GOODS, |record| {
+            let of_kind = ExcerptsOf::Kind(kind);
+            self.gather(of_kind, &ON_GOODS, &mut found, |record| {
                 let mut said = evidence::on_selectors(self.members(), record);
                 said.retain(|item| !item.selector.kind().is_high_entropy());
-                if !said.is_empty() {
-                    found.add(&record.header().origin, self.rooted(record, said)?);
-                }
-                Ok(())
+                Ok(Some((record.id(), self.rooted(record, said)?)))
             })?;
         }
         let (found, left_out) = found.into_parts();
@@ -255,12 +256,14 @@ impl Holdings {
     /// and the outcomes that did not fit.
     pub(super) fn reliabilities(&self) -> Result<(Reliabilities, LeftOut), StoreError> {
         let mut observed = Shares::new(SAID);
-        self.each(Kind::Outcome, &ON_GOODS, |outcome| {
+        let outcomes = ExcerptsOf::Kind(Kind::Outcome);
+        self.gather(outcomes, &ON_GOODS, &mut observed, |outcome| {
             let Some(finding) = evidence::finding(outcome) else {
-                return Ok(());
+                return Ok(None);
             };
-            let mut seen = Vec::new();
+            let mut seen = Seen::default();
             for id in &outcome.header().derived_from {
+                seen.looked += 1;
                 let Some(indicator) = self.record(id)? else {
                     continue;
                 };
@@ -272,18 +275,18 @@ impl Holdings {
                 if *origin != outcome.header().origin && evidence::share_goods(&indicator, outcome)
                 {
                     let observation = self.observation(outcome, indicator.id(), finding);
-                    seen.push(Observed {
+                    seen.observed.push(Observed {
                         of: origin.clone(),
                         observation,
                     });
                 }
             }
-            observed.add(&outcome.header().origin, seen);
-            Ok(())
+            Ok(Some((outcome.id(), seen)))
         })?;
         let (observed, left_out) = observed.into_parts();
         let mut reliabilities = Reliabilities::default();
-        for Observed { of, observation } in observed.into_iter().flatten() {
+        let observed = observed.into_iter().flat_map(|seen| seen.observed);
+        for Observed { of, observation } in observed {
             reliabilities.observe(&of, observation);
         }
         Ok((reliabilities, left_out))
@@ -314,28 +317,27 @@ impl Holdings {
         }
     }
 
-    /// Goes over the records of a kind that count, the newest first.
-    fn each(
-        &self,
-        kind: Kind,
-        tags: &[SectionTag],
-        seen: impl FnMut(&Excerpt) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        self.each_of(ExcerptsOf::Kind(kind), tags, seen)
-    }
-
-    fn each_of(
+    /// Goes over records, the newest first, and takes in what those that count say, as far as the
+    /// shares of their origins go. A record whose origin has filled its share is not looked at.
+    fn gather<G: PartialEq, T: Weight>(
         &self,
         of: ExcerptsOf<'_>,
         tags: &[SectionTag],
-        mut seen: impl FnMut(&Excerpt) -> Result<(), StoreError>,
+        shares: &mut Shares<G, T>,
+        read: impl Fn(&Excerpt) -> Result<Option<(G, T)>, StoreError>,
     ) -> Result<(), StoreError> {
         let mut from = None;
         loop {
             let page = self.store.excerpts(of, tags, from)?;
             for held in page.excerpts {
-                if let Some(record) = self.countable(&held) {
-                    seen(&record)?;
+                let origin = held.opened.claimed_origin();
+                if origin.as_ref().is_some_and(|one| shares.is_full(one)) {
+                    continue;
+                }
+                let counted = self.countable(&held);
+                let said = counted.as_ref().map(&read).transpose()?.flatten();
+                if let Some(origin) = origin {
+                    shares.add(&origin, said);
                 }
             }
             if page.next.is_none() {
@@ -352,9 +354,18 @@ struct Observed {
     observation: Observation,
 }
 
-impl Weight for Observed {
+/// Observations that one outcome makes, and the number of records that were looked at for it.
+#[derive(Default)]
+struct Seen {
+    observed: Vec<Observed>,
+    looked: usize,
+}
+
+impl Weight for Seen {
     fn weight(&self) -> usize {
-        self.observation.weight()
+        let observed = self.observed.iter();
+        let said: usize = observed.map(|one| one.observation.weight()).sum();
+        said.saturating_add(self.looked.saturating_mul(LOOK))
     }
 }
 

@@ -1,8 +1,12 @@
 //! Shares of the desk's memory: a bound in bytes on what a model holds of others.
 //!
-//! Every origin has a share, and all of them together have a bound. What comes first stays, and the
-//! desk reads the newest first. If all together do not fit, the origin that takes most gives way,
-//! so that one member's flood leaves out nothing of the others.
+//! Every origin has the same share: a part of the bound on all together, by the number of origins
+//! from which anything came. What it holds is the longest run from its first thing on that fits, and
+//! things of one group stay or go together. The desk reads the newest first. So what an origin may
+//! fill does not depend on how much the others send, and a flood leaves out nothing of theirs.
+//!
+//! The work of looking at a record counts as bytes as well, whether or not it says anything. Whoever
+//! has filled its share is looked at no more.
 //!
 //! Pure.
 
@@ -11,10 +15,13 @@ use std::collections::BTreeMap;
 use portcullis_protocol::identifiers::AuthorityId;
 use portcullis_scoring::weight::Weight;
 
+/// Least bytes of a thing: what it takes to look at a record.
+pub(super) const LOOK: usize = 1 << 10;
+
 /// Bounds in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// Most bytes of one origin.
+    /// Most bytes of one origin, however few there are.
     pub(super) each: usize,
     /// Most bytes of all origins together.
     pub(super) total: usize,
@@ -23,87 +30,149 @@ pub(super) struct Bounds {
 /// Number of records of each origin that did not fit.
 pub(super) type LeftOut = BTreeMap<AuthorityId, usize>;
 
-/// Things that were taken in, by origin.
+/// Things that were taken in, by origin. `G` tells the groups apart.
 #[derive(Debug)]
-pub(super) struct Shares<T> {
+pub(super) struct Shares<G, T> {
     bounds: Bounds,
-    bytes: usize,
     /// Number of things that were offered so far: the place of the next one.
     offered: usize,
-    of: BTreeMap<AuthorityId, Share<T>>,
-    left_out: LeftOut,
+    of: BTreeMap<AuthorityId, Share<G, T>>,
 }
 
 #[derive(Debug)]
-struct Share<T> {
+struct Share<G, T> {
     bytes: usize,
-    /// Each thing with its place in the order in which all came, and its bytes.
-    things: Vec<(usize, usize, T)>,
+    things: Vec<Thing<G, T>>,
+    left_out: usize,
+    /// True once something did not fit: nothing that comes later is taken in.
+    is_full: bool,
 }
 
-impl<T: Weight> Shares<T> {
+#[derive(Debug)]
+struct Thing<G, T> {
+    /// Its place in the order in which all came.
+    place: usize,
+    bytes: usize,
+    /// Its group and what it says; nothing, if the record says nothing that counts.
+    said: Option<(G, T)>,
+}
+
+impl<G: PartialEq, T: Weight> Shares<G, T> {
     /// Returns empty shares within these bounds.
     #[must_use]
     pub(super) const fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            bytes: 0,
             offered: 0,
             of: BTreeMap::new(),
-            left_out: BTreeMap::new(),
         }
     }
 
-    /// Takes in what a record of `origin` says, if it fits.
-    pub(super) fn add(&mut self, origin: &AuthorityId, thing: T) {
-        let bytes = thing.weight();
-        let place = self.offered;
+    /// Returns true if nothing more of this origin is taken in. The record that was to be looked at
+    /// counts as left out then.
+    pub(super) fn is_full(&mut self, origin: &AuthorityId) -> bool {
+        let share = self.of.get_mut(origin).filter(|share| share.is_full);
+        if let Some(share) = share {
+            share.left_out += 1;
+            return true;
+        }
+        false
+    }
+
+    /// Takes in what a record of `origin` says, if it fits. What does not fit leaves out what came of
+    /// its group as well.
+    pub(super) fn add(&mut self, origin: &AuthorityId, said: Option<(G, T)>) {
+        let bytes = said.as_ref().map_or(0, |(_, content)| content.weight());
+        let thing = Thing {
+            place: self.offered,
+            bytes: bytes.saturating_add(LOOK),
+            said,
+        };
         self.offered += 1;
-        let share = self.of.entry(origin.clone()).or_insert_with(|| Share {
-            bytes: 0,
-            things: Vec::new(),
-        });
-        if share.bytes.saturating_add(bytes) > self.bounds.each {
-            *self.left_out.entry(origin.clone()).or_default() += 1;
+        let origins = self.of.len();
+        let share = self.of.entry(origin.clone()).or_insert_with(Share::new);
+        if thing.bytes > self.bounds.each {
+            // It would not fit if there were nobody else, and says nothing of what comes later.
+            share.leave_out(thing.said.as_ref().map(|(group, _)| group));
             return;
         }
-        share.bytes += bytes;
-        share.things.push((place, bytes, thing));
-        self.bytes = self.bytes.saturating_add(bytes);
-        while self.bytes > self.bounds.total && self.give_way() {}
-    }
-
-    /// Leaves out the last thing of the origin that takes most; false if there is none.
-    fn give_way(&mut self) -> bool {
-        let largest = self.of.iter_mut().max_by_key(|(_, share)| share.bytes);
-        let Some((origin, share)) = largest else {
-            return false;
-        };
-        let Some((_, bytes, _)) = share.things.pop() else {
-            return false;
-        };
-        share.bytes -= bytes;
-        self.bytes -= bytes;
-        *self.left_out.entry(origin.clone()).or_default() += 1;
-        true
+        share.add(thing);
+        let is_new = self.of.len() > origins;
+        let most = self.bounds.each.min(self.bounds.total / self.of.len());
+        if is_new {
+            self.of.values_mut().for_each(|share| share.cut(most));
+        } else if let Some(share) = self.of.get_mut(origin) {
+            share.cut(most);
+        }
     }
 
     /// Returns everything that was taken in, in the order in which it came, and what was left out.
     #[must_use]
     pub(super) fn into_parts(self) -> (Vec<T>, LeftOut) {
-        let mut all: Vec<_> = self
-            .of
-            .into_values()
-            .flat_map(|share| share.things)
+        let (mut all, mut left_out) = (Vec::new(), LeftOut::new());
+        for (origin, share) in self.of {
+            if share.left_out > 0 {
+                left_out.insert(origin, share.left_out);
+            }
+            all.extend(share.things);
+        }
+        all.sort_unstable_by_key(|thing| thing.place);
+        let things = all
+            .into_iter()
+            .filter_map(|thing| Some(thing.said?.1))
             .collect();
-        all.sort_unstable_by_key(|(place, _, _)| *place);
-        let things = all.into_iter().map(|(_, _, thing)| thing).collect();
-        (things, self.left_out)
+        (things, left_out)
+    }
+}
+
+impl<G: PartialEq, T> Share<G, T> {
+    const fn new() -> Self {
+        Self {
+            bytes: 0,
+            things: Vec::new(),
+            left_out: 0,
+            is_full: false,
+        }
+    }
+
+    fn add(&mut self, thing: Thing<G, T>) {
+        if self.is_full {
+            self.left_out += 1;
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(thing.bytes);
+        self.things.push(thing);
+    }
+
+    /// Leaves out the last groups until no more than `most` bytes are left.
+    fn cut(&mut self, most: usize) {
+        while self.bytes > most
+            && let Some(last) = self.things.pop()
+        {
+            self.is_full = true;
+            self.bytes -= last.bytes;
+            self.leave_out(last.said.as_ref().map(|(group, _)| group));
+        }
+    }
+
+    /// Counts a thing of this group as left out, and leaves out those that came last of the same.
+    fn leave_out(&mut self, group: Option<&G>) {
+        self.left_out += 1;
+        let is_of_it = |last: &mut Thing<G, T>| {
+            let its = last.said.as_ref().map(|(group, _)| group);
+            its.is_some() && its == group
+        };
+        while let Some(last) = self.things.pop_if(is_of_it) {
+            self.bytes -= last.bytes;
+            self.left_out += 1;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Debug, PartialEq, Eq)]
@@ -111,20 +180,31 @@ mod tests {
 
     impl Weight for Bytes {
         fn weight(&self) -> usize {
-            self.0
+            self.0 * LOOK - LOOK
         }
     }
 
-    fn shares(each: usize, total: usize, offered: &[(&str, usize)]) -> (Vec<usize>, LeftOut) {
-        let mut shares = Shares::new(Bounds { each, total });
-        for (origin, bytes) in offered {
-            shares.add(&origin.parse().unwrap(), Bytes(*bytes));
+    /// A thing of an origin: its group, and its bytes, in units of [`LOOK`].
+    type Offered<'a> = (&'a str, u32, usize);
+
+    fn shares(each: usize, total: usize, offered: &[Offered<'_>]) -> (Vec<usize>, LeftOut) {
+        let mut shares = Shares::new(Bounds {
+            each: each * LOOK,
+            total: total * LOOK,
+        });
+        for (origin, group, bytes) in offered {
+            let origin = origin.parse().unwrap();
+            if !shares.is_full(&origin) {
+                shares.add(&origin, Some((*group, Bytes(*bytes))));
+            }
         }
-        let held = shares.bytes;
+        let held = shares.of.values().map(|share| share.bytes).sum::<usize>() / LOOK;
         let (kept, left_out) = shares.into_parts();
         let kept: Vec<usize> = kept.into_iter().map(|bytes| bytes.0).collect();
         assert_eq!(held, kept.iter().sum::<usize>());
         assert!(held <= total);
+        let left: usize = left_out.values().sum();
+        assert_eq!(kept.len() + left, offered.len());
         (kept, left_out)
     }
 
@@ -136,34 +216,105 @@ mod tests {
 
     #[test]
     fn what_fits_stays_in_its_order() {
-        let (kept, left_out) = shares(10, 20, &[("police", 3), ("port", 4), ("police", 5)]);
-        assert_eq!((kept, left_out), (vec![3, 4, 5], left(&[])));
+        let offered = [("police", 1, 3), ("port", 1, 4), ("police", 2, 5)];
+        assert_eq!(shares(10, 20, &offered), (vec![3, 4, 5], left(&[])));
     }
 
     /// Attack H3: a flood of one origin stops at its share, and what came first stays.
     #[test]
     fn an_origin_stays_within_its_share_whatever_the_others_leave() {
         let flood = [
-            ("terminal", 4),
-            ("terminal", 4),
-            ("terminal", 4),
-            ("police", 9),
+            ("terminal", 1, 4),
+            ("terminal", 2, 4),
+            ("terminal", 3, 4),
+            ("police", 1, 9),
         ];
-        let (kept, left_out) = shares(10, 100, &flood);
-        assert_eq!((kept, left_out), (vec![4, 4, 9], left(&[("terminal", 1)])));
+        let kept = (vec![4, 4, 9], left(&[("terminal", 1)]));
+        assert_eq!(shares(10, 100, &flood), kept);
     }
 
-    /// Attack H3: when all together are too much, the largest gives way and not who came last.
+    /// Finding F7: an honest origin that takes more than a flood gave way to it.
     #[test]
-    fn the_origin_that_takes_most_gives_way_to_the_others() {
-        let offered = [("terminal", 5), ("terminal", 5), ("police", 3), ("port", 3)];
-        let (kept, left_out) = shares(10, 12, &offered);
-        assert_eq!((kept, left_out), (vec![5, 3, 3], left(&[("terminal", 1)])));
+    fn nobody_gives_way_to_another() {
+        let honest = [("police", 1, 6), ("port", 1, 2)];
+        let alone = shares(10, 18, &honest).0;
+        let flood = (1..40).map(|group| ("terminal", group, 5));
+        let offered: Vec<_> = honest.into_iter().chain(flood).collect();
+        let (kept, left_out) = shares(10, 18, &offered);
+        assert_eq!(kept[..2], alone[..]);
+        assert_eq!(
+            (&kept[2..], left_out),
+            (&[5][..], left(&[("terminal", 38)]))
+        );
+    }
+
+    /// Finding F7: a part of an edition counted as all of it.
+    #[test]
+    fn a_group_that_does_not_fit_is_left_out_whole() {
+        let offered = [
+            ("police", 1, 4),
+            ("police", 2, 3),
+            ("police", 2, 3),
+            ("police", 2, 3),
+            ("police", 3, 1),
+        ];
+        let (kept, left_out) = shares(10, 20, &offered);
+        assert_eq!((kept, left_out), (vec![4], left(&[("police", 4)])));
+        // So it is if it did fit until somebody else came.
+        let offered = [
+            ("police", 1, 4),
+            ("police", 2, 3),
+            ("police", 2, 3),
+            ("port", 1, 1),
+        ];
+        let (kept, left_out) = shares(10, 18, &offered);
+        assert_eq!((kept, left_out), (vec![4, 1], left(&[("police", 2)])));
     }
 
     #[test]
-    fn a_thing_larger_than_the_bound_is_left_out_and_ends_nothing() {
-        let (kept, left_out) = shares(100, 10, &[("police", 50), ("port", 5)]);
-        assert_eq!((kept, left_out), (vec![5], left(&[("police", 1)])));
+    fn a_thing_larger_than_any_share_is_left_out_and_ends_nothing() {
+        let offered = [("police", 1, 50), ("police", 2, 3), ("port", 1, 5)];
+        let kept = (vec![3, 5], left(&[("police", 1)]));
+        assert_eq!(shares(40, 10, &offered), kept);
+    }
+
+    /// Finding F11: records that say nothing were looked at without a bound.
+    #[test]
+    fn a_record_that_says_nothing_takes_its_place() {
+        let police = "police".parse().unwrap();
+        let mut shares: Shares<u32, Bytes> = Shares::new(Bounds {
+            each: 3 * LOOK,
+            total: 9 * LOOK,
+        });
+        let looked = (0..100).filter(|_| {
+            let looks = !shares.is_full(&police);
+            if looks {
+                shares.add(&police, None);
+            }
+            looks
+        });
+        assert_eq!(looked.count(), 4);
+        let (kept, left_out) = shares.into_parts();
+        assert_eq!((kept, left_out), (vec![], left(&[("police", 97)])));
+    }
+
+    proptest! {
+        /// Finding F7: nothing depends on another's bytes, number of things or order.
+        #[test]
+        fn what_is_kept_of_an_origin_depends_on_nothing_that_another_sends(
+            own in prop::collection::vec((0_u32..4, 1_usize..8), 1..12),
+            others in prop::collection::vec((0_u32..4, 1_usize..8, any::<prop::sample::Index>()), 1..20),
+        ) {
+            let own: Vec<Offered<'_>> = own.iter().map(|(group, bytes)| ("police", *group, 100 + bytes)).collect();
+            let of_police = |others: &[(u32, usize, prop::sample::Index)]| {
+                let mut offered = own.clone();
+                for (group, bytes, at) in others {
+                    offered.insert(at.index(offered.len() + 1), ("terminal", *group, *bytes));
+                }
+                let (kept, _) = shares(500, 800, &offered);
+                kept.into_iter().filter(|bytes| *bytes > 100).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(of_police(&others), of_police(&others[..1]));
+        }
     }
 }
