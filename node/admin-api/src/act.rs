@@ -98,6 +98,8 @@ named! {
         PersonRole = "person-role",
         /// Second what another person proposed about a person.
         PersonSecond = "person-second",
+        /// Withdraw what was proposed about a person, or a recovery.
+        PersonWithdraw = "person-withdraw",
         /// Load register, policy, certificate and revocation lists again.
         Reload = "reload",
         /// Accept the trust settings that lie in the node's home.
@@ -171,7 +173,10 @@ impl Action {
             | Self::ReleaseResume
             | Self::BackfillCancel
             | Self::QuarantineDrop
-            | Self::PersonSecond => &[Role::Administrator, Role::Supervisor, Role::DataProtection],
+            | Self::PersonSecond
+            | Self::PersonWithdraw => {
+                &[Role::Administrator, Role::Supervisor, Role::DataProtection]
+            }
             Self::ReadLog => &[Role::Auditor, Role::DataProtection],
             Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
             Self::HoldRelease | Self::HoldDrop | Self::Backfill => {
@@ -322,6 +327,12 @@ pub(crate) fn unverified_end(statement: &SignedStatement) -> Option<(String, Tim
     closes
         .then(|| view.parameters.get("id").cloned())?
         .map(|id| (id, at))
+}
+
+/// Returns the time at which a statement says that it was signed; nothing of it is verified.
+pub(crate) fn unverified_time(statement: &SignedStatement) -> Option<Timestamp> {
+    let view: ActView = serde_json::from_slice(statement.unverified_payload()).ok()?;
+    view.at.parse().ok()
 }
 
 /// A statement of the log that was verified again.
@@ -638,6 +649,7 @@ mod tests {
                     Action::BackfillCancel,
                     Action::QuarantineDrop,
                     Action::PersonSecond,
+                    Action::PersonWithdraw,
                 ];
                 let decides = [Action::HoldRelease, Action::HoldDrop, Action::Backfill];
                 let expected = if runs_the_node.contains(&action) {

@@ -10,6 +10,10 @@
 //! that one person signs suspends until then. Nobody seconds for somebody who enrolled them or
 //! changed their key or role within the last week, so that nobody makes their own second.
 //!
+//! An administrator who lost their key is recovered at the machine, with the passphrase of the node's
+//! keys: the node tells everybody of another key, which counts after 72 hours unless somebody who may
+//! second withdraws it.
+//!
 //! Pure: the statements are verified by [`replay`] or by the caller, and times are arguments.
 
 mod chain;
@@ -20,4 +24,7 @@ mod tests;
 
 pub use chain::{Replayed, replay};
 pub use change::{Change, LONGEST_ID, LONGEST_NAME, MOST_PROPOSALS, PersonError, is_slug};
-pub use rules::{Effect, First, FormerKey, Person, Persons, Proposal, Signed, Standing, WEEK_MS};
+pub use rules::{
+    Effect, First, FormerKey, Person, Persons, Proposal, RECOVERY_MS, Recovery, Signed, Standing,
+    WEEK_MS,
+};

@@ -8,11 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_admin_api::{
     act::{self, ActVerifier, VerifiedAct},
-    persons::{Change, Effect, First, PersonError, Persons, Replayed, Signed, replay},
+    persons::{
+        Change, Effect, First, PersonError, Persons, Proposal, RECOVERY_MS, Recovery, Replayed,
+        Signed, replay,
+    },
     v1::act::EnrolView,
 };
+use portcullis_home::keyring::SealedRecovery;
 use portcullis_kernel::{Kernel, health::Problem};
-use portcullis_store::{PersonRow, StoreError, Write, writer::Priority};
+use portcullis_protocol::{
+    keys::{KeyUse, PublicKey},
+    time::Timestamp,
+};
+use portcullis_store::{Fact, FactKind, NodeEvent, PersonRow, StoreError, Write, writer::Priority};
 
 /// Reason for which a change of persons is not made.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +60,23 @@ impl People {
         };
         let log = kernel.store().acts_about_persons()?;
         let rows: Vec<EnrolView> = kernel.store().persons()?.iter().map(content).collect();
-        let Replayed { persons, unproven } = replay(&verifier, first, &log, &rows);
+        let recoveries = recoveries(kernel)?;
+        let Replayed {
+            persons,
+            unproven,
+            idle,
+        } = replay(&verifier, (first, &recoveries), &log, &rows);
+        for what in &idle {
+            tracing::warn!(%what, "a recovery counts for nobody");
+        }
+        for (_, waiting) in persons
+            .proposals(verifier.now)
+            .filter(|(_, one)| one.is_recovery())
+        {
+            let problem = waits(waiting);
+            tracing::warn!(what = problem.what, "an administrator is being recovered");
+            kernel.report_until(problem, waiting.until());
+        }
         for what in &unproven {
             tracing::error!(%what, "somebody in the store is not believed");
         }
@@ -72,6 +96,12 @@ impl People {
     #[must_use]
     pub fn known(&self) -> Arc<Persons> {
         Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the persons as they are at `now`.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Arc<Persons> {
+        self.known().at(now)
     }
 
     /// Returns true if the store lists persons and no act accounts for any. Nobody is enrolled then,
@@ -102,22 +132,112 @@ impl People {
             act: act::id(&act.statement),
             at: act.at,
         };
+        let withdrawn = match change {
+            Change::Withdraw { act } => persons.waiting(act).map(waits),
+            Change::Second { .. }
+            | Change::Enrol { .. }
+            | Change::End { .. }
+            | Change::Rekey { .. }
+            | Change::Role { .. } => None,
+        };
         let meant = match change {
-            Change::Second { act } => persons.proposed(act).unwrap_or(change).clone(),
+            Change::Second { act } | Change::Withdraw { act } => {
+                persons.proposed(act).unwrap_or(change).clone()
+            }
             Change::Enrol { .. }
             | Change::End { .. }
             | Change::Rekey { .. }
             | Change::Role { .. } => change.clone(),
         };
+        persons.check_new(change, signed.by)?;
         let effect = persons.apply(change, signed)?;
         let enrols = match effect {
             Effect::Done => row(&persons, &meant),
-            Effect::Proposed(_) => None,
+            Effect::Proposed(_) | Effect::Withdrawn => None,
         };
         let log = log(&persons, &meant, effect, enrols);
         kernel.commit(Priority::Urgent, vec![log]).await?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons);
+        if let Some(problem) = withdrawn {
+            kernel.withdraw_report(&problem);
+        }
         Ok((effect, meant))
+    }
+}
+
+/// Returns the recoveries that lie sealed with the keys, each with the time at which this node told of
+/// it. It tells of a new one now, by an event and a fact that is sealed with the others: the time in
+/// which it can be withdrawn begins then, whatever the clock said when it was made.
+fn recoveries(kernel: &Kernel) -> Result<Vec<Recovery>, StoreError> {
+    let keyring = kernel.keyring();
+    let facts = kernel.store().facts()?;
+    let mut recoveries = Vec::new();
+    for (sealed, number) in keyring.facts().recoveries.iter().zip(1_u64..) {
+        let SealedRecovery { id, public_key } = sealed;
+        let bytes = data_encoding::HEXLOWER.decode(public_key.as_bytes());
+        let key = bytes
+            .ok()
+            .and_then(|bytes| PublicKey::from_slice(KeyUse::Person, &bytes).ok());
+        let Some(key) = key else {
+            tracing::error!(number, "a recovery in the keys cannot be read");
+            continue;
+        };
+        let subject = number.to_string();
+        let known = facts
+            .iter()
+            .find(|fact| fact.kind == FactKind::Recovery && fact.subject == subject);
+        let since = match known {
+            Some(fact) => fact.at,
+            None => tell(kernel, (subject, id), &key)?,
+        };
+        recoveries.push(Recovery {
+            id: id.clone(),
+            key,
+            since,
+        });
+    }
+    Ok(recoveries)
+}
+
+/// Tells of a recovery, and returns the time.
+fn tell(
+    kernel: &Kernel,
+    (subject, id): (String, &str),
+    key: &PublicKey,
+) -> Result<Timestamp, StoreError> {
+    let at = kernel.wall();
+    let fact = Fact {
+        kind: FactKind::Recovery,
+        subject,
+        content: Some(key.to_bytes().to_vec()),
+        at,
+    };
+    let event = NodeEvent {
+        at,
+        kind: "administrator-recovery".to_owned(),
+        peer: None,
+        detail: format!(
+            "another key `{:.12}` for `{}` was made at this machine with the passphrase of the node's keys; it counts from {} unless it is withdrawn",
+            key.id().to_string(),
+            id.escape_debug(),
+            at.plus_millis(RECOVERY_MS)
+        ),
+    };
+    kernel
+        .store()
+        .commit(vec![Write::Fact(fact), Write::Event(event)])?;
+    Ok(at)
+}
+
+/// Returns what health says while a recovery waits.
+fn waits(recovery: &Proposal) -> Problem {
+    Problem {
+        what: format!(
+            "at this machine, with the passphrase of the node's keys: {}; it counts from {}",
+            recovery.change.describe(),
+            recovery.until()
+        ),
+        remedy: "if that administrator did not lose their key, withdraw it: `portcullis person proposals` shows how",
     }
 }
 

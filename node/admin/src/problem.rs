@@ -134,6 +134,8 @@ impl From<ChangeError> for Problem {
                 | PersonError::OtherFirst(_)
                 | PersonError::SignerGone
                 | PersonError::OwnProposal(_)
+                | PersonError::OthersProposal(_)
+                | PersonError::Oneself
                 | PersonError::ProposerGone(_)
                 | PersonError::Dependent { .. },
             ) => Self::new(ProblemKind::Denied, message),
@@ -150,6 +152,8 @@ impl From<ChangeError> for Problem {
                 | PersonError::LastAdministrator(_)
                 | PersonError::LastSecond(_)
                 | PersonError::NoProposal
+                | PersonError::NeedsNoSecond
+                | PersonError::NotRecovered(_)
                 | PersonError::Crowded,
             ) => Self::new(ProblemKind::Invalid, message),
         }

@@ -1,6 +1,6 @@
 //! Conversions of rows and values into the structs that the socket speaks: each once, and here.
 
-use portcullis_admin_api::persons::{Change, Effect, Person, Persons, Proposal, Standing, WEEK_MS};
+use portcullis_admin_api::persons::{Change, Effect, Person, Persons, Proposal, Standing};
 use portcullis_admin_api::v1::{
     Malformed,
     backup::BackupStep,
@@ -280,7 +280,7 @@ pub(crate) fn changed(
     now: Timestamp,
 ) -> EnrolledView {
     let proposed = match effect {
-        Effect::Done => None,
+        Effect::Done | Effect::Withdrawn => None,
         Effect::Proposed(act) => Some(act.to_string()),
     };
     let (id, new) = match change {
@@ -293,7 +293,7 @@ pub(crate) fn changed(
         Change::End { id } | Change::Rekey { id, .. } | Change::Role { id, .. } => {
             (id.as_str(), None)
         }
-        Change::Second { .. } => ("", None),
+        Change::Second { .. } | Change::Withdraw { .. } => ("", None),
     };
     let known = persons.all().find(|person| person.id == id);
     let view = known.map(|person| enrolled(person, now));
@@ -308,7 +308,11 @@ pub(crate) fn changed(
         public_key: new
             .map(|(.., key)| data_encoding::HEXLOWER.encode(&key.to_bytes()))
             .unwrap_or_default(),
-        state: "proposed".to_owned(),
+        state: if effect == Effect::Withdrawn {
+            "withdrawn".to_owned()
+        } else {
+            "proposed".to_owned()
+        },
         until: None,
         former_keys: Vec::new(),
         proposed: None,
@@ -322,8 +326,9 @@ pub(crate) fn proposal(act: &Digest, proposal: &Proposal) -> ProposalView {
         id: act.to_string(),
         by: proposal.by.clone(),
         at: proposal.at.to_string(),
-        until: proposal.at.plus_millis(WEEK_MS).to_string(),
+        until: proposal.until().to_string(),
         change: proposal.change.describe(),
+        recovery: proposal.is_recovery(),
     }
 }
 

@@ -38,6 +38,7 @@ mod peer_list;
 mod person;
 mod person_change;
 mod person_enrol;
+mod person_recover;
 mod policy;
 mod profile;
 mod publish;
@@ -316,6 +317,8 @@ enum PersonCommand {
     Role(person_change::PersonRole),
     Proposals(person::PersonProposals),
     Second(person_change::PersonSecond),
+    Withdraw(person_change::PersonWithdraw),
+    Recover(person_recover::PersonRecover),
     List(person::PersonList),
 }
 
@@ -375,6 +378,8 @@ impl Which {
             Self::Person(PersonCommand::Role(command)) => command.run(session),
             Self::Person(PersonCommand::Proposals(command)) => command.run(session),
             Self::Person(PersonCommand::Second(command)) => command.run(session),
+            Self::Person(PersonCommand::Withdraw(command)) => command.run(session),
+            Self::Person(PersonCommand::Recover(command)) => command.run(session),
             Self::Person(PersonCommand::List(command)) => command.run(session),
             Self::Log(LogCommand::Events(command)) => command.run(session),
             Self::Log(LogCommand::Acts(command)) => command.run(session),

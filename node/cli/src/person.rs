@@ -39,7 +39,7 @@ fn counts(person: &EnrolledView) -> String {
     }
 }
 
-/// List the changes of persons that wait for a second person
+/// List the changes of persons that wait: for a second person, or for their time
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Example:
@@ -60,15 +60,18 @@ impl View for ListView<ProposalView> {
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
         if self.items.is_empty() {
-            return page.line("nothing waits for a second person");
+            return page.line("nothing waits for a second person, and nobody is being recovered");
         }
         for one in &self.items {
+            let (at, until) = (seconds(&one.at), seconds(&one.until));
+            if one.recovery {
+                page.line(format!("recovery at this machine: {}", one.change))?;
+                page.line(format!("  told {at}, counts from {until}"))?;
+                page.line(format!("  portcullis person withdraw {}", one.id))?;
+                continue;
+            }
             page.line(format!("{}: {}", one.by, one.change))?;
-            page.line(format!(
-                "  signed {}, lapses {}",
-                seconds(&one.at),
-                seconds(&one.until)
-            ))?;
+            page.line(format!("  signed {at}, lapses {until}"))?;
             page.line(format!("  portcullis person second {}", one.id))?;
         }
         Ok(())

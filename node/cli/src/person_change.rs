@@ -102,6 +102,35 @@ pub(super) struct PersonSecond {
     signing: SigningArgs,
 }
 
+/// Withdraw what you proposed about a person, or a recovery
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Withdraw what you proposed about a person: it waits no more. A proposal to end somebody suspends them; \
+withdrawn, they may sign again. Nobody else withdraws it.
+
+A recovery, which gives an administrator another key and was made at the machine (`portcullis person \
+recover`), is withdrawn by any administrator, supervisor or officer for data protection within its 72 \
+hours.",
+    after_long_help = "\
+Example:
+  portcullis person withdraw 5f1c…e2 --key carla.key"
+)]
+pub(super) struct PersonWithdraw {
+    /// The id of the proposal or recovery
+    #[arg(value_name = "PROPOSAL")]
+    proposal: Digest,
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+impl PersonWithdraw {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let change = Change::Withdraw { act: self.proposal };
+        have_changed(session, &self.signing, &change)
+    }
+}
+
 impl PersonEnd {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         have_changed(session, &self.signing, &Change::End { id: self.id })

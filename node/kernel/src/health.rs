@@ -150,7 +150,7 @@ fn damaged_gate(damaged: &Damaged) -> Problem {
             "release is stopped to everyone",
             "find in the log of acts whom it was for, stop release to them, then run `portcullis release resume`",
         ),
-        FactKind::Suspension | FactKind::Freshness => (
+        FactKind::Suspension | FactKind::Freshness | FactKind::Recovery => (
             "its authority is suspended, or release is stopped to everyone",
             "a suspension ends by itself; if release is stopped, ask a member about it, then run `portcullis release resume`",
         ),

@@ -175,6 +175,8 @@ pub struct Kernel {
     acceptance: ArcSwap<Acceptance>,
     /// Problems that were found at the start; locked for a moment only.
     reported: Mutex<Vec<health::Problem>>,
+    /// Problems that stay until some time; held for a moment only.
+    passing: Mutex<Vec<(health::Problem, Timestamp)>>,
 }
 
 impl Kernel {
@@ -206,6 +208,7 @@ impl Kernel {
             scrubbed: ArcSwapOption::empty(),
             acceptance: ArcSwap::default(),
             reported: Mutex::default(),
+            passing: Mutex::default(),
             work: Work::start(),
             parts,
         }
@@ -302,12 +305,30 @@ impl Kernel {
         reported.truncate(MOST_REPORTED);
     }
 
-    /// Returns the problems that were found at the start.
+    /// Takes up a problem that stays until this time, unless it is withdrawn.
+    pub fn report_until(&self, problem: health::Problem, until: Timestamp) {
+        let mut reported = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.push((problem, until));
+        reported.truncate(MOST_REPORTED);
+    }
+
+    /// Withdraws a problem that was to stay until some time.
+    pub fn withdraw_report(&self, problem: &health::Problem) {
+        let mut reported = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.retain(|(one, _)| one.what != problem.what);
+    }
+
+    /// Returns the problems that were found at the start and stay.
     pub(crate) fn reported(&self) -> Vec<health::Problem> {
-        self.reported
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let lasting = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.wall();
+        let passing = passing.iter().filter(|(_, until)| now < *until);
+        lasting
+            .iter()
+            .chain(passing.map(|(problem, _)| problem))
+            .cloned()
+            .collect()
     }
 
     /// Returns the store.

@@ -156,6 +156,7 @@ impl Reloader {
             missing_epochs(&in_force.epochs, &kernel.store().registers()?)?;
             let present = keyring.facts().first_administrator.clone();
             let facts = SealedFacts {
+                recoveries: keyring.facts().recoveries.clone(),
                 first_administrator: present.or(first),
                 accepted: Some(Accepted { serial, settings }),
             };

@@ -114,6 +114,7 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     }
     let parsed = Config::parse(&home.config(), &config)?;
     let facts = SealedFacts {
+        recoveries: Vec::new(),
         first_administrator: node.first_administrator.clone(),
         accepted: Some(Accepted {
             serial: 1,

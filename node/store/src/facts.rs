@@ -13,10 +13,18 @@ pub enum FactKind {
     Block,
     /// A stop of release, to one peer or to everyone.
     Stop,
+    /// A recovery of an administrator that this node has told of.
+    Recovery,
 }
 
 impl FactKind {
-    const ALL: [Self; 4] = [Self::Freshness, Self::Suspension, Self::Block, Self::Stop];
+    const ALL: [Self; 5] = [
+        Self::Freshness,
+        Self::Suspension,
+        Self::Block,
+        Self::Stop,
+        Self::Recovery,
+    ];
 
     /// Returns the kind's name, as the store holds it.
     #[must_use]
@@ -26,6 +34,7 @@ impl FactKind {
             Self::Suspension => "suspension",
             Self::Block => "block",
             Self::Stop => "stop",
+            Self::Recovery => "recovery",
         }
     }
 

@@ -217,3 +217,76 @@ async fn a_row_written_into_the_table_is_nobody_and_health_names_it() {
     );
     node.stop().await;
 }
+
+/// An administrator lost their key, and nobody is left who could propose and second another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recovery_at_the_machine_is_told_to_all_and_can_be_withdrawn() {
+    let (_federation, node) = node().await;
+    let (node, office) = apart(move || {
+        let office = Office::open(&node);
+        let pass = ["--passphrase-file", "pass"];
+        let make = ["person", "key", "--out", "admin-2.key"];
+        office.user().good(&[&make[..], &pass].concat());
+        let recover = |id: &str| {
+            let public = ["--public-key", "admin-2.key.pub"];
+            office.run(&[&["person", "recover", id][..], &public].concat())
+        };
+        let told = recover("admin");
+        assert!(told.status.success());
+        assert!(String::from_utf8_lossy(&told.stdout).contains("restart the node"));
+        // Given twice, it is one; of somebody else it counts for nobody.
+        assert!(recover("admin").status.success());
+        assert!(recover("nobody").status.success());
+        assert_eq!(recover("No One").status.code(), Some(64));
+        (node, office)
+    })
+    .await;
+    let node = Running::start(node.stop().await).await;
+    let waits = |node: &Running| {
+        let problems = health::problems(&node.kernel);
+        let of_it = problems
+            .iter()
+            .filter(|one| one.what.contains("give `admin` the key"));
+        of_it.count()
+    };
+    assert_eq!(waits(&node), 1);
+    assert_eq!(health::problems(&node.kernel).len(), 1);
+    let events = node.kernel.store().events(100).unwrap();
+    let told = events
+        .iter()
+        .filter(|event| event.kind == "administrator-recovery");
+    assert_eq!(told.count(), 2);
+    // It is told once, and its time begins once.
+    let at = |node: &Running| {
+        let mut facts = node.kernel.store().facts().unwrap();
+        facts.retain(|fact| fact.kind == portcullis_store::FactKind::Recovery);
+        facts.into_iter().map(|fact| fact.at).collect::<Vec<_>>()
+    };
+    let since = at(&node);
+    let node = Running::start(node.stop().await).await;
+    assert_eq!((at(&node), waits(&node)), (since, 1));
+    let (node, office) = apart(move || {
+        let listed = office.run(&["person", "proposals"]);
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        assert!(
+            listed.contains("recovery at this machine: give `admin` the key"),
+            "{listed}"
+        );
+        // The key of before still counts, and the other one does not yet.
+        let refused = office.signed("admin-2", &["reload"]);
+        assert_eq!(refused.status.code(), Some(2));
+        office.good("admin", &["reload"]);
+        let id = office.json(&["person", "proposals"])["items"][0]["id"].clone();
+        let withdraw = ["person", "withdraw", id.as_str().unwrap()];
+        office.good("anna", &withdraw);
+        let listed = office.json(&["person", "proposals"]);
+        assert_eq!(listed["items"].as_array().unwrap().len(), 0);
+        (node, office)
+    })
+    .await;
+    assert_eq!(waits(&node), 0);
+    let node = Running::start(node.stop().await).await;
+    assert_eq!((waits(&node), health::problems(&node.kernel)), (0, vec![]));
+    drop(office);
+    node.stop().await;
+}

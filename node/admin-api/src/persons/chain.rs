@@ -6,7 +6,7 @@ use portcullis_protocol::statement::SignedStatement;
 
 use super::{
     change::{Change, LONGEST_ID},
-    rules::{First, Persons, Signed},
+    rules::{First, Persons, Recovery, Signed},
 };
 use crate::{
     act::{self, ActVerifier},
@@ -20,14 +20,17 @@ pub struct Replayed {
     pub persons: Persons,
     /// Rows and acts that do not count, in words.
     pub unproven: Vec<String>,
+    /// Recoveries that are of no present administrator, in words.
+    pub idle: Vec<String>,
 }
 
 /// Builds the persons from the acts about persons, in the order in which they were carried out.
-/// `rows` are the enrolments that the store lists: an earlier version signed only their digest.
+/// `recoveries` come with the node's keys, in the order in which the node told of them. `rows` are the
+/// enrolments that the store lists: an earlier version signed only their digest.
 #[must_use]
 pub fn replay(
     verifier: &ActVerifier<'_>,
-    first: Option<First>,
+    (first, recoveries): (Option<First>, &[Recovery]),
     log: &[SignedStatement],
     rows: &[EnrolView],
 ) -> Replayed {
@@ -41,13 +44,22 @@ pub fn replay(
         })
         .collect();
     let mut persons = Persons::before(first);
-    let mut unproven = Vec::new();
+    let (mut unproven, mut idle) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
+    let mut recoveries = recoveries.iter().peekable();
     for statement in log {
         let id = act::id(statement);
         // The same statement again undoes nothing that came between.
         if !seen.insert(id) {
             continue;
+        }
+        // The time is believed once the statement holds. A recovery that is taken up early counts no
+        // earlier, for its own time is what counts.
+        let signed_at = act::unverified_time(statement);
+        while let Some(recovery) =
+            recoveries.next_if(|one| signed_at.is_some_and(|at| one.since <= at))
+        {
+            take_up(&mut persons, recovery, &mut idle);
         }
         if let Err(reason) = again(&mut persons, verifier, statement, &contents) {
             persons.close(statement);
@@ -56,6 +68,9 @@ pub fn replay(
                 id.to_string()
             ));
         }
+    }
+    for recovery in recoveries {
+        take_up(&mut persons, recovery, &mut idle);
     }
     for row in rows {
         let proven = persons
@@ -80,10 +95,37 @@ pub fn replay(
             ));
         }
     }
-    Replayed { persons, unproven }
+    Replayed {
+        persons,
+        unproven,
+        idle,
+    }
 }
 
+fn take_up(persons: &mut Persons, recovery: &Recovery, idle: &mut Vec<String>) {
+    if let Err(reason) = persons.recover(recovery) {
+        let id = &recovery.id;
+        idle.push(format!("the recovery of `{id}`: {reason}"));
+    }
+}
+
+/// Carries a statement of the log out again, by the persons as they were when it was signed.
 fn again(
+    persons: &mut Persons,
+    verifier: &ActVerifier<'_>,
+    statement: &SignedStatement,
+    contents: &BTreeMap<String, &EnrolView>,
+) -> Result<(), String> {
+    let mut then = persons.clone();
+    if let Some(at) = act::unverified_time(statement) {
+        then.ripen(at);
+    }
+    carried_out(&mut then, verifier, statement, contents)?;
+    *persons = then;
+    Ok(())
+}
+
+fn carried_out(
     persons: &mut Persons,
     verifier: &ActVerifier<'_>,
     statement: &SignedStatement,

@@ -68,6 +68,11 @@ pub enum Change {
         /// The proposal.
         act: Digest,
     },
+    /// A proposal or a recovery waits no more.
+    Withdraw {
+        /// The proposal.
+        act: Digest,
+    },
 }
 
 /// Reason for which a change of persons is not made.
@@ -129,6 +134,22 @@ pub enum PersonError {
         "no such proposal waits for a second; `portcullis person proposals` shows those that do"
     )]
     NoProposal,
+    /// Nobody ends themselves, for the second would have nobody to second.
+    #[error("you cannot end yourself or give up your own role; another administrator proposes it")]
+    Oneself,
+    /// A recovery is not seconded.
+    #[error(
+        "it needs no second: it counts by itself from the time that `portcullis person proposals` shows"
+    )]
+    NeedsNoSecond,
+    /// A proposal is withdrawn by who proposed it.
+    #[error("`{0}` proposed it, and nobody else withdraws it; it lapses if nobody seconds it")]
+    OthersProposal(String),
+    /// Another kind of person is recovered.
+    #[error(
+        "`{0}` is no administrator; an administrator gives them another key with `portcullis person rekey`"
+    )]
+    NotRecovered(String),
     /// Too many proposals wait.
     #[error("{MOST_PROPOSALS} proposals wait for a second; have some seconded, or wait a week")]
     Crowded,
@@ -197,6 +218,11 @@ impl Change {
                     .parse()
                     .map_err(|_| PersonError::NoProposal)?,
             },
+            Action::PersonWithdraw => Self::Withdraw {
+                act: of(parameter::ACT, "it names no proposal")?
+                    .parse()
+                    .map_err(|_| PersonError::NoProposal)?,
+            },
             Action::Publish
             | Action::Alert
             | Action::Advisory
@@ -255,6 +281,7 @@ impl Change {
             Self::Rekey { .. } => Action::PersonRekey,
             Self::Role { .. } => Action::PersonRole,
             Self::Second { .. } => Action::PersonSecond,
+            Self::Withdraw { .. } => Action::PersonWithdraw,
         }
     }
 
@@ -282,7 +309,9 @@ impl Change {
                 (parameter::ID, id.clone()),
                 (parameter::ROLE, role.name().to_owned()),
             ],
-            Self::Second { act } => vec![(parameter::ACT, act.to_string())],
+            Self::Second { act } | Self::Withdraw { act } => {
+                vec![(parameter::ACT, act.to_string())]
+            }
         };
         let named = |(name, value): (&str, String)| (name.to_owned(), value);
         pairs.into_iter().map(named).collect()
@@ -299,6 +328,7 @@ impl Change {
             }
             Self::Role { id, role } => format!("give `{id}` the role {}", role.name()),
             Self::Second { act } => format!("second `{:.12}`", act.to_string()),
+            Self::Withdraw { act } => format!("withdraw `{:.12}`", act.to_string()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The persons and the rules by which an act changes them: who may sign, and what takes two.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_protocol::{
     digest::Digest,
@@ -15,6 +15,11 @@ use crate::act::{self, Action, Enrolled, Role};
 /// Longest time between a proposal and its second, and shortest time after which somebody who was
 /// enrolled may second for who enrolled them, in milliseconds.
 pub const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+
+/// Time after which a recovery counts, in milliseconds: 72 hours, in which those who may second see
+/// and withdraw it.
+pub const RECOVERY_MS: i64 = 72 * 3_600_000;
+
 /// The administrator whose enrolment begins the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct First {
@@ -31,6 +36,8 @@ pub enum Effect {
     Done,
     /// The change waits for a second person, under this id. An end suspends meanwhile.
     Proposed(Digest),
+    /// A change that waited is withdrawn.
+    Withdrawn,
 }
 
 /// A key that a person had.
@@ -109,15 +116,58 @@ impl Person {
     }
 }
 
-/// A change that waits for a second person.
+/// A change that waits: for a second person, or for its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     /// The change.
     pub change: Change,
-    /// Id of the person who proposed it.
+    /// Id of the person who proposed it; empty for a recovery.
     pub by: String,
-    /// Time at which it was signed.
+    /// Time at which it was signed, or at which the node told of the recovery.
     pub at: Timestamp,
+}
+
+impl Proposal {
+    /// Returns true for a recovery, which counts by itself unless somebody withdraws it.
+    #[must_use]
+    pub const fn is_recovery(&self) -> bool {
+        self.by.is_empty()
+    }
+
+    /// Returns the time at which it lapses, or from which a recovery counts.
+    #[must_use]
+    pub const fn until(&self) -> Timestamp {
+        let time = if self.is_recovery() {
+            RECOVERY_MS
+        } else {
+            WEEK_MS
+        };
+        self.at.plus_millis(time)
+    }
+}
+
+/// Another key of an administrator who lost theirs, made at the machine with the passphrase of the
+/// node's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// Their id.
+    pub id: String,
+    /// Their key, once the recovery counts.
+    pub key: PublicKey,
+    /// Time at which the node told everybody of it.
+    pub since: Timestamp,
+}
+
+impl Recovery {
+    /// Returns its id among the proposals.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let since = self.since.as_millis().to_be_bytes();
+        Digest::labelled(
+            "portcullis recovery v1",
+            &[self.id.as_bytes(), &self.key.to_bytes(), &since],
+        )
+    }
 }
 
 /// The persons of a node, and the changes that wait.
@@ -165,11 +215,72 @@ impl Persons {
         self.all.values()
     }
 
-    /// Lists the changes that wait for a second person at `now`.
+    /// Lists the changes that wait at `now`, those that can still come true.
     pub fn proposals(&self, now: Timestamp) -> impl Iterator<Item = (&Digest, &Proposal)> {
-        let waits =
-            move |(_, proposal): &(&Digest, &Proposal)| now.millis_since(proposal.at) <= WEEK_MS;
+        let waits = move |(_, proposal): &(&Digest, &Proposal)| {
+            let proposes =
+                |person: &Person| person.role == Role::Administrator && person.is_active(now);
+            let by = self.all.get(&proposal.by);
+            proposal.until() >= now && (proposal.is_recovery() || by.is_some_and(proposes))
+        };
         self.proposals.iter().filter(waits)
+    }
+
+    /// Returns the persons as they are at `now`, with every recovery whose time has come.
+    #[must_use]
+    pub fn at(self: &Arc<Self>, now: Timestamp) -> Arc<Self> {
+        if self.ripe(now).is_empty() {
+            return Arc::clone(self);
+        }
+        let mut later = Self::clone(self);
+        later.ripen(now);
+        Arc::new(later)
+    }
+
+    /// Takes a recovery up: it waits, and counts by itself when its time has come.
+    ///
+    /// # Errors
+    ///
+    /// [`PersonError`] if the person is no administrator or was ended, or the key is somebody's.
+    pub fn recover(&mut self, recovery: &Recovery) -> Result<Digest, PersonError> {
+        let person = self.present(&recovery.id)?;
+        if person.role != Role::Administrator {
+            return Err(PersonError::NotRecovered(recovery.id.clone()));
+        }
+        self.check_key(&recovery.key)?;
+        let change = Change::Rekey {
+            id: recovery.id.clone(),
+            key: recovery.key.clone(),
+        };
+        let proposal = Proposal {
+            change,
+            by: String::new(),
+            at: recovery.since,
+        };
+        let digest = recovery.digest();
+        self.proposals.insert(digest, proposal);
+        Ok(digest)
+    }
+
+    fn ripe(&self, now: Timestamp) -> Vec<Digest> {
+        let ripe = self
+            .proposals
+            .iter()
+            .filter(|(_, waiting)| waiting.is_recovery() && waiting.until() <= now);
+        ripe.map(|(digest, _)| *digest).collect()
+    }
+
+    /// Carries out every recovery whose time has come.
+    pub(super) fn ripen(&mut self, now: Timestamp) {
+        for digest in self.ripe(now) {
+            let Some(ripe) = self.proposals.remove(&digest) else {
+                continue;
+            };
+            // Meanwhile the person may have been ended, or the key been given to somebody.
+            if self.check(&ripe.change, now).is_ok() {
+                self.carry_out(&ripe.change, &[], ripe.until());
+            }
+        }
     }
 
     /// Returns the change that a proposal asks for.
@@ -178,11 +289,22 @@ impl Persons {
         self.proposals.get(act).map(|proposal| &proposal.change)
     }
 
+    /// Returns the proposal with this id.
+    #[must_use]
+    pub fn waiting(&self, act: &Digest) -> Option<&Proposal> {
+        self.proposals.get(act)
+    }
+
     /// Lists those whose signature counts at `now`.
     #[must_use]
     pub fn signers(&self, now: Timestamp) -> Vec<Enrolled> {
-        let active = self.all.values().filter(|person| person.is_active(now));
-        active
+        let later = (!self.ripe(now).is_empty()).then(|| {
+            let mut later = self.clone();
+            later.ripen(now);
+            later
+        });
+        let all = later.as_ref().unwrap_or(self).all.values();
+        all.filter(|person| person.is_active(now))
             .map(|person| Enrolled {
                 id: person.id.clone(),
                 role: person.role.name().to_owned(),
@@ -206,6 +328,26 @@ impl Persons {
         self.two
     }
 
+    /// Checks a rule for acts that are signed now. Earlier versions did not have it, and what they took
+    /// still counts.
+    ///
+    /// # Errors
+    ///
+    /// [`PersonError::Oneself`].
+    pub fn check_new(&self, change: &Change, by: &str) -> Result<(), PersonError> {
+        match change {
+            Change::End { id } | Change::Role { id, .. } if self.two && id == by => {
+                Err(PersonError::Oneself)
+            }
+            Change::Enrol { .. }
+            | Change::End { .. }
+            | Change::Rekey { .. }
+            | Change::Role { .. }
+            | Change::Second { .. }
+            | Change::Withdraw { .. } => Ok(()),
+        }
+    }
+
     /// Makes a change, or takes it as a proposal.
     ///
     /// # Errors
@@ -215,14 +357,20 @@ impl Persons {
         if self.all.is_empty() {
             return self.begin(change, signed);
         }
+        self.ripen(signed.at);
         let signs = |person: &Person| person.key.id() == signed.key && person.is_active(signed.at);
         if !self.all.get(signed.by).is_some_and(signs) {
             return Err(PersonError::SignerGone);
         }
         self.proposals
-            .retain(|_, waiting| signed.at.millis_since(waiting.at) <= WEEK_MS);
-        if let Change::Second { act } = change {
-            return self.second(*act, signed);
+            .retain(|_, waiting| waiting.until() >= signed.at);
+        match change {
+            Change::Second { act } => return self.second(*act, signed),
+            Change::Withdraw { act } => return self.withdraw(*act, signed),
+            Change::Enrol { .. }
+            | Change::End { .. }
+            | Change::Rekey { .. }
+            | Change::Role { .. } => {}
         }
         self.check(change, signed.at)?;
         if !self.takes_two() {
@@ -264,8 +412,29 @@ impl Persons {
             | Change::End { .. }
             | Change::Rekey { .. }
             | Change::Role { .. }
-            | Change::Second { .. } => Err(PersonError::Nobody),
+            | Change::Second { .. }
+            | Change::Withdraw { .. } => Err(PersonError::Nobody),
         }
+    }
+
+    /// Withdraws a proposal. Only who made it does so: an end suspends meanwhile, and nobody else lifts
+    /// that. A recovery is withdrawn by anybody who may second.
+    fn withdraw(&mut self, act: Digest, signed: Signed<'_>) -> Result<Effect, PersonError> {
+        let waiting = self.proposals.get(&act).ok_or(PersonError::NoProposal)?;
+        if !waiting.is_recovery() && waiting.by != signed.by {
+            return Err(PersonError::OthersProposal(waiting.by.clone()));
+        }
+        if let Some(Proposal {
+            change: Change::End { id },
+            at,
+            ..
+        }) = self.proposals.remove(&act)
+            && let Some(person) = self.all.get_mut(&id)
+            && person.suspended == Some(at)
+        {
+            person.suspended = None;
+        }
+        Ok(Effect::Withdrawn)
     }
 
     fn second(&mut self, act: Digest, signed: Signed<'_>) -> Result<Effect, PersonError> {
@@ -274,6 +443,9 @@ impl Persons {
             .get(&act)
             .ok_or(PersonError::NoProposal)?
             .clone();
+        if proposal.is_recovery() {
+            return Err(PersonError::NeedsNoSecond);
+        }
         let proposer = proposal.by.clone();
         if proposer == signed.by {
             return Err(PersonError::OwnProposal(proposer));
@@ -335,7 +507,7 @@ impl Persons {
                 }
                 self.check_seconds(person, now)
             }
-            Change::Second { .. } => Err(PersonError::NoProposal),
+            Change::Second { .. } | Change::Withdraw { .. } => Err(PersonError::NoProposal),
         }
     }
 
@@ -431,7 +603,7 @@ impl Persons {
                     person.placed.extend(placed());
                 }
             }
-            Change::Second { .. } => {}
+            Change::Second { .. } | Change::Withdraw { .. } => {}
         }
         let administrators = self.all.values().filter(|person| person.administers());
         self.two |= administrators.count() > 1;

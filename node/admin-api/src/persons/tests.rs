@@ -98,7 +98,7 @@ impl Node {
     fn proposes(&mut self, seed: u8, change: &Change) -> Change {
         match self.does(seed, change).unwrap() {
             Effect::Proposed(act) => Change::Second { act },
-            Effect::Done => panic!("{} was done", change.describe()),
+            Effect::Done | Effect::Withdrawn => panic!("{} was done", change.describe()),
         }
     }
 
@@ -159,7 +159,7 @@ fn with_verifier<T>(now: Timestamp, of: impl FnOnce(&ActVerifier<'_>) -> T) -> T
 }
 
 fn replayed(first: Option<First>, log: &[SignedStatement], rows: &[EnrolView]) -> Replayed {
-    with_verifier(START, |verifier| replay(verifier, first, log, rows))
+    with_verifier(START, |verifier| replay(verifier, (first, &[]), log, rows))
 }
 
 fn row(id: &str, role: Role, seed: u8) -> EnrolView {
@@ -280,7 +280,9 @@ fn two_is_for_ever_even_if_one_administrator_alone_is_left() {
     node.refuses(1, &analyst, "`sue` is the last who may second");
     assert_eq!(node.does(3, &second), Ok(Effect::Done));
     assert!(node.signs("eve"));
-    let Replayed { persons, unproven } = node.replayed();
+    let Replayed {
+        persons, unproven, ..
+    } = node.replayed();
     assert_eq!((&persons, unproven), (&node.persons, vec![]));
 }
 
@@ -347,7 +349,9 @@ fn a_row_without_an_act_is_nobody_and_is_named() {
         row("eve", Role::Administrator, 9),
         row("sue", Role::Administrator, 9),
     ];
-    let Replayed { persons, unproven } = replayed(None, &node.log, &rows);
+    let Replayed {
+        persons, unproven, ..
+    } = replayed(None, &node.log, &rows);
     assert_eq!(persons, node.persons);
     assert_eq!(unproven.len(), 2);
     assert!(unproven[0].contains("`eve`") && unproven[1].contains("`sue`"));
@@ -382,7 +386,9 @@ fn an_act_that_is_moved_repeated_changed_or_of_another_node_makes_nobody() {
         .does(8, &enrol("ada", Role::Administrator, 8))
         .unwrap();
     let log = [stranger.log, node.log.clone()].concat();
-    let Replayed { persons, unproven } = replayed(Some(first), &log, &[]);
+    let Replayed {
+        persons, unproven, ..
+    } = replayed(Some(first), &log, &[]);
     assert!(persons.all().eq(node.persons.all()));
     assert_eq!(unproven.len(), 1);
     assert!(unproven[0].contains("another key as its first administrator"));
@@ -406,13 +412,17 @@ fn enrolments_of_earlier_versions_are_proven_by_the_digest_that_was_signed() {
         act.unwrap().statement
     };
     let log = [sign(&rows[0], 1), sign(&rows[1], 1)];
-    let Replayed { persons, unproven } = replayed(None, &log, &rows);
+    let Replayed {
+        persons, unproven, ..
+    } = replayed(None, &log, &rows);
     assert_eq!(unproven, [""; 0]);
     assert_eq!(persons.all().count(), 2);
     // A raised role, another name or another key is another content.
     let mut raised = rows.clone();
     raised[1].role = Role::Administrator.name().to_owned();
-    let Replayed { persons, unproven } = replayed(None, &log, &raised);
+    let Replayed {
+        persons, unproven, ..
+    } = replayed(None, &log, &raised);
     assert_eq!(persons.all().count(), 1);
     assert_eq!(unproven.len(), 2);
     // A row of somebody whom only themselves enrolled, after the first.
@@ -487,4 +497,149 @@ fn an_id_is_a_short_plain_word_and_a_name_is_one_line() {
     for name in ["", "  ", "a\nb", "a\u{202e}b", "a\u{200b}", "\u{7}", &long] {
         assert_eq!(checks("anna", name), Err(PersonError::Name), "{name:?}");
     }
+}
+
+fn recovery(node: &Node, id: &str, seed: u8) -> Recovery {
+    Recovery {
+        id: id.to_owned(),
+        key: key(seed).public(),
+        since: node.now,
+    }
+}
+
+/// An administrator who lost their key, with nobody left who could second another one.
+#[test]
+fn a_recovery_counts_after_72_hours_and_so_it_does_after_a_replay() {
+    let mut node = Node::of_two();
+    node.now = node.now.plus_millis(HOUR);
+    let lost = recovery(&node, "ada", 11);
+    node.persons.recover(&lost).unwrap();
+    let signs_with = |node: &Node, seed: u8| {
+        let hex = key(seed).public().to_bytes().to_vec();
+        let signers = node.persons.signers(node.now);
+        signers.iter().any(|signer| signer.public_key == hex)
+    };
+    // Until then nothing has changed: it is shown, and the key of before counts.
+    node.now = lost.since.plus_millis(RECOVERY_MS - 2);
+    assert!(signs_with(&node, 1) && !signs_with(&node, 11));
+    let waiting: Vec<_> = node.persons.proposals(node.now).collect();
+    assert_eq!(waiting.len(), 1);
+    assert!(waiting[0].1.is_recovery());
+    assert_eq!(waiting[0].1.until(), lost.since.plus_millis(RECOVERY_MS));
+    let second = Change::Second { act: lost.digest() };
+    node.refuses(3, &second, "needs no second");
+    node.now = lost.since.plus_millis(RECOVERY_MS);
+    assert!(!signs_with(&node, 1) && signs_with(&node, 11));
+    assert_eq!(
+        node.persons.proposals(node.now).count(),
+        1,
+        "nobody has signed since"
+    );
+    let of_ada = node.proposes(11, &enrol("cy", Role::Analyst, 4));
+    assert_eq!(node.does(3, &of_ada), Ok(Effect::Done));
+    node.refuses(1, &enrol("eve", Role::Analyst, 5), "");
+    let ada = person(&node, "ada");
+    assert_eq!(ada.key, key(11).public());
+    assert_eq!(ada.former[0].until, lost.since.plus_millis(RECOVERY_MS));
+    // What was signed before and after holds after a restart.
+    let again = with_verifier(node.now, |verifier| {
+        replay(
+            verifier,
+            (None, std::slice::from_ref(&lost)),
+            &node.log,
+            &[],
+        )
+    });
+    assert_eq!((again.unproven, again.idle), (vec![], vec![]));
+    assert!(again.persons.all().eq(node.persons.all()));
+    // Without the recovery, nothing that rests on it does.
+    assert!(!node.replayed().unproven.is_empty());
+}
+
+/// The machine and the passphrase alone take no node over unseen.
+#[test]
+fn whoever_may_second_withdraws_a_recovery_and_nobody_else() {
+    for seed in [2, 3] {
+        let mut node = Node::of_two();
+        let taken = recovery(&node, "ada", 11);
+        node.persons.recover(&taken).unwrap();
+        let withdraw = Change::Withdraw {
+            act: taken.digest(),
+        };
+        node.refuses(11, &withdraw, "");
+        assert_eq!(node.does(seed, &withdraw), Ok(Effect::Withdrawn));
+        node.now = node.now.plus_millis(RECOVERY_MS);
+        assert_eq!(node.persons.proposals(node.now).count(), 0);
+        assert_eq!(person(&node, "ada").key, key(1).public());
+        assert!(node.signs("ada"));
+        let again = with_verifier(node.now, |verifier| {
+            replay(
+                verifier,
+                (None, std::slice::from_ref(&taken)),
+                &node.log,
+                &[],
+            )
+        });
+        assert_eq!(again.unproven, Vec::<String>::new());
+        let later = std::sync::Arc::new(again.persons).at(node.now);
+        assert!(later.all().eq(node.persons.all()));
+        node.refuses(seed, &withdraw, "no such proposal");
+    }
+}
+
+#[test]
+fn only_a_present_administrator_is_recovered_with_a_key_of_nobody() {
+    let mut node = Node::of_two();
+    for (id, seed, says) in [
+        ("sue", 11, "no administrator"),
+        ("eve", 11, "no person"),
+        ("ada", 1, "key of `ada`"),
+        ("ada", 2, "key of `bea`"),
+    ] {
+        let refused = node
+            .persons
+            .recover(&recovery(&node, id, seed))
+            .unwrap_err();
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
+    // Ended meanwhile, they stay ended.
+    let lost = recovery(&node, "ada", 11);
+    node.persons.recover(&lost).unwrap();
+    let of_bea = node.proposes(2, &end("ada"));
+    assert_eq!(node.does(3, &of_bea), Ok(Effect::Done));
+    node.now = node.now.plus_millis(RECOVERY_MS);
+    assert!(!node.signs("ada"));
+    let _ = node.proposes(2, &enrol("cy", Role::Analyst, 4));
+    assert_eq!(person(&node, "ada").key, key(1).public());
+}
+
+/// Newcomer: nobody could take back what they had proposed, and who proposed their own end could
+/// never be seconded.
+#[test]
+fn who_proposed_withdraws_and_nobody_proposes_their_own_end() {
+    let mut node = Node::of_two();
+    let withdrawn = |proposal: &Change| {
+        let Change::Second { act } = proposal else {
+            panic!("{proposal:?}");
+        };
+        Change::Withdraw { act: *act }
+    };
+    let of_ada = withdrawn(&node.proposes(1, &end("bea")));
+    assert!(!node.signs("bea"));
+    // Nobody else lifts the suspension, least of all who is suspended.
+    node.refuses(3, &of_ada, "`ada` proposed it");
+    node.refuses(2, &of_ada, "");
+    assert_eq!(node.does(1, &of_ada), Ok(Effect::Withdrawn));
+    assert!(node.signs("bea"));
+    assert!(node.replayed().persons.all().eq(node.persons.all()));
+    // Of two ends, the withdrawal of the older lifts nothing.
+    let older = withdrawn(&node.proposes(1, &end("bea")));
+    let _ = node.proposes(1, &end("bea"));
+    assert_eq!(node.does(1, &older), Ok(Effect::Withdrawn));
+    assert!(!node.signs("bea"));
+    assert_eq!(
+        node.persons.check_new(&end("ada"), "ada"),
+        Err(PersonError::Oneself)
+    );
+    assert_eq!(node.persons.check_new(&end("ada"), "bea"), Ok(()));
 }

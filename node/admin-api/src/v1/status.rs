@@ -186,19 +186,22 @@ pub struct FormerKeyView {
     pub until: String,
 }
 
-/// A change of persons that waits for a second person.
+/// A change of persons that waits: for a second person, or for its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProposalView {
     /// Its id.
     pub id: String,
-    /// Id of the person who proposed it.
+    /// Id of the person who proposed it; empty for a recovery.
     pub by: String,
-    /// Time at which it was signed.
+    /// Time at which it was signed, or at which the node told of the recovery.
     pub at: String,
-    /// Time at which it lapses.
+    /// Time at which it lapses, or from which a recovery counts.
     pub until: String,
     /// The change, in words.
     pub change: String,
+    /// True for a recovery, which counts by itself unless somebody withdraws it.
+    #[serde(default)]
+    pub recovery: bool,
 }
 
 /// A policy in force.

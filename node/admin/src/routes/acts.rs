@@ -113,7 +113,7 @@ fn announced(
     people: &People,
     statement: &str,
 ) -> Result<Option<AnnouncedAct>, Problem> {
-    let persons = people.known();
+    let persons = people.at(kernel.wall());
     if persons.is_empty() {
         if people.is_orphaned() {
             return Err(Problem::new(
@@ -201,7 +201,8 @@ impl ParsedAct {
             | Action::PersonEnd
             | Action::PersonRekey
             | Action::PersonRole
-            | Action::PersonSecond => change(people, act, &body).map(Self::Person),
+            | Action::PersonSecond
+            | Action::PersonWithdraw => change(people, act, &body).map(Self::Person),
             Action::Publish
             | Action::Alert
             | Action::Advisory

@@ -95,7 +95,8 @@ impl Deed {
             | Action::PersonEnd
             | Action::PersonRekey
             | Action::PersonRole
-            | Action::PersonSecond => Err(Problem::new(
+            | Action::PersonSecond
+            | Action::PersonWithdraw => Err(Problem::new(
                 ProblemKind::Invalid,
                 format!("`{}` is about a person", act.action.name()),
             )),

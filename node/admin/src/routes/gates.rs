@@ -49,6 +49,7 @@ impl GateAct {
             | Action::PersonRekey
             | Action::PersonRole
             | Action::PersonSecond
+            | Action::PersonWithdraw
             | Action::ConfirmClock
             | Action::Reload
             | Action::AcceptSettings

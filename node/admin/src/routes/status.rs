@@ -163,7 +163,8 @@ fn peer(
 }
 
 pub(crate) async fn persons(State(admin): State<Admin>) -> Json<ListView<EnrolledView>> {
-    let (persons, now) = (admin.people.known(), admin.kernel.wall());
+    let now = admin.kernel.wall();
+    let persons = admin.people.at(now);
     let items = persons.all().map(|person| views::enrolled(person, now));
     Json(ListView {
         items: items.collect(),
@@ -172,7 +173,8 @@ pub(crate) async fn persons(State(admin): State<Admin>) -> Json<ListView<Enrolle
 
 /// The changes of persons that wait for a second person.
 pub(crate) async fn proposals(State(admin): State<Admin>) -> Json<ListView<ProposalView>> {
-    let (persons, now) = (admin.people.known(), admin.kernel.wall());
+    let now = admin.kernel.wall();
+    let persons = admin.people.at(now);
     let items = persons
         .proposals(now)
         .map(|(act, one)| views::proposal(act, one));

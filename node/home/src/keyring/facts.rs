@@ -17,6 +17,20 @@ pub struct SealedFacts {
     /// any at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Accepted>,
+    /// Recoveries of administrators who lost their keys, the oldest first. None is ever taken out:
+    /// what was signed since rests on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recoveries: Vec<SealedRecovery>,
+}
+
+/// Another key of an administrator who lost theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedRecovery {
+    /// Their id.
+    pub id: String,
+    /// Their other public key, hexadecimal.
+    pub public_key: String,
 }
 
 /// The first administrator of a node.
@@ -46,6 +60,7 @@ impl SealedFacts {
             Self {
                 accepted: Some(_), ..
             } => WITH_SETTINGS,
+            Self { recoveries, .. } if !recoveries.is_empty() => WITH_SETTINGS,
             Self {
                 first_administrator: Some(_),
                 ..
@@ -53,6 +68,7 @@ impl SealedFacts {
             Self {
                 first_administrator: None,
                 accepted: None,
+                recoveries: _,
             } => VERSION,
         }
     }

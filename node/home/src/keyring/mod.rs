@@ -26,7 +26,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-pub use self::facts::{Accepted, FirstAdministrator, SealedFacts};
+pub use self::facts::{Accepted, FirstAdministrator, SealedFacts, SealedRecovery};
 pub use self::kinds::{KeyringError, Rotatable};
 pub use self::store_key::StoreKey;
 use self::{

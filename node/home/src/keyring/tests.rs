@@ -229,6 +229,7 @@ fn facts_lie_sealed_with_the_keys_and_without_them_the_file_is_as_before() {
             key: "ab".repeat(32),
         }),
         accepted: None,
+        recoveries: Vec::new(),
     };
     let made = Keyring::create_with(&bed.home, &bed.source, &facts).unwrap();
     let loaded = Keyring::load(&bed.home, &bed.source).unwrap();
@@ -328,10 +329,20 @@ fn accepted_settings_are_sealed_into_keys_of_every_format() {
         SealedFacts {
             first_administrator: Some(first.clone()),
             accepted: None,
+            recoveries: Vec::new(),
+        },
+        SealedFacts {
+            first_administrator: Some(first.clone()),
+            accepted: None,
+            recoveries: vec![SealedRecovery {
+                id: "anna".to_owned(),
+                public_key: "02".repeat(32),
+            }],
         },
         SealedFacts {
             first_administrator: Some(first.clone()),
             accepted: Some(Accepted::default()),
+            recoveries: Vec::new(),
         },
     ] {
         let bed = bed();
@@ -342,6 +353,7 @@ fn accepted_settings_are_sealed_into_keys_of_every_format() {
                 serial: 7,
                 ..Accepted::default()
             }),
+            recoveries: before.recoveries.clone(),
         };
         Keyring::seal_facts(&bed.home, &bed.source, &accepted).unwrap();
         let loaded = Keyring::load(&bed.home, &bed.source).unwrap();

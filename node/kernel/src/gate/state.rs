@@ -87,6 +87,8 @@ impl GateState {
                         state.blocked.extend(nodes.map(|(_, node)| node.id.clone()));
                     }
                 },
+                // Of persons, and no gate.
+                FactKind::Recovery => {}
                 FactKind::Stop if row.subject == EVERYONE => state.stops.all = true,
                 FactKind::Stop => match row.subject.parse() {
                     Ok(peer) => drop(state.stops.peers.insert(peer)),
@@ -556,7 +558,9 @@ mod tests {
         ] {
             let whom = match kept.kind {
                 FactKind::Suspension => ("antwerp", "antwerp-1"),
-                FactKind::Freshness | FactKind::Stop | FactKind::Block => ("hub", "hub-1"),
+                FactKind::Freshness | FactKind::Stop | FactKind::Block | FactKind::Recovery => {
+                    ("hub", "hub-1")
+                }
             };
             let (authority, node) = (whom.0.parse().unwrap(), whom.1.parse().unwrap());
             let closed = |row: FactRow| {

@@ -286,6 +286,7 @@ fn furnish(
 pub(super) fn seal_settings(home: &Home) -> Result<(), DemoError> {
     let config = Config::load(&home.config())?;
     let facts = SealedFacts {
+        recoveries: Vec::new(),
         first_administrator: None,
         accepted: Some(Accepted {
             serial: 1,

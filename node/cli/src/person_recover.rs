@@ -1,0 +1,94 @@
+//! `portcullis person recover`: another key for an administrator who lost theirs, made at the machine
+//! with the passphrase of the node's keys.
+
+use std::{io, path::PathBuf};
+
+use portcullis_protocol::keys::KeyUse;
+use serde::Serialize;
+
+use super::{
+    Session,
+    error::CliError,
+    output::{Page, View},
+};
+use portcullis_admin_api::persons::is_slug;
+use portcullis_home::{
+    Home,
+    config::Config,
+    key_file,
+    keyring::{Keyring, SealedFacts, SealedRecovery},
+};
+
+/// Give an administrator who lost their key another one, at the machine
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Give an administrator who lost their key another one, when nobody is left who could propose and second \
+it (`portcullis person rekey`). It is done at the machine of the node, with the passphrase of the node's \
+keys, and sealed with them.
+
+Restart the node then. It tells everybody: an event, a problem of its health, `portcullis person \
+proposals`. The key counts 72 hours after that. Until then any administrator, supervisor or officer for \
+data protection can withdraw it.",
+    after_long_help = "\
+Example:
+  portcullis person recover anna --public-key anna-2.key.pub"
+)]
+pub(super) struct PersonRecover {
+    /// The administrator's id
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The public half of their new key, made by `portcullis person key`
+    #[arg(long, value_name = "FILE")]
+    public_key: PathBuf,
+}
+
+impl PersonRecover {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        if !is_slug(&self.id) {
+            return Err(CliError::usage("it names no person")
+                .remedy("give the administrator's id, as `portcullis person list` shows it"));
+        }
+        let key = key_file::public(&self.public_key, KeyUse::Person)?;
+        let home = Home::new(session.home()?);
+        let config = Config::of(&home)?;
+        let keyring = Keyring::load(&home, &config.key)?;
+        let recovery = SealedRecovery {
+            id: self.id,
+            public_key: data_encoding::HEXLOWER.encode(&key.to_bytes()),
+        };
+        let mut facts: SealedFacts = keyring.facts().clone();
+        // Given twice, it is one recovery.
+        if facts.recoveries.last() != Some(&recovery) {
+            facts.recoveries.push(recovery.clone());
+            Keyring::seal_facts(&home, &config.key, &facts)?;
+        }
+        session.output.show(&RecoveryView {
+            id: recovery.id,
+            key: key.id().to_string(),
+            next: "restart the node: it tells everybody, and the key counts 72 hours later"
+                .to_owned(),
+        })
+    }
+}
+
+/// A recovery that was sealed with the keys, version 1.
+#[derive(Debug, Serialize)]
+struct RecoveryView {
+    id: String,
+    /// Id of the key.
+    key: String,
+    next: String,
+}
+
+impl View for RecoveryView {
+    const SCHEMA: &'static str = "portcullis/person-recovery/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        page.line(format!(
+            "the key {:.12} is sealed for `{}`",
+            self.key, self.id
+        ))?;
+        page.line(format!("next: {}", self.next))
+    }
+}
