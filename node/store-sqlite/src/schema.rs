@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use aws_lc_rs::rand;
 use portcullis_store::StoreError;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use super::{
     connection::{file_error, writable},
@@ -13,7 +13,7 @@ use super::{
     files::{KEYS_FILE, MAIN_FILE},
     layout::{self, Layout},
     seals::{self, Sealer, Seals},
-    tables::sealed_tables,
+    tables::{SEALS, Table, sealed_tables},
     tokens_apart,
 };
 
@@ -114,8 +114,7 @@ pub(super) fn open(
     let store = meta(&keys, "store").map_err(SqlError::in_keys)?;
     let sealer = Sealer::new(key, &store)?;
     let main = writable(dir, MAIN_FILE)?;
-    let migrates = is_older(&main, MAIN_STEPS)?;
-    if migrates {
+    if is_older(&main, MAIN_STEPS)? {
         refuse_damaged(&main, &sealer, sealing)?;
     }
     if migrate(&main, MAIN_STEPS, Some((&keys, vault)))? == Migrated::Sealed {
@@ -133,14 +132,21 @@ pub(super) fn open(
     if meta(&main, "generation")?.len() != 16 {
         return Err(StoreError::Damaged("its generation is not 16 bytes".to_owned()).into());
     }
-    let transaction = main.unchecked_transaction()?;
+    let transaction = Transaction::new_unchecked(&main, TransactionBehavior::Immediate)?;
     let seals = match (seals::read_root(&transaction, &sealer)?, sealing) {
-        (Some(seals), Sealing::MayBegin | Sealing::MustBe) if !migrates => seals,
+        (Some(seals), Sealing::MayBegin | Sealing::MustBe)
+            if sealed_tables().all(|table| seals.covers(table)) =>
+        {
+            seals
+        }
         (None, Sealing::MustBe) => {
             let gone = "its seals are gone; restore it from a backup".to_owned();
             return Err(StoreError::Damaged(gone).into());
         }
-        (Some(_) | None, Sealing::MayBegin | Sealing::MustBe) => {
+        (None, Sealing::MayBegin) => seals::adopt(&transaction, &sealer)?,
+        // It was brought up to date, by this start or by one that was cut short before it sealed.
+        (Some(_), Sealing::MayBegin | Sealing::MustBe) => {
+            refuse_damaged(&transaction, &sealer, sealing)?;
             seals::adopt(&transaction, &sealer)?
         }
     };
@@ -185,14 +191,21 @@ fn refuse_damaged(main: &Connection, sealer: &Sealer, sealing: Sealing) -> Resul
         (_, Sealing::MayBegin | Sealing::MustBe) => {}
     }
     let seals = seals::read_root(main, sealer)?.ok_or_else(gone)?;
-    let format: u32 = main.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for table in sealed_tables().filter(|table| table.since <= format) {
+    // The file's number is no proof: what the root knows is checked whatever the number says.
+    let is_sealed = |table: &&Table| table.since == SEALS || seals.covers(table);
+    for table in sealed_tables().filter(is_sealed) {
         if let Some(what) = seals::differs(main, sealer, &seals, table)? {
             let what = format!("`{}`: {what}; restore it from a backup", table.name);
             return Err(StoreError::Damaged(what).into());
         }
     }
-    Ok(())
+    match seals::chain_differs(main, sealer, &seals)? {
+        None => Ok(()),
+        Some(what) => {
+            let what = format!("the chain: {what}; restore it from a backup");
+            Err(StoreError::Damaged(what).into())
+        }
+    }
 }
 
 /// Returns the damage found in the files, in words. The key table is attached as `keys`.

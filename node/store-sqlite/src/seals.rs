@@ -188,6 +188,11 @@ pub(super) struct Seals {
 }
 
 impl Seals {
+    /// Returns true if the root knows the table, be it without rows.
+    pub(super) fn covers(&self, table: &Table) -> bool {
+        self.tallies.contains_key(&table.id)
+    }
+
     fn tally(&self, table: u8) -> Tally {
         self.tallies.get(&table).copied().unwrap_or_default()
     }
@@ -492,6 +497,8 @@ pub(super) fn adopt(main: &Connection, sealer: &Sealer) -> Result<Seals, SqlErro
         main.prepare("INSERT INTO row_seal (tbl, row, version, mac) VALUES (?1, ?2, ?3, ?4)")?;
     let mut append = main.prepare("INSERT INTO leaf (tbl, row, salted) VALUES (?1, ?2, ?3)")?;
     for table in sealed_tables() {
+        // That a table has no rows is sealed as well: the root tells what was sealed when.
+        seals.tallies.entry(table.id).or_default();
         each_row(main, table, |key, bytes| {
             let mac = added(sealer, &mut seals, table.id, bytes)?;
             insert.execute((table.id, &key, seals.version.cast_signed(), mac))?;

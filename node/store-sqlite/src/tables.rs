@@ -33,7 +33,7 @@ pub(super) struct Table {
     pub(super) left_out: &'static [&'static str],
     /// Condition that a row must fulfil to be sealed, with `{row}` before each column.
     pub(super) only: &'static str,
-    /// Format since which its rows are sealed.
+    /// Format since which its rows are sealed: [`SEALS`] or a later one.
     pub(super) since: u32,
 }
 
@@ -47,7 +47,7 @@ impl Table {
 const ALL_ROWS: &str = "1";
 
 /// The format in which seals came.
-const SEALS: u32 = 12;
+pub(super) const SEALS: u32 = 12;
 
 const fn sealed(id: u8, name: &'static str, key: &'static [&'static str]) -> Table {
     Table {

@@ -373,10 +373,22 @@ fn a_store_without_its_seals_does_not_open() {
 #[test]
 fn a_store_of_format_12_has_its_scores_sealed_and_nothing_else_that_was_changed() {
     let folder = tempfile::tempdir().unwrap();
-    let back_to_12 = "DELETE FROM row_seal WHERE tbl = 33; PRAGMA user_version = 12";
+    let back_to_12 = "PRAGMA user_version = 12";
     drop(filled(folder.path()));
     raw(folder.path()).execute_batch(back_to_12).unwrap();
     let other = copied(folder.path());
+    // The number alone has nothing sealed anew that was sealed before.
+    for edit in [
+        "UPDATE score SET at = at - 1",
+        "DELETE FROM score",
+        "DELETE FROM leaf WHERE n = (SELECT max(n) FROM leaf)",
+        "UPDATE leaf SET salted = zeroblob(48) WHERE n = 1",
+    ] {
+        let edited = copied(folder.path());
+        raw(edited.path()).execute_batch(edit).unwrap();
+        let opened = SqliteStore::open_sealed(edited.path(), &key());
+        assert!(matches!(opened, Err(StoreError::Damaged(_))), "{edit}");
+    }
     let store = SqliteStore::open_sealed(folder.path(), &key()).unwrap();
     assert_eq!(scrubbed(&store).unwrap(), BTreeSet::new());
     assert_eq!(store.scores(9).unwrap().len(), 2);
