@@ -147,17 +147,27 @@ const MAX_FIELDS: usize = 16;
 impl Shape {
     fn check(&self, encoded: &[u8]) -> Result<(), Misshapen> {
         let mut counts = [0_usize; MAX_FIELDS];
+        // Encoders write fields in their order: the one at hand is most often the same again, or one of
+        // the next.
+        let mut at = 0;
         for field in Fields::of(encoded) {
             let Encoded { number, value } = field?;
-            let (field, count) = self
-                .fields
-                .iter()
-                .zip(&mut counts)
-                .find(|(field, _)| field.number == number)
-                .ok_or(Misshapen::LaterField(self.name))?;
+            let later = Misshapen::LaterField(self.name);
+            at = self.position(number, at).ok_or(later)?;
+            let (field, count) = self.fields.get(at).zip(counts.get_mut(at)).ok_or(later)?;
             field.check(self, value, count)?;
         }
         Ok(())
+    }
+
+    /// Returns the position of the field with this number; those from `first` on are looked at first.
+    fn position(&self, number: u64, first: usize) -> Option<usize> {
+        let is_it = |field: &Field| field.number == number;
+        let from_there = self.fields.get(first..).unwrap_or_default();
+        match from_there.iter().position(is_it) {
+            Some(further) => Some(first + further),
+            None => self.fields.iter().position(is_it),
+        }
     }
 }
 
