@@ -2,9 +2,9 @@
 //!
 //! The originator is answerable for what it signed, whoever delivers it: a hub is not shut out for
 //! what policy refuses of others. The deliverer is answerable for everything else that is refused: it
-//! could have verified it. What is added is charged to the originator's account. What is refused is
-//! charged to an account of both, because the same record can be brought and refused again and again,
-//! and no deliverer may use up an originator's quota with that.
+//! could have verified it. What is added is charged to the originator's account. What is refused, waits
+//! for a person or extends a record is charged to an account of both, because the same deliverer can
+//! bring it again and again, and must not use up an originator's quota with that.
 //!
 //! ```text
 //! judged ─▶ Charges (cause and bytes of each item) ─▶ answered ─▶ Spent (one for each cause)
@@ -13,6 +13,7 @@
 use portcullis_protocol::{
     frame::{Answer, Lane, Outcome},
     identifiers::AuthorityId,
+    register::Register,
     rules::Rule,
     seal::SealedRecord,
 };
@@ -50,10 +51,11 @@ pub(super) struct Charges {
 /// Account whose bytes of a day are counted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Account {
-    /// Records of an authority that were added or wait for a person.
+    /// Records of an authority that were added.
     Added(AuthorityId),
-    /// Records of an authority that `by` delivered and that were refused.
-    Refused {
+    /// Records of an authority that `by` can deliver again and again: they wait for a person, extend what is
+    /// held, or are refused.
+    Again {
         /// The authority that signed it, or could have verified it.
         of: AuthorityId,
         /// The authority of the peer.
@@ -61,26 +63,27 @@ pub(super) enum Account {
     },
 }
 
-/// Traces of one cause in one lane: bytes that were added, and items that were refused.
+/// Traces of one cause in one lane.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Spent {
     pub(super) cause: Cause,
     pub(super) lane: Lane,
-    pub(super) bytes: u64,
+    /// Bytes of records that were added.
+    pub(super) added: u64,
+    /// Bytes that the same deliverer can bring again: of items that wait for a person, of extensions, and
+    /// of the rows of refused items.
+    pub(super) again: u64,
     pub(super) refused: usize,
-}
-
-impl Spent {
-    /// Returns the bytes of the rows that the refused items left.
-    pub(super) const fn refused_bytes(&self) -> u64 {
-        (self.refused as u64).saturating_mul(REFUSED_BYTES)
-    }
 }
 
 impl Charges {
     /// Returns those of a judged frame that brought these records. `deliverer` is the authority of the
     /// peer.
-    pub(super) fn of(intake: &Intake, arrived: &[SealedRecord], deliverer: &AuthorityId) -> Self {
+    pub(super) fn of(
+        intake: &Intake,
+        arrived: &[SealedRecord],
+        (register, deliverer): (&Register, &AuthorityId),
+    ) -> Self {
         let cause = |origin: &AuthorityId| {
             if origin == deliverer {
                 Cause::Deliverer
@@ -99,9 +102,9 @@ impl Charges {
                 }
             }
             Judgement::Refuse { rule, .. } | Judgement::RefuseForNow { rule } => {
-                let signed = is_of_signed(*rule)
-                    .then(|| arrived.claimed_origin())
-                    .flatten();
+                let signed = is_of_originator(*rule).then(|| arrived.claimed_origin());
+                let listed = |origin: &AuthorityId| register.authorities.contains_key(origin);
+                let signed = signed.flatten().filter(listed);
                 Charge {
                     cause: signed.map_or(Cause::Deliverer, |origin| cause(&origin)),
                     lane: intake.lane,
@@ -126,24 +129,26 @@ impl Charges {
             Cause::Deliverer => &self.deliverer,
             Cause::Originator(authority) => authority,
         };
-        let refused = Account::Refused {
+        let again = Account::Again {
             of: of.clone(),
             by: self.deliverer.clone(),
         };
-        [Account::Added(of.clone()), refused]
+        [Account::Added(of.clone()), again]
     }
 
     /// Returns what each cause is charged with, once the frame is answered.
     pub(super) fn spent(&self, answers: &[Answer]) -> Vec<Spent> {
         let mut all: Vec<Spent> = Vec::new();
         for (answer, charge) in answers.iter().zip(&self.of) {
-            let (bytes, refused) = match answer.outcome {
-                Outcome::Accepted | Outcome::Extended | Outcome::Held => (charge.bytes, 0),
+            let ((added, again), refused) = match answer.outcome {
+                Outcome::Accepted => ((charge.bytes, 0), 0),
+                // These come again: a held item waits, and a record grows section by section.
+                Outcome::Extended | Outcome::Held => ((0, charge.bytes), 0),
                 // That there is no room here is nobody's fault, and leaves nothing.
                 Outcome::RefusedForNow if answer.reason.as_deref() == Some(Rule::Busy.id()) => {
                     continue;
                 }
-                Outcome::Refused | Outcome::RefusedForNow => (0, 1),
+                Outcome::Refused | Outcome::RefusedForNow => ((0, REFUSED_BYTES), 1),
                 Outcome::Duplicate => continue,
             };
             let is_its = |spent: &Spent| spent.lane == charge.lane && spent.cause == charge.cause;
@@ -153,14 +158,16 @@ impl Charges {
                     all.push(Spent {
                         cause: charge.cause.clone(),
                         lane: charge.lane,
-                        bytes: 0,
+                        added: 0,
+                        again: 0,
                         refused: 0,
                     });
                     all.len() - 1
                 }
             };
             if let Some(spent) = all.get_mut(at) {
-                spent.bytes = spent.bytes.saturating_add(bytes);
+                spent.added = spent.added.saturating_add(added);
+                spent.again = spent.again.saturating_add(again);
                 spent.refused += refused;
             }
         }
@@ -168,11 +175,24 @@ impl Charges {
     }
 }
 
-/// Returns true for a rule under which only records are refused whose originator signed them.
-const fn is_of_signed(rule: Rule) -> bool {
+/// Returns true for a rule that no honest deliverer could have applied for this node: its policy, its
+/// clock, its epoch of the register and its version may be others. Most of these records were signed by
+/// their originator; of the others, the deliverer is believed about whom it names, because each name has
+/// its own budget and shuts out nobody else.
+const fn is_of_originator(rule: Rule) -> bool {
     matches!(
         rule,
-        Rule::Suspended | Rule::Exercise | Rule::Expired | Rule::PolicyDenied | Rule::PolicyError
+        Rule::Suspended
+            | Rule::Exercise
+            | Rule::Expired
+            | Rule::PolicyDenied
+            | Rule::PolicyError
+            | Rule::FutureSeal
+            | Rule::KeyEnded
+            | Rule::KeyCompromised
+            | Rule::SealingKey
+            | Rule::LaterVersion
+            | Rule::RecordKind
     )
 }
 
@@ -223,17 +243,18 @@ mod tests {
             answer(Outcome::RefusedForNow, Some(Rule::PolicyError)),
             answer(Outcome::Refused, Some(Rule::SectionDigest)),
         ];
-        let spent = |cause, bytes, refused| Spent {
+        let spent = |cause, added, again, refused| Spent {
             cause,
             lane: Lane::Bulk,
-            bytes,
+            added,
+            again,
             refused,
         };
         assert_eq!(
             charges.spent(&answers),
             [
-                spent(originator("terminal"), 30, 2),
-                spent(Cause::Deliverer, 0, 1)
+                spent(originator("terminal"), 10, 20 + 2 * REFUSED_BYTES, 2),
+                spent(Cause::Deliverer, 0, REFUSED_BYTES, 1)
             ]
         );
     }

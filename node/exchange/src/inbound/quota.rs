@@ -2,9 +2,8 @@
 //!
 //! Beyond its quota the bulk of an originator is refused for now, so that its sender tries again on
 //! another day and nothing is lost; alerts have a quarter more. What others bring by the same peer
-//! is not touched. What stands on the disk afterwards counts: what was added or waits for a person by
-//! its bytes, what was refused by its rows. A duplicate costs nothing. The count is kept in memory and
-//! begins anew with a start; the reserve of the disk does not depend on it. While the disk is short of
+//! is not touched. What stands on the disk afterwards counts (`charges`); a duplicate costs nothing. The
+//! count is kept in memory and begins anew with a start; the reserve of the disk does not depend on it. While the disk is short of
 //! space, alerts share its reserve: each originator has a sixteenth of it.
 
 use std::{
@@ -17,6 +16,9 @@ use portcullis_protocol::{frame::Lane, identifiers::NodeId, rules::Rule, time::T
 use portcullis_store::{Intake, Judgement, NodeEvent};
 
 use super::charges::{Account, Cause, Charges};
+
+/// Accounts from which on those without bytes are forgotten.
+const FEW_ACCOUNTS: usize = 1_024;
 
 /// Length of a day, in milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -66,6 +68,9 @@ impl Quota {
     pub(super) fn judge(&self, intake: &mut Intake, charges: &Charges, space: Space) -> TurnedAway {
         let (now, all) = (intake.now, intake.items.len());
         let mut of = self.lock();
+        if of.len() > FEW_ACCOUNTS {
+            of.retain(|_, day| day.bytes > 0 && !day.is_over(now));
+        }
         // Most frames bring records of one originator.
         let mut last: Option<((&Cause, Lane), bool)> = None;
         let mut turned = 0;
@@ -138,8 +143,8 @@ fn used_up(account: &Account, mebibytes: u64) -> String {
         Account::Added(of) => format!(
             "`{of}` added {mebibytes} MiB within a day; its bulk is refused until the day is over"
         ),
-        Account::Refused { of, by } => format!(
-            "so many records of `{of}` that `{by}` brought were refused that they take {mebibytes} MiB; its bulk by that peer is refused until the day is over"
+        Account::Again { of, by } => format!(
+            "records of `{of}` that `{by}` brought and that were refused, held or extended take {mebibytes} MiB; its bulk by that peer is refused until the day is over"
         ),
     }
 }
@@ -154,11 +159,16 @@ impl Day {
         }
     }
 
-    /// Begins another day if this one is over. A clock that was set back ends it as well.
+    /// Begins another day if this one is over.
     fn renew(&mut self, now: Timestamp) {
-        if !(0..DAY_MS).contains(&now.millis_since(self.began)) {
+        if self.is_over(now) {
             *self = Self::began(now);
         }
+    }
+
+    /// A clock that was set back ends the day as well.
+    fn is_over(&self, now: Timestamp) -> bool {
+        !(0..DAY_MS).contains(&now.millis_since(self.began))
     }
 
     /// Notes that the disk has run short of space, or has enough again.
@@ -270,7 +280,8 @@ mod tests {
         let mut intake = intake(peer, records, now);
         let deliverer = peer.trim_end_matches("-1").parse().unwrap();
         let arrived: Vec<_> = records.iter().map(|one| one.sealed().clone()).collect();
-        let charges = Charges::of(&intake, &arrived, &deliverer);
+        let register = testbed::register();
+        let charges = Charges::of(&intake, &arrived, (register.register(), &deliverer));
         let turned = quota.judge(&mut intake, &charges, space);
         let busy = |item: &IntakeItem| {
             matches!(item.judgement, Judgement::RefuseForNow { rule: Rule::Busy })
@@ -333,7 +344,7 @@ mod tests {
         let quota = Quota::new(1_000);
         let hub: NodeId = "hub-1".parse().unwrap();
         let [flood, other] = [4, 1].map(|member| record(member, Kind::Indicator));
-        let refused = Account::Refused {
+        let refused = Account::Again {
             of: "terminal".parse().unwrap(),
             by: "hub".parse().unwrap(),
         };

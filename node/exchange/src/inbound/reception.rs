@@ -387,8 +387,8 @@ impl Reception {
     ) -> Vec<NodeEvent> {
         let mut events = Vec::new();
         for spent in charges.spent(answers) {
-            let [added, refused] = charges.accounts(&spent.cause);
-            let counted = [(added, spent.bytes), (refused, spent.refused_bytes())];
+            let [added, again] = charges.accounts(&spent.cause);
+            let counted = [(added, spent.added), (again, spent.again)];
             for (account, bytes) in counted.into_iter().filter(|(_, bytes)| *bytes > 0) {
                 let used_up = self
                     .quota
@@ -558,7 +558,7 @@ impl FrameAtHand {
             now: self.now,
         }
         .judge(&frame);
-        let charges = Charges::of(&intake, &frame.records, &authority.id);
+        let charges = Charges::of(&intake, &frame.records, (register, &authority.id));
         let shut_out = stream
             .conduct
             .shut_out_by((&stream.peer, frame.head.lane), self.now);
