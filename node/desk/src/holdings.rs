@@ -25,7 +25,7 @@ use portcullis_scoring::{
 
 use super::{
     evidence::{self, Members},
-    shares::{Bounds, LOOK, LeftOut, Shares},
+    shares::{Bounds, LeftOut, Shares},
 };
 use portcullis_kernel::{Kernel, decide::Decider};
 use portcullis_store::{ExcerptsOf, HeldExcerpt, Store, StoreError};
@@ -66,6 +66,8 @@ pub(super) struct Holdings {
     now: Timestamp,
     /// Time at which the next of the records seen is to be deleted.
     next_end: Cell<Option<Timestamp>>,
+    /// Number of records that were looked at because another one names them.
+    looked: Cell<usize>,
 }
 
 impl Holdings {
@@ -75,6 +77,7 @@ impl Holdings {
             decider: kernel.decider(),
             now: kernel.now(),
             next_end: Cell::new(None),
+            looked: Cell::new(0),
             kernel: Arc::clone(kernel),
         }
     }
@@ -261,9 +264,8 @@ impl Holdings {
             let Some(finding) = evidence::finding(outcome) else {
                 return Ok(None);
             };
-            let mut seen = Seen::default();
+            let mut seen = Vec::new();
             for id in &outcome.header().derived_from {
-                seen.looked += 1;
                 let Some(indicator) = self.record(id)? else {
                     continue;
                 };
@@ -275,7 +277,7 @@ impl Holdings {
                 if *origin != outcome.header().origin && evidence::share_goods(&indicator, outcome)
                 {
                     let observation = self.observation(outcome, indicator.id(), finding);
-                    seen.observed.push(Observed {
+                    seen.push(Observed {
                         of: origin.clone(),
                         observation,
                     });
@@ -285,8 +287,7 @@ impl Holdings {
         })?;
         let (observed, left_out) = observed.into_parts();
         let mut reliabilities = Reliabilities::default();
-        let observed = observed.into_iter().flat_map(|seen| seen.observed);
-        for Observed { of, observation } in observed {
+        for Observed { of, observation } in observed.into_iter().flatten() {
             reliabilities.observe(&of, observation);
         }
         Ok((reliabilities, left_out))
@@ -311,6 +312,7 @@ impl Holdings {
 
     /// Returns what a held record says. One that is damaged counts as none; the store tells of it.
     pub(super) fn record(&self, id: &RecordId) -> Result<Option<HeldExcerpt>, StoreError> {
+        self.looked.set(self.looked.get().saturating_add(1));
         match self.store.excerpt(id, &ON_GOODS) {
             Err(StoreError::Damaged(_)) => Ok(None),
             other => other,
@@ -319,7 +321,7 @@ impl Holdings {
 
     /// Goes over records, the newest first, and takes in what those that count say, as far as the
     /// shares of their origins go. A record whose origin has filled its share is not looked at.
-    fn gather<G: PartialEq, T: Weight>(
+    fn gather<G: Ord, T: Weight>(
         &self,
         of: ExcerptsOf<'_>,
         tags: &[SectionTag],
@@ -334,10 +336,12 @@ impl Holdings {
                 if origin.as_ref().is_some_and(|one| shares.is_full(one)) {
                     continue;
                 }
+                let before = self.looked.get();
                 let counted = self.countable(&held);
                 let said = counted.as_ref().map(&read).transpose()?.flatten();
                 if let Some(origin) = origin {
-                    shares.add(&origin, said);
+                    let looked = self.looked.get().saturating_sub(before);
+                    shares.add(&origin, looked, said);
                 }
             }
             if page.next.is_none() {
@@ -354,18 +358,9 @@ struct Observed {
     observation: Observation,
 }
 
-/// Observations that one outcome makes, and the number of records that were looked at for it.
-#[derive(Default)]
-struct Seen {
-    observed: Vec<Observed>,
-    looked: usize,
-}
-
-impl Weight for Seen {
+impl Weight for Observed {
     fn weight(&self) -> usize {
-        let observed = self.observed.iter();
-        let said: usize = observed.map(|one| one.observation.weight()).sum();
-        said.saturating_add(self.looked.saturating_mul(LOOK))
+        self.observation.weight()
     }
 }
 

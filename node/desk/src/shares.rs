@@ -10,7 +10,7 @@
 //!
 //! Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_protocol::identifiers::AuthorityId;
 use portcullis_scoring::weight::Weight;
@@ -44,6 +44,8 @@ struct Share<G, T> {
     bytes: usize,
     things: Vec<Thing<G, T>>,
     left_out: usize,
+    /// Groups of which something did not fit.
+    groups_out: BTreeSet<G>,
     /// True once something did not fit: nothing that comes later is taken in.
     is_full: bool,
 }
@@ -57,7 +59,7 @@ struct Thing<G, T> {
     said: Option<(G, T)>,
 }
 
-impl<G: PartialEq, T: Weight> Shares<G, T> {
+impl<G: Ord, T: Weight> Shares<G, T> {
     /// Returns empty shares within these bounds.
     #[must_use]
     pub(super) const fn new(bounds: Bounds) -> Self {
@@ -79,22 +81,26 @@ impl<G: PartialEq, T: Weight> Shares<G, T> {
         false
     }
 
-    /// Takes in what a record of `origin` says, if it fits. What does not fit leaves out what came of
-    /// its group as well.
-    pub(super) fn add(&mut self, origin: &AuthorityId, said: Option<(G, T)>) {
+    /// Takes in what a record of `origin` says, if it fits. What does not fit leaves out its whole group.
+    /// `looked` is the number of other records that were looked at for it.
+    pub(super) fn add(&mut self, origin: &AuthorityId, looked: usize, said: Option<(G, T)>) {
+        let work = looked.saturating_add(1).saturating_mul(LOOK);
         let bytes = said.as_ref().map_or(0, |(_, content)| content.weight());
-        let thing = Thing {
+        let mut thing = Thing {
             place: self.offered,
-            bytes: bytes.saturating_add(LOOK),
+            bytes: bytes.saturating_add(work),
             said,
         };
         self.offered += 1;
         let origins = self.of.len();
         let share = self.of.entry(origin.clone()).or_insert_with(Share::new);
         if thing.bytes > self.bounds.each {
-            // It would not fit if there were nobody else, and says nothing of what comes later.
-            share.leave_out(thing.said.as_ref().map(|(group, _)| group));
-            return;
+            // It would not fit if there were nobody else, and says nothing of what comes later but of its
+            // group. The work was done.
+            thing.bytes = work.min(self.bounds.each);
+            if let Some((group, _)) = thing.said.take() {
+                share.leave_out([group].into());
+            }
         }
         share.add(thing);
         let is_new = self.of.len() > origins;
@@ -125,47 +131,69 @@ impl<G: PartialEq, T: Weight> Shares<G, T> {
     }
 }
 
-impl<G: PartialEq, T> Share<G, T> {
+impl<G: Ord, T> Share<G, T> {
     const fn new() -> Self {
         Self {
             bytes: 0,
             things: Vec::new(),
             left_out: 0,
+            groups_out: BTreeSet::new(),
             is_full: false,
         }
     }
 
-    fn add(&mut self, thing: Thing<G, T>) {
+    fn add(&mut self, mut thing: Thing<G, T>) {
         if self.is_full {
             self.left_out += 1;
             return;
+        }
+        if thing
+            .said
+            .as_ref()
+            .is_some_and(|(group, _)| self.groups_out.contains(group))
+        {
+            thing.said = None;
+            thing.bytes = LOOK;
+            self.left_out += 1;
         }
         self.bytes = self.bytes.saturating_add(thing.bytes);
         self.things.push(thing);
     }
 
-    /// Leaves out the last groups until no more than `most` bytes are left.
+    /// Leaves out the last things until no more than `most` bytes are left, each with its group.
     fn cut(&mut self, most: usize) {
+        let mut groups = BTreeSet::new();
         while self.bytes > most
             && let Some(last) = self.things.pop()
         {
             self.is_full = true;
             self.bytes -= last.bytes;
-            self.leave_out(last.said.as_ref().map(|(group, _)| group));
+            self.left_out += 1;
+            groups.extend(last.said.map(|(group, _)| group));
         }
+        self.remove(groups);
     }
 
-    /// Counts a thing of this group as left out, and leaves out those that came last of the same.
-    fn leave_out(&mut self, group: Option<&G>) {
+    /// Leaves out a thing that is not there yet, and its groups wherever they stand.
+    fn leave_out(&mut self, groups: BTreeSet<G>) {
         self.left_out += 1;
-        let is_of_it = |last: &mut Thing<G, T>| {
-            let its = last.said.as_ref().map(|(group, _)| group);
-            its.is_some() && its == group
-        };
-        while let Some(last) = self.things.pop_if(is_of_it) {
-            self.bytes -= last.bytes;
-            self.left_out += 1;
-        }
+        self.remove(groups);
+    }
+
+    fn remove(&mut self, groups: BTreeSet<G>) {
+        let (bytes, left_out) = (&mut self.bytes, &mut self.left_out);
+        self.things.retain(|thing| {
+            let goes = thing
+                .said
+                .as_ref()
+                .is_some_and(|(group, _)| groups.contains(group));
+            if goes {
+                *bytes -= thing.bytes;
+                *left_out += 1;
+            }
+            !goes
+        });
+        self.groups_out.extend(groups);
     }
 }
 
@@ -195,14 +223,13 @@ mod tests {
         for (origin, group, bytes) in offered {
             let origin = origin.parse().unwrap();
             if !shares.is_full(&origin) {
-                shares.add(&origin, Some((*group, Bytes(*bytes))));
+                shares.add(&origin, 0, Some((*group, Bytes(*bytes))));
             }
         }
         let held = shares.of.values().map(|share| share.bytes).sum::<usize>() / LOOK;
         let (kept, left_out) = shares.into_parts();
         let kept: Vec<usize> = kept.into_iter().map(|bytes| bytes.0).collect();
-        assert_eq!(held, kept.iter().sum::<usize>());
-        assert!(held <= total);
+        assert!(kept.iter().sum::<usize>() <= held && held <= total);
         let left: usize = left_out.values().sum();
         assert_eq!(kept.len() + left, offered.len());
         (kept, left_out)
@@ -272,10 +299,44 @@ mod tests {
     }
 
     #[test]
-    fn a_thing_larger_than_any_share_is_left_out_and_ends_nothing() {
+    fn a_thing_larger_than_any_share_is_left_out_with_its_group_and_ends_nothing_else() {
         let offered = [("police", 1, 50), ("police", 2, 3), ("port", 1, 5)];
         let kept = (vec![3, 5], left(&[("police", 1)]));
         assert_eq!(shares(40, 10, &offered), kept);
+        // The parts of one edition, in whatever order they come.
+        for order in [[50, 3, 2], [3, 50, 2], [2, 3, 50]] {
+            let offered = order.map(|bytes| ("police", 1, bytes));
+            assert_eq!(
+                shares(40, 80, &offered),
+                (vec![], left(&[("police", 3)])),
+                "{order:?}"
+            );
+        }
+        let between = [
+            ("police", 1, 4),
+            ("police", 2, 3),
+            ("police", 1, 8),
+            ("police", 2, 1),
+        ];
+        assert_eq!(shares(10, 20, &between), (vec![3], left(&[("police", 3)])));
+    }
+
+    /// Each look at something too large is work.
+    #[test]
+    fn things_larger_than_any_share_fill_it_by_the_work_they_make() {
+        let police = "police".parse().unwrap();
+        let mut shares: Shares<u32, Bytes> = Shares::new(Bounds {
+            each: 5 * LOOK,
+            total: 9 * LOOK,
+        });
+        let looked = (0..100).filter(|group| {
+            let looks = !shares.is_full(&police);
+            if looks {
+                shares.add(&police, 1, Some((*group, Bytes(50))));
+            }
+            looks
+        });
+        assert_eq!(looked.count(), 3);
     }
 
     /// Finding F11: records that say nothing were looked at without a bound.
@@ -289,7 +350,7 @@ mod tests {
         let looked = (0..100).filter(|_| {
             let looks = !shares.is_full(&police);
             if looks {
-                shares.add(&police, None);
+                shares.add(&police, 0, None);
             }
             looks
         });
