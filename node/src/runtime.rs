@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{descriptors, observe, parts::NodeParts, undumped};
 use portcullis_admin::{
-    people::People,
+    people::{self, People},
     request::Admin,
     server::{self, SocketError},
 };
@@ -284,6 +284,10 @@ impl Node {
         parts.start(
             "store writer",
             disk::writer_ends(Arc::clone(&kernel), shutdown.clone()),
+        );
+        parts.start(
+            "recoveries of administrators",
+            people::keep_recoveries(Arc::clone(&people), Arc::clone(&kernel), shutdown.clone()),
         );
         parts.start(
             "admin socket",

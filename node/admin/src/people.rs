@@ -4,7 +4,10 @@
 //! An act about persons is decided, logged and taken up before the next one is decided, so that of
 //! two first enrolments one counts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use portcullis_admin_api::{
     act::{self, ActVerifier, VerifiedAct},
@@ -17,10 +20,18 @@ use portcullis_admin_api::{
 use portcullis_home::keyring::SealedRecovery;
 use portcullis_kernel::{Kernel, health::Problem};
 use portcullis_protocol::{
+    digest::Digest,
     keys::{KeyUse, PublicKey},
     time::Timestamp,
 };
-use portcullis_store::{Fact, FactKind, NodeEvent, PersonRow, StoreError, Write, writer::Priority};
+use tokio_util::sync::CancellationToken;
+
+use portcullis_store::{
+    Fact, FactKind, FactRow, NodeEvent, PersonRow, StoreError, Write, writer::Priority,
+};
+
+/// Time between two looks at the recoveries that wait.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Reason for which a change of persons is not made.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +122,24 @@ impl People {
         self.orphaned
     }
 
+    /// Notes the recoveries whose time has come while the node ran. The caller has the turn.
+    async fn settle(&self, kernel: &Kernel) -> Result<(), StoreError> {
+        let known = self.known();
+        let now = kernel.now();
+        let ripe = known.counting(now);
+        if ripe.is_empty() {
+            return Ok(());
+        }
+        let counts = "counts from now on, by a recovery that nobody withdrew";
+        let writes = ripe
+            .iter()
+            .flat_map(|change| settling(kernel, change, counts));
+        let writes = writes.collect();
+        kernel.commit(Priority::Urgent, writes).await?;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.at(now);
+        Ok(())
+    }
+
     /// Decides a change, logs it, and takes it up. Returns the effect, and the change that was made
     /// or proposed. `log` makes the log of the act, with the answer that is kept of it.
     ///
@@ -125,6 +154,7 @@ impl People {
         log: impl FnOnce(&Persons, &Change, Effect, Option<PersonRow>) -> Write + Send,
     ) -> Result<(Effect, Change), ChangeError> {
         let _turn = self.turn.lock().await;
+        self.settle(kernel).await?;
         let mut persons = Persons::clone(&self.known());
         let signed = Signed {
             by: &act.person.id,
@@ -133,7 +163,10 @@ impl People {
             at: act.at,
         };
         let withdrawn = match change {
-            Change::Withdraw { act } => persons.waiting(act).map(waits),
+            Change::Withdraw { act } => {
+                let waiting = persons.waiting(act).filter(|one| one.is_recovery());
+                waiting.map(waits)
+            }
             Change::Second { .. }
             | Change::Enrol { .. }
             | Change::End { .. }
@@ -156,7 +189,11 @@ impl People {
             Effect::Proposed(_) | Effect::Withdrawn => None,
         };
         let log = log(&persons, &meant, effect, enrols);
-        kernel.commit(Priority::Urgent, vec![log]).await?;
+        let mut writes = vec![log];
+        if withdrawn.is_some() {
+            writes.extend(settling(kernel, &meant, "was withdrawn"));
+        }
+        kernel.commit(Priority::Urgent, writes).await?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons);
         if let Some(problem) = withdrawn {
             kernel.withdraw_report(&problem);
@@ -166,11 +203,16 @@ impl People {
 }
 
 /// Returns the recoveries that lie sealed with the keys, each with the time at which this node told of
-/// it. It tells of a new one now, by an event and a fact that is sealed with the others: the time in
-/// which it can be withdrawn begins then, whatever the clock said when it was made.
+/// it, in a fact that is sealed. It tells of one now that it has told of to nobody; so it does of one
+/// whose time has passed while the node did not run, for nobody could withdraw it then. One that was
+/// withdrawn or counts is settled, and told of no more.
 fn recoveries(kernel: &Kernel) -> Result<Vec<Recovery>, StoreError> {
     let keyring = kernel.keyring();
     let facts = kernel.store().facts()?;
+    let fact = |subject: &str| {
+        let is_it = |fact: &&FactRow| fact.kind == FactKind::Recovery && fact.subject == subject;
+        facts.iter().find(is_it)
+    };
     let mut recoveries = Vec::new();
     for (sealed, number) in keyring.facts().recoveries.iter().zip(1_u64..) {
         let SealedRecovery { id, public_key } = sealed;
@@ -182,13 +224,12 @@ fn recoveries(kernel: &Kernel) -> Result<Vec<Recovery>, StoreError> {
             tracing::error!(number, "a recovery in the keys cannot be read");
             continue;
         };
-        let subject = number.to_string();
-        let known = facts
-            .iter()
-            .find(|fact| fact.kind == FactKind::Recovery && fact.subject == subject);
-        let since = match known {
-            Some(fact) => fact.at,
-            None => tell(kernel, (subject, id), &key)?,
+        let subject = subject_of(number, id, &key);
+        let now = kernel.now();
+        let has_passed = |at: Timestamp| at.plus_millis(RECOVERY_MS) <= now;
+        let since = match fact(&subject) {
+            Some(told) if fact(&settled(&subject)).is_some() || !has_passed(told.at) => told.at,
+            Some(_) | None => tell(kernel, (subject, id), &key)?,
         };
         recoveries.push(Recovery {
             id: id.clone(),
@@ -199,34 +240,98 @@ fn recoveries(kernel: &Kernel) -> Result<Vec<Recovery>, StoreError> {
     Ok(recoveries)
 }
 
+/// Returns the subject of the fact that a recovery was told: no other key takes its place.
+fn subject_of(number: u64, id: &str, key: &PublicKey) -> String {
+    let number = number.to_be_bytes();
+    let key = key.to_bytes();
+    Digest::labelled(
+        "portcullis told recovery v1",
+        &[&number, id.as_bytes(), &key],
+    )
+    .to_string()
+}
+
+/// Returns the subject of the fact that a recovery was withdrawn or counts.
+fn settled(subject: &str) -> String {
+    format!("{subject} settled")
+}
+
+/// Returns the writes by which a recovery is settled, with the event that tells of it.
+fn settling(kernel: &Kernel, change: &Change, told: &str) -> Vec<Write> {
+    let Change::Rekey { id, key } = change else {
+        return Vec::new();
+    };
+    let keyring = kernel.keyring();
+    let hex = data_encoding::HEXLOWER.encode(&key.to_bytes());
+    let mut writes = Vec::new();
+    for (sealed, number) in keyring.facts().recoveries.iter().zip(1_u64..) {
+        if sealed.id == *id && sealed.public_key == hex {
+            writes.push(Write::Fact(Fact {
+                kind: FactKind::Recovery,
+                subject: settled(&subject_of(number, id, key)),
+                content: Some(Vec::new()),
+                at: kernel.now(),
+            }));
+        }
+    }
+    let key = key.id().to_string();
+    writes.push(event(
+        kernel,
+        format!("the key `{key:.12}` for `{}` {told}", id.escape_debug()),
+    ));
+    writes
+}
+
+fn event(kernel: &Kernel, detail: String) -> Write {
+    Write::Event(NodeEvent {
+        at: kernel.now(),
+        kind: "administrator-recovery".to_owned(),
+        peer: None,
+        detail,
+    })
+}
+
 /// Tells of a recovery, and returns the time.
 fn tell(
     kernel: &Kernel,
     (subject, id): (String, &str),
     key: &PublicKey,
 ) -> Result<Timestamp, StoreError> {
-    let at = kernel.wall();
+    let at = kernel.now();
     let fact = Fact {
         kind: FactKind::Recovery,
         subject,
-        content: Some(key.to_bytes().to_vec()),
+        content: Some(Vec::new()),
         at,
     };
-    let event = NodeEvent {
-        at,
-        kind: "administrator-recovery".to_owned(),
-        peer: None,
-        detail: format!(
-            "another key `{:.12}` for `{}` was made at this machine with the passphrase of the node's keys; it counts from {} unless it is withdrawn",
-            key.id().to_string(),
-            id.escape_debug(),
-            at.plus_millis(RECOVERY_MS)
-        ),
-    };
-    kernel
-        .store()
-        .commit(vec![Write::Fact(fact), Write::Event(event)])?;
+    let (key, id) = (key.id().to_string(), id.escape_debug());
+    let until = at.plus_millis(RECOVERY_MS);
+    let detail = format!(
+        "another key `{key:.12}` for `{id}` was made at this machine with the passphrase of the node's keys; it counts from {until} unless it is withdrawn"
+    );
+    let writes = vec![Write::Fact(fact), event(kernel, detail)];
+    kernel.store().commit(writes)?;
     Ok(at)
+}
+
+/// Settles every recovery whose time has come, until `shutdown`. A node that ends before it is settled
+/// tells of it anew.
+pub async fn keep_recoveries(
+    people: Arc<People>,
+    kernel: Arc<Kernel>,
+    shutdown: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let _turn = people.turn.lock().await;
+        if let Err(error) = people.settle(&kernel).await {
+            tracing::error!(%error, "a recovery that counts was not noted");
+        }
+    }
 }
 
 /// Returns what health says while a recovery waits.

@@ -153,6 +153,7 @@ impl From<ChangeError> for Problem {
                 | PersonError::LastSecond(_)
                 | PersonError::NoProposal
                 | PersonError::NeedsNoSecond
+                | PersonError::Ahead(_)
                 | PersonError::NotRecovered(_)
                 | PersonError::Crowded,
             ) => Self::new(ProblemKind::Invalid, message),

@@ -58,11 +58,8 @@ impl PersonRecover {
             public_key: data_encoding::HEXLOWER.encode(&key.to_bytes()),
         };
         let mut facts: SealedFacts = keyring.facts().clone();
-        // Given twice, it is one recovery.
-        if facts.recoveries.last() != Some(&recovery) {
-            facts.recoveries.push(recovery.clone());
-            Keyring::seal_facts(&home, &config.key, &facts)?;
-        }
+        facts.recoveries.push(recovery.clone());
+        Keyring::seal_facts(&home, &config.key, &facts)?;
         session.output.show(&RecoveryView {
             id: recovery.id,
             key: key.id().to_string(),

@@ -46,7 +46,7 @@ pub fn replay(
     let mut persons = Persons::before(first);
     let (mut unproven, mut idle) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
-    let mut recoveries = recoveries.iter().peekable();
+    let mut recoveries: Vec<&Recovery> = recoveries.iter().collect();
     for statement in log {
         let id = act::id(statement);
         // The same statement again undoes nothing that came between.
@@ -56,11 +56,11 @@ pub fn replay(
         // The time is believed once the statement holds. A recovery that is taken up early counts no
         // earlier, for its own time is what counts.
         let signed_at = act::unverified_time(statement);
-        while let Some(recovery) =
-            recoveries.next_if(|one| signed_at.is_some_and(|at| one.since <= at))
-        {
+        let told = |one: &&Recovery| signed_at.is_some_and(|at| one.since <= at);
+        for recovery in recoveries.iter().copied().filter(told) {
             take_up(&mut persons, recovery, &mut idle);
         }
+        recoveries.retain(|one| !told(one));
         if let Err(reason) = again(&mut persons, verifier, statement, &contents) {
             persons.close(statement);
             unproven.push(format!(

@@ -142,6 +142,9 @@ pub enum PersonError {
         "it needs no second: it counts by itself from the time that `portcullis person proposals` shows"
     )]
     NeedsNoSecond,
+    /// A withdrawal is signed before what it withdraws.
+    #[error("it was told at {0}, which lies ahead; look at the clocks, and try again then")]
+    Ahead(Timestamp),
     /// A proposal is withdrawn by who proposed it.
     #[error("`{0}` proposed it, and nobody else withdraws it; it lapses if nobody seconds it")]
     OthersProposal(String),

@@ -262,6 +262,14 @@ impl Persons {
         Ok(digest)
     }
 
+    /// Returns the recoveries whose time has come and that nobody has carried out yet.
+    #[must_use]
+    pub fn counting(&self, now: Timestamp) -> Vec<Change> {
+        let ripe = self.ripe(now).into_iter();
+        ripe.filter_map(|digest| self.proposed(&digest).cloned())
+            .collect()
+    }
+
     fn ripe(&self, now: Timestamp) -> Vec<Digest> {
         let ripe = self
             .proposals
@@ -278,7 +286,10 @@ impl Persons {
             };
             // Meanwhile the person may have been ended, or the key been given to somebody.
             if self.check(&ripe.change, now).is_ok() {
-                self.carry_out(&ripe.change, &[], ripe.until());
+                // It may be anybody's who had the passphrase: for a week they second for nobody.
+                let all: Vec<String> = self.all.keys().cloned().collect();
+                let all: Vec<&str> = all.iter().map(String::as_str).collect();
+                self.carry_out(&ripe.change, &all, ripe.until());
             }
         }
     }
@@ -358,7 +369,12 @@ impl Persons {
             return self.begin(change, signed);
         }
         self.ripen(signed.at);
-        let signs = |person: &Person| person.key.id() == signed.key && person.is_active(signed.at);
+        // The role is that of now: it may have been taken since the act was announced.
+        let signs = |person: &Person| {
+            person.key.id() == signed.key
+                && person.is_active(signed.at)
+                && change.action().roles().contains(&person.role)
+        };
         if !self.all.get(signed.by).is_some_and(signs) {
             return Err(PersonError::SignerGone);
         }
@@ -424,17 +440,30 @@ impl Persons {
         if !waiting.is_recovery() && waiting.by != signed.by {
             return Err(PersonError::OthersProposal(waiting.by.clone()));
         }
+        // What is signed before the recovery was told would come before it when the log is read again.
+        if signed.at < waiting.at {
+            return Err(PersonError::Ahead(waiting.at));
+        }
         if let Some(Proposal {
             change: Change::End { id },
-            at,
             ..
         }) = self.proposals.remove(&act)
-            && let Some(person) = self.all.get_mut(&id)
-            && person.suspended == Some(at)
         {
-            person.suspended = None;
+            let suspended = self.suspended_since(&id);
+            if let Some(person) = self.all.get_mut(&id) {
+                person.suspended = suspended;
+            }
         }
         Ok(Effect::Withdrawn)
+    }
+
+    /// Returns the time since which somebody is suspended by the ends of them that wait.
+    fn suspended_since(&self, id: &str) -> Option<Timestamp> {
+        let ends = self
+            .proposals
+            .values()
+            .filter(|waiting| matches!(&waiting.change, Change::End { id: whom } if whom == id));
+        ends.map(|waiting| waiting.at).max()
     }
 
     fn second(&mut self, act: Digest, signed: Signed<'_>) -> Result<Effect, PersonError> {

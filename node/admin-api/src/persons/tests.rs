@@ -643,3 +643,87 @@ fn who_proposed_withdraws_and_nobody_proposes_their_own_end() {
     );
     assert_eq!(node.persons.check_new(&end("ada"), "bea"), Ok(()));
 }
+
+/// Attack on the withdrawal: an accomplice proposes the same end, and takes back their own.
+#[test]
+fn a_suspension_lasts_as_long_as_anybodys_end_waits() {
+    let mut node = Node::of_two();
+    let third = node.proposes(1, &enrol("cy", Role::Administrator, 4));
+    assert_eq!(node.does(3, &third), Ok(Effect::Done));
+    node.now = node.now.plus_millis(WEEK_MS);
+    let of_bea = node.proposes(2, &end("ada"));
+    let Change::Second { act } = node.proposes(4, &end("ada")) else {
+        panic!("it was done");
+    };
+    assert_eq!(
+        node.does(4, &Change::Withdraw { act }),
+        Ok(Effect::Withdrawn)
+    );
+    assert!(!node.signs("ada"));
+    assert!(node.replayed().persons.all().eq(node.persons.all()));
+    assert_eq!(node.does(3, &of_bea), Ok(Effect::Done));
+}
+
+/// Attack on the recovery: whoever had the passphrase would have made their own second.
+#[test]
+fn a_recovered_key_seconds_nothing_for_a_week() {
+    let mut node = Node::of_two();
+    let taken = recovery(&node, "bea", 11);
+    node.persons.recover(&taken).unwrap();
+    node.now = node.now.plus_millis(RECOVERY_MS);
+    let of_ada = node.proposes(1, &enrol("eve", Role::Administrator, 5));
+    node.refuses(11, &of_ada, "less than seven days");
+    assert_eq!(node.does(3, &of_ada), Ok(Effect::Done));
+    let again = with_verifier(node.now, |verifier| {
+        let told = std::slice::from_ref(&taken);
+        replay(verifier, (None, told), &node.log, &[])
+    });
+    assert!(again.unproven.is_empty() && again.persons.all().eq(node.persons.all()));
+}
+
+/// Attack on the replay: a withdrawal of before the recovery held until the next start.
+#[test]
+fn a_withdrawal_that_is_signed_before_the_recovery_was_told_is_refused() {
+    let mut node = Node::of_two();
+    let mut taken = recovery(&node, "ada", 11);
+    taken.since = node.now.plus_millis(HOUR);
+    node.persons.recover(&taken).unwrap();
+    let withdraw = Change::Withdraw {
+        act: taken.digest(),
+    };
+    node.refuses(3, &withdraw, "lies ahead");
+    node.now = taken.since;
+    assert_eq!(node.does(3, &withdraw), Ok(Effect::Withdrawn));
+    // A later recovery is not held up by one that is told later still.
+    let other = recovery(&node, "bea", 12);
+    let mut far = recovery(&node, "ada", 13);
+    far.since = node.now.plus_millis(WEEK_MS);
+    node.persons.recover(&other).unwrap();
+    node.now = node.now.plus_millis(RECOVERY_MS);
+    let _ = node.proposes(12, &enrol("cy", Role::Analyst, 4));
+    let again = with_verifier(node.now, |verifier| {
+        replay(verifier, (None, &[taken, far, other]), &node.log, &[])
+    });
+    assert_eq!(again.unproven, Vec::<String>::new());
+}
+
+/// Attack on the order of checks: the role was that of when the act was announced.
+#[test]
+fn whose_role_was_taken_meanwhile_seconds_nothing() {
+    let mut node = Node::of_two();
+    let of_ada = node.proposes(1, &enrol("cy", Role::Analyst, 4));
+    let role = Change::Role {
+        id: "sue".to_owned(),
+        role: Role::Analyst,
+    };
+    let demotes = node.proposes(1, &role);
+    assert_eq!(node.does(2, &demotes), Ok(Effect::Done));
+    let late = Signed {
+        by: "sue",
+        key: key(3).id(),
+        act: Digest::labelled("an act", &[]),
+        at: node.now,
+    };
+    let refused = node.persons.apply(&of_ada, late);
+    assert_eq!(refused, Err(PersonError::SignerGone));
+}
