@@ -44,8 +44,8 @@ struct Share<G, T> {
     bytes: usize,
     things: Vec<Thing<G, T>>,
     left_out: usize,
-    /// Groups of which something did not fit.
-    groups_out: BTreeSet<G>,
+    /// Group of the first thing that does not fit. Nothing is known of those after it.
+    first_out: Option<G>,
     /// True once something did not fit: nothing that comes later is taken in.
     is_full: bool,
 }
@@ -55,8 +55,10 @@ struct Thing<G, T> {
     /// Its place in the order in which all came.
     place: usize,
     bytes: usize,
-    /// Its group and what it says; nothing, if the record says nothing that counts.
+    /// Its group and what it says; nothing, if the record says nothing that counts, or too much.
     said: Option<(G, T)>,
+    /// Its group, if what it says would fit into no share.
+    oversize: Option<G>,
 }
 
 impl<G: Ord, T: Weight> Shares<G, T> {
@@ -90,17 +92,15 @@ impl<G: Ord, T: Weight> Shares<G, T> {
             place: self.offered,
             bytes: bytes.saturating_add(work),
             said,
+            oversize: None,
         };
         self.offered += 1;
         let origins = self.of.len();
         let share = self.of.entry(origin.clone()).or_insert_with(Share::new);
         if thing.bytes > self.bounds.each {
-            // It would not fit if there were nobody else, and says nothing of what comes later but of its
-            // group. The work was done.
+            // It would not fit if there were nobody else. The work was done.
             thing.bytes = work.min(self.bounds.each);
-            if let Some((group, _)) = thing.said.take() {
-                share.leave_out([group].into());
-            }
+            thing.oversize = thing.said.take().map(|(group, _)| group);
         }
         share.add(thing);
         let is_new = self.of.len() > origins;
@@ -117,10 +117,11 @@ impl<G: Ord, T: Weight> Shares<G, T> {
     pub(super) fn into_parts(self) -> (Vec<T>, LeftOut) {
         let (mut all, mut left_out) = (Vec::new(), LeftOut::new());
         for (origin, share) in self.of {
-            if share.left_out > 0 {
-                left_out.insert(origin, share.left_out);
+            let (things, left) = share.into_whole_groups();
+            if left > 0 {
+                left_out.insert(origin, left);
             }
-            all.extend(share.things);
+            all.extend(things);
         }
         all.sort_unstable_by_key(|thing| thing.place);
         let things = all
@@ -137,63 +138,52 @@ impl<G: Ord, T> Share<G, T> {
             bytes: 0,
             things: Vec::new(),
             left_out: 0,
-            groups_out: BTreeSet::new(),
+            first_out: None,
             is_full: false,
         }
     }
 
-    fn add(&mut self, mut thing: Thing<G, T>) {
+    fn add(&mut self, thing: Thing<G, T>) {
         if self.is_full {
             self.left_out += 1;
             return;
-        }
-        if thing
-            .said
-            .as_ref()
-            .is_some_and(|(group, _)| self.groups_out.contains(group))
-        {
-            thing.said = None;
-            thing.bytes = LOOK;
-            self.left_out += 1;
         }
         self.bytes = self.bytes.saturating_add(thing.bytes);
         self.things.push(thing);
     }
 
-    /// Leaves out the last things until no more than `most` bytes are left, each with its group.
+    /// Leaves out the last things until no more than `most` bytes are left.
     fn cut(&mut self, most: usize) {
-        let mut groups = BTreeSet::new();
         while self.bytes > most
             && let Some(last) = self.things.pop()
         {
             self.is_full = true;
             self.bytes -= last.bytes;
             self.left_out += 1;
-            groups.extend(last.said.map(|(group, _)| group));
+            self.first_out = last.said.map(|(group, _)| group).or(last.oversize);
         }
-        self.remove(groups);
     }
 
-    /// Leaves out a thing that is not there yet, and its groups wherever they stand.
-    fn leave_out(&mut self, groups: BTreeSet<G>) {
-        self.left_out += 1;
-        self.remove(groups);
-    }
-
-    fn remove(&mut self, groups: BTreeSet<G>) {
-        let (bytes, left_out) = (&mut self.bytes, &mut self.left_out);
-        self.things.retain(|thing| {
-            let goes = thing
-                .said
-                .as_ref()
-                .is_some_and(|(group, _)| groups.contains(group));
-            if goes {
-                *bytes -= thing.bytes;
-                *left_out += 1;
+    /// Returns the things whose groups are whole, and the number of all others. Groups are judged last,
+    /// so that it makes no difference when somebody else came and the share became smaller.
+    fn into_whole_groups(self) -> (impl Iterator<Item = Thing<G, T>>, usize) {
+        let oversize = self.things.iter().filter(|thing| thing.oversize.is_some());
+        let mut left_out = self.left_out + oversize.count();
+        let (mut cut, mut kept): (BTreeSet<G>, Vec<Thing<G, T>>) = Default::default();
+        cut.extend(self.first_out);
+        for thing in self.things {
+            match thing.oversize {
+                Some(group) => drop(cut.insert(group)),
+                None => kept.push(thing),
             }
-            !goes
-        });
-        self.groups_out.extend(groups);
+        }
+        let is_cut = |thing: &Thing<G, T>| {
+            let group = thing.said.as_ref().map(|(group, _)| group);
+            group.is_some_and(|group| cut.contains(group))
+        };
+        left_out += kept.iter().filter(|thing| is_cut(thing)).count();
+        kept.retain(|thing| !is_cut(thing));
+        (kept.into_iter(), left_out)
     }
 }
 
