@@ -1,4 +1,4 @@
-//! Decisions of the baseline, case by case (issue 2, DESIGN §1 and §6).
+//! Decisions of the baseline, case by case.
 
 use portcullis_protocol::{
     marking::{Marking, Purpose, SectionMarking, Tlp},
