@@ -74,13 +74,14 @@ async fn run(binary: &Path, kills: usize) -> Report {
     done(link::partition(binary, 10).await);
     done(link::half_open(binary).await);
     done(link::frozen(binary, 5).await);
-    let mut pressures = Vec::new();
-    for pressure in [
+    let mut pressures = vec![
         resources::desk_memory(binary, 80).await,
         resources::held_flood(binary, 64).await,
-    ] {
+        resources::descriptors(binary).await,
+    ];
+    pressures.extend(resources::floods(binary).await);
+    for pressure in &pressures {
         eprintln!("{}: {} KiB gained", pressure.attack, pressure.gained_kib);
-        pressures.push(pressure);
     }
     match namespace::cut_and_healed(binary, 3).await {
         Some(row) => done(row),

@@ -174,7 +174,7 @@ impl Actor {
             binary: binary.to_owned(),
             shim: Some(shim.clone()),
             namespace: None,
-            memory: None,
+            ..Launch::default()
         };
         Self {
             process: Process::new(home, launch),

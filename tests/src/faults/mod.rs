@@ -23,6 +23,7 @@ pub mod cast;
 pub mod check;
 pub mod clock;
 pub mod disk;
+pub mod floods;
 pub mod kills;
 pub mod link;
 pub mod load;

@@ -102,7 +102,7 @@ pub async fn cut_and_healed(binary: &Path, rounds: usize) -> Option<Row> {
             binary: binary.to_owned(),
             shim: None,
             namespace: Some(namespace.clone()),
-            memory: None,
+            ..Launch::default()
         };
         let mut node = Process::new(home, launch);
         node.up().await;

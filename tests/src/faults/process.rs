@@ -26,6 +26,8 @@ pub struct Launch {
     pub namespace: Option<String>,
     /// Most bytes of address space that it may take, if there is a limit.
     pub memory: Option<u64>,
+    /// Most descriptors that it may have open, if there is a limit.
+    pub descriptors: Option<u64>,
 }
 
 /// A node's process. It is killed on drop.
@@ -163,11 +165,6 @@ impl Process {
         number.unwrap().parse().unwrap()
     }
 
-    /// Limits the address space of the process from its next start on.
-    pub fn limit_memory(&mut self, bytes: u64) {
-        self.launch.memory = Some(bytes);
-    }
-
     /// Returns the text that the process has logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -201,8 +198,10 @@ impl Launch {
         if has_setpriv() {
             words.extend(["setpriv", "--pdeathsig", "KILL"].map(PathBuf::from));
         }
-        if let Some(bytes) = self.memory {
-            words.extend(["prlimit".into(), format!("--as={bytes}").into()]);
+        for (name, limit) in [("as", self.memory), ("nofile", self.descriptors)] {
+            if let Some(limit) = limit {
+                words.extend(["prlimit".into(), format!("--{name}={limit}").into()]);
+            }
         }
         words.push(self.binary.clone());
         let mut words = words.into_iter();

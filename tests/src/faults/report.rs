@@ -79,7 +79,7 @@ pub struct Report {
     pub machine: String,
     /// One row for each kind of fault.
     pub rows: Vec<Row>,
-    /// One row for each attack on memory.
+    /// One row for each attack on memory, processor and descriptors.
     pub pressures: Vec<Pressure>,
     /// Scenarios that were skipped, with the reason.
     pub skipped: Vec<String>,
@@ -124,13 +124,14 @@ impl Report {
             }
         }
         table.push_str(
-            "\n| attack on memory | at rest | gained at most | alert, 99 % | during the attack |\n\
-             |---|---|---|---|---|\n",
+            "\n| attack on resources | messages | at rest | gained at most | alert, 99 % | during the attack |\n\
+             |---|---|---|---|---|---|\n",
         );
         for pressure in &self.pressures {
             table.push_str(&format!(
-                "| {} | {} MiB | {} MiB | {} ms | {} ms |\n",
+                "| {} | {} | {} MiB | {} MiB | {} ms | {} ms |\n",
                 pressure.attack,
+                pressure.attempts,
                 pressure.rest_kib >> 10,
                 pressure.gained_kib >> 10,
                 pressure.alert_ms,

@@ -165,20 +165,9 @@ impl Theatre {
                 portcullis_protocol::record::Kind::Indicator,
             )],
         );
-        let mut payload = payload(&self.honest_frame(by, &model));
-        payload.count = u32::try_from(items.len()).unwrap();
-        payload.items_root = Bytes::copy_from_slice(items_root(items).as_bytes());
+        let mut payload = matching(payload(&self.honest_frame(by, &model)), items);
         change(&mut payload);
-        let statement = sign::<Framed>(&payload, &by.keyring.hop);
-        let records = (0..).zip(items).map(|(batch, item)| wire::Record {
-            batch,
-            ..item.record.clone()
-        });
-        wire::Frame {
-            payload: Some((&statement).into()),
-            batches: items.iter().map(|item| item.batch.clone()).collect(),
-            records: records.collect(),
-        }
+        signed(&payload, items, &by.keyring.hop)
     }
 
     /// Delivers one item over a new stream and returns its answer.
@@ -211,6 +200,33 @@ pub enum Who {
     Mallory,
     /// The hub.
     Hub,
+}
+
+/// Returns a frame of these items under a payload that is made to match them.
+#[must_use]
+pub fn framed(payload: wire::FramePayload, items: &[Loose], key: &SigningKey) -> wire::Frame {
+    signed(&matching(payload, items), items, key)
+}
+
+fn matching(payload: wire::FramePayload, items: &[Loose]) -> wire::FramePayload {
+    wire::FramePayload {
+        count: u32::try_from(items.len()).unwrap(),
+        items_root: Bytes::copy_from_slice(items_root(items).as_bytes()),
+        ..payload
+    }
+}
+
+fn signed(payload: &wire::FramePayload, items: &[Loose], key: &SigningKey) -> wire::Frame {
+    let statement = sign::<Framed>(payload, key);
+    let records = (0..).zip(items).map(|(batch, item)| wire::Record {
+        batch,
+        ..item.record.clone()
+    });
+    wire::Frame {
+        payload: Some((&statement).into()),
+        batches: items.iter().map(|item| item.batch.clone()).collect(),
+        records: records.collect(),
+    }
 }
 
 /// Decodes the payload of a frame.

@@ -76,12 +76,18 @@ fn length(bytes: &mut Vec<u8>, length: usize) {
 /// Returns the header block of a call of the delivery method, followed by the fields in `more`.
 #[must_use]
 pub fn call(more: &[(&str, &str)]) -> Vec<u8> {
+    call_of(DELIVER, more)
+}
+
+/// Returns the header block of a call of the method at this path, followed by the fields in `more`.
+#[must_use]
+pub fn call_of(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in [
         (":method", "POST"),
         (":scheme", "http"),
         (":authority", "antwerp.example"),
-        (":path", DELIVER),
+        (":path", path),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ]

@@ -49,7 +49,9 @@ pub struct Mallory {
 }
 
 impl Mallory {
-    fn take(federation: &Federation, name: &'static str) -> Self {
+    /// Takes the keys and the certificate of a member.
+    #[must_use]
+    pub fn take(federation: &Federation, name: &'static str) -> Self {
         let home = federation.home(name);
         let passphrase = federation.folder().join(format!("{name}.passphrase"));
         Self {

@@ -106,3 +106,22 @@ async fn a_flood_of_held_items_is_bounded_on_the_disk_and_in_memory() {
     println!("{pressure:#?}");
     assert!(pressure.is_within(), "{pressure:?}");
 }
+
+/// Attacks M1, M2, M3, H3, H5: what one member sends without end costs the node bounded memory, and
+/// honest alerts a bounded time, with 1 GiB of address space.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_a_member_cost_little_memory_and_alerts_little_time() {
+    for pressure in resources::floods(&portcullis_lab()).await {
+        println!("{pressure:#?}");
+        assert!(pressure.attempts > 0, "{pressure:?}");
+        assert!(pressure.is_within(), "{pressure:?}");
+    }
+}
+
+/// Attack H5: without descriptors a node could take no peer, no administrator and no file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_could_run_out_of_descriptors_keeps_those_it_needs() {
+    let pressure = resources::descriptors(&portcullis_lab()).await;
+    println!("{pressure:#?}");
+    assert!(pressure.is_within(), "{pressure:?}");
+}
