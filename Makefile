@@ -1,7 +1,7 @@
 # Two commands do all: `make demo` and `make test`. Each does its own set-up. `make bench` measures.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench faults simulate stores parts
+.PHONY: help demo test test-all bench faults simulate stores parts versions
 
 help:
 	@echo "make demo   build Portcullis and run its main job: a federation of ten nodes on this machine"
@@ -13,6 +13,7 @@ help:
 	@echo "make parts  only the parts of an exchange, one by one: make parts ARGS=--quick"
 	@echo "make simulate SEEDS=100000  a federation on a virtual clock under faults; SEED=17 replays one run and prints it"
 	@echo "make stores SEEDS=10000     random writes and crashes, SQLite against a model of the store; SEED=17 replays one sequence"
+	@echo "make versions  a federation of an earlier version and this one, and the upgrade of a home: make versions REVISION=63fdade"
 	@echo "make faults the long run of whole-process faults: 200 kills, disks, clocks, networks; writes target/faults-report.json"
 
 demo:
@@ -38,3 +39,6 @@ stores:
 
 parts:
 	@scripts/parts $(ARGS)
+
+versions:
+	@scripts/versions $(REVISION)

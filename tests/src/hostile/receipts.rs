@@ -63,6 +63,9 @@ struct State {
     says: Answers,
     /// Sent before any frame arrives.
     first: Said,
+    /// Whether a stream is taken with its first frame only, as servers made with common gRPC
+    /// libraries do.
+    takes_late: bool,
     /// Streams opened and frames received since the replies were last set.
     asked: usize,
     /// Reply to questions about trust, if any is set.
@@ -170,15 +173,25 @@ impl Exchange for Service {
         let mut frames = request.into_inner();
         let (said, stream) = mpsc::channel(64);
         let (state, honest) = (Arc::clone(&self.state), Arc::clone(&self.honest));
-        {
+        let takes_late = {
             let mut state = state.lock().unwrap();
             state.asked += 1;
             for receipt in state.first.clone() {
                 said.try_send(receipt).unwrap();
             }
-        }
+            state.takes_late
+        };
+        // The headers of the response leave when this function returns.
+        let mut first = if takes_late {
+            frames.message().await?
+        } else {
+            None
+        };
         tokio::spawn(async move {
-            while let Ok(Some(frame)) = frames.message().await {
+            while let Ok(Some(frame)) = match first.take() {
+                Some(frame) => Ok(Some(frame)),
+                None => frames.message().await,
+            } {
                 let answers = {
                     let mut state = state.lock().unwrap();
                     state.asked += 1;
@@ -247,6 +260,7 @@ impl Receiver {
         let state = Arc::new(Mutex::new(State {
             says: Box::new(|frame, honest| vec![Ok(honest.accept(&frame))]),
             first: Vec::new(),
+            takes_late: false,
             asked: 0,
             compares: None,
             compared: 0,
@@ -355,6 +369,17 @@ async fn disbelieved(
         Some(DisclosureState::Intended)
     );
     receiver.set(Vec::new(), |frame, honest| vec![Ok(honest.accept(&frame))]);
+    eventually(&kernel, || state(stage, &id, "mallory") == Some(ADMITTED)).await;
+    stage.receiver = Some(receiver);
+}
+
+/// A record reaches a server that takes a stream with its first frame only: nobody waits for the other
+/// to begin.
+pub async fn delivers_to_who_takes_streams_late(stage: &mut Theatre) {
+    let receiver = Receiver::start(stage).await;
+    receiver.state.lock().unwrap().takes_late = true;
+    let kernel = Arc::clone(&stage.target.kernel);
+    let id = kernel.publish(vec![draft(Kind::Indicator)]).await.unwrap()[0];
     eventually(&kernel, || state(stage, &id, "mallory") == Some(ADMITTED)).await;
     stage.receiver = Some(receiver);
 }

@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use portcullis_tests::hostile::{LAYERS, try_all};
+use portcullis_tests::hostile::{
+    LAYERS, receipts::delivers_to_who_takes_streams_late, stage::Theatre, try_all,
+};
 
 const TABLE: &str = include_str!("../../../docs/validation.md");
 
@@ -40,6 +42,15 @@ async fn what_is_tried_with_gossip_is_met() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_tried_with_channels_is_met() {
     try_all("channel").await;
+}
+
+/// A node waited 30 s for the headers of the response before it sent its first frame, which is what
+/// such a server waits for before it sends them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_a_stream_with_its_first_frame_is_delivered_to() {
+    let mut stage = Theatre::start().await;
+    delivers_to_who_takes_streams_late(&mut stage).await;
+    stage.end().await;
 }
 
 /// A line of the table: id, layer, the measure that meets the behaviour, and the test.
