@@ -113,7 +113,7 @@ fn announced(
     people: &People,
     statement: &str,
 ) -> Result<Option<AnnouncedAct>, Problem> {
-    let persons = people.at(kernel.wall());
+    let persons = people.known();
     if persons.is_empty() {
         if people.is_orphaned() {
             return Err(Problem::new(
@@ -242,7 +242,7 @@ async fn about_person(
     act: &VerifiedAct,
     log: Act,
 ) -> Result<Response, Problem> {
-    let now = admin.kernel.wall();
+    let now = admin.kernel.now();
     let with_answer = |persons: &Persons, made: &Change, effect, enrols| {
         let kept = views::changed(persons, made, effect, now);
         in_job(Act { enrols, ..log }, move |_| kept.clone())

@@ -40,7 +40,7 @@ fn view(kernel: &Kernel, reloader: &Reloader, people: &People) -> Result<Setting
     let persons = people.known();
     let decider = kernel.decider();
     let administers = persons
-        .signers(kernel.wall())
+        .signers(kernel.now())
         .iter()
         .any(|person| person.role == Role::Administrator.name());
     Ok(SettingsView {
