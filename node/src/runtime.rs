@@ -41,7 +41,7 @@ use portcullis_exchange::{
 };
 use portcullis_home::{
     Home,
-    clock::{SystemEntropy, system_clock},
+    clock::{Clock, SystemEntropy, system_clock},
     config::{Config, RenewalSettings},
     key_file::{self, KeyFileError},
     keyring::{FirstAdministrator, Keyring, KeyringError},
@@ -139,8 +139,21 @@ impl Node {
     /// # Errors
     ///
     /// [`StartError`] says what is wrong and what to do.
-    pub async fn prepare(home: Home, mut config: Config) -> Result<Self, StartError> {
-        let (kernel, writer, store) = load(&home, &mut config)?;
+    pub async fn prepare(home: Home, config: Config) -> Result<Self, StartError> {
+        Self::prepare_by(home, config, system_clock()).await
+    }
+
+    /// [`Node::prepare`], by this clock of the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what is wrong and what to do.
+    pub async fn prepare_by(
+        home: Home,
+        mut config: Config,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let (kernel, writer, store) = load(&home, &mut config, clock)?;
         let renewal = config.freshness.as_ref().map(renewal).transpose()?;
         let kernel = Arc::new(kernel);
         let reloader = Arc::new(Reloader::new(
@@ -373,6 +386,7 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> 
 fn load(
     home: &Home,
     config: &mut Config,
+    clock: Clock,
 ) -> Result<(Kernel, Writer, Arc<SqliteStore>), StartError> {
     let keyring = Keyring::load(home, &config.key)?;
     let settings = TrustSettings::found(home, config).map_err(LoadError::from)?;
@@ -390,7 +404,7 @@ fn load(
     };
     let files = Arc::new(open(&home.data(), keyring.store.bytes())?);
     let store: Arc<dyn Store> = files.clone();
-    begin_anew(&files, system_clock()())?;
+    begin_anew(&files, clock())?;
     let missing = missing_epochs(&in_force.epochs, &store.registers()?)?;
     let known = store.registers()?.last().and_then(read_register);
     let mut writes: Vec<Write> = missing.into_iter().map(Write::Register).collect();
@@ -409,7 +423,7 @@ fn load(
         decider: Arc::new(in_force.decider),
         identity: Arc::new(in_force.identity),
         trust: Trust::new(in_force.trust),
-        clock: system_clock(),
+        clock,
         retry: config.retry,
         exercises: config.exercises,
         connector: config.connector.clone(),

@@ -14,13 +14,17 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     ops::Range,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
 use portcullis_certs_dev::{DevelopmentAuthority, NodeNames, certificate_pem, revocation_list_pem};
 use portcullis_home::{
     Home,
+    clock::{Clock, system_clock},
     config::Config,
     files::{self, Access},
     keyring::{Accepted, Keyring, SealedFacts},
@@ -102,8 +106,18 @@ impl Running {
 
     /// Starts the node in a home, whatever was accepted there.
     pub async fn start_as_it_is(home: Home, dialect: Dialect) -> Self {
+        Self::serve(home, dialect, system_clock()).await
+    }
+
+    /// Starts the node in a home, whose settings somebody has accepted, by this clock of the machine.
+    pub async fn start_by(home: Home, clock: Clock) -> Self {
+        accept_settings(&home);
+        Self::serve(home, Dialect::default(), clock).await
+    }
+
+    async fn serve(home: Home, dialect: Dialect, clock: Clock) -> Self {
         let config = Config::load(&home.config()).unwrap();
-        let node = Node::prepare(home.clone(), config).await.unwrap();
+        let node = Node::prepare_by(home.clone(), config, clock).await.unwrap();
         node.kernel().replace_dialect(dialect);
         let kernel = Arc::clone(node.kernel());
         let reloader = Arc::clone(node.reloader());
@@ -117,6 +131,15 @@ impl Running {
             shutdown,
             serving,
         }
+    }
+
+    /// Returns the clock of this machine, and what it is ahead by, in milliseconds, which may be set.
+    #[must_use]
+    pub fn settable_clock() -> (Clock, Arc<AtomicI64>) {
+        let (clock, ahead) = (system_clock(), Arc::new(AtomicI64::new(0)));
+        let by = Arc::clone(&ahead);
+        let set = move || clock().plus_millis(by.load(Ordering::SeqCst));
+        (Arc::new(set), ahead)
     }
 
     /// Accepts the settings that lie in the home, and puts them in force.

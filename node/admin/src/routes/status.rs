@@ -23,7 +23,7 @@ use portcullis_store::{ReconciliationRow, Relay};
 
 pub(crate) async fn status(State(admin): State<Admin>) -> Result<Json<StatusView>, Problem> {
     let kernel = admin.kernel.clone();
-    let persons = admin.people.known().signers(kernel.wall()).len();
+    let persons = admin.people.known().signers(kernel.now()).len();
     apart(move || view(&kernel, persons)).await.map(Json)
 }
 
@@ -163,8 +163,8 @@ fn peer(
 }
 
 pub(crate) async fn persons(State(admin): State<Admin>) -> Json<ListView<EnrolledView>> {
-    let now = admin.kernel.wall();
-    let persons = admin.people.at(now);
+    let now = admin.kernel.now();
+    let persons = admin.people.known();
     let items = persons.all().map(|person| views::enrolled(person, now));
     Json(ListView {
         items: items.collect(),
@@ -173,8 +173,8 @@ pub(crate) async fn persons(State(admin): State<Admin>) -> Json<ListView<Enrolle
 
 /// The changes of persons that wait for a second person.
 pub(crate) async fn proposals(State(admin): State<Admin>) -> Json<ListView<ProposalView>> {
-    let now = admin.kernel.wall();
-    let persons = admin.people.at(now);
+    let now = admin.kernel.now();
+    let persons = admin.people.known();
     let items = persons
         .proposals(now)
         .map(|(act, one)| views::proposal(act, one));
