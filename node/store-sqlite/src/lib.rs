@@ -16,7 +16,7 @@
 //! ```text
 //! values     files, error, decode, crypt, damages, tables, seals, pack, item, and rules apart from
 //!            SQL: disclosure, retry
-//! files      connection, layout, tokens_apart, schema, checkpoint
+//! files      connection, layout, indexes, tokens_apart, schema, checkpoint
 //! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
@@ -54,6 +54,7 @@ mod group;
 mod held;
 mod held_tally;
 mod index;
+mod indexes;
 mod intake;
 mod interned;
 mod item;
@@ -147,10 +148,10 @@ use self::{
 };
 use portcullis_store::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
-    ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
-    StoreError, UndeliveredRow, Write, Written,
+    ConsignmentStage, DamageRow, Damaged, DisclosureRow, DispatchPosition, ExceptionRow,
+    ExcerptPage, ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord,
+    LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 /// A store in a folder.
@@ -169,6 +170,8 @@ pub struct SqliteStore {
     damages: Damages,
     checkpointer: Checkpointer,
     dir: PathBuf,
+    /// True if the process that had it open before left a write-ahead log behind.
+    stopped_uncleanly: bool,
 }
 
 impl SqliteStore {
@@ -209,6 +212,7 @@ impl SqliteStore {
         (full, sealing): (usize, Sealing),
     ) -> Result<Self, StoreError> {
         let vault = Vault::new(key)?;
+        let stopped_uncleanly = connection::has_log(dir);
         let Opened {
             main,
             keys,
@@ -233,6 +237,7 @@ impl SqliteStore {
             turnstile: Turnstile::default(),
             readers: Pool::new(dir),
             dir: dir.to_owned(),
+            stopped_uncleanly,
         };
         store.read(|view| Scrubber::of(view, &store.layout, &store.damages).at_start())?;
         Ok(store)
@@ -469,6 +474,29 @@ impl Store for SqliteStore {
 
     fn scrub(&self, part: usize) -> Result<Option<&'static str>, StoreError> {
         self.read(|view| Scrubber::of(view, &self.layout, &self.damages).part(part))
+    }
+
+    fn mend_indexes(&self) -> Result<Vec<DamageRow>, StoreError> {
+        let mut mended = Vec::new();
+        for row in self.damages.rows() {
+            let Damaged::Indexes(name) = row.thing else {
+                continue;
+            };
+            let built = self
+                .turnstile
+                .between(|| self.write_side().build_indexes(name))?;
+            if built
+                && self
+                    .read(|view| Scrubber::of(view, &self.layout, &self.damages).indexes_of(name))?
+            {
+                mended.push(row);
+            }
+        }
+        Ok(mended)
+    }
+
+    fn stopped_uncleanly(&self) -> bool {
+        self.stopped_uncleanly
     }
 
     fn damaged(&self) -> Vec<DamageRow> {

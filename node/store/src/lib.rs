@@ -289,6 +289,21 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
+    /// Builds the indexes anew that were found not to say what their tables say. Returns those that are
+    /// sound now, each with what was found.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if they cannot be written.
+    fn mend_indexes(&self) -> Result<Vec<DamageRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Returns true if whoever had the store open before did not close it.
+    fn stopped_uncleanly(&self) -> bool {
+        false
+    }
+
     /// Returns the items that failed verification, the newest first.
     ///
     /// # Errors
