@@ -665,6 +665,26 @@ impl Pack {
             .ok_or_else(|| unreadable(&format!("the entry at {}", self.place(slot))))
     }
 
+    /// Returns the header of the record in this slot of a pack, by number, ids, directory and body. It
+    /// needs no key of a section. It is checked against the id.
+    pub(super) fn header(
+        (n, ids, directory, body): (i64, Vec<u8>, &[u8], Vec<u8>),
+        slot: usize,
+        vault: &Vault,
+    ) -> Result<Bytes, SqlError> {
+        let pack = Self {
+            n,
+            extends: false,
+            source: None,
+            received_at: Timestamp::from_millis(0),
+            ids,
+            directory: Directory::read(directory)?,
+            body: body.into(),
+            keys: SectionKeys::new(),
+        };
+        Ok(pack.bare(slot, vault)?.header)
+    }
+
     /// Returns the record in this slot without its sections. The header is checked against the id.
     pub(super) fn bare(&self, slot: usize, vault: &Vault) -> Result<Bare, SqlError> {
         let PackEntry {
