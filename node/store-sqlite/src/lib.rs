@@ -19,7 +19,7 @@
 //! files      connection, layout, indexes, tokens_apart, schema, checkpoint
 //! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
-//! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
+//! concerns   events, records, packs, origins, search, outbox, sent, frames, ledger, arrivals, exceptions,
 //!            position, backfill, differences, dispatch, reconcile, channel, held, refusals, intake,
 //!            withdraw, quarantine, consignments, registry, facts, restored, scrub
 //! on top     group (the jobs of one transaction), and the store itself
@@ -61,6 +61,7 @@ mod item;
 mod layout;
 mod ledger;
 mod log;
+mod origins;
 mod outbox;
 mod pack;
 mod pack_ids;
@@ -90,6 +91,7 @@ mod view;
 mod withdraw;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -97,7 +99,7 @@ use std::{
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Generation, Lane},
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
     record::{Form, RecordId, SectionTag},
     register::SignedRegister,
@@ -547,13 +549,14 @@ impl Store for SqliteStore {
         self.read(|view| RecordSearch::of(view).records_about(kind, value))
     }
 
-    fn excerpts(
+    fn excerpts_but(
         &self,
+        left_out: &BTreeSet<AuthorityId>,
         of: ExcerptsOf<'_>,
         tags: &[SectionTag],
         from: Option<i64>,
     ) -> Result<ExcerptPage, StoreError> {
-        self.read(|view| ExcerptSearch::of(view, tags).page(of, from))
+        self.read(|view| ExcerptSearch::of(view, tags, left_out).page(of, from))
     }
 
     fn excerpt(
@@ -561,7 +564,7 @@ impl Store for SqliteStore {
         id: &RecordId,
         tags: &[SectionTag],
     ) -> Result<Option<HeldExcerpt>, StoreError> {
-        self.read(|view| ExcerptSearch::of(view, tags).excerpt(id))
+        self.read(|view| ExcerptSearch::of(view, tags, &BTreeSet::new()).excerpt(id))
     }
 
     fn log_end(&self) -> Result<u64, StoreError> {

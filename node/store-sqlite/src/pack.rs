@@ -187,6 +187,27 @@ struct PackEntry {
     sections: Vec<SealedSection>,
 }
 
+/// Returns the number of the statement of each entry; 0 for one that extends a record or does not
+/// decode.
+pub(super) fn statements(directory: &Directory, body: &[u8]) -> Vec<i64> {
+    let mut begin = 0;
+    let ends = directory.ends.iter();
+    ends.map(|end| {
+        let end = usize::try_from(*end).unwrap_or(usize::MAX);
+        let bytes = body.get(begin..end).unwrap_or_default();
+        begin = end;
+        EntryStatement::decode(bytes).map_or(0, |entry| entry.statement)
+    })
+    .collect()
+}
+
+/// The part of a [`PackEntry`] that names its statement.
+#[derive(Clone, PartialEq, Message)]
+struct EntryStatement {
+    #[prost(int64, tag = "2")]
+    statement: i64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct SealedSection {
     #[prost(uint32, tag = "1")]

@@ -38,10 +38,12 @@ pub use write::{
     NewGeneration, NodeEvent, Part, Repair, Retry, Settle, Write, Written,
 };
 
+use std::collections::BTreeSet;
+
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Generation, Lane},
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
     record::{Form, RecordId, SectionTag},
     register::SignedRegister,
@@ -387,6 +389,22 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn excerpts(
         &self,
+        of: ExcerptsOf<'_>,
+        tags: &[SectionTag],
+        from: Option<i64>,
+    ) -> Result<ExcerptPage, StoreError> {
+        self.excerpts_but(&BTreeSet::new(), of, tags, from)
+    }
+
+    /// Returns excerpts as [`Store::excerpts`] does, but for the records of some origins: those are
+    /// counted on their page, and nothing of them is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn excerpts_but(
+        &self,
+        left_out: &BTreeSet<AuthorityId>,
         of: ExcerptsOf<'_>,
         tags: &[SectionTag],
         from: Option<i64>,
