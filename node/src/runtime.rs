@@ -404,6 +404,9 @@ fn load(
     };
     let files = Arc::new(open(&home.data(), keyring.store.bytes())?);
     let store: Arc<dyn Store> = files.clone();
+    // Before anything is asked or written that goes by an index.
+    let mended = scrub::told(&store.mend_indexes()?, clock());
+    store.commit(mended.into_iter().map(Write::Event).collect())?;
     begin_anew(&files, clock())?;
     let missing = missing_epochs(&in_force.epochs, &store.registers()?)?;
     let known = store.registers()?.last().and_then(read_register);

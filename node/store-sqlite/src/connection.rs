@@ -49,6 +49,13 @@ pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, SqlError> {
     Ok(connection)
 }
 
+/// Returns true if a write-ahead log of the main database has content. SQLite removes it when the last
+/// connection is closed.
+pub(super) fn has_log(dir: &Path) -> bool {
+    let log = dir.join(format!("{MAIN_FILE}-wal"));
+    fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
 /// Opens a file that does not change. No other file is created next to it.
 pub(super) fn at_rest(path: &Path) -> Result<Connection, SqlError> {
     fs::metadata(path).map_err(|source| file_error(path, source))?;

@@ -16,10 +16,10 @@
 //! ```text
 //! values     files, error, decode, crypt, damages, tables, seals, pack, item, and rules apart from
 //!            SQL: disclosure, retry
-//! files      connection, layout, tokens_apart, schema, checkpoint
+//! files      connection, layout, indexes, tokens_apart, schema, checkpoint
 //! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
-//! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
+//! concerns   events, records, packs, origins, search, outbox, sent, frames, ledger, arrivals, exceptions,
 //!            position, backfill, differences, dispatch, reconcile, channel, held, refusals, intake,
 //!            withdraw, quarantine, consignments, registry, facts, restored, scrub
 //! on top     group (the jobs of one transaction), and the store itself
@@ -54,12 +54,14 @@ mod group;
 mod held;
 mod held_tally;
 mod index;
+mod indexes;
 mod intake;
 mod interned;
 mod item;
 mod layout;
 mod ledger;
 mod log;
+mod origins;
 mod outbox;
 mod pack;
 mod pack_ids;
@@ -89,6 +91,7 @@ mod view;
 mod withdraw;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -96,7 +99,7 @@ use std::{
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Generation, Lane},
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
     record::{Form, RecordId, SectionTag},
     register::SignedRegister,
@@ -147,10 +150,10 @@ use self::{
 };
 use portcullis_store::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
-    ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
-    StoreError, UndeliveredRow, Write, Written,
+    ConsignmentStage, DamageRow, Damaged, DisclosureRow, DispatchPosition, ExceptionRow,
+    ExcerptPage, ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord,
+    LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 /// A store in a folder.
@@ -169,6 +172,8 @@ pub struct SqliteStore {
     damages: Damages,
     checkpointer: Checkpointer,
     dir: PathBuf,
+    /// True if the process that had it open before left a write-ahead log behind.
+    stopped_uncleanly: bool,
 }
 
 impl SqliteStore {
@@ -209,6 +214,7 @@ impl SqliteStore {
         (full, sealing): (usize, Sealing),
     ) -> Result<Self, StoreError> {
         let vault = Vault::new(key)?;
+        let stopped_uncleanly = connection::has_log(dir);
         let Opened {
             main,
             keys,
@@ -233,6 +239,7 @@ impl SqliteStore {
             turnstile: Turnstile::default(),
             readers: Pool::new(dir),
             dir: dir.to_owned(),
+            stopped_uncleanly,
         };
         store.read(|view| Scrubber::of(view, &store.layout, &store.damages).at_start())?;
         Ok(store)
@@ -471,6 +478,29 @@ impl Store for SqliteStore {
         self.read(|view| Scrubber::of(view, &self.layout, &self.damages).part(part))
     }
 
+    fn mend_indexes(&self) -> Result<Vec<DamageRow>, StoreError> {
+        let mut mended = Vec::new();
+        for row in self.damages.rows() {
+            let Damaged::Indexes(name) = row.thing else {
+                continue;
+            };
+            let built = self
+                .turnstile
+                .between(|| self.write_side().build_indexes(name))?;
+            if built
+                && self
+                    .read(|view| Scrubber::of(view, &self.layout, &self.damages).indexes_of(name))?
+            {
+                mended.push(row);
+            }
+        }
+        Ok(mended)
+    }
+
+    fn stopped_uncleanly(&self) -> bool {
+        self.stopped_uncleanly
+    }
+
     fn damaged(&self) -> Vec<DamageRow> {
         self.damages.rows()
     }
@@ -519,13 +549,14 @@ impl Store for SqliteStore {
         self.read(|view| RecordSearch::of(view).records_about(kind, value))
     }
 
-    fn excerpts(
+    fn excerpts_but(
         &self,
+        left_out: &BTreeSet<AuthorityId>,
         of: ExcerptsOf<'_>,
         tags: &[SectionTag],
         from: Option<i64>,
     ) -> Result<ExcerptPage, StoreError> {
-        self.read(|view| ExcerptSearch::of(view, tags).page(of, from))
+        self.read(|view| ExcerptSearch::of(view, tags, left_out).page(of, from))
     }
 
     fn excerpt(
@@ -533,7 +564,7 @@ impl Store for SqliteStore {
         id: &RecordId,
         tags: &[SectionTag],
     ) -> Result<Option<HeldExcerpt>, StoreError> {
-        self.read(|view| ExcerptSearch::of(view, tags).excerpt(id))
+        self.read(|view| ExcerptSearch::of(view, tags, &BTreeSet::new()).excerpt(id))
     }
 
     fn log_end(&self) -> Result<u64, StoreError> {

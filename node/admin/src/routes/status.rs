@@ -18,7 +18,7 @@ use portcullis_admin_api::v1::{
     },
 };
 use portcullis_exchange::dispatch::plan::relays;
-use portcullis_kernel::{Kernel, health};
+use portcullis_kernel::{Kernel, health, scrub};
 use portcullis_store::{ReconciliationRow, Relay};
 
 pub(crate) async fn status(State(admin): State<Admin>) -> Result<Json<StatusView>, Problem> {
@@ -84,10 +84,10 @@ fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
     })
 }
 
-/// Checks everything that is kept, at once.
+/// Checks everything that is kept, at once. What can be mended is mended then, and told once.
 pub(crate) async fn check(State(admin): State<Admin>) -> Result<Json<CheckView>, Problem> {
     let kernel = admin.kernel.clone();
-    apart(move || {
+    let view = apart(move || {
         let mut parts = 0;
         while kernel.store().scrub(parts)?.is_some() {
             parts = parts.saturating_add(1);
@@ -103,8 +103,9 @@ pub(crate) async fn check(State(admin): State<Admin>) -> Result<Json<CheckView>,
             damaged: damaged.collect(),
         })
     })
-    .await
-    .map(Json)
+    .await?;
+    scrub::mend_indexes(&admin.kernel).await;
+    Ok(Json(view))
 }
 
 /// Returns the status of the other nodes of the federation.

@@ -13,6 +13,10 @@
 //! send, so both directions are compared. The answering side keeps no state of a comparison and
 //! answers within a budget ([`answers`]).
 //!
+//! A record past its date of deletion does not leave: it is neither owed again nor given back. It
+//! stays an entry all the same, as long as both sides have it. What is compared depends on no clock,
+//! so that two nodes whose clocks differ agree on it.
+//!
 //! The ledger learns what it forgot from the peer's word alone, and therefore within a bound
 //! ([`claims`]). A comparison with a peer that answers without end is given up after half an hour,
 //! because other peers wait.

@@ -13,6 +13,7 @@ mod durability;
 mod excerpts;
 pub(super) mod fixture;
 mod frames;
+mod indexes;
 mod office;
 mod position;
 mod quarantine;
