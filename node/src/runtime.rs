@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{descriptors, observe, parts::NodeParts, undumped};
+use crate::{descriptors, kept, observe, parts::NodeParts, undumped};
 use portcullis_admin::{
     people::{self, People},
     request::Admin,
@@ -85,7 +85,10 @@ pub enum StartError {
     /// The keys do not load.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// The store does not open.
+    /// The store does not open with the keys.
+    #[error(transparent)]
+    Kept(#[from] kept::OpenError),
+    /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The freshness key does not load.
@@ -383,12 +386,8 @@ fn load(
         return Err(KeyringError::Format.into());
     }
     let in_force = InForce::load(home, config, &keyring)?;
-    // Whoever accepted settings did so at a node that seals its rows.
-    let open = match accepted {
-        Some(_) => SqliteStore::open_sealed,
-        None => SqliteStore::open,
-    };
-    let files = Arc::new(open(&home.data(), keyring.store.bytes())?);
+    let (keyring, files) = kept::open_to_run(home, &config.key, keyring)?;
+    let files = Arc::new(files);
     let store: Arc<dyn Store> = files.clone();
     begin_anew(&files, system_clock()())?;
     let missing = missing_epochs(&in_force.epochs, &store.registers()?)?;

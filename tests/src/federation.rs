@@ -25,7 +25,7 @@ use portcullis_home::{
     files::{self, Access},
     keyring::{Accepted, Keyring, SealedFacts},
     membership,
-    secret::KeySource,
+    secret::{self, KeySource},
     trust_settings::TrustSettings,
 };
 use portcullis_kernel::{Kernel, dialect::Dialect, reload::Reloader};
@@ -43,6 +43,7 @@ use portcullis_protocol::{
     },
     time::Timestamp,
 };
+use portcullis_store_sqlite::SqliteStore;
 use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -84,6 +85,28 @@ pub fn accept_settings(home: &Home) {
         ..present
     };
     Keyring::seal_facts(home, &config.key, &facts).unwrap();
+}
+
+/// Makes the keys and the store of a home as the first version left them: the keys say nothing of
+/// settings, and the store is bound to nothing.
+pub fn as_the_first_version_made_it(home: &Home) {
+    // Places of the parts (`keyring/content.rs` of `portcullis-home`).
+    const SEEDS_END: usize = 1 + 5 * 32;
+    const FACTS: usize = SEEDS_END + 33 + 4;
+    let config = Config::load(&home.config()).unwrap();
+    let passphrase = config.key.read().unwrap();
+    let text = std::fs::read_to_string(home.keys()).unwrap();
+    let content = secret::open(&passphrase, "node keys", &text).unwrap();
+    assert_eq!(content[0], 4);
+    let length = u32::from_be_bytes(*content[FACTS - 4..].first_chunk().unwrap());
+    let tls = &content[FACTS + usize::try_from(length).unwrap()..];
+    let first = [&[1], &content[1..SEEDS_END], tls].concat();
+    let text = secret::seal(&passphrase, "node keys", None, &first).unwrap();
+    files::replace(&home.keys(), text.as_bytes(), Access::Owner).unwrap();
+    std::fs::remove_dir_all(home.data()).unwrap();
+    files::create_folder(&home.data()).unwrap();
+    let key: &[u8; 32] = content[SEEDS_END - 32..SEEDS_END].try_into().unwrap();
+    SqliteStore::create(&home.data(), key).unwrap();
 }
 
 impl Running {

@@ -16,7 +16,7 @@
 //! ```text
 //! values     files, error, decode, crypt, damages, tables, seals, pack, item, and rules apart from
 //!            SQL: disclosure, retry
-//! files      connection, layout, tokens_apart, schema, checkpoint
+//! files      connection, layout, tokens_apart, binding, schema, checkpoint
 //! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
@@ -32,6 +32,7 @@
 
 mod arrivals;
 mod backfill;
+mod binding;
 mod channel;
 mod checkpoint;
 mod connection;
@@ -105,6 +106,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
+pub use self::binding::{Binding, Unlocking};
 pub use self::files::{KEYS_FILE, MAIN_FILE};
 pub use self::restored::mark_restored;
 pub use self::snapshot::{Contents, Copied, PositionRow, Snapshot, examine, look};
@@ -177,19 +179,22 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`StoreError::Exists`] if there is one; nothing is overwritten.
-    pub fn create(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        let vault = Vault::new(key)?;
-        schema::create(dir, &vault)?;
-        Self::open(dir, key)
+    pub fn create<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        let keys = keys.into();
+        schema::create(dir, keys)?;
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::MayBegin))
     }
 
-    /// Opens the store in `dir`, and brings an older format up to date.
+    /// Opens the store in `dir`, and brings an older format up to date. A key table whose binding
+    /// is begun is bound.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it is of a newer version, sealed with another key, or damaged.
-    pub fn open(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        Self::open_gathering(dir, key, (index::FULL, Sealing::MayBegin))
+    /// [`StoreError`] if it is of a newer version, sealed with other keys, or damaged; with a bound
+    /// key table, also if its seals were taken away.
+    pub fn open<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        let keys = keys.into();
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::of(keys.binding)))
     }
 
     /// As [`Self::open`], a store whose rows were sealed before.
@@ -197,26 +202,26 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`StoreError::Damaged`] as well, if its seals were taken away.
-    pub fn open_sealed(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        Self::open_gathering(dir, key, (index::FULL, Sealing::MustBe))
+    pub fn open_sealed<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::MustBe))
     }
 
     /// Opens the store. `full` is the number of entries gathered before they are written to the
     /// index.
-    pub(crate) fn open_gathering(
+    pub(crate) fn open_gathering<'a>(
         dir: &Path,
-        key: &[u8; 32],
+        keys: impl Into<Unlocking<'a>>,
         (full, sealing): (usize, Sealing),
     ) -> Result<Self, StoreError> {
-        let vault = Vault::new(key)?;
         let Opened {
             main,
             keys,
+            vault,
             sealer,
             seals,
             layout,
             layout_number,
-        } = schema::open(dir, &vault, key, sealing)?;
+        } = schema::open(dir, keys.into(), sealing)?;
         let (sealer, layout) = (Arc::new(sealer), Arc::new(layout));
         let index = Index::load(&main, full)?;
         let side = WriteSide::new(main, keys, &sealer, seals, (&layout, layout_number))?;
@@ -318,6 +323,26 @@ impl SqliteStore {
             query,
         )?)
     }
+}
+
+/// Tells whether the store in `dir` would open with these keys, and has its seals although it is one
+/// that was sealed before. Nothing is changed, and a node may have it open.
+///
+/// # Errors
+///
+/// [`StoreError`] with what is wrong.
+pub fn would_open_sealed<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<(), StoreError> {
+    Ok(schema::look(dir, keys.into(), Sealing::MustBe)?)
+}
+
+/// As [`would_open_sealed`], a store that may be of a format before seals.
+///
+/// # Errors
+///
+/// [`StoreError`] with what is wrong.
+pub fn would_open<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<(), StoreError> {
+    let keys = keys.into();
+    Ok(schema::look(dir, keys, Sealing::of(keys.binding))?)
 }
 
 impl std::fmt::Debug for SqliteStore {

@@ -15,7 +15,7 @@ use portcullis_store::{
     ScoreRow, Store, StoreError, Write,
 };
 
-fn raw(folder: &Path) -> Connection {
+pub(super) fn raw(folder: &Path) -> Connection {
     Connection::open(folder.join("store.db")).unwrap()
 }
 
@@ -59,7 +59,7 @@ fn score(reference: &str) -> ScoreRow {
 }
 
 /// Fills a store with something of every kind.
-fn filled(folder: &Path) -> SqliteStore {
+pub(super) fn filled(folder: &Path) -> SqliteStore {
     let store = SqliteStore::create(folder, &key()).unwrap();
     let mut police = Originator::new(1);
     let mut customs = Originator::new(2);
@@ -131,7 +131,7 @@ fn found(folder: &Path) -> Result<BTreeSet<String>, StoreError> {
 }
 
 /// Checks all of a store, and returns the names of what differs.
-fn scrubbed(store: &SqliteStore) -> Result<BTreeSet<String>, StoreError> {
+pub(super) fn scrubbed(store: &SqliteStore) -> Result<BTreeSet<String>, StoreError> {
     let mut part = 0;
     while store.scrub(part)?.is_some() {
         part += 1;
@@ -147,7 +147,7 @@ fn scrubbed(store: &SqliteStore) -> Result<BTreeSet<String>, StoreError> {
     Ok(names.collect())
 }
 
-fn copied(from: &Path) -> tempfile::TempDir {
+pub(super) fn copied(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     for file in fs::read_dir(from).unwrap() {
         let file = file.unwrap();
