@@ -65,7 +65,7 @@ use portcullis_peering::{
     trust::Trust,
 };
 use portcullis_store::{
-    NewGeneration, NodeEvent, Store, StoreError, Write,
+    NewGeneration, NodeEvent, Store, StoreError, Write, apart,
     writer::{Writer, abort_on_disk_failure},
 };
 use portcullis_store_sqlite::SqliteStore;
@@ -143,16 +143,22 @@ impl Node {
     ///
     /// [`StartError`] says what is wrong and what to do.
     pub async fn prepare(home: Home, mut config: Config) -> Result<Self, StartError> {
-        let (kernel, writer, store) = load(&home, &mut config)?;
+        let loading = apart::spawn(move || {
+            let (kernel, writer, store) = load(&home, &mut config)?;
+            let kernel = Arc::new(kernel);
+            let people = Arc::new(People::load(&kernel, first_administrator(&kernel))?);
+            Ok::<_, StartError>((home, config, kernel, people, (writer, store)))
+        });
+        let cut_short = |_| StartError::PartEnded("start");
+        let (home, config, kernel, people, (writer, store)) =
+            loading.await.map_err(cut_short)??;
         let renewal = config.freshness.as_ref().map(renewal).transpose()?;
-        let kernel = Arc::new(kernel);
         let reloader = Arc::new(Reloader::new(
             Arc::clone(&kernel),
             home,
             config.clone(),
             observe::move_level,
         ));
-        let people = Arc::new(People::load(&kernel, first_administrator(&kernel))?);
         let desk = desk::Setup::load(reloader.home().folder())?;
         let desk = Arc::new(Desk::new(Arc::clone(&kernel), desk));
         let exchange = bind(config.listen).await?;
@@ -341,7 +347,7 @@ impl Node {
         };
         shutdown.cancel();
         parts.stop(GRACE).await;
-        if let Err(error) = tokio::task::spawn_blocking(move || writer.stop()).await {
+        if let Err(error) = apart::spawn(move || writer.stop()).await {
             tracing::error!(%error, "the writer did not end well");
         }
         missed.map_or(Ok(()), |part| Err(StartError::PartEnded(part)))

@@ -43,6 +43,7 @@ use portcullis_protocol::{
     },
     time::Timestamp,
 };
+use portcullis_store::apart::seen_on_the_runtime;
 use portcullis_store_sqlite::SqliteStore;
 use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
 use tempfile::TempDir;
@@ -65,6 +66,7 @@ pub struct Running {
     pub reloader: Arc<Reloader>,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
+    _store: OffTheRuntime,
 }
 
 /// Accepts the trust settings that lie in a home, as a person's act does at a running node.
@@ -85,6 +87,21 @@ pub fn accept_settings(home: &Home) {
         ..present
     };
     Keyring::seal_facts(home, &config.key, &facts).unwrap();
+}
+
+/// Watches that no test uses the store on a thread of the runtime (house HM2).
+struct OffTheRuntime;
+
+impl Drop for OffTheRuntime {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(
+                seen_on_the_runtime(),
+                0,
+                "the store was used on the runtime"
+            );
+        }
+    }
 }
 
 /// Makes the keys and the store of a home as the first version left them: the keys say nothing of
@@ -139,6 +156,7 @@ impl Running {
             reloader,
             shutdown,
             serving,
+            _store: OffTheRuntime,
         }
     }
 

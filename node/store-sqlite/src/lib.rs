@@ -152,7 +152,7 @@ use portcullis_store::{
     ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
     ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent,
     PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
-    StoreError, UndeliveredRow, Write, Written,
+    StoreError, UndeliveredRow, Write, Written, apart,
 };
 
 /// A store in a folder.
@@ -258,6 +258,7 @@ impl SqliteStore {
     ///
     /// [`StoreError`].
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        apart::noticed();
         let snapshot = Snapshot::open(&self.dir)?;
         self.turnstile.between(|| {
             let _side = self.write_side();
@@ -286,6 +287,7 @@ impl SqliteStore {
         next: &mut dyn FnMut() -> Option<Vec<Write>>,
         results: &mut Vec<Result<Vec<Written>, StoreError>>,
     ) -> Result<(), StoreError> {
+        apart::noticed();
         self.turnstile.pass();
         let mut side = self.write_side();
         let mut group = Group::begin(&side, &self.vault, &self.index)?;
@@ -316,6 +318,7 @@ impl SqliteStore {
         &self,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, StoreError> {
+        apart::noticed();
         Ok(self.readers.read(
             (&self.vault, &self.sealer),
             &self.index,
