@@ -107,22 +107,24 @@ impl Drop for OffTheRuntime {
 /// Makes the keys and the store of a home as the first version left them: the keys say nothing of
 /// settings, and the store is bound to nothing.
 pub fn as_the_first_version_made_it(home: &Home) {
-    // Places of the parts (`keyring/content.rs` of `portcullis-home`).
-    const SEEDS_END: usize = 1 + 5 * 32;
-    const FACTS: usize = SEEDS_END + 33 + 4;
     let config = Config::load(&home.config()).unwrap();
     let passphrase = config.key.read().unwrap();
     let text = std::fs::read_to_string(home.keys()).unwrap();
     let content = secret::open(&passphrase, "node keys", &text).unwrap();
-    assert_eq!(content[0], 4);
-    let length = u32::from_be_bytes(*content[FACTS - 4..].first_chunk().unwrap());
-    let tls = &content[FACTS + usize::try_from(length).unwrap()..];
-    let first = [&[1], &content[1..SEEDS_END], tls].concat();
+    // The parts are those of `keyring/content.rs` of `portcullis-home`.
+    let (version, rest) = content.split_first().unwrap();
+    assert_eq!(*version, 4);
+    let (seeds, rest) = rest.split_first_chunk::<160>().unwrap();
+    let (_binding, rest) = rest.split_first_chunk::<33>().unwrap();
+    let (length, rest) = rest.split_first_chunk().unwrap();
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+    let (_facts, tls) = rest.split_at_checked(length).unwrap();
+    let first = [&[1], seeds.as_slice(), tls].concat();
     let text = secret::seal(&passphrase, "node keys", None, &first).unwrap();
     files::replace(&home.keys(), text.as_bytes(), Access::Owner).unwrap();
     std::fs::remove_dir_all(home.data()).unwrap();
     files::create_folder(&home.data()).unwrap();
-    let key: &[u8; 32] = content[SEEDS_END - 32..SEEDS_END].try_into().unwrap();
+    let key: &[u8; 32] = seeds.last_chunk().unwrap();
     SqliteStore::create(&home.data(), key).unwrap();
 }
 
