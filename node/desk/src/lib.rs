@@ -543,7 +543,7 @@ impl Desk {
         work: impl FnOnce(&Self) -> Result<T, DeskError> + Send + 'static,
     ) -> Result<T, DeskError> {
         let desk = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&desk))
+        portcullis_store::apart::spawn(move || work(&desk))
             .await
             .map_err(|_| DeskError::CutShort)?
     }

@@ -57,7 +57,7 @@ pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
 /// Checks a part; false if there is none with this number, `None` if it cannot be read.
 async fn checked(kernel: &Arc<Kernel>, part: usize) -> Option<bool> {
     let asked = Arc::clone(kernel);
-    let checking = tokio::task::spawn_blocking(move || asked.store().scrub(part));
+    let checking = portcullis_store::apart::spawn(move || asked.store().scrub(part));
     match checking.await {
         Ok(Ok(name)) => {
             mend_indexes(kernel).await;

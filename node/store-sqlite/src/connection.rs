@@ -32,6 +32,17 @@ pub(super) fn readable(dir: &Path) -> Result<Connection, SqlError> {
     Ok(connection)
 }
 
+/// Opens a connection that only reads one of the files.
+pub(super) fn readable_alone(dir: &Path, name: &str) -> Result<Connection, SqlError> {
+    let path = dir.join(name);
+    fs::metadata(&path).map_err(|source| file_error(&path, source))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    set_up(&connection)?;
+    Ok(connection)
+}
+
 /// Opens a connection that writes to one of the files.
 pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, SqlError> {
     let path = dir.join(name);

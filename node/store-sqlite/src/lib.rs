@@ -16,7 +16,7 @@
 //! ```text
 //! values     files, error, decode, crypt, damages, tables, seals, pack, item, and rules apart from
 //!            SQL: disclosure, retry
-//! files      connection, layout, indexes, tokens_apart, schema, checkpoint
+//! files      connection, layout, indexes, tokens_apart, binding, schema, checkpoint
 //! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
 //! concerns   events, records, packs, origins, search, outbox, sent, frames, ledger, arrivals, exceptions,
@@ -32,6 +32,7 @@
 
 mod arrivals;
 mod backfill;
+mod binding;
 mod channel;
 mod checkpoint;
 mod connection;
@@ -108,6 +109,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
+pub use self::binding::{Binding, Unlocking};
 pub use self::files::{KEYS_FILE, MAIN_FILE};
 pub use self::restored::mark_restored;
 pub use self::snapshot::{Contents, Copied, PositionRow, Snapshot, examine, look};
@@ -153,7 +155,7 @@ use portcullis_store::{
     ConsignmentStage, DamageRow, Damaged, DisclosureRow, DispatchPosition, ExceptionRow,
     ExcerptPage, ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord,
     LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
-    Span, Store, StoreError, UndeliveredRow, Write, Written,
+    Span, Store, StoreError, UndeliveredRow, Write, Written, apart,
 };
 
 /// A store in a folder.
@@ -182,19 +184,22 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`StoreError::Exists`] if there is one; nothing is overwritten.
-    pub fn create(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        let vault = Vault::new(key)?;
-        schema::create(dir, &vault)?;
-        Self::open(dir, key)
+    pub fn create<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        let keys = keys.into();
+        schema::create(dir, keys)?;
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::MayBegin))
     }
 
-    /// Opens the store in `dir`, and brings an older format up to date.
+    /// Opens the store in `dir`, and brings an older format up to date. A key table whose binding
+    /// is begun is bound.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it is of a newer version, sealed with another key, or damaged.
-    pub fn open(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        Self::open_gathering(dir, key, (index::FULL, Sealing::MayBegin))
+    /// [`StoreError`] if it is of a newer version, sealed with other keys, or damaged; with a bound
+    /// key table, also if its seals were taken away.
+    pub fn open<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        let keys = keys.into();
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::of(keys.binding)))
     }
 
     /// As [`Self::open`], a store whose rows were sealed before.
@@ -202,27 +207,27 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`StoreError::Damaged`] as well, if its seals were taken away.
-    pub fn open_sealed(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        Self::open_gathering(dir, key, (index::FULL, Sealing::MustBe))
+    pub fn open_sealed<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::MustBe))
     }
 
     /// Opens the store. `full` is the number of entries gathered before they are written to the
     /// index.
-    pub(crate) fn open_gathering(
+    pub(crate) fn open_gathering<'a>(
         dir: &Path,
-        key: &[u8; 32],
+        keys: impl Into<Unlocking<'a>>,
         (full, sealing): (usize, Sealing),
     ) -> Result<Self, StoreError> {
-        let vault = Vault::new(key)?;
         let stopped_uncleanly = connection::has_log(dir);
         let Opened {
             main,
             keys,
+            vault,
             sealer,
             seals,
             layout,
             layout_number,
-        } = schema::open(dir, &vault, key, sealing)?;
+        } = schema::open(dir, keys.into(), sealing)?;
         let (sealer, layout) = (Arc::new(sealer), Arc::new(layout));
         let index = Index::load(&main, full)?;
         let side = WriteSide::new(main, keys, &sealer, seals, (&layout, layout_number))?;
@@ -260,6 +265,7 @@ impl SqliteStore {
     ///
     /// [`StoreError`].
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        apart::noticed();
         let snapshot = Snapshot::open(&self.dir)?;
         self.turnstile.between(|| {
             let _side = self.write_side();
@@ -288,6 +294,7 @@ impl SqliteStore {
         next: &mut dyn FnMut() -> Option<Vec<Write>>,
         results: &mut Vec<Result<Vec<Written>, StoreError>>,
     ) -> Result<(), StoreError> {
+        apart::noticed();
         self.turnstile.pass();
         let mut side = self.write_side();
         let mut group = Group::begin(&side, &self.vault, &self.index)?;
@@ -318,6 +325,7 @@ impl SqliteStore {
         &self,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, StoreError> {
+        apart::noticed();
         Ok(self.readers.read(
             (&self.vault, &self.sealer),
             &self.index,
@@ -325,6 +333,26 @@ impl SqliteStore {
             query,
         )?)
     }
+}
+
+/// Tells whether the store in `dir` would open with these keys, and has its seals although it is one
+/// that was sealed before. Nothing is changed, and a node may have it open.
+///
+/// # Errors
+///
+/// [`StoreError`] with what is wrong.
+pub fn would_open_sealed<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<(), StoreError> {
+    Ok(schema::look(dir, keys.into(), Sealing::MustBe)?)
+}
+
+/// As [`would_open_sealed`], a store that may be of a format before seals.
+///
+/// # Errors
+///
+/// [`StoreError`] with what is wrong.
+pub fn would_open<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<(), StoreError> {
+    let keys = keys.into();
+    Ok(schema::look(dir, keys, Sealing::of(keys.binding))?)
 }
 
 impl std::fmt::Debug for SqliteStore {

@@ -96,7 +96,7 @@ async fn work(
     lines: mpsc::Sender<BackupStep<Manifest>>,
 ) {
     let (snapshots, telling, asked) = (admin.snapshots.clone(), lines.clone(), order.clone());
-    let taken = tokio::task::spawn_blocking(move || {
+    let taken = portcullis_store::apart::spawn(move || {
         backup::take(&asked, || snapshots.take(), &mut |progress| {
             if telling.try_send(views::progress(progress)).is_err() {
                 tracing::trace!("nobody has read how far the backup is");

@@ -108,7 +108,7 @@ async fn go_round(kernel: Arc<Kernel>) {
 /// Lists the other nodes of the federation, with the time of the last comparison of each channel.
 async fn peers(kernel: &Arc<Kernel>) -> Event {
     let reading = Arc::clone(kernel);
-    let read = tokio::task::spawn_blocking(move || {
+    let read = portcullis_store::apart::spawn(move || {
         let store = reading.store();
         Ok((store.reconciliations()?, store.generation()?))
     });

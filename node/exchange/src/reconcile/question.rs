@@ -118,7 +118,7 @@ struct Comparison {
 impl Comparison {
     async fn run(kernel: Arc<Kernel>, peer: NodeId) -> Result<Found, CompareError> {
         let reading = Arc::clone(&kernel);
-        let own = tokio::task::spawn_blocking(move || reading.store().generation())
+        let own = portcullis_store::apart::spawn(move || reading.store().generation())
             .await
             .map_err(|_| CompareError::CutShort)??;
         let client = tokio::time::timeout(TIMEOUT, connect(&kernel, &peer))
@@ -185,7 +185,7 @@ impl Comparison {
         read: impl FnOnce(&Kernel, &NodeId) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, CompareError> {
         let (kernel, peer) = (Arc::clone(&self.kernel), self.peer.clone());
-        let read = tokio::task::spawn_blocking(move || read(&kernel, &peer)).await;
+        let read = portcullis_store::apart::spawn(move || read(&kernel, &peer)).await;
         Ok(read.map_err(|_| CompareError::CutShort)??)
     }
 

@@ -4,6 +4,7 @@ mod acts_cut;
 mod announced;
 mod apart;
 mod backfill;
+mod binding;
 mod bounds;
 mod channel;
 mod conformance;
