@@ -20,6 +20,7 @@ use crate::{
     error::{Finding, PolicyError},
     evaluate::{Evaluator, Holds, PolicyId, Verdict},
     facts::Action,
+    hearing,
     sources::{BASELINE, BASELINE_PREFIX, HEARING_SCHEMA, SCHEMA, digest_of},
     translate::Names,
     voices::Voices,
@@ -61,15 +62,15 @@ impl Engine {
         let bundle_digest = bundle.digest();
         let mut policies = baseline()?;
         policies.extend(bundle.into_loaded());
-        let (schema, hearing) = (schema()?, hearing_schema()?);
-        let (of_hearing, of_records): (Vec<&Loaded>, Vec<&Loaded>) =
+        let (schema, of_hearing) = (schema()?, hearing_schema()?);
+        let (hearing, others): (Vec<&Loaded>, Vec<&Loaded>) =
             policies.iter().partition(|loaded| loaded.is_of_hearing());
-        validate([(&schema, of_records), (&hearing, of_hearing)])?;
-        Self::unvalidated((schema, &hearing), policies, bundle_digest, memo)
+        validate([(&schema, others), (&of_hearing, hearing)])?;
+        Self::unvalidated((schema, &of_hearing), policies, bundle_digest, memo)
     }
 
     pub(crate) fn unvalidated(
-        (schema, hearing): (Schema, &Schema),
+        (schema, hearing_schema): (Schema, &Schema),
         policies: Vec<Loaded>,
         bundle: Digest,
         memo: NonZeroUsize,
@@ -80,7 +81,7 @@ impl Engine {
         });
         let of_hearing = policies.iter().filter(|it| it.is_of_hearing());
         let shipped = |it: &Loaded| it.text.id.as_str().starts_with(BASELINE_PREFIX);
-        let voices = Voices::ask(hearing, of_hearing, shipped)?;
+        let voices = hearing::voices(hearing_schema, of_hearing, shipped)?;
         let of_records = policies.iter().filter(|it| !it.is_of_hearing());
         let deciding = of_records.clone().filter(|it| it.holds() == Holds::No);
         Ok(Self {

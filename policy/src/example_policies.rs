@@ -153,7 +153,7 @@ fn terminals_that_scan_are_heard_and_nobody_else_gains_or_loses_by_it() {
     );
 }
 
-/// Who listens to less at home goes on sending its own reports.
+/// An authority that listens to less at home goes on sending its own reports.
 #[test]
 fn who_hears_no_customs_refuses_their_outcomes_and_still_sends_its_own() {
     let deaf = "forbid (principal, action == Portcullis::Action::\"hear\", resource) \

@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod evaluate;
 mod facts;
+mod hearing;
 mod holding;
 mod key;
 mod member;

@@ -5,7 +5,7 @@ use portcullis_protocol::digest::Digest;
 /// The attributes that policies can see, in Cedar's schema language.
 pub(crate) const SCHEMA: &str = include_str!("../schema/portcullis.cedarschema");
 
-/// What policies of hearing can see, in Cedar's schema language.
+/// The attributes that policies of hearing can see, in Cedar's schema language.
 pub(crate) const HEARING_SCHEMA: &str = include_str!("../schema/hearing.cedarschema");
 
 /// The shipped baseline, by file.

@@ -61,13 +61,13 @@ pub struct Origin {
     pub group: String,
     /// Its role.
     pub role: OriginRole,
-    /// What counts of its word.
+    /// The part of its word that counts.
     pub voice: Voice,
-    /// What would count of its word without the authority's own policies.
+    /// The part that would count without the authority's own policies.
     pub baseline: Voice,
 }
 
-/// What counts of a publisher's word, as policy says of its kind. The default is nothing.
+/// The part of a publisher's word that counts, as policy says of its kind. The default is nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Voice {
     /// True if its outcomes of controls are heard.

@@ -549,7 +549,7 @@ mod tests {
         assert_eq!(recommendation.asks.len(), 2);
     }
 
-    /// What the authority's own policies loosen shows in the score that it moves.
+    /// A score names what the authority's own policies loosen and moves it.
     #[test]
     fn what_counts_by_own_policy_alone_is_named_where_it_counts() {
         use crate::{evidence::Voice, fixtures::WHOLE, reliability::Observer};

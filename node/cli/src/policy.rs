@@ -202,7 +202,7 @@ struct PolicyCheckView {
     errors: Vec<String>,
 }
 
-/// What may be heard from one kind of authority, version 1.
+/// The voice of one kind of authority, version 1.
 #[derive(Debug, Serialize)]
 struct HeardView {
     who: String,

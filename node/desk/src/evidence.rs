@@ -304,7 +304,7 @@ mod tests {
         assert!(!Members(&own).outcomes_by_own_policy(&"rotterdam".parse().unwrap()));
     }
 
-    /// Who left, and who never came, is of no kind: no policy gives it a voice.
+    /// An authority that left, or never came, is of no kind: no policy gives it a voice.
     #[test]
     fn who_is_not_in_the_register_is_not_heard_whatever_it_was() {
         for own in ["", OWN] {
