@@ -233,10 +233,7 @@ impl Holdings {
     }
 
     fn members(&self) -> Members<'_> {
-        Members {
-            register: self.decider.register(),
-            own: &self.kernel.me().authority,
-        }
+        Members(&self.decider)
     }
 
     /// Returns the evidence of records on identifiers that are not indexed on disk, because their
@@ -307,6 +304,7 @@ impl Holdings {
             sealed_at: header.sealed_at,
             marking: header.marking_of(outcome.form()),
             finding,
+            is_by_own_policy: self.members().outcomes_by_own_policy(&header.origin),
         }
     }
 
