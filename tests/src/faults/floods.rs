@@ -1,7 +1,7 @@
 //! Floods that a member brings upon a node over real TLS, without end, from one processor.
 //!
 //! Each flood runs on a thread of its own at the lowest priority, so that what it takes from the node
-//! is what the node spends on it. [`idle_work`] takes the processor alone and nothing of the node: what
+//! is what the node spends on it. [`Aside::idle_work`] takes the processor alone and nothing of the node: what
 //! a flood is measured against.
 
 use std::{
