@@ -28,7 +28,7 @@ it (`portcullis person rekey`). It is done at the machine of the node, with the 
 keys, and sealed with them.
 
 Restart the node then. It tells everybody: an event, a problem of its health, `portcullis person \
-proposals`. The key counts 72 hours after that. Until then any administrator, supervisor or officer for \
+proposals`. The key counts once the node has run for 72 hours after that. Until then any administrator, supervisor or officer for \
 data protection can withdraw it.",
     after_long_help = "\
 Example:
@@ -63,7 +63,7 @@ impl PersonRecover {
         session.output.show(&RecoveryView {
             id: recovery.id,
             key: key.id().to_string(),
-            next: "restart the node: it tells everybody, and the key counts 72 hours later"
+            next: "restart the node: it tells everybody, and the key counts once it has run for 72 hours"
                 .to_owned(),
         })
     }

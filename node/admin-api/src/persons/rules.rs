@@ -16,8 +16,8 @@ use crate::act::{self, Action, Enrolled, Role};
 /// enrolled may second for who enrolled them, in milliseconds.
 pub const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 
-/// Time after which a recovery counts, in milliseconds: 72 hours, in which those who may second see
-/// and withdraw it.
+/// Time after which a recovery counts, in milliseconds: 72 hours in which the node runs, so that those
+/// who may second see and withdraw it.
 pub const RECOVERY_MS: i64 = 72 * 3_600_000;
 
 /// The administrator whose enrolment begins the chain.
@@ -127,6 +127,8 @@ pub struct Proposal {
     pub at: Timestamp,
     /// Number of the recovery among those that lie with the node's keys; `None` for a proposal.
     pub recovery: Option<u64>,
+    /// Time for which the recovery has waited while the node ran, in milliseconds; zero for a proposal.
+    pub waited_ms: i64,
     /// True if the log of acts tells its place by the time alone: an earlier version told of it.
     by_time: bool,
 }
@@ -138,7 +140,7 @@ impl Proposal {
         self.recovery.is_some()
     }
 
-    /// Returns the time at which it lapses, or from which a recovery counts.
+    /// Returns the time at which it lapses, or from which a recovery counts at the earliest.
     #[must_use]
     pub const fn until(&self) -> Timestamp {
         let time = if self.is_recovery() {
@@ -147,6 +149,24 @@ impl Proposal {
             WEEK_MS
         };
         self.at.plus_millis(time)
+    }
+
+    /// Returns the time at which it lapses, or from which a recovery counts if the node runs from `now`
+    /// until then.
+    #[must_use]
+    pub fn until_from(&self, now: Timestamp) -> Timestamp {
+        if !self.is_recovery() {
+            return self.until();
+        }
+        let left = RECOVERY_MS.saturating_sub(self.waited_ms).max(0);
+        self.until().max(now.plus_millis(left))
+    }
+
+    /// Returns true for a recovery whose time has come: by a clock that the node believes, and by the
+    /// time for which the node ran. A clock that was set while the node did not run adds nothing to
+    /// the second.
+    fn is_ripe(&self, now: Timestamp) -> bool {
+        self.is_recovery() && self.waited_ms >= RECOVERY_MS && self.until() <= now
     }
 }
 
@@ -165,6 +185,8 @@ pub struct Recovery {
     /// Number of acts about persons in the log when the node told of it; `None` if an earlier
     /// version told of it, which kept the time alone.
     pub told_after: Option<u64>,
+    /// Time for which it has waited while the node ran, in milliseconds, as the node last noted it.
+    pub waited_ms: i64,
     /// Its end, once it was withdrawn or counts. Nothing else makes it count.
     pub settled: Option<Settled>,
 }
@@ -303,6 +325,7 @@ impl Persons {
             by: String::new(),
             at: recovery.since,
             recovery: Some(recovery.number),
+            waited_ms: recovery.waited_ms,
             by_time: recovery.told_after.is_none(),
         };
         let digest = recovery.digest();
@@ -310,12 +333,28 @@ impl Persons {
         Ok(digest)
     }
 
+    /// Lists the recoveries that wait, by their ids.
+    pub fn recoveries(&self) -> impl Iterator<Item = (&Digest, &Proposal)> {
+        self.proposals
+            .iter()
+            .filter(|(_, waiting)| waiting.is_recovery())
+    }
+
+    /// Notes that the node ran for so many milliseconds more, in which every recovery waited.
+    pub fn run_for(&mut self, passed_ms: i64) {
+        for waiting in self.proposals.values_mut() {
+            if waiting.is_recovery() {
+                waiting.waited_ms = waiting.waited_ms.saturating_add(passed_ms.max(0));
+            }
+        }
+    }
+
     /// Lists the recoveries whose time has come by a clock that the node believes, with their ids.
     /// They go on waiting until they are settled.
     #[must_use]
     pub fn ripe(&self, now: Timestamp) -> Vec<(Digest, Proposal)> {
-        let ripe = self.proposals.iter();
-        let ripe = ripe.filter(|(_, waiting)| waiting.is_recovery() && waiting.until() <= now);
+        let ripe = self.recoveries();
+        let ripe = ripe.filter(|(_, waiting)| waiting.is_ripe(now));
         ripe.map(|(id, waiting)| (*id, waiting.clone())).collect()
     }
 
@@ -489,6 +528,7 @@ impl Persons {
             by: signed.by.to_owned(),
             at: signed.at,
             recovery: None,
+            waited_ms: 0,
             by_time: false,
         };
         self.proposals.insert(signed.act, proposal);

@@ -26,7 +26,7 @@ fn key(seed: u8) -> SigningKey {
 struct Node {
     persons: Persons,
     log: Vec<SignedStatement>,
-    /// What the node noted of each recovery.
+    /// The recoveries as the node noted them.
     recoveries: Vec<Recovery>,
     now: Timestamp,
 }
@@ -109,11 +109,23 @@ impl Node {
             key: key(seed).public(),
             since: self.now,
             told_after: Some(self.persons.acts()),
+            waited_ms: 0,
             settled: None,
         };
         self.persons.recover(&recovery)?;
         self.recoveries.push(recovery.clone());
         Ok(recovery)
+    }
+
+    /// Lets the node run until `time`.
+    fn runs_until(&mut self, time: Timestamp) {
+        let passed = time.millis_since(self.now);
+        self.now = time;
+        self.persons.run_for(passed);
+        let waiting = self.recoveries.iter_mut();
+        for one in waiting.filter(|one| one.settled.is_none()) {
+            one.waited_ms += passed;
+        }
     }
 
     /// Settles what is ripe by the node's clock.
@@ -579,7 +591,7 @@ fn a_recovery_counts_once_it_is_settled_after_72_hours_and_so_it_does_after_a_re
     node.now = node.now.plus_millis(HOUR);
     let lost = node.tells("ada", 11).unwrap();
     // Until then nothing has changed: it is shown, and the key of before counts.
-    node.now = lost.since.plus_millis(RECOVERY_MS - 2);
+    node.runs_until(lost.since.plus_millis(RECOVERY_MS - 2));
     node.settles();
     assert!(node.signs_with(1) && !node.signs_with(11));
     let waiting: Vec<_> = node.persons.proposals(node.now).collect();
@@ -588,7 +600,7 @@ fn a_recovery_counts_once_it_is_settled_after_72_hours_and_so_it_does_after_a_re
     assert_eq!(waiting[0].1.until(), lost.until());
     let second = Change::Second { act: lost.digest() };
     node.refuses(3, &second, "needs no second");
-    node.now = lost.until();
+    node.runs_until(lost.until());
     node.settles();
     assert!(!node.signs_with(1) && node.signs_with(11));
     assert_eq!(node.persons.proposals(node.now).count(), 0);
@@ -602,6 +614,37 @@ fn a_recovery_counts_once_it_is_settled_after_72_hours_and_so_it_does_after_a_re
     node.is_so_after_a_replay();
     // Without the recovery, nothing that rests on it does.
     assert!(!replayed(None, &node.log, &[]).unproven.is_empty());
+}
+
+/// HP-199: the clock was set while the node was stopped, so that 72 hours took five minutes; or the
+/// node was stopped for all but the first and the last minute of them.
+#[test]
+fn a_recovery_waits_for_72_hours_in_which_the_node_runs_whatever_its_clock_shows() {
+    let mut node = Node::of_two();
+    let taken = node.tells("ada", 11).unwrap();
+    node.runs_until(taken.since.plus_millis(60_000));
+    // Stopped, and started a second before and after its time by the clock.
+    for ms in [-1_000, 1_000] {
+        node.now = taken.until().plus_millis(ms);
+        assert_eq!(node.replayed().persons.ripe(node.now), []);
+        node.settles();
+        assert!(node.signs_with(1) && !node.signs_with(11));
+        node.is_so_after_a_replay();
+    }
+    let (_, waiting) = node.persons.recoveries().next().unwrap();
+    let whole = node.now.plus_millis(RECOVERY_MS - 60_000);
+    assert_eq!(waiting.until_from(node.now), whole);
+    node.runs_until(whole.plus_millis(-1));
+    assert_eq!(node.persons.ripe(node.now), []);
+    // It has run for as long, but its clock is not past the time: it was set back.
+    let mut back = node.persons.clone();
+    back.run_for(RECOVERY_MS);
+    assert_eq!(back.ripe(taken.until().plus_millis(-1)), []);
+    assert_eq!(back.ripe(taken.until()).len(), 1);
+    node.runs_until(whole);
+    node.settles();
+    assert!(node.signs_with(11) && !node.signs_with(1));
+    node.is_so_after_a_replay();
 }
 
 /// HP-199: the time of an act, which is that of the machine's clock, made a recovery count.
@@ -623,7 +666,7 @@ fn no_act_makes_a_recovery_count_however_late_it_says_that_it_was_signed() {
         act: taken.digest(),
     };
     assert_eq!(node.does(3, &withdraw), Ok(Effect::Withdrawn));
-    node.now = taken.until();
+    node.runs_until(taken.until());
     node.settles();
     assert!(node.signs_with(1));
     node.is_so_after_a_replay();
@@ -637,7 +680,7 @@ fn what_was_signed_by_a_slow_or_fast_clock_holds_after_a_replay() {
     // Signed ahead, before it is settled, by the key of before.
     node.now = lost.until().plus_millis(5 * 60_000);
     let of_ada = node.proposes(1, &enrol("cy", Role::Analyst, 4));
-    node.now = lost.until();
+    node.runs_until(lost.until());
     node.settles();
     // Signed behind, after it was settled.
     node.now = lost.until().plus_millis(-5 * 60_000);
@@ -658,7 +701,7 @@ fn of_two_recoveries_with_one_key_each_is_withdrawn_and_settled_by_itself() {
     assert_eq!(node.does(3, &withdraw), Ok(Effect::Withdrawn));
     node.is_so_after_a_replay();
     assert_eq!(node.persons.proposals(node.now).count(), 1);
-    node.now = other.until();
+    node.runs_until(other.until());
     node.settles();
     assert!(node.signs_with(11) && !node.signs_with(1));
     node.is_so_after_a_replay();
@@ -678,7 +721,7 @@ fn whoever_may_second_withdraws_a_recovery_and_nobody_else() {
         };
         node.refuses(11, &withdraw, "");
         assert_eq!(node.does(seed, &withdraw), Ok(Effect::Withdrawn));
-        node.now = taken.until();
+        node.runs_until(taken.until());
         node.settles();
         assert_eq!(node.persons.proposals(node.now).count(), 0);
         assert_eq!(person(&node, "ada").key, key(1).public());
@@ -704,7 +747,7 @@ fn only_a_present_administrator_is_recovered_with_a_key_of_nobody() {
     let lost = node.tells("ada", 11).unwrap();
     let of_bea = node.proposes(2, &end("ada"));
     assert_eq!(node.does(3, &of_bea), Ok(Effect::Done));
-    node.now = lost.until();
+    node.runs_until(lost.until());
     node.settles();
     assert!(!node.signs("ada"));
     let _ = node.proposes(2, &enrol("cy", Role::Analyst, 4));
@@ -769,7 +812,7 @@ fn a_suspension_lasts_as_long_as_anybodys_end_waits() {
 fn a_recovered_key_seconds_nothing_for_a_week() {
     let mut node = Node::of_two();
     let taken = node.tells("bea", 11).unwrap();
-    node.now = taken.until();
+    node.runs_until(taken.until());
     node.settles();
     let of_ada = node.proposes(1, &enrol("eve", Role::Administrator, 5));
     node.refuses(11, &of_ada, "less than seven days");
@@ -796,7 +839,7 @@ fn who_is_suspended_signs_nothing_by_a_clock_that_was_set_ahead() {
     assert_eq!(node.check_new(2, "bea", &change, node.now), Ok(()));
 }
 
-/// What the last version that settled by the time of an act left behind.
+/// Claims about logs and facts of the last version that settled by the time of an act.
 mod of_an_earlier_version {
     use super::*;
 
@@ -862,7 +905,7 @@ mod of_an_earlier_version {
         settle_by_time(&mut node, RecoveryEnd::Void);
         node.is_so_after_a_replay();
         let other = told(&mut node, "bea", 12);
-        node.now = other.until();
+        node.runs_until(other.until());
         node.settles();
         let _ = node.proposes(12, &enrol("cy", Role::Analyst, 4));
         node.is_so_after_a_replay();
