@@ -349,13 +349,16 @@ impl Persons {
         }
     }
 
-    /// Lists the recoveries whose time has come by a clock that the node believes, with their ids.
-    /// They go on waiting until they are settled.
+    /// Lists the recoveries whose time has come by a clock that the node believes, with their ids, in
+    /// the order of their numbers, in which a replay settles them. They go on waiting until they are
+    /// settled.
     #[must_use]
     pub fn ripe(&self, now: Timestamp) -> Vec<(Digest, Proposal)> {
         let ripe = self.recoveries();
         let ripe = ripe.filter(|(_, waiting)| waiting.is_ripe(now));
-        ripe.map(|(id, waiting)| (*id, waiting.clone())).collect()
+        let mut ripe: Vec<_> = ripe.map(|(id, waiting)| (*id, waiting.clone())).collect();
+        ripe.sort_by_key(|(_, waiting)| waiting.recovery);
+        ripe
     }
 
     /// Carries out the recovery with this id: the key counts from `at` on. It waits no more then,

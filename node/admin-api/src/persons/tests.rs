@@ -710,6 +710,42 @@ fn of_two_recoveries_with_one_key_each_is_withdrawn_and_settled_by_itself() {
     assert_eq!(third, PersonError::KeyTaken("ada".to_owned()));
 }
 
+/// HP-199: live, the order was that of the ids, and after a restart that of the numbers.
+#[test]
+fn of_two_recoveries_that_count_at_once_the_later_one_holds_live_and_after_a_replay() {
+    let mut orders = std::collections::BTreeSet::new();
+    for seed in 20..40 {
+        let mut node = Node::of_two();
+        let (one, other) = (node.tells("ada", 11).unwrap(), node.tells("ada", seed).unwrap());
+        orders.insert(one.digest() < other.digest());
+        node.runs_until(other.until());
+        node.settles();
+        assert!(node.signs_with(seed) && !node.signs_with(11));
+        let _ = node.proposes(seed, &enrol("cy", Role::Analyst, 4));
+        node.is_so_after_a_replay();
+    }
+    assert_eq!(orders.len(), 2, "both orders of the ids are tried");
+}
+
+/// Sibling: the clock was ahead when the first was told, so that the second one was settled first.
+#[test]
+fn recoveries_that_were_settled_in_another_order_than_told_are_so_after_a_replay() {
+    let mut node = Node::of_two();
+    let told = node.now;
+    node.now = told.plus_millis(100 * HOUR);
+    let one = node.tells("ada", 11).unwrap();
+    node.now = told;
+    let other = node.tells("ada", 12).unwrap();
+    node.runs_until(other.until());
+    node.settles();
+    assert!(node.signs_with(12));
+    node.is_so_after_a_replay();
+    node.runs_until(one.until());
+    node.settles();
+    assert!(node.signs_with(11) && !node.signs_with(12));
+    node.is_so_after_a_replay();
+}
+
 /// The machine and the passphrase alone take no node over unseen.
 #[test]
 fn whoever_may_second_withdraws_a_recovery_and_nobody_else() {
