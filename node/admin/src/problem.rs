@@ -153,6 +153,7 @@ impl From<ChangeError> for Problem {
                 | PersonError::LastSecond(_)
                 | PersonError::NoProposal
                 | PersonError::NeedsNoSecond
+                | PersonError::ClockApart
                 | PersonError::Ahead(_)
                 | PersonError::NotRecovered(_)
                 | PersonError::Crowded,

@@ -142,6 +142,11 @@ pub enum PersonError {
         "it needs no second: it counts by itself from the time that `portcullis person proposals` shows"
     )]
     NeedsNoSecond,
+    /// The times of the act and of the node lie apart, though the act was signed just now.
+    #[error(
+        "the machine's clock was set, and the node does not believe it: terms of persons would begin at a wrong time; an administrator confirms it first with `portcullis clock confirm`"
+    )]
+    ClockApart,
     /// A withdrawal is signed before what it withdraws.
     #[error("it was told at {0}, which lies ahead; look at the clocks, and try again then")]
     Ahead(Timestamp),

@@ -10,7 +10,7 @@ use portcullis_protocol::{
 };
 
 use super::change::{Change, MOST_PROPOSALS, PersonError};
-use crate::act::{self, Action, Enrolled, Role};
+use crate::act::{self, Action, Enrolled, FRESH_MS, Role};
 
 /// Longest time between a proposal and its second, and shortest time after which somebody who was
 /// enrolled may second for who enrolled them, in milliseconds.
@@ -427,8 +427,9 @@ impl Persons {
     }
 
     /// Checks rules for acts that are signed now. Earlier versions did not have them, and what they
-    /// took still counts. `now` is the time that the node believes: a machine's clock that was set
-    /// lengthens and shortens no term, for an act counts by both.
+    /// took still counts. `now` is the time that the node believes: an act counts by both, and is
+    /// refused while they lie apart, for terms begin at the time of the act. A withdrawal begins none,
+    /// and of the first enrolment nobody is there who could confirm the clock.
     ///
     /// # Errors
     ///
@@ -444,6 +445,7 @@ impl Persons {
         }
         let believed = Signed { at: now, ..signed };
         self.check_signer(change, believed)?;
+        check_clock(change, signed.at, now)?;
         match change {
             Change::End { id } | Change::Role { id, .. } if self.two && id == signed.by => {
                 Err(PersonError::Oneself)
@@ -503,12 +505,16 @@ impl Persons {
             return self.begin(change, signed);
         }
         self.check_signer(change, signed)?;
+        if let Change::Withdraw { act } = change {
+            // It may be signed by a clock that nobody believes: nothing lapses by its time.
+            return self.withdraw(*act, signed);
+        }
         self.proposals
             .retain(|_, waiting| waiting.is_recovery() || waiting.until() >= signed.at);
         match change {
             Change::Second { act } => return self.second(*act, signed),
-            Change::Withdraw { act } => return self.withdraw(*act, signed),
-            Change::Enrol { .. }
+            Change::Withdraw { .. }
+            | Change::Enrol { .. }
             | Change::End { .. }
             | Change::Rekey { .. }
             | Change::Role { .. } => {}
@@ -757,5 +763,22 @@ impl Persons {
         }
         let administrators = self.all.values().filter(|person| person.administers());
         self.two |= administrators.count() > 1;
+    }
+}
+
+/// Refuses what begins a term while the time of an act is not the one that the node believes.
+fn check_clock(change: &Change, at: Timestamp, now: Timestamp) -> Result<(), PersonError> {
+    match change {
+        Change::Withdraw { .. } => Ok(()),
+        Change::Enrol { .. }
+        | Change::End { .. }
+        | Change::Rekey { .. }
+        | Change::Role { .. }
+        | Change::Second { .. } => {
+            if at.millis_since(now).saturating_abs() > FRESH_MS {
+                return Err(PersonError::ClockApart);
+            }
+            Ok(())
+        }
     }
 }

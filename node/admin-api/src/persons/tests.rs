@@ -856,9 +856,62 @@ fn a_recovered_key_seconds_nothing_for_a_week() {
     let believed = node.now;
     node.now = believed.plus_millis(WEEK_MS);
     let refused = node.check_new(11, "bea", &of_ada, believed);
-    assert!(matches!(refused, Err(PersonError::Dependent { .. })));
+    assert_eq!(refused, Err(PersonError::ClockApart));
     node.now = believed;
+    let refused = node.check_new(11, "bea", &of_ada, believed);
+    assert!(matches!(refused, Err(PersonError::Dependent { .. })));
     assert_eq!(node.does(3, &of_ada), Ok(Effect::Done));
+    node.is_so_after_a_replay();
+}
+
+/// Sibling of HP-200: set back by a week, the end of somebody suspended them not at all; set ahead by
+/// as much, it did so for two weeks, and whoever it placed was independent a week late or early.
+#[test]
+fn while_the_clock_is_not_believed_nothing_is_changed_and_a_recovery_can_be_withdrawn() {
+    let node = Node::of_two();
+    let act = Digest::labelled("a proposal", &[]);
+    let rekey = Change::Rekey {
+        id: "bea".to_owned(),
+        key: key(7).public(),
+    };
+    let role = Change::Role {
+        id: "bea".to_owned(),
+        role: Role::Analyst,
+    };
+    for apart in [WEEK_MS, HOUR, act::FRESH_MS + 1] {
+        for believed in [apart, -apart].map(|ms| node.now.plus_millis(ms)) {
+            for change in [&end("bea"), &enrol("eve", Role::Analyst, 5), &rekey, &role] {
+                let refused = node.check_new(1, "ada", change, believed);
+                assert_eq!(refused, Err(PersonError::ClockApart), "{change:?}");
+            }
+            let refused = node.check_new(3, "sue", &Change::Second { act }, believed);
+            assert_eq!(refused, Err(PersonError::ClockApart));
+            let withdraw = Change::Withdraw { act };
+            assert_eq!(node.check_new(3, "sue", &withdraw, believed), Ok(()));
+        }
+    }
+    for near in [act::FRESH_MS, -act::FRESH_MS, 0] {
+        let believed = node.now.plus_millis(near);
+        assert_eq!(node.check_new(1, "ada", &end("bea"), believed), Ok(()));
+    }
+    let says = PersonError::ClockApart.to_string();
+    assert!(says.contains("portcullis clock confirm"), "{says}");
+}
+
+/// Sibling: a withdrawal by a clock that was set ahead lapsed what others had proposed.
+#[test]
+fn a_withdrawal_lapses_nothing_whatever_its_time() {
+    let mut node = Node::of_two();
+    let second = node.proposes(1, &enrol("eve", Role::Analyst, 5));
+    let taken = node.tells("ada", 11).unwrap();
+    let believed = node.now;
+    node.now = believed.plus_millis(2 * WEEK_MS);
+    let withdraw = Change::Withdraw {
+        act: taken.digest(),
+    };
+    assert_eq!(node.does(3, &withdraw), Ok(Effect::Withdrawn));
+    node.now = believed;
+    assert_eq!(node.does(3, &second), Ok(Effect::Done));
     node.is_so_after_a_replay();
 }
 
