@@ -156,6 +156,7 @@ impl From<ChangeError> for Problem {
                 | PersonError::ClockApart
                 | PersonError::Ahead(_)
                 | PersonError::NotRecovered(_)
+                | PersonError::RecoveryWaits { .. }
                 | PersonError::Crowded,
             ) => Self::new(ProblemKind::Invalid, message),
         }

@@ -328,6 +328,7 @@ pub(crate) fn proposal(act: &Digest, proposal: &Proposal, now: Timestamp) -> Pro
         at: proposal.at.to_string(),
         until: proposal.until_from(now).to_string(),
         change: proposal.change.describe(),
+        person: proposal.change.person().unwrap_or_default().to_owned(),
         recovery: proposal.is_recovery(),
     }
 }

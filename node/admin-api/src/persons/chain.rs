@@ -155,7 +155,7 @@ fn since(recovery: &Recovery, settled: &Settled) -> Timestamp {
 }
 
 fn take_up(persons: &mut Persons, recovery: &Recovery, idle: &mut Vec<String>) {
-    if let Err(reason) = persons.recover(recovery)
+    if let Err(reason) = persons.take_up(recovery)
         && recovery.settled.is_none()
     {
         let id = &recovery.id;
@@ -173,7 +173,7 @@ fn settle(persons: &mut Persons, recovery: &Recovery) {
         RecoveryEnd::Counts => {
             let at = since(recovery, settled);
             // One that counts for nobody waits no more either.
-            drop(persons.settle(&id, at));
+            drop(persons.settled(&id, at));
         }
         RecoveryEnd::Void => drop(persons.void(&id)),
     }

@@ -305,16 +305,27 @@ impl Persons {
         self.acts = acts;
     }
 
-    /// Takes a recovery up: it waits until it is withdrawn or settled.
+    /// Takes a recovery up that is told now: it waits until it is withdrawn or settled.
     ///
     /// # Errors
     ///
-    /// [`PersonError`] if the person is no administrator or was ended, or the key is somebody's.
+    /// [`PersonError`] if the person is no administrator or was ended, the key is somebody's, or another
+    /// recovery of the person waits.
     pub fn recover(&mut self, recovery: &Recovery) -> Result<Digest, PersonError> {
-        let person = self.present(&recovery.id)?;
-        if person.role != Role::Administrator {
-            return Err(PersonError::NotRecovered(recovery.id.clone()));
+        let id = Some(recovery.id.as_str());
+        let mut waiting = self.recoveries();
+        if let Some((waits, _)) = waiting.find(|(_, one)| one.change.person() == id) {
+            return Err(PersonError::RecoveryWaits {
+                person: recovery.id.clone(),
+                recovery: *waits,
+            });
         }
+        self.take_up(recovery)
+    }
+
+    /// Takes a recovery up that was told before. Earlier versions let several of one person wait.
+    pub(super) fn take_up(&mut self, recovery: &Recovery) -> Result<Digest, PersonError> {
+        self.check_recovered(&recovery.id)?;
         self.check_key(&recovery.key)?;
         let change = Change::Rekey {
             id: recovery.id.clone(),
@@ -366,9 +377,21 @@ impl Persons {
     ///
     /// # Errors
     ///
-    /// [`PersonError`] if no such recovery waits, the person was ended meanwhile, or the key became
-    /// somebody's.
+    /// [`PersonError`] if no such recovery waits, the person was ended meanwhile or is no administrator
+    /// any more, or the key became somebody's.
     pub fn settle(&mut self, recovery: &Digest, at: Timestamp) -> Result<(), PersonError> {
+        let person = self.proposed(recovery).and_then(Change::person);
+        let checked = person.map_or(Ok(()), |id| self.check_recovered(id));
+        if let Err(error) = checked {
+            drop(self.void(recovery));
+            return Err(error);
+        }
+        self.settled(recovery, at)
+    }
+
+    /// Carries out a recovery of which the node noted that it counts. Earlier versions settled those of
+    /// whoever was no administrator any more.
+    pub(super) fn settled(&mut self, recovery: &Digest, at: Timestamp) -> Result<(), PersonError> {
         let change = self.void(recovery).ok_or(PersonError::NoProposal)?;
         self.check(&change, at)?;
         // It may be anybody's who had the passphrase: for a week they second for nobody.
@@ -524,7 +547,8 @@ impl Persons {
             self.carry_out(change, &[signed.by], signed.at);
             return Ok(Effect::Done);
         }
-        if self.proposals.len() >= MOST_PROPOSALS {
+        let proposals = self.proposals.values().filter(|one| !one.is_recovery());
+        if proposals.count() >= MOST_PROPOSALS {
             return Err(PersonError::Crowded);
         }
         if let Change::End { id } = change
@@ -665,6 +689,14 @@ impl Persons {
             }
             Change::Second { .. } | Change::Withdraw { .. } => Err(PersonError::NoProposal),
         }
+    }
+
+    /// Checks that this is a present administrator; nobody else is recovered.
+    fn check_recovered(&self, id: &str) -> Result<(), PersonError> {
+        if self.present(id)?.role != Role::Administrator {
+            return Err(PersonError::NotRecovered(id.to_owned()));
+        }
+        Ok(())
     }
 
     fn check_key(&self, key: &PublicKey) -> Result<(), PersonError> {

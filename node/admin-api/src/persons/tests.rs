@@ -103,7 +103,22 @@ impl Node {
 
     /// Tells of a recovery, and returns it.
     fn tells(&mut self, id: &str, seed: u8) -> Result<Recovery, PersonError> {
-        let recovery = Recovery {
+        let recovery = self.recovery(id, seed);
+        self.persons.recover(&recovery)?;
+        self.recoveries.push(recovery.clone());
+        Ok(recovery)
+    }
+
+    /// Tells of a recovery as an earlier version did, which let several of one person wait.
+    fn tells_beside(&mut self, id: &str, seed: u8) -> Result<Recovery, PersonError> {
+        let recovery = self.recovery(id, seed);
+        self.persons.take_up(&recovery)?;
+        self.recoveries.push(recovery.clone());
+        Ok(recovery)
+    }
+
+    fn recovery(&self, id: &str, seed: u8) -> Recovery {
+        Recovery {
             number: self.recoveries.len() as u64 + 1,
             id: id.to_owned(),
             key: key(seed).public(),
@@ -111,10 +126,7 @@ impl Node {
             told_after: Some(self.persons.acts()),
             waited_ms: 0,
             settled: None,
-        };
-        self.persons.recover(&recovery)?;
-        self.recoveries.push(recovery.clone());
-        Ok(recovery)
+        }
     }
 
     /// Lets the node run until `time`.
@@ -694,7 +706,7 @@ fn what_was_signed_by_a_slow_or_fast_clock_holds_after_a_replay() {
 fn of_two_recoveries_with_one_key_each_is_withdrawn_and_settled_by_itself() {
     let mut node = Node::of_two();
     let one = node.tells("ada", 11).unwrap();
-    let other = node.tells("ada", 11).unwrap();
+    let other = node.tells_beside("ada", 11).unwrap();
     assert_eq!(one.since, other.since);
     assert_eq!(node.persons.proposals(node.now).count(), 2);
     let withdraw = Change::Withdraw { act: one.digest() };
@@ -716,7 +728,8 @@ fn of_two_recoveries_that_count_at_once_the_later_one_holds_live_and_after_a_rep
     let mut orders = std::collections::BTreeSet::new();
     for seed in 20..40 {
         let mut node = Node::of_two();
-        let (one, other) = (node.tells("ada", 11).unwrap(), node.tells("ada", seed).unwrap());
+        let one = node.tells("ada", 11).unwrap();
+        let other = node.tells_beside("ada", seed).unwrap();
         orders.insert(one.digest() < other.digest());
         node.runs_until(other.until());
         node.settles();
@@ -735,7 +748,7 @@ fn recoveries_that_were_settled_in_another_order_than_told_are_so_after_a_replay
     node.now = told.plus_millis(100 * HOUR);
     let one = node.tells("ada", 11).unwrap();
     node.now = told;
-    let other = node.tells("ada", 12).unwrap();
+    let other = node.tells_beside("ada", 12).unwrap();
     node.runs_until(other.until());
     node.settles();
     assert!(node.signs_with(12));
@@ -743,6 +756,52 @@ fn recoveries_that_were_settled_in_another_order_than_told_are_so_after_a_replay
     node.runs_until(one.until());
     node.settles();
     assert!(node.signs_with(11) && !node.signs_with(12));
+    node.is_so_after_a_replay();
+}
+
+/// HP-199: 64 recoveries at the machine took the places of all proposals, the end of a thief among them.
+#[test]
+fn recoveries_take_no_place_of_a_proposal_and_one_of_a_person_waits_at_a_time() {
+    let mut node = Node::of_two();
+    let first = node.tells("ada", 20).unwrap();
+    let refused = node.tells("ada", 21).unwrap_err();
+    let how = format!("portcullis person withdraw {}", first.digest());
+    assert!(refused.to_string().contains(&how), "{refused}");
+    // Those that an earlier version left count for no proposal.
+    for seed in 100..200 {
+        node.tells_beside("ada", seed).unwrap();
+    }
+    for seed in 30..30 + 64 {
+        let _ = node.proposes(1, &enrol(&format!("p{seed}"), Role::Analyst, seed));
+    }
+    node.refuses(1, &enrol("eve", Role::Analyst, 5), "64 proposals wait");
+    node.is_so_after_a_replay();
+    // Once it is withdrawn, another one may be told.
+    let withdraw = |of: &Recovery| Change::Withdraw { act: of.digest() };
+    let mut other = Node::of_two();
+    let first = other.tells("ada", 20).unwrap();
+    let beside = other.tells("bea", 21).unwrap();
+    assert_eq!(other.does(3, &withdraw(&first)), Ok(Effect::Withdrawn));
+    assert!(other.tells("ada", 22).is_ok() && other.tells("bea", 23).is_err());
+    assert_eq!(other.does(3, &withdraw(&beside)), Ok(Effect::Withdrawn));
+    other.is_so_after_a_replay();
+}
+
+/// Sibling of the check when it is told: the role was taken while it waited.
+#[test]
+fn a_recovery_counts_for_nobody_who_is_no_administrator_when_its_time_comes() {
+    let mut node = Node::of_two();
+    let lost = node.tells("ada", 11).unwrap();
+    let role = Change::Role {
+        id: "ada".to_owned(),
+        role: Role::Analyst,
+    };
+    let second = node.proposes(2, &role);
+    assert_eq!(node.does(3, &second), Ok(Effect::Done));
+    node.runs_until(lost.until());
+    node.settles();
+    assert!(node.signs_with(1) && !node.signs_with(11));
+    assert_eq!(node.persons.recoveries().count(), 0);
     node.is_so_after_a_replay();
 }
 
@@ -973,6 +1032,26 @@ mod of_an_earlier_version {
         assert_eq!(node.does(3, &second), Ok(Effect::Done));
         node.is_so_after_a_replay();
         assert!(node.signs_with(12) && !node.signs_with(11));
+    }
+
+    /// The version before noted that it counts without a look at the role: acts rest on it.
+    #[test]
+    fn what_was_settled_for_an_administrator_of_before_stays_settled() {
+        let mut node = Node::of_two();
+        let lost = node.tells("ada", 11).unwrap();
+        let role = Change::Role {
+            id: "ada".to_owned(),
+            role: Role::Supervisor,
+        };
+        let second = node.proposes(2, &role);
+        assert_eq!(node.does(3, &second), Ok(Effect::Done));
+        node.runs_until(lost.until());
+        node.persons.settled(&lost.digest(), node.now).unwrap();
+        node.notes(lost.digest(), RecoveryEnd::Counts);
+        let second = node.proposes(2, &enrol("cy", Role::Analyst, 4));
+        node.is_so_after_a_replay();
+        assert!(node.signs_with(11));
+        node.refuses(11, &second, "less than seven days");
     }
 
     /// Attack on the replay: a withdrawal of before the recovery held until the next start.

@@ -199,6 +199,9 @@ pub struct ProposalView {
     pub until: String,
     /// The change, in words.
     pub change: String,
+    /// Id of the person whom it changes; empty in answers of earlier versions.
+    #[serde(default)]
+    pub person: String,
     /// True for a recovery, which counts by itself unless somebody withdraws it.
     #[serde(default)]
     pub recovery: bool,
