@@ -4,6 +4,8 @@
 //! What is found is noted among the damages. A table is compared as a whole, in one snapshot; its
 //! rows are counted, and the changed ones are named.
 
+use std::collections::BTreeSet;
+
 use portcullis_store::{ConsignmentStage, Damaged, StoreError};
 
 use super::{
@@ -13,7 +15,8 @@ use super::{
     index::{entries, indexed},
     indexes,
     layout::Layout,
-    pack::Directory,
+    origins::OriginReader,
+    pack::{Directory, Pack, header_of},
     packs::PackReader,
     seals::{self, Seals},
     tables::{TABLES, Table, sealed_tables},
@@ -135,6 +138,8 @@ impl<'a> Scrubber<'a> {
             |row| row.get::<_, i64>(0),
         )?;
         let mut packs = PackReader::of(self.view);
+        let none_left_out = BTreeSet::new();
+        let mut origins = OriginReader::of(self.view, &none_left_out);
         for n in numbers {
             let read = packs.pack(n);
             let Some(Some(pack)) = self.view.unless_damaged(|| Damaged::Pack(n), read)? else {
@@ -148,7 +153,7 @@ impl<'a> Scrubber<'a> {
                 let bare = if pack.extends {
                     Ok(())
                 } else {
-                    pack.bare(slot, self.view.vault).map(drop)
+                    self.bare(&pack, slot, &mut origins)
                 };
                 let read = bare.and_then(|()| pack.sections(slot, None).map(drop));
                 let thing = || pack.id(slot).map_or(Damaged::Pack(n), Damaged::Record);
@@ -156,6 +161,24 @@ impl<'a> Scrubber<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// Checks a record without its sections: no key binds the number of its statement to it.
+    fn bare(
+        &self,
+        pack: &Pack,
+        slot: usize,
+        origins: &mut OriginReader<'_>,
+    ) -> Result<(), SqlError> {
+        let bare = pack.bare(slot, self.view.vault)?;
+        let named = origins.origin_of(bare.statement)?;
+        let own = header_of(bare.header).map(|header| header.origin);
+        if own.is_some() && own == named {
+            return Ok(());
+        }
+        let id = pack.id(slot)?;
+        let what = format!("record `{id}` stands under a statement of another origin");
+        Err(StoreError::Damaged(what).into())
     }
 
     /// Returns the first and last number of the packs on a page: all packs are on at most a hundred.
