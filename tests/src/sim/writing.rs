@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use portcullis_protocol::{record::Kind, verify::VerifiedRecord};
-use portcullis_store::{Intake, Part, Store as _, StoreError, Write, Written, writer::Priority};
+use portcullis_store::{Store as _, StoreError, Write, Written, writer::Priority};
 
 use super::{
     cast::MemberNumber,
@@ -289,7 +289,8 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
                 }]
             })
             .collect(),
-        Write::Intake(intake) => cut(intake, piece),
+        Write::Intake(intake) => singly(intake.parts(piece), Write::Intake),
+        Write::Repair(repair) => singly(repair.parts(piece), Write::Repair),
         whole @ (Write::Intend(_)
         | Write::Settle(_)
         | Write::Register(_)
@@ -308,7 +309,6 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::Retry(_)
         | Write::Decide(_)
         | Write::AnswersReady { .. }
-        | Write::Repair(_)
         | Write::GiveBack(_)
         | Write::Withdraw { .. }
         | Write::Reconciled(_)
@@ -316,23 +316,8 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
     }
 }
 
-fn cut(mut intake: Intake, piece: usize) -> VecDeque<Vec<Write>> {
-    let mut items = std::mem::take(&mut intake.items).into_iter();
-    let mut pieces = VecDeque::new();
-    loop {
-        let part: Vec<_> = items.by_ref().take(piece).collect();
-        if part.is_empty() {
-            return pieces;
-        }
-        let part_of_frame = std::mem::replace(&mut intake.part, Part::Later);
-        pieces.push_back(vec![Write::Intake(Intake {
-            peer: intake.peer.clone(),
-            lane: intake.lane,
-            place: intake.place,
-            statement: intake.statement.clone(),
-            part: part_of_frame,
-            now: intake.now,
-            items: part,
-        })]);
-    }
+/// Makes a piece of each part.
+fn singly<T>(parts: Vec<T>, write: impl Fn(T) -> Write) -> VecDeque<Vec<Write>> {
+    let pieces = parts.into_iter().map(|part| vec![write(part)]);
+    pieces.collect()
 }
