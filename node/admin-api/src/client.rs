@@ -492,7 +492,8 @@ mod tests {
             (line == 7).then_some("the end")
         };
         let body = Bytes::from_static(b"{}");
-        let ended = Client::new(socket).act_lines_until_ended("signed", body, step);
+        let client = Client::new(socket);
+        let ended = client.act_lines_until_ended("signed", body, step);
         assert_eq!(ended.await.unwrap(), "the end");
         let asked = node.await.unwrap();
         assert!(asked.iter().all(|one| *one == asked[0]) && asked.len() == 4);
@@ -501,7 +502,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_act_that_is_refused_is_told_from_one_that_may_have_been_carried_out() {
-        const REFUSED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 15\r\n\r\n{\"message\":\"x\"}";
+        const REFUSED: &str =
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 15\r\n\r\n{\"message\":\"x\"}";
         let ended = async |answers| {
             let folder = tempfile::tempdir().unwrap();
             let socket = folder.path().join("admin.sock");

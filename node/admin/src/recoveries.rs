@@ -308,7 +308,11 @@ mod tests {
             keep(&mut facts, fact);
         }
         // However late the node starts again: what it ran for is what it noted.
-        for (ran, in_all) in [(0, 0), (60_000, 60_000), (RECOVERY_MS, RECOVERY_MS + 60_000)] {
+        for (ran, in_all) in [
+            (0, 0),
+            (60_000, 60_000),
+            (RECOVERY_MS, RECOVERY_MS + 60_000),
+        ] {
             persons.run_for(ran);
             keep(&mut facts, waited(persons.waiting(&id).unwrap()).unwrap());
             for ms in [1, RECOVERY_MS - 1, RECOVERY_MS, 100 * RECOVERY_MS] {

@@ -55,7 +55,10 @@ impl PersonRecover {
         }
         let key = key_file::public(&self.public_key, KeyUse::Person)?;
         let home = Home::new(session.home()?);
-        if let Some(waits) = waiting(session)?.into_iter().find(|one| one.person == self.id) {
+        if let Some(waits) = waiting(session)?
+            .into_iter()
+            .find(|one| one.person == self.id)
+        {
             return Err(another_waits(&waits));
         }
         let config = Config::of(&home)?;
@@ -91,7 +94,10 @@ fn waiting(session: &Session) -> Result<Vec<ProposalView>, CliError> {
 
 /// Describes the recovery beside which no other one of the same person is made.
 fn another_waits(waits: &ProposalView) -> CliError {
-    let message = format!("a recovery of `{}` waits already: {}", waits.person, waits.change);
+    let message = format!(
+        "a recovery of `{}` waits already: {}",
+        waits.person, waits.change
+    );
     CliError::invalid(message).remedy(format!(
         "withdraw it first with `portcullis person withdraw {}`, or wait until it counts",
         waits.id

@@ -406,7 +406,11 @@ async fn a_clock_that_is_set_ahead_and_not_confirmed_makes_no_recovery_count() {
     assert!(tried(second(&other)).await.contains("no enrolled person"));
     let confirm = "portcullis clock confirm";
     assert!(tried(second(&ada)).await.contains(confirm));
-    assert!(tried(signed(&node, &ada, &end("ada"))).await.contains(confirm));
+    assert!(
+        tried(signed(&node, &ada, &end("ada")))
+            .await
+            .contains(confirm)
+    );
     let waits = || {
         let problems = health::problems(&node.kernel);
         let waits = |one: &health::Problem| one.what.contains("give `ada` the key");
@@ -494,7 +498,14 @@ async fn a_recovery_waits_for_72_hours_in_which_the_node_runs_however_often_it_i
         persons.items[0].former_keys.len()
     };
     let mut before = 0;
-    for ms in [0, 71 * HOUR, 72 * HOUR - 1, 72 * HOUR, 143 * HOUR, 145 * HOUR] {
+    for ms in [
+        0,
+        71 * HOUR,
+        72 * HOUR - 1,
+        72 * HOUR,
+        143 * HOUR,
+        145 * HOUR,
+    ] {
         ahead.store(ms, Ordering::SeqCst);
         let node = start(home).await;
         assert_eq!((told(&node).len(), former(&node).await), (1, 0), "{ms}");

@@ -313,11 +313,12 @@ impl Persons {
     /// recovery of the person waits.
     pub fn recover(&mut self, recovery: &Recovery) -> Result<Digest, PersonError> {
         let id = Some(recovery.id.as_str());
-        let mut waiting = self.recoveries();
-        if let Some((waits, _)) = waiting.find(|(_, one)| one.change.person() == id) {
+        let is_of_them = |(_, waiting): &(&Digest, &Proposal)| waiting.change.person() == id;
+        let waiting = self.recoveries().find(is_of_them);
+        if let Some(waits) = waiting.map(|(waits, _)| *waits) {
             return Err(PersonError::RecoveryWaits {
                 person: recovery.id.clone(),
-                recovery: *waits,
+                recovery: waits,
             });
         }
         self.take_up(recovery)
