@@ -46,6 +46,7 @@ mod quarantine;
 mod reload;
 mod score;
 mod settings;
+mod sheet;
 mod show;
 pub mod signing;
 mod status;

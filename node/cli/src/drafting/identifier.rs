@@ -3,7 +3,7 @@
 use portcullis_protocol::{
     body::{Selector, SelectorError, SelectorKind, Window},
     identifiers::{Identified, IdentifierKind, identify},
-    time::Timestamp,
+    time::{End, Timestamp},
 };
 
 use crate::{check, error::CliError};
@@ -43,12 +43,12 @@ pub(crate) struct IdentifierArgs {
     /// An importer or seller of a national register as COUNTRY:ID
     #[arg(long, value_name = "ID", visible_alias = "trader")]
     importer: Vec<String>,
-    /// Since when it counts: 2021-03-01 or 2021-03-01T08:00:00Z
+    /// Since when it counts: 2021-03-01T08:00:00Z, or a day, from its beginning in UTC
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
-    /// Until when it counts
+    /// Until when it counts; a day counts to its end
     #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
+    until: Option<End>,
     /// Accept a wrong check digit, when nobody can read the box again; the record says so
     #[arg(long)]
     accept_unchecked: bool,
@@ -73,7 +73,7 @@ impl IdentifierArgs {
     ///
     /// [`CliError`] with exit code 3 names the first wrong identifier, with near matches.
     pub(crate) fn selectors(&self) -> Result<Vec<SelectorView>, CliError> {
-        let window = super::window(self.from, self.until)?;
+        let window = super::window(self.from, self.until.map(End::included))?;
         let strictness = Strictness::from(self.accept_unchecked);
         self.given()
             .map(|(kind, text)| selector(kind, text, window, strictness))
