@@ -10,6 +10,7 @@ pub struct Rows<'a> {
     text: &'a str,
     /// Names of the columns as they stand in the file; those without a name at the end are left out.
     columns: Vec<String>,
+    header_line: u64,
     /// Place in the text up to which lines were counted, and the number of the line there.
     counted: (usize, u64),
     record: StringRecord,
@@ -41,6 +42,7 @@ impl<'a> Rows<'a> {
             reader,
             text,
             columns: Vec::new(),
+            header_line: first_line,
             counted: (0, first_line),
             record: StringRecord::new(),
             count: 0,
@@ -56,6 +58,7 @@ impl<'a> Rows<'a> {
             return Err(SheetError::at(line, Fault::Twice(name)));
         }
         rows.columns = columns;
+        rows.header_line = line;
         Ok(rows)
     }
 
@@ -63,6 +66,12 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn columns(&self) -> &[String] {
         &self.columns
+    }
+
+    /// Returns the line of the header in the file.
+    #[must_use]
+    pub const fn header_line(&self) -> u64 {
+        self.header_line
     }
 
     /// Returns the next row; `None` at the end of the file.

@@ -11,7 +11,11 @@ use portcullis_admin_api::{
         score::PublishedProfileView,
     },
 };
-use portcullis_desk::{Import, generated::Seed};
+use portcullis_desk::{
+    Import,
+    generated::Seed,
+    import::{Instructions, Wrong},
+};
 use portcullis_kernel::{
     Kernel,
     decide::Decider,
@@ -22,6 +26,7 @@ use portcullis_protocol::{
     record::{Kind, RecordId},
     seal::Draft,
 };
+use portcullis_sheets::{Encoding, Options, Separator};
 use portcullis_store::{Act, ConsignmentStage, Effects, Write, writer::Priority};
 
 use super::{
@@ -275,9 +280,46 @@ fn import(parameters: &BTreeMap<String, String>, file: Bytes) -> Result<Import, 
         .map(|seed| seed.parse().map(Seed))
         .transpose()
         .map_err(|_| invalid("the seed is a whole number".to_owned()))?;
+    let separator = named(parameters, "separator", Separator::ALL, Separator::name)?;
+    let encoding = named(parameters, "encoding", Encoding::ALL, Encoding::name)?;
+    let wrong = match parameters.get("wrong").map(String::as_str) {
+        None | Some("refuse") => Wrong::RefusesAll,
+        Some("skip") => Wrong::IsSkipped,
+        Some(other) => {
+            let message =
+                format!("`{other}` is no treatment of wrong lines; `refuse` or `skip` is");
+            return Err(invalid(message));
+        }
+    };
+    let instructions = Instructions {
+        options: Options {
+            separator,
+            encoding,
+        },
+        generate,
+        wrong,
+    };
     Ok(Import {
         file,
         stage,
-        generate,
+        instructions,
+    })
+}
+
+/// Returns the value that a parameter names, if it is given.
+fn named<T: Copy, const N: usize>(
+    parameters: &BTreeMap<String, String>,
+    parameter: &str,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> Result<Option<T>, Problem> {
+    let Some(given) = parameters.get(parameter) else {
+        return Ok(None);
+    };
+    let found = all.into_iter().find(|one| name(*one) == given);
+    found.map(Some).ok_or_else(|| {
+        let names = all.map(|one| format!("`{}`", name(one))).join(", ");
+        let message = format!("`{given}` is no {parameter}; {names} are");
+        Problem::new(ProblemKind::Invalid, message)
     })
 }
