@@ -3,6 +3,7 @@
 pub mod commands;
 mod descriptors;
 pub mod doctor;
+pub mod kept;
 pub mod observe;
 mod parts;
 mod repeated;

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{descriptors, observe, parts::NodeParts, undumped};
+use crate::{descriptors, kept, observe, parts::NodeParts, undumped};
 use portcullis_admin::{
     people::{self, People},
     request::Admin,
@@ -41,7 +41,7 @@ use portcullis_exchange::{
 };
 use portcullis_home::{
     Home,
-    clock::{SystemEntropy, system_clock},
+    clock::{Clock, SystemEntropy, system_clock},
     config::{Config, RenewalSettings},
     key_file::{self, KeyFileError},
     keyring::{FirstAdministrator, Keyring, KeyringError},
@@ -65,7 +65,7 @@ use portcullis_peering::{
     trust::Trust,
 };
 use portcullis_store::{
-    NewGeneration, NodeEvent, Store, StoreError, Write,
+    NewGeneration, NodeEvent, Store, StoreError, Write, apart,
     writer::{Writer, abort_on_disk_failure},
 };
 use portcullis_store_sqlite::SqliteStore;
@@ -85,7 +85,10 @@ pub enum StartError {
     /// The keys do not load.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// The store does not open.
+    /// The store does not open with the keys.
+    #[error(transparent)]
+    Kept(#[from] kept::OpenError),
+    /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The freshness key does not load.
@@ -139,17 +142,36 @@ impl Node {
     /// # Errors
     ///
     /// [`StartError`] says what is wrong and what to do.
-    pub async fn prepare(home: Home, mut config: Config) -> Result<Self, StartError> {
-        let (kernel, writer, store) = load(&home, &mut config)?;
+    pub async fn prepare(home: Home, config: Config) -> Result<Self, StartError> {
+        Self::prepare_by(home, config, system_clock()).await
+    }
+
+    /// [`Node::prepare`], by this clock of the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what is wrong and what to do.
+    pub async fn prepare_by(
+        home: Home,
+        mut config: Config,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let loading = apart::spawn(move || {
+            let (kernel, writer, store) = load(&home, &mut config, clock)?;
+            let kernel = Arc::new(kernel);
+            let people = Arc::new(People::load(&kernel, first_administrator(&kernel))?);
+            Ok::<_, StartError>((home, config, kernel, people, (writer, store)))
+        });
+        let cut_short = |_| StartError::PartEnded("start");
+        let (home, config, kernel, people, (writer, store)) =
+            loading.await.map_err(cut_short)??;
         let renewal = config.freshness.as_ref().map(renewal).transpose()?;
-        let kernel = Arc::new(kernel);
         let reloader = Arc::new(Reloader::new(
             Arc::clone(&kernel),
             home,
             config.clone(),
             observe::move_level,
         ));
-        let people = Arc::new(People::load(&kernel, first_administrator(&kernel))?);
         let desk = desk::Setup::load(reloader.home().folder())?;
         let desk = Arc::new(Desk::new(Arc::clone(&kernel), desk));
         let exchange = bind(config.listen).await?;
@@ -338,7 +360,7 @@ impl Node {
         };
         shutdown.cancel();
         parts.stop(GRACE).await;
-        if let Err(error) = tokio::task::spawn_blocking(move || writer.stop()).await {
+        if let Err(error) = apart::spawn(move || writer.stop()).await {
             tracing::error!(%error, "the writer did not end well");
         }
         missed.map_or(Ok(()), |part| Err(StartError::PartEnded(part)))
@@ -373,6 +395,7 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, StartError> 
 fn load(
     home: &Home,
     config: &mut Config,
+    clock: Clock,
 ) -> Result<(Kernel, Writer, Arc<SqliteStore>), StartError> {
     let keyring = Keyring::load(home, &config.key)?;
     let settings = TrustSettings::found(home, config).map_err(LoadError::from)?;
@@ -383,14 +406,13 @@ fn load(
         return Err(KeyringError::Format.into());
     }
     let in_force = InForce::load(home, config, &keyring)?;
-    // Whoever accepted settings did so at a node that seals its rows.
-    let open = match accepted {
-        Some(_) => SqliteStore::open_sealed,
-        None => SqliteStore::open,
-    };
-    let files = Arc::new(open(&home.data(), keyring.store.bytes())?);
+    let (keyring, files) = kept::open_to_run(home, &config.key, keyring)?;
+    let files = Arc::new(files);
     let store: Arc<dyn Store> = files.clone();
-    begin_anew(&files, system_clock()())?;
+    // Before anything is asked or written that goes by an index.
+    let mended = scrub::told(&store.mend_indexes()?, clock());
+    store.commit(mended.into_iter().map(Write::Event).collect())?;
+    begin_anew(&files, clock())?;
     let missing = missing_epochs(&in_force.epochs, &store.registers()?)?;
     let known = store.registers()?.last().and_then(read_register);
     let mut writes: Vec<Write> = missing.into_iter().map(Write::Register).collect();
@@ -409,7 +431,7 @@ fn load(
         decider: Arc::new(in_force.decider),
         identity: Arc::new(in_force.identity),
         trust: Trust::new(in_force.trust),
-        clock: system_clock(),
+        clock,
         retry: config.retry,
         exercises: config.exercises,
         connector: config.connector.clone(),

@@ -2,14 +2,17 @@
 //!
 //! # Tighten only
 //!
-//! A bundle holds `forbid` policies and nothing else. A `permit` is refused when the bundle is
-//! read, and so are templates and ids of the baseline. Cedar allows a request if some permit
+//! Of records, a bundle holds `forbid` policies and nothing else. A `permit` is refused when the
+//! bundle is read, and so are templates and ids of the baseline. Cedar allows a request if some permit
 //! applies and no forbid does. All permits belong to the baseline; so a bundle can turn an allow
 //! into a denial and never a denial into an allow.
+//!
+//! Policies of hearing are apart ([`Voices`](crate::Voices)): whom an authority hears in its own scores
+//! is its own affair, and there a bundle may permit as well.
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Effect, Policy, PolicySet};
+use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicySet};
 use miette::Diagnostic;
 use portcullis_protocol::digest::Digest;
 
@@ -20,6 +23,12 @@ use crate::{
 };
 
 const LONGEST_NAME: usize = 100;
+
+/// Actions of policies of hearing, as Cedar writes them.
+const HEARING: [&str; 2] = [
+    "Portcullis::Action::\"hear\"",
+    "Portcullis::Action::\"believe\"",
+];
 
 /// A policy as its author wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +73,19 @@ impl Loaded {
             None => Holds::No,
         }
     }
+
+    /// Returns whether it is a policy of hearing: its head names actions of hearing and no others.
+    pub(crate) fn is_of_hearing(&self) -> bool {
+        let is_one = |action: &EntityUid| HEARING.contains(&action.to_string().as_str());
+        match self.policy.action_constraint() {
+            ActionConstraint::Any => false,
+            ActionConstraint::In(actions) => !actions.is_empty() && actions.iter().all(is_one),
+            ActionConstraint::Eq(action) => is_one(&action),
+        }
+    }
 }
 
-/// The policies of one authority; they can tighten the baseline and never loosen it.
+/// The policies of one authority. On records they can tighten the baseline and never loosen it.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     digest: Digest,
@@ -124,6 +143,18 @@ impl Bundle {
     }
 }
 
+/// Puts policies into one set.
+pub(crate) fn policy_set<'p>(
+    policies: impl IntoIterator<Item = &'p Loaded>,
+) -> Result<PolicySet, PolicyError> {
+    let mut set = PolicySet::new();
+    for loaded in policies {
+        set.add(loaded.policy.clone())
+            .map_err(|error| PolicyError::Unfit(vec![loaded.text.finding(error.to_string())]))?;
+    }
+    Ok(set)
+}
+
 /// Loads the policies that ship with the crate.
 pub(crate) fn baseline() -> Result<Vec<Loaded>, PolicyError> {
     load(BASELINE)
@@ -145,9 +176,13 @@ const fn is_name_char(character: char) -> bool {
 }
 
 fn unfit_for_bundle(loaded: &Loaded) -> Option<Finding> {
-    let message = if loaded.policy.effect() == Effect::Permit {
+    let is_of_hearing = loaded.is_of_hearing();
+    let message = if loaded.policy.effect() == Effect::Permit && !is_of_hearing {
         "a bundle can only tighten the baseline and this is a `permit`; \
-         write what is not to be as `forbid (…) when { … } unless { … };`"
+         write what is not to be as `forbid (…) when { … } unless { … };` \
+         (only `hear` and `believe` may be permitted)"
+    } else if loaded.text.held.is_some() && is_of_hearing {
+        "nobody can be asked whom to hear; leave out `@held`"
     } else if loaded.text.id.as_str().starts_with(BASELINE_PREFIX) {
         "ids that start with `base-` belong to the baseline; give it another `@id`"
     } else {

@@ -10,18 +10,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use cedar_policy::{Authorizer, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Authorizer, Schema, ValidationMode, Validator};
 use lru::LruCache;
 use miette::Diagnostic;
 use portcullis_protocol::digest::Digest;
 
 use crate::{
-    bundle::{Bundle, Loaded, PolicyText, baseline},
+    bundle::{Bundle, Loaded, PolicyText, baseline, policy_set},
     error::{Finding, PolicyError},
     evaluate::{Evaluator, Holds, PolicyId, Verdict},
     facts::Action,
-    sources::{BASELINE, SCHEMA, digest_of},
+    hearing,
+    sources::{BASELINE, BASELINE_PREFIX, HEARING_SCHEMA, SCHEMA, digest_of},
     translate::Names,
+    voices::Voices,
 };
 
 /// The baseline and one authority's bundle, ready to decide.
@@ -60,13 +62,15 @@ impl Engine {
         let bundle_digest = bundle.digest();
         let mut policies = baseline()?;
         policies.extend(bundle.into_loaded());
-        let schema = schema()?;
-        validate(&schema, &policies)?;
-        Self::unvalidated(schema, policies, bundle_digest, memo)
+        let (schema, of_hearing) = (schema()?, hearing_schema()?);
+        let (hearing, others): (Vec<&Loaded>, Vec<&Loaded>) =
+            policies.iter().partition(|loaded| loaded.is_of_hearing());
+        validate([(&schema, others), (&of_hearing, hearing)])?;
+        Self::unvalidated((schema, &of_hearing), policies, bundle_digest, memo)
     }
 
     pub(crate) fn unvalidated(
-        schema: Schema,
+        (schema, hearing_schema): (Schema, &Schema),
         policies: Vec<Loaded>,
         bundle: Digest,
         memo: NonZeroUsize,
@@ -75,14 +79,20 @@ impl Engine {
             let id = (loaded.text.id.clone(), loaded.holds());
             (loaded.policy.id().clone(), id)
         });
+        let of_hearing = policies.iter().filter(|it| it.is_of_hearing());
+        let shipped = |it: &Loaded| it.text.id.as_str().starts_with(BASELINE_PREFIX);
+        let voices = hearing::voices(hearing_schema, of_hearing, shipped)?;
+        let of_records = policies.iter().filter(|it| !it.is_of_hearing());
+        let deciding = of_records.clone().filter(|it| it.holds() == Holds::No);
         Ok(Self {
             evaluator: Evaluator {
                 schema,
                 ids: ids.collect(),
-                policies: policy_set(&policies)?,
-                deciding: policy_set(policies.iter().filter(|it| it.holds() == Holds::No))?,
+                policies: policy_set(of_records)?,
+                deciding: policy_set(deciding)?,
                 names: Names::parse()?,
                 authorizer: Authorizer::new(),
+                voices,
             },
             texts: policies
                 .into_iter()
@@ -107,6 +117,12 @@ impl Engine {
     #[must_use]
     pub const fn bundle(&self) -> Digest {
         self.bundle
+    }
+
+    /// Returns what may be heard from each kind of authority.
+    #[must_use]
+    pub const fn voices(&self) -> &Voices {
+        &self.evaluator.voices
     }
 
     /// Returns the policy with this id, as its author wrote it.
@@ -172,7 +188,15 @@ impl fmt::Debug for Engine {
 }
 
 pub(crate) fn schema() -> Result<Schema, PolicyError> {
-    match Schema::from_cedarschema_str(SCHEMA) {
+    parsed(SCHEMA)
+}
+
+pub(crate) fn hearing_schema() -> Result<Schema, PolicyError> {
+    parsed(HEARING_SCHEMA)
+}
+
+fn parsed(schema: &str) -> Result<Schema, PolicyError> {
+    match Schema::from_cedarschema_str(schema) {
         Ok((schema, _warnings)) => Ok(schema),
         Err(error) => Err(PolicyError::Schema(error.to_string())),
     }
@@ -180,36 +204,20 @@ pub(crate) fn schema() -> Result<Schema, PolicyError> {
 
 fn rules_digest(bundle: Digest) -> Digest {
     let bundle = bundle.to_string();
-    let shipped = BASELINE.into_iter().chain([("schema", SCHEMA)]);
+    let schemas = [("schema", SCHEMA), ("hearing schema", HEARING_SCHEMA)];
+    let shipped = BASELINE.into_iter().chain(schemas);
     digest_of(
         "portcullis policy rules v1",
         shipped.chain([("bundle", bundle.as_str())]),
     )
 }
 
-fn policy_set<'p>(
-    policies: impl IntoIterator<Item = &'p Loaded>,
-) -> Result<PolicySet, PolicyError> {
-    let mut set = PolicySet::new();
-    for loaded in policies {
-        set.add(loaded.policy.clone())
-            .map_err(|error| PolicyError::Unfit(vec![loaded.text.finding(error.to_string())]))?;
-    }
-    Ok(set)
-}
-
-/// Validates every policy against the schema. Warnings count as errors: a `forbid` that can never
+/// Validates every policy against its schema. Warnings count as errors: a `forbid` that can never
 /// apply is a restriction that its author relies on and that does not exist.
-fn validate(schema: &Schema, policies: &[Loaded]) -> Result<(), PolicyError> {
-    let validator = Validator::new(schema.clone());
-    let result = validator.validate(&policy_set(policies)?, ValidationMode::Strict);
-    let mut findings: Vec<Finding> = result
-        .validation_errors()
-        .map(|error| finding(policies, error.policy_id().as_ref(), error))
-        .collect();
-    if findings.is_empty() {
-        let warnings = result.validation_warnings();
-        findings.extend(warnings.map(|it| finding(policies, it.policy_id().as_ref(), it)));
+fn validate(parts: [(&Schema, Vec<&Loaded>); 2]) -> Result<(), PolicyError> {
+    let mut findings = Vec::new();
+    for (schema, policies) in parts {
+        findings.extend(invalid(schema, &policies)?);
     }
     if findings.is_empty() {
         return Ok(());
@@ -222,7 +230,22 @@ fn validate(schema: &Schema, policies: &[Loaded]) -> Result<(), PolicyError> {
     Err(PolicyError::Invalid(findings))
 }
 
-fn finding(policies: &[Loaded], id: &str, diagnostic: &dyn Diagnostic) -> Finding {
+fn invalid(schema: &Schema, policies: &[&Loaded]) -> Result<Vec<Finding>, PolicyError> {
+    let validator = Validator::new(schema.clone());
+    let set = policy_set(policies.iter().copied())?;
+    let result = validator.validate(&set, ValidationMode::Strict);
+    let mut findings: Vec<Finding> = result
+        .validation_errors()
+        .map(|error| finding(policies, error.policy_id().as_ref(), error))
+        .collect();
+    if findings.is_empty() {
+        let warnings = result.validation_warnings();
+        findings.extend(warnings.map(|it| finding(policies, it.policy_id().as_ref(), it)));
+    }
+    Ok(findings)
+}
+
+fn finding(policies: &[&Loaded], id: &str, diagnostic: &dyn Diagnostic) -> Finding {
     let help = diagnostic.help().map(|help| help.to_string());
     let help = help.unwrap_or_else(|| {
         "look up what a policy can see in `policy/schema/portcullis.cedarschema`".to_owned()
@@ -409,7 +432,13 @@ mod tests {
         let mut policies = baseline().unwrap();
         policies.extend(bundle(text).into_loaded());
         let digest = Bundle::empty().digest();
-        let engine = Engine::unvalidated(schema().unwrap(), policies, digest, memo()).unwrap();
+        let engine = Engine::unvalidated(
+            (schema().unwrap(), &hearing_schema().unwrap()),
+            policies,
+            digest,
+            memo(),
+        )
+        .unwrap();
         let roster = Roster::of(&register());
         let (police, customs) = (id("police"), id("customs"));
         let header = indicator(marking(Tlp::Clear));

@@ -9,7 +9,12 @@ use cedar_policy::{
     AuthorizationError, Authorizer, Decision, Entities, PolicySet, Request, Schema,
 };
 
-use crate::{key::Question, translate::Names};
+use crate::{
+    facts::Action,
+    key::Question,
+    translate::Names,
+    voices::{Speaker, Voices},
+};
 
 /// The id of a policy: its `@id`, or its file and number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +91,8 @@ pub(crate) struct Evaluator {
     pub(crate) ids: BTreeMap<cedar_policy::PolicyId, (PolicyId, Holds)>,
     pub(crate) names: Names,
     pub(crate) authorizer: Authorizer,
+    /// Answers of the policies of hearing, which are not among the others.
+    pub(crate) voices: Voices,
 }
 
 /// Effect of a `forbid`: a denial, or a question to a person.
@@ -103,10 +110,23 @@ impl Evaluator {
         let Some(question) = Question::decode(key) else {
             return Verdict::failed("the question could not be read back from its key");
         };
-        match self.names.request(&question, &self.schema) {
+        let is_heard = self.hears(&question);
+        match self.names.request(&question, is_heard, &self.schema) {
             Ok((request, entities)) => self.ask(&request, &entities),
             Err(error) => Verdict::failed(error),
         }
+    }
+
+    /// Returns whether the originator is heard on what the record reports. It follows from the
+    /// question and these policies alone, so that the key of an answer need not hold it.
+    fn hears(&self, question: &Question<'_>) -> bool {
+        let is_own = question.origin.id == question.here.id && question.action == Action::Score;
+        let speaker = Speaker {
+            is_own,
+            kind: question.origin.kind,
+            regime: question.origin.regime,
+        };
+        self.voices.hears(question.action, question.kind, speaker)
     }
 
     fn ask(&self, request: &Request, entities: &Entities) -> Verdict {

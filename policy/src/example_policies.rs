@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portcullis_protocol::{
     marking::{Pap, Tlp},
-    record::{Header, Kind},
+    record::{Header, Kind, SectionTag},
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 const MINIMUM_COUNT: &str = include_str!("../examples/minimum-count.cedar");
 const PERSONS: &str = include_str!("../examples/third-country-persons.cedar");
 const ALERTS: &str = include_str!("../examples/alerts-pap-red.cedar");
+const TERMINALS: &str = include_str!("../examples/hear-terminals.cedar");
 
 fn released(engine: &Engine, header: &Header, to: &str, facts: Facts) -> FormDecision {
     let roster = Roster::of(&register());
@@ -106,4 +107,68 @@ fn the_examples_stand_together_as_one_bundle_and_are_explained() {
     ] {
         assert!(engine.explain(policy).unwrap().comment.len() > 80);
     }
+}
+
+/// Admission and scoring ask the same policy of hearing, and so does a terminal that sends.
+#[test]
+fn terminals_that_scan_are_heard_and_nobody_else_gains_or_loses_by_it() {
+    let tags = [SectionTag::Subject, SectionTag::Assessment];
+    let roster = Roster::of(&register());
+    let opened = |policies: &str, origin: &str, kind: Kind| {
+        let record = header(origin, kind, &tags, marking(Tlp::Clear));
+        let (here, via) = (id("customs"), id(origin));
+        let engine = engine(policies);
+        let arrived = holding(&roster, &here, &via, &record);
+        let sent = holding(&roster, &via, &via, &record);
+        [arrived.admission(), arrived.scoring(), sent.towards(&here)]
+            .map(|request| engine.decide(&request.unwrap()).outcome() == Permission::Allow)
+    };
+    assert_eq!(opened("", "terminal", Kind::Outcome), [false; 3]);
+    assert_eq!(opened(TERMINALS, "terminal", Kind::Outcome), [true; 3]);
+    assert_eq!(opened(TERMINALS, "terminal", Kind::RiskProfile), [false; 3]);
+    for (origin, kind) in [
+        ("port", Kind::Outcome),
+        ("abroad", Kind::Outcome),
+        ("hub", Kind::Outcome),
+        ("police", Kind::Outcome),
+        ("terminal", Kind::Alert),
+    ] {
+        assert_eq!(opened("", origin, kind), opened(TERMINALS, origin, kind));
+    }
+    let voices = engine(TERMINALS);
+    let changed: Vec<String> = voices
+        .voices()
+        .rows()
+        .into_iter()
+        .filter(|row| !row.heard.by_own_policy().is_empty())
+        .map(|row| format!("{}: {}", row.who, row.heard.by_own_policy().join("; ")))
+        .collect();
+    assert_eq!(
+        changed,
+        [
+            "police under third-country: does not hear requests",
+            "private-operator under gdpr: hears outcomes; \
+             believes A3 A4 B2 B3 B4 C1 C2 C3 C4 X1 X2",
+        ]
+    );
+}
+
+/// An authority that listens to less at home goes on sending its own reports.
+#[test]
+fn who_hears_no_customs_refuses_their_outcomes_and_still_sends_its_own() {
+    let deaf = "forbid (principal, action == Portcullis::Action::\"hear\", resource) \
+                unless { principal.own };";
+    let tags = [SectionTag::Subject, SectionTag::Assessment];
+    let roster = Roster::of(&register());
+    let (here, other) = (id("customs"), id("customs-b"));
+    let engine = engine(deaf);
+    let allows = |request| engine.decide(&request).outcome() == Permission::Allow;
+    let theirs = header("customs-b", Kind::Outcome, &tags, marking(Tlp::Clear));
+    let theirs = holding(&roster, &here, &other, &theirs);
+    assert!(!allows(theirs.admission().unwrap()));
+    assert!(!allows(theirs.scoring().unwrap()));
+    let own = header("customs", Kind::Outcome, &tags, marking(Tlp::Clear));
+    let own = holding(&roster, &here, &here, &own);
+    assert!(allows(own.scoring().unwrap()));
+    assert!(allows(own.towards(&other).unwrap()));
 }

@@ -3,7 +3,8 @@
 //! Each section of a record is decided on: may this authority have it, may it be used here (DESIGN
 //! §6). Policies see the record's header and the register's facts about authorities, never a body
 //! and never the time. The shipped baseline permits; an authority's own [`Bundle`] can only forbid.
-//! A request that fails to evaluate is denied.
+//! A request that fails to evaluate is denied. Policies of hearing say what counts from each kind of
+//! authority ([`Voices`]); there a bundle can permit as well.
 //!
 //! In reading order: a [`Holding`] describes the record at hand, and [`Engine::decide`] answers
 //! with a [`FormDecision`]. Only one that allows gives a [`Permit`] to send. [`preview`] asks the
@@ -16,12 +17,14 @@ mod engine;
 mod error;
 mod evaluate;
 mod facts;
+mod hearing;
 mod holding;
 mod key;
 mod member;
 mod preview;
 mod sources;
 mod translate;
+mod voices;
 
 #[cfg(test)]
 mod baseline_table;
@@ -41,3 +44,4 @@ pub use facts::{Action, Facts};
 pub use holding::{Holding, RecordRequest, UnknownMember};
 pub use member::{Member, Roster};
 pub use preview::{PreviewRow, preview};
+pub use voices::{Heard, HeardRow, Speaker, Voice, Voices};

@@ -1,15 +1,22 @@
-//! The texts that ship with the crate: the schema and the baseline.
+//! The texts that ship with the crate: the schemas and the baseline.
 
 use portcullis_protocol::digest::Digest;
 
 /// The attributes that policies can see, in Cedar's schema language.
 pub(crate) const SCHEMA: &str = include_str!("../schema/portcullis.cedarschema");
 
+/// The attributes that policies of hearing can see, in Cedar's schema language.
+pub(crate) const HEARING_SCHEMA: &str = include_str!("../schema/hearing.cedarschema");
+
 /// The shipped baseline, by file.
-pub(crate) const BASELINE: [(&str, &str); 5] = [
+pub(crate) const BASELINE: [(&str, &str); 6] = [
     (
         "baseline/handling.cedar",
         include_str!("../baseline/handling.cedar"),
+    ),
+    (
+        "baseline/hearing.cedar",
+        include_str!("../baseline/hearing.cedar"),
     ),
     (
         "baseline/labels.cedar",

@@ -38,11 +38,18 @@ type Attributes = HashMap<String, RestrictedExpression>;
 pub(crate) struct Type(EntityTypeName);
 
 impl Type {
-    fn uid(&self, id: &str) -> EntityUid {
+    pub(crate) fn parse(name: &str) -> Result<Self, PolicyError> {
+        match format!("Portcullis::{name}").parse() {
+            Ok(name) => Ok(Self(name)),
+            Err(error) => Err(PolicyError::Schema(format!("{error}"))),
+        }
+    }
+
+    pub(crate) fn uid(&self, id: &str) -> EntityUid {
         EntityUid::from_type_name_and_id(self.0.clone(), EntityId::new(id))
     }
 
-    fn value(&self, id: &str) -> RestrictedExpression {
+    pub(crate) fn value(&self, id: &str) -> RestrictedExpression {
         RestrictedExpression::new_entity_uid(self.uid(id))
     }
 
@@ -71,10 +78,7 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn parse() -> Result<Self, PolicyError> {
-        let parse = |name: &str| match format!("Portcullis::{name}").parse() {
-            Ok(name) => Ok(Type(name)),
-            Err(error) => Err(PolicyError::Schema(format!("{error}"))),
-        };
+        let parse = Type::parse;
         Ok(Self {
             action: parse("Action")?,
             authority: parse("Authority")?,
@@ -93,13 +97,15 @@ impl Names {
         })
     }
 
-    /// Makes Cedar's request and entities for the question, validated against the schema.
+    /// Makes Cedar's request and entities for the question, validated against the schema. `is_heard`
+    /// tells whether the originator is heard on what the record reports.
     pub(crate) fn request(
         &self,
         question: &Question<'_>,
+        is_heard: bool,
         schema: &Schema,
     ) -> Result<(Request, Entities), UnfitFacts> {
-        let context = Context::from_pairs(self.circumstances(question));
+        let context = Context::from_pairs(self.circumstances(question, is_heard));
         let request = Request::new(
             self.authority.uid(question.principal.id),
             self.action.uid(question.action.name()),
@@ -181,7 +187,11 @@ impl Names {
         ])
     }
 
-    fn circumstances(&self, question: &Question<'_>) -> Vec<(String, RestrictedExpression)> {
+    fn circumstances(
+        &self,
+        question: &Question<'_>,
+        is_heard: bool,
+    ) -> Vec<(String, RestrictedExpression)> {
         let direct = question.via.id == question.origin.id;
         let hub = question.via.kind == AuthorityKind::Hub;
         [
@@ -195,6 +205,7 @@ impl Names {
             ("review_due", flag(question.facts.review_due)),
             ("grant_active", flag(question.facts.grant_active)),
             ("approved", flag(question.facts.approved)),
+            ("heard", flag(is_heard)),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()

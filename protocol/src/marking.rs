@@ -252,6 +252,12 @@ impl Marking {
         }
     }
 
+    /// Returns true if the record is to be erased by this time.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.delete_at.is_some_and(|end| end <= now)
+    }
+
     /// Checks that the parts of the marking fit together.
     ///
     /// # Errors

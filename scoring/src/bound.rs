@@ -299,6 +299,8 @@ mod tests {
         request: Option<usize>,
         expires: Option<i64>,
         is_in_window: bool,
+        /// Evaluation that policy lets it have; `None`: it is not believed.
+        believed: Option<(usize, usize)>,
     }
 
     fn told() -> impl Strategy<Value = Told> {
@@ -309,15 +311,17 @@ mod tests {
             prop::option::of(0usize..4),
             prop::option::of(-5i64..5),
             prop::bool::weighted(0.9),
+            prop::option::weighted(0.9, (0usize..4, 0usize..4)),
         )
             .prop_map(
-                |(root, days, evaluation, request, expires, is_in_window)| Told {
+                |(root, days, evaluation, request, expires, is_in_window, believed)| Told {
                     root,
                     days,
                     evaluation,
                     request,
                     expires,
                     is_in_window,
+                    believed,
                 },
             )
     }
@@ -368,8 +372,7 @@ mod tests {
 
     fn role(member: usize) -> OriginRole {
         match member {
-            0 | 1 => OriginRole::Customs,
-            2 => OriginRole::Police,
+            0..=2 => OriginRole::Member,
             _ => OriginRole::Hub,
         }
     }
@@ -381,10 +384,10 @@ mod tests {
     /// Returns the evidence of a member's record.
     fn evidence(member: usize, n: u8, told: &Told, outcome: Option<Finding>) -> SelectorEvidence {
         let codes = [["A", "B", "C", "X"], ["1", "2", "3", "4"]];
-        let code = format!(
-            "{}{}",
-            codes[0][told.evaluation.0], codes[1][told.evaluation.1]
-        );
+        let code = |(source, information): (usize, usize)| {
+            let code = format!("{}{}", codes[0][source], codes[1][information]);
+            code.parse().unwrap()
+        };
         let actions = [
             RequestedAction::Discreet,
             RequestedAction::Inquiry,
@@ -397,7 +400,8 @@ mod tests {
         said.origin.authority = authority(MEMBERS[member]);
         said.origin.group = format!("ministry-{member}");
         said.origin.role = role(member);
-        said.evaluation = code.parse().unwrap();
+        said.origin.voice.believed = told.believed.map(code);
+        said.evaluation = code(told.evaluation);
         said.marking.requested_action = told.request.map(|at| actions[at]);
         said.marking.delete_at = told.expires.map(|days| day().plus_millis(days * DAY));
         said.seen_at = day().plus_millis(-told.days * DAY);
@@ -465,9 +469,6 @@ mod tests {
             }
             let indicators = said.indicators.iter().zip(0u8..);
             items.extend(indicators.map(|(told, n)| evidence(*member, n, told, None)));
-            if role(*member) == OriginRole::Hub {
-                continue;
-            }
             for ((told, found), n) in said.controls.iter().zip(100u8..) {
                 let finding = if *found {
                     Finding::Found
@@ -488,6 +489,7 @@ mod tests {
                     } else {
                         Finding::NotFound
                     },
+                    is_by_own_policy: false,
                 };
                 if origin != member {
                     reliabilities.observe(&authority(MEMBERS[*origin]), observation);
@@ -515,7 +517,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(400))]
 
         /// Attacks C1 and C2, searched for: whatever one member says, by counts, editions, controls
-        /// and outcomes, the score falls by its allowance at most and the control by one step.
+        /// and outcomes, the score falls by its allowance at most and the control by one step. It holds
+        /// whomever policy hears: here hubs report controls as well, and each is believed up to anything.
         #[test]
         fn no_member_takes_more_than_its_allowance(
             said in prop::collection::vec(said(), 4),
@@ -608,6 +611,7 @@ mod tests {
             request: None,
             expires: None,
             is_in_window: true,
+            believed: Some((0, 0)),
         };
         let mut liar = counts_of(vec![(0, 3_469, 0)]);
         liar.outcomes.push((1, 0, true));
@@ -628,6 +632,7 @@ mod tests {
             request: None,
             expires: None,
             is_in_window: true,
+            believed: Some((0, 0)),
         };
         let mut honest = counts_of(vec![(0, 400, 396)]);
         honest.indicators.push(fresh);

@@ -8,7 +8,7 @@
 //! Ten copies of one rumour count as one rumour: of the records with one root, only one counts.
 //! Roots add up only if they are independent: those who speak for them are of different groups, none
 //! is a hub, and all know their information themselves (information code 1 or 2). The weight of one
-//! group is capped, and no record is more credible than the kind of its publisher allows. Evidence
+//! group is capped, and no record is more credible than policy allows the kind of its publisher. Evidence
 //! outside its time window or past its deletion date is refused: it is set aside with the reason.
 
 mod independence;
@@ -61,6 +61,23 @@ pub struct Origin {
     pub group: String,
     /// Its role.
     pub role: OriginRole,
+    /// The part of its word that counts.
+    pub voice: Voice,
+    /// The part that would count without the authority's own policies.
+    pub baseline: Voice,
+}
+
+/// The part of a publisher's word that counts, as policy says of its kind. The default is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Voice {
+    /// True if its outcomes of controls are heard.
+    pub outcomes: bool,
+    /// True if its requests to the finder are put before a person. Those of others are named and go
+    /// no further.
+    pub requests: bool,
+    /// The most credible evaluation that a record of it may have, whatever it says of itself; `None`
+    /// if it is not believed at all.
+    pub believed: Option<Evaluation>,
 }
 
 /// Role of a publisher towards this authority.
@@ -68,47 +85,26 @@ pub struct Origin {
 pub enum OriginRole {
     /// This authority itself.
     Own,
-    /// A police authority.
-    Police,
-    /// A customs authority.
-    Customs,
-    /// A port authority.
-    PortAuthority,
-    /// A private operator, for instance of a terminal.
-    PrivateOperator,
+    /// Another member.
+    Member,
     /// A hub, which repeats what others told it.
     Hub,
-    /// An authority that has left the register.
-    Former,
 }
 
-impl OriginRole {
-    /// Returns the largest credibility of a record of this publisher, whatever it says of itself:
-    /// the value of an evaluation, between 0 and 1.
-    #[must_use]
-    pub const fn ceiling(self) -> f64 {
-        match self {
-            Self::Own | Self::Police | Self::Customs => 1.0,
-            // B2.
-            Self::PortAuthority | Self::Hub => 0.75 * 0.75,
-            // X3.
-            Self::PrivateOperator | Self::Former => 0.5 * 0.5,
-        }
+impl Voice {
+    /// Returns the credibility of a record with this evaluation.
+    fn credibility(&self, evaluation: &Evaluation) -> f64 {
+        let most = self.believed.as_ref().map_or(0.0, credibility);
+        credibility(evaluation).min(most)
     }
+}
 
-    /// Returns whether a request of this publisher to the finder is put before a person. Those of
-    /// others are named and go no further.
-    #[must_use]
-    pub const fn may_request(self) -> bool {
-        match self {
-            Self::Own | Self::Police => true,
-            Self::Customs
-            | Self::PortAuthority
-            | Self::PrivateOperator
-            | Self::Hub
-            | Self::Former => false,
-        }
-    }
+/// Returns the most credible of these evaluations.
+#[must_use]
+pub fn most_credible(evaluations: impl IntoIterator<Item = Evaluation>) -> Option<Evaluation> {
+    let worth =
+        |one: &Evaluation, other: &Evaluation| credibility(one).total_cmp(&credibility(other));
+    evaluations.into_iter().max_by(worth)
 }
 
 /// Weights for the identifiers of one kind.
@@ -169,6 +165,8 @@ pub enum SetAside {
     OutsideWindow,
     /// Its deletion date has passed.
     Expired,
+    /// Policy believes no record of its publisher's kind.
+    NotBelieved,
     /// It may rest on the same knowledge as the named record, which counts.
     NotIndependent(RecordId),
 }
@@ -178,6 +176,7 @@ impl std::fmt::Display for SetAside {
         match self {
             Self::OutsideWindow => f.write_str("outside its time window"),
             Self::Expired => f.write_str("past its deletion date"),
+            Self::NotBelieved => f.write_str("of a kind of authority that policy does not believe"),
             Self::NotIndependent(record) => write!(f, "not independent of {record}"),
         }
     }
@@ -239,7 +238,13 @@ impl Scales<'_> {
                 None => current.push(item),
             }
         }
-        let (speaks_for, speaks_against): (Vec<_>, Vec<_>) = current
+        let (believed, others): (Vec<_>, Vec<_>) = current
+            .iter()
+            .copied()
+            .partition(|item| item.origin.voice.believed.is_some());
+        let others = others.iter();
+        set_aside.extend(others.map(|item| (item.record, SetAside::NotBelieved)));
+        let (speaks_for, speaks_against): (Vec<_>, Vec<_>) = believed
             .iter()
             .filter(|item| !item.speaks_against() || !left_out.contains(&item.origin.authority))
             .partition(|item| !item.speaks_against());
@@ -300,7 +305,7 @@ impl Scales<'_> {
             .unwrap_or_else(|| KindWeight::of(kind));
         let reliability = self.reliabilities.without(&item.origin.authority, left_out);
         let strength = reliability.mean()
-            * credibility(&item.evaluation).min(item.origin.role.ceiling())
+            * item.origin.voice.credibility(&item.evaluation)
             * weight.decay.left(self.now.millis_since(item.seen_at));
         let ratio = match item.outcome {
             None | Some(Finding::Found) => 1.0 + (weight.largest_ratio - 1.0) * strength,
@@ -340,6 +345,16 @@ impl Weighed<'_> {
 }
 
 impl SelectorEvidence {
+    /// Returns whether it counts, or counts for more, by the authority's own policies alone.
+    pub(crate) fn is_by_own_policy(&self) -> bool {
+        let Origin {
+            voice, baseline, ..
+        } = &self.origin;
+        let is_heard = self.outcome.is_some() && voice.outcomes && !baseline.outcomes;
+        let worth = [voice, baseline].map(|voice| voice.credibility(&self.evaluation));
+        is_heard || worth.first() > worth.last()
+    }
+
     /// Returns whether it is a control that found nothing.
     fn speaks_against(&self) -> bool {
         self.outcome == Some(Finding::NotFound)
@@ -543,32 +558,50 @@ mod tests {
         assert!((sum(&[one, two, first, second]) - alone).abs() < 1e-12);
     }
 
-    /// Attack M11: a private operator graded its own alert A1.
+    /// Attack M11: a private operator graded its own alert A1. Policy says by kind of authority how far
+    /// each is believed.
     #[test]
-    fn nobody_is_more_credible_than_its_kind() {
-        let by = |role| SelectorEvidence {
+    fn nobody_is_more_credible_than_policy_allows() {
+        let by = |believed: Option<&str>| SelectorEvidence {
             origin: Origin {
-                role,
+                voice: Voice {
+                    believed: believed.map(|code| code.parse().unwrap()),
+                    ..indicator(1).origin.voice
+                },
                 ..indicator(1).origin
             },
             ..indicator(1)
         };
-        for (role, credibility) in [
-            (OriginRole::Own, 1.0),
-            (OriginRole::Police, 1.0),
-            (OriginRole::Customs, 1.0),
-            (OriginRole::PortAuthority, 0.75 * 0.75),
-            (OriginRole::Hub, 0.75 * 0.75),
-            (OriginRole::PrivateOperator, 0.5 * 0.5),
-            (OriginRole::Former, 0.5 * 0.5),
+        for (believed, credibility) in [
+            (Some("A1"), 1.0),
+            (Some("B2"), 0.75 * 0.75),
+            (Some("X3"), 0.5 * 0.5),
+            (None, 0.0),
         ] {
-            check(&[by(role)], 1.0 + 39.0 * 0.8 * credibility);
+            check(&[by(believed)], 1.0 + 39.0 * 0.8 * credibility);
         }
+        // Its request is still there to be heard or named.
+        let aside = weighed(&[by(None)], |all| (all.set_aside, all.current.len()));
+        assert_eq!(
+            aside,
+            (vec![(indicator(1).record, SetAside::NotBelieved)], 1)
+        );
         let modest = SelectorEvidence {
             evaluation: "C4".parse().unwrap(),
-            ..by(OriginRole::PrivateOperator)
+            ..by(Some("X3"))
         };
         check(&[modest], 1.0 + 39.0 * 0.8 * 0.25 * 0.25);
+    }
+
+    #[test]
+    fn of_what_a_publisher_may_be_believed_the_most_credible_counts() {
+        let most = |codes: &str| {
+            let codes = codes.split_whitespace();
+            most_credible(codes.map(|code| code.parse().unwrap())).map(|best| best.to_string())
+        };
+        assert_eq!(most("C4 B2 X1 X4").unwrap(), "B2");
+        assert_eq!(most("X4 X3").unwrap(), "X3");
+        assert_eq!(most(""), None);
     }
 
     #[test]
@@ -638,17 +671,17 @@ mod tests {
 
     fn any_indicator() -> impl Strategy<Value = SelectorEvidence> {
         let codes = prop::sample::select(vec!["A1", "A2", "B2", "B3", "C1", "X4"]);
-        let roles = prop::sample::select(vec![
-            OriginRole::Police,
-            OriginRole::Customs,
-            OriginRole::PrivateOperator,
-            OriginRole::Hub,
-        ]);
-        (1u8..9, 1u8..5, codes, roles).prop_map(|(n, root, code, role)| {
+        let roles = prop::sample::select(vec![OriginRole::Member, OriginRole::Hub]);
+        let believed = prop::option::of(prop::sample::select(vec!["A1", "B2", "X3"]));
+        (1u8..9, 1u8..5, codes, roles, believed).prop_map(|(n, root, code, role, believed)| {
             let origin = Origin {
                 // Two authorities are of each group.
                 group: format!("ministry-{}", n / 2),
                 role,
+                voice: Voice {
+                    believed: believed.map(|code| code.parse().unwrap()),
+                    ..indicator(n).origin.voice
+                },
                 ..indicator(n).origin
             };
             SelectorEvidence {

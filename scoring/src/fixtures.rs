@@ -15,7 +15,7 @@ use portcullis_protocol::{
 
 use crate::{
     consignment::{Columns, Consignment},
-    evidence::{Origin, OriginRole, SelectorEvidence},
+    evidence::{Origin, OriginRole, SelectorEvidence, Voice},
     identifier::Identifier,
     pool::{Added, Pool},
     profile::{Profile, SECTION_LIMIT},
@@ -124,6 +124,7 @@ pub(crate) fn said_by(header: &[u8]) -> ProfileRecord {
         record: RecordId::of_header(header),
         marking: Marking::new(Tlp::Green, [Purpose::CustomsControl]),
         evaluation: Evaluation::new(SourceCode::A, InformationCode::One),
+        is_by_own_policy: false,
     }
 }
 
@@ -139,6 +140,13 @@ pub(crate) fn consignment() -> Consignment {
         generated: true,
     }])
 }
+
+/// The voice of whoever is heard on everything.
+pub(crate) const WHOLE: Voice = Voice {
+    outcomes: true,
+    requests: true,
+    believed: Some(Evaluation::new(SourceCode::A, InformationCode::One)),
+};
 
 /// The day of the fixture consignment.
 pub(crate) fn day() -> Timestamp {
@@ -158,7 +166,9 @@ pub(crate) fn indicator(n: u8) -> SelectorEvidence {
         origin: Origin {
             authority: authority(&n.to_string()),
             group: format!("ministry-{n}"),
-            role: OriginRole::Customs,
+            role: OriginRole::Member,
+            voice: WHOLE,
+            baseline: WHOLE,
         },
         selector: Selector::new(SelectorKind::Container, CONTAINER, Some(window)).unwrap(),
         evaluation: Evaluation::new(SourceCode::A, InformationCode::One),

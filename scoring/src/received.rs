@@ -63,6 +63,9 @@ pub struct ProfileRecord {
     pub marking: Marking,
     /// Its evaluation.
     pub evaluation: Evaluation,
+    /// True if it counts by the authority's own policies alone: the baseline hears no counts of its
+    /// publisher, or of one whose controls it sums up.
+    pub is_by_own_policy: bool,
 }
 
 /// The cells of one section of a received profile.

@@ -2,7 +2,7 @@
 //!
 //! The software recommends and a person decides. The control follows from the probability alone. A
 //! request of an originator never changes it: the control that the request leads to stands beside
-//! it. Requests are put before the person from this authority and from the police only; those of
+//! it. Requests are put before the person from the kinds of authorities that policy names; those of
 //! others are named and go no further. If originators ask for different actions, the more discreet
 //! one is put first; all of them are named, so that all can be told.
 
@@ -190,6 +190,8 @@ pub struct Ask {
     pub record: RecordId,
     /// True if the authority is of a kind whose requests are put before a person.
     pub is_heard: bool,
+    /// True if it is heard by the authority's own policies alone.
+    pub is_by_own_policy: bool,
 }
 
 /// Recommended handling of a consignment.
@@ -244,11 +246,13 @@ impl Recommendation {
 
 impl Ask {
     fn of(item: &SelectorEvidence) -> Option<Self> {
+        let is_heard = item.origin.voice.requests;
         Some(Self {
             authority: item.origin.authority.clone(),
             action: item.marking.requested_action?,
             record: item.record,
-            is_heard: item.origin.role.may_request(),
+            is_heard,
+            is_by_own_policy: is_heard && !item.origin.baseline.requests,
         })
     }
 }
@@ -272,7 +276,7 @@ const fn heeding(control: Control, action: RequestedAction) -> Control {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::OriginRole;
+    use crate::{evidence::Voice, fixtures::WHOLE};
 
     #[test]
     fn controls_begin_at_their_thresholds() {
@@ -335,9 +339,9 @@ mod tests {
         Recommendation::of(&consignment, 0.7, &Thresholds::default(), sampling, current)
     }
 
-    fn asking(role: OriginRole, action: RequestedAction) -> SelectorEvidence {
+    fn asking(is_heard: bool, action: RequestedAction) -> SelectorEvidence {
         let mut asking = crate::fixtures::indicator(1);
-        asking.origin.role = role;
+        asking.origin.voice.requests = is_heard;
         asking.marking.requested_action = Some(action);
         asking
     }
@@ -349,33 +353,43 @@ mod tests {
         assert_eq!((none.control, none.drawn), (Control::Scan, false));
         let drawn = recommended(Some(&all), &[]);
         assert_eq!((drawn.control, drawn.drawn), (Control::Physical, true));
-        let discreet = asking(OriginRole::Police, RequestedAction::Discreet);
+        let discreet = asking(true, RequestedAction::Discreet);
         let asked = recommended(Some(&all), &[&discreet]);
         assert_eq!(asked.as_requested, Some(Control::Document));
         assert!(Sampling::new(1.1, [0; 32], Control::Scan).is_err());
         assert!(Sampling::new(f64::NAN, [0; 32], Control::Scan).is_err());
     }
 
-    /// `do-not-approach` of any member gave no control at all.
+    /// Attack: `do-not-approach` of any member gave no control at all. Policy says whose requests are
+    /// heard, and no request changes the control beside it.
     #[test]
-    fn no_request_hides_the_control_and_only_the_police_and_this_authority_are_heard() {
-        for role in [
-            OriginRole::Own,
-            OriginRole::Police,
-            OriginRole::Customs,
-            OriginRole::PortAuthority,
-            OriginRole::PrivateOperator,
-            OriginRole::Hub,
-            OriginRole::Former,
-        ] {
-            let is_heard = matches!(role, OriginRole::Own | OriginRole::Police);
-            let asks = asking(role, RequestedAction::DoNotApproach);
+    fn no_request_hides_the_control_and_only_those_whom_policy_hears_are_heard() {
+        for is_heard in [true, false] {
+            let asks = asking(is_heard, RequestedAction::DoNotApproach);
             let recommendation = recommended(None, &[&asks]);
-            assert_eq!(recommendation.control, Control::Scan, "{role:?}");
+            assert_eq!(recommendation.control, Control::Scan);
             let requested = is_heard.then_some(Control::None);
-            assert_eq!(recommendation.as_requested, requested, "{role:?}");
+            assert_eq!(recommendation.as_requested, requested);
             assert_eq!(recommendation.asks.len(), 1);
             assert!(!recommendation.is_contested());
+        }
+    }
+
+    #[test]
+    fn who_is_heard_by_the_authoritys_own_policy_alone_is_marked() {
+        for (heard, baseline, marked) in [
+            (true, true, false),
+            (true, false, true),
+            (false, true, false),
+            (false, false, false),
+        ] {
+            let mut asks = asking(heard, RequestedAction::Inquiry);
+            asks.origin.baseline = Voice {
+                requests: baseline,
+                ..WHOLE
+            };
+            let recommendation = recommended(None, &[&asks]);
+            assert_eq!(recommendation.asks[0].is_by_own_policy, marked);
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct Observation {
     pub marking: Marking,
     /// Result of the control.
     pub finding: Finding,
+    /// True if it counts by the authority's own policies alone: the baseline hears no outcomes of
+    /// this observer.
+    pub is_by_own_policy: bool,
 }
 
 /// The prior: as if 4 of 5 indicators had been right.
@@ -233,6 +236,7 @@ mod tests {
             sealed_at: Timestamp::from_millis(1),
             marking: Marking::new(Tlp::Green, [Purpose::CustomsControl]),
             finding,
+            is_by_own_policy: false,
         }
     }
 

@@ -113,6 +113,9 @@ pub struct Contribution {
     pub roots: Vec<RootTag>,
     /// Outcomes of other authorities that the reliability of the publisher rests on.
     pub graded_by: Vec<RecordId>,
+    /// Those of all these records that count, or count for more, by the authority's own policies
+    /// alone.
+    pub by_own_policy: Vec<RecordId>,
 }
 
 /// Version of the model: the digest of its scorecard, its settings and the records of its counts.
@@ -333,6 +336,8 @@ impl Scorer {
             evaluations: once_each(evaluations),
             roots: Vec::new(),
             graded_by: once_each(graded.map(|told| told.outcome)),
+            // What is given back does not count.
+            by_own_policy: Vec::new(),
         })
     }
 
@@ -349,6 +354,12 @@ impl Scorer {
             evaluations: once_each(records.iter().map(|record| record.evaluation)),
             roots: Vec::new(),
             graded_by: Vec::new(),
+            by_own_policy: once_each(
+                records
+                    .iter()
+                    .filter(|record| record.is_by_own_policy)
+                    .map(|record| record.record),
+            ),
         }
     }
 
@@ -358,6 +369,10 @@ impl Scorer {
             .identifiers()
             .iter()
             .find(|own| own.is_named_by(selector));
+        let copies = root.copies.iter().filter(|copy| copy.is_by_own_policy());
+        let copies = copies.map(|copy| copy.record);
+        let graded = self.graded_by(root).filter(|told| told.is_by_own_policy);
+        let graded = graded.map(|told| told.outcome);
         Contribution {
             what: What::Selector {
                 kind: selector.kind(),
@@ -370,6 +385,7 @@ impl Scorer {
             evaluations: once_each(root.copies.iter().map(|copy| copy.evaluation)),
             roots: vec![root.strongest.root],
             graded_by: once_each(self.graded_by(root).map(|told| told.outcome)),
+            by_own_policy: once_each(copies.chain(graded)),
         }
     }
 
@@ -434,7 +450,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        evidence::OriginRole,
         fixtures::{self, OFFICES, day, indicator},
         recommend::Control,
         scorecard::Calibration,
@@ -456,7 +471,6 @@ mod tests {
     fn asking(n: u8, action: RequestedAction) -> SelectorEvidence {
         let mut asking = indicator(n);
         asking.marking.requested_action = Some(action);
-        asking.origin.role = OriginRole::Police;
         asking
     }
 
@@ -533,6 +547,62 @@ mod tests {
         assert_eq!(recommendation.control, without.recommendation.control);
         assert!(recommendation.is_contested());
         assert_eq!(recommendation.asks.len(), 2);
+    }
+
+    /// A score names what the authority's own policies loosen and moves it.
+    #[test]
+    fn what_counts_by_own_policy_alone_is_named_where_it_counts() {
+        use crate::{evidence::Voice, fixtures::WHOLE, reliability::Observer};
+
+        let baseline = |n, believed: Option<&str>, outcomes| {
+            let mut item = indicator(n);
+            item.origin.baseline = Voice {
+                outcomes,
+                believed: believed.map(|code| code.parse().unwrap()),
+                ..WHOLE
+            };
+            item
+        };
+        let named = |settings: Settings, evidence: &[SelectorEvidence]| {
+            let alone = scorer(&[]);
+            let scorer = Scorer::new(alone.levels.clone(), alone.hearings, settings);
+            let score = scorer.score(&fixtures::consignment(), evidence, day());
+            let parts = score.contributions.into_iter();
+            parts
+                .flat_map(|part| part.by_own_policy)
+                .collect::<Vec<_>>()
+        };
+        let usual = Settings::default;
+        assert_eq!(named(usual(), &[indicator(1)]), []);
+        // Believed more than the baseline would, and no more than it would.
+        let more = baseline(1, Some("X3"), true);
+        assert_eq!(named(usual(), std::slice::from_ref(&more)), [more.record]);
+        let modest = SelectorEvidence {
+            evaluation: "X4".parse().unwrap(),
+            ..more
+        };
+        assert_eq!(named(usual(), &[modest]), []);
+        // A control that the baseline would not hear of.
+        let mut control = baseline(2, Some("A1"), false);
+        control.outcome = Some(Finding::NotFound);
+        assert_eq!(
+            named(usual(), std::slice::from_ref(&control)),
+            [control.record]
+        );
+        // An indicator whose publisher was graded by somebody whom the baseline does not hear.
+        let mut settings = usual();
+        let told = Observation {
+            observer: Observer::Other("terminal".parse().unwrap()),
+            indicator: indicator(3).record,
+            outcome: RecordId::of_header(b"told"),
+            sealed_at: day(),
+            marking: indicator(3).marking,
+            finding: Finding::Found,
+            is_by_own_policy: true,
+        };
+        let publisher = indicator(3).origin.authority;
+        settings.reliabilities.observe(&publisher, told.clone());
+        assert_eq!(named(settings, &[indicator(3)]), [told.outcome]);
     }
 
     #[test]

@@ -88,6 +88,7 @@ mod tests {
                 sealed_at: Timestamp::from_millis(0),
                 marking,
                 finding: Finding::Found,
+                is_by_own_policy: false,
             }
         };
         let (few, many) = (observation(0).weight(), observation(4_000).weight());

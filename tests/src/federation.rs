@@ -14,18 +14,22 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     ops::Range,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
 use portcullis_certs_dev::{DevelopmentAuthority, NodeNames, certificate_pem, revocation_list_pem};
 use portcullis_home::{
     Home,
+    clock::{Clock, system_clock},
     config::Config,
     files::{self, Access},
     keyring::{Accepted, Keyring, SealedFacts},
     membership,
-    secret::KeySource,
+    secret::{self, KeySource},
     trust_settings::TrustSettings,
 };
 use portcullis_kernel::{Kernel, dialect::Dialect, reload::Reloader};
@@ -43,6 +47,8 @@ use portcullis_protocol::{
     },
     time::Timestamp,
 };
+use portcullis_store::apart::seen_on_the_runtime;
+use portcullis_store_sqlite::SqliteStore;
 use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -64,6 +70,7 @@ pub struct Running {
     pub reloader: Arc<Reloader>,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
+    _store: OffTheRuntime,
 }
 
 /// Accepts the trust settings that lie in a home, as a person's act does at a running node.
@@ -86,6 +93,45 @@ pub fn accept_settings(home: &Home) {
     Keyring::seal_facts(home, &config.key, &facts).unwrap();
 }
 
+/// Watches that no test uses the store on a thread of the runtime (house HM2).
+struct OffTheRuntime;
+
+impl Drop for OffTheRuntime {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(
+                seen_on_the_runtime(),
+                0,
+                "the store was used on the runtime"
+            );
+        }
+    }
+}
+
+/// Makes the keys and the store of a home as the first version left them: the keys say nothing of
+/// settings, and the store is bound to nothing.
+pub fn as_the_first_version_made_it(home: &Home) {
+    let config = Config::load(&home.config()).unwrap();
+    let passphrase = config.key.read().unwrap();
+    let text = std::fs::read_to_string(home.keys()).unwrap();
+    let content = secret::open(&passphrase, "node keys", &text).unwrap();
+    // The parts are those of `keyring/content.rs` of `portcullis-home`.
+    let (version, rest) = content.split_first().unwrap();
+    assert_eq!(*version, 4);
+    let (seeds, rest) = rest.split_first_chunk::<160>().unwrap();
+    let (_binding, rest) = rest.split_first_chunk::<33>().unwrap();
+    let (length, rest) = rest.split_first_chunk().unwrap();
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+    let (_facts, tls) = rest.split_at_checked(length).unwrap();
+    let first = [&[1], seeds.as_slice(), tls].concat();
+    let text = secret::seal(&passphrase, "node keys", None, &first).unwrap();
+    files::replace(&home.keys(), text.as_bytes(), Access::Owner).unwrap();
+    std::fs::remove_dir_all(home.data()).unwrap();
+    files::create_folder(&home.data()).unwrap();
+    let key: &[u8; 32] = seeds.last_chunk().unwrap();
+    SqliteStore::create(&home.data(), key).unwrap();
+}
+
 impl Running {
     /// Starts the node in a home, whose settings somebody has accepted.
     pub async fn start(home: Home) -> Self {
@@ -102,8 +148,18 @@ impl Running {
 
     /// Starts the node in a home, whatever was accepted there.
     pub async fn start_as_it_is(home: Home, dialect: Dialect) -> Self {
+        Self::serve(home, dialect, system_clock()).await
+    }
+
+    /// Starts the node in a home, whose settings somebody has accepted, by this clock of the machine.
+    pub async fn start_by(home: Home, clock: Clock) -> Self {
+        accept_settings(&home);
+        Self::serve(home, Dialect::default(), clock).await
+    }
+
+    async fn serve(home: Home, dialect: Dialect, clock: Clock) -> Self {
         let config = Config::load(&home.config()).unwrap();
-        let node = Node::prepare(home.clone(), config).await.unwrap();
+        let node = Node::prepare_by(home.clone(), config, clock).await.unwrap();
         node.kernel().replace_dialect(dialect);
         let kernel = Arc::clone(node.kernel());
         let reloader = Arc::clone(node.reloader());
@@ -116,7 +172,17 @@ impl Running {
             reloader,
             shutdown,
             serving,
+            _store: OffTheRuntime,
         }
+    }
+
+    /// Returns the clock of this machine, and what it is ahead by, in milliseconds, which may be set.
+    #[must_use]
+    pub fn settable_clock() -> (Clock, Arc<AtomicI64>) {
+        let (clock, ahead) = (system_clock(), Arc::new(AtomicI64::new(0)));
+        let by = Arc::clone(&ahead);
+        let set = move || clock().plus_millis(by.load(Ordering::SeqCst));
+        (Arc::new(set), ahead)
     }
 
     /// Accepts the settings that lie in the home, and puts them in force.

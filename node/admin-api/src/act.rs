@@ -363,6 +363,20 @@ pub struct VerifiedAct {
     pub statement: SignedStatement,
 }
 
+impl VerifiedAct {
+    /// Checks once more that the key which signed is an enrolled person's whose role permits the
+    /// action. Between the check of the statement and its turn to be carried out lie the time in which
+    /// its body comes and the acts of others.
+    ///
+    /// # Errors
+    ///
+    /// [`ActError::Nobody`] or [`ActError::Role`].
+    pub fn stands(&self, persons: &[Enrolled]) -> Result<(), ActError> {
+        let (person, _) = signer(&self.statement, persons)?;
+        check_role(person, self.action)
+    }
+}
+
 /// A statement that was checked without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnouncedAct {
@@ -668,6 +682,19 @@ mod tests {
                 assert_eq!(allowed, expected, "{} {}", role.name(), action.name());
             }
         }
+    }
+
+    #[test]
+    fn an_act_stands_while_its_key_and_role_are_those_of_somebody_who_may() {
+        let act = verify(&request(Action::Publish), b"body").unwrap();
+        let stands = |role, seed| act.stands(&[person("anna", role, &key(seed))]);
+        assert_eq!(stands(Role::Supervisor, 1), Ok(()));
+        assert!(matches!(
+            stands(Role::Auditor, 1),
+            Err(ActError::Role { .. })
+        ));
+        assert!(matches!(stands(Role::Analyst, 2), Err(ActError::Nobody(_))));
+        assert!(matches!(act.stands(&[]), Err(ActError::Nobody(_))));
     }
 
     #[test]

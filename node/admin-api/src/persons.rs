@@ -12,7 +12,8 @@
 //!
 //! An administrator who lost their key is recovered at the machine, with the passphrase of the node's
 //! keys: the node tells everybody of another key, which counts after 72 hours unless somebody who may
-//! second withdraws it.
+//! second withdraws it. The node says by its own clock when that is, and notes it; the time of an act
+//! never does.
 //!
 //! Pure: the statements are verified by [`replay`] or by the caller, and times are arguments.
 
@@ -25,6 +26,6 @@ mod tests;
 pub use chain::{Replayed, replay};
 pub use change::{Change, LONGEST_ID, LONGEST_NAME, MOST_PROPOSALS, PersonError, is_slug};
 pub use rules::{
-    Effect, First, FormerKey, Person, Persons, Proposal, RECOVERY_MS, Recovery, Signed, Standing,
-    WEEK_MS,
+    Effect, First, FormerKey, Person, Persons, Proposal, RECOVERY_MS, Recovery, RecoveryEnd,
+    Settled, Signed, Standing, WEEK_MS,
 };

@@ -17,5 +17,6 @@ pub mod problem;
 pub mod request;
 pub mod server;
 
+mod recoveries;
 mod routes;
 pub mod views;

@@ -2,7 +2,8 @@
 //! since.
 //!
 //! An act about persons is decided, logged and taken up before the next one is decided, so that of
-//! two first enrolments one counts.
+//! two first enrolments one counts. A recovery counts when the clock that the node believes says so,
+//! and that is noted; what this machine's clock shows alone makes none count.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,23 +13,18 @@ use std::{
 use portcullis_admin_api::{
     act::{self, ActVerifier, VerifiedAct},
     persons::{
-        Change, Effect, First, PersonError, Persons, Proposal, RECOVERY_MS, Recovery, Replayed,
-        Signed, replay,
+        Change, Effect, First, PersonError, Persons, Proposal, RecoveryEnd, Replayed, Signed,
+        replay,
     },
     v1::act::EnrolView,
 };
-use portcullis_home::keyring::SealedRecovery;
 use portcullis_kernel::{Kernel, health::Problem};
-use portcullis_protocol::{
-    digest::Digest,
-    keys::{KeyUse, PublicKey},
-    time::Timestamp,
-};
+use portcullis_protocol::{keys::PublicKey, time::Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use portcullis_store::{
-    Fact, FactKind, FactRow, NodeEvent, PersonRow, StoreError, Write, writer::Priority,
-};
+use portcullis_store::{NodeEvent, PersonRow, StoreError, Write, writer::Priority};
+
+use crate::recoveries::{self, Recoveries, Untold};
 
 /// Time between two looks at the recoveries that wait.
 const LOOK: Duration = Duration::from_secs(60);
@@ -71,19 +67,28 @@ impl People {
         };
         let log = kernel.store().acts_about_persons()?;
         let rows: Vec<EnrolView> = kernel.store().persons()?.iter().map(content).collect();
-        let recoveries = recoveries(kernel)?;
+        let now = kernel.now();
+        let facts = kernel.store().facts()?;
+        let recoveries = Recoveries::read(&kernel.keyring().facts().recoveries, &facts, now);
+        for number in &recoveries.unreadable {
+            tracing::error!(number, "a recovery in the keys cannot be read");
+        }
         let Replayed {
-            persons,
+            mut persons,
             unproven,
             idle,
-        } = replay(&verifier, (first, &recoveries), &log, &rows);
+        } = replay(&verifier, (first, &recoveries.told), &log, &rows);
         for what in &idle {
             tracing::warn!(%what, "a recovery counts for nobody");
         }
-        for (_, waiting) in persons
-            .proposals(verifier.now)
-            .filter(|(_, one)| one.is_recovery())
-        {
+        let writes = recoveries.untold.iter();
+        let writes: Vec<Write> = writes
+            .flat_map(|untold| tell(kernel, &mut persons, untold))
+            .collect();
+        if !writes.is_empty() {
+            kernel.store().commit(writes)?;
+        }
+        for (_, waiting) in persons.proposals(now).filter(|(_, one)| one.is_recovery()) {
             let problem = waits(waiting);
             tracing::warn!(what = problem.what, "an administrator is being recovered");
             kernel.report_until(problem, waiting.until());
@@ -109,12 +114,6 @@ impl People {
         Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the persons as they are at `now`.
-    #[must_use]
-    pub fn at(&self, now: Timestamp) -> Arc<Persons> {
-        self.known().at(now)
-    }
-
     /// Returns true if the store lists persons and no act accounts for any. Nobody is enrolled then,
     /// and nobody begins anew.
     #[must_use]
@@ -122,21 +121,36 @@ impl People {
         self.orphaned
     }
 
-    /// Notes the recoveries whose time has come while the node ran. The caller has the turn.
+    /// Carries out the recoveries whose time has come, by the clock that the node believes, and notes
+    /// it. The caller has the turn.
     async fn settle(&self, kernel: &Kernel) -> Result<(), StoreError> {
-        let known = self.known();
         let now = kernel.now();
-        let ripe = known.counting(now);
+        let ripe = self.known().ripe(now);
         if ripe.is_empty() {
             return Ok(());
         }
-        let counts = "counts from now on, by a recovery that nobody withdrew";
-        let writes = ripe
-            .iter()
-            .flat_map(|change| settling(kernel, change, counts));
-        let writes = writes.collect();
+        let mut persons = Persons::clone(&self.known());
+        let mut writes = Vec::new();
+        for (id, waiting) in &ripe {
+            let (end, told) = match persons.settle(id, now) {
+                Ok(()) => (
+                    RecoveryEnd::Counts,
+                    "counts from now on, by a recovery that nobody withdrew".to_owned(),
+                ),
+                Err(error) => (RecoveryEnd::Void, format!("counts for nobody: {error}")),
+            };
+            writes.extend(settling(
+                kernel,
+                waiting,
+                (end, &told),
+                (now, persons.acts()),
+            ));
+        }
         kernel.commit(Priority::Urgent, writes).await?;
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.at(now);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons);
+        for (_, waiting) in &ripe {
+            kernel.withdraw_report(&waits(waiting));
+        }
         Ok(())
     }
 
@@ -165,7 +179,7 @@ impl People {
         let withdrawn = match change {
             Change::Withdraw { act } => {
                 let waiting = persons.waiting(act).filter(|one| one.is_recovery());
-                waiting.map(waits)
+                waiting.cloned()
             }
             Change::Second { .. }
             | Change::Enrol { .. }
@@ -182,7 +196,7 @@ impl People {
             | Change::Rekey { .. }
             | Change::Role { .. } => change.clone(),
         };
-        persons.check_new(change, signed.by)?;
+        persons.check_new(change, signed, kernel.now())?;
         let effect = persons.apply(change, signed)?;
         let enrols = match effect {
             Effect::Done => row(&persons, &meant),
@@ -190,96 +204,66 @@ impl People {
         };
         let log = log(&persons, &meant, effect, enrols);
         let mut writes = vec![log];
-        if withdrawn.is_some() {
-            writes.extend(settling(kernel, &meant, "was withdrawn"));
+        if let Some(waiting) = &withdrawn {
+            let end = (RecoveryEnd::Void, "was withdrawn");
+            let place = (kernel.now(), persons.acts());
+            writes.extend(settling(kernel, waiting, end, place));
         }
         kernel.commit(Priority::Urgent, writes).await?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(persons);
-        if let Some(problem) = withdrawn {
-            kernel.withdraw_report(&problem);
+        if let Some(waiting) = &withdrawn {
+            kernel.withdraw_report(&waits(waiting));
         }
         Ok((effect, meant))
     }
 }
 
-/// Returns the recoveries that lie sealed with the keys, each with the time at which this node told of
-/// it, in a fact that is sealed. It tells of one now that it has told of to nobody; so it does of one
-/// whose time has passed while the node did not run, for nobody could withdraw it then. One that was
-/// withdrawn or counts is settled, and told of no more.
-fn recoveries(kernel: &Kernel) -> Result<Vec<Recovery>, StoreError> {
-    let keyring = kernel.keyring();
-    let facts = kernel.store().facts()?;
-    let fact = |subject: &str| {
-        let is_it = |fact: &&FactRow| fact.kind == FactKind::Recovery && fact.subject == subject;
-        facts.iter().find(is_it)
-    };
-    let mut recoveries = Vec::new();
-    for (sealed, number) in keyring.facts().recoveries.iter().zip(1_u64..) {
-        let SealedRecovery { id, public_key } = sealed;
-        let bytes = data_encoding::HEXLOWER.decode(public_key.as_bytes());
-        let key = bytes
-            .ok()
-            .and_then(|bytes| PublicKey::from_slice(KeyUse::Person, &bytes).ok());
-        let Some(key) = key else {
-            tracing::error!(number, "a recovery in the keys cannot be read");
-            continue;
-        };
-        let subject = subject_of(number, id, &key);
-        let now = kernel.now();
-        let has_passed = |at: Timestamp| at.plus_millis(RECOVERY_MS) <= now;
-        let since = match fact(&subject) {
-            Some(told) if fact(&settled(&subject)).is_some() || !has_passed(told.at) => told.at,
-            Some(_) | None => tell(kernel, (subject, id), &key)?,
-        };
-        recoveries.push(Recovery {
-            id: id.clone(),
-            key,
-            since,
-        });
-    }
-    Ok(recoveries)
-}
-
-/// Returns the subject of the fact that a recovery was told: no other key takes its place.
-fn subject_of(number: u64, id: &str, key: &PublicKey) -> String {
-    let number = number.to_be_bytes();
-    let key = key.to_bytes();
-    Digest::labelled(
-        "portcullis told recovery v1",
-        &[&number, id.as_bytes(), &key],
-    )
-    .to_string()
-}
-
-/// Returns the subject of the fact that a recovery was withdrawn or counts.
-fn settled(subject: &str) -> String {
-    format!("{subject} settled")
-}
-
-/// Returns the writes by which a recovery is settled, with the event that tells of it.
-fn settling(kernel: &Kernel, change: &Change, told: &str) -> Vec<Write> {
-    let Change::Rekey { id, key } = change else {
-        return Vec::new();
-    };
-    let keyring = kernel.keyring();
-    let hex = data_encoding::HEXLOWER.encode(&key.to_bytes());
-    let mut writes = Vec::new();
-    for (sealed, number) in keyring.facts().recoveries.iter().zip(1_u64..) {
-        if sealed.id == *id && sealed.public_key == hex {
-            writes.push(Write::Fact(Fact {
-                kind: FactKind::Recovery,
-                subject: settled(&subject_of(number, id, key)),
-                content: Some(Vec::new()),
-                at: kernel.now(),
-            }));
+/// Returns the writes that tell of a recovery, which the persons take up if it is of one of them. One
+/// that is of nobody is told of once.
+fn tell(kernel: &Kernel, persons: &mut Persons, untold: &Untold) -> Vec<Write> {
+    let recovery = untold.told(kernel.now(), persons.acts());
+    let (key, id) = (named(&untold.key), untold.id.escape_debug());
+    let made = format!(
+        "another key {key} for `{id}` was made at this machine with the passphrase of the node's keys"
+    );
+    let mut writes: Vec<Write> = Vec::from(recoveries::telling(&recovery).map(Write::Fact));
+    match persons.recover(&recovery) {
+        Ok(_) => {
+            let until = recovery.until();
+            let told = format!("{made}; it counts from {until} unless it is withdrawn");
+            writes.push(event(kernel, told));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a recovery counts for nobody");
+            writes.push(Write::Fact(recoveries::voiding(&recovery)));
+            if !untold.is_again {
+                let told = format!("{made}; it counts for nobody: {error}");
+                writes.push(event(kernel, told));
+            }
         }
     }
-    let key = key.id().to_string();
-    writes.push(event(
-        kernel,
-        format!("the key `{key:.12}` for `{}` {told}", id.escape_debug()),
-    ));
     writes
+}
+
+/// Returns the writes by which a recovery has its end, with the event that tells of it.
+fn settling(
+    kernel: &Kernel,
+    waiting: &Proposal,
+    (end, told): (RecoveryEnd, &str),
+    place: (Timestamp, u64),
+) -> Vec<Write> {
+    let Change::Rekey { id, key } = &waiting.change else {
+        return Vec::new();
+    };
+    let fact = recoveries::settling(waiting, end, place);
+    let told = format!("the key {} for `{}` {told}", named(key), id.escape_debug());
+    let fact = fact.into_iter().map(Write::Fact);
+    fact.chain([event(kernel, told)]).collect()
+}
+
+/// Returns a key as events name it.
+fn named(key: &PublicKey) -> String {
+    format!("`{:.12}`", key.id().to_string())
 }
 
 fn event(kernel: &Kernel, detail: String) -> Write {
@@ -289,29 +273,6 @@ fn event(kernel: &Kernel, detail: String) -> Write {
         peer: None,
         detail,
     })
-}
-
-/// Tells of a recovery, and returns the time.
-fn tell(
-    kernel: &Kernel,
-    (subject, id): (String, &str),
-    key: &PublicKey,
-) -> Result<Timestamp, StoreError> {
-    let at = kernel.now();
-    let fact = Fact {
-        kind: FactKind::Recovery,
-        subject,
-        content: Some(Vec::new()),
-        at,
-    };
-    let (key, id) = (key.id().to_string(), id.escape_debug());
-    let until = at.plus_millis(RECOVERY_MS);
-    let detail = format!(
-        "another key `{key:.12}` for `{id}` was made at this machine with the passphrase of the node's keys; it counts from {until} unless it is withdrawn"
-    );
-    let writes = vec![Write::Fact(fact), event(kernel, detail)];
-    kernel.store().commit(writes)?;
-    Ok(at)
 }
 
 /// Settles every recovery whose time has come, until `shutdown`. A node that ends before it is settled

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     BackupError, Phase, Progress, Told,
+    check::{self, Checked, Which},
     manifest::{FileEntry, MANIFEST_FILE, Manifest, Of},
     signature::{self, SIGNATURE_FILE},
     staging::{self, Links, Staging},
@@ -44,6 +45,9 @@ pub struct Order {
     pub key: Arc<SigningKey>,
     /// The present time.
     pub now: Timestamp,
+    /// Id of the act that orders it, if a person's does. The backup is named by it, so that the act
+    /// finds it again.
+    pub act: Option<Digest>,
 }
 
 /// Returns the log key of a node that does not run: the one that signs under its newest register.
@@ -76,7 +80,8 @@ pub struct BackupMade {
     pub keys: Manifest,
 }
 
-/// Takes a backup. `snapshot` holds the store at one commit.
+/// Takes a backup. `snapshot` holds the store at one commit. A backup that the same act made before is
+/// checked and returned, and none is taken.
 ///
 /// # Errors
 ///
@@ -96,6 +101,10 @@ pub fn take(
         ..order
     };
     order.refuse()?;
+    let id = order.id();
+    if let Some(made) = order.made_before(id, &mut *told)? {
+        return Ok(made);
+    }
     let config = Config::load(&order.home.config())?;
     let (data, keys) = (
         Staging::begin(order.to.clone())?,
@@ -110,14 +119,12 @@ pub fn take(
     if !findings.is_empty() {
         return Err(BackupError::Damaged(findings));
     }
-    let mut backup = [0; 16];
-    SystemEntropy::default().fill(&mut backup);
     let of = Of {
         federation: config.federation,
         authority: config.authority,
         node: config.node,
         made_at: order.now,
-        backup,
+        backup: id,
     };
     let key_files = entries(&keys, told)?;
     let keys_manifest = Manifest::of_keys(&of, key_files, &order.key.public());
@@ -154,7 +161,47 @@ impl Order {
             keys_to: absolute(&self.keys_to)?,
             key: Arc::clone(&self.key),
             now: self.now,
+            act: self.act,
         })
+    }
+
+    /// Returns the id of the backup: that of its act, or a random one.
+    fn id(&self) -> [u8; 16] {
+        let mut id = [0; 16];
+        match &self.act {
+            Some(act) => id
+                .iter_mut()
+                .zip(act.as_bytes())
+                .for_each(|(id, byte)| *id = *byte),
+            None => SystemEntropy::default().fill(&mut id),
+        }
+        id
+    }
+
+    /// Returns the backup that the same act made before, if both of its folders are in place, are
+    /// whole, and are signed with this node's key. `None` if anything else or nothing is there.
+    fn made_before(&self, id: [u8; 16], told: Told<'_>) -> Result<Option<BackupMade>, BackupError> {
+        let which = Which {
+            from: &self.to,
+            keys: Some(&self.keys_to),
+            pin: None,
+        };
+        if self.act.is_none() || !self.to.is_dir() || !self.keys_to.is_dir() {
+            return Ok(None);
+        }
+        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+        let (id, key) = (hex(&id), hex(&self.key.public().to_bytes()));
+        let is_its = |found: &Checked| {
+            let keys = found.keys.as_ref();
+            let of_this_node = keys.and_then(|keys| keys.log_key.as_ref()) == Some(&key);
+            found.data.backup == id && of_this_node
+        };
+        // What is there and is not this act's is refused with the folder that it stands at.
+        if !check::manifests(which).is_ok_and(|found| is_its(&found)) {
+            return Ok(None);
+        }
+        let Checked { data, keys, .. } = check::verify(which, told)?;
+        Ok(keys.map(|keys| BackupMade { data, keys }))
     }
 
     /// Refuses targets that conflict with each other or with the home.

@@ -80,6 +80,7 @@ impl Bed {
             keys_to: self.path(keys_to),
             key: Arc::clone(&self.keyring.log),
             now: NOW,
+            act: None,
         }
     }
 
@@ -124,6 +125,34 @@ fn names(folder: &Path) -> Vec<String> {
         .iter()
         .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
         .collect()
+}
+
+/// An act whose node was killed before the end was logged failed when it was sent again, and the log
+/// said that no backup was made.
+#[test]
+fn an_act_finds_the_backup_that_it_made_and_no_other_ones() {
+    let bed = bed();
+    let take_for = |act: &[u8], to: &str| {
+        let order = Order {
+            act: Some(Digest::labelled("an act", &[act])),
+            ..bed.order(to, &format!("{to}-keys"))
+        };
+        let data = bed.home.data();
+        take(&order, || Snapshot::of_folder(&data), &mut |_| {})
+    };
+    let made = take_for(b"one", "copy").unwrap();
+    assert_eq!(take_for(b"one", "copy").unwrap(), made);
+    let present = take_for(b"two", "copy").unwrap_err();
+    assert!(matches!(present, BackupError::Exists(_)), "{present}");
+    // What was changed since is not what the act made.
+    fs::write(bed.path("copy").join("data/store.db"), b"other").unwrap();
+    let damaged = take_for(b"one", "copy").unwrap_err();
+    assert!(matches!(damaged, BackupError::Damaged(_)), "{damaged}");
+    // A half of one is no backup.
+    let half = take_for(b"three", "half").unwrap();
+    fs::remove_dir_all(bed.path("half")).unwrap();
+    assert!(take_for(b"three", "half").is_err());
+    assert_ne!(half, made);
 }
 
 #[test]

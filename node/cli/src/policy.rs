@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, num::NonZeroUsize, path::PathBuf};
 
-use portcullis_policy::{Bundle, Engine};
+use portcullis_policy::{Bundle, Engine, HeardRow};
 use portcullis_protocol::record::Kind;
 use serde::Serialize;
 
@@ -28,7 +28,8 @@ const NO_MEMO: NonZeroUsize = NonZeroUsize::MIN;
 #[command(
     long_about = "\
 Check the policies of a folder: every `*.cedar` file is parsed, validated against the schema, and \
-must only tighten the baseline. Nothing is put in force; needs no running node.
+must only tighten the baseline, but for policies of hearing. Shows who would be heard, and what of \
+that differs from the baseline. Nothing is put in force; needs no running node.
 
 Exit code 3 if a policy is wrong; every finding names file and line.",
     after_long_help = "\
@@ -67,7 +68,8 @@ pub(super) struct PolicyPreview {
 #[command(
     long_about = "\
 Explain a policy: what it is for, where it stands, and its text. Knows the shipped baseline and the \
-policies in the node's home; needs no running node. Without an id all policies are listed.",
+policies in the node's home; needs no running node. Without an id all policies are listed, and who \
+is heard by them.",
     after_long_help = "\
 Example:
   portcullis policy explain base-red-named-only"
@@ -102,6 +104,8 @@ impl PolicyCheck {
             policies: ids,
             bundle: digest,
             rules: engine.rules().to_string(),
+            heard: heard(&engine),
+            errors: engine.voices().errors().to_vec(),
         })
     }
 }
@@ -122,6 +126,7 @@ impl PolicyExplain {
         match self.id {
             None => session.output.show(&PoliciesView {
                 policies: engine.policies().map(PolicyView::from).collect(),
+                heard: heard(&engine),
             }),
             Some(id) => match engine.explain(&id) {
                 Some(policy) => session.output.show(&PolicyView::from(policy)),
@@ -192,6 +197,58 @@ struct PolicyCheckView {
     policies: Vec<String>,
     bundle: String,
     rules: String,
+    heard: Vec<HeardView>,
+    /// Questions of hearing that fail to evaluate; each is answered with no.
+    errors: Vec<String>,
+}
+
+/// The voice of one kind of authority, version 1.
+#[derive(Debug, Serialize)]
+struct HeardView {
+    who: String,
+    outcomes: bool,
+    counts: bool,
+    requests: bool,
+    believed: String,
+    /// Differences from the baseline.
+    by_own_policy: Vec<String>,
+}
+
+fn heard(engine: &Engine) -> Vec<HeardView> {
+    let view = |HeardRow { who, heard }: HeardRow| HeardView {
+        who,
+        outcomes: heard.in_force.outcomes,
+        counts: heard.in_force.counts,
+        requests: heard.in_force.requests,
+        believed: heard.in_force.believed_as(),
+        by_own_policy: heard.by_own_policy(),
+    };
+    engine.voices().rows().into_iter().map(view).collect()
+}
+
+fn show_heard(page: &mut Page, rows: &[HeardView]) -> io::Result<()> {
+    page.heading("Who is heard")?;
+    let mut table = Table::new(&[
+        Column::Text("WHO"),
+        Column::Text("HEARD ON"),
+        Column::Text("BELIEVED AS"),
+        Column::Text("BY YOUR OWN POLICY"),
+    ]);
+    for row in rows {
+        let matters = [
+            ("outcomes", row.outcomes),
+            ("counts", row.counts),
+            ("requests", row.requests),
+        ];
+        let matters = matters.iter().filter(|(_, heard)| *heard);
+        let matters: Vec<String> = matters.map(|(matter, _)| (*matter).to_owned()).collect();
+        let changes = match row.by_own_policy.as_slice() {
+            [] => "-".to_owned(),
+            changes => changes.join(", "),
+        };
+        table.row([&row.who, &listed(&matters), &row.believed, &changes]);
+    }
+    page.table(&table)
 }
 
 impl View for PolicyCheckView {
@@ -209,7 +266,14 @@ impl View for PolicyCheckView {
             ),
             ("bundle", self.bundle.clone()),
             ("with baseline", self.rules.clone()),
-        ])
+        ])?;
+        show_heard(page, &self.heard)?;
+        let failed = self.errors.iter();
+        failed
+            .map(|error| {
+                format!("a question of hearing fails to evaluate, and is answered with no: {error}")
+            })
+            .try_for_each(|line| page.line(line))
     }
 }
 
@@ -217,6 +281,7 @@ impl View for PolicyCheckView {
 #[derive(Debug, Serialize)]
 struct PoliciesView {
     policies: Vec<PolicyView>,
+    heard: Vec<HeardView>,
 }
 
 impl View for PoliciesView {
@@ -237,7 +302,8 @@ impl View for PoliciesView {
                 sentence.trim_end_matches('.'),
             ]);
         }
-        page.table(&table)
+        page.table(&table)?;
+        show_heard(page, &self.heard)
     }
 }
 

@@ -154,15 +154,29 @@ fn control(control: &str, as_requested: Option<&str>) -> String {
 }
 
 fn ask(ask: &AskView) -> String {
-    let heard = if ask.heard {
-        ""
-    } else {
-        ", not heard: requests of its kind do not count"
+    let heard = match (ask.heard, ask.by_own_policy) {
+        (true, false) => "",
+        (true, true) => ", heard by your own policy",
+        (false, _) => ", not heard: policy hears no requests of its kind",
     };
     format!(
         "{} asks for {} ({:.12}){heard}",
         ask.authority, ask.action, ask.record
     )
+}
+
+/// Names the records that count only because the authority's own policies hear more than the
+/// baseline.
+fn by_own_policy(row: &ContributionView) -> String {
+    if row.by_own_policy.is_empty() {
+        return String::new();
+    }
+    let records: Vec<String> = row
+        .by_own_policy
+        .iter()
+        .map(|id| format!("{id:.12}"))
+        .collect();
+    format!(" (by your own policy: {})", records.join(" "))
 }
 
 fn contributions(rows: &[ContributionView], log_odds: f64) -> Table {
@@ -177,7 +191,7 @@ fn contributions(rows: &[ContributionView], log_odds: f64) -> Table {
         let generated = if row.generated { " (generated)" } else { "" };
         table.row([
             format!("{:+.4}", row.log_odds),
-            format!("{}{generated}", row.what),
+            format!("{}{generated}{}", row.what, by_own_policy(row)),
             row.evaluations.join(" "),
             records.join(" "),
         ]);

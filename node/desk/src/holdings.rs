@@ -233,10 +233,7 @@ impl Holdings {
     }
 
     fn members(&self) -> Members<'_> {
-        Members {
-            register: self.decider.register(),
-            own: &self.kernel.me().authority,
-        }
+        Members(&self.decider)
     }
 
     /// Returns the evidence of records on identifiers that are not indexed on disk, because their
@@ -307,6 +304,7 @@ impl Holdings {
             sealed_at: header.sealed_at,
             marking: header.marking_of(outcome.form()),
             finding,
+            is_by_own_policy: self.members().outcomes_by_own_policy(&header.origin),
         }
     }
 
@@ -320,7 +318,8 @@ impl Holdings {
     }
 
     /// Goes over records, the newest first, and takes in what those that count say, as far as the
-    /// shares of their origins go. A record whose origin has filled its share is not looked at.
+    /// shares of their origins go. A record whose origin has filled its share is not looked at: from the
+    /// next page on it is not opened either.
     fn gather<G: Ord, T: Weight>(
         &self,
         of: ExcerptsOf<'_>,
@@ -330,7 +329,8 @@ impl Holdings {
     ) -> Result<(), StoreError> {
         let mut from = None;
         loop {
-            let page = self.store.excerpts(of, tags, from)?;
+            let page = self.store.excerpts_but(&shares.full(), of, tags, from)?;
+            shares.leave_out(page.left_out);
             for held in page.excerpts {
                 let origin = held.opened.claimed_origin();
                 if origin.as_ref().is_some_and(|one| shares.is_full(one)) {

@@ -70,6 +70,9 @@ use portcullis_store::{ConsignmentRow, ConsignmentStage, StoreError, Write, writ
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+/// Consignments that become durable together with the end of an import.
+const LAST_ROWS: usize = 32;
+
 /// Schema of a node that has no file of its own.
 pub const SHIPPED_SCHEMA: &str = include_str!("../../../data/customs-kr/schema.toml");
 
@@ -272,8 +275,23 @@ impl Desk {
         import: Import,
         progress: Progress,
     ) -> Result<ImportedView, DeskError> {
+        self.import_with(import, progress, |_| Vec::new()).await
+    }
+
+    /// [`Desk::import`], whose last consignments are one commit with the writes that `beside` makes of
+    /// what is imported: the end of the act that orders it.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError`].
+    pub async fn import_with(
+        self: &Arc<Self>,
+        import: Import,
+        progress: Progress,
+        beside: impl FnOnce(&ImportedView) -> Vec<Write> + Send,
+    ) -> Result<ImportedView, DeskError> {
         let stage = import.stage;
-        let (rows, view) = self
+        let (mut rows, view) = self
             .apart(move |desk| {
                 let schema = &desk.setup.schema;
                 let read = import::read_as(schema, &import.file, &import.instructions, &*progress)?;
@@ -283,10 +301,17 @@ impl Desk {
                 Ok((rows, imported(&read)))
             })
             .await?;
-        let imported = self
-            .kernel
-            .commit(Priority::Bulk, vec![Write::Consignments(rows)])
-            .await;
+        let last = rows.split_off(rows.len().saturating_sub(LAST_ROWS));
+        let imported = async {
+            if !rows.is_empty() {
+                let first = vec![Write::Consignments(rows)];
+                self.kernel.commit(Priority::Bulk, first).await?;
+            }
+            let mut writes = vec![Write::Consignments(last)];
+            writes.extend(beside(&view));
+            self.kernel.commit(Priority::Bulk, writes).await
+        }
+        .await;
         // Pieces may have become durable before one failed: what is there is scored.
         self.changed();
         imported?;
@@ -518,7 +543,7 @@ impl Desk {
         work: impl FnOnce(&Self) -> Result<T, DeskError> + Send + 'static,
     ) -> Result<T, DeskError> {
         let desk = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&desk))
+        portcullis_store::apart::spawn(move || work(&desk))
             .await
             .map_err(|_| DeskError::CutShort)?
     }

@@ -288,7 +288,7 @@ impl Desk {
         match (ready, sweep) {
             (Ready::Load, _) => {
                 let desk = Arc::clone(self);
-                let loading = tokio::task::spawn_blocking(move || desk.load());
+                let loading = portcullis_store::apart::spawn(move || desk.load());
                 Ok(Sweep::Loading(loading))
             }
             (Ready::Loaded(loaded), _) => loaded.map(Sweep::Running),

@@ -83,6 +83,22 @@ impl<G: Ord, T: Weight> Shares<G, T> {
         false
     }
 
+    /// Returns the origins of which nothing more is taken in.
+    #[must_use]
+    pub(super) fn full(&self) -> BTreeSet<AuthorityId> {
+        let full = self.of.iter().filter(|(_, share)| share.is_full);
+        full.map(|(origin, _)| origin.clone()).collect()
+    }
+
+    /// Counts records of origins of which nothing more is taken in, and which were not looked at.
+    pub(super) fn leave_out(&mut self, records: BTreeMap<AuthorityId, usize>) {
+        for (origin, count) in records {
+            if let Some(share) = self.of.get_mut(&origin) {
+                share.left_out = share.left_out.saturating_add(count);
+            }
+        }
+    }
+
     /// Takes in what a record of `origin` says, if it fits. What does not fit leaves out its whole group.
     /// `looked` is the number of other records that were looked at for it.
     pub(super) fn add(&mut self, origin: &AuthorityId, looked: usize, said: Option<(G, T)>) {
@@ -248,6 +264,33 @@ mod tests {
         ];
         let kept = (vec![4, 4, 9], left(&[("terminal", 1)]));
         assert_eq!(shares(10, 100, &flood), kept);
+    }
+
+    /// Hostile HP-197: whoever asks for more says whose records need not be opened, and counts them.
+    #[test]
+    fn an_origin_is_full_once_something_of_it_did_not_fit_and_what_is_not_opened_counts_as_left_out()
+     {
+        let mut shares = Shares::new(Bounds {
+            each: 2 * LOOK,
+            total: 100 * LOOK,
+        });
+        let [terminal, police] = ["terminal", "police"].map(|name| name.parse().unwrap());
+        let add = |shares: &mut Shares<u32, Bytes>, origin| {
+            shares.add(origin, 0, Some((1, Bytes(1))));
+            shares.full()
+        };
+        assert_eq!(add(&mut shares, &terminal), BTreeSet::new());
+        assert_eq!(add(&mut shares, &police), BTreeSet::new());
+        assert_eq!(add(&mut shares, &terminal), BTreeSet::new());
+        assert_eq!(
+            add(&mut shares, &terminal),
+            BTreeSet::from([terminal.clone()])
+        );
+        let never_seen: AuthorityId = "port".parse().unwrap();
+        shares.leave_out(BTreeMap::from([(terminal.clone(), 40), (never_seen, 7)]));
+        // The group of what did not fit goes with it: three of its own, and those that were not opened.
+        let (kept, left_out) = shares.into_parts();
+        assert_eq!((kept.len(), left_out), (1, left(&[("terminal", 43)])));
     }
 
     /// Finding F7: an honest origin that takes more than a flood gave way to it.

@@ -91,6 +91,7 @@ fn recommendation(recommendation: &Recommendation) -> RecommendationView {
                 action: ask.action.to_string(),
                 record: ask.record.to_string(),
                 heard: ask.is_heard,
+                by_own_policy: ask.is_by_own_policy,
             })
             .collect(),
     }
@@ -118,6 +119,11 @@ fn contribution(contribution: &Contribution) -> ContributionView {
             .collect(),
         graded_by: contribution
             .graded_by
+            .iter()
+            .map(RecordId::to_string)
+            .collect(),
+        by_own_policy: contribution
+            .by_own_policy
             .iter()
             .map(RecordId::to_string)
             .collect(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use lru::LruCache;
-use portcullis_policy::{Engine, Facts, FormDecision, Holding, Permit, Roster};
+use portcullis_policy::{Engine, Facts, FormDecision, Heard, Holding, Permit, Roster, Speaker};
 use portcullis_protocol::{
     identifiers::{AuthorityId, NodeId},
     merkle::KnownNodes,
@@ -131,6 +131,20 @@ impl Decider {
     #[must_use]
     pub const fn roster(&self) -> &Roster {
         &self.roster
+    }
+
+    /// Returns what may be heard from an authority, as policy says of its kind: a look into a table.
+    /// An authority that the register does not list is not heard.
+    #[must_use]
+    pub fn heard(&self, authority: &AuthorityId) -> Heard {
+        let member = self.register().authorities.get(authority);
+        let speaker = member.map(|member| Speaker {
+            is_own: *authority == self.own,
+            kind: member.kind,
+            regime: member.regime,
+        });
+        let voices = self.engine.voices();
+        speaker.map_or_else(Heard::default, |speaker| voices.of(speaker).clone())
     }
 
     /// Returns the authority whose node this is.

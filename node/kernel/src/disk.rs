@@ -94,7 +94,7 @@ pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
 
 async fn look(kernel: &Kernel) {
     let looking = kernel.disk().clone();
-    match tokio::task::spawn_blocking(move || looking.space()).await {
+    match portcullis_store::apart::spawn(move || looking.space()).await {
         Ok(Ok(space)) => {
             let was_short = kernel.space().is_some_and(Space::is_short);
             kernel.note_space(space);

@@ -39,7 +39,7 @@ const LONGEST_SCRUB: Duration = Duration::from_secs(24 * 60 * 60);
 /// answer in time is one of them.
 pub async fn problems_apart(kernel: &Arc<Kernel>) -> Vec<Problem> {
     let asked = Arc::clone(kernel);
-    let asking = tokio::task::spawn_blocking(move || problems(&asked));
+    let asking = portcullis_store::apart::spawn(move || problems(&asked));
     match tokio::time::timeout(PATIENCE, asking).await {
         Ok(Ok(problems)) => problems,
         Ok(Err(_)) | Err(_) => vec![Problem {

@@ -309,7 +309,7 @@ pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
 /// Ends the items whose time is over. Returns the time until the next look.
 async fn end(kernel: &Arc<Kernel>) -> Result<Duration, StoreError> {
     let reading = Arc::clone(kernel);
-    let (ruling, next) = tokio::task::spawn_blocking(move || {
+    let (ruling, next) = portcullis_store::apart::spawn(move || {
         let (store, now) = (reading.store(), reading.now());
         let next = store.next_held_end()?;
         let ruling = match next {

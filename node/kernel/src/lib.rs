@@ -322,7 +322,7 @@ impl Kernel {
     pub(crate) fn reported(&self) -> Vec<health::Problem> {
         let lasting = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.wall();
+        let now = self.now();
         let passing = passing.iter().filter(|(_, until)| now < *until);
         lasting
             .iter()

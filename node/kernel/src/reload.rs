@@ -489,7 +489,7 @@ fn fit(
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
 ) -> Result<T, LoadError> {
-    tokio::task::spawn_blocking(work)
+    portcullis_store::apart::spawn(work)
         .await
         .map_err(|_| LoadError::CutShort)?
 }

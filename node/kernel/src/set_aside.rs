@@ -168,6 +168,8 @@ impl Met {
 const RESTORE: &str =
     "look at the disk, and restore the store from a backup; `portcullis status` names all of them";
 
+const REBUILT: &str = "find out who can write to the disk; they are built anew at once, and if this stays, restore the store from a backup";
+
 /// Returns true for rules that a record can break only if its bytes are not those that were taken
 /// in.
 const fn is_damage(rule: Rule) -> bool {
@@ -190,12 +192,28 @@ const fn is_damage(rule: Rule) -> bool {
 
 fn damage_problems(damaged: &[DamageRow]) -> Vec<Problem> {
     let is_own = |row: &&DamageRow| match row.thing {
-        Damaged::Record(_) | Damaged::Pack(_) | Damaged::Held { .. } | Damaged::Table(_) => false,
+        Damaged::Record(_)
+        | Damaged::Pack(_)
+        | Damaged::Held { .. }
+        | Damaged::Table(_)
+        | Damaged::Indexes(_) => false,
         Damaged::Consignment(_) | Damaged::Score(_) => true,
     };
+    let is_index = |row: &&DamageRow| matches!(row.thing, Damaged::Indexes(_));
     let own = damaged.iter().filter(is_own).count();
-    let mut others = damaged.iter().filter(|row| !is_own(row));
+    let mut others = damaged.iter().filter(|row| !is_own(row) && !is_index(row));
+    let mut indexes = damaged.iter().filter(is_index);
     let mut problems = Vec::new();
+    if let Some(first) = indexes.next() {
+        problems.push(Problem {
+            what: format!(
+                "the indexes of {} tables do not say what the tables say, {} first: not all that is kept is found",
+                indexes.count() + 1,
+                first.thing
+            ),
+            remedy: REBUILT,
+        });
+    }
     if let Some(first) = others.next() {
         problems.push(Problem {
             what: format!(
@@ -244,6 +262,29 @@ mod tests {
         // Imported again, they fit.
         aside.misfits(Vec::new());
         assert_eq!(aside.problems(&[]), []);
+    }
+
+    /// Hostile HP-193: what an index hides is a problem of its own, and names the table.
+    #[test]
+    fn indexes_that_do_not_say_what_their_tables_say_are_a_problem_that_names_them() {
+        let row = |thing| DamageRow {
+            thing,
+            why: "row 1 missing from index i".to_owned(),
+        };
+        let damaged = [
+            row(Damaged::Table("act")),
+            row(Damaged::Indexes("act")),
+            row(Damaged::Indexes("sent")),
+        ];
+        let problems = SetAside::default().problems(&damaged);
+        let [indexes, table] = &problems[..] else {
+            panic!("{problems:?}");
+        };
+        assert!(
+            indexes.what.contains("2 tables") && indexes.what.contains("`act`"),
+            "{indexes:?}"
+        );
+        assert!(indexes.remedy != table.remedy && table.what.starts_with("1 "));
     }
 
     /// Attack HM4, M9: a record that does not verify any more is named.

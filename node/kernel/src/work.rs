@@ -52,7 +52,7 @@ impl Work {
         };
         match (&self.bulk, lane) {
             (Some(pool), Lane::Bulk) => pool.spawn(job),
-            (None, Lane::Bulk) | (_, Lane::Urgent) => drop(tokio::task::spawn_blocking(job)),
+            (None, Lane::Bulk) | (_, Lane::Urgent) => drop(portcullis_store::apart::spawn(job)),
         }
         Running(result)
     }

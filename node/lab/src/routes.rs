@@ -46,7 +46,7 @@ where
     T: Send + 'static,
     E: std::fmt::Display + Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
+    match portcullis_store::apart::spawn(work).await {
         Ok(done) => done.map(Json).map_err(failed),
         Err(error) => Err(failed(error)),
     }

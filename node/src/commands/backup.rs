@@ -222,6 +222,7 @@ fn of_stopped(home: Home, order: &BackupOrder, bar: &mut Bar) -> Result<BackupMa
         to: order.to.clone(),
         keys_to: order.keys_to.clone(),
         now,
+        act: None,
     };
     let data = order.home.data();
     backup::take(&order, || Snapshot::of_folder(&data), &mut |progress| {

@@ -5,7 +5,10 @@ use std::{io, time::Duration};
 use portcullis_protocol::{freshness::Stage, time::Timestamp};
 use serde::Serialize;
 
-use crate::doctor::{Finding, NodeFacts, Severity, SocketFact, diagnose, inspect};
+use crate::{
+    doctor::{Finding, NodeFacts, Severity, SocketFact, diagnose, inspect},
+    kept,
+};
 use portcullis_admin_api::v1::status::{CheckView, EndView, StatusView};
 use portcullis_cli::{
     Session,
@@ -21,7 +24,6 @@ use portcullis_home::{
 };
 use portcullis_kernel::outlook::outage;
 use portcullis_store::Store as _;
-use portcullis_store_sqlite::SqliteStore;
 
 /// Find out what is wrong with a node, and what to do
 #[derive(Debug, clap::Args)]
@@ -116,11 +118,7 @@ fn checked(session: &Session, home: &Home, node: &NodeFacts) -> Result<Vec<Strin
 fn check_offline(home: &Home) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let config = Config::of(home)?;
     let keyring = Keyring::load(home, &config.key)?;
-    let open = match keyring.facts().accepted {
-        Some(_) => SqliteStore::open_sealed,
-        None => SqliteStore::open,
-    };
-    let store = open(&home.data(), keyring.store.bytes())?;
+    let store = kept::open(home, &keyring)?;
     let mut part = 0;
     while store.scrub(part)?.is_some() {
         part += 1;

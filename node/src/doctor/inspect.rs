@@ -21,6 +21,7 @@ use super::{
     CertificateFact, Exposed, Facts, KeysFact, Listed, NodeFacts, RegisterFact, Revocation,
     RevocationFact, SettingsFact, SocketFact,
 };
+use crate::kept;
 use portcullis_home::{
     Home,
     config::Config,
@@ -108,7 +109,7 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         checked: None,
         reported: Vec::new(),
         key_place: config.key.place(home.folder()).ok(),
-        store: store(home),
+        store: store(home, keyring.as_ref().ok()),
         certificate,
         revocation,
         policy: policy(home),
@@ -192,15 +193,25 @@ fn keys(keyring: Result<Keyring, KeyringError>) -> KeysFact {
     }
 }
 
-/// Checks only that the files exist. Opening them is left to the node, which may be running.
-fn store(home: &Home) -> Result<(), String> {
+/// Checks that the files exist, and that the keys would open them. Opening them is left to the node,
+/// which may be running.
+fn store(home: &Home, keyring: Option<&Keyring>) -> Result<(), String> {
     let there = |name: &&str| home.data().join(name).is_file();
     match ["store.db", "keys.db"].iter().find(|name| !there(name)) {
-        None => Ok(()),
+        None => keyring.map_or(Ok(()), |keyring| would_open(home, keyring)),
         Some(name) => Err(format!(
-            "`{}` is not there",
+            "`{}` is not there; restore `data/` from a backup: a node that lost its store must not go on with an empty one",
             home.data().join(name).display()
         )),
+    }
+}
+
+/// Returns what the keys and the store say of each other. Files that cannot be looked at are the
+/// node's to tell of.
+fn would_open(home: &Home, keyring: &Keyring) -> Result<(), String> {
+    match kept::look(home, keyring) {
+        Err(error) if !error.is_of_the_engine() => Err(error.to_string()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -232,12 +232,7 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
         Ok(node) => {
             findings.push(good("configuration", "it holds"));
             findings.extend(key(node));
-            findings.push(of_result(
-                "store",
-                &node.store,
-                "its files are there",
-                STORE,
-            ));
+            findings.push(of_result("store", &node.store, "its files are there", ""));
             findings.extend(register(&node.register, facts.now));
             findings.push(certificate(&node.certificate, facts.now));
             findings.extend(revocation(&node.revocation, facts.now));
@@ -257,8 +252,6 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-const STORE: &str =
-    "restore `data/` from a backup; a node that lost its store must not go on with an empty one";
 const POLICY: &str = "correct it, and check it with `portcullis policy check`";
 const RENEW: &str =
     "have the authority's own CA sign `tls/csr.pem`, then run `portcullis tls install FILE`";
@@ -413,7 +406,7 @@ fn list(fact: &RevocationFact, now: Timestamp) -> Finding {
 fn checked(found: &Result<Vec<String>, String>) -> Vec<Finding> {
     const ABOUT: &str = "seals";
     match found {
-        Err(reason) => vec![error(ABOUT, reason, STORE)],
+        Err(reason) => vec![error(ABOUT, reason, "")],
         Ok(damaged) if damaged.is_empty() => {
             vec![good(ABOUT, "everything that is kept is what was written")]
         }

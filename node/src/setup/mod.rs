@@ -32,7 +32,8 @@ use portcullis_home::{
     trust_settings::TrustSettings,
 };
 use portcullis_store::StoreError;
-use portcullis_store_sqlite::SqliteStore;
+
+use crate::kept;
 
 /// Settings of a node that is to be made.
 #[derive(Debug, Clone)]
@@ -123,7 +124,7 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     };
     let keyring = Keyring::create_with(home, &node.key, &facts)?;
     // The store is made only here. A node whose store is gone must not go on with an empty one.
-    SqliteStore::create(&home.data(), keyring.store.bytes())?;
+    drop(kept::create(home, &keyring)?);
     let request = certificate_request(&keyring, &node.dns_name, &node.federation, &node.node)?;
     files::create(
         &home.certificate_request(),

@@ -129,7 +129,7 @@ fn an_init_that_was_stopped_is_no_node_and_starts_anew() {
     let made = init(&bed.home, &bed.node()).unwrap();
     assert_ne!(made.public_keys(), lost.public_keys());
     Config::of(&bed.home).unwrap();
-    SqliteStore::open(&bed.home.data(), made.store.bytes()).unwrap();
+    kept::open(&bed.home, &made).unwrap();
 }
 
 #[test]

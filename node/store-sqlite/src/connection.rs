@@ -32,6 +32,17 @@ pub(super) fn readable(dir: &Path) -> Result<Connection, SqlError> {
     Ok(connection)
 }
 
+/// Opens a connection that only reads one of the files.
+pub(super) fn readable_alone(dir: &Path, name: &str) -> Result<Connection, SqlError> {
+    let path = dir.join(name);
+    fs::metadata(&path).map_err(|source| file_error(&path, source))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    set_up(&connection)?;
+    Ok(connection)
+}
+
 /// Opens a connection that writes to one of the files.
 pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, SqlError> {
     let path = dir.join(name);
@@ -47,6 +58,13 @@ pub(super) fn writable(dir: &Path, name: &str) -> Result<Connection, SqlError> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     Ok(connection)
+}
+
+/// Returns true if a write-ahead log of the main database has content. SQLite removes it when the last
+/// connection is closed.
+pub(super) fn has_log(dir: &Path) -> bool {
+    let log = dir.join(format!("{MAIN_FILE}-wal"));
+    fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
 /// Opens a file that does not change. No other file is created next to it.

@@ -225,11 +225,25 @@ impl TokenKeys {
 }
 
 impl Vault {
-    /// Derives one key from the store's key for each of its uses.
+    /// Derives one key from the store's key for each of its uses. The key table is not bound.
     pub(super) fn new(key: &[u8; 32]) -> Result<Self, SqlError> {
+        Self::wrapping_under(key, derived(key, "key wrap v1")?)
+    }
+
+    /// As [`Self::new`], for a key table that is bound to `secret`: keys are wrapped under a key
+    /// that both together give.
+    pub(super) fn bound(key: &[u8; 32], secret: &[u8; 32]) -> Result<Self, SqlError> {
+        let mut both = Zeroizing::new([0; 64]);
+        let (first, second) = both.split_at_mut(32);
+        first.copy_from_slice(key);
+        second.copy_from_slice(secret);
+        Self::wrapping_under(key, derived(both.as_ref(), "key wrap of a bound table v1")?)
+    }
+
+    fn wrapping_under(key: &[u8; 32], wrapping: Zeroizing<[u8; 32]>) -> Result<Self, SqlError> {
         let headers = derived(key, "headers of records v1")?;
         Ok(Self {
-            wrapping: derived(key, "key wrap v1")?,
+            wrapping,
             tokens: TokenKeys::new(key, "blind index")?,
             consignment_tokens: TokenKeys::new(key, "blind index of consignments")?,
             names: derived(key, "references of consignments v1")?,
@@ -404,7 +418,7 @@ impl hkdf::KeyType for KeyLength {
 }
 
 /// Derives a key for one use of `secret` (HKDF-SHA-256, RFC 5869).
-pub(super) fn derived(secret: &[u8; 32], label: &str) -> Result<Zeroizing<[u8; 32]>, SqlError> {
+pub(super) fn derived(secret: &[u8], label: &str) -> Result<Zeroizing<[u8; 32]>, SqlError> {
     let mut key = Zeroizing::new([0; 32]);
     hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis store")
         .extract(secret)
@@ -479,6 +493,23 @@ mod tests {
         let sealed_as = SealedAs::Section(&id, 0);
         let Sealed { wrapped, bytes } = vault(1).seal(sealed_as, b"abc".to_vec()).unwrap();
         assert_eq!(vault(2).open(sealed_as, &wrapped, bytes), None);
+    }
+
+    /// Finding F3: keys of before the binding hold the store's key.
+    #[test]
+    fn what_is_bound_opens_with_its_secret_and_finds_the_same() {
+        let id = id(1);
+        let sealed_as = SealedAs::Section(&id, 0);
+        let bound = |secret| Vault::bound(&[1; 32], &[secret; 32]).unwrap();
+        let Sealed { wrapped, bytes } = bound(7).seal(sealed_as, b"abc".to_vec()).unwrap();
+        let opens = |vault: Vault| vault.open(sealed_as, &wrapped, bytes.clone()).is_some();
+        assert!(opens(bound(7)));
+        assert!(!opens(bound(8)) && !opens(vault(1)));
+        assert!(!opens(Vault::bound(&[7; 32], &[1; 32]).unwrap()));
+        // Tokens, names and headers do not change, so that no row is written anew.
+        let token = |vault: &Vault| vault.token(SelectorKind::Imo, "9074729");
+        assert_eq!(token(&bound(7)), token(&vault(1)));
+        assert_eq!(bound(7).name("x").unwrap(), vault(1).name("x").unwrap());
     }
 
     #[test]

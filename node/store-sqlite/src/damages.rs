@@ -30,6 +30,9 @@ impl Damages {
             Damaged::Table(table) => {
                 tracing::error!(%table, %why, "a table of the store is not what was written: somebody may have written to the disk; restore it from a backup");
             }
+            Damaged::Indexes(table) => {
+                tracing::error!(%table, %why, "an index of the store is not what its table says: somebody may have written to the disk; it is built anew");
+            }
             Damaged::Record(_) | Damaged::Pack(_) | Damaged::Held { .. } => {
                 tracing::error!(%thing, %why, "damage in the store: it is left out; restore it from a backup");
             }

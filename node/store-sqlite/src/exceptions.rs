@@ -145,7 +145,12 @@ impl<'t> ExceptionWriter<'t> {
     }
 
     /// Schedules a record that the peer lost to be sent again at once.
-    pub(super) fn owe(&self, posting: Posting<'_>, number: i64) -> Result<(), SqlError> {
+    pub(super) fn owe(
+        &self,
+        posting: Posting<'_>,
+        number: i64,
+        delete_at: Option<Timestamp>,
+    ) -> Result<(), SqlError> {
         self.tx.run(
             "INSERT OR REPLACE INTO exception
                  (peer, lane, record, next_attempt, attempts, ends_at)
@@ -155,7 +160,7 @@ impl<'t> ExceptionWriter<'t> {
                 posting.lane.name(),
                 number,
                 posting.now.as_millis(),
-                retry::end(posting.now, None).as_millis(),
+                retry::end(posting.now, delete_at).as_millis(),
             ),
         )?;
         Ok(())
@@ -239,6 +244,13 @@ impl<'t> ExceptionWriter<'t> {
              WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
             over,
         )?;
+        // What was owed again and is not tried any more is lost to the peer for good.
+        self.tx.run(
+            "UPDATE channel_note SET what = 'gone' WHERE peer = ?1 AND what = 'owed' AND record IN
+                 (SELECT record FROM exception
+                  WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3)",
+            over,
+        )?;
         let ended = self.tx.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND ends_at <= ?3",
             over,
@@ -255,6 +267,12 @@ impl<'t> ExceptionWriter<'t> {
              WHERE peer = ?1 AND lane = ?2
              ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?4",
             (peer, lane, posting.now.as_millis(), MOST),
+        )?;
+        self.tx.run(
+            "UPDATE channel_note SET what = 'gone' WHERE peer = ?1 AND what = 'owed' AND record IN
+                 (SELECT record FROM exception WHERE peer = ?1 AND lane = ?2
+                  ORDER BY ends_at DESC, record DESC LIMIT -1 OFFSET ?3)",
+            (peer, lane, MOST),
         )?;
         let ended = self.tx.run(
             "DELETE FROM exception WHERE peer = ?1 AND lane = ?2 AND record IN

@@ -1,19 +1,23 @@
 //! Excerpts of records, page by page: headers, and the sections that a reader asks for.
 //!
 //! A page ends with the pack in which it is full. Files that a record brings are read from the disk
-//! with their pack, and neither opened nor kept.
+//! with their pack, and neither opened nor kept. Records of origins that the reader leaves out are
+//! counted by their statements: nothing of theirs is opened, so that a flood costs the look at its
+//! packs and no more.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use portcullis_protocol::{
     body::SelectorKind,
+    identifiers::AuthorityId,
     record::{Kind, RecordId, SectionTag},
 };
 use portcullis_store::{Damaged, ExcerptPage, ExcerptsOf, HeldExcerpt};
 
 use super::{
     error::SqlError,
-    pack::{Directory, Pack, PackRow, pack_of, pack_rows, slot_of},
+    origins::OriginReader,
+    pack::{Directory, Pack, PackRow, pack_of, pack_rows, place, slot_of},
     packs::PackReader,
     search::{RecordSearch, names},
     view::DatabaseView,
@@ -26,11 +30,21 @@ const LOOKED_AT: usize = 64 << 20;
 pub(super) struct ExcerptSearch<'a> {
     view: DatabaseView<'a>,
     tags: &'a [SectionTag],
+    /// Origins whose records are counted, and neither opened nor returned.
+    left_out: &'a BTreeSet<AuthorityId>,
 }
 
 impl<'a> ExcerptSearch<'a> {
-    pub(super) const fn of(view: DatabaseView<'a>, tags: &'a [SectionTag]) -> Self {
-        Self { view, tags }
+    pub(super) const fn of(
+        view: DatabaseView<'a>,
+        tags: &'a [SectionTag],
+        left_out: &'a BTreeSet<AuthorityId>,
+    ) -> Self {
+        Self {
+            view,
+            tags,
+            left_out,
+        }
     }
 
     pub(super) fn excerpt(&self, id: &RecordId) -> Result<Option<HeldExcerpt>, SqlError> {
@@ -71,6 +85,7 @@ impl<'a> ExcerptSearch<'a> {
             }
         };
         let mut packs = PackReader::of(self.view);
+        let mut origins = OriginReader::of(self.view, self.left_out);
         let mut page = ExcerptPage::default();
         let mut looked_at = 0_usize;
         let mut select = self.view.connection.prepare_cached(sql)?;
@@ -79,10 +94,16 @@ impl<'a> ExcerptSearch<'a> {
             let row = PackRow::read(row)?;
             let n = row.n;
             looked_at = looked_at.saturating_add(row.body.len());
-            let opened = Pack::open(row, self.view.vault, self.view.sealer);
-            let opened = self.view.unless_damaged(|| Damaged::Pack(n), opened)?;
-            if let Some(pack) = opened {
-                self.add(&pack, &mut packs, &mut page)?;
+            if let Some(left_out) = origins.all_left_out(&row)? {
+                left_out
+                    .into_iter()
+                    .for_each(|origin| page.leave_out(origin));
+            } else {
+                let opened = Pack::open(row, self.view.vault, self.view.sealer);
+                let opened = self.view.unless_damaged(|| Damaged::Pack(n), opened)?;
+                if let Some(pack) = opened {
+                    self.add(&pack, (&mut packs, &mut origins), &mut page)?;
+                }
             }
             if page.is_full() || looked_at >= LOOKED_AT {
                 page.next = Some(n);
@@ -96,7 +117,7 @@ impl<'a> ExcerptSearch<'a> {
     fn add(
         &self,
         pack: &Pack,
-        packs: &mut PackReader<'_>,
+        (packs, origins): (&mut PackReader<'_>, &mut OriginReader<'_>),
         page: &mut ExcerptPage,
     ) -> Result<(), SqlError> {
         let extensions = packs.extensions(pack)?;
@@ -106,11 +127,17 @@ impl<'a> ExcerptSearch<'a> {
             if withdrawn.contains(&number) {
                 continue;
             }
+            let at = place(pack.n, i64::try_from(slot).unwrap_or_default());
+            if let Some(origin) = origins.left_out(at)? {
+                page.leave_out(origin);
+                continue;
+            }
             let extensions = extensions.get(&number).map(Vec::as_slice);
             let read = packs.excerpt(pack, slot, extensions.unwrap_or_default(), self.tags);
             let thing = || pack.id(slot).map_or(Damaged::Pack(pack.n), Damaged::Record);
-            page.excerpts
-                .extend(self.view.unless_part_damaged(thing, read)?);
+            if let Some(held) = self.view.unless_part_damaged(thing, read)? {
+                page.add(held);
+            }
         }
         Ok(())
     }
@@ -125,6 +152,7 @@ impl<'a> ExcerptSearch<'a> {
     ) -> Result<ExcerptPage, SqlError> {
         let search = RecordSearch::of(self.view);
         let mut packs = PackReader::of(self.view);
+        let mut origins = OriginReader::of(self.view, self.left_out);
         let mut page = ExcerptPage::default();
         let mut met = HashSet::new();
         let before = from.unwrap_or(i64::MAX);
@@ -132,6 +160,14 @@ impl<'a> ExcerptSearch<'a> {
         places.retain(|place| *place < before);
         places.sort_unstable_by(|one, other| other.cmp(one));
         for place in places {
+            if let Some(origin) = origins.left_out(place)? {
+                page.leave_out(origin);
+                if origins.looked_at >= LOOKED_AT {
+                    page.next = Some(place);
+                    break;
+                }
+                continue;
+            }
             let Some(number) = self.number_at(place)?.filter(|number| met.insert(*number)) else {
                 continue;
             };
@@ -143,7 +179,9 @@ impl<'a> ExcerptSearch<'a> {
             let named = read
                 .flatten()
                 .filter(|held| names(&held.opened, kind, value));
-            page.excerpts.extend(named);
+            if let Some(held) = named {
+                page.add(held);
+            }
             if page.is_full() {
                 page.next = Some(place);
                 break;

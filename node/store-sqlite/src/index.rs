@@ -336,17 +336,17 @@ fn found(set: &BTreeSet<IndexEntry>, sorted: &[IndexEntry], first: i64, last: i6
         .collect()
 }
 
-/// Adds the places from the table that memory did not have.
+/// Adds the places from the table that memory did not have. There may be a hundred thousand with one
+/// token.
 fn merge(
     places: &mut Vec<i64>,
     rows: impl Iterator<Item = rusqlite::Result<i64>>,
 ) -> Result<Vec<i64>, SqlError> {
     for place in rows {
-        let place = place?;
-        if !places.contains(&place) {
-            places.push(place);
-        }
+        places.push(place?);
     }
+    places.sort_unstable();
+    places.dedup();
     Ok(std::mem::take(places))
 }
 

@@ -31,6 +31,10 @@ impl Layout {
 
     /// Returns what of a file's layout is not this one, in words.
     pub(super) fn differs_in(&self, connection: &Connection) -> Result<Option<String>, SqlError> {
+        if begin_on_one_page(connection)? {
+            let what = "two tables or indexes of its schema begin on one page";
+            return Ok(Some(what.to_owned()));
+        }
         let Self(found) = Self::of(connection)?;
         let other = found
             .iter()
@@ -59,6 +63,17 @@ impl Layout {
 pub(super) fn number(connection: &Connection) -> Result<i64, SqlError> {
     let mut read = connection.prepare_cached("PRAGMA schema_version")?;
     Ok(read.query_row([], |row| row.get(0))?)
+}
+
+/// Returns true if two trees of the file begin on one page: an index that is built anew would
+/// overwrite another table then.
+fn begin_on_one_page(connection: &Connection) -> Result<bool, SqlError> {
+    let shared: i64 = connection.query_row(
+        "SELECT count(*) - count(DISTINCT rootpage) FROM sqlite_schema WHERE rootpage > 0",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(shared != 0)
 }
 
 /// Returns a statement without its comments and line breaks, which say nothing.

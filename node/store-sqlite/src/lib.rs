@@ -16,10 +16,10 @@
 //! ```text
 //! values     files, error, decode, crypt, damages, tables, seals, pack, item, and rules apart from
 //!            SQL: disclosure, retry
-//! files      connection, layout, tokens_apart, schema, checkpoint
+//! files      connection, layout, indexes, tokens_apart, binding, schema, checkpoint
 //! the log    index, pack_ids, recent, crossing, log
 //! contexts   view (to read), interned, transaction (to write), pool, snapshot
-//! concerns   events, records, packs, search, outbox, sent, frames, ledger, arrivals, exceptions,
+//! concerns   events, records, packs, origins, search, outbox, sent, frames, ledger, arrivals, exceptions,
 //!            position, backfill, differences, dispatch, reconcile, channel, held, refusals, intake,
 //!            withdraw, quarantine, consignments, registry, facts, restored, scrub
 //! on top     group (the jobs of one transaction), and the store itself
@@ -32,6 +32,7 @@
 
 mod arrivals;
 mod backfill;
+mod binding;
 mod channel;
 mod checkpoint;
 mod connection;
@@ -54,12 +55,14 @@ mod group;
 mod held;
 mod held_tally;
 mod index;
+mod indexes;
 mod intake;
 mod interned;
 mod item;
 mod layout;
 mod ledger;
 mod log;
+mod origins;
 mod outbox;
 mod pack;
 mod pack_ids;
@@ -89,6 +92,7 @@ mod view;
 mod withdraw;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -96,7 +100,7 @@ use std::{
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Generation, Lane},
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
     record::{Form, RecordId, SectionTag},
     register::SignedRegister,
@@ -105,6 +109,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
+pub use self::binding::{Binding, Unlocking};
 pub use self::files::{KEYS_FILE, MAIN_FILE};
 pub use self::restored::mark_restored;
 pub use self::snapshot::{Contents, Copied, PositionRow, Snapshot, examine, look};
@@ -147,10 +152,10 @@ use self::{
 };
 use portcullis_store::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
-    ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
-    StoreError, UndeliveredRow, Write, Written,
+    ConsignmentStage, DamageRow, Damaged, DisclosureRow, DispatchPosition, ExceptionRow,
+    ExcerptPage, ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord,
+    LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, Store, StoreError, UndeliveredRow, Write, Written, apart,
 };
 
 /// A store in a folder.
@@ -169,6 +174,8 @@ pub struct SqliteStore {
     damages: Damages,
     checkpointer: Checkpointer,
     dir: PathBuf,
+    /// True if the process that had it open before left a write-ahead log behind.
+    stopped_uncleanly: bool,
 }
 
 impl SqliteStore {
@@ -177,19 +184,22 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`StoreError::Exists`] if there is one; nothing is overwritten.
-    pub fn create(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        let vault = Vault::new(key)?;
-        schema::create(dir, &vault)?;
-        Self::open(dir, key)
+    pub fn create<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        let keys = keys.into();
+        schema::create(dir, keys)?;
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::MayBegin))
     }
 
-    /// Opens the store in `dir`, and brings an older format up to date.
+    /// Opens the store in `dir`, and brings an older format up to date. A key table whose binding
+    /// is begun is bound.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it is of a newer version, sealed with another key, or damaged.
-    pub fn open(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        Self::open_gathering(dir, key, (index::FULL, Sealing::MayBegin))
+    /// [`StoreError`] if it is of a newer version, sealed with other keys, or damaged; with a bound
+    /// key table, also if its seals were taken away.
+    pub fn open<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        let keys = keys.into();
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::of(keys.binding)))
     }
 
     /// As [`Self::open`], a store whose rows were sealed before.
@@ -197,26 +207,27 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`StoreError::Damaged`] as well, if its seals were taken away.
-    pub fn open_sealed(dir: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        Self::open_gathering(dir, key, (index::FULL, Sealing::MustBe))
+    pub fn open_sealed<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<Self, StoreError> {
+        Self::open_gathering(dir, keys, (index::FULL, Sealing::MustBe))
     }
 
     /// Opens the store. `full` is the number of entries gathered before they are written to the
     /// index.
-    pub(crate) fn open_gathering(
+    pub(crate) fn open_gathering<'a>(
         dir: &Path,
-        key: &[u8; 32],
+        keys: impl Into<Unlocking<'a>>,
         (full, sealing): (usize, Sealing),
     ) -> Result<Self, StoreError> {
-        let vault = Vault::new(key)?;
+        let stopped_uncleanly = connection::has_log(dir);
         let Opened {
             main,
             keys,
+            vault,
             sealer,
             seals,
             layout,
             layout_number,
-        } = schema::open(dir, &vault, key, sealing)?;
+        } = schema::open(dir, keys.into(), sealing)?;
         let (sealer, layout) = (Arc::new(sealer), Arc::new(layout));
         let index = Index::load(&main, full)?;
         let side = WriteSide::new(main, keys, &sealer, seals, (&layout, layout_number))?;
@@ -233,6 +244,7 @@ impl SqliteStore {
             turnstile: Turnstile::default(),
             readers: Pool::new(dir),
             dir: dir.to_owned(),
+            stopped_uncleanly,
         };
         store.read(|view| Scrubber::of(view, &store.layout, &store.damages).at_start())?;
         Ok(store)
@@ -253,6 +265,7 @@ impl SqliteStore {
     ///
     /// [`StoreError`].
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        apart::noticed();
         let snapshot = Snapshot::open(&self.dir)?;
         self.turnstile.between(|| {
             let _side = self.write_side();
@@ -281,6 +294,7 @@ impl SqliteStore {
         next: &mut dyn FnMut() -> Option<Vec<Write>>,
         results: &mut Vec<Result<Vec<Written>, StoreError>>,
     ) -> Result<(), StoreError> {
+        apart::noticed();
         self.turnstile.pass();
         let mut side = self.write_side();
         let mut group = Group::begin(&side, &self.vault, &self.index)?;
@@ -311,6 +325,7 @@ impl SqliteStore {
         &self,
         query: impl Fn(DatabaseView<'_>) -> Result<T, SqlError>,
     ) -> Result<T, StoreError> {
+        apart::noticed();
         Ok(self.readers.read(
             (&self.vault, &self.sealer),
             &self.index,
@@ -318,6 +333,26 @@ impl SqliteStore {
             query,
         )?)
     }
+}
+
+/// Tells whether the store in `dir` would open with these keys, and has its seals although it is one
+/// that was sealed before. Nothing is changed, and a node may have it open.
+///
+/// # Errors
+///
+/// [`StoreError`] with what is wrong.
+pub fn would_open_sealed<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<(), StoreError> {
+    Ok(schema::look(dir, keys.into(), Sealing::MustBe)?)
+}
+
+/// As [`would_open_sealed`], a store that may be of a format before seals.
+///
+/// # Errors
+///
+/// [`StoreError`] with what is wrong.
+pub fn would_open<'a>(dir: &Path, keys: impl Into<Unlocking<'a>>) -> Result<(), StoreError> {
+    let keys = keys.into();
+    Ok(schema::look(dir, keys, Sealing::of(keys.binding))?)
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -471,6 +506,29 @@ impl Store for SqliteStore {
         self.read(|view| Scrubber::of(view, &self.layout, &self.damages).part(part))
     }
 
+    fn mend_indexes(&self) -> Result<Vec<DamageRow>, StoreError> {
+        let mut mended = Vec::new();
+        for row in self.damages.rows() {
+            let Damaged::Indexes(name) = row.thing else {
+                continue;
+            };
+            let built = self
+                .turnstile
+                .between(|| self.write_side().build_indexes(name))?;
+            if built
+                && self
+                    .read(|view| Scrubber::of(view, &self.layout, &self.damages).indexes_of(name))?
+            {
+                mended.push(row);
+            }
+        }
+        Ok(mended)
+    }
+
+    fn stopped_uncleanly(&self) -> bool {
+        self.stopped_uncleanly
+    }
+
     fn damaged(&self) -> Vec<DamageRow> {
         self.damages.rows()
     }
@@ -519,13 +577,14 @@ impl Store for SqliteStore {
         self.read(|view| RecordSearch::of(view).records_about(kind, value))
     }
 
-    fn excerpts(
+    fn excerpts_but(
         &self,
+        left_out: &BTreeSet<AuthorityId>,
         of: ExcerptsOf<'_>,
         tags: &[SectionTag],
         from: Option<i64>,
     ) -> Result<ExcerptPage, StoreError> {
-        self.read(|view| ExcerptSearch::of(view, tags).page(of, from))
+        self.read(|view| ExcerptSearch::of(view, tags, left_out).page(of, from))
     }
 
     fn excerpt(
@@ -533,7 +592,7 @@ impl Store for SqliteStore {
         id: &RecordId,
         tags: &[SectionTag],
     ) -> Result<Option<HeldExcerpt>, StoreError> {
-        self.read(|view| ExcerptSearch::of(view, tags).excerpt(id))
+        self.read(|view| ExcerptSearch::of(view, tags, &BTreeSet::new()).excerpt(id))
     }
 
     fn log_end(&self) -> Result<u64, StoreError> {

@@ -187,6 +187,27 @@ struct PackEntry {
     sections: Vec<SealedSection>,
 }
 
+/// Returns the number of the statement of each entry; 0 for one that extends a record or does not
+/// decode.
+pub(super) fn statements(directory: &Directory, body: &[u8]) -> Vec<i64> {
+    let mut begin = 0;
+    let ends = directory.ends.iter();
+    ends.map(|end| {
+        let end = usize::try_from(*end).unwrap_or(usize::MAX);
+        let bytes = body.get(begin..end).unwrap_or_default();
+        begin = end;
+        EntryStatement::decode(bytes).map_or(0, |entry| entry.statement)
+    })
+    .collect()
+}
+
+/// The part of a [`PackEntry`] that names its statement.
+#[derive(Clone, PartialEq, Message)]
+struct EntryStatement {
+    #[prost(int64, tag = "2")]
+    statement: i64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct SealedSection {
     #[prost(uint32, tag = "1")]
@@ -663,6 +684,26 @@ impl Pack {
         bytes
             .and_then(|range| PackEntry::decode(self.body.slice(range)).ok())
             .ok_or_else(|| unreadable(&format!("the entry at {}", self.place(slot))))
+    }
+
+    /// Returns the header of the record in this slot of a pack, by number, ids, directory and body. It
+    /// needs no key of a section. It is checked against the id.
+    pub(super) fn header(
+        (n, ids, directory, body): (i64, Vec<u8>, &[u8], Vec<u8>),
+        slot: usize,
+        vault: &Vault,
+    ) -> Result<Bytes, SqlError> {
+        let pack = Self {
+            n,
+            extends: false,
+            source: None,
+            received_at: Timestamp::from_millis(0),
+            ids,
+            directory: Directory::read(directory)?,
+            body: body.into(),
+            keys: SectionKeys::new(),
+        };
+        Ok(pack.bare(slot, vault)?.header)
     }
 
     /// Returns the record in this slot without its sections. The header is checked against the id.

@@ -3,7 +3,7 @@
 //! A record that a peer lost is retried as an exception, and so decided on anew by policy. Its row
 //! in the ledger stays as it was answered, because the ledger keeps every disclosure. A disclosure
 //! that the ledger lost gets a new row that says how it was learned. A record that either side
-//! withdrew is not sent.
+//! withdrew, or that is past its date of deletion, is not sent.
 
 use portcullis_protocol::{
     frame::{Generation, Lane},
@@ -14,7 +14,7 @@ use portcullis_protocol::{
 };
 use portcullis_store::{
     DecisionNote, DisclosureState, Found, GiveBack, LedgerEntry, NodeEvent, ReconciliationRow,
-    Repair,
+    Repair, StoreError,
 };
 
 use super::{
@@ -25,7 +25,8 @@ use super::{
     events::EventWriter,
     exceptions::ExceptionWriter,
     ledger::LedgerWriter,
-    pack::pack_of,
+    pack::{Pack, pack_of, slot_of},
+    search::header_of,
     transaction::WriteTransaction,
     view::DatabaseView,
 };
@@ -84,7 +85,8 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
         Ok(())
     }
 
-    /// Schedules a record that the peer lost to be sent again, unless it was withdrawn.
+    /// Schedules a record that the peer lost to be sent again, unless it was withdrawn or is past its
+    /// date of deletion.
     fn owe(&mut self, peer: &NodeId, id: &RecordId, at: Timestamp) -> Result<(), SqlError> {
         let Some(number) = self.tx.number(id)? else {
             return Ok(());
@@ -99,15 +101,46 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
         let Some(lane) = self.lane_of(number)? else {
             return DifferenceWriter::of(self.tx).note(peer, number, Difference::Gone, at);
         };
+        let delete_at = self.delete_at(number)?;
+        if delete_at.is_some_and(|end| end <= at) {
+            return DifferenceWriter::of(self.tx).note(peer, number, Difference::Gone, at);
+        }
         DifferenceWriter::of(self.tx).note(peer, number, Difference::Owed, at)?;
-        ExceptionWriter::of(self.tx).owe(
-            Posting {
-                peer,
-                lane,
-                now: at,
+        let posting = Posting {
+            peer,
+            lane,
+            now: at,
+        };
+        ExceptionWriter::of(self.tx).owe(posting, number, delete_at)
+    }
+
+    /// Returns the date of deletion of a record that is held. One that does not open has none here:
+    /// whoever sends it reads it again.
+    fn delete_at(&self, number: i64) -> Result<Option<Timestamp>, SqlError> {
+        let Some(place) = self.tx.places(number)?.first().copied() else {
+            return Ok(None);
+        };
+        let n = pack_of(place);
+        let row = self.tx.first(
+            "SELECT ids, directory, body FROM pack WHERE n = ?1",
+            [n],
+            |row| {
+                Ok((
+                    row.get::<_, Vec<u8>>(0)?,
+                    row.get::<_, Vec<u8>>(1)?,
+                    row.get::<_, Vec<u8>>(2)?,
+                ))
             },
-            number,
-        )
+        )?;
+        let Some((ids, directory, body)) = row else {
+            return Ok(None);
+        };
+        let pack = (n, ids, directory.as_slice(), body);
+        match Pack::header(pack, slot_of(place), self.tx.vault()) {
+            Ok(header) => Ok(header_of(header).and_then(|header| header.marking.delete_at)),
+            Err(SqlError::Store(StoreError::Damaged(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the lane of a record that is held.

@@ -7,7 +7,8 @@ use portcullis_store::StoreError;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use super::{
-    connection::{file_error, writable},
+    binding::{self, Binding, Unlocking},
+    connection::{file_error, readable_alone, writable},
     crypt::Vault,
     error::SqlError,
     files::{KEYS_FILE, MAIN_FILE},
@@ -54,11 +55,8 @@ enum Step {
     },
 }
 
-/// Plain text of the check value in keys.db, which is kept wrapped and opens under the right key
-/// only.
-const CHECK: [u8; 32] = *b"portcullis store key check value";
 /// Makes both files. Neither may exist.
-pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), SqlError> {
+pub(super) fn create(dir: &Path, unlocking: Unlocking<'_>) -> Result<(), SqlError> {
     for file in [KEYS_FILE, MAIN_FILE] {
         if dir.join(file).exists() {
             return Err(StoreError::Exists(dir.join(file).display().to_string()).into());
@@ -70,9 +68,11 @@ pub(super) fn create(dir: &Path, vault: &Vault) -> Result<(), SqlError> {
     let keys = new_file(dir, KEYS_FILE)?;
     migrate(&keys, KEYS_STEPS, None)?;
     set_meta(&keys, "store", store).map_err(SqlError::Keys)?;
-    set_meta(&keys, "check", &vault.wrap(&CHECK)?).map_err(SqlError::Keys)?;
+    for (name, check) in binding::checks(unlocking)? {
+        set_meta(&keys, name, &check).map_err(SqlError::Keys)?;
+    }
     let main = new_file(dir, MAIN_FILE)?;
-    migrate(&main, MAIN_STEPS, Some((&keys, vault)))?;
+    migrate(&main, MAIN_STEPS, Some((&keys, &unlocking.vault()?)))?;
     set_meta(&main, "generation", generation)?;
     set_meta(&main, "store", store)?;
     sync_folder(dir)
@@ -87,10 +87,22 @@ pub(super) enum Sealing {
     MustBe,
 }
 
+impl Sealing {
+    /// Returns the treatment of a store whose key table has this binding. What is bound was sealed
+    /// before.
+    pub(super) const fn of(binding: Binding<'_>) -> Self {
+        match binding {
+            Binding::Unbound => Self::MayBegin,
+            Binding::Begun(_) | Binding::Bound(_) => Self::MustBe,
+        }
+    }
+}
+
 /// Both files, opened for writing, and the seals of the rows.
 pub(super) struct Opened {
     pub(super) main: Connection,
     pub(super) keys: Connection,
+    pub(super) vault: Vault,
     pub(super) sealer: Sealer,
     pub(super) seals: Seals,
     /// Layout of the main file, and the number under which it was checked.
@@ -101,23 +113,19 @@ pub(super) struct Opened {
 /// Opens both files for writing.
 pub(super) fn open(
     dir: &Path,
-    vault: &Vault,
-    key: &[u8; 32],
+    unlocking: Unlocking<'_>,
     sealing: Sealing,
 ) -> Result<Opened, SqlError> {
     let keys = writable(dir, KEYS_FILE)?;
     migrate(&keys, KEYS_STEPS, None).map_err(SqlError::in_keys)?;
-    let check = meta(&keys, "check").map_err(SqlError::in_keys)?;
-    if vault.unwrap(&check).is_none_or(|key| *key != CHECK) {
-        return Err(StoreError::WrongKey.into());
-    }
+    let vault = binding::unlock(&keys, unlocking).map_err(SqlError::in_keys)?;
     let store = meta(&keys, "store").map_err(SqlError::in_keys)?;
-    let sealer = Sealer::new(key, &store)?;
+    let sealer = Sealer::new(unlocking.key, &store)?;
     let main = writable(dir, MAIN_FILE)?;
     if is_older(&main, MAIN_STEPS)? {
         refuse_damaged(&main, &sealer, sealing)?;
     }
-    if migrate(&main, MAIN_STEPS, Some((&keys, vault)))? == Migrated::Sealed {
+    if migrate(&main, MAIN_STEPS, Some((&keys, &vault)))? == Migrated::Sealed {
         // What stood in clear is overwritten, also in the write-ahead log.
         main.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
@@ -139,11 +147,14 @@ pub(super) fn open(
         {
             seals
         }
-        (None, Sealing::MustBe) => {
-            let gone = "its seals are gone; restore it from a backup".to_owned();
-            return Err(StoreError::Damaged(gone).into());
+        (None, Sealing::MustBe) => return Err(seals_gone()),
+        (None, Sealing::MayBegin) => {
+            // Older keys, and a check value of their time.
+            if binding::opens_nothing(&keys, &vault).map_err(SqlError::in_keys)? {
+                return Err(StoreError::OlderKeys.into());
+            }
+            seals::adopt(&transaction, &sealer)?
         }
-        (None, Sealing::MayBegin) => seals::adopt(&transaction, &sealer)?,
         // It was brought up to date, by this start or by one that was cut short before it sealed.
         (Some(_), Sealing::MayBegin | Sealing::MustBe) => {
             refuse_damaged(&transaction, &sealer, sealing)?;
@@ -154,11 +165,41 @@ pub(super) fn open(
     Ok(Opened {
         main,
         keys,
+        vault,
         sealer,
         seals,
         layout,
         layout_number,
     })
+}
+
+/// Tells whether a store would open with these keys, and has its seals if it must. Nothing is
+/// changed; a node may have it open.
+pub(super) fn look(dir: &Path, unlocking: Unlocking<'_>, sealing: Sealing) -> Result<(), SqlError> {
+    let keys = readable_alone(dir, KEYS_FILE)?;
+    binding::found(&keys, unlocking).map_err(SqlError::in_keys)?;
+    let store = meta(&keys, "store").map_err(SqlError::in_keys)?;
+    let main = readable_alone(dir, MAIN_FILE)?;
+    match sealing {
+        Sealing::MayBegin => Ok(()),
+        Sealing::MustBe if !has_seals(&main)? => Err(seals_gone()),
+        Sealing::MustBe => match seals::read_root(&main, &Sealer::new(unlocking.key, &store)?)? {
+            Some(_) => Ok(()),
+            None => Err(seals_gone()),
+        },
+    }
+}
+
+fn seals_gone() -> SqlError {
+    StoreError::Damaged("its seals are gone".to_owned()).into()
+}
+
+fn has_seals(main: &Connection) -> Result<bool, SqlError> {
+    Ok(main.query_row(
+        "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'seal_root'",
+        [],
+        |row| row.get(0),
+    )?)
 }
 
 /// Returns the layout that this version makes.
@@ -179,30 +220,24 @@ fn own_layout() -> Result<Layout, SqlError> {
 /// Refuses to bring a store up to date whose sealed rows are not what was written: they would be
 /// sealed anew as they stand.
 fn refuse_damaged(main: &Connection, sealer: &Sealer, sealing: Sealing) -> Result<(), SqlError> {
-    let has_seals: i64 = main.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE name = 'seal_root'",
-        [],
-        |row| row.get(0),
-    )?;
-    let gone = || StoreError::Damaged("its seals are gone; restore it from a backup".to_owned());
-    match (has_seals, sealing) {
-        (0, Sealing::MayBegin) => return Ok(()),
-        (0, Sealing::MustBe) => return Err(gone().into()),
-        (_, Sealing::MayBegin | Sealing::MustBe) => {}
+    match (has_seals(main)?, sealing) {
+        (false, Sealing::MayBegin) => return Ok(()),
+        (false, Sealing::MustBe) => return Err(seals_gone()),
+        (true, Sealing::MayBegin | Sealing::MustBe) => {}
     }
-    let seals = seals::read_root(main, sealer)?.ok_or_else(gone)?;
+    let seals = seals::read_root(main, sealer)?.ok_or_else(seals_gone)?;
     // The file's number is no proof: what the root knows is checked whatever the number says.
     let is_sealed = |table: &&Table| table.since == SEALS || seals.covers(table);
     for table in sealed_tables().filter(is_sealed) {
         if let Some(what) = seals::differs(main, sealer, &seals, table)? {
-            let what = format!("`{}`: {what}; restore it from a backup", table.name);
+            let what = format!("`{}`: {what}", table.name);
             return Err(StoreError::Damaged(what).into());
         }
     }
     match seals::chain_differs(main, sealer, &seals)? {
         None => Ok(()),
         Some(what) => {
-            let what = format!("the chain: {what}; restore it from a backup");
+            let what = format!("the chain: {what}");
             Err(StoreError::Damaged(what).into())
         }
     }

@@ -1,5 +1,6 @@
 //! The checks of everything that is kept: what is small at the start, all of it part by part.
 //!
+//! Each table is compared with its seals, if it has any, and with its indexes.
 //! What is found is noted among the damages. A table is compared as a whole, in one snapshot; its
 //! rows are counted, and the changed ones are named.
 
@@ -10,11 +11,12 @@ use super::{
     damages::Damages,
     error::SqlError,
     index::{entries, indexed},
+    indexes,
     layout::Layout,
     pack::Directory,
     packs::PackReader,
     seals::{self, Seals},
-    tables::{Table, sealed_tables},
+    tables::{TABLES, Table, sealed_tables},
     view::DatabaseView,
 };
 
@@ -25,7 +27,7 @@ const SMALL: u64 = 20_000;
 const PAGES: i64 = 100;
 const LEAST_PAGE: i64 = 1_000;
 
-/// Names of the parts that are no sealed table: the tables as such, the chain, and what is computed
+/// Names of the parts that are no table: the tables as such, the chain, and what is computed
 /// from others.
 const LAYOUT: &str = "sqlite_schema";
 const CHAIN: &str = "leaf";
@@ -61,6 +63,11 @@ impl<'a> Scrubber<'a> {
                 self.table(&seals, table)?;
             }
         }
+        for table in TABLES {
+            if self.is_small(table)? {
+                self.indexes(table)?;
+            }
+        }
         if !seals::chain_is_whole(self.view.connection, &seals)? {
             let what = "its newest leaf is not the newest that was written";
             self.damages.met(Damaged::Table(CHAIN), what.to_owned());
@@ -74,12 +81,14 @@ impl<'a> Scrubber<'a> {
         let Some(part) = part.checked_sub(1) else {
             return self.layout().map(|()| Some(LAYOUT));
         };
-        let mut tables = sealed_tables();
-        if let Some(table) = tables.nth(part) {
-            self.table(&self.seals()?, table)?;
+        if let Some(table) = TABLES.get(part) {
+            if table.is_sealed() {
+                self.table(&self.seals()?, table)?;
+            }
+            self.indexes(table)?;
             return Ok(Some(table.name));
         }
-        match part.checked_sub(sealed_tables().count()) {
+        match part.checked_sub(TABLES.len()) {
             Some(0) => self.chain().map(|()| Some(CHAIN)),
             Some(1) => self.index().map(|()| Some(INDEX)),
             Some(2) => self.consignments().map(|()| Some(TOKENS)),
@@ -89,6 +98,29 @@ impl<'a> Scrubber<'a> {
             }
             None => Ok(None),
         }
+    }
+
+    /// Compares the indexes of the table with this name once more. Returns true if they are sound.
+    pub(super) fn indexes_of(&self, name: &str) -> Result<bool, SqlError> {
+        let table = TABLES.iter().find(|table| table.name == name);
+        table.map_or(Ok(false), |table| self.indexes(table))
+    }
+
+    /// Returns true if the indexes of a table are compared at the start. Content that the seals leave
+    /// out is long, and is read from end to end for it.
+    fn is_small(&self, table: &Table) -> Result<bool, SqlError> {
+        let most = if table.left_out.is_empty() {
+            SMALL
+        } else {
+            SMALL / 10
+        };
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM main.{} LIMIT ?1)",
+            table.name
+        );
+        let limit = most.saturating_add(1).cast_signed();
+        let rows = self.view.first(&sql, [limit], |row| row.get::<_, i64>(0))?;
+        Ok(rows.is_none_or(|rows| rows < limit))
     }
 
     /// Opens every section of the records on a page of the packs. Returns false after the last page.
@@ -197,6 +229,17 @@ impl<'a> Scrubber<'a> {
         let found = seals::differs(self.view.connection, self.view.sealer, seals, table)?;
         self.note(table.name, found);
         Ok(())
+    }
+
+    /// Compares the indexes of a table with its rows. Returns true if they are sound.
+    fn indexes(&self, table: &Table) -> Result<bool, SqlError> {
+        let found = indexes::differ(self.view.connection, table)?;
+        let is_sound = found.is_none();
+        match found {
+            Some(what) => self.damages.met(Damaged::Indexes(table.name), what),
+            None => self.damages.sound(|| Damaged::Indexes(table.name)),
+        }
+        Ok(is_sound)
     }
 
     fn chain(&self) -> Result<(), SqlError> {

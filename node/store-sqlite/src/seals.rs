@@ -555,14 +555,7 @@ fn each_row(
     mut apply: impl FnMut(RowKey, &[u8]) -> Result<(), SqlError>,
 ) -> Result<(), SqlError> {
     let columns = columns(main, table)?;
-    let sql = format!(
-        "SELECT {}, {} FROM main.{name} WHERE {}",
-        list(table.name, table.key),
-        list(table.name, &columns),
-        table.only.replace("{row}", table.name),
-        name = table.name,
-    );
-    let mut select = main.prepare(&sql)?;
+    let mut select = main.prepare(&all_rows(table, &columns))?;
     let mut rows = select.query([])?;
     let mut bytes = Vec::with_capacity(256);
     while let Some(row) = rows.next()? {
@@ -573,6 +566,30 @@ fn each_row(
         apply(key_in(row, table)?, &bytes)?;
     }
     Ok(())
+}
+
+/// Returns the question for key and columns of every sealed row, in the order of the key: the rows
+/// themselves are read for it, and not an index that has all of their columns as well.
+fn all_rows<S: AsRef<str>>(table: &Table, columns: &[S]) -> String {
+    let key = list(table.name, table.key);
+    format!(
+        "SELECT {key}, {} FROM main.{name} NOT INDEXED WHERE {} ORDER BY {key}",
+        list(table.name, columns),
+        table.only.replace("{row}", table.name),
+        name = table.name,
+    )
+}
+
+/// Returns how SQLite reads all rows of a table.
+#[cfg(test)]
+pub(super) fn plan(main: &Connection, table: &Table) -> String {
+    let sql = all_rows(table, &columns(main, table).unwrap());
+    let mut explain = main.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps = explain
+        .query_map([], |row| row.get::<_, String>(3))
+        .unwrap();
+    let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+    steps.join(", ")
 }
 
 fn key_in(row: &Row<'_>, table: &Table) -> Result<RowKey, SqlError> {

@@ -1,5 +1,6 @@
 //! Searches for records: by id, by kind and origin, and by a selector of their subject.
 
+use bytes::Bytes;
 use portcullis_protocol::{
     body::{Body, SelectorKind},
     digest::Digest,
@@ -209,13 +210,15 @@ fn is_of(sealed: &SealedRecord, origin: &str) -> bool {
     wire::Header::decode(sealed.wire().header.clone()).is_ok_and(|header| header.origin == origin)
 }
 
+/// Returns what the header of a record claims; nothing of it is verified.
+pub(super) fn header_of(bytes: Bytes) -> Option<Header> {
+    Header::try_from(wire::Header::decode(bytes).ok()?).ok()
+}
+
 /// Returns true if the subject of a record that was read names this selector. A subject that cannot
 /// be decoded names nothing; verification reports why.
 pub(super) fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {
-    let wire = sealed.wire();
-    let header = wire::Header::decode(wire.header.clone())
-        .ok()
-        .and_then(|header| Header::try_from(header).ok());
+    let (wire, header) = (sealed.wire(), header_of(sealed.wire().header.clone()));
     let tag = |index: u32| {
         let index = u8::try_from(index).ok()?;
         header.as_ref()?.entry(index).map(|entry| entry.tag)

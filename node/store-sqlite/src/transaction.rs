@@ -15,6 +15,7 @@ use super::{
     error::SqlError,
     held_tally::HeldTally,
     index::{Additions, Index, IndexEntry, Slice},
+    indexes,
     interned::Interned,
     layout::{self, Layout},
     log::{Log, LogMark},
@@ -84,6 +85,16 @@ impl WriteSide {
             layout: Arc::clone(layout),
             layout_number,
         })
+    }
+
+    /// Builds the indexes of a table anew, apart from any group. Returns false if they cannot be built.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if the schema is not what this version makes.
+    pub(super) fn build_indexes(&self, table: &str) -> Result<bool, SqlError> {
+        self.layout.refuse_other(&self.main)?;
+        indexes::build_anew(&self.main, table)
     }
 
     /// Lets every such statement of the writer fail, for instance `INSERT ON pack`, until it is mended.

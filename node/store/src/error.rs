@@ -37,6 +37,11 @@ pub enum StoreError {
     /// The node's key does not open the store.
     #[error("the node's key does not open this store; give the passphrase it was made with")]
     WrongKey,
+    /// The node's key opens the store, but the key table is bound to newer keys of that node.
+    #[error(
+        "the node's keys are older than the store; put back the newest `keys/node.keys`, or restore a whole backup: older keys open nothing that was kept since"
+    )]
+    OlderKeys,
     /// Something on disk is not what was written.
     #[error("the store is damaged: {0}; restore it from a backup")]
     Damaged(String),
@@ -85,6 +90,7 @@ impl StoreError {
             Self::Exists(_)
             | Self::Format { .. }
             | Self::WrongKey
+            | Self::OlderKeys
             | Self::Damaged(_)
             | Self::Cryptography(_)
             | Self::Replayed
@@ -107,6 +113,7 @@ impl StoreError {
             | Self::Exists(_)
             | Self::Format { .. }
             | Self::WrongKey
+            | Self::OlderKeys
             | Self::Damaged(_)
             | Self::Cryptography(_)
             | Self::Replayed

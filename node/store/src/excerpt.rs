@@ -3,9 +3,11 @@
 //! A record may bring files of several MiB. Whoever goes over many records reads excerpts, page by
 //! page, so that files cost neither memory nor the opening of them.
 
+use std::collections::BTreeMap;
+
 use portcullis_protocol::{
     body::SelectorKind,
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     record::{Form, Kind, SectionTag},
     seal::SealedRecord,
     time::Timestamp,
@@ -47,15 +49,29 @@ pub struct ExcerptPage {
     pub excerpts: Vec<HeldExcerpt>,
     /// Place from which the next page goes on; `None` at the end.
     pub next: Option<i64>,
+    /// Number of records of each origin that was to be left out, as far as the page was looked through.
+    pub left_out: BTreeMap<AuthorityId, usize>,
+    /// Weight of the excerpts.
+    bytes: usize,
 }
 
 impl ExcerptPage {
+    /// Adds an excerpt.
+    pub fn add(&mut self, held: HeldExcerpt) {
+        self.bytes = self.bytes.saturating_add(weight(&held.opened));
+        self.excerpts.push(held);
+    }
+
+    /// Counts a record of an origin that is left out.
+    pub fn leave_out(&mut self, origin: AuthorityId) {
+        *self.left_out.entry(origin).or_default() += 1;
+    }
+
     /// Returns true if the page ends here, whatever comes after. It holds one record more than
     /// [`PAGE_BYTES`] at most.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        let weights = self.excerpts.iter().map(|held| weight(&held.opened));
-        self.excerpts.len() >= PAGE_EXCERPTS || weights.fold(0, usize::saturating_add) >= PAGE_BYTES
+    pub const fn is_full(&self) -> bool {
+        self.excerpts.len() >= PAGE_EXCERPTS || self.bytes >= PAGE_BYTES
     }
 }
 

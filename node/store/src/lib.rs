@@ -13,6 +13,7 @@
 //! Failure cases: a failed commit leaves nothing behind and is reported to every writer in the
 //! group. A failed fsync ends the process (DESIGN §7), because the state on disk is unknown then.
 
+pub mod apart;
 mod error;
 mod excerpt;
 mod facts;
@@ -38,10 +39,12 @@ pub use write::{
     NewGeneration, NodeEvent, Part, Repair, Retry, Settle, Write, Written,
 };
 
+use std::collections::BTreeSet;
+
 use portcullis_protocol::{
     body::SelectorKind,
     frame::{Generation, Lane},
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
     record::{Form, RecordId, SectionTag},
     register::SignedRegister,
@@ -289,6 +292,21 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
+    /// Builds the indexes anew that were found not to say what their tables say. Returns those that are
+    /// sound now, each with what was found.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if they cannot be written.
+    fn mend_indexes(&self) -> Result<Vec<DamageRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Returns true if whoever had the store open before did not close it.
+    fn stopped_uncleanly(&self) -> bool {
+        false
+    }
+
     /// Returns the items that failed verification, the newest first.
     ///
     /// # Errors
@@ -372,6 +390,22 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn excerpts(
         &self,
+        of: ExcerptsOf<'_>,
+        tags: &[SectionTag],
+        from: Option<i64>,
+    ) -> Result<ExcerptPage, StoreError> {
+        self.excerpts_but(&BTreeSet::new(), of, tags, from)
+    }
+
+    /// Returns excerpts as [`Store::excerpts`] does, but for the records of some origins: those are
+    /// counted on their page, and nothing of them is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn excerpts_but(
+        &self,
+        left_out: &BTreeSet<AuthorityId>,
         of: ExcerptsOf<'_>,
         tags: &[SectionTag],
         from: Option<i64>,

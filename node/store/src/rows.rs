@@ -478,6 +478,9 @@ pub enum Damaged {
     Score(String),
     /// A table, by its name: its rows are not all that was written, and nothing else.
     Table(&'static str),
+    /// The indexes of a table, by its name: they do not say what its rows say, or the rows do not
+    /// stand where a search looks for them.
+    Indexes(&'static str),
 }
 
 impl std::fmt::Display for Damaged {
@@ -489,6 +492,7 @@ impl std::fmt::Display for Damaged {
             Self::Consignment(reference) => write!(f, "consignment `{reference}`"),
             Self::Score(reference) => write!(f, "the score of `{reference}`"),
             Self::Table(name) => write!(f, "table `{name}`"),
+            Self::Indexes(name) => write!(f, "indexes of table `{name}`"),
         }
     }
 }

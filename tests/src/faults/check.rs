@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_home::{Home, config::Config, keyring::Keyring};
+use portcullis_node::kept;
 use portcullis_protocol::{frame::Outcome, record::RecordId};
 use portcullis_store::{DisclosureState, RecordFilter, Store as _};
 use portcullis_store_sqlite::SqliteStore;
@@ -88,7 +89,7 @@ fn verdict(stopped: &Stopped) -> Findings {
 fn open(home: &Home) -> SqliteStore {
     let config = Config::load(&home.config()).unwrap();
     let keyring = Keyring::load(home, &config.key).unwrap();
-    SqliteStore::open(&home.data(), keyring.store.bytes()).unwrap()
+    kept::open(home, &keyring).unwrap()
 }
 
 fn damage(store: &SqliteStore) -> usize {

@@ -320,6 +320,7 @@ impl World {
                 let records = held
                     .filter_map(|held| decider.verify_held(&held, now).ok())
                     .filter(|record| record.header().origin == *authority)
+                    .filter(|record| !record.header().marking.is_over(now))
                     .map(|record| record.sealed().clone())
                     .collect();
                 Answer { records, ..empty }
@@ -460,7 +461,7 @@ impl World {
             .records
             .iter()
             .filter_map(|sealed| decider.verify_seen(sealed, now, now).ok())
-            .filter(|record| recovery::check(record, own, &wanted).is_ok())
+            .filter(|record| recovery::check(record, own, &wanted, now).is_ok())
             .collect();
         if records.is_empty() {
             return self.go_on_comparing(member, peer);

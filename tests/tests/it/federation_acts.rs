@@ -1,30 +1,37 @@
 //! Acts at a running node whose store fails: each is done once, however often it is sent.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use bytes::Bytes;
 use portcullis_admin_api::{
     act::{self, Action, Request, Role},
     client::{Client, ClientError},
     v1::{
-        act::{DraftsView, EnrolView, PublishedView},
+        act::{ClockView, DraftsView, EnrolView, PublishedView},
+        backup::{BackupOrder, BackupStep},
         score::ImportedView,
+        settings::AcceptedView,
         status::EnrolledView,
         trust::MovedView,
     },
 };
+use portcullis_home::clock::{Clock, system_clock};
+use portcullis_kernel::dialect::Dialect;
 use portcullis_protocol::{
     keys::{KeyUse, SigningKey},
     register::AuthorityKind,
 };
-use portcullis_store::ConsignmentStage;
+use portcullis_store::{Act, ActOutcome, ConsignmentStage, Write, writer::Priority};
 use portcullis_tests::{
     faults::load::draft,
     federation::{FEDERATION, Federation, Running},
 };
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
 
 /// A node and the persons who act there.
 struct Bench {
@@ -42,8 +49,12 @@ fn key(seed: u8) -> SigningKey {
 
 impl Bench {
     async fn open() -> Self {
+        Self::open_by(system_clock()).await
+    }
+
+    async fn open_by(clock: Clock) -> Self {
         let federation = Federation::new(&[("rotterdam", AuthorityKind::Customs)]);
-        let node = Running::start(federation.home("rotterdam")).await;
+        let node = Running::start_by(federation.home("rotterdam"), clock).await;
         let bench = Self {
             client: Client::new(node.home.socket()),
             _federation: federation,
@@ -53,17 +64,53 @@ impl Bench {
             ("admin", Role::Administrator, 41),
             ("anna", Role::Supervisor, 42),
         ] {
-            let view = EnrolView {
-                id: id.to_owned(),
-                name: id.to_owned(),
-                role: role.name().to_owned(),
-                public_key: data_encoding::HEXLOWER.encode(&key(seed).public().to_bytes()),
-            };
-            let body = serde_json::to_vec(&view).unwrap();
-            let enrol = bench.sign(41, Action::Enrol, &[], body);
-            let _: EnrolledView = bench.send(&enrol).await.unwrap();
+            bench.enrol(id, role, seed).await;
         }
         bench
+    }
+
+    async fn enrol(&self, id: &str, role: Role, seed: u8) {
+        let view = EnrolView {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            role: role.name().to_owned(),
+            public_key: data_encoding::HEXLOWER.encode(&key(seed).public().to_bytes()),
+        };
+        let body = serde_json::to_vec(&view).unwrap();
+        let enrol = self.sign(41, Action::Enrol, &[], body);
+        let _: EnrolledView = self.send(&enrol).await.unwrap();
+    }
+
+    /// Sends an act whose body stops before its last byte, and returns the connection once the node
+    /// has checked the statement and reads the body.
+    async fn send_half(&self, Signed(statement, body): &Signed) -> UnixStream {
+        let mut stream = UnixStream::connect(self.node.home.socket()).await.unwrap();
+        let head = format!(
+            "POST /v1/acts HTTP/1.1\r\nHost: node\r\n{}: {statement}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            portcullis_admin_api::ACT_HEADER,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut goes_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut goes_on).await.unwrap();
+        assert_eq!(&goes_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(&body[..body.len() - 1]).await.unwrap();
+        stream
+    }
+
+    /// Takes the end of the newest act back, as if the node had been killed before that was written.
+    async fn cut(&self, action: Action) {
+        let done = self.node.kernel.store().acts_done(action.name()).unwrap();
+        let outcome = Write::ActOutcome(ActOutcome {
+            statement: done.last().unwrap().clone(),
+            outcome: Act::BEGUN.to_owned(),
+            answer: None,
+        });
+        let kernel = &self.node.kernel;
+        kernel
+            .commit(Priority::Urgent, vec![outcome])
+            .await
+            .unwrap();
     }
 
     fn sign(&self, by: u8, action: Action, parameters: &[(&str, &str)], body: Vec<u8>) -> Signed {
@@ -305,5 +352,183 @@ async fn an_import_that_was_cut_short_goes_on_when_it_is_sent_again() {
     let ends = bench.ends(Action::ImportConsignments);
     let done = Some("done".to_owned());
     assert_eq!(ends, [done.clone(), done]);
+    bench.node.stop().await;
+}
+
+/// Returns the last byte of an act's body to its connection, and then the answer.
+async fn finished(mut stream: UnixStream, body: &Bytes) -> String {
+    stream.write_all(&body[body.len() - 1..]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Key, standing and role were checked before the body came, which may take ten minutes, and not again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_act_no_more_when_the_body_has_come_is_refused_whatever_the_act() {
+    let bench = Bench::open().await;
+    bench.enrol("dan", Role::DataProtection, 44).await;
+    let of = |role: Role| {
+        Action::ALL
+            .iter()
+            .filter(move |action| action.roles().last() == Some(&role))
+    };
+    let begun = async |by: u8, role: Role| {
+        let mut begun = Vec::new();
+        for action in of(role) {
+            let signed = bench.sign(by, *action, &[], b"{} ".to_vec());
+            begun.push((action.name(), bench.send_half(&signed).await, signed.1));
+        }
+        begun
+    };
+    let stop = || {
+        let body = br#"{"peer":"all","reason":"a drill"}"#.to_vec();
+        bench.sign(42, Action::ReleaseStop, &[], body)
+    };
+    let (good, bad) = (stop(), stop());
+    // Who stays may act: it is not the slow body that is refused.
+    let stream = bench.send_half(&good).await;
+    let answer = finished(stream, &good.1).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut waiting = begun(42, Role::Supervisor).await;
+    waiting.extend(begun(44, Role::DataProtection).await);
+    waiting.push(("release-stop", bench.send_half(&bad).await, bad.1.clone()));
+    let role = [("id", "anna"), ("role", "auditor")];
+    let role = bench.sign(41, Action::PersonRole, &role, Vec::new());
+    let _: EnrolledView = bench.send(&role).await.unwrap();
+    let end = bench.sign(41, Action::PersonEnd, &[("id", "dan")], Vec::new());
+    let _: EnrolledView = bench.send(&end).await.unwrap();
+    // Somebody must be left who seconds.
+    bench.enrol("sue", Role::Supervisor, 45).await;
+    bench.enrol("bea", Role::Administrator, 43).await;
+    waiting.extend(begun(43, Role::Administrator).await);
+    // One administrator suspends the other.
+    let end = bench.sign(41, Action::PersonEnd, &[("id", "bea")], Vec::new());
+    let _: EnrolledView = bench.send(&end).await.unwrap();
+    assert_eq!(
+        waiting.len(),
+        Action::ALL.len() - of(Role::Auditor).count() + 1
+    );
+    let store = bench.node.kernel.store();
+    let (acts, facts) = (store.acts(None, 1_000).unwrap(), store.facts().unwrap());
+    for (name, stream, body) in waiting {
+        let answer = finished(stream, &body).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{name}: {answer}");
+    }
+    assert_eq!(store.acts(None, 1_000).unwrap(), acts);
+    assert_eq!(store.facts().unwrap(), facts);
+    assert_eq!(store.persons().unwrap().len(), 5);
+    bench.node.stop().await;
+}
+
+/// Attack HH5: the node was killed between the work of an act and the log of its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_act_whose_end_was_not_logged_finds_its_earlier_attempt() {
+    let bench = Bench::open().await;
+    let rows: String = (0..90).map(|n| format!("{},{ROW}\n", 1000 + n)).collect();
+    let file = format!("{HEADER}\n{rows}").into_bytes();
+    let import = bench.sign(
+        42,
+        Action::ImportConsignments,
+        &[("stage", "arriving")],
+        file,
+    );
+    let imported: ImportedView = bench.send(&import).await.unwrap();
+    bench.cut(Action::ImportConsignments).await;
+    assert_eq!(imported, bench.send(&import).await.unwrap());
+    let arriving = bench
+        .node
+        .kernel
+        .store()
+        .consignments(ConsignmentStage::Arriving);
+    assert_eq!(arriving.unwrap().len(), 90);
+
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("data");
+    let order = BackupOrder {
+        to: to.clone(),
+        keys_to: folder.path().join("keys"),
+    };
+    let order = serde_json::to_vec(&order).unwrap();
+    let backup = bench.sign(41, Action::Backup, &[], order.clone());
+    let taken = async |signed: &Signed| {
+        let mut lines = bench
+            .client
+            .act_lines::<BackupStep<serde_json::Value>>(&signed.0, signed.1.clone())
+            .await?;
+        let mut last = None;
+        while let Some(line) = lines.next().await? {
+            last = Some(line);
+        }
+        Ok::<_, ClientError>(format!("{last:?}"))
+    };
+    let made = taken(&backup).await.unwrap();
+    assert!(made.contains("Taken"), "{made}");
+    let manifest = std::fs::read(to.join("manifest.json")).unwrap();
+    // Answered from the log; and once its end is not there, from what it made.
+    assert_eq!(taken(&backup).await.unwrap(), made);
+    bench.cut(Action::Backup).await;
+    assert_eq!(taken(&backup).await.unwrap(), made);
+    assert_eq!(std::fs::read(to.join("manifest.json")).unwrap(), manifest);
+    // Another act does not take it for its own.
+    let other = taken(&bench.sign(41, Action::Backup, &[], order))
+        .await
+        .unwrap();
+    assert!(other.contains("is there already"), "{other}");
+    let ends = bench.ends(Action::Backup);
+    let failed = "failed: no backup was made".to_owned();
+    assert_eq!(ends, [Some(failed), Some("done".to_owned())]);
+
+    let (_, found) = bench.node.reloader.settings_found().unwrap();
+    let serial = |bench: &Bench| {
+        let keyring = bench.node.kernel.keyring();
+        keyring.facts().accepted.as_ref().unwrap().serial
+    };
+    let (digest, next) = (found.digest().to_string(), (serial(&bench) + 1).to_string());
+    let parameters = [("digest", &*digest), ("serial", &*next)];
+    let accept = bench.sign(41, Action::AcceptSettings, &parameters, Vec::new());
+    let accepted: AcceptedView = bench.send(&accept).await.unwrap();
+    bench.cut(Action::AcceptSettings).await;
+    let sealed = serial(&bench);
+    assert_eq!(accepted, bench.send(&accept).await.unwrap());
+    assert_eq!(serial(&bench), sealed);
+    assert_eq!(
+        bench.ends(Action::AcceptSettings),
+        [Some("done".to_owned())]
+    );
+    // Another act with its number is not it.
+    let late = bench.sign(41, Action::AcceptSettings, &parameters, Vec::new());
+    let refused = bench.send::<AcceptedView>(&late).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("accepted meanwhile"),
+        "{refused}"
+    );
+    // It is so after a restart.
+    bench.cut(Action::AcceptSettings).await;
+    let node = Running::start_as_it_is(bench.node.stop().await, Dialect::default()).await;
+    let again: AcceptedView = bench.client.act(&accept.0, accept.1).await.unwrap();
+    assert_eq!(again, accepted);
+    node.stop().await;
+}
+
+/// A confirmation whose end could not be logged confirmed the next step as well when it was sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmation_of_the_clock_confirms_one_step() {
+    let (clock, ahead) = Running::settable_clock();
+    let bench = Bench::open_by(clock).await;
+    let set = |minutes: i64| ahead.store(minutes * 60_000, Ordering::SeqCst);
+    set(6);
+    let confirm = bench.sign(41, Action::ConfirmClock, &[], Vec::new());
+    bench.fail();
+    assert!(bench.send::<ClockView>(&confirm).await.is_err());
+    assert!(bench.node.kernel.clock_step().is_some());
+    bench.mend();
+    let first: ClockView = bench.send(&confirm).await.unwrap();
+    assert_eq!(bench.node.kernel.clock_step(), None);
+    set(12);
+    assert!(bench.node.kernel.clock_step().is_some());
+    assert_eq!(first, bench.send(&confirm).await.unwrap());
+    assert!(bench.node.kernel.clock_step().is_some());
+    assert_eq!(bench.ends(Action::ConfirmClock), [Some("done".to_owned())]);
     bench.node.stop().await;
 }

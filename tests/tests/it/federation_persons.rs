@@ -1,11 +1,16 @@
 //! Persons at a running node: enrolled, ended, given other keys, and believed by their acts alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use portcullis_admin_api::{
     act::{self, Action, Request, Role},
     client::Client,
+    persons::Change,
     v1::{ListView, act::EnrolView, status::EnrolledView},
+};
+use portcullis_home::{
+    config::Config,
+    keyring::{Keyring, SealedRecovery},
 };
 use portcullis_kernel::health;
 use portcullis_protocol::{
@@ -288,4 +293,155 @@ async fn a_recovery_at_the_machine_is_told_to_all_and_can_be_withdrawn() {
     assert_eq!((waits(&node), health::problems(&node.kernel)), (0, vec![]));
     drop(office);
     node.stop().await;
+}
+
+/// A person's key that signs by the clock of the node.
+fn signed(node: &Running, key: &SigningKey, change: &Change) -> String {
+    use portcullis_protocol::seal::Entropy as _;
+    let mut nonce = [0; 16];
+    portcullis_home::clock::SystemEntropy::default().fill(&mut nonce);
+    let request = Request {
+        federation: FEDERATION,
+        node: "rotterdam",
+        action: change.action(),
+        parameters: change.parameters(),
+        body: &[],
+        at: node.kernel.wall(),
+        nonce,
+    };
+    act::sign(&request, key).unwrap()
+}
+
+/// Seals a recovery with the keys of a node that does not run, as `person recover` does.
+fn recover(home: &portcullis_home::Home, id: &str, key: &SigningKey) {
+    let config = Config::load(&home.config()).unwrap();
+    let mut facts = Keyring::load(home, &config.key).unwrap().facts().clone();
+    facts.recoveries.push(SealedRecovery {
+        id: id.to_owned(),
+        public_key: data_encoding::HEXLOWER.encode(&key.public().to_bytes()),
+    });
+    Keyring::seal_facts(home, &config.key, &facts).unwrap();
+}
+
+fn told(node: &Running) -> Vec<String> {
+    let mut events = node.kernel.store().events(1_000).unwrap();
+    events.retain(|event| event.kind == "administrator-recovery");
+    events.into_iter().map(|event| event.detail).collect()
+}
+
+const HOUR: i64 = 3_600_000;
+
+/// HP-199: whoever had the machine and the passphrase set the clock ahead, and nobody could withdraw.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_ahead_and_not_confirmed_makes_no_recovery_count() {
+    let federation = Federation::new(&[("rotterdam", AuthorityKind::Customs)]);
+    let (clock, ahead) = Running::settable_clock();
+    let start = |home| Running::start_by(home, clock.clone());
+    let node = start(federation.home("rotterdam")).await;
+    let key = |seed: u8| SigningKey::from_seed(KeyUse::Person, [seed; 32]);
+    let (ada, other) = (key(1), key(2));
+    let client = Client::new(node.home.socket());
+    let body = enrolment("ada", Role::Administrator, &ada);
+    let first = statement(&ada, &body);
+    let _: EnrolledView = client.act(&first, body.into()).await.unwrap();
+    let home = node.stop().await;
+    recover(&home, "ada", &other);
+    // Of somebody who is nobody, and told of once.
+    recover(&home, "nobody", &other);
+    let node = start(home).await;
+    assert_eq!(told(&node).len(), 2);
+    let client = Client::new(node.home.socket());
+    let end = |id: &str| Change::End { id: id.to_owned() };
+    let second = |key: &SigningKey| {
+        let digest = portcullis_protocol::digest::Digest::labelled("nothing", &[]);
+        signed(&node, key, &Change::Second { act: digest })
+    };
+    // Whoever may act is told that it is of nobody; anybody else is nobody.
+    let tried = async |statement: String| {
+        let tried = client.act::<EnrolledView>(&statement, bytes::Bytes::new());
+        tried.await.unwrap_err().to_string()
+    };
+    ahead.store(80 * HOUR, Ordering::SeqCst);
+    assert!(tried(second(&other)).await.contains("no enrolled person"));
+    assert!(tried(second(&ada)).await.contains("no such proposal"));
+    assert!(
+        tried(signed(&node, &ada, &end("ada")))
+            .await
+            .contains("last administrator")
+    );
+    let waits = || {
+        let problems = health::problems(&node.kernel);
+        let waits = |one: &health::Problem| one.what.contains("give `ada` the key");
+        problems.iter().filter(|one| waits(one)).count()
+    };
+    assert_eq!(waits(), 1);
+    // An act of then keeps its place before the recovery counts.
+    let bert = enrolment("bert", Role::Supervisor, &key(3));
+    let enrol = Change::Enrol {
+        id: "bert".to_owned(),
+        name: "bert".to_owned(),
+        role: Role::Supervisor,
+        key: key(3).public(),
+    };
+    let request = Request {
+        federation: FEDERATION,
+        node: "rotterdam",
+        action: Action::Enrol,
+        parameters: enrol.parameters(),
+        body: &bert,
+        at: node.kernel.wall(),
+        nonce: [9; 16],
+    };
+    let enrol = act::sign(&request, &ada).unwrap();
+    let _: EnrolledView = client.act(&enrol, bert.into()).await.unwrap();
+    // An administrator confirms the clock: now it is believed, and the key counts.
+    node.kernel.confirm_clock();
+    assert!(tried(second(&ada)).await.contains("nobody's any more"));
+    assert!(tried(second(&ada)).await.contains("was that of `ada`"));
+    assert!(tried(second(&other)).await.contains("no such proposal"));
+    assert_eq!((told(&node).len(), waits()), (3, 0));
+    // It is so after restarts, however late, and nothing is told anew.
+    let mut home = node.stop().await;
+    for hours in [80, 160, 240] {
+        ahead.store(hours * HOUR, Ordering::SeqCst);
+        let node = start(home).await;
+        let problems = health::problems(&node.kernel);
+        assert!(
+            !problems.iter().any(|one| one.what.contains("not believed")),
+            "{problems:?}"
+        );
+        assert_eq!(told(&node).len(), 3, "{hours}");
+        let client = Client::new(node.home.socket());
+        let persons: ListView<EnrolledView> = client.get("/v1/persons").await.unwrap();
+        let keys =
+            [&other, &key(3)].map(|key| data_encoding::HEXLOWER.encode(&key.public().to_bytes()));
+        assert!(persons.items.iter().map(|one| &one.public_key).eq(&keys));
+        home = node.stop().await;
+    }
+}
+
+/// HP-199: the node did not run while the time passed, and nobody could withdraw.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recovery_whose_time_passed_while_the_node_did_not_run_is_told_anew() {
+    let federation = Federation::new(&[("rotterdam", AuthorityKind::Customs)]);
+    let (clock, ahead) = Running::settable_clock();
+    let start = |home| Running::start_by(home, clock.clone());
+    let node = start(federation.home("rotterdam")).await;
+    let (ada, other) =
+        ([1, 2].map(|seed| SigningKey::from_seed(KeyUse::Person, [seed; 32]))).into();
+    let client = Client::new(node.home.socket());
+    let body = enrolment("ada", Role::Administrator, &ada);
+    let first = statement(&ada, &body);
+    let _: EnrolledView = client.act(&first, body.into()).await.unwrap();
+    let mut home = node.stop().await;
+    recover(&home, "ada", &other);
+    for (hours, times) in [(0, 1), (71, 1), (72, 2), (143, 2), (145, 3)] {
+        ahead.store(hours * HOUR, Ordering::SeqCst);
+        let node = start(home).await;
+        assert_eq!(told(&node).len(), times, "{hours}");
+        let client = Client::new(node.home.socket());
+        let persons: ListView<EnrolledView> = client.get("/v1/persons").await.unwrap();
+        assert!(persons.items[0].former_keys.is_empty());
+        home = node.stop().await;
+    }
 }

@@ -7,8 +7,9 @@ use portcullis_admin_api::v1::score::ExplanationView;
 use portcullis_desk::{Desk, Import, Setup};
 use portcullis_kernel::{Kernel, alarms};
 use portcullis_protocol::{
-    body::{Body, Cell, Cells},
+    body::{Assessment, Body, Cell, Cells, Selector, SelectorKind, Subject},
     evaluation::{Evaluation, InformationCode, SourceCode},
+    marking::{Marking, Purpose, RequestedAction, Tlp},
     record::Kind,
     register::AuthorityKind,
     seal::Draft,
@@ -125,6 +126,102 @@ async fn invented_controls_take_one_from_a_score_and_raise_an_alarm() {
     };
     eventually(antwerp, remembered).await;
 
+    end.cancel();
+    living.await.unwrap();
+}
+
+/// Terminals are heard on requests, and believed as they say.
+const HEARD: &str = "@id(\"hear-terminals\")\n\
+    permit (principal, action in [Portcullis::Action::\"hear\", Portcullis::Action::\"believe\"], resource)\n\
+    when { principal.kind == Portcullis::AuthorityKind::\"private-operator\" };\n";
+
+/// Nobody but this authority is believed.
+const DEAF: &str = "@id(\"deaf\")\n\
+    forbid (principal, action == Portcullis::Action::\"believe\", resource) unless { principal.own };\n";
+
+/// Attack M11: who is believed, and whose requests are heard, is the authority's policy. A reload that
+/// changes it scores again, and the score names what counts by that policy alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_hears_others_scores_again_and_names_whom_it_hears() {
+    let federation = Federation::new(&[
+        ("antwerp", AuthorityKind::Customs),
+        ("terminal", AuthorityKind::PrivateOperator),
+    ]);
+    let running = federation.start().await;
+    let node = &running[&"antwerp".parse().unwrap()];
+    let (antwerp, setup) = (&node.kernel, Setup::shipped().unwrap());
+    let desk = Arc::new(Desk::new(Arc::clone(antwerp), setup));
+    let end = CancellationToken::new();
+    let living = tokio::spawn(Arc::clone(&desk).run(end.clone()));
+    let history: Vec<String> = (1000..1040)
+        .map(|n| row(n, "010101", if n % 4 == 0 { "1" } else { "0" }))
+        .collect();
+    import(&desk, ConsignmentStage::History, &history).await;
+    import(&desk, ConsignmentStage::Arriving, &[row(7, "760711", "")]).await;
+
+    let mut marking = Marking::new(Tlp::Green, [Purpose::CustomsControl, Purpose::PortSecurity]);
+    marking.requested_action = Some(RequestedAction::DoNotApproach);
+    let alert = Draft::new(
+        Kind::Alert,
+        marking,
+        Evaluation::new(SourceCode::A, InformationCode::One),
+        vec![
+            Body::Subject(Subject {
+                selectors: vec![Selector::new(SelectorKind::HsCode, "760711", None).unwrap()],
+                title: "foil".to_owned(),
+                generated: false,
+            }),
+            Body::Assessment(Assessment {
+                threat: "narcotics".to_owned(),
+                finding: None,
+                text: String::new(),
+            }),
+        ],
+    );
+    let terminal = &running[&"terminal".parse().unwrap()].kernel;
+    let alert = terminal.publish(vec![alert]).await.unwrap().remove(0);
+    eventually(antwerp, || {
+        antwerp.store().record(&alert).unwrap().is_some()
+    })
+    .await;
+    // Kept scores follow by themselves; nobody asks for one here.
+    let kept = |points: Option<&'static str>, by_policy: bool, heard: bool| {
+        let (store, alert) = (Arc::clone(antwerp.store()), alert.to_string());
+        move || {
+            let Some(row) = store.score("7").unwrap() else {
+                return false;
+            };
+            let view: ExplanationView = serde_json::from_slice(&row.explanation).unwrap();
+            let mut parts = view.contributions.iter();
+            let part = parts.find(|part| part.records.contains(&alert));
+            let aside = view.set_aside.iter().find(|aside| aside.record == alert);
+            let [ask] = view.recommendation.asks.as_slice() else {
+                return false;
+            };
+            let counts = part.map(|part| format!("{:.3}", part.log_odds));
+            let is_named = part.is_some_and(|part| part.by_own_policy.contains(&alert));
+            counts.as_deref() == points
+                && is_named == by_policy
+                && (ask.heard, ask.by_own_policy) == (heard, heard && by_policy)
+                && aside.is_some_and(|aside| aside.why.contains("does not believe"))
+                    == points.is_none()
+        }
+    };
+    // Goods: largest ratio 1.5; Beta(4, 1) has mean 0.8; X3 is 0.25, A1 is 1.
+    // ln(1 + 0.5 · 0.8 · 0.25) = 0.095, ln(1 + 0.5 · 0.8) = 0.336.
+    eventually(antwerp, kept(Some("0.095"), false, false)).await;
+    let policy = node.home.policy().join("own.cedar");
+    for (text, points, by_policy, heard) in [
+        (HEARD, Some("0.336"), true, true),
+        (DEAF, None, false, false),
+        ("", Some("0.095"), false, false),
+    ] {
+        std::fs::write(&policy, text).unwrap();
+        // Nobody accepted it yet.
+        assert!(node.reloader.reload().await.is_err());
+        node.reload_accepting().await;
+        eventually(antwerp, kept(points, by_policy, heard)).await;
+    }
     end.cancel();
     living.await.unwrap();
 }

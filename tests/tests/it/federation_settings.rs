@@ -13,7 +13,9 @@ use portcullis_protocol::{
     register::AuthorityKind,
     seal::Draft,
 };
-use portcullis_tests::federation::{Federation, Member, Running, eventually};
+use portcullis_tests::federation::{
+    Federation, Member, Running, as_the_first_version_made_it, eventually,
+};
 
 use crate::office::Office;
 
@@ -119,6 +121,63 @@ async fn older_keys_that_are_put_back_shut_the_node() {
     let node = Running::start_as_it_is(home, Dialect::default()).await;
     assert!(node.kernel.gates().shut);
     assert!(problem(&node, "an older file of keys was put back"));
+    node.stop().await;
+}
+
+/// Finding F3: keys of before the acceptance, and a store that looks like one that was never sealed, had
+/// everything adopted as the disk said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_before_the_acceptance_that_are_put_back_start_no_node() {
+    let federation = Federation::new(&MEMBERS[..1]);
+    let home = federation.home("antwerp");
+    as_the_first_version_made_it(&home);
+    let older = std::fs::read(home.keys()).unwrap();
+    let node = Running::start_as_it_is(home, Dialect::default()).await;
+    let place = |name| federation.folder().join(name).display().to_string();
+    let (data, keys) = (place("data"), place("keys"));
+    let (node, office) = apart(move || {
+        let office = Office::open(&node);
+        let found = office.json(&["settings", "show"]);
+        assert_eq!(found["standing"], "unsealed");
+        office.good("admin", &["backup", "--to", &data, "--keys-to", &keys]);
+        let digest = found["digest"].as_str().unwrap().to_owned();
+        office.good("admin", &["settings", "accept", &digest]);
+        (node, office)
+    })
+    .await;
+    let accepted = std::fs::read(node.home.keys()).unwrap();
+    // The start after the acceptance binds the store to the keys.
+    let node = Running::start_as_it_is(node.stop().await, Dialect::default()).await;
+    assert!(!node.kernel.gates().shut);
+    let home = node.stop().await;
+    let newest = std::fs::read(home.keys()).unwrap();
+    let main = rusqlite::Connection::open(home.data().join("store.db")).unwrap();
+    for (put_back, edit, told) in [
+        (&older, "", "older than the store"),
+        (&accepted, "", "older than the store"),
+        (&older, "DELETE FROM seal_root", "older than the store"),
+        (&newest, "", "its seals are gone"),
+    ] {
+        std::fs::write(home.keys(), put_back).unwrap();
+        main.execute_batch(edit).unwrap();
+        let config = Config::load(&home.config()).unwrap();
+        let refused = Node::prepare(home.clone(), config).await;
+        let refused = refused.err().unwrap().to_string();
+        assert!(refused.contains(told), "{refused}");
+        let doctor = office.run(&["doctor"]);
+        assert_eq!(doctor.status.code(), Some(1));
+        let says = String::from_utf8(doctor.stdout).unwrap();
+        assert!(says.contains(told), "{says}");
+    }
+    // A whole backup of before the acceptance is what it was.
+    let restored = Home::new(federation.folder().join("restored"));
+    let (to, from) = (restored.folder().display().to_string(), place("data"));
+    let keys = place("keys");
+    office
+        .user()
+        .good(&["--home", &to, "restore", "--from", &from, "--keys", &keys]);
+    let node = Running::start_as_it_is(restored, Dialect::default()).await;
+    assert!(!node.kernel.gates().shut);
     node.stop().await;
 }
 

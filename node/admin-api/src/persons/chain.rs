@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_protocol::statement::SignedStatement;
+use portcullis_protocol::{statement::SignedStatement, time::Timestamp};
 
 use super::{
     change::{Change, LONGEST_ID},
-    rules::{First, Persons, Recovery, Signed},
+    rules::{First, Persons, Recovery, RecoveryEnd, Settled, Signed},
 };
 use crate::{
     act::{self, ActVerifier},
@@ -20,13 +20,43 @@ pub struct Replayed {
     pub persons: Persons,
     /// Rows and acts that do not count, in words.
     pub unproven: Vec<String>,
-    /// Recoveries that are of no present administrator, in words.
+    /// Recoveries that wait and are of no present administrator, in words.
     pub idle: Vec<String>,
 }
 
+/// Place in the log of acts about persons, before one of them.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Number of acts before it.
+    acts: u64,
+    /// Time at which the next one says that it was signed. It is believed once the statement holds.
+    signed_at: Option<Timestamp>,
+}
+
+impl Place {
+    /// Returns true if this is behind `after` acts, or, where that is not known, if the next act was
+    /// signed at `time` or later.
+    fn is_behind(self, after: Option<u64>, time: Timestamp) -> bool {
+        match after {
+            Some(after) => after <= self.acts,
+            None => self.signed_at.is_some_and(|at| time <= at),
+        }
+    }
+
+    fn is_told(self, one: &Recovery) -> bool {
+        self.is_behind(one.told_after, one.since) || self.is_settled(one)
+    }
+
+    fn is_settled(self, one: &Recovery) -> bool {
+        let is_behind = |settled: Settled| self.is_behind(settled.after, one.until());
+        one.settled.is_some_and(is_behind)
+    }
+}
+
 /// Builds the persons from the acts about persons, in the order in which they were carried out.
-/// `recoveries` come with the node's keys, in the order in which the node told of them. `rows` are the
-/// enrolments that the store lists: an earlier version signed only their digest.
+/// `recoveries` come with the node's keys, each with what the node noted of it: one counts from the
+/// place in the log at which the node settled it. `rows` are the enrolments that the store lists: an
+/// earlier version signed only their digest.
 #[must_use]
 pub fn replay(
     verifier: &ActVerifier<'_>,
@@ -46,31 +76,37 @@ pub fn replay(
     let mut persons = Persons::before(first);
     let (mut unproven, mut idle) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
-    let mut recoveries: Vec<&Recovery> = recoveries.iter().collect();
+    let mut untold: Vec<&Recovery> = recoveries.iter().collect();
+    let mut acts = 0;
     for statement in log {
         let id = act::id(statement);
         // The same statement again undoes nothing that came between.
         if !seen.insert(id) {
             continue;
         }
-        // The time is believed once the statement holds. A recovery that is taken up early counts no
-        // earlier, for its own time is what counts.
         let signed_at = act::unverified_time(statement);
-        let told = |one: &&Recovery| signed_at.is_some_and(|at| one.since <= at);
-        for recovery in recoveries.iter().copied().filter(told) {
+        let place = Place { acts, signed_at };
+        let told = |one: &&Recovery| place.is_told(one);
+        for recovery in untold.iter().copied().filter(told) {
             take_up(&mut persons, recovery, &mut idle);
         }
-        recoveries.retain(|one| !told(one));
-        if let Err(reason) = again(&mut persons, verifier, statement, &contents) {
+        untold.retain(|one| !told(one));
+        let settled = recoveries.iter().filter(|one| place.is_settled(one));
+        if let Err(reason) = again(&mut persons, settled, verifier, statement, &contents) {
             persons.close(statement);
             unproven.push(format!(
                 "the act `{:.12}` in the log: {reason}",
                 id.to_string()
             ));
         }
+        acts += 1;
+        persons.note_acts(acts);
+    }
+    for recovery in untold {
+        take_up(&mut persons, recovery, &mut idle);
     }
     for recovery in recoveries {
-        take_up(&mut persons, recovery, &mut idle);
+        settle(&mut persons, recovery);
     }
     for row in rows {
         let proven = persons
@@ -103,23 +139,40 @@ pub fn replay(
 }
 
 fn take_up(persons: &mut Persons, recovery: &Recovery, idle: &mut Vec<String>) {
-    if let Err(reason) = persons.recover(recovery) {
+    if let Err(reason) = persons.recover(recovery)
+        && recovery.settled.is_none()
+    {
         let id = &recovery.id;
         idle.push(format!("the recovery of `{id}`: {reason}"));
     }
 }
 
+/// Settles a recovery as the node did. One that no longer waits was withdrawn, or settled before.
+fn settle(persons: &mut Persons, recovery: &Recovery) {
+    let Some(Settled { end, at, after }) = recovery.settled else {
+        return;
+    };
+    let id = recovery.digest();
+    match end {
+        RecoveryEnd::Counts => {
+            let at = after.map_or(recovery.until(), |_| at);
+            // One that counts for nobody waits no more either.
+            drop(persons.settle(&id, at));
+        }
+        RecoveryEnd::Void => drop(persons.void(&id)),
+    }
+}
+
 /// Carries a statement of the log out again, by the persons as they were when it was signed.
-fn again(
+fn again<'r>(
     persons: &mut Persons,
+    settled: impl Iterator<Item = &'r Recovery>,
     verifier: &ActVerifier<'_>,
     statement: &SignedStatement,
     contents: &BTreeMap<String, &EnrolView>,
 ) -> Result<(), String> {
     let mut then = persons.clone();
-    if let Some(at) = act::unverified_time(statement) {
-        then.ripen(at);
-    }
+    settled.for_each(|recovery| settle(&mut then, recovery));
     carried_out(&mut then, verifier, statement, contents)?;
     *persons = then;
     Ok(())

@@ -1,6 +1,6 @@
 //! The persons and the rules by which an act changes them: who may sign, and what takes two.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use portcullis_protocol::{
     digest::Digest,
@@ -125,13 +125,17 @@ pub struct Proposal {
     pub by: String,
     /// Time at which it was signed, or at which the node told of the recovery.
     pub at: Timestamp,
+    /// Number of the recovery among those that lie with the node's keys; `None` for a proposal.
+    pub recovery: Option<u64>,
+    /// True if the log of acts tells its place by the time alone: an earlier version told of it.
+    by_time: bool,
 }
 
 impl Proposal {
     /// Returns true for a recovery, which counts by itself unless somebody withdraws it.
     #[must_use]
     pub const fn is_recovery(&self) -> bool {
-        self.by.is_empty()
+        self.recovery.is_some()
     }
 
     /// Returns the time at which it lapses, or from which a recovery counts.
@@ -150,23 +154,62 @@ impl Proposal {
 /// node's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
+    /// Its number among those that lie with the node's keys, from 1.
+    pub number: u64,
     /// Their id.
     pub id: String,
     /// Their key, once the recovery counts.
     pub key: PublicKey,
     /// Time at which the node told everybody of it.
     pub since: Timestamp,
+    /// Number of acts about persons in the log when the node told of it; `None` if an earlier
+    /// version told of it, which kept the time alone.
+    pub told_after: Option<u64>,
+    /// Its end, once it was withdrawn or counts. Nothing else makes it count.
+    pub settled: Option<Settled>,
+}
+
+/// End of a recovery, as the node noted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The end.
+    pub end: RecoveryEnd,
+    /// Time from which the key counts, by the clock that the node believed.
+    pub at: Timestamp,
+    /// Number of acts about persons in the log at that time; `None` if an earlier version noted it,
+    /// at which the recovery counted for every act that was signed 72 hours after it was told.
+    pub after: Option<u64>,
+}
+
+/// Kind of a recovery's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecoveryEnd {
+    /// The key counts.
+    Counts,
+    /// It never counts: somebody withdrew it, or it was of nobody who could be recovered.
+    Void,
 }
 
 impl Recovery {
-    /// Returns its id among the proposals.
+    /// Returns its id among the proposals. Two recoveries with the same key have two ids.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let since = self.since.as_millis().to_be_bytes();
-        Digest::labelled(
-            "portcullis recovery v1",
-            &[self.id.as_bytes(), &self.key.to_bytes(), &since],
-        )
+        let (id, key) = (self.id.as_bytes(), self.key.to_bytes());
+        match self.told_after {
+            // Acts of the log name it so.
+            None => Digest::labelled("portcullis recovery v1", &[id, &key, &since]),
+            Some(_) => Digest::labelled(
+                "portcullis recovery v2",
+                &[&self.number.to_be_bytes(), id, &key, &since],
+            ),
+        }
+    }
+
+    /// Returns the time from which it counts at the earliest.
+    #[must_use]
+    pub const fn until(&self) -> Timestamp {
+        self.since.plus_millis(RECOVERY_MS)
     }
 }
 
@@ -178,6 +221,8 @@ pub struct Persons {
     /// True since there were two administrators; it is never taken back.
     two: bool,
     proposals: BTreeMap<Digest, Proposal>,
+    /// Number of acts about persons in the log.
+    acts: u64,
 }
 
 /// Act about a person, with who signed it.
@@ -221,23 +266,24 @@ impl Persons {
             let proposes =
                 |person: &Person| person.role == Role::Administrator && person.is_active(now);
             let by = self.all.get(&proposal.by);
-            proposal.until() >= now && (proposal.is_recovery() || by.is_some_and(proposes))
+            // A recovery waits until it is settled.
+            proposal.is_recovery() || (proposal.until() >= now && by.is_some_and(proposes))
         };
         self.proposals.iter().filter(waits)
     }
 
-    /// Returns the persons as they are at `now`, with every recovery whose time has come.
+    /// Returns the number of acts about persons in the log.
     #[must_use]
-    pub fn at(self: &Arc<Self>, now: Timestamp) -> Arc<Self> {
-        if self.ripe(now).is_empty() {
-            return Arc::clone(self);
-        }
-        let mut later = Self::clone(self);
-        later.ripen(now);
-        Arc::new(later)
+    pub const fn acts(&self) -> u64 {
+        self.acts
     }
 
-    /// Takes a recovery up: it waits, and counts by itself when its time has come.
+    /// Notes how many acts about persons the log has so far, those that do not hold among them.
+    pub(super) const fn note_acts(&mut self, acts: u64) {
+        self.acts = acts;
+    }
+
+    /// Takes a recovery up: it waits until it is withdrawn or settled.
     ///
     /// # Errors
     ///
@@ -256,42 +302,46 @@ impl Persons {
             change,
             by: String::new(),
             at: recovery.since,
+            recovery: Some(recovery.number),
+            by_time: recovery.told_after.is_none(),
         };
         let digest = recovery.digest();
         self.proposals.insert(digest, proposal);
         Ok(digest)
     }
 
-    /// Returns the recoveries whose time has come and that nobody has carried out yet.
+    /// Lists the recoveries whose time has come by a clock that the node believes, with their ids.
+    /// They go on waiting until they are settled.
     #[must_use]
-    pub fn counting(&self, now: Timestamp) -> Vec<Change> {
-        let ripe = self.ripe(now).into_iter();
-        ripe.filter_map(|digest| self.proposed(&digest).cloned())
-            .collect()
+    pub fn ripe(&self, now: Timestamp) -> Vec<(Digest, Proposal)> {
+        let ripe = self.proposals.iter();
+        let ripe = ripe.filter(|(_, waiting)| waiting.is_recovery() && waiting.until() <= now);
+        ripe.map(|(id, waiting)| (*id, waiting.clone())).collect()
     }
 
-    fn ripe(&self, now: Timestamp) -> Vec<Digest> {
-        let ripe = self
-            .proposals
-            .iter()
-            .filter(|(_, waiting)| waiting.is_recovery() && waiting.until() <= now);
-        ripe.map(|(digest, _)| *digest).collect()
+    /// Carries out the recovery with this id: the key counts from `at` on. It waits no more then,
+    /// even if it counts for nobody. No act does this by itself, whatever its time.
+    ///
+    /// # Errors
+    ///
+    /// [`PersonError`] if no such recovery waits, the person was ended meanwhile, or the key became
+    /// somebody's.
+    pub fn settle(&mut self, recovery: &Digest, at: Timestamp) -> Result<(), PersonError> {
+        let change = self.void(recovery).ok_or(PersonError::NoProposal)?;
+        self.check(&change, at)?;
+        // It may be anybody's who had the passphrase: for a week they second for nobody.
+        let all: Vec<String> = self.all.keys().cloned().collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        self.carry_out(&change, &all, at);
+        Ok(())
     }
 
-    /// Carries out every recovery whose time has come.
-    pub(super) fn ripen(&mut self, now: Timestamp) {
-        for digest in self.ripe(now) {
-            let Some(ripe) = self.proposals.remove(&digest) else {
-                continue;
-            };
-            // Meanwhile the person may have been ended, or the key been given to somebody.
-            if self.check(&ripe.change, now).is_ok() {
-                // It may be anybody's who had the passphrase: for a week they second for nobody.
-                let all: Vec<String> = self.all.keys().cloned().collect();
-                let all: Vec<&str> = all.iter().map(String::as_str).collect();
-                self.carry_out(&ripe.change, &all, ripe.until());
-            }
-        }
+    /// Takes the recovery with this id out of what waits, and returns what it would have changed.
+    pub(super) fn void(&mut self, recovery: &Digest) -> Option<Change> {
+        self.proposals
+            .get(recovery)
+            .filter(|waiting| waiting.is_recovery())?;
+        self.proposals.remove(recovery).map(|gone| gone.change)
     }
 
     /// Returns the change that a proposal asks for.
@@ -309,12 +359,7 @@ impl Persons {
     /// Lists those whose signature counts at `now`.
     #[must_use]
     pub fn signers(&self, now: Timestamp) -> Vec<Enrolled> {
-        let later = (!self.ripe(now).is_empty()).then(|| {
-            let mut later = self.clone();
-            later.ripen(now);
-            later
-        });
-        let all = later.as_ref().unwrap_or(self).all.values();
+        let all = self.all.values();
         all.filter(|person| person.is_active(now))
             .map(|person| Enrolled {
                 id: person.id.clone(),
@@ -339,24 +384,65 @@ impl Persons {
         self.two
     }
 
-    /// Checks a rule for acts that are signed now. Earlier versions did not have it, and what they took
-    /// still counts.
+    /// Checks rules for acts that are signed now. Earlier versions did not have them, and what they
+    /// took still counts. `now` is the time that the node believes: a machine's clock that was set
+    /// lengthens and shortens no term, for an act counts by both.
     ///
     /// # Errors
     ///
-    /// [`PersonError::Oneself`].
-    pub fn check_new(&self, change: &Change, by: &str) -> Result<(), PersonError> {
+    /// [`PersonError`].
+    pub fn check_new(
+        &self,
+        change: &Change,
+        signed: Signed<'_>,
+        now: Timestamp,
+    ) -> Result<(), PersonError> {
+        if self.all.is_empty() {
+            return Ok(());
+        }
+        let believed = Signed { at: now, ..signed };
+        self.check_signer(change, believed)?;
         match change {
-            Change::End { id } | Change::Role { id, .. } if self.two && id == by => {
+            Change::End { id } | Change::Role { id, .. } if self.two && id == signed.by => {
                 Err(PersonError::Oneself)
+            }
+            Change::Second { act } => {
+                let waiting = self.proposals.get(act);
+                let waiting = waiting.filter(|one| one.is_recovery() || one.until() >= now);
+                let proposal = waiting.ok_or(PersonError::NoProposal)?;
+                self.check_independent(&proposal.by, believed)
             }
             Change::Enrol { .. }
             | Change::End { .. }
             | Change::Rekey { .. }
             | Change::Role { .. }
-            | Change::Second { .. }
             | Change::Withdraw { .. } => Ok(()),
         }
+    }
+
+    /// Checks that who signed is somebody, and may ask for the change. The role is that of now: it
+    /// may have been taken since the act was announced.
+    fn check_signer(&self, change: &Change, signed: Signed<'_>) -> Result<(), PersonError> {
+        let signs = |person: &Person| {
+            person.key.id() == signed.key
+                && person.is_active(signed.at)
+                && change.action().roles().contains(&person.role)
+        };
+        match self.all.get(signed.by) {
+            Some(person) if signs(person) => Ok(()),
+            Some(_) | None => Err(PersonError::SignerGone),
+        }
+    }
+
+    /// Checks that who seconds was not placed by who proposed, a short time before.
+    fn check_independent(&self, proposer: &str, signed: Signed<'_>) -> Result<(), PersonError> {
+        let second = self.all.get(signed.by);
+        let placed = second.and_then(|second| second.placed.get(proposer));
+        if placed.is_some_and(|at| signed.at.millis_since(*at) < WEEK_MS) {
+            let (second, proposer) = (signed.by.to_owned(), proposer.to_owned());
+            return Err(PersonError::Dependent { second, proposer });
+        }
+        Ok(())
     }
 
     /// Makes a change, or takes it as a proposal.
@@ -365,21 +451,18 @@ impl Persons {
     ///
     /// [`PersonError`]; nothing is changed then.
     pub fn apply(&mut self, change: &Change, signed: Signed<'_>) -> Result<Effect, PersonError> {
+        let effect = self.applied(change, signed)?;
+        self.acts = self.acts.saturating_add(1);
+        Ok(effect)
+    }
+
+    fn applied(&mut self, change: &Change, signed: Signed<'_>) -> Result<Effect, PersonError> {
         if self.all.is_empty() {
             return self.begin(change, signed);
         }
-        self.ripen(signed.at);
-        // The role is that of now: it may have been taken since the act was announced.
-        let signs = |person: &Person| {
-            person.key.id() == signed.key
-                && person.is_active(signed.at)
-                && change.action().roles().contains(&person.role)
-        };
-        if !self.all.get(signed.by).is_some_and(signs) {
-            return Err(PersonError::SignerGone);
-        }
+        self.check_signer(change, signed)?;
         self.proposals
-            .retain(|_, waiting| waiting.until() >= signed.at);
+            .retain(|_, waiting| waiting.is_recovery() || waiting.until() >= signed.at);
         match change {
             Change::Second { act } => return self.second(*act, signed),
             Change::Withdraw { act } => return self.withdraw(*act, signed),
@@ -405,6 +488,8 @@ impl Persons {
             change: change.clone(),
             by: signed.by.to_owned(),
             at: signed.at,
+            recovery: None,
+            by_time: false,
         };
         self.proposals.insert(signed.act, proposal);
         Ok(Effect::Proposed(signed.act))
@@ -441,7 +526,7 @@ impl Persons {
             return Err(PersonError::OthersProposal(waiting.by.clone()));
         }
         // What is signed before the recovery was told would come before it when the log is read again.
-        if signed.at < waiting.at {
+        if waiting.by_time && signed.at < waiting.at {
             return Err(PersonError::Ahead(waiting.at));
         }
         if let Some(Proposal {
@@ -484,14 +569,7 @@ impl Persons {
         if !self.all.get(&proposer).is_some_and(proposes) {
             return Err(PersonError::ProposerGone(proposer));
         }
-        let placed = self
-            .all
-            .get(signed.by)
-            .and_then(|second| second.placed.get(&proposer));
-        if placed.is_some_and(|at| signed.at.millis_since(*at) < WEEK_MS) {
-            let second = signed.by.to_owned();
-            return Err(PersonError::Dependent { second, proposer });
-        }
+        self.check_independent(&proposer, signed)?;
         self.check(&proposal.change, signed.at)?;
         self.proposals.remove(&act);
         self.carry_out(&proposal.change, &[&proposer, signed.by], signed.at);

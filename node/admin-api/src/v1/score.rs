@@ -73,6 +73,9 @@ pub struct AskView {
     /// True if the authority is of a kind whose requests are put before a person.
     #[serde(default = "heard_before")]
     pub heard: bool,
+    /// True if it is heard by the authority's own policies alone.
+    #[serde(default)]
+    pub by_own_policy: bool,
 }
 
 /// One summand of the log-odds.
@@ -93,6 +96,10 @@ pub struct ContributionView {
     /// Outcomes of other authorities that the reliability of the publisher rests on.
     #[serde(default)]
     pub graded_by: Vec<String>,
+    /// Those of all these records that count, or count for more, by the authority's own policies
+    /// alone.
+    #[serde(default)]
+    pub by_own_policy: Vec<String>,
 }
 
 /// Scores that were kept before requests were told apart heard all of them.

@@ -3,6 +3,10 @@
 //! Nothing happens that is not accounted for: the log is one commit with the effects, or stands before
 //! them. The store refuses a statement that was carried out before, so that no act is carried out
 //! twice; whoever sends it again is given the first answer.
+//!
+//! Key, standing and role of who signs are checked before the body is read, and again when it is the
+//! act's turn: no entry of the log is made for who may not act any more, and nothing is carried out
+//! without one.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,7 +23,7 @@ use portcullis_admin_api::{
     v1::act::EnrolView,
 };
 use portcullis_kernel::Kernel;
-use portcullis_protocol::time::Timestamp;
+use portcullis_protocol::{keys::KeyId, time::Timestamp};
 use portcullis_store::{Act, Effects};
 
 use super::{
@@ -91,6 +95,7 @@ async fn in_turn(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let turn = turns.of(act::id(&act.statement)).await;
+    stands(admin, &act)?;
     if let Some(answer) = answered_before(admin, &act.statement).await? {
         return Ok(answer);
     }
@@ -100,7 +105,7 @@ async fn in_turn(
         Ok((act, parsed))
     })
     .await?;
-    let log = entry(admin, caller, &act, &parsed);
+    let log = entry(admin, caller, &act, &parsed)?;
     match parsed {
         ParsedAct::Person(change) => about_person(admin, &change, &act, log).await,
         ParsedAct::Deed(deed) => deed.perform(admin, log, turn).await,
@@ -113,7 +118,7 @@ fn announced(
     people: &People,
     statement: &str,
 ) -> Result<Option<AnnouncedAct>, Problem> {
-    let persons = people.at(kernel.wall());
+    let persons = people.known();
     if persons.is_empty() {
         if people.is_orphaned() {
             return Err(Problem::new(
@@ -124,14 +129,33 @@ fn announced(
         }
         return Ok(None);
     }
-    let verifier = verifier(kernel);
-    let signers = persons.signers(verifier.now);
-    let announced = verifier.announced(statement, &signers).map_err(|error| {
-        let ended =
-            matches!(error, ActError::Nobody(_)).then(|| ended(&persons, statement, verifier.now));
-        ended.flatten().unwrap_or_else(|| error.into())
-    })?;
+    let now = kernel.now();
+    let signers = persons.signers(now);
+    let announced = verifier(kernel).announced(statement, &signers);
+    let announced =
+        announced.map_err(|error| refused(&persons, act::key_of(statement), error, now))?;
     Ok(Some(announced))
+}
+
+/// Checks who signed an act by the persons of now. A first enrolment is checked with its content.
+fn stands(admin: &Admin, act: &VerifiedAct) -> Result<(), Problem> {
+    let persons = admin.people.known();
+    if persons.is_empty() && act.action == Action::Enrol {
+        return Ok(());
+    }
+    let now = admin.kernel.now();
+    let key = Some(act.statement.key_id());
+    act.stands(&persons.signers(now))
+        .map_err(|error| refused(&persons, key, error, now))
+}
+
+/// Describes an act that is refused because of who signed it.
+fn refused(persons: &Persons, key: Option<KeyId>, error: ActError, now: Timestamp) -> Problem {
+    let is_nobody = matches!(error, ActError::Nobody(_));
+    let ended = key
+        .filter(|_| is_nobody)
+        .and_then(|key| ended(persons, key, now));
+    ended.unwrap_or_else(|| error.into())
 }
 
 /// Checks the first act of a node, in which a person enrols and signs for themselves.
@@ -151,14 +175,13 @@ fn verifier(kernel: &Kernel) -> act::ActVerifier<'_> {
         federation: &me.federation,
         node: &me.node,
         // The person signs by this machine's clock. The time it shows is therefore compared, even
-        // while the node does not trust it. The log refuses an act that was carried out before.
+        // while the node does not trust it; who may sign is asked by the time that it believes. The log refuses an act that was carried out before.
         now: kernel.wall(),
     }
 }
 
 /// Describes an act whose signer's key counted once.
-fn ended(persons: &Persons, statement: &str, now: Timestamp) -> Option<Problem> {
-    let key = act::key_of(statement)?;
+fn ended(persons: &Persons, key: KeyId, now: Timestamp) -> Option<Problem> {
     let person = persons.of_key(key)?;
     let id = &person.id;
     let former = person.former.iter().find(|former| former.key.id() == key);
@@ -242,7 +265,7 @@ async fn about_person(
     act: &VerifiedAct,
     log: Act,
 ) -> Result<Response, Problem> {
-    let now = admin.kernel.wall();
+    let now = admin.kernel.now();
     let with_answer = |persons: &Persons, made: &Change, effect, enrols| {
         let kept = views::changed(persons, made, effect, now);
         in_job(Act { enrols, ..log }, move |_| kept.clone())
@@ -259,9 +282,17 @@ async fn about_person(
     )))
 }
 
-/// Returns the log entry of the act.
-fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &ParsedAct) -> Act {
-    Act {
+/// Returns the log entry of an act whose person may have it carried out now. Whatever is carried out
+/// has one.
+fn entry(
+    admin: &Admin,
+    caller: Caller,
+    act: &VerifiedAct,
+    deed: &ParsedAct,
+) -> Result<Act, Problem> {
+    // Reading a large body took its time as well.
+    stands(admin, act)?;
+    Ok(Act {
         action: act.action.name().to_owned(),
         person: act.person.id.clone(),
         uid: caller.uid,
@@ -270,7 +301,7 @@ fn entry(admin: &Admin, caller: Caller, act: &VerifiedAct, deed: &ParsedAct) -> 
         concerns: deed.concerns(),
         enrols: None,
         effects: Effects::Nothing,
-    }
+    })
 }
 
 fn change(people: &People, act: &VerifiedAct, body: &[u8]) -> Result<Change, Problem> {

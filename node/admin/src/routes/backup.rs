@@ -12,20 +12,23 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use portcullis_backup::manifest::Manifest;
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
-use portcullis_admin_api::v1::{
-    ProblemView,
-    backup::{BackupOrder, BackupStep},
+use portcullis_admin_api::{
+    act,
+    v1::{
+        ProblemView,
+        backup::{BackupOrder, BackupStep},
+    },
 };
 use portcullis_backup as backup;
 use portcullis_backup::{BackupError, Order};
 use portcullis_protocol::statement::SignedStatement;
-use portcullis_store::NodeEvent;
+use portcullis_store::{Act, NodeEvent};
 
-use super::outcome::{ActTurn, note_outcome};
+use super::outcome::{ActTurn, bytes, note_outcome};
 
 /// Number of lines that wait for a slow reader. Progress beyond them is not reported.
 const LINES_WAITING: usize = 64;
@@ -70,6 +73,7 @@ impl BackupAct {
             keys_to: self.keys_to,
             key: admin.kernel.log_key(),
             now: admin.kernel.now(),
+            act: act.as_ref().map(act::id),
         };
         let (lines, told) = mpsc::channel(LINES_WAITING);
         let working = work(admin.clone(), order, act, lines);
@@ -77,12 +81,8 @@ impl BackupAct {
             working.await;
             drop(turn);
         });
-        let body = ReceiverStream::new(told).map(|step| {
-            serde_json::to_vec(&step).map(|mut line| {
-                line.push(b'\n');
-                Bytes::from(line)
-            })
-        });
+        let body =
+            ReceiverStream::new(told).map(|step| Ok::<_, Infallible>(Bytes::from(line(&step))));
         let body = Body::from_stream(body);
         ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
     }
@@ -96,7 +96,7 @@ async fn work(
     lines: mpsc::Sender<BackupStep<Manifest>>,
 ) {
     let (snapshots, telling, asked) = (admin.snapshots.clone(), lines.clone(), order.clone());
-    let taken = tokio::task::spawn_blocking(move || {
+    let taken = portcullis_store::apart::spawn(move || {
         backup::take(&asked, || snapshots.take(), &mut |progress| {
             if telling.try_send(views::progress(progress)).is_err() {
                 tracing::trace!("nobody has read how far the backup is");
@@ -125,15 +125,22 @@ async fn work(
         detail,
     };
     admin.kernel.note(event).await;
-    let outcome = if matches!(end, BackupStep::Taken { .. }) {
-        "done"
+    let (outcome, answer) = if matches!(end, BackupStep::Taken { .. }) {
+        (Act::DONE, Some(line(&end)))
     } else {
-        "failed: no backup was made"
+        ("failed: no backup was made", None)
     };
-    note_outcome(&admin, act, outcome.to_owned(), None).await;
+    note_outcome(&admin, act, outcome.to_owned(), answer).await;
     if lines.send(end).await.is_err() {
         tracing::info!("nobody waits for the end of the backup");
     }
+}
+
+/// Returns a step as a line of the answer.
+fn line(step: &BackupStep<Manifest>) -> Vec<u8> {
+    let mut line = bytes(step);
+    line.push(b'\n');
+    line
 }
 
 fn failed(error: &BackupError) -> BackupStep<Manifest> {

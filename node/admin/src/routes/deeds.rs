@@ -8,7 +8,7 @@ use portcullis_admin_api::{
     v1::{
         ListView,
         act::{ClockView, DraftsView, PublishedView, ReloadedView},
-        score::PublishedProfileView,
+        score::{ImportedView, PublishedProfileView},
     },
 };
 use portcullis_desk::{
@@ -36,7 +36,7 @@ use super::{
     hold::HoldAct,
     json,
     log::ReadLogAct,
-    outcome::{ActTurn, begin, in_job, logged, note_failure, shown},
+    outcome::{ActTurn, begin, ended, in_job, logged, note_failure, shown},
     quarantine::DropAct,
     settings::AcceptanceAct,
 };
@@ -161,21 +161,24 @@ impl Deed {
                 let ruling = hold.in_force(admin, ruling).await?;
                 Ok(shown(&HoldAct::carry_out(admin, ruling, log).await?))
             }
-            // A consignment is replaced by the same one, so that an import may come again.
+            // A consignment is replaced by the same one, so that an import that was cut short goes on
+            // when it comes again. Its last part is one commit with its end.
             Self::Import(import) => {
-                logged(admin, log, async {
-                    Ok(admin.desk.import(import, Box::new(|_| {})).await?)
-                })
-                .await
+                let statement = begin(admin, log).await?;
+                let end = |view: &ImportedView| ended(statement, view).into_iter().collect();
+                let view = admin.desk.import_with(import, Box::new(|_| {}), end);
+                Ok(shown(&view.await?))
             }
-            // The confirmation is kept by the running node alone.
+            // The confirmation is kept by the running node alone, and cannot fail. It follows its log,
+            // so that no act confirms a second step of the clock.
             Self::ConfirmClock => {
-                logged(admin, log, async {
-                    admin.kernel.confirm_clock();
-                    let now = admin.kernel.now().to_string();
-                    Ok(ClockView { now })
-                })
-                .await
+                let now = admin.kernel.wall().to_string();
+                let view = ClockView { now };
+                let kept = view.clone();
+                let log = in_job(log, move |_| kept.clone());
+                admin.kernel.commit(Priority::Urgent, vec![log]).await?;
+                admin.kernel.confirm_clock();
+                Ok(shown(&view))
             }
             Self::Backup(backup) => {
                 let statement = begin(admin, log).await?;

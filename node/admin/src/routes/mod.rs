@@ -29,7 +29,7 @@ use super::problem::{Problem, ProblemKind};
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work)
+    portcullis_store::apart::spawn(work)
         .await
         .map_err(|_| Problem::new(ProblemKind::Failed, "the work was cut short; try again"))?
 }

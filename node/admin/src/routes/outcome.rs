@@ -2,8 +2,13 @@
 //!
 //! ```text
 //! effects in the store ─────── one commit: act, effects, answer
-//! effects elsewhere, or long ─ act begun ─▶ effects, each harmless if it comes again ─▶ act done, answer
+//! effects elsewhere, or long ─ act begun ─▶ effects ─▶ act done, answer
 //! ```
+//!
+//! An act that was begun finds its earlier attempt when it comes again, and finishes it: consignments
+//! are replaced by the same ones, and the end is one commit with the last of them; settings that were
+//! sealed under the number of the act are its own; a backup that is there has the act's id. A clock is
+//! confirmed after the act is logged as done.
 //!
 //! An act that was done is answered from the log and not carried out again. An act that failed, or
 //! was cut short with the node, is carried out when it is sent again.
@@ -78,7 +83,7 @@ pub(super) fn in_job<T: Serialize>(
 }
 
 /// Returns an answer as it is kept.
-fn bytes(answer: &impl Serialize) -> Vec<u8> {
+pub(super) fn bytes(answer: &impl Serialize) -> Vec<u8> {
     // Structs of texts, numbers and lists always serialise.
     serde_json::to_vec(answer).unwrap_or_else(|_| b"null".to_vec())
 }
@@ -114,6 +119,17 @@ pub(super) async fn begin(admin: &Admin, log: Act) -> Result<Option<SignedStatem
     let writes = vec![Write::Act(begun)];
     admin.kernel.commit(Priority::Urgent, writes).await?;
     Ok(statement)
+}
+
+/// Returns the write that an act which was begun is done, for the job that finishes its effects.
+pub(super) fn ended(statement: Option<SignedStatement>, answer: &impl Serialize) -> Option<Write> {
+    let answer = Some(bytes(answer));
+    let done = |statement| ActOutcome {
+        statement,
+        outcome: Act::DONE.to_owned(),
+        answer,
+    };
+    statement.map(done).map(Write::ActOutcome)
 }
 
 /// Notes how an act ended. The act stands whether or not that can be written.

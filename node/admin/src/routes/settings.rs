@@ -14,7 +14,7 @@ use portcullis_admin_api::{
     act::Role,
     v1::settings::{AcceptedView, SettingChangeView, SettingsView},
 };
-use portcullis_home::keyring::FirstAdministrator;
+use portcullis_home::keyring::{Accepted, FirstAdministrator};
 use portcullis_kernel::{Kernel, reload::Reloader};
 use portcullis_protocol::digest::Digest;
 
@@ -40,7 +40,7 @@ fn view(kernel: &Kernel, reloader: &Reloader, people: &People) -> Result<Setting
     let persons = people.known();
     let decider = kernel.decider();
     let administers = persons
-        .signers(kernel.wall())
+        .signers(kernel.now())
         .iter()
         .any(|person| person.role == Role::Administrator.name());
     Ok(SettingsView {
@@ -80,6 +80,16 @@ fn next_serial(kernel: &Kernel) -> Result<u64, Problem> {
     Ok(sealed.max(logged.unwrap_or(0)).saturating_add(1))
 }
 
+/// Returns true if these very settings are sealed under this number, and no act that is done accounts
+/// for it.
+fn was_cut_short(kernel: &Kernel, serial: u64, digest: Digest) -> Result<bool, Problem> {
+    let keyring = kernel.keyring();
+    let is_it = |one: &Accepted| one.serial == serial && one.settings.digest() == digest;
+    let is_sealed = keyring.facts().accepted.as_ref().is_some_and(is_it);
+    let logged = portcullis_kernel::reload::accepted_in_log(kernel)?;
+    Ok(is_sealed && logged.is_none_or(|logged| logged < serial))
+}
+
 /// An acceptance, as its act names it.
 pub(super) struct AcceptanceAct {
     digest: Digest,
@@ -88,7 +98,8 @@ pub(super) struct AcceptanceAct {
 
 impl AcceptanceAct {
     /// Reads the act's parameters. Its number is the next one, so that an older act is not carried
-    /// out again.
+    /// out again; or it is that of an acceptance that was sealed and cut short before its end was
+    /// logged, which is finished.
     pub(super) fn read(
         kernel: &Kernel,
         parameters: &BTreeMap<String, String>,
@@ -103,7 +114,7 @@ impl AcceptanceAct {
         let value = |name: &str| parameters.get(name).ok_or_else(unread);
         let digest = value("digest")?.parse().map_err(|_| unread())?;
         let serial: u64 = value("serial")?.parse().map_err(|_| unread())?;
-        if serial != next_serial(kernel)? {
+        if serial != next_serial(kernel)? && !was_cut_short(kernel, serial, digest)? {
             return Err(
                 Problem::new(ProblemKind::Invalid, "the settings were accepted meanwhile")
                     .remedy("look at them again with `portcullis settings show`"),

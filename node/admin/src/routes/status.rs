@@ -18,12 +18,12 @@ use portcullis_admin_api::v1::{
     },
 };
 use portcullis_exchange::dispatch::plan::relays;
-use portcullis_kernel::{Kernel, health};
+use portcullis_kernel::{Kernel, health, scrub};
 use portcullis_store::{ReconciliationRow, Relay};
 
 pub(crate) async fn status(State(admin): State<Admin>) -> Result<Json<StatusView>, Problem> {
     let kernel = admin.kernel.clone();
-    let persons = admin.people.known().signers(kernel.wall()).len();
+    let persons = admin.people.known().signers(kernel.now()).len();
     apart(move || view(&kernel, persons)).await.map(Json)
 }
 
@@ -84,10 +84,10 @@ fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
     })
 }
 
-/// Checks everything that is kept, at once.
+/// Checks everything that is kept, at once. What can be mended is mended then, and told once.
 pub(crate) async fn check(State(admin): State<Admin>) -> Result<Json<CheckView>, Problem> {
     let kernel = admin.kernel.clone();
-    apart(move || {
+    let view = apart(move || {
         let mut parts = 0;
         while kernel.store().scrub(parts)?.is_some() {
             parts = parts.saturating_add(1);
@@ -103,8 +103,9 @@ pub(crate) async fn check(State(admin): State<Admin>) -> Result<Json<CheckView>,
             damaged: damaged.collect(),
         })
     })
-    .await
-    .map(Json)
+    .await?;
+    scrub::mend_indexes(&admin.kernel).await;
+    Ok(Json(view))
 }
 
 /// Returns the status of the other nodes of the federation.
@@ -163,8 +164,8 @@ fn peer(
 }
 
 pub(crate) async fn persons(State(admin): State<Admin>) -> Json<ListView<EnrolledView>> {
-    let now = admin.kernel.wall();
-    let persons = admin.people.at(now);
+    let now = admin.kernel.now();
+    let persons = admin.people.known();
     let items = persons.all().map(|person| views::enrolled(person, now));
     Json(ListView {
         items: items.collect(),
@@ -173,8 +174,8 @@ pub(crate) async fn persons(State(admin): State<Admin>) -> Json<ListView<Enrolle
 
 /// The changes of persons that wait for a second person.
 pub(crate) async fn proposals(State(admin): State<Admin>) -> Json<ListView<ProposalView>> {
-    let now = admin.kernel.wall();
-    let persons = admin.people.at(now);
+    let now = admin.kernel.now();
+    let persons = admin.people.known();
     let items = persons
         .proposals(now)
         .map(|(act, one)| views::proposal(act, one));

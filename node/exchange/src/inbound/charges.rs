@@ -39,6 +39,8 @@ struct Charge {
     lane: Lane,
     /// Bytes that it adds, unless it is refused.
     bytes: u64,
+    /// True if its originator is the one that the deliverer names, and nothing of it was verified.
+    is_unverified: bool,
 }
 
 /// Charges of a frame's items, in their order.
@@ -99,6 +101,7 @@ impl Charges {
                     cause: cause(&header.origin),
                     lane: Lane::of(header.kind),
                     bytes: u64::try_from(weight(record.sealed())).unwrap_or(u64::MAX),
+                    is_unverified: false,
                 }
             }
             Judgement::Refuse { rule, .. } | Judgement::RefuseForNow { rule } => {
@@ -109,6 +112,7 @@ impl Charges {
                     cause: signed.map_or(Cause::Deliverer, |origin| cause(&origin)),
                     lane: intake.lane,
                     bytes: 0,
+                    is_unverified: is_unverified(*rule),
                 }
             }
         });
@@ -116,6 +120,11 @@ impl Charges {
             deliverer: deliverer.clone(),
             of: of.collect(),
         }
+    }
+
+    /// Returns the number of items of which nothing was verified.
+    pub(super) fn unverified(&self) -> usize {
+        self.of.iter().filter(|charge| charge.is_unverified).count()
     }
 
     /// Returns the cause of each item and the lane of its kind, in order.
@@ -175,10 +184,20 @@ impl Charges {
     }
 }
 
+/// Returns true for a rule under which an item is refused before any signature is checked: anybody can
+/// name anybody in it.
+const fn is_unverified(rule: Rule) -> bool {
+    matches!(
+        rule,
+        Rule::SealingKey | Rule::LaterVersion | Rule::RecordKind
+    )
+}
+
 /// Returns true for a rule that no honest deliverer could have applied for this node: its policy, its
 /// clock, its epoch of the register and its version may be others. Most of these records were signed by
 /// their originator; of the others, the deliverer is believed about whom it names, because each name has
-/// its own budget and shuts out nobody else.
+/// its own budget and shuts out nobody else. All that it names so has one budget besides, which slows it
+/// (conduct.rs).
 const fn is_of_originator(rule: Rule) -> bool {
     matches!(
         rule,
@@ -231,6 +250,7 @@ mod tests {
                     },
                     lane: Lane::Bulk,
                     bytes,
+                    is_unverified: false,
                 })
                 .collect(),
         };

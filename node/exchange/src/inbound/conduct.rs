@@ -5,7 +5,9 @@
 //! minute that follows. Each peer also has a budget of refused records a minute; beyond it, its
 //! frames are refused whole before their records are looked at (EX-15, with no credit). What an
 //! originator signed has a budget of its own at each peer that delivers it; beyond it, its records by
-//! that peer are refused for now, and no others. All is kept in memory, for what the register lists: a
+//! that peer are refused for now, and no others. A deliverer can name many originators in records of
+//! which nothing is verified; all of those together have one budget, beyond which the peer is slowed for
+//! the minute and nothing of anybody is refused for it. All is kept in memory, for what the register lists: a
 //! restart loses at most one minute's count. The lanes have budgets of their own, so that bulk which a
 //! hub passes on does not shut out the alerts that it passes on.
 
@@ -29,6 +31,10 @@ pub(super) const REFUSED_A_MINUTE: usize = 8 * 1024;
 /// Budget of refused urgent records per peer and minute.
 const URGENT_REFUSED_A_MINUTE: usize = 1024;
 
+/// Budget of records of which nothing was verified, per peer and minute, whomever they name. Beyond it
+/// the peer has one frame on its way at a time, and its frames are verified beside bulk.
+const UNVERIFIED_A_MINUTE: usize = 1024;
+
 /// Period over which urgent work is counted, in milliseconds.
 const SECOND_MS: i64 = 1_000;
 /// Budget of urgent work per peer and second: items verified, whatever becomes of them. Beyond it
@@ -44,6 +50,8 @@ type Budgets = BTreeMap<(NodeId, Lane), BTreeMap<Cause, Budget>>;
 pub(super) struct Conduct {
     /// Budgets by peer, lane and cause; held for a moment only.
     budgets: Mutex<Budgets>,
+    /// Records of which nothing was verified, by peer; held for a moment only.
+    unverified: Mutex<BTreeMap<NodeId, Budget>>,
     /// Urgent work by peer; held for a moment only.
     urgent: Mutex<BTreeMap<NodeId, UrgentWork>>,
     /// Frames refused, by peer and rule; held for a moment only.
@@ -54,6 +62,7 @@ impl Default for Conduct {
     fn default() -> Self {
         Self {
             budgets: Mutex::default(),
+            unverified: Mutex::default(),
             urgent: Mutex::default(),
             frames: Mutex::new(Telling::new(1, MOST_COUNTED)),
         }
@@ -110,14 +119,7 @@ impl Conduct {
         let mut budgets = self.budgets();
         let causes = budgets.entry((peer.clone(), lane)).or_default();
         let budget = causes.entry(cause.clone()).or_default();
-        if !budget.is_open(now) {
-            *budget = Budget {
-                began: Some(now),
-                refused: 0,
-            };
-        }
-        let before = budget.refused;
-        budget.refused = before.saturating_add(count);
+        let before = budget.count(count, now);
         (before < most && budget.refused >= most).then(|| NodeEvent {
             at: now,
             kind: "peer-shut-out".to_owned(),
@@ -126,14 +128,46 @@ impl Conduct {
         })
     }
 
+    /// Counts records of which nothing was verified. Returns an event if they use up the budget.
+    pub(super) fn unverified(
+        &self,
+        peer: &NodeId,
+        count: usize,
+        now: Timestamp,
+    ) -> Option<NodeEvent> {
+        if count == 0 {
+            return None;
+        }
+        let mut unverified = self.unverified_budgets();
+        let budget = unverified.entry(peer.clone()).or_default();
+        let before = budget.count(count, now);
+        (before < UNVERIFIED_A_MINUTE && budget.refused >= UNVERIFIED_A_MINUTE).then(|| NodeEvent {
+            at: now,
+            kind: "peer-slowed".to_owned(),
+            peer: Some(peer.clone()),
+            detail: format!(
+                "{} of its records within a minute are signed with keys that no register lists, or are of a later version; it is slowed until the minute is over",
+                budget.refused
+            ),
+        })
+    }
+
+    /// Returns true while this peer is slowed.
+    pub(super) fn is_slowed(&self, peer: &NodeId, now: Timestamp) -> bool {
+        let unverified = self.unverified_budgets();
+        let budget = unverified.get(peer);
+        budget.is_some_and(|of| of.is_open(now) && of.refused >= UNVERIFIED_A_MINUTE)
+    }
+
     /// Counts the work for an urgent frame of so many items and bytes. Returns the lane in whose pool
-    /// it is done: bulk once the peer's budget for the second is used up.
+    /// it is done: bulk while the peer is slowed, or once its budget for the second is used up.
     pub(super) fn urgent_work(
         &self,
         peer: &NodeId,
         (items, bytes): (usize, usize),
         now: Timestamp,
     ) -> Lane {
+        let is_slowed = self.is_slowed(peer, now);
         let mut urgent = self.urgent();
         let work = urgent.entry(peer.clone()).or_default();
         if !work.is_open(now) {
@@ -144,7 +178,7 @@ impl Conduct {
         }
         work.items = work.items.saturating_add(items);
         work.bytes = work.bytes.saturating_add(bytes);
-        if work.items > URGENT_ITEMS_A_SECOND || work.bytes > URGENT_BYTES_A_SECOND {
+        if is_slowed || work.items > URGENT_ITEMS_A_SECOND || work.bytes > URGENT_BYTES_A_SECOND {
             Lane::Bulk
         } else {
             Lane::Urgent
@@ -171,6 +205,8 @@ impl Conduct {
             !causes.is_empty()
         });
         self.urgent().retain(|_, work| work.is_open(now));
+        self.unverified_budgets()
+            .retain(|_, budget| budget.is_open(now));
         let untold = self.frames().over(now);
         let event = |((peer, rule), more): &((NodeId, Rule), u64)| {
             let detail = format!("{rule}: {more} more frames within a minute");
@@ -181,6 +217,12 @@ impl Conduct {
 
     fn budgets(&self) -> MutexGuard<'_, Budgets> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unverified_budgets(&self) -> MutexGuard<'_, BTreeMap<NodeId, Budget>> {
+        self.unverified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn urgent(&self) -> MutexGuard<'_, BTreeMap<NodeId, UrgentWork>> {
@@ -209,6 +251,19 @@ impl UrgentWork {
 }
 
 impl Budget {
+    /// Counts records, in a new minute if the one before is over. Returns the count before them.
+    fn count(&mut self, count: usize, now: Timestamp) -> usize {
+        if !self.is_open(now) {
+            *self = Self {
+                began: Some(now),
+                refused: 0,
+            };
+        }
+        let before = self.refused;
+        self.refused = before.saturating_add(count);
+        before
+    }
+
     fn is_used_up(&self, lane: Lane, now: Timestamp) -> bool {
         self.is_open(now) && self.refused >= most_refused(lane)
     }
@@ -343,6 +398,34 @@ mod tests {
         assert_eq!(conduct.shut_out_by(urgent, later), BTreeSet::new());
         assert_eq!(conduct.over(later), []);
         assert!(conduct.budgets().is_empty());
+    }
+
+    /// Hostile HP-194: whoever names many originators in records of unknown keys had the budget of each.
+    /// All of them together slow the peer; nobody's records are refused for it, and no other peer waits.
+    #[test]
+    fn names_that_nothing_vouches_for_slow_their_deliverer_and_shut_out_nobody() {
+        let conduct = Conduct::default();
+        let (bad, good) = (peer("hub-1"), peer("hub-2"));
+        let mut events = 0;
+        for number in 0..8 {
+            let named = Cause::Originator(format!("authority-{number}").parse().unwrap());
+            let urgent = (&bad, Lane::Urgent);
+            assert_eq!(conduct.records_refused(urgent, (&named, 128), NOW), None);
+            assert!(!conduct.is_slowed(&bad, NOW), "{number}");
+            events += usize::from(conduct.unverified(&bad, 128, NOW).is_some());
+        }
+        assert_eq!((events, conduct.unverified(&bad, 128, NOW)), (1, None));
+        assert!(conduct.is_slowed(&bad, NOW) && !conduct.is_slowed(&good, NOW));
+        assert_eq!(conduct.urgent_work(&bad, (1, 1), NOW), Lane::Bulk);
+        assert_eq!(conduct.urgent_work(&good, (1, 1), NOW), Lane::Urgent);
+        for lane in [Lane::Urgent, Lane::Bulk] {
+            assert!(!conduct.is_shut_out((&bad, lane), NOW));
+            assert_eq!(conduct.shut_out_by((&bad, lane), NOW), BTreeSet::new());
+        }
+        let later = NOW.plus_millis(MINUTE_MS);
+        assert!(!conduct.is_slowed(&bad, later));
+        conduct.over(later);
+        assert!(conduct.unverified_budgets().is_empty());
     }
 
     /// Attack M3: one frame of duplicates again and again, as urgent.

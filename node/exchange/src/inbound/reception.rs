@@ -385,7 +385,10 @@ impl Reception {
         lane: Lane,
         now: Timestamp,
     ) -> Vec<NodeEvent> {
-        let mut events = Vec::new();
+        let unverified = self
+            .conduct
+            .unverified(&self.peer, charges.unverified(), now);
+        let mut events: Vec<NodeEvent> = unverified.into_iter().collect();
         for spent in charges.spent(answers) {
             let [added, again] = charges.accounts(&spent.cause);
             let counted = [(added, spent.added), (again, spent.again)];
@@ -451,12 +454,12 @@ impl Reception {
     }
 
     /// Returns the number of frames that may be on their way. It is 0 while the peer is shut out
-    /// and 1 while the writer has little room; bulk gets [`FEW_FRAMES`] while urgent work goes on.
+    /// and 1 while the peer is slowed, or while the writer has little room; bulk gets [`FEW_FRAMES`] while urgent work goes on.
     fn credit(&self, lane: Lane, now: Timestamp) -> u32 {
         if self.conduct.is_shut_out((&self.peer, lane), now) {
             return 0;
         }
-        if self.kernel.writer().is_crowded(lane.into()) {
+        if self.conduct.is_slowed(&self.peer, now) || self.kernel.writer().is_crowded(lane.into()) {
             return 1;
         }
         if lane == Lane::Bulk && self.kernel.writer().is_urgent_lately() {

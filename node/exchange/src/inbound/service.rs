@@ -155,7 +155,7 @@ impl Exchange for Service {
         }
         let (epochs, spending) = (Arc::clone(&self.epochs), Arc::clone(&self.spending));
         // The place goes with the work: a peer that resets its question has not ended it.
-        let answered = tokio::task::spawn_blocking(move || {
+        let answered = portcullis_store::apart::spawn(move || {
             let answered = answers::answer(&kernel, &epochs, &peer, ask).map(|of| of.to_wire());
             if let Ok(answer) = &answered {
                 spending.spend(&peer, size_of(answer), kernel.now());
@@ -189,7 +189,7 @@ impl Exchange for Service {
             .map_err(|error| internal(&error))?;
         let (kernel, answers) = (Arc::clone(&self.kernel), Arc::clone(&self.channels));
         let ask = request.into_inner();
-        let answered = tokio::task::spawn_blocking(move || {
+        let answered = portcullis_store::apart::spawn(move || {
             let answered = answers.answer(&kernel, &peer, ask);
             drop((permit, place));
             answered

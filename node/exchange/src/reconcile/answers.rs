@@ -237,7 +237,8 @@ fn page_of(
 }
 
 /// Returns those of these records that are held here and that the authority made, as many as an
-/// answer carries.
+/// answer carries. No policy is asked about them, so that what is past its deletion date is left out
+/// here.
 fn own_records(
     kernel: &Kernel,
     authority: &AuthorityId,
@@ -248,7 +249,10 @@ fn own_records(
     for id in ids {
         let held = kernel.store().record(&id)?;
         let verified = held.and_then(|held| decider.verify_held(&held, now).ok());
-        let own = verified.filter(|record| record.header().origin == *authority);
+        let own = verified.filter(|record| {
+            let header = record.header();
+            header.origin == *authority && !header.marking.is_over(now)
+        });
         records.extend(own.map(|record| record.sealed().clone()));
     }
     records.truncate(Answer::carries(&records));

@@ -13,6 +13,10 @@
 //! send, so both directions are compared. The answering side keeps no state of a comparison and
 //! answers within a budget ([`answers`]).
 //!
+//! A record past its date of deletion does not leave: it is neither owed again nor given back. It
+//! stays an entry all the same, as long as both sides have it. What is compared depends on no clock,
+//! so that two nodes whose clocks differ agree on it.
+//!
 //! The ledger learns what it forgot from the peer's word alone, and therefore within a bound
 //! ([`claims`]). A comparison with a peer that answers without end is given up after half an hour,
 //! because other peers wait.
@@ -104,7 +108,7 @@ async fn go_round(kernel: Arc<Kernel>) {
 /// Lists the other nodes of the federation, with the time of the last comparison of each channel.
 async fn peers(kernel: &Arc<Kernel>) -> Event {
     let reading = Arc::clone(kernel);
-    let read = tokio::task::spawn_blocking(move || {
+    let read = portcullis_store::apart::spawn(move || {
         let store = reading.store();
         Ok((store.reconciliations()?, store.generation()?))
     });

@@ -47,8 +47,9 @@ const OWED_TRIES: u32 = 300;
 /// Time limit of a comparison, because it holds a place that other peers wait for. What it repaired
 /// stays, and the next comparison finds the rest.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
-/// Number of questions for lost records in a row that may give nothing.
-const MOST_MISSES: u32 = 4;
+/// Number of questions for lost records in a row that may give nothing: a peer gives back nothing that
+/// is past its date of deletion, and of old records most are.
+const MOST_MISSES: u32 = 64;
 
 /// Error that kept a comparison from its end.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +118,7 @@ struct Comparison {
 impl Comparison {
     async fn run(kernel: Arc<Kernel>, peer: NodeId) -> Result<Found, CompareError> {
         let reading = Arc::clone(&kernel);
-        let own = tokio::task::spawn_blocking(move || reading.store().generation())
+        let own = portcullis_store::apart::spawn(move || reading.store().generation())
             .await
             .map_err(|_| CompareError::CutShort)??;
         let client = tokio::time::timeout(TIMEOUT, connect(&kernel, &peer))
@@ -184,7 +185,7 @@ impl Comparison {
         read: impl FnOnce(&Kernel, &NodeId) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, CompareError> {
         let (kernel, peer) = (Arc::clone(&self.kernel), self.peer.clone());
-        let read = tokio::task::spawn_blocking(move || read(&kernel, &peer)).await;
+        let read = portcullis_store::apart::spawn(move || read(&kernel, &peer)).await;
         Ok(read.map_err(|_| CompareError::CutShort)??)
     }
 
@@ -308,7 +309,7 @@ impl Comparison {
         for sealed in answer.records {
             let verified = decider
                 .verify_seen(&sealed, now, now)
-                .and_then(|record| recovery::check(&record, own, &wanted).map(|()| record));
+                .and_then(|record| recovery::check(&record, own, &wanted, now).map(|()| record));
             match verified {
                 Ok(record) => records.push(record),
                 Err(refusal) => {

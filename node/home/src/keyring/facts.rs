@@ -54,7 +54,7 @@ pub struct Accepted {
 }
 
 impl SealedFacts {
-    /// Returns the version of a file of keys with these facts.
+    /// Returns the version of a file of unbound keys with these facts.
     pub(super) fn version(&self) -> u8 {
         match self {
             Self {
@@ -73,10 +73,10 @@ impl SealedFacts {
         }
     }
 
-    /// Encodes the facts with their length, as their version has it.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, KeyringError> {
+    /// Encodes the facts with their length, as this version of a file has it.
+    pub(super) fn encode(&self, version: u8) -> Result<Vec<u8>, KeyringError> {
         let json = serde_json::to_vec(self).map_err(|_| KeyringError::Format)?;
-        let length = match self.version() {
+        let length = match version {
             VERSION => return Ok(Vec::new()),
             WITH_FACTS => u16::try_from(json.len())
                 .map_err(|_| KeyringError::Format)?

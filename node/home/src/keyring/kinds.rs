@@ -14,6 +14,8 @@ pub(super) const VERSION: u8 = 1;
 pub(super) const WITH_FACTS: u8 = 2;
 /// Version of one that holds accepted trust settings as well.
 pub(super) const WITH_SETTINGS: u8 = 3;
+/// Version of one that holds the secret to which the store's key table is bound as well.
+pub(super) const WITH_BINDING: u8 = 4;
 
 pub(super) const SEED: usize = 32;
 

@@ -3,12 +3,10 @@
 //! The keys are made once, by `portcullis init`, from the operating system's random numbers. They
 //! are not made if keys exist already, not read if others can read the file, and never printed.
 //!
-//! The sealed content is, in this order: the version octet 1, 2 or 3; the 32-byte seeds of the
-//! sealing, hop and log keys (Ed25519) and of the agreement key (X25519); the 32-byte key of the
-//! store; in version 2 the first administrator, and in version 3 the accepted trust settings as
-//! well, each as JSON after its length (`facts`); and, to the end, the TLS key (ECDSA P-256) as
-//! PKCS #8. Keys that replace them later lie beside that file (`rotated`).
+//! `content` says what is sealed. Keys that replace the first ones later lie beside that file
+//! (`rotated`).
 
+mod content;
 mod facts;
 mod kinds;
 mod reseal;
@@ -22,15 +20,16 @@ use portcullis_protocol::{
     register::Node,
     time::Timestamp,
 };
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 pub use self::facts::{Accepted, FirstAdministrator, SealedFacts, SealedRecovery};
 pub use self::kinds::{KeyringError, Rotatable};
-pub use self::store_key::StoreKey;
+pub use self::store_key::{Binding, BindingStep, StoreKey};
 use self::{
-    kinds::{SEED, VERSION, WITH_FACTS, WITH_SETTINGS, agreement_public, tls_pair},
+    content::{Content, after, fresh, seed, with_facts},
+    kinds::{SEED, agreement_public, tls_pair},
     rotated::Rotated,
 };
 use crate::{
@@ -41,9 +40,6 @@ use crate::{
 use portcullis_peering::identity::OwnIdentity;
 
 const HOLDS: &str = "node keys";
-
-/// Bytes of all seeds, the key of the store included.
-const SEEDS: usize = SEED * 5;
 
 /// Keys of a node. They are wiped from memory when they are dropped, and are never printed.
 pub struct Keyring {
@@ -134,18 +130,20 @@ impl Keyring {
         source: &KeySource,
         facts: &SealedFacts,
     ) -> Result<(), KeyringError> {
-        let passphrase = source.read()?;
-        let sealed = files::read_secret(&home.keys())?;
-        let text = String::from_utf8_lossy(&sealed);
-        let present = secret::open(&passphrase, HOLDS, &text)?;
-        let content = with_facts(&present, facts)?;
-        Self::parse(&content)?;
-        let text = secret::seal(&passphrase, HOLDS, None, &content)?;
-        Ok(files::replace(
-            &home.keys(),
-            text.as_bytes(),
-            Access::Owner,
-        )?)
+        replace(home, source, |present| with_facts(present, facts))
+    }
+
+    /// Seals the same keys with the next state of the binding of the store's key table.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`] if the keys do not open or cannot be written; they are as they were then.
+    pub fn step_binding(
+        home: &Home,
+        source: &KeySource,
+        step: BindingStep,
+    ) -> Result<(), KeyringError> {
+        replace(home, source, |present| after(present, step))
     }
 
     /// Seals all keys of a home under another passphrase: all of them in one step on the disk.
@@ -357,18 +355,19 @@ impl Keyring {
     }
 
     fn parse(content: &[u8]) -> Result<Self, KeyringError> {
-        let (version, rest) = match content.split_first() {
-            Some((&version @ (VERSION | WITH_FACTS | WITH_SETTINGS), rest)) => (version, rest),
-            Some(_) | None => return Err(KeyringError::Format),
-        };
-        let (sealing, rest) = seed(rest)?;
+        let Content {
+            seeds,
+            binding,
+            facts,
+            tls,
+        } = Content::read(content)?;
+        let (sealing, rest) = seed(seeds)?;
         let (hop, rest) = seed(rest)?;
         let (log, rest) = seed(rest)?;
         let (agreement, rest) = seed(rest)?;
-        let (store, rest) = seed(rest)?;
-        let (facts, tls) = SealedFacts::read(version, rest)?;
+        let (store, _) = seed(rest)?;
         let keyring = Self {
-            store: StoreKey::from_bytes(*store),
+            store: StoreKey::new(store, binding),
             sealing: Arc::new(SigningKey::from_seed(KeyUse::Sealing, *sealing)),
             hop: Arc::new(SigningKey::from_seed(KeyUse::Hop, *hop)),
             log: Arc::new(SigningKey::from_seed(KeyUse::Log, *log)),
@@ -389,45 +388,23 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// Makes the content of a new file of keys.
-fn fresh(facts: &SealedFacts) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
-    let tls = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyringError::System)?;
-    let mut seeds = Zeroizing::new([0; SEEDS]);
-    getrandom::fill(seeds.as_mut()).map_err(|_| KeyringError::System)?;
-    let pkcs8 = Zeroizing::new(tls.serialize_der());
-    content(seeds.as_ref(), facts, &pkcs8)
-}
-
-/// Returns a content with the keys of another one and these facts.
-fn with_facts(present: &[u8], facts: &SealedFacts) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
-    let (version, rest) = present.split_first().ok_or(KeyringError::Format)?;
-    let (seeds, rest) = rest.split_at_checked(SEEDS).ok_or(KeyringError::Format)?;
-    let (_, tls) = SealedFacts::read(*version, rest)?;
-    content(seeds, facts, tls)
-}
-
-fn content(
-    seeds: &[u8],
-    facts: &SealedFacts,
-    tls: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
-    // Capacity is allocated at once: a vector that grows leaves copies of secrets behind.
-    let encoded = facts.encode()?;
-    let whole = [seeds.len(), encoded.len(), tls.len(), 1];
-    let whole = whole.into_iter().fold(0_usize, usize::saturating_add);
-    let mut content = Zeroizing::new(Vec::with_capacity(whole));
-    content.push(facts.version());
-    content.extend_from_slice(seeds);
-    content.extend_from_slice(&encoded);
-    content.extend_from_slice(tls);
-    Ok(content)
-}
-
-fn seed(content: &[u8]) -> Result<(Zeroizing<[u8; SEED]>, &[u8]), KeyringError> {
-    let (seed, rest) = content
-        .split_first_chunk::<SEED>()
-        .ok_or(KeyringError::Format)?;
-    Ok((Zeroizing::new(*seed), rest))
+/// Seals what `change` makes of the present keys in place of them.
+fn replace(
+    home: &Home,
+    source: &KeySource,
+    change: impl FnOnce(&[u8]) -> Result<Zeroizing<Vec<u8>>, KeyringError>,
+) -> Result<(), KeyringError> {
+    let passphrase = source.read()?;
+    let sealed = files::read_secret(&home.keys())?;
+    let text = String::from_utf8_lossy(&sealed);
+    let content = change(&secret::open(&passphrase, HOLDS, &text)?)?;
+    Keyring::parse(&content)?;
+    let text = secret::seal(&passphrase, HOLDS, None, &content)?;
+    Ok(files::replace(
+        &home.keys(),
+        text.as_bytes(),
+        Access::Owner,
+    )?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 use crate::secret::SecretError;
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use super::*;
+use super::{
+    kinds::{VERSION, WITH_FACTS, WITH_SETTINGS},
+    *,
+};
 
 struct Bed {
     _folder: tempfile::TempDir,
@@ -92,7 +95,7 @@ fn a_home_without_keys_says_to_run_init() {
 #[test]
 fn a_cut_file_is_refused_at_any_length() {
     let content = fresh(&SealedFacts::default()).unwrap();
-    for length in 0..=SEED * 4 + 1 {
+    for length in 0..=SEED * 6 + 1 {
         assert!(matches!(
             Keyring::parse(&content[..length]),
             Err(KeyringError::Format)
@@ -236,15 +239,114 @@ fn facts_lie_sealed_with_the_keys_and_without_them_the_file_is_as_before() {
     assert_eq!(loaded.facts(), &facts);
     assert_eq!(loaded.public_keys(), made.public_keys());
     assert_eq!(loaded.store.bytes(), made.store.bytes());
-    let plain = fresh(&SealedFacts::default()).unwrap();
-    assert_eq!(plain[0], VERSION);
-    let mut content = fresh(&facts).unwrap();
+    assert_eq!(unbound(&SealedFacts::default())[0], VERSION);
+    let mut content = unbound(&facts);
     assert_eq!(content[0], WITH_FACTS);
     content.truncate(1 + SEED * 5 + 10);
     assert!(matches!(
         Keyring::parse(&content),
         Err(KeyringError::Format)
     ));
+}
+
+/// Makes a content as earlier versions did, which bound no key table.
+fn unbound(facts: &SealedFacts) -> Zeroizing<Vec<u8>> {
+    let content = fresh(facts).unwrap();
+    let mut content = Content::read(&content).unwrap();
+    content.binding = Binding::Unbound;
+    content.encode().unwrap()
+}
+
+fn write(bed: &Bed, content: &[u8]) {
+    let passphrase = bed.source.read().unwrap();
+    let text = secret::seal(&passphrase, HOLDS, None, content).unwrap();
+    files::replace(&bed.home.keys(), text.as_bytes(), Access::Owner).unwrap();
+}
+
+/// Finding F3: what the store is bound to is in no step lost, whatever else is sealed between.
+#[test]
+fn keys_of_every_format_are_bound_and_keep_everything_else() {
+    let first = FirstAdministrator {
+        id: "anna".to_owned(),
+        key: "01".repeat(32),
+    };
+    let formats = [
+        (VERSION, SealedFacts::default()),
+        (
+            WITH_FACTS,
+            SealedFacts {
+                first_administrator: Some(first.clone()),
+                ..SealedFacts::default()
+            },
+        ),
+        (
+            WITH_SETTINGS,
+            SealedFacts {
+                first_administrator: Some(first),
+                accepted: Some(Accepted::default()),
+                recoveries: Vec::new(),
+            },
+        ),
+    ];
+    for (version, facts) in formats {
+        let bed = bed();
+        let content = unbound(&facts);
+        assert_eq!(content[0], version);
+        write(&bed, &content);
+        let load = || Keyring::load(&bed.home, &bed.source).unwrap();
+        let before = load();
+        assert_eq!(*before.store.binding(), Binding::Unbound);
+        let step = |step| Keyring::step_binding(&bed.home, &bed.source, step).unwrap();
+        step(BindingStep::Begin);
+        let Binding::Begun(secret) = load().store.binding().clone() else {
+            panic!("no secret was drawn");
+        };
+        // A start that was killed begins again, and an acceptance or another passphrase comes between.
+        step(BindingStep::Begin);
+        let accepted = SealedFacts {
+            accepted: Some(Accepted {
+                serial: 7,
+                ..Accepted::default()
+            }),
+            ..facts
+        };
+        Keyring::seal_facts(&bed.home, &bed.source, &accepted).unwrap();
+        let (present, next) = (
+            bed.source.read().unwrap(),
+            Passphrase::new(b"another four words", "a test").unwrap(),
+        );
+        Keyring::change_passphrase(&bed.home, &present, &next).unwrap();
+        Keyring::change_passphrase(&bed.home, &next, &present).unwrap();
+        assert!(*load().store.binding() == Binding::Begun(secret.clone()));
+        step(BindingStep::End);
+        let after = load();
+        assert!(*after.store.binding() == Binding::Bound(secret));
+        assert_eq!(*after.facts(), accepted);
+        assert_eq!(after.store.bytes(), before.store.bytes());
+        assert_eq!(after.public_keys(), before.public_keys());
+        assert_eq!(after.tls, before.tls);
+    }
+}
+
+#[test]
+fn new_keys_are_bound_to_a_secret_of_their_own() {
+    let (one, other) = (bed(), bed());
+    let made = Keyring::create(&one.home, &one.source).unwrap();
+    let loaded = Keyring::load(&one.home, &one.source).unwrap();
+    assert!(matches!(made.store.binding(), Binding::Bound(_)));
+    assert!(made.store.binding() == loaded.store.binding());
+    let other = Keyring::create(&other.home, &other.source).unwrap();
+    assert!(made.store.binding() != other.store.binding());
+}
+
+#[test]
+fn a_binding_of_an_unknown_state_is_refused() {
+    let mut content = fresh(&SealedFacts::default()).unwrap();
+    for state in [0, 3, 255] {
+        content[1 + SEED * 5] = state;
+        let refused = Keyring::parse(&content);
+        assert!(matches!(refused, Err(KeyringError::Format)), "{state}");
+    }
 }
 
 /// House HL3: the next number was the count of files, and a removed one stopped rotation for ever.
@@ -346,7 +448,8 @@ fn accepted_settings_are_sealed_into_keys_of_every_format() {
         },
     ] {
         let bed = bed();
-        let made = Keyring::create_with(&bed.home, &bed.source, &before).unwrap();
+        write(&bed, &unbound(&before));
+        let made = Keyring::load(&bed.home, &bed.source).unwrap();
         let accepted = SealedFacts {
             first_administrator: Some(first.clone()),
             accepted: Some(Accepted {

@@ -164,7 +164,7 @@ async fn store_all(
     receipts: mpsc::Sender<Result<wire::Receipt, Status>>,
 ) {
     while let Ok(Some(frame)) = frames.message().await {
-        let stored = tokio::task::spawn_blocking(move || {
+        let stored = portcullis_store::apart::spawn(move || {
             let stored = store(&mut rows, &frame);
             (rows, stored)
         });
@@ -203,7 +203,7 @@ pub(super) async fn send(
     let rows = open(&file)?;
     let begun = Instant::now();
     let (stored, mut waiting) = mpsc::channel(STORED);
-    let storing = tokio::task::spawn_blocking(move || store_frames(rows, load, &stored));
+    let storing = portcullis_store::apart::spawn(move || store_frames(rows, load, &stored));
     let room = Arc::new(Semaphore::new(DEPTH));
     let places = Arc::clone(&room);
     let sending = tokio::spawn(async move {

@@ -472,6 +472,6 @@ fn remove(folder: &Path) -> Result<(), BenchError> {
 pub(super) fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BenchError> + Send + 'static,
 ) -> impl Future<Output = Result<T, BenchError>> {
-    let working = tokio::task::spawn_blocking(work);
+    let working = portcullis_store::apart::spawn(work);
     async { working.await.map_err(|_| BenchError::CutShort)? }
 }

@@ -241,6 +241,7 @@ fn back_up(home: &Home, root: &Path) -> Result<Backup, BenchError> {
         keys_to: root.join("backup-keys"),
         key: backup::log_key(home, now)?,
         now,
+        act: None,
     };
     let told = &mut |_| {};
     let data = home.data();

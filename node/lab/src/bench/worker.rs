@@ -253,7 +253,7 @@ impl Worker {
     async fn sample(&self) -> Result<Reply, WorkError> {
         let drafts = self.bulk.clone().drafts(Kind::Indicator, BATCH)?;
         let kernel = Arc::clone(&self.kernel);
-        let records = tokio::task::spawn_blocking(move || kernel.seal(drafts))
+        let records = portcullis_store::apart::spawn(move || kernel.seal(drafts))
             .await
             .map_err(|_| WorkError::CutShort)??;
         let bytes: usize = records
@@ -309,7 +309,7 @@ impl Worker {
 
     async fn held(&self) -> Result<Reply, WorkError> {
         let store = Arc::clone(self.kernel.store());
-        let census = tokio::task::spawn_blocking(move || Census::of_store(store.as_ref()))
+        let census = portcullis_store::apart::spawn(move || Census::of_store(store.as_ref()))
             .await
             .map_err(|_| WorkError::CutShort)??;
         Ok(Reply::Census(census))

@@ -36,7 +36,7 @@ use portcullis_home::{
     secret::KeySource,
     trust_settings::TrustSettings,
 };
-use portcullis_store_sqlite::SqliteStore;
+use portcullis_node::kept;
 
 /// Number of governance keys, and number of them that sign.
 const GOVERNANCE: (usize, u32) = (3, 2);
@@ -161,7 +161,7 @@ fn make(root: &Path, member: Member, ports: Ports, now: Timestamp) -> Result<Mad
         &member.node,
     )?;
     let request = CertificateSigningRequestDer::from_pem_slice(request.as_bytes())?;
-    SqliteStore::create(&home.data(), keyring.store.bytes())?;
+    drop(kept::create(&home, &keyring)?);
     let certificate = ca.sign_request(&request, &names, now)?;
     let pem = certificate_pem(&certificate);
     files::create(&home.certificate(), pem.as_bytes(), Access::Everyone)?;

@@ -6,7 +6,8 @@ use portcullis_protocol::record::Kind;
 use super::{fixture::*, key};
 use crate::SqliteStore;
 use portcullis_store::{
-    Act, ActAnswer, Effects, Fact, FactKind, Store, StoreError, Write, Written,
+    Act, ActAnswer, ActOutcome, ConsignmentRow, ConsignmentStage, Effects, Fact, FactKind, Store,
+    StoreError, Write, Written,
 };
 
 const ACT: &[u8] = b"an act";
@@ -109,5 +110,62 @@ fn a_fault_at_any_statement_of_an_act_leaves_nothing_and_the_same_act_is_then_do
             }
             assert_eq!(store.damaged(), [], "{told}");
         }
+    }
+}
+
+/// An import ended in a commit of its own: cut before that, all of it was done and its act said that it
+/// was not.
+#[test]
+fn a_fault_at_any_statement_of_an_imports_last_commit_leaves_its_act_open() {
+    let begun = || {
+        Write::Act(Act {
+            action: "import-consignments".to_owned(),
+            person: "ada".to_owned(),
+            uid: None,
+            at: at(0),
+            statement: Some(statement(ACT)),
+            concerns: String::new(),
+            enrols: None,
+            effects: Effects::Following,
+        })
+    };
+    let last = || {
+        let row = ConsignmentRow {
+            reference: "last".to_owned(),
+            at: at(0),
+            arriving: true,
+            body: b"a consignment".to_vec(),
+            selectors: Vec::new(),
+        };
+        let ended = ActOutcome {
+            statement: statement(ACT),
+            outcome: Act::DONE.to_owned(),
+            answer: Some(b"1 consignment".to_vec()),
+        };
+        vec![Write::Consignments(vec![row]), Write::ActOutcome(ended)]
+    };
+    for fault in ["INSERT ON consignment", "UPDATE OF answer ON act"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::create(folder.path(), &key()).unwrap();
+        let arriving = || store.consignments(ConsignmentStage::Arriving).unwrap();
+        store.commit(vec![begun()]).unwrap();
+        store.write_side().fail(fault);
+        match store.commit(last()) {
+            Err(StoreError::Database { .. }) => {}
+            other => panic!("{fault}: {other:?}"),
+        }
+        store.write_side().mend();
+        assert_eq!(arriving().len(), 0, "{fault}");
+        assert!(!store.act_seen(&statement(ACT)).unwrap(), "{fault}");
+        // The same act goes on where it was cut.
+        store.commit(vec![begun()]).unwrap();
+        store.commit(last()).unwrap();
+        assert_eq!(arriving().len(), 1, "{fault}");
+        let answer = store.act_answer(&statement(ACT)).unwrap();
+        assert_eq!(answer.as_deref(), Some(b"1 consignment".as_slice()));
+        assert!(matches!(
+            store.commit(vec![begun()]),
+            Err(StoreError::Replayed)
+        ));
     }
 }

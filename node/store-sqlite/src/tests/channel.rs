@@ -450,3 +450,51 @@ fn when_a_channel_was_compared_is_kept_and_a_repair_is_an_event() {
     let events = bed.store.events(10).unwrap();
     assert_eq!(events[0].kind, "reconciled");
 }
+
+/// Attack HM9: what was past its date of deletion was owed again to a peer that had lost it, without
+/// an end of its own. The two clocks differ by a second either way.
+#[test]
+fn a_record_past_its_date_of_deletion_is_not_owed_and_the_ends_agree_whatever_their_clocks_say() {
+    let end = at(60_000);
+    for here in [-1_000, 0, 1_000] {
+        let mut bed = bed();
+        let mut lasting = draft(Kind::Indicator);
+        lasting.marking.delete_at = Some(end);
+        let record = bed.police.batch(vec![lasting]).remove(0);
+        publish(&bed.store, std::slice::from_ref(&record));
+        let answered = |outcome| {
+            let sent = vec![entry(record.id(), record.form())];
+            intend(&bed.store, "hub", sent, None, at(0));
+            let answers = vec![answer(record.id(), record.form(), outcome)];
+            settle(&bed.store, "hub", answers, None, at(1));
+        };
+        answered(Outcome::Accepted);
+        // As long as both have it, they agree: what is compared depends on no clock.
+        let hub = super::channel::bed();
+        assert_eq!(accept(&hub.store, "hub", &record), Outcome::Accepted);
+        assert_eq!(bed.sent(), hub.received());
+        // The peer loses it.
+        let now = end.plus_millis(here);
+        bed.repair(|repair| {
+            repair.at = now;
+            repair.owed = vec![record.id()];
+        });
+        let due = bed.store.due(&peer("hub"), Lane::Bulk, now, 10).unwrap();
+        assert_eq!(due.len(), usize::from(here < 0), "{here}");
+        // It is not tried beyond the date, and the peer, for which it is over, refuses it.
+        let later = bed.store.due(&peer("hub"), Lane::Bulk, end, 10).unwrap();
+        assert_eq!(later.len(), 0, "{here}");
+        if here < 0 {
+            answered(Outcome::Refused);
+        }
+        assert_eq!(bed.sent(), [], "{here}");
+        assert_eq!(bed.store.owed(&peer("hub")).unwrap(), 0, "{here}");
+        // Comparing again finds nothing to do.
+        bed.repair(|repair| {
+            repair.at = now.plus_millis(1);
+            repair.owed = vec![record.id()];
+        });
+        let due = bed.store.due(&peer("hub"), Lane::Bulk, now, 10).unwrap();
+        assert_eq!(due.len(), 0, "{here}");
+    }
+}

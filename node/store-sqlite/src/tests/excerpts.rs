@@ -1,5 +1,7 @@
 //! Tests of excerpts: what is opened, what is kept, and how pages end.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use portcullis_protocol::{
     body::SelectorKind,
     record::{Kind, RecordId, SectionTag},
@@ -8,7 +10,7 @@ use portcullis_protocol::{
 
 use super::{fixture::*, key};
 use crate::SqliteStore;
-use portcullis_store::{ExcerptsOf, HeldExcerpt, PAGE_BYTES, Store, weight};
+use portcullis_store::{ExcerptPage, ExcerptsOf, HeldExcerpt, PAGE_BYTES, Store, weight};
 
 const SAID: [SectionTag; 2] = [SectionTag::Subject, SectionTag::Assessment];
 
@@ -117,4 +119,90 @@ fn sections_that_extend_a_record_are_in_its_excerpt() {
     let excerpt = store.excerpt(&record.id(), &asked).unwrap().unwrap();
     assert_eq!(excerpt.opened.claimed_form(), form(&[0, 2]));
     assert_eq!(excerpt.form, record.form());
+}
+
+/// Hostile HP-197: the records of an origin that had filled its share were opened all the same. Here
+/// none of theirs can be opened: whoever tries it meets damage.
+#[test]
+fn nothing_is_opened_of_an_origin_that_is_left_out_and_all_of_the_others_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let (mut flood, mut police) = (Originator::new(1), Originator::new(2));
+    let mut others = Vec::new();
+    let mut flooded = 0;
+    for _ in 0..3 {
+        let record = police.record(Kind::Indicator);
+        accept(&store, "hub", &record);
+        others.insert(0, record.id());
+        let many = flood.batch(vec![draft(Kind::Indicator); 70]);
+        let items = many.iter().map(|one| (one.id(), one.form(), admit(one)));
+        deliver(&store, "hub", items.collect());
+        flooded += many.len();
+    }
+    // One pack of both: a delivery of a hub.
+    let both = [
+        police.record(Kind::Indicator),
+        flood.record(Kind::Indicator),
+    ];
+    let items = both.iter().map(|one| (one.id(), one.form(), admit(one)));
+    deliver(&store, "hub", items.collect());
+    others.insert(0, both[0].id());
+    flooded += 1;
+    let left_out = BTreeSet::from([flood.origin().clone()]);
+    let selections = [
+        ExcerptsOf::Kind(Kind::Indicator),
+        ExcerptsOf::Any,
+        ExcerptsOf::Selector(SelectorKind::Imo, SHIP),
+    ];
+    let paged = |store: &SqliteStore, left_out: &BTreeSet<_>, of| {
+        let (mut pages, mut counted, mut from) = (Vec::new(), BTreeMap::new(), None);
+        loop {
+            let page = store.excerpts_but(left_out, of, &SAID, from).unwrap();
+            let ExcerptPage {
+                excerpts,
+                next,
+                left_out,
+                ..
+            } = page;
+            pages.push(excerpts);
+            for (origin, count) in left_out {
+                *counted.entry(origin).or_insert(0) += count;
+            }
+            from = next;
+            if from.is_none() {
+                return (ids(&pages), counted);
+            }
+        }
+    };
+    for of in selections {
+        let (found, counted) = paged(&store, &left_out, of);
+        assert_eq!(found, others, "{of:?}");
+        assert_eq!(counted, BTreeMap::from([(flood.origin().clone(), flooded)]));
+        let (found, counted) = paged(&store, &BTreeSet::new(), of);
+        assert_eq!((found.len(), counted.len()), (flooded + others.len(), 0));
+    }
+    // Every pack that holds records of the flood alone loses its keys.
+    let main = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    let packs: Vec<(i64, Vec<u8>)> = main
+        .prepare("SELECT n, ids FROM pack")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let keys = rusqlite::Connection::open(folder.path().join("keys.db")).unwrap();
+    for (n, held) in packs {
+        let is_of_others = |id: &[u8]| others.iter().any(|other| other.as_bytes() == id);
+        if !held.chunks(32).any(is_of_others) {
+            keys.execute("DELETE FROM pack_key WHERE n = ?1", [n])
+                .unwrap();
+        }
+    }
+    for of in selections {
+        assert_eq!(paged(&store, &left_out, of).0, others, "{of:?}");
+    }
+    assert_eq!(store.damaged(), []);
+    // The damage would have been met.
+    paged(&store, &BTreeSet::new(), ExcerptsOf::Any);
+    assert_eq!(store.damaged().len(), 9);
 }

@@ -15,11 +15,11 @@ use portcullis_store::{
     ScoreRow, Store, StoreError, Write,
 };
 
-fn raw(folder: &Path) -> Connection {
+pub(super) fn raw(folder: &Path) -> Connection {
     Connection::open(folder.join("store.db")).unwrap()
 }
 
-fn act(payload: &'static [u8]) -> Write {
+pub(super) fn act(payload: &'static [u8]) -> Write {
     Write::Act(Act {
         action: "enrol".to_owned(),
         person: "anna".to_owned(),
@@ -39,7 +39,7 @@ fn act(payload: &'static [u8]) -> Write {
     })
 }
 
-fn fact(kind: FactKind, subject: &str) -> Write {
+pub(super) fn fact(kind: FactKind, subject: &str) -> Write {
     Write::Fact(Fact {
         kind,
         subject: subject.to_owned(),
@@ -59,7 +59,7 @@ fn score(reference: &str) -> ScoreRow {
 }
 
 /// Fills a store with something of every kind.
-fn filled(folder: &Path) -> SqliteStore {
+pub(super) fn filled(folder: &Path) -> SqliteStore {
     let store = SqliteStore::create(folder, &key()).unwrap();
     let mut police = Originator::new(1);
     let mut customs = Originator::new(2);
@@ -131,13 +131,14 @@ fn found(folder: &Path) -> Result<BTreeSet<String>, StoreError> {
 }
 
 /// Checks all of a store, and returns the names of what differs.
-fn scrubbed(store: &SqliteStore) -> Result<BTreeSet<String>, StoreError> {
+pub(super) fn scrubbed(store: &SqliteStore) -> Result<BTreeSet<String>, StoreError> {
     let mut part = 0;
     while store.scrub(part)?.is_some() {
         part += 1;
     }
     let names = store.damaged().into_iter().map(|row| match row.thing {
         Damaged::Table(name) => name.to_owned(),
+        Damaged::Indexes(name) => format!("indexes of {name}"),
         other @ (Damaged::Record(_)
         | Damaged::Pack(_)
         | Damaged::Held { .. }
@@ -147,7 +148,7 @@ fn scrubbed(store: &SqliteStore) -> Result<BTreeSet<String>, StoreError> {
     Ok(names.collect())
 }
 
-fn copied(from: &Path) -> tempfile::TempDir {
+pub(super) fn copied(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     for file in fs::read_dir(from).unwrap() {
         let file = file.unwrap();

@@ -145,11 +145,16 @@ impl State {
         let Some(kept) = self.records.get(&id) else {
             return self.set_note(peer, id, Some(Note::Gone));
         };
-        let lane = lane_of(kept.record.header().kind);
+        let header = kept.record.header();
+        let (lane, delete_at) = (lane_of(header.kind), header.marking.delete_at);
+        if header.marking.is_over(at) {
+            return self.set_note(peer, id, Some(Note::Gone));
+        }
         self.set_note(peer, id, Some(Note::Owed));
+        let life = at.plus_millis(EXCEPTION_LIFE_MS);
         let exception = Exception {
             next_attempt: at,
-            ends_at: at.plus_millis(EXCEPTION_LIFE_MS),
+            ends_at: delete_at.map_or(life, |end| life.min(end)),
             attempts: 0,
         };
         Arc::make_mut(&mut self.exceptions).insert((peer.clone(), lane, id), exception);

@@ -246,6 +246,7 @@ impl State {
             return;
         }
         for (key, attempts) in ended {
+            self.deny_owed(peer, key.2);
             Arc::make_mut(&mut self.exceptions).remove(&key);
             Arc::make_mut(&mut self.undelivered).insert(key, (attempts, now));
         }

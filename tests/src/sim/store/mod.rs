@@ -22,7 +22,7 @@ use std::{
 use portcullis_protocol::{
     body::{Body, SelectorKind},
     frame::{Generation, Lane},
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
     record::{Form, RecordId, SectionTag},
     register::SignedRegister,
@@ -465,8 +465,9 @@ impl Store for ModelStore {
     }
 
     /// Returns everything on one page.
-    fn excerpts(
+    fn excerpts_but(
         &self,
+        left_out: &BTreeSet<AuthorityId>,
         of: ExcerptsOf<'_>,
         tags: &[SectionTag],
         _: Option<i64>,
@@ -479,13 +480,15 @@ impl Store for ModelStore {
             ExcerptsOf::Any => self.records(&RecordFilter::default()),
             ExcerptsOf::Selector(kind, value) => self.records_about(kind, value),
         }?;
-        Ok(ExcerptPage {
-            excerpts: held
-                .iter()
-                .map(|held| HeldExcerpt::of(held, tags))
-                .collect(),
-            next: None,
-        })
+        let mut page = ExcerptPage::default();
+        for held in held {
+            let origin = held.sealed.claimed_origin();
+            match origin.filter(|origin| left_out.contains(origin)) {
+                Some(origin) => page.leave_out(origin),
+                None => page.add(HeldExcerpt::of(&held, tags)),
+            }
+        }
+        Ok(page)
     }
 
     fn excerpt(

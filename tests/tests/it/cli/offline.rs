@@ -183,6 +183,29 @@ fn policies_that_do_not_parse_validate_or_tighten_are_refused() {
     assert!(good.contains("closed"), "{good}");
 }
 
+/// Attack M11, C1, C2: who is heard is policy, and what an authority's own policies change of it is
+/// shown before they are in force.
+#[test]
+fn policy_check_shows_who_is_heard_and_what_own_policies_change() {
+    let user = User::new();
+    user.file(
+        "own/hear.cedar",
+        "@id(\"terminals\")\npermit (principal, action == Portcullis::Action::\"hear\", \
+         resource == Portcullis::Matter::\"outcomes\")\n\
+         when { principal.kind == Portcullis::AuthorityKind::\"private-operator\" };\n",
+    );
+    let line = |folder: &str, who: &str| {
+        let said = user.good(&["policy", "check", folder]);
+        let line = said.lines().find(|line| line.contains(who));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    let operators = line("own", "private-operator");
+    for part in ["outcomes", "X3 X4", "hears outcomes"] {
+        assert!(operators.contains(part), "{operators}");
+    }
+    assert!(!line("own", "port-authority").contains("hears"));
+}
+
 #[test]
 fn completions_and_manual_pages_cover_every_command() {
     let user = User::new();
