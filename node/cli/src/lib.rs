@@ -43,6 +43,7 @@ mod policy;
 mod profile;
 mod publish;
 mod quarantine;
+mod reference;
 mod reload;
 mod score;
 mod settings;
