@@ -92,10 +92,8 @@ impl SigningArgs {
             .passphrase_file
             .clone()
             .or_else(|| named(PASSPHRASE_VARIABLE));
-        let passphrase = Passphrase::given_or_asked(passphrase_file.as_deref(), &question)
-            .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
-        key_file::open(&file, KeyUse::Person, &passphrase)
-            .map_err(|error| CliError::from_error(Exit::Failed, &error))
+        let passphrase = Passphrase::given_or_asked(passphrase_file.as_deref(), &question)?;
+        Ok(key_file::open(&file, KeyUse::Person, &passphrase)?)
     }
 }
 
