@@ -33,6 +33,7 @@ mod list;
 pub mod live;
 mod log;
 mod man;
+mod names;
 mod peer;
 mod peer_list;
 mod person;
