@@ -34,6 +34,7 @@ pub mod live;
 mod log;
 mod man;
 mod near;
+mod names;
 mod peer;
 mod peer_list;
 mod person;

@@ -5,7 +5,7 @@ use axum::{Json, extract::State};
 use portcullis_policy::preview as ask;
 use portcullis_protocol::seal::Draft;
 
-use super::apart;
+use super::{apart, names};
 use crate::{
     problem::{Problem, ProblemKind},
     request::{Admin, JsonBody},
@@ -21,9 +21,10 @@ pub(crate) async fn preview(
     State(admin): State<Admin>,
     JsonBody(draft): JsonBody<DraftView>,
 ) -> Result<Json<PreviewView>, Problem> {
-    let draft = Draft::try_from(draft)?;
     let kernel = admin.kernel.clone();
-    apart(move || view(&kernel, draft)).await.map(Json)
+    apart(move || view(&kernel, names::draft(&kernel, draft)?))
+        .await
+        .map(Json)
 }
 
 /// Tells which of the drafts repeat a record of this authority.
