@@ -72,15 +72,13 @@ pub enum HeaderError {
     #[error("the file is empty; its first line names the columns")]
     Empty,
     /// The schema does not list the column.
-    #[error("line 1: the schema has no column `{0}`; remove it or add a `[[field]]` for it")]
+    #[error("the schema has no column `{0}`; remove it or add a `[[field]]` for it")]
     UnknownColumn(String),
     /// The column occurs twice.
-    #[error("line 1: the column `{0}` stands twice; remove one")]
+    #[error("the column `{0}` stands twice; remove one")]
     RepeatedColumn(String),
     /// The column of a required field is missing.
-    #[error(
-        "line 1: the column `{0}` is missing; add it, or mark its field `optional` in the schema"
-    )]
+    #[error("the column `{0}` is missing; add it, or mark its field `optional` in the schema")]
     MissingColumn(String),
 }
 
@@ -123,6 +121,31 @@ pub enum RowError {
     },
 }
 
+impl RowError {
+    /// Describes the fault without the line, for who tells that apart.
+    #[must_use]
+    pub fn without_line(&self) -> String {
+        match self {
+            Self::Width {
+                line: _,
+                expected,
+                found,
+            } => format!("{found} values where the header has {expected} columns"),
+            Self::Value {
+                line: _,
+                column,
+                value,
+                needed,
+            } => format!("column `{column}`: `{value}` is not {needed}; correct the value"),
+            Self::Identifier {
+                line: _,
+                column,
+                why,
+            } => format!("column `{column}`: {why}"),
+        }
+    }
+}
+
 /// Column of a file for each field of the schema.
 #[derive(Debug, Clone)]
 pub struct Columns<'s> {
@@ -149,7 +172,7 @@ impl<'s> Columns<'s> {
             let known = schema
                 .fields()
                 .iter()
-                .position(|field| field.column == column);
+                .position(|field| field.column.to_lowercase() == column.to_lowercase());
             let place = known.and_then(|field| of_field.get_mut(field));
             match place {
                 None => return Err(HeaderError::UnknownColumn(column.to_owned())),

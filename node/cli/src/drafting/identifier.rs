@@ -3,7 +3,7 @@
 use portcullis_protocol::{
     body::{Selector, SelectorError, SelectorKind, Window},
     identifiers::{Identified, IdentifierKind, identify},
-    time::Timestamp,
+    time::{End, Timestamp},
 };
 
 use crate::{check, error::CliError};
@@ -43,12 +43,12 @@ pub(crate) struct IdentifierArgs {
     /// An importer or seller of a national register as COUNTRY:ID
     #[arg(long, value_name = "ID", visible_alias = "trader")]
     importer: Vec<String>,
-    /// Since when it counts: 2021-03-01 or 2021-03-01T08:00:00Z
+    /// Since when it counts: 2021-03-01T08:00:00Z, or a day, from its beginning in UTC
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
-    /// Until when it counts
+    /// Until when it counts; a day counts to its end
     #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
+    until: Option<End>,
     /// Accept a wrong check digit, when nobody can read the box again; the record says so
     #[arg(long)]
     accept_unchecked: bool,
@@ -73,7 +73,7 @@ impl IdentifierArgs {
     ///
     /// [`CliError`] with exit code 3 names the first wrong identifier, with near matches.
     pub(crate) fn selectors(&self) -> Result<Vec<SelectorView>, CliError> {
-        let window = super::window(self.from, self.until)?;
+        let window = super::window(self.from, self.until.map(End::included))?;
         let strictness = Strictness::from(self.accept_unchecked);
         self.given()
             .map(|(kind, text)| selector(kind, text, window, strictness))
@@ -116,11 +116,17 @@ pub(crate) fn selector(
     };
     match read {
         Ok(selector) => Ok(SelectorView::from(&selector)),
-        Err(error) => Err(match near(kind, text) {
-            Some(identified) => check::wrong(text, &identified),
-            None => untold(&error),
-        }),
+        Err(error) => Err(refused(kind, text, &error)),
     }
+}
+
+/// Returns the error for an identifier: the character that is not what it looks like, near matches, or
+/// else what the parser says.
+fn refused(kind: SelectorKind, text: &str, error: &SelectorError) -> CliError {
+    let is_of_text = matches!(error, SelectorError::Identifier { .. });
+    let foreign = || check::foreign(text).filter(|_| is_of_text && kind != SelectorKind::Plate);
+    let wrong = || near(kind, text).map(|identified| check::wrong(text, &identified));
+    foreign().or_else(wrong).unwrap_or_else(|| untold(error))
 }
 
 /// Returns an error without near matches.
@@ -179,6 +185,22 @@ mod tests {
         assert!(view.unchecked);
         let view = selector(kind, "CSQU3054383", window(), Strictness::AcceptUnchecked).unwrap();
         assert!(!view.unchecked);
+    }
+
+    /// Newcomer B6.
+    #[test]
+    fn a_letter_of_another_script_is_named_with_what_the_text_looks_like() {
+        let kind = SelectorKind::Container;
+        let error = selector(
+            kind,
+            "\u{421}SQU3054383",
+            window(),
+            Strictness::AcceptUnchecked,
+        )
+        .unwrap_err();
+        assert_eq!(error.exit, Exit::Invalid);
+        assert!(error.message.contains("a Cyrillic `\u{421}` (U+0421), not a Latin `C`"));
+        assert!(error.remedy.unwrap().contains("`CSQU3054383`"));
     }
 
     #[test]
