@@ -78,7 +78,7 @@ async fn checked(kernel: &Arc<Kernel>, part: usize) -> Option<bool> {
 /// Has the indexes built anew that do not say what their tables say, and tells of each as an event.
 pub async fn mend_indexes(kernel: &Arc<Kernel>) {
     let asked = Arc::clone(kernel);
-    let mending = tokio::task::spawn_blocking(move || asked.store().mend_indexes());
+    let mending = portcullis_store::apart::spawn(move || asked.store().mend_indexes());
     match mending.await {
         Ok(Ok(mended)) => {
             for event in told(&mended, kernel.now()) {

@@ -16,6 +16,9 @@ const MOST: usize = 10_000;
 pub(super) struct Damages {
     /// Damaged things, each with what was found; locked for a moment only.
     met: Mutex<BTreeMap<Damaged, String>>,
+    /// The finding for which the indexes of a table were last built anew, without making them sound;
+    /// locked for a moment only.
+    built: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Damages {
@@ -51,6 +54,27 @@ impl Damages {
         if !met.is_empty() {
             met.remove(&thing());
         }
+    }
+
+    /// Returns the tables whose indexes are to be built anew, each with what was found, and notes that
+    /// they are built. What building did not mend is not built for the same finding again.
+    pub(super) fn to_build(&self) -> Vec<(&'static str, DamageRow)> {
+        let rows = self.rows();
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = |row: DamageRow| {
+            let Damaged::Indexes(name) = row.thing else {
+                return None;
+            };
+            let before = built.insert(name, row.why.clone());
+            (before.as_ref() != Some(&row.why)).then_some((name, row))
+        };
+        rows.into_iter().filter_map(is_new).collect()
+    }
+
+    /// Notes that building the indexes of a table made them sound.
+    pub(super) fn mended(&self, table: &str) {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        built.remove(table);
     }
 
     /// Keeps what `stays` says of; the other things are no longer there.

@@ -25,6 +25,21 @@ impl SqlError {
             Self::Store(error) => Self::Store(error),
         }
     }
+
+    /// Returns what was found, in words, if something that was read is not what was written: it does
+    /// not open, or SQLite cannot read its pages.
+    pub(crate) fn damage(&self) -> Option<String> {
+        match self {
+            Self::Store(StoreError::Damaged(why)) => Some(why.clone()),
+            Self::Store(_) => None,
+            Self::Main(error) | Self::Keys(error) => is_torn(error).then(|| error.to_string()),
+        }
+    }
+}
+
+/// Returns true if SQLite cannot read pages of a file as it wrote them.
+pub(crate) fn is_torn(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
 }
 
 impl From<rusqlite::Error> for SqlError {

@@ -2,8 +2,8 @@
 //!
 //! A page ends with the pack in which it is full. Files that a record brings are read from the disk
 //! with their pack, and neither opened nor kept. Records of origins that the reader leaves out are
-//! counted by their statements: nothing of theirs is opened, so that a flood costs the look at its
-//! packs and no more.
+//! counted by their statements and headers: no section of theirs is opened, so that a flood costs the
+//! look at its packs and no more.
 
 use std::collections::{BTreeSet, HashSet};
 

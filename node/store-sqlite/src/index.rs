@@ -19,10 +19,10 @@ use std::{
 };
 
 use portcullis_protocol::record::RecordId;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use super::{
-    error::SqlError,
+    error::{SqlError, is_torn},
     pack::{Directory, id_at, pack_of, place, slot_of},
 };
 
@@ -284,6 +284,61 @@ pub(super) fn entries(n: i64, ids: &[u8], directory: &Directory) -> Additions {
             .collect(),
         pack: n,
     }
+}
+
+/// Makes one of the two tables anew from the packs. Returns false if it is another table, or if the
+/// packs cannot be read either; everything is as it was then.
+///
+/// SQLite can neither empty nor drop a tree with a torn page. The new one gets a tree of its own, and
+/// the pages of the torn one are left unused.
+pub(super) fn build_anew(main: &Connection, table: &str) -> Result<bool, SqlError> {
+    let (column, of): (_, fn(Additions) -> Vec<IndexEntry>) = match table {
+        "id_index" => ("id", |entries| entries.ids),
+        "token_index" => ("token", |entries| entries.tokens),
+        _ => return Ok(false),
+    };
+    let transaction = Transaction::new_unchecked(main, TransactionBehavior::Immediate)?;
+    let built = build(&transaction, (table, column), of);
+    // SQLite reads the schema again, as it is after the transaction.
+    let ended = match built {
+        Ok(()) => transaction.commit().map(|()| true),
+        Err(error) if is_torn(&error) => transaction.rollback().map(|()| false),
+        Err(error) => transaction.rollback().and(Err(error)),
+    };
+    main.execute_batch("PRAGMA writable_schema = RESET")?;
+    Ok(ended?)
+}
+
+fn build(
+    main: &Connection,
+    (table, column): (&str, &str),
+    of: fn(Additions) -> Vec<IndexEntry>,
+) -> rusqlite::Result<()> {
+    main.execute_batch(&format!(
+        "CREATE TABLE built_anew ({column} INTEGER NOT NULL, place INTEGER NOT NULL,
+             PRIMARY KEY ({column}, place)) STRICT, WITHOUT ROWID"
+    ))?;
+    let mut insert = main.prepare("INSERT OR IGNORE INTO built_anew VALUES (?1, ?2)")?;
+    let mut packs = main.prepare("SELECT n, extends, ids, directory FROM pack ORDER BY n")?;
+    let mut rows = packs.query([])?;
+    while let Some(row) = rows.next()? {
+        let (n, extends): (i64, bool) = (row.get(0)?, row.get(1)?);
+        let (ids, directory): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
+        // A damaged pack is reported by whoever reads it.
+        let directory = Directory::read(&directory).unwrap_or_default();
+        let ids: &[u8] = if extends { &[] } else { &ids };
+        for entry in of(entries(n, ids, &directory)) {
+            insert.execute(entry)?;
+        }
+    }
+    main.execute_batch("PRAGMA writable_schema = ON")?;
+    main.execute(
+        "UPDATE sqlite_schema SET rootpage =
+             (SELECT rootpage FROM sqlite_schema WHERE name = 'built_anew') WHERE name = ?1",
+        [table],
+    )?;
+    main.execute("DELETE FROM sqlite_schema WHERE name = 'built_anew'", [])?;
+    Ok(())
 }
 
 /// Returns the place of the record with this id, among those found by its first 8 bytes.

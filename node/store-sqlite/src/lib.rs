@@ -152,10 +152,10 @@ use self::{
 };
 use portcullis_store::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, Came, ChannelPage, ChannelSide,
-    ConsignmentRow, ConsignmentStage, DamageRow, Damaged, DisclosureRow, DispatchPosition,
-    ExceptionRow, ExcerptPage, ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey,
-    HeldRecord, LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
-    ScoreRow, Span, Store, StoreError, UndeliveredRow, Write, Written, apart,
+    ConsignmentRow, ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow,
+    ExcerptPage, ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord,
+    LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, Store, StoreError, UndeliveredRow, Write, Written, apart,
 };
 
 /// A store in a folder.
@@ -508,10 +508,7 @@ impl Store for SqliteStore {
 
     fn mend_indexes(&self) -> Result<Vec<DamageRow>, StoreError> {
         let mut mended = Vec::new();
-        for row in self.damages.rows() {
-            let Damaged::Indexes(name) = row.thing else {
-                continue;
-            };
+        for (name, row) in self.damages.to_build() {
             let built = self
                 .turnstile
                 .between(|| self.write_side().build_indexes(name))?;
@@ -519,7 +516,10 @@ impl Store for SqliteStore {
                 && self
                     .read(|view| Scrubber::of(view, &self.layout, &self.damages).indexes_of(name))?
             {
+                self.damages.mended(name);
                 mended.push(row);
+            } else {
+                tracing::error!(table = %name, "the indexes of a table cannot be built anew: restore the store from a backup");
             }
         }
         Ok(mended)

@@ -1,4 +1,9 @@
-//! Origins of held records, as their statements name them. Nothing is opened and nothing verified.
+//! Origins of held records, as their statements name them and their headers confirm them. No section
+//! is opened, and nothing verified.
+//!
+//! No key binds the number of a statement to its record. Whoever writes to the disk would put another
+//! number there, and the record would be left out as another origin's. The header is bound to the id:
+//! nothing is left out whose header names another origin than its statement.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +12,7 @@ use prost::Message as _;
 
 use super::{
     error::SqlError,
-    pack::{Directory, PackRow, pack_of, slot_of, statements},
+    pack::{Directory, Head, PackRow, header_of, heads, pack_of, slot_of},
     view::DatabaseView,
 };
 
@@ -18,9 +23,9 @@ const MOST_REMEMBERED: usize = 4_096;
 pub(super) struct OriginReader<'a> {
     view: DatabaseView<'a>,
     left_out: &'a BTreeSet<AuthorityId>,
-    /// The pack looked at last, and the statement of each of its entries.
-    pack: Option<(i64, Vec<i64>)>,
-    /// Origins by the numbers of statements, if they are left out.
+    /// The pack looked at last, and the heads of its entries.
+    pack: Option<(i64, Vec<Option<Head>>)>,
+    /// Origins by the numbers of statements.
     remembered: HashMap<i64, Option<AuthorityId>>,
     /// Bytes of the packs that were looked at.
     pub(super) looked_at: usize,
@@ -46,19 +51,21 @@ impl<'a> OriginReader<'a> {
         let n = pack_of(place);
         if self.pack.as_ref().is_none_or(|(known, _)| *known != n) {
             let row = self.view.first(
-                "SELECT directory, body FROM pack WHERE n = ?1",
+                "SELECT ids, directory, body FROM pack WHERE n = ?1",
                 [n],
-                |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)),
+                |row| {
+                    Ok((
+                        row.get::<_, Vec<u8>>(0)?,
+                        row.get::<_, Vec<u8>>(1)?,
+                        row.get::<_, Vec<u8>>(2)?,
+                    ))
+                },
             )?;
-            let (directory, body) = row.unwrap_or_default();
+            let (ids, directory, body) = row.unwrap_or_default();
             self.looked_at = self.looked_at.saturating_add(body.len());
-            self.keep(n, &directory, &body);
+            self.keep((n, &ids), &directory, &body);
         }
-        let entries = self.pack.as_ref().map(|(_, entries)| entries);
-        match entries.and_then(|entries| entries.get(slot_of(place))) {
-            Some(statement) => self.origin_of(*statement),
-            None => Ok(None),
-        }
+        self.left_out_at(slot_of(place))
     }
 
     /// Returns the origins of all records of a pack that was read, if all of them are left out.
@@ -69,22 +76,42 @@ impl<'a> OriginReader<'a> {
         if self.left_out.is_empty() {
             return Ok(None);
         }
-        self.keep(row.n, &row.directory, &row.body);
-        let entries = self.pack.as_ref().map(|(_, entries)| entries.clone());
-        let Some(entries) = entries.filter(|entries| !entries.is_empty()) else {
+        self.keep((row.n, &row.ids), &row.directory, &row.body);
+        let entries = self.pack.as_ref().map_or(0, |(_, entries)| entries.len());
+        if entries == 0 {
             return Ok(None);
-        };
-        let origins = entries.into_iter();
-        origins.map(|statement| self.origin_of(statement)).collect()
+        }
+        (0..entries).map(|slot| self.left_out_at(slot)).collect()
     }
 
-    fn keep(&mut self, n: i64, directory: &[u8], body: &[u8]) {
+    fn keep(&mut self, (n, ids): (i64, &[u8]), directory: &[u8], body: &[u8]) {
         // A damaged pack is reported by whoever opens it.
-        let entries = Directory::read(directory).map(|directory| statements(&directory, body));
+        let entries = Directory::read(directory).map(|directory| heads(ids, &directory, body));
         self.pack = Some((n, entries.unwrap_or_default()));
     }
 
-    fn origin_of(&mut self, statement: i64) -> Result<Option<AuthorityId>, SqlError> {
+    /// Returns the origin of an entry of the pack looked at last, if it is left out. One whose header
+    /// is not sound, or names another, is not left out: whoever opens it reports it.
+    fn left_out_at(&mut self, slot: usize) -> Result<Option<AuthorityId>, SqlError> {
+        let statement = self.head(slot).map_or(0, |head| head.statement);
+        let named = self.origin_of(statement)?;
+        let Some(origin) = named.filter(|origin| self.left_out.contains(origin)) else {
+            return Ok(None);
+        };
+        let header = self.head(slot).map(|head| head.header(self.view.vault));
+        let header = header.and_then(Result::ok).and_then(header_of);
+        Ok(header
+            .is_some_and(|header| header.origin == origin)
+            .then_some(origin))
+    }
+
+    fn head(&self, slot: usize) -> Option<&Head> {
+        let (_, entries) = self.pack.as_ref()?;
+        entries.get(slot)?.as_ref()
+    }
+
+    /// Returns the origin that the statement with this number names.
+    pub(super) fn origin_of(&mut self, statement: i64) -> Result<Option<AuthorityId>, SqlError> {
         if let Some(known) = self.remembered.get(&statement) {
             return Ok(known.clone());
         }
@@ -95,7 +122,6 @@ impl<'a> OriginReader<'a> {
         )?;
         let batch = payload.and_then(|payload| wire::BatchStatement::decode(&*payload).ok());
         let origin = batch.and_then(|batch| batch.origin.parse().ok());
-        let origin = origin.filter(|origin| self.left_out.contains(origin));
         if self.remembered.len() >= MOST_REMEMBERED {
             self.remembered.clear();
         }

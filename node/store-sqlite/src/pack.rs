@@ -19,9 +19,10 @@ use portcullis_protocol::{
     body::Body,
     frame::Lane,
     identifiers::NodeId,
-    record::{Form, Kind, RecordId},
+    record::{Form, Header, Kind, RecordId},
     time::Timestamp,
     verify::{OpenSection, VerifiedRecord},
+    wire,
 };
 use portcullis_store::StoreError;
 use prost::Message;
@@ -187,25 +188,62 @@ struct PackEntry {
     sections: Vec<SealedSection>,
 }
 
-/// Returns the number of the statement of each entry; 0 for one that extends a record or does not
-/// decode.
-pub(super) fn statements(directory: &Directory, body: &[u8]) -> Vec<i64> {
+/// An entry without its sections. None of its bytes is checked yet.
+pub(super) struct Head {
+    id: RecordId,
+    header: Bytes,
+    /// The number of its statement; 0 if it extends a record. Nothing binds it to the id.
+    pub(super) statement: i64,
+}
+
+impl Head {
+    /// Returns the header, which is checked against the id.
+    pub(super) fn header(&self, vault: &Vault) -> Result<Bytes, SqlError> {
+        opened_header(&self.id, self.header.clone(), vault)
+    }
+}
+
+/// Returns the head of each entry of a pack; `None` for one that does not decode.
+pub(super) fn heads(ids: &[u8], directory: &Directory, body: &[u8]) -> Vec<Option<Head>> {
     let mut begin = 0;
-    let ends = directory.ends.iter();
-    ends.map(|end| {
-        let end = usize::try_from(*end).unwrap_or(usize::MAX);
-        let bytes = body.get(begin..end).unwrap_or_default();
+    let ends = directory.ends.iter().enumerate();
+    ends.map(|(slot, end)| {
+        let end = usize::try_from(*end).ok()?;
+        let bytes = body.get(begin..end);
         begin = end;
-        EntryStatement::decode(bytes).map_or(0, |entry| entry.statement)
+        let EntryHead { header, statement } = EntryHead::decode(bytes?).ok()?;
+        Some(Head {
+            id: id_at(ids, slot)?,
+            header,
+            statement,
+        })
     })
     .collect()
 }
 
-/// The part of a [`PackEntry`] that names its statement.
+/// The part of a [`PackEntry`] before its place in the batch.
 #[derive(Clone, PartialEq, Message)]
-struct EntryStatement {
+struct EntryHead {
+    #[prost(bytes = "bytes", tag = "1")]
+    header: Bytes,
     #[prost(int64, tag = "2")]
     statement: i64,
+}
+
+/// Opens the header of the record with this id, if it is sealed, and checks it against the id.
+fn opened_header(id: &RecordId, header: Bytes, vault: &Vault) -> Result<Bytes, SqlError> {
+    if RecordId::of_header(&header) == *id {
+        return Ok(header);
+    }
+    let other = || StoreError::Damaged(format!("record `{id}` has another header"));
+    let opened = vault.open_header(id, header.to_vec());
+    let opened = opened.filter(|opened| RecordId::of_header(opened) == *id);
+    Ok(opened.ok_or_else(other)?.into())
+}
+
+/// Returns a header that was read; `None` if it does not decode.
+pub(super) fn header_of(bytes: Bytes) -> Option<Header> {
+    Header::try_from(wire::Header::decode(bytes).ok()?).ok()
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -686,26 +724,6 @@ impl Pack {
             .ok_or_else(|| unreadable(&format!("the entry at {}", self.place(slot))))
     }
 
-    /// Returns the header of the record in this slot of a pack, by number, ids, directory and body. It
-    /// needs no key of a section. It is checked against the id.
-    pub(super) fn header(
-        (n, ids, directory, body): (i64, Vec<u8>, &[u8], Vec<u8>),
-        slot: usize,
-        vault: &Vault,
-    ) -> Result<Bytes, SqlError> {
-        let pack = Self {
-            n,
-            extends: false,
-            source: None,
-            received_at: Timestamp::from_millis(0),
-            ids,
-            directory: Directory::read(directory)?,
-            body: body.into(),
-            keys: SectionKeys::new(),
-        };
-        Ok(pack.bare(slot, vault)?.header)
-    }
-
     /// Returns the record in this slot without its sections. The header is checked against the id.
     pub(super) fn bare(&self, slot: usize, vault: &Vault) -> Result<Bare, SqlError> {
         let PackEntry {
@@ -717,16 +735,8 @@ impl Pack {
             sections: _,
         } = self.entry(slot)?;
         let id = self.id(slot)?;
-        let header = if RecordId::of_header(&header) == id {
-            header
-        } else {
-            let other = || StoreError::Damaged(format!("record `{id}` has another header"));
-            let opened = vault.open_header(&id, header.to_vec());
-            let opened = opened.filter(|opened| RecordId::of_header(opened) == id);
-            opened.ok_or_else(other)?.into()
-        };
         Ok(Bare {
-            header,
+            header: opened_header(&id, header, vault)?,
             statement,
             leaf,
             blind,

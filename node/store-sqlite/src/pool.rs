@@ -58,7 +58,7 @@ impl Pool {
         let connection = lease.connection.as_ref().ok_or(StoreError::Stopped)?;
         let look = |on_damage| snapshot(connection, (vault, sealer, index, on_damage), &query);
         match look(OnDamage::TryAgain(damages)) {
-            Err(SqlError::Store(StoreError::Damaged(_))) => look(OnDamage::LeaveOut(damages)),
+            Err(error) if error.damage().is_some() => look(OnDamage::LeaveOut(damages)),
             other => other,
         }
     }

@@ -5,6 +5,8 @@
 //! that the ledger lost gets a new row that says how it was learned. A record that either side
 //! withdrew, or that is past its date of deletion, is not sent.
 
+use std::collections::{BTreeMap, btree_map};
+
 use portcullis_protocol::{
     frame::{Generation, Lane},
     identifiers::NodeId,
@@ -25,8 +27,7 @@ use super::{
     events::EventWriter,
     exceptions::ExceptionWriter,
     ledger::LedgerWriter,
-    pack::{Pack, pack_of, slot_of},
-    search::header_of,
+    pack::{Directory, Head, header_of, heads, pack_of, slot_of},
     transaction::WriteTransaction,
     view::DatabaseView,
 };
@@ -54,6 +55,9 @@ fn said(why: &str, entry: &Entry) -> LedgerEntry {
     }
 }
 
+/// Heads of the entries of the packs that a repair read, each pack once.
+type Heads = BTreeMap<i64, Vec<Option<Head>>>;
+
 /// Writer of repairs and of what comparing a channel found.
 pub(super) struct ReconciliationWriter<'t, 'a> {
     tx: &'t mut WriteTransaction<'a>,
@@ -73,8 +77,9 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
             learned,
             withdrawn,
         } = repair;
+        let mut packs = BTreeMap::new();
         for id in owed {
-            self.owe(peer, id, *at)?;
+            self.owe(peer, id, *at, &mut packs)?;
         }
         for entry in learned {
             self.learn(peer, entry, *at)?;
@@ -87,7 +92,13 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
 
     /// Schedules a record that the peer lost to be sent again, unless it was withdrawn or is past its
     /// date of deletion.
-    fn owe(&mut self, peer: &NodeId, id: &RecordId, at: Timestamp) -> Result<(), SqlError> {
+    fn owe(
+        &mut self,
+        peer: &NodeId,
+        id: &RecordId,
+        at: Timestamp,
+        packs: &mut Heads,
+    ) -> Result<(), SqlError> {
         let Some(number) = self.tx.number(id)? else {
             return Ok(());
         };
@@ -101,7 +112,7 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
         let Some(lane) = self.lane_of(number)? else {
             return DifferenceWriter::of(self.tx).note(peer, number, Difference::Gone, at);
         };
-        let delete_at = self.delete_at(number)?;
+        let delete_at = self.delete_at(number, packs)?;
         if delete_at.is_some_and(|end| end <= at) {
             return DifferenceWriter::of(self.tx).note(peer, number, Difference::Gone, at);
         }
@@ -116,11 +127,29 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
 
     /// Returns the date of deletion of a record that is held. One that does not open has none here:
     /// whoever sends it reads it again.
-    fn delete_at(&self, number: i64) -> Result<Option<Timestamp>, SqlError> {
+    fn delete_at(&self, number: i64, packs: &mut Heads) -> Result<Option<Timestamp>, SqlError> {
         let Some(place) = self.tx.places(number)?.first().copied() else {
             return Ok(None);
         };
-        let n = pack_of(place);
+        let entries = match packs.entry(pack_of(place)) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(new) => {
+                let read = self.heads(*new.key())?;
+                new.insert(read)
+            }
+        };
+        let Some(Some(head)) = entries.get(slot_of(place)) else {
+            return Ok(None);
+        };
+        match head.header(self.tx.vault()) {
+            Ok(header) => Ok(header_of(header).and_then(|header| header.marking.delete_at)),
+            Err(SqlError::Store(StoreError::Damaged(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a pack, whose body is long, and returns the heads of its entries. A damaged pack has none.
+    fn heads(&self, n: i64) -> Result<Vec<Option<Head>>, SqlError> {
         let row = self.tx.first(
             "SELECT ids, directory, body FROM pack WHERE n = ?1",
             [n],
@@ -133,14 +162,10 @@ impl<'t, 'a> ReconciliationWriter<'t, 'a> {
             },
         )?;
         let Some((ids, directory, body)) = row else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        let pack = (n, ids, directory.as_slice(), body);
-        match Pack::header(pack, slot_of(place), self.tx.vault()) {
-            Ok(header) => Ok(header_of(header).and_then(|header| header.marking.delete_at)),
-            Err(SqlError::Store(StoreError::Damaged(_))) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let directory = Directory::read(&directory).unwrap_or_default();
+        Ok(heads(&ids, &directory, &body))
     }
 
     /// Returns the lane of a record that is held.

@@ -4,24 +4,29 @@
 //! What is found is noted among the damages. A table is compared as a whole, in one snapshot; its
 //! rows are counted, and the changed ones are named.
 
+use std::collections::BTreeSet;
+
 use portcullis_store::{ConsignmentStage, Damaged, StoreError};
 
 use super::{
     consignments::ConsignmentReader,
     damages::Damages,
-    error::SqlError,
+    error::{SqlError, is_torn},
     index::{entries, indexed},
-    indexes,
+    indexes::{self, Findings},
     layout::Layout,
-    pack::Directory,
+    origins::OriginReader,
+    pack::{Directory, Pack, header_of},
     packs::PackReader,
     seals::{self, Seals},
-    tables::{TABLES, Table, sealed_tables},
+    tables::{Guard, TABLES, Table, sealed_tables},
     view::DatabaseView,
 };
 
-/// Most rows of a table that is checked at the start: some tenths of a second for each.
+/// Most rows of a table that is checked at the start, and most bytes of one that is read from end to
+/// end: some tenths of a second for each.
 const SMALL: u64 = 20_000;
+const SMALL_BYTES: i64 = 32 << 20;
 
 /// Most pages of packs, and the fewest packs on one.
 const PAGES: i64 = 100;
@@ -31,6 +36,7 @@ const LEAST_PAGE: i64 = 1_000;
 /// from others.
 const LAYOUT: &str = "sqlite_schema";
 const CHAIN: &str = "leaf";
+const PACKS: &str = "pack";
 const RECORDS: &str = "records";
 const INDEX: &str = "index";
 const TOKENS: &str = "consignment_token";
@@ -64,11 +70,13 @@ impl<'a> Scrubber<'a> {
             }
         }
         for table in TABLES {
-            if self.is_small(table)? {
+            let is_small = self.is_small(table);
+            if self.unless_torn(table, is_small)? == Some(true) {
                 self.indexes(table)?;
             }
         }
-        if !seals::chain_is_whole(self.view.connection, &seals)? {
+        let is_whole = seals::chain_is_whole(self.view.connection, &seals);
+        if self.unless_torn_as(|| Damaged::Table(CHAIN), is_whole)? == Some(false) {
             let what = "its newest leaf is not the newest that was written";
             self.damages.met(Damaged::Table(CHAIN), what.to_owned());
         }
@@ -90,8 +98,14 @@ impl<'a> Scrubber<'a> {
         }
         match part.checked_sub(TABLES.len()) {
             Some(0) => self.chain().map(|()| Some(CHAIN)),
-            Some(1) => self.index().map(|()| Some(INDEX)),
-            Some(2) => self.consignments().map(|()| Some(TOKENS)),
+            Some(1) => {
+                self.unless_torn_as(|| Damaged::Table(INDEX), self.index())?;
+                Ok(Some(INDEX))
+            }
+            Some(2) => {
+                self.unless_torn_as(|| Damaged::Table(TOKENS), self.consignments())?;
+                Ok(Some(TOKENS))
+            }
             Some(later) => {
                 let page = later.saturating_sub(3);
                 Ok(self.records(page)?.then_some(RECORDS))
@@ -106,35 +120,46 @@ impl<'a> Scrubber<'a> {
         table.map_or(Ok(false), |table| self.indexes(table))
     }
 
-    /// Returns true if the indexes of a table are compared at the start. Content that the seals leave
-    /// out is long, and is read from end to end for it.
+    /// Returns true if the indexes of a table are compared at the start: all of its content is read for
+    /// it. The lengths of long content stand in its row, and nothing of it is read here.
     fn is_small(&self, table: &Table) -> Result<bool, SqlError> {
-        let most = if table.left_out.is_empty() {
-            SMALL
-        } else {
-            SMALL / 10
-        };
-        let sql = format!(
-            "SELECT count(*) FROM (SELECT 1 FROM main.{} LIMIT ?1)",
-            table.name
-        );
-        let limit = most.saturating_add(1).cast_signed();
+        let name = table.name;
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM main.{name} LIMIT ?1)");
+        let limit = SMALL.saturating_add(1).cast_signed();
         let rows = self.view.first(&sql, [limit], |row| row.get::<_, i64>(0))?;
-        Ok(rows.is_none_or(|rows| rows < limit))
+        if rows.is_some_and(|rows| rows >= limit) {
+            return Ok(false);
+        }
+        let lengths = self.view.rows(
+            "SELECT 'coalesce(sum(octet_length(' || name || ')), 0)' FROM pragma_table_info(?1)",
+            [name],
+            |row| row.get::<_, String>(0),
+        )?;
+        let sql = format!("SELECT {} FROM main.{name}", lengths.join(" + "));
+        let bytes = self.view.first(&sql, [], |row| row.get::<_, i64>(0))?;
+        Ok(bytes.is_none_or(|bytes| bytes <= SMALL_BYTES))
     }
 
     /// Opens every section of the records on a page of the packs. Returns false after the last page.
     fn records(&self, page: usize) -> Result<bool, SqlError> {
-        let (first, last) = match self.page(page)? {
-            Some(range) => range,
-            None => return Ok(false),
+        let packs = || Damaged::Table(PACKS);
+        let range = self.unless_torn_as(packs, self.page(page))?.flatten();
+        let Some(range) = range else {
+            return Ok(false);
         };
+        self.unless_torn_as(packs, self.records_between(range))?;
+        Ok(true)
+    }
+
+    fn records_between(&self, (first, last): (i64, i64)) -> Result<(), SqlError> {
         let numbers = self.view.rows(
             "SELECT n FROM pack WHERE n BETWEEN ?1 AND ?2 ORDER BY n",
             (first, last),
             |row| row.get::<_, i64>(0),
         )?;
         let mut packs = PackReader::of(self.view);
+        let none_left_out = BTreeSet::new();
+        let mut origins = OriginReader::of(self.view, &none_left_out);
         for n in numbers {
             let read = packs.pack(n);
             let Some(Some(pack)) = self.view.unless_damaged(|| Damaged::Pack(n), read)? else {
@@ -148,14 +173,32 @@ impl<'a> Scrubber<'a> {
                 let bare = if pack.extends {
                     Ok(())
                 } else {
-                    pack.bare(slot, self.view.vault).map(drop)
+                    self.bare(&pack, slot, &mut origins)
                 };
                 let read = bare.and_then(|()| pack.sections(slot, None).map(drop));
                 let thing = || pack.id(slot).map_or(Damaged::Pack(n), Damaged::Record);
                 self.view.unless_damaged(thing, read)?;
             }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Checks a record without its sections: no key binds the number of its statement to it.
+    fn bare(
+        &self,
+        pack: &Pack,
+        slot: usize,
+        origins: &mut OriginReader<'_>,
+    ) -> Result<(), SqlError> {
+        let bare = pack.bare(slot, self.view.vault)?;
+        let named = origins.origin_of(bare.statement)?;
+        let own = header_of(bare.header).map(|header| header.origin);
+        if own.is_some() && own == named {
+            return Ok(());
+        }
+        let id = pack.id(slot)?;
+        let what = format!("record `{id}` stands under a statement of another origin");
+        Err(StoreError::Damaged(what).into())
     }
 
     /// Returns the first and last number of the packs on a page: all packs are on at most a hundred.
@@ -226,16 +269,25 @@ impl<'a> Scrubber<'a> {
     }
 
     fn table(&self, seals: &Seals, table: &Table) -> Result<(), SqlError> {
-        let found = seals::differs(self.view.connection, self.view.sealer, seals, table)?;
-        self.note(table.name, found);
+        let found = seals::differs(self.view.connection, self.view.sealer, seals, table);
+        if let Some(found) = self.unless_torn(table, found)? {
+            self.note(table.name, found);
+        }
         Ok(())
     }
 
-    /// Compares the indexes of a table with its rows. Returns true if they are sound.
+    /// Compares the indexes of a table with its rows. Returns true if they are sound. The rest of the
+    /// table's damage stays noted: other checks find it as well.
     fn indexes(&self, table: &Table) -> Result<bool, SqlError> {
-        let found = indexes::differ(self.view.connection, table)?;
-        let is_sound = found.is_none();
-        match found {
+        let Findings {
+            of_indexes,
+            of_table,
+        } = indexes::differ(self.view.connection, table)?;
+        if let Some(what) = of_table {
+            self.damages.met(Damaged::Table(table.name), what);
+        }
+        let is_sound = of_indexes.is_none();
+        match of_indexes {
             Some(what) => self.damages.met(Damaged::Indexes(table.name), what),
             None => self.damages.sound(|| Damaged::Indexes(table.name)),
         }
@@ -244,9 +296,45 @@ impl<'a> Scrubber<'a> {
 
     fn chain(&self) -> Result<(), SqlError> {
         let seals = self.seals()?;
-        let found = seals::chain_differs(self.view.connection, self.view.sealer, &seals)?;
-        self.note(CHAIN, found);
+        let found = seals::chain_differs(self.view.connection, self.view.sealer, &seals);
+        if let Some(found) = self.unless_torn_as(|| Damaged::Table(CHAIN), found)? {
+            self.note(CHAIN, found);
+        }
         Ok(())
+    }
+
+    /// Returns the result of a check of a table; `None` if pages of it cannot be read, which is noted.
+    /// One torn page keeps back no other check.
+    fn unless_torn<T>(
+        &self,
+        table: &Table,
+        read: Result<T, SqlError>,
+    ) -> Result<Option<T>, SqlError> {
+        let thing = || match table.guard {
+            Guard::Derived => Damaged::Indexes(table.name),
+            Guard::Sealed | Guard::Chained | Guard::Signed | Guard::Seals => {
+                Damaged::Table(table.name)
+            }
+        };
+        self.unless_torn_as(thing, read)
+    }
+
+    fn unless_torn_as<T>(
+        &self,
+        thing: impl FnOnce() -> Damaged,
+        read: Result<T, SqlError>,
+    ) -> Result<Option<T>, SqlError> {
+        let error = match read {
+            Ok(sound) => return Ok(Some(sound)),
+            Err(error) => error,
+        };
+        match &error {
+            SqlError::Main(of) if is_torn(of) => {
+                self.damages.met(thing(), of.to_string());
+                Ok(None)
+            }
+            SqlError::Main(_) | SqlError::Keys(_) | SqlError::Store(_) => Err(error),
+        }
     }
 
     fn layout(&self) -> Result<(), SqlError> {

@@ -1,11 +1,10 @@
 //! Searches for records: by id, by kind and origin, and by a selector of their subject.
 
-use bytes::Bytes;
 use portcullis_protocol::{
     body::{Body, SelectorKind},
     digest::Digest,
     identifiers::AuthorityId,
-    record::{Header, Kind, RecordId, SectionTag},
+    record::{Kind, RecordId, SectionTag},
     seal::SealedRecord,
     wire,
 };
@@ -15,7 +14,7 @@ use prost::Message as _;
 use super::{
     error::SqlError,
     index::{id_key, id_of},
-    pack::{Directory, Pack, PackRow, pack_of, pack_rows, slot_of},
+    pack::{Directory, Pack, PackRow, header_of, pack_of, pack_rows, slot_of},
     packs::PackReader,
     view::DatabaseView,
 };
@@ -211,10 +210,6 @@ fn is_of(sealed: &SealedRecord, origin: &str) -> bool {
 }
 
 /// Returns what the header of a record claims; nothing of it is verified.
-pub(super) fn header_of(bytes: Bytes) -> Option<Header> {
-    Header::try_from(wire::Header::decode(bytes).ok()?).ok()
-}
-
 /// Returns true if the subject of a record that was read names this selector. A subject that cannot
 /// be decoded names nothing; verification reports why.
 pub(super) fn names(sealed: &SealedRecord, kind: SelectorKind, value: &str) -> bool {

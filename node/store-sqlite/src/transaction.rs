@@ -14,7 +14,7 @@ use super::{
     crypt::{Sealed, SealedAs, Vault},
     error::SqlError,
     held_tally::HeldTally,
-    index::{Additions, Index, IndexEntry, Slice},
+    index::{self, Additions, Index, IndexEntry, Slice},
     indexes,
     interned::Interned,
     layout::{self, Layout},
@@ -87,14 +87,15 @@ impl WriteSide {
         })
     }
 
-    /// Builds the indexes of a table anew, apart from any group. Returns false if they cannot be built.
+    /// Builds the indexes of a table anew, apart from any group, or a table of the index of records if
+    /// it is torn. Returns false if they cannot be built.
     ///
     /// # Errors
     ///
     /// [`StoreError::Damaged`] if the schema is not what this version makes.
     pub(super) fn build_indexes(&self, table: &str) -> Result<bool, SqlError> {
         self.layout.refuse_other(&self.main)?;
-        indexes::build_anew(&self.main, table)
+        Ok(indexes::build_anew(&self.main, table)? || index::build_anew(&self.main, table)?)
     }
 
     /// Lets every such statement of the writer fail, for instance `INSERT ON pack`, until it is mended.

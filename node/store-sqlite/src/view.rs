@@ -58,11 +58,14 @@ impl DatabaseView<'_> {
                 }
                 Ok(Some(sound))
             }
-            (Err(SqlError::Store(StoreError::Damaged(why))), OnDamage::LeaveOut(damages)) => {
-                damages.met(thing(), why);
-                Ok(None)
-            }
-            (Err(error), _) => Err(error),
+            (Err(error), OnDamage::LeaveOut(damages)) => match error.damage() {
+                Some(why) => {
+                    damages.met(thing(), why);
+                    Ok(None)
+                }
+                None => Err(error),
+            },
+            (Err(error), OnDamage::End | OnDamage::TryAgain(_)) => Err(error),
         }
     }
 

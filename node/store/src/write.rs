@@ -542,6 +542,43 @@ pub struct Repair {
     pub withdrawn: Vec<RecordId>,
 }
 
+impl Repair {
+    /// Cuts it into repairs of at most `most` records each, in order; at least one. Each of them holds
+    /// by itself: what is repaired is not found again when the channel is compared once more.
+    #[must_use]
+    pub fn parts(self, most: usize) -> Vec<Self> {
+        let Self {
+            peer,
+            at,
+            owed,
+            learned,
+            withdrawn,
+        } = self;
+        let empty = Self {
+            peer,
+            at,
+            owed: Vec::new(),
+            learned: Vec::new(),
+            withdrawn: Vec::new(),
+        };
+        let most = most.max(1);
+        let owed = owed.chunks(most).map(|owed| Self {
+            owed: owed.to_vec(),
+            ..empty.clone()
+        });
+        let learned = learned.chunks(most).map(|learned| Self {
+            learned: learned.to_vec(),
+            ..empty.clone()
+        });
+        let withdrawn = withdrawn.chunks(most).map(|withdrawn| Self {
+            withdrawn: withdrawn.to_vec(),
+            ..empty.clone()
+        });
+        let parts: Vec<Self> = owed.chain(learned).chain(withdrawn).collect();
+        if parts.is_empty() { vec![empty] } else { parts }
+    }
+}
+
 /// Records that are given back to the authority that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GiveBack {

@@ -8,10 +8,10 @@ use portcullis_protocol::{
     verify::VerifiedRecord,
 };
 
-use super::{fixture::*, key};
+use super::{fixture::*, key, sealing::scrubbed};
 use crate::SqliteStore;
 use portcullis_store::{
-    Came, ExcerptPage, ExcerptsOf, HeldExcerpt, PAGE_BYTES, Store, Write, weight,
+    Came, Damaged, ExcerptPage, ExcerptsOf, HeldExcerpt, PAGE_BYTES, Store, Write, weight,
 };
 
 const SAID: [SectionTag; 2] = [SectionTag::Subject, SectionTag::Assessment];
@@ -251,4 +251,65 @@ fn records_are_found_and_counted_by_the_time_at_which_they_came() {
     assert_eq!(found(None, span(31, 100)), []);
     store.commit(vec![withdraw(came[1])]).unwrap();
     assert_eq!(found(None, span(20, 30)), [came[2]]);
+}
+
+/// Returns the place in a body at which its first entry names its statement (pack.rs).
+fn statement_at(body: &[u8]) -> usize {
+    assert_eq!(body[0], 0x0a);
+    let (mut at, mut length, mut shift) = (1, 0_usize, 0);
+    loop {
+        length |= usize::from(body[at] & 0x7f) << shift;
+        shift += 7;
+        at += 1;
+        if body[at - 1] & 0x80 == 0 {
+            break;
+        }
+    }
+    at += length;
+    assert_eq!(body[at], 0x10);
+    at + 1
+}
+
+/// Attack S10: whoever wrote to the disk put a record under the statement of an origin that had filled
+/// its share, and it was left out of scoring without a word.
+#[test]
+fn a_record_under_the_statement_of_another_origin_is_not_left_out_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let (mut flood, mut police) = (Originator::new(1), Originator::new(2));
+    let (of_flood, of_police) = (
+        flood.record(Kind::Indicator),
+        police.record(Kind::Indicator),
+    );
+    accept(&store, "hub", &of_flood);
+    accept(&store, "port", &of_police);
+    let main = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    let body = |id: &[u8]| -> Vec<u8> {
+        let sql = "SELECT body FROM pack WHERE ids = ?1";
+        main.query_row(sql, [id], |row| row.get(0)).unwrap()
+    };
+    let other = body(of_flood.id().as_bytes());
+    let mut changed = body(of_police.id().as_bytes());
+    let at = statement_at(&changed);
+    assert_ne!(changed[at], other[statement_at(&other)]);
+    changed[at] = other[statement_at(&other)];
+    main.execute(
+        "UPDATE pack SET body = ?1 WHERE ids = ?2",
+        (&changed, of_police.id().as_bytes()),
+    )
+    .unwrap();
+    let left_out = BTreeSet::from([flood.origin().clone()]);
+    for of in [
+        ExcerptsOf::Kind(Kind::Indicator),
+        ExcerptsOf::Any,
+        ExcerptsOf::Selector(SelectorKind::Imo, SHIP),
+    ] {
+        let page = store.excerpts_but(&left_out, of, &SAID, None).unwrap();
+        assert_eq!(ids(&[page.excerpts]), [of_police.id()], "{of:?}");
+        let counted = BTreeMap::from([(flood.origin().clone(), 1)]);
+        assert_eq!(page.left_out, counted, "{of:?}");
+    }
+    let found = scrubbed(&store).unwrap();
+    let named: Vec<_> = store.damaged().into_iter().map(|row| row.thing).collect();
+    assert_eq!(named, [Damaged::Record(of_police.id())], "{found:?}");
 }

@@ -9,7 +9,8 @@ use super::{
     sealing::{act, copied, fact, filled, raw, scrubbed},
 };
 use crate::{
-    SqliteStore, indexes,
+    SqliteStore,
+    indexes::{self, Findings},
     tables::{Guard, TABLES, Table},
 };
 use portcullis_store::{Damaged, FactKind, Store, StoreError};
@@ -219,8 +220,8 @@ fn an_act_is_not_carried_out_twice_when_its_entry_is_gone() {
     assert_eq!(store.acts(None, 9).unwrap().len(), 2);
 }
 
-/// Two rows with the key of one contradict each other: no index can be made of them, and they stay
-/// named.
+/// Attack S7: two rows with the key of one contradict each other. No index can be made of them,
+/// and they stay named; it was tried again without end.
 #[test]
 fn an_index_that_cannot_be_built_stays_a_problem_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -237,9 +238,17 @@ fn an_index_that_cannot_be_built_stays_a_problem_and_changes_nothing() {
     assert_eq!(store.mend_indexes().unwrap(), []);
     let found = scrubbed(&store).unwrap();
     assert!(found.contains("indexes of known"), "{found:?}");
+    // Building is not tried a second time for the same finding, and is for another.
+    assert_eq!(store.damages.to_build(), []);
+    store.damages.sound(|| Damaged::Indexes("known"));
+    assert_eq!(store.damages.to_build(), []);
+    store
+        .damages
+        .met(Damaged::Indexes("known"), "another".to_owned());
+    assert_eq!(store.damages.to_build().len(), 1);
 }
 
-/// What is built anew would overwrite another table.
+/// An index that is built anew would overwrite another table.
 #[test]
 fn a_store_in_which_two_trees_begin_on_one_page_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
@@ -276,14 +285,18 @@ fn an_index_on_an_expression_and_a_partial_one_are_compared_and_built_anew() {
             only: "1",
             since: 0,
         };
-        assert_eq!(indexes::differ(&main, &table).unwrap(), None);
+        assert_eq!(indexes::differ(&main, &table).unwrap(), Findings::default());
         drop(main);
         in_tree(folder.path(), "i", FIRST_OUT);
         let main = raw(folder.path());
         let found = indexes::differ(&main, &table).unwrap();
-        assert!(found.is_some_and(|what| what.contains("missing from index i")));
+        assert!(
+            found
+                .of_indexes
+                .is_some_and(|what| what.contains("missing from index i"))
+        );
         assert!(indexes::build_anew(&main, "t").unwrap());
-        assert_eq!(indexes::differ(&main, &table).unwrap(), None);
+        assert_eq!(indexes::differ(&main, &table).unwrap(), Findings::default());
     }
 }
 

@@ -22,6 +22,7 @@ mod recent;
 mod retries;
 mod sealing;
 mod tampering;
+mod torn;
 mod withdraw;
 mod writing;
 

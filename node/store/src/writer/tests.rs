@@ -1,7 +1,7 @@
-use crate::{NodeEvent, Written};
+use crate::{NodeEvent, Repair, Written};
 use std::sync::{Mutex, mpsc as std_mpsc};
 
-use portcullis_protocol::time::Timestamp;
+use portcullis_protocol::{record::RecordId, time::Timestamp};
 
 use super::*;
 
@@ -46,6 +46,12 @@ fn detail(write: &Write) -> String {
         Write::Event(event) => event.detail.clone(),
         Write::Consignments(rows) => format!("{} consignments", rows.len()),
         Write::Publish { .. } => "alert".to_owned(),
+        Write::Repair(repair) => format!(
+            "{} owed, {} learned, {} withdrawn",
+            repair.owed.len(),
+            repair.learned.len(),
+            repair.withdrawn.len()
+        ),
         Write::Intake(_)
         | Write::Intend(_)
         | Write::Settle(_)
@@ -63,7 +69,6 @@ fn detail(write: &Write) -> String {
         | Write::Retry(_)
         | Write::Decide(_)
         | Write::AnswersReady { .. }
-        | Write::Repair(_)
         | Write::GiveBack(_)
         | Write::Withdraw { .. }
         | Write::Reconciled(_)
@@ -174,6 +179,39 @@ fn urgent_jobs_get_in_between_the_pieces_of_a_bulk_job() {
         "32 consignments",
         "22 consignments",
         "later",
+    ];
+    assert_eq!(
+        gate.groups(),
+        expected.map(|detail| vec![detail.to_owned()])
+    );
+}
+
+/// Attack S8: a peer that claims to have lost everything had one transaction read 4,096 packs.
+#[test]
+fn urgent_jobs_get_in_between_the_pieces_of_a_repair() {
+    let gate = Gate::quiet();
+    let id = RecordId::of_header(b"a record");
+    let repair = Repair {
+        peer: "hub-1".parse().unwrap(),
+        at: Timestamp::from_millis(1),
+        owed: vec![id; 70],
+        learned: Vec::new(),
+        withdrawn: vec![id; 33],
+    };
+    let long = gate.queue(Priority::Bulk, vec![Write::Repair(repair)]);
+    gate.wait_until_entered();
+    let alert = gate.queue(Priority::Urgent, vec![event("alert")]);
+    gate.let_in(6);
+    for answer in [long, alert] {
+        assert_eq!(answer.blocking_recv().unwrap().unwrap(), [Written::Done]);
+    }
+    let expected = [
+        "alert",
+        "32 owed, 0 learned, 0 withdrawn",
+        "32 owed, 0 learned, 0 withdrawn",
+        "6 owed, 0 learned, 0 withdrawn",
+        "0 owed, 0 learned, 32 withdrawn",
+        "0 owed, 0 learned, 1 withdrawn",
     ];
     assert_eq!(
         gate.groups(),
