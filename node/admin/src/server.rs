@@ -111,6 +111,7 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/dispatch/backfill", post(dispatch::preview))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/preview", post(preview::preview))
+        .route("/v1/repeated", post(preview::repeated))
         .route("/v1/scores/top/{limit}", get(scores::top))
         .route("/v1/scores/of/{reference}", get(scores::of))
         .route("/v1/register", post(register::take_up))

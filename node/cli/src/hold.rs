@@ -203,7 +203,7 @@ impl Decision {
             held.retain(|item| item.item.record.starts_with(&id));
         }
         let Some(first) = held.first() else {
-            return Err(CliError::invalid("nothing that waits fits")
+            return Err(CliError::not_found("nothing that waits fits")
                 .remedy("`portcullis hold list` shows what waits"));
         };
         let several = held.iter().any(|one| one.item.record != first.item.record);

@@ -4,13 +4,14 @@
 //! and can write itself as a page. Domain types are never printed directly. Standard output holds
 //! only the answer; errors and progress go to standard error.
 //!
-//! A page shows text that others wrote. Control characters, and characters that change the
-//! direction of writing, are therefore shown escaped. No record can then move the cursor, colour
-//! itself, or read otherwise than it is.
+//! Pages, errors and JSON repeat text that others wrote. Control characters, characters that change
+//! the direction of writing and characters that show nothing are therefore escaped in all of them. No
+//! record can then move the cursor, colour itself, or read otherwise than it is.
 
 use std::io::{self, IsTerminal as _, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, TableStyle};
+use portcullis_protocol::characters;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
@@ -115,9 +116,11 @@ impl Output {
                 schema: V::SCHEMA,
                 view,
             };
-            json(&mut page.text, &versioned)
+            let mut bytes = Vec::new();
+            json(&mut bytes, &versioned)
                 .map_err(io::Error::from)
-                .and_then(|()| page.line(""))
+                .and_then(|()| String::from_utf8(bytes).map_err(io::Error::other))
+                .and_then(|json| writeln!(page.text, "{}", escaped_json(&json)))
         } else {
             view.page(&mut page)
         };
@@ -141,11 +144,11 @@ impl Output {
     /// Prints an error on standard error. If that fails too, it is not reported anywhere.
     pub fn complain(&self, error: &CliError) {
         let text = if self.json {
-            serde_json::to_string(&error.view()).map(|json| format!("{json}\n"))
+            serde_json::to_string(&error.view()).map(|json| format!("{}\n", escaped_json(&json)))
         } else {
-            Ok(self.error_ink.error(&error.human()))
+            Ok(self.error_ink.error(&harmless_lines(&error.human())))
         };
-        let text = text.unwrap_or_else(|_| error.human());
+        let text = text.unwrap_or_else(|_| harmless_lines(&error.human()));
         if io::stderr().lock().write_all(text.as_bytes()).is_err() {
             tracing::debug!("standard error is closed");
         }
@@ -156,7 +159,7 @@ impl Output {
         if self.json {
             return;
         }
-        if writeln!(io::stderr().lock(), "note: {text}").is_err() {
+        if writeln!(io::stderr().lock(), "note: {}", harmless(text)).is_err() {
             tracing::debug!("standard error is closed");
         }
     }
@@ -512,11 +515,20 @@ pub fn seconds(time: &str) -> String {
     }
 }
 
-/// Escapes control characters, and characters that change the direction of writing.
+/// Escapes the characters that steer a terminal, change the direction of writing or show nothing.
 fn harmless(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+/// As [`harmless`], for a text of several lines.
+fn harmless_lines(text: &str) -> String {
+    escaped(text, |character| character == '\n')
+}
+
+fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() || turns_direction(character) {
+        if characters::needs_escape(character) && !is_kept(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
@@ -530,10 +542,19 @@ fn one_line(text: &str) -> String {
     harmless(&text.replace(['\n', '\r'], " "))
 }
 
-/// Returns true for Unicode's marks, embeddings, overrides and isolates of writing direction (UAX
-/// #9).
-const fn turns_direction(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Escapes such characters in JSON, as JSON escapes them: a program reads the same text. They stand in
+/// strings alone; between them JSON has line breaks and no other control character.
+fn escaped_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if characters::needs_escape(character) && character != '\n' {
+            let units = character.encode_utf16(&mut [0; 2]).to_vec();
+            shown.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// Checks that the tables of a page fit terminals of 80 and 120 columns, and that no word of it is broken.
@@ -674,6 +695,34 @@ mod tests {
             text(page),
             "a\\u{1b}[31mb\\u{202e}c\\rd\nX\none two\\u{7}\n"
         );
+    }
+
+    /// Bugs, `csv-bidi.csv`: marks that turn or hide text passed through JSON, errors and most pages.
+    #[test]
+    fn what_turns_or_shows_nothing_is_escaped_on_pages_and_in_json_as_the_same_text() {
+        let text =
+            "a\u{200b}b\u{61c}c\u{ad}d\u{e0041}e\u{feff}f\u{3164}g\u{2028}h\u{85}i \u{fe0f}\u{7f}";
+        let mut page = page();
+        page.line(text).unwrap();
+        assert_eq!(
+            self::text(page),
+            "a\\u{200b}b\\u{61c}c\\u{ad}d\\u{e0041}e\\u{feff}f\\u{3164}g\\u{2028}h\\u{85}i \\u{fe0f}\\u{7f}\n"
+        );
+        assert_eq!(harmless_lines("a\u{202e}\nb"), "a\\u{202e}\nb");
+        let json = serde_json::to_string_pretty(&[text, "été — 中"]).unwrap();
+        let shown = escaped_json(&json);
+        assert!(
+            shown
+                .chars()
+                .all(|one| one == '\n' || !characters::needs_escape(one)),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("\\udb40\\udc41") && shown.contains("été — 中"),
+            "{shown}"
+        );
+        let read: Vec<String> = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, [text, "été — 中"]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl PolicyCheck {
         let folder = match self.folder {
             Some(folder) if !folder.is_dir() => {
                 return Err(
-                    CliError::failed(format!("`{}` is no folder", folder.display()))
+                    CliError::invalid(format!("`{}` is no folder", folder.display()))
                         .remedy("name a folder of `*.cedar` files"),
                 );
             }
@@ -160,10 +160,9 @@ fn bundle(folder: &std::path::Path) -> Result<Bundle, CliError> {
     if !folder.exists() {
         return Ok(Bundle::empty());
     }
-    let failed = |error: &files::FileError| CliError::from_error(Exit::Failed, error);
     let mut texts = BTreeMap::new();
-    for path in files::list(folder, "cedar").map_err(|error| failed(&error))? {
-        let text = files::read_text(&path).map_err(|error| failed(&error))?;
+    for path in files::list(folder, "cedar")? {
+        let text = files::read_text(&path)?;
         let name = path.file_name().unwrap_or_default();
         texts.insert(name.to_string_lossy().into_owned(), text);
     }

@@ -37,7 +37,7 @@ impl Status {
         session.output.show(&status)?;
         match status.problems.first() {
             None => Ok(()),
-            Some(problem) => Err(CliError::failed(format!(
+            Some(problem) => Err(CliError::unable(format!(
                 "the node cannot do its work: {}",
                 problem.what
             ))

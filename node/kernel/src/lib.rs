@@ -26,6 +26,7 @@ pub mod outlook;
 mod publish;
 pub mod quarantine;
 pub mod reload;
+pub mod repeated;
 pub mod revocation;
 pub mod scrub;
 pub mod set_aside;

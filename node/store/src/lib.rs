@@ -11,7 +11,7 @@
 //! again.
 //!
 //! Failure cases: a failed commit leaves nothing behind and is reported to every writer in the
-//! group. A failed fsync ends the process (DESIGN §7), because the state on disk is unknown then.
+//! group. A failed fsync ends the process (docs/design.md, Store), because the state on disk is unknown then.
 
 pub mod apart;
 mod error;
