@@ -130,7 +130,9 @@ impl View for BackfillPreviewView {
             Column::Text("GETS"),
             Column::Number("WITHHELD"),
             Column::Text("POLICIES"),
-        ]);
+        ])
+        .yielding(&["WITHHELD"])
+        .wrapping(&["GETS", "POLICIES"]);
         for sends in &self.sends {
             table.row([
                 sends.records.to_string(),

@@ -136,7 +136,9 @@ impl View for DispatchView {
             Column::Number("BEHIND"),
             Column::Number("NEXT"),
             Column::Text("CLOSED"),
-        ]);
+        ])
+        .yielding(&["NEXT", "CURSOR"])
+        .wrapping(&["CLOSED"]);
         for lane in &self.lanes {
             lanes.row([
                 lane.peer.clone(),
@@ -168,7 +170,9 @@ fn exceptions(view: &DispatchView) -> Table {
         Column::Number("RECORDS"),
         Column::Text("NEXT TRY"),
         Column::Text("FIRST END"),
-    ]);
+    ])
+    .yielding(&["FIRST END"])
+    .wrapping(&["ANSWERED"]);
     for row in &view.exceptions {
         table.row([
             row.peer.clone(),
@@ -191,7 +195,9 @@ fn backfills(rows: &[BackfillView]) -> Table {
         Column::Number("LOOKED AT"),
         Column::Number("SENT"),
         Column::Text("STATE"),
-    ]);
+    ])
+    .yielding(&["LOOKED AT"])
+    .wrapping(&["STATE"]);
     for row in rows {
         table.row([
             row.peer.clone(),
@@ -224,7 +230,8 @@ impl View for ListView<UndeliveredView> {
             Column::Number("TRIES"),
             Column::Text("GIVEN UP"),
             Column::Text("LAST ANSWER"),
-        ]);
+        ])
+        .wrapping(&["LAST ANSWER"]);
         for row in &self.items {
             let reason = row.reason.as_deref();
             table.row([

@@ -247,7 +247,9 @@ impl View for ListView<HeldView> {
             Column::Text("HELD BY"),
             Column::Text("SINCE"),
             Column::Text("UNTIL"),
-        ]);
+        ])
+        .yielding(&["CODES", "OPEN", "SINCE", "TLP", "KIND", "ORIGIN"])
+        .wrapping(&["HELD BY"]);
         for held in &self.items {
             table.row(row(held));
         }
@@ -321,5 +323,23 @@ impl View for ListView<RuledView> {
             };
             page.line(format!("{:.12} from {}: {said}", ruled.record, ruled.from))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_fits_the_terminal() {
+        let held = serde_json::json!({
+            "record": "3f07f443d0ad".repeat(5), "from": "rotterdam", "form": 3, "kind": "risk-profile",
+            "origin": "customs-40", "tlp": "TLP:AMBER+STRICT", "handling": "H1+H3", "exercise": true,
+            "open": 3, "sections": 5, "rule": "PO-03", "why": "a person reads it first",
+            "policies": ["base-h3-held", "port-own-hold-of-profiles"],
+            "since": "2026-11-24T11:01:51.25Z", "until": "2026-12-24T11:01:51.25Z",
+        });
+        let items: Vec<HeldView> = vec![serde_json::from_value(held).unwrap()];
+        crate::output::check_fits(&ListView { items });
     }
 }

@@ -221,7 +221,9 @@ impl View for ListView<SetApartView> {
             Column::Text("FROM"),
             Column::Text("FIRST SEEN"),
             Column::Text("WHY"),
-        ]);
+        ])
+        .yielding(&["FIRST SEEN"])
+        .wrapping(&["WHY"]);
         for one in &self.items {
             table.row([
                 one.record.chars().take(16).collect(),
@@ -263,5 +265,40 @@ mod tests {
             nothing(&read_as),
             "nothing is known here about imo 9074729, or seal 9074729"
         );
+    }
+
+    /// Newcomer C8: the list broke in the middle of words and times.
+    #[test]
+    fn a_list_fits_the_terminal() {
+        let line = |about: &str, title: Option<&str>| RecordLine {
+            id: "3f07f443d0ad".repeat(5),
+            kind: "indicator".to_owned(),
+            origin: "customs-40".to_owned(),
+            sealed_at: "2026-11-24T11:01:51.25Z".to_owned(),
+            received_at: "2026-11-24T11:01:52Z".to_owned(),
+            from: Some("hub".to_owned()),
+            tlp: "TLP:AMBER+STRICT".to_owned(),
+            handling: "H1+H2".to_owned(),
+            evaluation: "B2".to_owned(),
+            exercise: true,
+            open: 2,
+            sections: 5,
+            about: Some(about.to_owned()),
+            title: title.map(str::to_owned),
+            threat: Some("undeclared-goods".to_owned()),
+        };
+        crate::output::check_fits(&RecordsView {
+            items: vec![
+                line("container CSQU3054383, imo 9074729, seal 123456", None),
+                line(
+                    "container ZZZU0366859",
+                    Some("a box whose seals were compared twice"),
+                ),
+            ],
+            total: 5018,
+            at_least: false,
+            more: true,
+            read_as: Vec::new(),
+        });
     }
 }

@@ -13,7 +13,7 @@ use std::io::{self, IsTerminal as _, Write};
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, TableStyle};
 use portcullis_protocol::characters;
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::UnicodeWidthStr;
 
 use super::error::CliError;
 
@@ -356,27 +356,27 @@ impl Table {
 
     /// Lays the table out in this width; `None` is all the width that it needs.
     fn lines(&self, width: Option<usize>) -> impl Iterator<Item = String> {
-        let (columns, room) = self.layout(width);
+        let columns = self.layout(width);
         let mut grid = Grid::new();
         grid.load_style(TableStyle::new());
         grid.set_content_arrangement(ContentArrangement::Disabled);
-        grid.set_header(columns.iter().map(|(_, column)| column.name()));
+        grid.set_header(columns.iter().map(|placed| placed.column.name()));
         for row in &self.rows {
-            let cells = columns.iter().map(|(index, column)| {
-                let cell = row.get(*index).map(String::as_str).unwrap_or_default();
-                match room.filter(|_| self.wrapping.contains(&column.name())) {
-                    Some(room) => wrapped(cell, room),
-                    None => cell.to_owned(),
-                }
+            let cells = columns.iter().map(|placed| {
+                let cell = row
+                    .get(placed.index)
+                    .map(String::as_str)
+                    .unwrap_or_default();
+                wrapped(cell, placed.width)
             });
             grid.add_row(cells.collect::<Vec<String>>());
         }
-        for (place, (_, column)) in columns.iter().enumerate() {
+        for (place, placed) in columns.iter().enumerate() {
             let Some(cells) = grid.column_mut(place) else {
                 continue;
             };
             cells.set_padding((0, 2));
-            if matches!(column, Column::Number(_)) {
+            if matches!(placed.column, Column::Number(_)) {
                 cells.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -386,61 +386,95 @@ impl Table {
             .into_iter()
     }
 
-    /// Returns the columns that are shown, with their places in the rows, and the width of each that is
-    /// wrapped; `None` if nothing has to be.
-    fn layout(&self, width: Option<usize>) -> (Vec<(usize, Column)>, Option<usize>) {
-        let columns: Vec<(usize, Column)> = self.columns.iter().copied().enumerate().collect();
+    /// Returns the columns that are shown, each with its width. If the width is too small even for the
+    /// columns that are always shown, lines are longer than it.
+    fn layout(&self, width: Option<usize>) -> Vec<Placed> {
+        let columns: Vec<Placed> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| self.placed(index, *column))
+            .collect();
         let Some(width) = width else {
-            return (columns, None);
+            return columns;
         };
         for count in 0..=self.yielding.len() {
             let gone: Vec<&str> = self.yielding.iter().take(count).copied().collect();
             let mut left = columns.clone();
-            left.retain(|(_, column)| !gone.contains(&column.name()));
-            if self.widths(&left) <= width {
-                return (left, None);
-            }
-            let room = self.room(&left, width);
-            if room >= NARROW {
-                return (left, Some(room));
-            }
-            if count == self.yielding.len() {
-                // The last columns are shown in any case, and a line may be too long.
-                return (left, Some(room.max(NARROW)));
+            left.retain(|placed| !gone.contains(&placed.column.name()));
+            let is_last = count == self.yielding.len();
+            let least = if is_last { 0 } else { NARROW };
+            if is_last || needed(&left, least) <= width {
+                narrow(&mut left, width);
+                return left;
             }
         }
-        (columns, None)
+        columns
     }
 
-    /// Returns the width of these columns side by side.
-    fn widths(&self, columns: &[(usize, Column)]) -> usize {
-        let widths = columns.iter().map(|column| self.width_of(column));
-        widths.sum::<usize>() + GAP * columns.len().saturating_sub(1)
+    /// Returns a column with the widths that it can have.
+    fn placed(&self, index: usize, column: Column) -> Placed {
+        let cells = || self.rows.iter().filter_map(|row| row.get(index));
+        let name = column.name().width();
+        let width = cells().map(|cell| cell.width()).max();
+        let width = width.unwrap_or(0).max(name);
+        let least = if self.wrapping.contains(&column.name()) {
+            let words = cells().flat_map(|cell| cell.split(' '));
+            let longest = words.map(UnicodeWidthStr::width).max();
+            longest.unwrap_or(0).max(name)
+        } else {
+            width
+        };
+        Placed {
+            index,
+            column,
+            width,
+            least,
+        }
     }
+}
 
-    /// Returns the width that each column of words gets beside the others; 0 if there is none.
-    fn room(&self, columns: &[(usize, Column)], width: usize) -> usize {
-        let is_wrapped = |(_, column): &&(usize, Column)| self.wrapping.contains(&column.name());
-        let words = columns.iter().filter(is_wrapped).count();
-        let fixed: usize = columns
-            .iter()
-            .filter(|column| !is_wrapped(column))
-            .map(|column| self.width_of(column))
-            .sum();
-        let gaps = GAP * columns.len().saturating_sub(1);
-        let left = width.saturating_sub(fixed + gaps);
-        left.checked_div(words).unwrap_or(0)
-    }
+/// A column in a layout.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    /// Its place in the rows.
+    index: usize,
+    column: Column,
+    /// The width that it is given; at first that of its longest cell.
+    width: usize,
+    /// Width below which a word would break.
+    least: usize,
+}
 
-    fn width_of(&self, (index, column): &(usize, Column)) -> usize {
-        let cells = self.rows.iter().filter_map(|row| row.get(*index));
-        let longest = cells.map(|cell| cell.width()).max().unwrap_or(0);
-        longest.max(column.name().width())
+/// Returns the width that columns need side by side, if those of words are narrowed, but none below
+/// `narrow`.
+fn needed(columns: &[Placed], narrow: usize) -> usize {
+    let widths = columns
+        .iter()
+        .map(|placed| placed.least.max(narrow.min(placed.width)));
+    widths.sum::<usize>() + GAP * columns.len().saturating_sub(1)
+}
+
+/// Narrows the columns of words until all fit side by side, the widest first.
+fn narrow(columns: &mut [Placed], width: usize) {
+    let gaps = GAP * columns.len().saturating_sub(1);
+    loop {
+        let taken: usize = columns.iter().map(|placed| placed.width).sum();
+        let can_give = columns
+            .iter_mut()
+            .filter(|placed| placed.width > placed.least);
+        match can_give.max_by_key(|placed| placed.width) {
+            Some(widest) if taken + gaps > width => widest.width -= 1,
+            Some(_) | None => return,
+        }
     }
 }
 
 /// Divides a text into lines of this width, between words. A longer word stays whole.
 fn wrapped(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
     let mut lines = String::with_capacity(text.len());
     let mut used = 0;
     for word in text.split(' ') {
@@ -521,6 +555,34 @@ fn escaped_json(json: &str) -> String {
         }
     }
     shown
+}
+
+/// Checks that the tables of a page fit terminals of 80 and 120 columns, and that no word of it is broken.
+/// Pairs of names and values, which are indented, are as long as they are.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn check_fits<V: View>(view: &V) {
+    let rendered = |width| {
+        let mut page = Page {
+            text: Vec::new(),
+            ink: Ink::Plain,
+            width,
+        };
+        view.page(&mut page).unwrap();
+        String::from_utf8(page.text).unwrap()
+    };
+    let whole = rendered(None);
+    let words: Vec<&str> = whole.split_whitespace().collect();
+    assert!(!words.is_empty());
+    for width in [80, 120] {
+        for line in rendered(Some(width)).lines() {
+            let fits = line.starts_with(' ') || line.width() <= width;
+            assert!(fits, "{} in {width}: {line}", line.width());
+            for word in line.split_whitespace() {
+                assert!(words.contains(&word), "`{word}` is broken: {line}");
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -334,7 +334,9 @@ impl View for PreviewView {
             Column::Text("GETS"),
             Column::Text("WITHHELD"),
             Column::Text("POLICIES"),
-        ]);
+        ])
+        .yielding(&["WITHHELD"])
+        .wrapping(&["GETS", "WITHHELD", "POLICIES"]);
         for member in &self.members {
             table.row([
                 member.authority.clone(),

@@ -191,7 +191,9 @@ impl View for QuarantineView {
             Column::Text("CAME"),
             Column::Text("RULE"),
             Column::Text("WHY"),
-        ]);
+        ])
+        .yielding(&["WHAT", "CAME"])
+        .wrapping(&["WHY"]);
         for item in &self.items {
             table.row([
                 item.number.to_string(),
@@ -265,5 +267,36 @@ impl View for DroppedView {
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
         page.line(format!("{} destroyed", self.dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_apart_fits_the_terminal() {
+        let item = BadItemView {
+            number: 4096,
+            record: "3f07f443d0ad".repeat(5),
+            from: "port-authority-32".to_owned(),
+            rule: "RE-11".to_owned(),
+            why: "a section does not match its digest: section 2 of the record".to_owned(),
+            at: "2026-11-24T11:01:51.25Z".to_owned(),
+            bytes: 7,
+        };
+        let record = SetApartView {
+            record: item.record.clone(),
+            from: None,
+            first_seen: item.at.clone(),
+            rule: "EX-21".to_owned(),
+            why: "the sealing key 2775e46520ce of police is compromised since 2026-11-01T00:00:00Z"
+                .to_owned(),
+        };
+        crate::output::check_fits(&ListView {
+            items: vec![record.clone()],
+        });
+        let (items, records) = (vec![item], vec![record]);
+        crate::output::check_fits(&QuarantineView { items, records });
     }
 }
