@@ -36,6 +36,7 @@ mod federation_versions;
 mod modules;
 mod office;
 mod prose;
+mod shared_build;
 mod signatures_openssl;
 mod sim;
 mod store_model;
