@@ -251,6 +251,8 @@ pub struct SectionEntry {
 /// The part of a record that its originator signs; always sent whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    /// The version of the protocol that a node needs to take the record.
+    pub version: u32,
     /// The federation in which the record is valid.
     pub federation: FederationId,
     /// Kind of the record.

@@ -21,7 +21,7 @@ use super::{
     long_about = "\
 Tell what an identifier is, and check its check digit.
 
-Knows container numbers (ISO 6346), IMO numbers, MMSI, UN/LOCODE, HS codes, EORI numbers, number \
+Knows container numbers (ISO 6346), ILU codes (EN 13044-1), IMO numbers, MMSI, UN/LOCODE, HS codes, EORI numbers, number \
 plates, trader ids, seals and bills of lading. For a number that is wrong it proposes what it may \
 have been meant to be. No node is needed; nothing is looked up anywhere: a right check digit does \
 not mean that the thing exists.
@@ -105,12 +105,9 @@ pub(super) fn wrong(text: &str, identified: &Identified) -> CliError {
     } = identified;
     let message = match check_digit {
         CheckDigit::Wrong { expected } => {
-            // Only container and IMO numbers have check digits.
-            let article = if *kind == IdentifierKind::Imo {
-                "an"
-            } else {
-                "a"
-            };
+            // Only container and IMO numbers and ILU codes have check digits.
+            let is_vowel = matches!(kind, IdentifierKind::Imo | IdentifierKind::Ilu);
+            let article = if is_vowel { "an" } else { "a" };
             format!(
                 "`{text}` is {article} {kind} with a wrong check digit; the rest gives `{expected}`"
             )

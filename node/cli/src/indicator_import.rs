@@ -53,6 +53,7 @@ const MOST: usize = 100_000;
 /// Columns that hold an identifier. `importer` and `trader` mean the same.
 const IDENTIFIERS: &[(&str, SelectorKind)] = &[
     ("container", SelectorKind::Container),
+    ("ilu", SelectorKind::Ilu),
     ("imo", SelectorKind::Imo),
     ("mmsi", SelectorKind::Mmsi),
     ("bill-of-lading", SelectorKind::BillOfLading),
@@ -86,7 +87,7 @@ Publish the indicators of a list as a spreadsheet saves it: a header line, then 
 most 100,000. Separator (comma, semicolon, tab), encoding (UTF-8, UTF-16, Windows-1252) and packing (gzip) \
 are found, and what was found is said. Blank lines and lines that begin with # are left out.
 
-Columns, in any case and order: container, imo, mmsi, bill-of-lading, seal, eori, plate, unlocode, hs, \
+Columns, in any case and order: container (or ilu), imo, mmsi, bill-of-lading, seal, eori, plate, unlocode, hs, \
 importer; from and until (the time window, needed for containers and plates); title, threat, text, \
 narrative, source, evaluation, audience. A line needs at least one identifier. The flags mark all lines \
 alike; `evaluation` and `threat` of a line go before the flag. Times are 2021-03-01T08:00:00Z, or a bare \
@@ -581,6 +582,19 @@ mod tests {
                 (12, "it says what line 3 says"),
             ],
         );
+    }
+
+    /// Bug 18: a code with an edition met nothing, and nobody was told.
+    #[test]
+    fn a_code_of_goods_with_an_edition_is_told_to_meet_none_without() {
+        let note = |text| crate::publish::edition_note(&list(text).unwrap().drafts);
+        let told = note("hs\n440890\n293190@2022\n").unwrap();
+        assert!(
+            told.contains("`293190@2022` meets only goods") && told.contains("`293190`"),
+            "{told}"
+        );
+        assert_eq!(note("hs\n440890\n"), None);
+        assert_eq!(note("imo\n9074729\n"), None);
     }
 
     #[test]

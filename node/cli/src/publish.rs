@@ -2,7 +2,7 @@
 
 use std::io;
 
-use portcullis_protocol::record::Kind;
+use portcullis_protocol::{body::SelectorKind, record::Kind};
 
 use super::{
     Session,
@@ -181,6 +181,9 @@ pub(super) fn publish(
     action: Action,
     drafts: Vec<DraftView>,
 ) -> Result<(), CliError> {
+    if let Some(note) = edition_note(&drafts) {
+        session.output.note(&note);
+    }
     let (client, key) = (session.client()?, signing.open()?);
     let all = drafts.len();
     let mut records = Vec::with_capacity(all);
@@ -205,6 +208,20 @@ pub(super) fn publish(
         );
     }
     session.output.show(&PublishedView { records })
+}
+
+/// Tells that a code of goods with an edition meets no goods without one, if a draft names such a code.
+pub(super) fn edition_note(drafts: &[DraftView]) -> Option<String> {
+    let subjects = drafts.iter().filter_map(|draft| draft.subject.as_ref());
+    let mut selectors = subjects.flat_map(|subject| &subject.selectors);
+    let dated =
+        selectors.find(|one| one.kind == SelectorKind::HsCode.name() && one.value.contains('@'))?;
+    let (code, edition) = dated.value.split_once('@')?;
+    Some(format!(
+        "`{}` meets only goods whose code names the edition {edition} as well; the shipped schemas name \
+         none, so write `{code}` to meet their consignments",
+        dated.value
+    ))
 }
 
 /// Tells of the records that earlier acts published.

@@ -52,7 +52,8 @@ fn identifier(rule: &IdentifierRule, drawn: &Digest) -> Option<Identifier> {
     let value = match rule.kind() {
         SelectorKind::Container => container(drawn),
         SelectorKind::Imo => vessel(drawn),
-        SelectorKind::Mmsi
+        SelectorKind::Ilu
+        | SelectorKind::Mmsi
         | SelectorKind::BillOfLading
         | SelectorKind::Seal
         | SelectorKind::Eori

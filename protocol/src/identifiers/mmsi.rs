@@ -20,6 +20,22 @@ pub struct Mmsi {
 
 canonical_text!(Mmsi, digits);
 
+/// Nine digits that ITU has assigned to no kind of station or country, as they are on the air. They
+/// never compare equal to an [`Mmsi`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UncheckedMmsi(Box<str>);
+
+canonical_text!(UncheckedMmsi);
+
+/// Result of [`Mmsi::parse_unchecked`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MmsiReading {
+    /// The digits have a form that ITU assigns.
+    Checked(Mmsi),
+    /// The digits are nine, and have no such form.
+    Unchecked(UncheckedMmsi),
+}
+
 /// Kind of station that an MMSI names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MmsiClass {
@@ -54,7 +70,10 @@ pub enum MmsiError {
         text: String,
     },
     /// A first part that stands for no kind of station.
-    #[error("`{text}` begins like no MMSI; compare its first three digits with the source")]
+    #[error(
+        "`{text}` begins like no MMSI; compare its first three digits with the source, \
+         or accept it as unchecked"
+    )]
     Class {
         /// The rejected text.
         text: String,
@@ -62,7 +81,7 @@ pub enum MmsiError {
     /// A MID outside the range.
     #[error(
         "`{text}` has the country digits `{mid:03}` where 201 to 775 are in use; \
-         compare it with the source"
+         compare it with the source, or accept it as unchecked"
     )]
     Mid {
         /// The rejected text.
@@ -73,6 +92,22 @@ pub enum MmsiError {
 }
 
 impl Mmsi {
+    /// Parses nine digits, whatever they begin with; the result tells whether ITU assigns such.
+    ///
+    /// # Errors
+    ///
+    /// [`MmsiError::Shape`] and [`MmsiError::Foreign`].
+    pub fn parse_unchecked(text: &str) -> Result<MmsiReading, MmsiError> {
+        match text.parse() {
+            Ok(mmsi) => Ok(MmsiReading::Checked(mmsi)),
+            Err(MmsiError::Class { .. } | MmsiError::Mid { .. }) => {
+                let digits = without_prefix(text);
+                Ok(MmsiReading::Unchecked(UncheckedMmsi(digits.into())))
+            }
+            Err(error @ (MmsiError::Shape { .. } | MmsiError::Foreign(_))) => Err(error),
+        }
+    }
+
     /// Returns the kind of station.
     #[must_use]
     pub fn class(&self) -> MmsiClass {
@@ -208,8 +243,28 @@ mod tests {
         }
         assert_eq!(
             "123456789".parse::<Mmsi>().unwrap_err().to_string(),
-            "`123456789` begins like no MMSI; compare its first three digits with the source"
+            "`123456789` begins like no MMSI; compare its first three digits with the source, \
+             or accept it as unchecked"
         );
+    }
+
+    /// Bug 16: what a ship sends could not be named.
+    #[test]
+    fn an_identity_as_it_is_on_the_air_is_unchecked_and_never_a_wrong_shape() {
+        for text in ["009123456", "123456789", "MMSI 009123456"] {
+            let reading = Mmsi::parse_unchecked(text).unwrap();
+            let MmsiReading::Unchecked(digits) = reading else {
+                panic!("{reading:?}");
+            };
+            assert!(text.ends_with(digits.as_str()), "{digits}");
+        }
+        assert!(matches!(
+            Mmsi::parse_unchecked("440123456"),
+            Ok(MmsiReading::Checked(_))
+        ));
+        for text in ["", "00912345", "0091234567", "00912345O"] {
+            assert!(Mmsi::parse_unchecked(text).is_err(), "{text}");
+        }
     }
 
     #[test]

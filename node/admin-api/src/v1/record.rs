@@ -172,6 +172,7 @@ pub struct HeaderView {
 impl From<&Header> for HeaderView {
     fn from(header: &Header) -> Self {
         let Header {
+            version: _, // it says who can take the record, not what it says
             federation,
             kind,
             origin,

@@ -13,9 +13,12 @@ use portcullis_admin_api::v1::draft::SelectorView;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "What it is about")]
 pub(crate) struct IdentifierArgs {
-    /// A container number (ISO 6346); needs a time window
+    /// A container number (ISO 6346) or ILU code (EN 13044-1); needs a time window
     #[arg(long, value_name = "NUMBER")]
     container: Vec<String>,
+    /// A swap body or semi-trailer by its ILU code; needs a time window
+    #[arg(long, value_name = "CODE")]
+    ilu: Vec<String>,
     /// A ship by its IMO number
     #[arg(long, value_name = "NUMBER")]
     imo: Vec<String>,
@@ -49,7 +52,8 @@ pub(crate) struct IdentifierArgs {
     /// Until when it counts; a day counts to its end
     #[arg(long, value_name = "TIME")]
     until: Option<End>,
-    /// Accept a wrong check digit, when nobody can read the box again; the record says so
+    /// Accept a wrong check digit, when nobody can read the box again, or an MMSI as it is on the air;
+    /// the record says so
     #[arg(long)]
     accept_unchecked: bool,
     /// Say that the identifiers were made by a rule and are no real input
@@ -83,6 +87,7 @@ impl IdentifierArgs {
     fn given(&self) -> impl Iterator<Item = (SelectorKind, &str)> {
         let lists = [
             (SelectorKind::Container, &self.container),
+            (SelectorKind::Ilu, &self.ilu),
             (SelectorKind::Imo, &self.imo),
             (SelectorKind::Mmsi, &self.mmsi),
             (SelectorKind::BillOfLading, &self.bill_of_lading),
@@ -110,6 +115,7 @@ pub(crate) fn selector(
     window: Option<Window>,
     strictness: Strictness,
 ) -> Result<SelectorView, CliError> {
+    let kind = kind.as_written(text);
     let read = match strictness {
         Strictness::CheckDigits => Selector::new(kind, text, window),
         Strictness::AcceptUnchecked => Selector::accept_unchecked(kind, text, window),
@@ -144,6 +150,7 @@ fn near(kind: SelectorKind, text: &str) -> Option<Identified> {
     let kind = match kind {
         SelectorKind::Container => IdentifierKind::Container,
         SelectorKind::Imo => IdentifierKind::Imo,
+        SelectorKind::Ilu => IdentifierKind::Ilu,
         SelectorKind::Mmsi
         | SelectorKind::BillOfLading
         | SelectorKind::Seal
@@ -176,6 +183,34 @@ mod tests {
         let error = selector(kind, "CSQU3054384", window(), Strictness::CheckDigits).unwrap_err();
         assert_eq!(error.exit, Exit::Invalid);
         assert!(error.remedy.unwrap().contains("CSQU3054383"));
+    }
+
+    /// Bugs 15, 16.
+    #[test]
+    fn a_unit_of_rail_is_taken_for_a_container_and_a_radio_identity_as_it_is_on_the_air() {
+        let unit = selector(
+            SelectorKind::Container,
+            "XYZE1003090",
+            window(),
+            Strictness::CheckDigits,
+        )
+        .unwrap();
+        assert_eq!((unit.kind.as_str(), unit.unchecked), ("ilu", false));
+        let wrong = selector(
+            SelectorKind::Container,
+            "XYZA1003095",
+            window(),
+            Strictness::CheckDigits,
+        )
+        .unwrap_err();
+        assert!(
+            wrong
+                .message
+                .contains("an ILU code with a wrong check digit; the rest gives `4`")
+        );
+        let radio = |strictness| selector(SelectorKind::Mmsi, "009123456", None, strictness);
+        assert!(radio(Strictness::CheckDigits).is_err());
+        assert!(radio(Strictness::AcceptUnchecked).unwrap().unchecked);
     }
 
     #[test]
