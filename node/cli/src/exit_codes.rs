@@ -165,6 +165,7 @@ pub const fn of_file(error: &FileError) -> Exit {
     match error {
         FileError::Missing { .. }
         | FileError::Exists { .. }
+        | FileError::NotFile { .. }
         | FileError::Open { .. }
         | FileError::TooLarge { .. }
         | FileError::NotText { .. } => Exit::Invalid,
