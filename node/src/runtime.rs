@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{descriptors, kept, observe, parts::NodeParts, undumped};
+use crate::{descriptors, kept, observe, parts::NodeParts, service_manager, undumped};
 use portcullis_admin::{
     people::{self, People},
     request::Admin,
@@ -330,6 +330,10 @@ impl Node {
                 routes,
             ),
         );
+        parts.start(
+            "service manager",
+            service_manager::keep(Arc::clone(&kernel), shutdown.clone()),
+        );
         let server = listener::server(config.listener.connection_lifetime)
             .serve_with_incoming_shutdown(
                 service::server(Arc::clone(&kernel), shutdown.clone()),
@@ -524,10 +528,11 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
     observe::start_log(config.log);
     undumped::protect();
     descriptors::raise_limit();
+    service_manager::starting();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(async {
+    let ended: Result<(), RunError> = runtime.block_on(async {
         let node = Node::prepare(home, config).await?;
         let shutdown = CancellationToken::new();
         let signals = Signals::listen()?;
@@ -535,8 +540,13 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
         let reload = move || {
             let reloader = Arc::clone(&reloader);
             async move {
-                if let Err(error) = reloader.reload().await {
-                    tracing::error!(%error, "nothing was reloaded; the present state stays in force");
+                service_manager::reloading();
+                match reloader.reload().await {
+                    Ok(()) => service_manager::reloaded(None),
+                    Err(error) => {
+                        tracing::error!(%error, "nothing was reloaded; the present state stays in force");
+                        service_manager::reloaded(Some(&error));
+                    }
                 }
             }
         };
@@ -546,6 +556,9 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
         signals.abort();
         Ok(ended?)
     });
+    if let Err(error) = &ended {
+        service_manager::failed(error);
+    }
     // Work that does not end, such as a backup, is cut off.
     runtime.shutdown_timeout(GRACE);
     ended

@@ -7,7 +7,11 @@
 //! Every line is read and rehearsed before anything is sent, and each fault is told with the line of
 //! the file. `--dry-run` ends there: what it passes, publishing does not refuse.
 
-use std::{io, path::PathBuf};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    io,
+    path::PathBuf,
+};
 
 use csv::StringRecord;
 use portcullis_protocol::{
@@ -30,7 +34,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Page, View},
-    publish::publish,
+    publish::{publish, repeated},
     sheet::{self, Rejected, SheetArgs},
     signing::SigningArgs,
 };
@@ -112,6 +116,9 @@ pub(super) struct IndicatorImport {
     /// Publish the lines that are in order, and write the others with the reason into this new file
     #[arg(long, value_name = "REJECTED.csv")]
     skip_invalid: Option<PathBuf>,
+    /// Publish also what was published before, word for word
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     sheet: SheetArgs,
     #[command(flatten)]
@@ -155,7 +162,40 @@ impl IndicatorImport {
                 to.display()
             ));
         }
-        publish(session, &self.signing, Action::Publish, list.drafts)
+        let drafts = self.new_ones(session, list.drafts)?;
+        publish(session, &self.signing, Action::Publish, drafts)
+    }
+
+    /// Leaves out what this authority has published before, unless it is meant to be repeated. So a list that
+    /// is imported twice makes nothing new, and one that broke off goes on where it was.
+    fn new_ones(
+        &self,
+        session: &Session,
+        drafts: Vec<DraftView>,
+    ) -> Result<Vec<DraftView>, CliError> {
+        if self.again {
+            return Ok(drafts);
+        }
+        let all = drafts.len();
+        let known = repeated(session, &drafts)?;
+        let new: Vec<DraftView> = drafts
+            .into_iter()
+            .zip(known)
+            .filter_map(|(draft, known)| known.is_none().then_some(draft))
+            .collect();
+        let before = all.saturating_sub(new.len());
+        if new.is_empty() {
+            let told = CliError::invalid(format!(
+                "all {all} indicators were published before; nothing was published"
+            ));
+            return Err(told.remedy("publish them once more with `--again`, if that is meant"));
+        }
+        if before > 0 {
+            session.output.note(&format!(
+                "{before} of {all} were published before and are passed over (`--again` repeats them)"
+            ));
+        }
+        Ok(new)
     }
 
     /// Refuses a list that cannot be published as it was asked for.
@@ -284,6 +324,7 @@ impl List {
         let columns = rows.columns().to_vec();
         let names = columns_of(&columns)?;
         let mut rehearsal = Rehearsal::new()?;
+        let mut said: BTreeMap<String, u64> = BTreeMap::new();
         let mut list = Self {
             columns,
             drafts: Vec::new(),
@@ -309,7 +350,16 @@ impl List {
             };
             let draft = line.draft(common).and_then(|draft| {
                 rehearsal.of(&draft)?;
-                Ok(draft)
+                let text = serde_json::to_string(&draft).map_err(|error| error.to_string())?;
+                match said.entry(text) {
+                    Entry::Occupied(before) => {
+                        Err(format!("it says what line {} says", before.get()))
+                    }
+                    Entry::Vacant(new) => {
+                        new.insert(row.line);
+                        Ok(draft)
+                    }
+                }
             });
             match draft {
                 Ok(draft) => list.drafts.push(draft),
@@ -518,7 +568,8 @@ mod tests {
              CSQU3054383,2021-03-01,2021-03-31T20:00:00,\n\
              CSQU3054383,2021-03-01,2021-03-31,\"two\nlines\"\n\
              ,2021-03-01,2021-03-31,\n\
-             CSQU3054383,2021-03-02,2021-03-01,\n",
+             CSQU3054383,2021-03-02,2021-03-01,\n\
+             csqu 305438-3,2021-03-01,2021-03-31,in order\n",
             &[
                 (2, "`CSQU3054384`"),
                 (5, "`from`: `yesterday` is not a time"),
@@ -527,6 +578,7 @@ mod tests {
                 (8, "`title`"),
                 (10, "it names no identifier"),
                 (11, "the time window ends before it begins"),
+                (12, "it says what line 3 says"),
             ],
         );
     }

@@ -86,7 +86,7 @@ impl PolicyCheck {
         let folder = match self.folder {
             Some(folder) if !folder.is_dir() => {
                 return Err(
-                    CliError::failed(format!("`{}` is no folder", folder.display()))
+                    CliError::invalid(format!("`{}` is no folder", folder.display()))
                         .remedy("name a folder of `*.cedar` files"),
                 );
             }
@@ -126,13 +126,13 @@ fn there(folder: PathBuf) -> Result<PathBuf, CliError> {
         return Ok(folder);
     }
     let message = format!("`{}` is no folder: nothing was checked", folder.display());
-    Err(CliError::failed(message)
+    Err(CliError::invalid(message)
         .remedy("name a folder of `*.cedar` files, or a node with `-n` or `--home`"))
 }
 
 /// Returns the names in a folder of policies that are not read.
 fn unread(folder: &std::path::Path) -> Result<Vec<String>, CliError> {
-    files::unread(folder, "cedar").map_err(|error| CliError::from_error(Exit::Failed, &error))
+    Ok(files::unread(folder, "cedar")?)
 }
 
 /// Returns true if somebody may have meant a file of this name for a policy.
@@ -191,10 +191,9 @@ fn bundle(folder: &std::path::Path) -> Result<Bundle, CliError> {
     if !folder.exists() {
         return Ok(Bundle::empty());
     }
-    let failed = |error: &files::FileError| CliError::from_error(Exit::Failed, error);
     let mut texts = BTreeMap::new();
-    for path in files::list(folder, "cedar").map_err(|error| failed(&error))? {
-        let text = files::read_text(&path).map_err(|error| failed(&error))?;
+    for path in files::list(folder, "cedar")? {
+        let text = files::read_text(&path)?;
         let name = path.file_name().unwrap_or_default();
         texts.insert(name.to_string_lossy().into_owned(), text);
     }

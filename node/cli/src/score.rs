@@ -2,6 +2,8 @@
 
 use std::io;
 
+use clap::{builder::NonEmptyStringValueParser, value_parser};
+
 use super::{
     Session,
     error::CliError,
@@ -30,10 +32,10 @@ Examples:
 )]
 pub(super) struct Score {
     /// The consignment's reference
-    #[arg(value_name = "REFERENCE", conflicts_with = "top")]
+    #[arg(value_name = "REFERENCE", conflicts_with = "top", value_parser = NonEmptyStringValueParser::new())]
     reference: Option<String>,
-    /// List so many of the highest
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    /// List so many of the highest, at most 100,000
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=100_000))]
     top: u32,
 }
 

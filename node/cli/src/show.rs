@@ -6,16 +6,13 @@ use super::{
     Session,
     error::CliError,
     live::block_on,
+    names::id_prefix,
     output::{Column, Page, Table, View, seconds},
 };
-use portcullis_admin_api::{
-    client::encoded,
-    v1::{
-        draft::SelectorView,
-        record::{
-            ArrivalView, ChainView, ContentView, DisclosureView, HeaderView, RecordView,
-            SectionView,
-        },
+use portcullis_admin_api::v1::{
+    draft::SelectorView,
+    record::{
+        ArrivalView, ChainView, ContentView, DisclosureView, HeaderView, RecordView, SectionView,
     },
 };
 
@@ -38,8 +35,9 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let id = id_prefix(&self.id)?;
         let client = session.client()?;
-        let path = format!("/v1/records/{}", encoded(&self.id));
+        let path = format!("/v1/records/{id}");
         let record: RecordView = block_on(async { Ok(client.get(&path).await?) })?;
         session.output.show(&record)
     }

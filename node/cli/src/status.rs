@@ -23,7 +23,7 @@ const ALARMS_SHOWN: usize = 10;
 Show how it stands with the node: register, policy, certificate, peers, and what keeps it from its \
 work.
 
-Exit code 1 if something keeps it from its work, so that a script can ask. A node that works and does \
+Exit code 6 if something keeps it from its work, so that a script can ask. A node that works and does \
 not do a part of its work (a peer is blocked, stopped or not reached, a clock differs, what waits \
 lapses soon) is `hindered`, with exit code 0.",
     after_long_help = "\
@@ -40,7 +40,7 @@ impl Status {
         session.output.show(&status)?;
         match status.problems.first() {
             None => Ok(()),
-            Some(problem) => Err(CliError::failed(format!(
+            Some(problem) => Err(CliError::unable(format!(
                 "the node cannot do its work: {}",
                 problem.what
             ))

@@ -30,6 +30,7 @@ mod publish;
 pub mod quarantine;
 pub mod reach;
 pub mod reload;
+pub mod repeated;
 pub mod revocation;
 pub mod scrub;
 pub mod set_aside;

@@ -96,8 +96,9 @@ impl Doctor {
         })?;
         match errors {
             0 => Ok(()),
-            1 => Err(CliError::failed("there is 1 error")),
-            _ => Err(CliError::failed(format!("there are {errors} errors"))),
+            1 => Err(CliError::unable("there is 1 error").remedy("do what stands beside it")),
+            _ => Err(CliError::unable(format!("there are {errors} errors"))
+                .remedy("do what stands beside each, from the top")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Selectors: identifiers that name the subject of a record and can be looked up.
 //!
 //! A selector holds the canonical text of its kind and nothing else. Container and plate selectors
-//! need a time window, because containers and plates are used again (DESIGN §2).
+//! need a time window, because containers and plates are used again (docs/design.md, Words).
 
 use std::fmt;
 
@@ -49,7 +49,7 @@ impl SelectorKind {
     }
 
     /// Returns whether the key space of this kind is large enough for a keyed hash on disk to hide
-    /// the value (DESIGN §7).
+    /// the value (docs/design.md, Store).
     #[must_use]
     pub const fn is_high_entropy(self) -> bool {
         !matches!(self, Self::UnLocode | Self::HsCode)

@@ -7,6 +7,7 @@
 
 use std::str::FromStr;
 
+use super::foreign::Foreign;
 use super::near::{self, CharClass};
 use super::text::{canonical_text, compact, quote, quote_char};
 
@@ -51,6 +52,9 @@ pub enum ContainerReading {
 /// Error for a text that is no container number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContainerNumberError {
+    /// A character that stands in no container number.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// White space or a hyphen stands before or after the number.
     #[error("`{text}` has a space or hyphen before or after the container number; remove it")]
     Padded {
@@ -199,6 +203,7 @@ struct Shaped {
 impl Shaped {
     fn parse(text: &str) -> Result<Self, ContainerNumberError> {
         use ContainerNumberError as Error;
+        Foreign::refuse(text)?;
         let quoted = || quote(text);
         let Some(canonical) = compact(text, &PRESENTATION) else {
             return Err(Error::Padded { text: quoted() });

@@ -7,6 +7,7 @@
 use std::str::FromStr;
 
 use super::country::CountryCode;
+use super::foreign::Foreign;
 use super::text::{canonical_text, quote, quote_char};
 
 /// An economic operator's number.
@@ -21,6 +22,9 @@ canonical_text!(Eori, text);
 /// Error for a text that is no EORI number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EoriError {
+    /// A character that stands in no EORI number.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// The first two characters are no country.
     #[error(
         "`{text}` does not start with a country of ISO 3166-1 (or `XI`); \
@@ -38,7 +42,7 @@ pub enum EoriError {
         /// The number of characters after the country.
         found: usize,
     },
-    /// A space, control character or character outside ASCII.
+    /// A space or control character.
     #[error("`{text}` contains `{found}`; use visible ASCII characters without spaces")]
     Character {
         /// The rejected text.
@@ -61,6 +65,7 @@ impl FromStr for Eori {
     type Err = EoriError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Foreign::refuse(text)?;
         if let Some(found) = text.chars().find(|character| !character.is_ascii_graphic()) {
             let found = quote_char(found);
             return Err(EoriError::Character {
@@ -115,7 +120,7 @@ mod tests {
         );
         refused(
             "NL12\u{435}3",
-            "`NL12\u{435}3` contains `U+0435`; use visible ASCII characters without spaces",
+            "in `NL12\u{435}3` the 5th character is a Cyrillic `\u{435}` (U+0435), not a Latin `e`",
         );
     }
 

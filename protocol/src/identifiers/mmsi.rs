@@ -7,6 +7,7 @@
 
 use std::str::FromStr;
 
+use super::foreign::Foreign;
 use super::text::{canonical_text, quote};
 
 /// A maritime mobile service identity.
@@ -43,6 +44,9 @@ pub enum MmsiClass {
 /// Error for a text that is no MMSI.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MmsiError {
+    /// A character that stands in no MMSI.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// Not nine digits.
     #[error("`{text}` is no MMSI; write nine digits, with or without `MMSI ` before them")]
     Shape {
@@ -101,6 +105,7 @@ impl FromStr for Mmsi {
     type Err = MmsiError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Foreign::refuse(text)?;
         let digits = without_prefix(text);
         let bytes = <[u8; 9]>::try_from(digits.as_bytes());
         let Some(bytes) = bytes.ok().filter(|b| b.iter().all(u8::is_ascii_digit)) else {

@@ -11,6 +11,7 @@ mod bill_and_seal;
 mod container;
 mod country;
 mod eori;
+mod foreign;
 mod hs;
 mod identify;
 mod imo;
@@ -31,6 +32,7 @@ pub use container::{
 };
 pub use country::{CountryCode, CountryCodeError};
 pub use eori::{Eori, EoriError};
+pub use foreign::Foreign;
 pub use hs::{HsCode, HsCodeError};
 pub use identify::{CheckDigit, Identified, IdentifierKind, identify};
 pub use imo::{ImoNumber, ImoNumberError, ImoReading, UncheckedImoNumber};

@@ -120,7 +120,10 @@ const ARROWS: [(&str, &[&str]); 19] = [
         ],
     ),
     ("backup", &["home", "protocol", "store", "store-sqlite"]),
-    ("cli", &["admin-api", "home", "policy", "protocol", "sheets"]),
+    (
+        "cli",
+        &["admin-api", "home", "policy", "protocol", "sheets"],
+    ),
     ("testbed", &["protocol"]),
     (
         "node",

@@ -17,6 +17,7 @@ mod federation_cli;
 mod federation_damage;
 mod federation_delivery;
 mod federation_demo;
+mod federation_desk;
 mod federation_drivers;
 mod federation_exchange;
 mod federation_faults;

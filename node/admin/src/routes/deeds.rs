@@ -36,6 +36,7 @@ use super::{
     hold::HoldAct,
     json,
     log::ReadLogAct,
+    names,
     outcome::{ActTurn, begin, ended, in_job, logged, note_failure, shown},
     quarantine::DropAct,
     settings::AcceptanceAct,
@@ -70,9 +71,9 @@ impl Deed {
             Ok(Self::Hold(hold, ruling))
         };
         match act.action {
-            Action::Publish => drafts(&body, &[Kind::Indicator, Kind::Outcome]),
-            Action::Alert => drafts(&body, &[Kind::Alert]),
-            Action::Advisory => drafts(&body, &[Kind::Advisory]),
+            Action::Publish => drafts(kernel, &body, &[Kind::Indicator, Kind::Outcome]),
+            Action::Alert => drafts(kernel, &body, &[Kind::Alert]),
+            Action::Advisory => drafts(kernel, &body, &[Kind::Advisory]),
             Action::ImportConsignments => import(&act.parameters, body).map(Self::Import),
             Action::PublishProfile => Ok(Self::PublishProfile),
             Action::Reload => Ok(Self::Reload),
@@ -237,7 +238,7 @@ async fn reload(admin: &Admin, log: Act) -> Result<Response, Problem> {
     Ok(shown(&view(&admin.kernel.decider())))
 }
 
-fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
+fn drafts(kernel: &Kernel, body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
     let DraftsView { drafts } = json(body)?;
     if drafts.is_empty() {
         return Err(Problem::new(
@@ -254,7 +255,7 @@ fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
     }
     let drafts = drafts
         .into_iter()
-        .map(Draft::try_from)
+        .map(|view| names::draft(kernel, view))
         .collect::<Result<Vec<_>, _>>()?;
     match drafts.iter().find(|draft| !kinds.contains(&draft.kind)) {
         None => Ok(Deed::Publish(drafts)),

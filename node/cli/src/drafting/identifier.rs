@@ -116,11 +116,17 @@ pub(crate) fn selector(
     };
     match read {
         Ok(selector) => Ok(SelectorView::from(&selector)),
-        Err(error) => Err(match near(kind, text) {
-            Some(identified) => check::wrong(text, &identified),
-            None => untold(&error),
-        }),
+        Err(error) => Err(refused(kind, text, &error)),
     }
+}
+
+/// Returns the error for an identifier: the character that is not what it looks like, near matches, or
+/// else what the parser says.
+fn refused(kind: SelectorKind, text: &str, error: &SelectorError) -> CliError {
+    let is_of_text = matches!(error, SelectorError::Identifier { .. });
+    let foreign = || check::foreign(text).filter(|_| is_of_text && kind != SelectorKind::Plate);
+    let wrong = || near(kind, text).map(|identified| check::wrong(text, &identified));
+    foreign().or_else(wrong).unwrap_or_else(|| untold(error))
 }
 
 /// Returns an error without near matches.
@@ -179,6 +185,22 @@ mod tests {
         assert!(view.unchecked);
         let view = selector(kind, "CSQU3054383", window(), Strictness::AcceptUnchecked).unwrap();
         assert!(!view.unchecked);
+    }
+
+    /// Newcomer B6.
+    #[test]
+    fn a_letter_of_another_script_is_named_with_what_the_text_looks_like() {
+        let kind = SelectorKind::Container;
+        let error = selector(
+            kind,
+            "\u{421}SQU3054383",
+            window(),
+            Strictness::AcceptUnchecked,
+        )
+        .unwrap_err();
+        assert_eq!(error.exit, Exit::Invalid);
+        assert!(error.message.contains("a Cyrillic `\u{421}` (U+0421), not a Latin `C`"));
+        assert!(error.remedy.unwrap().contains("`CSQU3054383`"));
     }
 
     #[test]
