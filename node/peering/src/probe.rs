@@ -6,11 +6,15 @@
 use std::{io, time::Duration};
 
 use h2::{Ping, client};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::connector::{ConnectError, PeerConnector};
 
 /// Longest wait for the answer to the ping.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest wait for the first bytes of the peer: its settings come without a question.
+const FIRST_WORD: Duration = Duration::from_secs(2);
 
 /// Longest wait for the connection to close in order.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -35,7 +39,14 @@ pub enum ProbeError {
 ///
 /// [`ProbeError`] if there was none.
 pub async fn probe(connector: &PeerConnector, address: &str) -> Result<(), ProbeError> {
-    let stream = connector.connect(address).await?;
+    let mut stream = BufReader::new(connector.connect(address).await?);
+    // Who refuses this node's certificate says so first. Whatever were written before that is heard
+    // could make the system reset the connection, and the reason would be lost.
+    match tokio::time::timeout(FIRST_WORD, stream.fill_buf()).await {
+        Ok(Ok([])) => return Err(ProbeError::Ended(io::ErrorKind::UnexpectedEof.into())),
+        Ok(Err(error)) => return Err(ProbeError::Ended(error)),
+        Ok(Ok(_)) | Err(_) => {}
+    }
     let pinging = async {
         let (requests, mut connection) = client::handshake(stream).await.map_err(ended)?;
         let mut pings = connection
