@@ -205,7 +205,10 @@ mod tests {
             ('\u{391}', "a Greek `Α` (U+0391), not a Latin `A`"),
             ('\u{ff23}', "a full-width `Ｃ` (U+FF23), not a Latin `C`"),
             ('\u{ff13}', "a full-width `３` (U+FF13), not the digit `3`"),
-            ('\u{1d7d9}', "a mathematical `𝟙` (U+1D7D9), not the digit `1`"),
+            (
+                '\u{1d7d9}',
+                "a mathematical `𝟙` (U+1D7D9), not the digit `1`",
+            ),
             ('\u{2013}', "an en dash (U+2013), not a hyphen"),
             ('\u{2011}', "a no-break hyphen (U+2011), not a hyphen"),
             ('\u{a0}', "a no-break space (U+00A0); remove it"),
@@ -234,7 +237,8 @@ mod tests {
 
     #[test]
     fn what_people_write_is_not_escaped() {
-        for text in ["Zürich — « été »", "Нева", "中国", "مرحبا", "naïve 3 €"] {
+        for text in ["Zürich — « été »", "Нева", "中国", "مرحبا", "naïve 3 €"]
+        {
             assert!(!text.chars().any(needs_escape), "{text}");
         }
     }

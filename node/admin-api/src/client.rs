@@ -73,6 +73,18 @@ impl ClientError {
     }
 }
 
+/// Reason for which an act has no end, though its answer comes line by line.
+#[derive(Debug, thiserror::Error)]
+pub enum CutShort {
+    /// The node refused it or was not there: it was not carried out.
+    #[error(transparent)]
+    NotBegun(ClientError),
+    /// The answer was cut short, and did not come when the act was sent again; it may have been
+    /// carried out. The cause is there unless the answer just stopped.
+    #[error("the node's answer was cut short")]
+    Unanswered(#[source] Option<ClientError>),
+}
+
 /// Client of one node.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -180,6 +192,56 @@ impl Client {
     ) -> Result<Lines<T>, ClientError> {
         let request = request("POST", "/v1/acts", Some(statement), body)?;
         Ok(Lines::of(self.send(request).await?))
+    }
+
+    /// Sends a signed act whose answer comes line by line, and the same act again if its answer is cut
+    /// short before its last line, until half a minute after the first cut. `step` is given every line,
+    /// and returns the end if it is the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`CutShort`] tells whether the act may have been carried out.
+    pub async fn act_lines_until_ended<T: DeserializeOwned, E>(
+        &self,
+        statement: &str,
+        body: Bytes,
+        mut step: impl FnMut(T) -> Option<E>,
+    ) -> Result<E, CutShort> {
+        let mut cut = None;
+        loop {
+            let ended = self.lines_to_the_end(statement, body.clone(), &mut step);
+            let error = match ended.await {
+                Ok(Some(end)) => return Ok(end),
+                Ok(None) => None,
+                Err(error) if error.is_unanswered() => Some(error),
+                // The node is on its way back.
+                Err(ClientError::NotThere(path)) if cut.is_some() => {
+                    Some(ClientError::NotThere(path))
+                }
+                Err(error) if cut.is_some() => return Err(CutShort::Unanswered(Some(error))),
+                Err(error) => return Err(CutShort::NotBegun(error)),
+            };
+            if cut.get_or_insert_with(Instant::now).elapsed() >= LOST_ANSWER {
+                return Err(CutShort::Unanswered(error));
+            }
+            tokio::time::sleep(SEND_AGAIN).await;
+        }
+    }
+
+    /// Reads an answer line by line; `None` if it is cut short.
+    async fn lines_to_the_end<T: DeserializeOwned, E>(
+        &self,
+        statement: &str,
+        body: Bytes,
+        step: &mut impl FnMut(T) -> Option<E>,
+    ) -> Result<Option<E>, ClientError> {
+        let mut lines = self.act_lines(statement, body).await?;
+        while let Some(line) = lines.next().await? {
+            if let Some(end) = step(line) {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
     }
 
     async fn answer<T: DeserializeOwned>(
@@ -390,6 +452,87 @@ mod tests {
         let answer: u32 = client.act_until_answered("signed", body).await.unwrap();
         let asked = node.await.unwrap();
         assert_eq!((answer, &asked[0]), (7, &asked[1]));
+    }
+
+    /// A node's answers, each to one connection; an act is asked for by its body `{}`.
+    fn answering(
+        socket: &Path,
+        answers: &'static [&'static str],
+    ) -> tokio::task::JoinHandle<Vec<Vec<u8>>> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::UnixListener::bind(socket).unwrap();
+        tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut bytes = Vec::new();
+                while !bytes.ends_with(b"{}") {
+                    stream.read_buf(&mut bytes).await.unwrap();
+                }
+                asked.push(bytes);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        })
+    }
+
+    /// HP-202: the node was killed between the backup and its last line, and the act was given up.
+    #[tokio::test]
+    async fn an_act_whose_lines_are_cut_short_is_sent_again_until_its_last_line_comes() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n1\n2\n";
+        const WHOLE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n7\n";
+        // Without a last line, without a whole head, and without any.
+        let answers = &[HEAD, "HTTP/1.1 200", "", WHOLE];
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let node = answering(&socket, answers);
+        let mut steps = Vec::new();
+        let step = |line: u32| {
+            steps.push(line);
+            (line == 7).then_some("the end")
+        };
+        let body = Bytes::from_static(b"{}");
+        let client = Client::new(socket);
+        let ended = client.act_lines_until_ended("signed", body, step);
+        assert_eq!(ended.await.unwrap(), "the end");
+        let asked = node.await.unwrap();
+        assert!(asked.iter().all(|one| *one == asked[0]) && asked.len() == 4);
+        assert_eq!(steps, [1, 2, 7]);
+    }
+
+    #[tokio::test]
+    async fn an_act_that_is_refused_is_told_from_one_that_may_have_been_carried_out() {
+        const REFUSED: &str =
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 15\r\n\r\n{\"message\":\"x\"}";
+        let ended = async |answers| {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = folder.path().join("admin.sock");
+            let node = answering(&socket, answers);
+            let client = Client::new(socket);
+            let body = Bytes::from_static(b"{}");
+            let step = |line: u32| Some(line);
+            let ended = client.act_lines_until_ended("signed", body, step).await;
+            node.await.unwrap();
+            ended.unwrap_err()
+        };
+        let refused = ended(&[REFUSED]).await;
+        assert!(matches!(
+            refused,
+            CutShort::NotBegun(ClientError::Refused(..))
+        ));
+        // It was too old when it was sent again: what it did before is not known.
+        let late = ended(&["", REFUSED]).await;
+        assert!(matches!(
+            late,
+            CutShort::Unanswered(Some(ClientError::Refused(..)))
+        ));
+        let nobody = Client::new(PathBuf::from("/nowhere/admin.sock"));
+        let step = |line: u32| Some(line);
+        let absent = nobody.act_lines_until_ended("signed", Bytes::new(), step);
+        assert!(matches!(
+            absent.await,
+            Err(CutShort::NotBegun(ClientError::NotThere(_)))
+        ));
     }
 
     #[tokio::test]

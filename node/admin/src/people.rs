@@ -3,7 +3,8 @@
 //!
 //! An act about persons is decided, logged and taken up before the next one is decided, so that of
 //! two first enrolments one counts. A recovery counts when the clock that the node believes says so,
-//! and that is noted; what this machine's clock shows alone makes none count.
+//! and that is noted; what this machine's clock shows alone makes none count. The time for which it
+//! waited while the node ran is counted by a clock that cannot be set, and is noted every hour.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -18,7 +19,7 @@ use portcullis_admin_api::{
     },
     v1::act::EnrolView,
 };
-use portcullis_kernel::{Kernel, health::Problem};
+use portcullis_kernel::{Kernel, health::Problem, moment::Moment};
 use portcullis_protocol::{keys::PublicKey, time::Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,10 @@ use crate::recoveries::{self, Recoveries, Untold};
 
 /// Time between two looks at the recoveries that wait.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// Time between two notes of how long the recoveries have waited, in milliseconds. A node that is
+/// killed forgets at most so much of it, and they wait that much longer.
+const NOTE_MS: i64 = 3_600_000;
 
 /// Reason for which a change of persons is not made.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +50,19 @@ pub enum ChangeError {
 pub struct People {
     /// Locked only while the persons are copied or replaced.
     known: Mutex<Arc<Persons>>,
-    /// Guards only the order of changes.
-    turn: tokio::sync::Mutex<()>,
+    /// Guards the order of changes, and is held while the time of the recoveries is counted.
+    turn: tokio::sync::Mutex<Turn>,
     /// True if the store lists persons and no act accounts for any.
     orphaned: bool,
+}
+
+/// Moments up to which the time of the recoveries is accounted for.
+#[derive(Debug)]
+struct Turn {
+    /// Moment up to which it is counted.
+    counted: Moment,
+    /// Moment up to which it is noted in the store.
+    noted: Moment,
 }
 
 impl People {
@@ -88,10 +102,10 @@ impl People {
         if !writes.is_empty() {
             kernel.store().commit(writes)?;
         }
-        for (_, waiting) in persons.proposals(now).filter(|(_, one)| one.is_recovery()) {
+        for (_, waiting) in persons.recoveries() {
             let problem = waits(waiting);
             tracing::warn!(what = problem.what, "an administrator is being recovered");
-            kernel.report_until(problem, waiting.until());
+            kernel.report_passing(problem);
         }
         for what in &unproven {
             tracing::error!(%what, "somebody in the store is not believed");
@@ -103,7 +117,10 @@ impl People {
         }));
         Ok(Self {
             known: Mutex::new(Arc::new(persons)),
-            turn: tokio::sync::Mutex::default(),
+            turn: tokio::sync::Mutex::new(Turn {
+                counted: kernel.moment(),
+                noted: kernel.moment(),
+            }),
             orphaned,
         })
     }
@@ -121,9 +138,10 @@ impl People {
         self.orphaned
     }
 
-    /// Carries out the recoveries whose time has come, by the clock that the node believes, and notes
-    /// it. The caller has the turn.
-    async fn settle(&self, kernel: &Kernel) -> Result<(), StoreError> {
+    /// Counts the time for which the node ran and the recoveries waited. Carries out those whose time
+    /// has come, by the clock that the node believes, and notes it.
+    async fn settle(&self, kernel: &Kernel, turn: &mut Turn) -> Result<(), StoreError> {
+        self.count(turn, kernel.moment());
         let now = kernel.now();
         let ripe = self.known().ripe(now);
         if ripe.is_empty() {
@@ -154,6 +172,47 @@ impl People {
         Ok(())
     }
 
+    /// Counts the time up to `moment`, in which the recoveries waited.
+    fn count(&self, turn: &mut Turn, moment: Moment) {
+        let passed = moment.millis_since(turn.counted);
+        turn.counted = moment;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.recoveries().next().is_some() {
+            Arc::make_mut(&mut known).run_for(passed);
+        }
+    }
+
+    /// Notes in the store how long each recovery has waited, as it is counted.
+    async fn note(&self, kernel: &Kernel, turn: &mut Turn) -> Result<(), StoreError> {
+        let known = self.known();
+        let waiting = known.recoveries().map(|(_, waiting)| waiting);
+        let facts = waiting.filter_map(recoveries::waited);
+        let writes: Vec<Write> = facts.map(Write::Fact).collect();
+        if !writes.is_empty() {
+            kernel.commit(Priority::Urgent, writes).await?;
+        }
+        turn.noted = turn.counted;
+        Ok(())
+    }
+
+    /// Settles what is ripe, and notes how long the rest has waited if an hour has passed since that
+    /// was noted.
+    async fn look(&self, kernel: &Kernel) -> Result<(), StoreError> {
+        let mut turn = self.turn.lock().await;
+        self.settle(kernel, &mut turn).await?;
+        if turn.counted.millis_since(turn.noted) >= NOTE_MS {
+            self.note(kernel, &mut turn).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes how long the recoveries have waited when the node ends.
+    async fn end(&self, kernel: &Kernel) -> Result<(), StoreError> {
+        let mut turn = self.turn.lock().await;
+        self.count(&mut turn, kernel.moment());
+        self.note(kernel, &mut turn).await
+    }
+
     /// Decides a change, logs it, and takes it up. Returns the effect, and the change that was made
     /// or proposed. `log` makes the log of the act, with the answer that is kept of it.
     ///
@@ -167,8 +226,8 @@ impl People {
         act: &VerifiedAct,
         log: impl FnOnce(&Persons, &Change, Effect, Option<PersonRow>) -> Write + Send,
     ) -> Result<(Effect, Change), ChangeError> {
-        let _turn = self.turn.lock().await;
-        self.settle(kernel).await?;
+        let mut turn = self.turn.lock().await;
+        self.settle(kernel, &mut turn).await?;
         let mut persons = Persons::clone(&self.known());
         let signed = Signed {
             by: &act.person.id,
@@ -230,16 +289,16 @@ fn tell(kernel: &Kernel, persons: &mut Persons, untold: &Untold) -> Vec<Write> {
     match persons.recover(&recovery) {
         Ok(_) => {
             let until = recovery.until();
-            let told = format!("{made}; it counts from {until} unless it is withdrawn");
+            let told = format!(
+                "{made}; it counts once the node has run for 72 hours, from {until} at the earliest, unless it is withdrawn"
+            );
             writes.push(event(kernel, told));
         }
         Err(error) => {
             tracing::warn!(%error, "a recovery counts for nobody");
             writes.push(Write::Fact(recoveries::voiding(&recovery)));
-            if !untold.is_again {
-                let told = format!("{made}; it counts for nobody: {error}");
-                writes.push(event(kernel, told));
-            }
+            let told = format!("{made}; it counts for nobody: {error}");
+            writes.push(event(kernel, told));
         }
     }
     writes
@@ -275,8 +334,8 @@ fn event(kernel: &Kernel, detail: String) -> Write {
     })
 }
 
-/// Settles every recovery whose time has come, until `shutdown`. A node that ends before it is settled
-/// tells of it anew.
+/// Settles every recovery whose time has come, until `shutdown`, and notes then how long the others
+/// have waited.
 pub async fn keep_recoveries(
     people: Arc<People>,
     kernel: Arc<Kernel>,
@@ -285,13 +344,15 @@ pub async fn keep_recoveries(
     let mut ticks = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => break,
             _ = ticks.tick() => {}
         }
-        let _turn = people.turn.lock().await;
-        if let Err(error) = people.settle(&kernel).await {
-            tracing::error!(%error, "a recovery that counts was not noted");
+        if let Err(error) = people.look(&kernel).await {
+            tracing::error!(%error, "what became of a recovery was not noted");
         }
+    }
+    if let Err(error) = people.end(&kernel).await {
+        tracing::error!(%error, "the time for which recoveries waited was not noted; they wait longer");
     }
 }
 
@@ -299,7 +360,7 @@ pub async fn keep_recoveries(
 fn waits(recovery: &Proposal) -> Problem {
     Problem {
         what: format!(
-            "at this machine, with the passphrase of the node's keys: {}; it counts from {}",
+            "at this machine, with the passphrase of the node's keys: {}; it counts once the node has run for 72 hours, from {} at the earliest",
             recovery.change.describe(),
             recovery.until()
         ),

@@ -160,8 +160,10 @@ impl From<ChangeError> for Problem {
                 | PersonError::LastSecond(_)
                 | PersonError::NoProposal
                 | PersonError::NeedsNoSecond
+                | PersonError::ClockApart
                 | PersonError::Ahead(_)
                 | PersonError::NotRecovered(_)
+                | PersonError::RecoveryWaits { .. }
                 | PersonError::Crowded,
             ) => Self::new(ProblemKind::Invalid, message),
         }

@@ -1,14 +1,14 @@
-//! What a node noted of the recoveries that lie sealed with its keys: that it told of one, and its end.
+//! Facts of the recoveries that lie sealed with the node's keys: that the node told of one, how long it
+//! has waited, and its end.
 //!
 //! ```text
-//! untold ─told─▶ waits 72 hours ─settled─▶ counts, or is void
-//!    ▲              │
-//!    └── the time passed while the node did not run
+//! untold ─told─▶ waits until the node has run for 72 hours ─settled─▶ counts, or is void
 //! ```
 //!
 //! Each is a fact of the store, under a subject that binds the number of the recovery, the person and
-//! the key. A fact holds its place in the log of acts about persons; those of earlier versions hold
-//! nothing but their time.
+//! the key. A fact of a telling or an end holds its place in the log of acts about persons; those of
+//! earlier versions hold nothing but their time. The time waited is in milliseconds, and is zero where
+//! an earlier version noted none.
 //!
 //! Pure: the facts and the time are arguments.
 
@@ -21,14 +21,12 @@ use portcullis_protocol::{
 };
 use portcullis_store::{Fact, FactKind, FactRow};
 
-/// A recovery that everybody is yet to be told of, or to be told of anew.
+/// A recovery that everybody is yet to be told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Untold {
     number: u64,
     pub(crate) id: String,
     pub(crate) key: PublicKey,
-    /// True if everybody was told of it once, and its time passed while the node did not run.
-    pub(crate) is_again: bool,
 }
 
 impl Untold {
@@ -40,6 +38,7 @@ impl Untold {
             key: self.key.clone(),
             since: now,
             told_after: Some(acts),
+            waited_ms: 0,
             settled: None,
         }
     }
@@ -57,8 +56,8 @@ pub(crate) struct Recoveries {
 }
 
 impl Recoveries {
-    /// Compares the recoveries of the keys with what was noted of them. One whose time has passed is
-    /// to be told anew unless it was settled, for nobody could withdraw it while the node did not run.
+    /// Compares the recoveries of the keys with what was noted of them. One whose time passed while the
+    /// node did not run goes on waiting, for nobody could withdraw it then.
     pub(crate) fn read(sealed: &[SealedRecovery], facts: &[FactRow], now: Timestamp) -> Self {
         let mut read = Self::default();
         for (sealed, number) in sealed.iter().zip(1_u64..) {
@@ -72,18 +71,10 @@ impl Recoveries {
                 continue;
             };
             let id = id.clone();
-            let untold = Untold {
-                number,
-                id,
-                key,
-                is_again: false,
-            };
+            let untold = Untold { number, id, key };
             match noted(&untold, facts, now) {
-                Some(one) if one.settled.is_some() || one.until() > now => read.told.push(one),
-                earlier => read.untold.push(Untold {
-                    is_again: earlier.is_some(),
-                    ..untold
-                }),
+                Some(told) => read.told.push(told),
+                None => read.untold.push(untold),
             }
         }
         read
@@ -100,6 +91,7 @@ fn noted(sealed: &Untold, facts: &[FactRow], now: Timestamp) -> Option<Recovery>
     let told = fact(&subject)?;
     let recovery = Recovery {
         told_after: place(&told.content).map(|(acts, _)| acts),
+        waited_ms: fact(&waited_subject(&subject)).map_or(0, waited_ms),
         ..sealed.told(told.at, 0)
     };
     let settled = fact(&settled_subject(&subject)).and_then(|fact| {
@@ -128,14 +120,21 @@ fn place(content: &[u8]) -> Option<(u64, &[u8])> {
     Some((u64::from_be_bytes(*acts), rest))
 }
 
-/// Returns the facts that a recovery was told, and that nothing settled it.
-pub(crate) fn telling(recovery: &Recovery) -> [Fact; 2] {
+/// Returns the time that a recovery has waited; none if it is not written as this version writes it.
+fn waited_ms(fact: &FactRow) -> i64 {
+    let bytes = fact.content.as_slice().try_into();
+    bytes.map_or(0, i64::from_be_bytes).max(0)
+}
+
+/// Returns the facts that a recovery was told, has not waited yet, and that nothing settled it.
+pub(crate) fn telling(recovery: &Recovery) -> [Fact; 3] {
     let Recovery {
         number,
         id,
         key,
         since,
         told_after,
+        waited_ms,
         settled: _,
     } = recovery;
     let subject = subject(*number, id, key);
@@ -150,7 +149,25 @@ pub(crate) fn telling(recovery: &Recovery) -> [Fact; 2] {
         content: None,
         ..told.clone()
     };
-    [told, unsettled]
+    [told, waited_fact(&subject, *waited_ms, *since), unsettled]
+}
+
+/// Returns the fact that a recovery has waited for as long as it has; `None` for another proposal.
+pub(crate) fn waited(waiting: &Proposal) -> Option<Fact> {
+    let (Some(number), Change::Rekey { id, key }) = (waiting.recovery, &waiting.change) else {
+        return None;
+    };
+    let subject = subject(number, id, key);
+    Some(waited_fact(&subject, waiting.waited_ms, waiting.at))
+}
+
+fn waited_fact(subject: &str, waited_ms: i64, told_at: Timestamp) -> Fact {
+    Fact {
+        kind: FactKind::Recovery,
+        subject: waited_subject(subject),
+        content: Some(waited_ms.to_be_bytes().to_vec()),
+        at: told_at,
+    }
 }
 
 /// Returns the fact that a recovery that waits has its end at `at`, after so many acts about persons.
@@ -209,6 +226,11 @@ fn subject(number: u64, id: &str, key: &PublicKey) -> String {
     .to_string()
 }
 
+/// Returns the subject of the fact that tells how long a recovery has waited.
+fn waited_subject(subject: &str) -> String {
+    format!("{subject} waited")
+}
+
 /// Returns the subject of the fact that tells the end of a recovery.
 fn settled_subject(subject: &str) -> String {
     format!("{subject} settled")
@@ -235,6 +257,25 @@ mod tests {
         ids.iter().map(seal).collect()
     }
 
+    /// Persons with `ada` alone.
+    fn of_ada() -> Persons {
+        let mut persons = Persons::before(None);
+        let enrol = Change::Enrol {
+            id: "ada".to_owned(),
+            name: "Ada".to_owned(),
+            role: Role::Administrator,
+            key: key(1),
+        };
+        let signed = Signed {
+            by: "ada",
+            key: key(1).id(),
+            act: Digest::labelled("an act", &[]),
+            at: START,
+        };
+        assert_eq!(persons.apply(&enrol, signed), Ok(Effect::Done));
+        persons
+    }
+
     /// Keeps facts as the store does.
     fn keep(facts: &mut Vec<FactRow>, fact: Fact) {
         let Fact {
@@ -252,28 +293,39 @@ mod tests {
         }));
     }
 
+    /// HP-199: all that counted was whether the time had passed when the node started.
     #[test]
-    fn a_recovery_is_told_anew_if_its_time_passed_unsettled_and_else_once() {
+    fn a_recovery_is_told_once_and_goes_on_from_the_time_that_it_has_waited() {
         let sealed = sealed(&["ada"]);
         let mut facts = Vec::new();
         let read = |facts: &[FactRow], ms| Recoveries::read(&sealed, facts, START.plus_millis(ms));
         let first = read(&facts, 0);
-        assert!(!first.untold[0].is_again && first.told.is_empty());
-        let told = first.untold[0].told(START, 3);
-        telling(&told)
-            .into_iter()
-            .for_each(|fact| keep(&mut facts, fact));
-        let waits = read(&facts, RECOVERY_MS - 1);
-        assert_eq!((waits.told, waits.untold), (vec![told], vec![]));
-        let passed = read(&facts, RECOVERY_MS);
-        assert!(passed.untold[0].is_again && passed.told.is_empty());
-        let anew = passed.untold[0].told(START.plus_millis(RECOVERY_MS), 4);
-        telling(&anew)
-            .into_iter()
-            .for_each(|fact| keep(&mut facts, fact));
-        assert_eq!(read(&facts, RECOVERY_MS).told, std::slice::from_ref(&anew));
+        assert_eq!((first.told.len(), first.untold.len()), (0, 1));
+        let told = first.untold[0].told(START, 1);
+        let mut persons = of_ada();
+        let id = persons.recover(&told).unwrap();
+        for fact in telling(&told) {
+            keep(&mut facts, fact);
+        }
+        // However late the node starts again: what it ran for is what it noted.
+        for (ran, in_all) in [
+            (0, 0),
+            (60_000, 60_000),
+            (RECOVERY_MS, RECOVERY_MS + 60_000),
+        ] {
+            persons.run_for(ran);
+            keep(&mut facts, waited(persons.waiting(&id).unwrap()).unwrap());
+            for ms in [1, RECOVERY_MS - 1, RECOVERY_MS, 100 * RECOVERY_MS] {
+                let again = read(&facts, ms);
+                let waits = Recovery {
+                    waited_ms: in_all,
+                    ..told.clone()
+                };
+                assert_eq!((again.told, again.untold), (vec![waits], vec![]));
+            }
+        }
         // It is of nobody: it is told of no more, whenever the node starts.
-        keep(&mut facts, voiding(&anew));
+        keep(&mut facts, voiding(&told));
         for later in [RECOVERY_MS, 2 * RECOVERY_MS, 100 * RECOVERY_MS] {
             let read = read(&facts, later);
             assert_eq!(read.untold, []);
@@ -286,24 +338,11 @@ mod tests {
     fn of_two_recoveries_with_one_key_each_has_its_own_end() {
         let sealed = sealed(&["ada", "ada"]);
         let mut facts = Vec::new();
-        let mut persons = Persons::before(None);
-        let enrol = Change::Enrol {
-            id: "ada".to_owned(),
-            name: "Ada".to_owned(),
-            role: Role::Administrator,
-            key: key(1),
-        };
-        let signed = Signed {
-            by: "ada",
-            key: key(1).id(),
-            act: Digest::labelled("an act", &[]),
-            at: START,
-        };
-        assert_eq!(persons.apply(&enrol, signed), Ok(Effect::Done));
+        let mut persons = of_ada();
         let mut ids = Vec::new();
         for untold in Recoveries::read(&sealed, &facts, START).untold {
             let told = untold.told(START, persons.acts());
-            ids.push(persons.recover(&told).unwrap());
+            ids.extend(persons.recover(&told));
             telling(&told)
                 .into_iter()
                 .for_each(|fact| keep(&mut facts, fact));
@@ -317,6 +356,27 @@ mod tests {
             .iter()
             .map(|one| one.settled.map(|settled| settled.end));
         assert_eq!(ends.collect::<Vec<_>>(), [Some(RecoveryEnd::Void), None]);
+    }
+
+    /// The last version but one kept the places and not the time waited; it waits all of it.
+    #[test]
+    fn what_waits_since_a_version_that_noted_no_time_waits_for_72_hours_more() {
+        let sealed = sealed(&["ada"]);
+        let fact = Fact {
+            kind: FactKind::Recovery,
+            subject: subject(1, "ada", &key(9)),
+            content: Some(7_u64.to_be_bytes().to_vec()),
+            at: START,
+        };
+        let mut facts = Vec::new();
+        keep(&mut facts, fact);
+        for ms in [RECOVERY_MS - 1, RECOVERY_MS, 100 * RECOVERY_MS] {
+            let read = Recoveries::read(&sealed, &facts, START.plus_millis(ms));
+            assert_eq!((read.told.len(), read.untold), (1, vec![]));
+            let told = &read.told[0];
+            assert_eq!((told.since, told.told_after), (START, Some(7)));
+            assert_eq!((told.waited_ms, told.settled), (0, None));
+        }
     }
 
     /// The last landed version kept no more than the times.

@@ -359,13 +359,14 @@ pub(crate) fn changed(
 }
 
 /// A change of persons that waits for a second person.
-pub(crate) fn proposal(act: &Digest, proposal: &Proposal) -> ProposalView {
+pub(crate) fn proposal(act: &Digest, proposal: &Proposal, now: Timestamp) -> ProposalView {
     ProposalView {
         id: act.to_string(),
         by: proposal.by.clone(),
         at: proposal.at.to_string(),
-        until: proposal.until().to_string(),
+        until: proposal.until_from(now).to_string(),
         change: proposal.change.describe(),
+        person: proposal.change.person().unwrap_or_default().to_owned(),
         recovery: proposal.is_recovery(),
     }
 }

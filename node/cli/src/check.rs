@@ -69,7 +69,12 @@ pub(super) fn foreign(text: &str) -> Option<CliError> {
     let found = Foreign::first(text.trim())?;
     let looks_like: Vec<String> = identify(&characters::as_it_looks(text))
         .into_iter()
-        .filter(|one| matches!(one.check_digit, CheckDigit::Right | CheckDigit::RightButAmbiguous))
+        .filter(|one| {
+            matches!(
+                one.check_digit,
+                CheckDigit::Right | CheckDigit::RightButAmbiguous
+            )
+        })
         .map(|one| one.canonical)
         .collect();
     Some(

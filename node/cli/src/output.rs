@@ -638,7 +638,8 @@ mod tests {
     /// Bugs, `csv-bidi.csv`: marks that turn or hide text passed through JSON, errors and most pages.
     #[test]
     fn what_turns_or_shows_nothing_is_escaped_on_pages_and_in_json_as_the_same_text() {
-        let text = "a\u{200b}b\u{61c}c\u{ad}d\u{e0041}e\u{feff}f\u{3164}g\u{2028}h\u{85}i \u{fe0f}\u{7f}";
+        let text =
+            "a\u{200b}b\u{61c}c\u{ad}d\u{e0041}e\u{feff}f\u{3164}g\u{2028}h\u{85}i \u{fe0f}\u{7f}";
         let mut page = page();
         page.line(text).unwrap();
         assert_eq!(
@@ -654,7 +655,10 @@ mod tests {
                 .all(|one| one == '\n' || !characters::needs_escape(one)),
             "{shown}"
         );
-        assert!(shown.contains("\\udb40\\udc41") && shown.contains("été — 中"), "{shown}");
+        assert!(
+            shown.contains("\\udb40\\udc41") && shown.contains("été — 中"),
+            "{shown}"
+        );
         let read: Vec<String> = serde_json::from_str(&shown).unwrap();
         assert_eq!(read, [text, "été — 中"]);
     }

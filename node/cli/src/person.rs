@@ -66,7 +66,9 @@ impl View for ListView<ProposalView> {
             let (at, until) = (seconds(&one.at), seconds(&one.until));
             if one.recovery {
                 page.line(format!("recovery at this machine: {}", one.change))?;
-                page.line(format!("  told {at}, counts from {until}"))?;
+                page.line(format!(
+                    "  told {at}, counts from {until} if the node runs until then"
+                ))?;
                 page.line(format!("  portcullis person withdraw {}", one.id))?;
                 continue;
             }

@@ -9,9 +9,13 @@ use serde::Serialize;
 use super::{
     Session,
     error::CliError,
+    live::block_on,
     output::{Page, View},
 };
-use portcullis_admin_api::persons::is_slug;
+use portcullis_admin_api::{
+    persons::is_slug,
+    v1::{ListView, status::ProposalView},
+};
 use portcullis_home::{
     Home,
     config::Config,
@@ -28,7 +32,7 @@ it (`portcullis person rekey`). It is done at the machine of the node, with the 
 keys, and sealed with them.
 
 Restart the node then. It tells everybody: an event, a problem of its health, `portcullis person \
-proposals`. The key counts 72 hours after that. Until then any administrator, supervisor or officer for \
+proposals`. The key counts once the node has run for 72 hours after that. Until then any administrator, supervisor or officer for \
 data protection can withdraw it.",
     after_long_help = "\
 Example:
@@ -51,6 +55,12 @@ impl PersonRecover {
         }
         let key = key_file::public(&self.public_key, KeyUse::Person)?;
         let home = Home::new(session.home()?);
+        if let Some(waits) = waiting(session)?
+            .into_iter()
+            .find(|one| one.person == self.id)
+        {
+            return Err(another_waits(&waits));
+        }
         let config = Config::of(&home)?;
         let keyring = Keyring::load(&home, &config.key)?;
         let recovery = SealedRecovery {
@@ -63,10 +73,35 @@ impl PersonRecover {
         session.output.show(&RecoveryView {
             id: recovery.id,
             key: key.id().to_string(),
-            next: "restart the node: it tells everybody, and the key counts 72 hours later"
+            next: "restart the node: it tells everybody, and the key counts once it has run for 72 hours"
                 .to_owned(),
         })
     }
+}
+
+/// Returns the recoveries that wait at the node; none if it does not say. A node that does not run looks
+/// when it starts.
+fn waiting(session: &Session) -> Result<Vec<ProposalView>, CliError> {
+    let client = session.client()?;
+    let asked = block_on(async {
+        let asked = client.get::<ListView<ProposalView>>("/v1/persons/proposals");
+        Ok(asked.await)
+    })?;
+    let mut waiting = asked.map(|list| list.items).unwrap_or_default();
+    waiting.retain(|one| one.recovery);
+    Ok(waiting)
+}
+
+/// Describes the recovery beside which no other one of the same person is made.
+fn another_waits(waits: &ProposalView) -> CliError {
+    let message = format!(
+        "a recovery of `{}` waits already: {}",
+        waits.person, waits.change
+    );
+    CliError::invalid(message).remedy(format!(
+        "withdraw it first with `portcullis person withdraw {}`, or wait until it counts",
+        waits.id
+    ))
 }
 
 /// A recovery that was sealed with the keys, version 1.

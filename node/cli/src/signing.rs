@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{error::CliError, exit::Exit};
 use portcullis_admin_api::{
     act::{self, Action, Request},
-    client::{Client, Lines},
+    client::{Client, CutShort},
     v1::status::StatusView,
 };
 use portcullis_home::{clock::system_clock, key_file, secret::Passphrase};
@@ -126,18 +126,33 @@ pub async fn have_done<T: DeserializeOwned>(
     })
 }
 
-/// Signs an act and has the node behind `client` carry it out; the answer comes line by line.
+/// Signs an act and has the node behind `client` carry it out; the answer comes line by line. `step` is
+/// given every line, and returns the end if it is the last one. `remedy` tells what to do if the node
+/// does not say whether it did it.
 ///
 /// # Errors
 ///
 /// [`CliError`] if the node does not answer, or refuses.
-pub async fn have_done_in_steps<T: DeserializeOwned>(
+pub async fn have_done_in_steps<T: DeserializeOwned, E>(
     client: &Client,
     key: &SigningKey,
     deed: ActRequest,
-) -> Result<Lines<T>, CliError> {
+    remedy: &str,
+    step: impl FnMut(T) -> Option<E>,
+) -> Result<E, CliError> {
     let (statement, body) = signed(client, key, deed).await?;
-    Ok(client.act_lines(&statement, body).await?)
+    let ended = client.act_lines_until_ended(&statement, body, step).await;
+    ended.map_err(|error| match error {
+        CutShort::NotBegun(error) => error.into(),
+        CutShort::Unanswered(cause) => {
+            let error = CliError::failed("the node did not say whether the act was carried out");
+            let error = match &cause {
+                Some(cause) => error.because(cause),
+                None => error,
+            };
+            error.remedy(remedy)
+        }
+    })
 }
 
 /// Returns the statement of an act for the node behind `client`, and the act's body.

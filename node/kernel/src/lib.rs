@@ -193,8 +193,8 @@ pub struct Kernel {
     acceptance: ArcSwap<Acceptance>,
     /// Problems that were found at the start; locked for a moment only.
     reported: Mutex<Vec<health::Problem>>,
-    /// Problems that stay until some time; held for a moment only.
-    passing: Mutex<Vec<(health::Problem, Timestamp)>>,
+    /// Problems that stay until they are withdrawn; held for a moment only.
+    passing: Mutex<Vec<health::Problem>>,
 }
 
 impl Kernel {
@@ -325,30 +325,24 @@ impl Kernel {
         reported.truncate(MOST_REPORTED);
     }
 
-    /// Takes up a problem that stays until this time, unless it is withdrawn.
-    pub fn report_until(&self, problem: health::Problem, until: Timestamp) {
+    /// Takes up a problem that stays until it is withdrawn.
+    pub fn report_passing(&self, problem: health::Problem) {
         let mut reported = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
-        reported.push((problem, until));
+        reported.push(problem);
         reported.truncate(MOST_REPORTED);
     }
 
-    /// Withdraws a problem that was to stay until some time.
+    /// Withdraws a problem that was to stay until then.
     pub fn withdraw_report(&self, problem: &health::Problem) {
         let mut reported = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
-        reported.retain(|(one, _)| one.what != problem.what);
+        reported.retain(|one| one.what != problem.what);
     }
 
     /// Returns the problems that were found at the start and stay.
     pub(crate) fn reported(&self) -> Vec<health::Problem> {
         let lasting = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.now();
-        let passing = passing.iter().filter(|(_, until)| now < *until);
-        lasting
-            .iter()
-            .chain(passing.map(|(problem, _)| problem))
-            .cloned()
-            .collect()
+        lasting.iter().chain(passing.iter()).cloned().collect()
     }
 
     /// Returns the store.

@@ -104,11 +104,14 @@ impl<'a> Rows<'a> {
             return Err(SheetError::at(line, Fault::Width { found, columns }));
         }
         self.record.truncate(columns);
-        if let Some(column) = self.columns.iter().position(String::is_empty) {
-            if !self.record.get(column).unwrap_or_default().is_empty() {
-                let number = column.saturating_add(1).to_string();
-                return Err(SheetError::within(line, number, Fault::Unnamed));
-            }
+        let unnamed = self
+            .columns
+            .iter()
+            .zip(&self.record)
+            .position(|(name, value)| name.is_empty() && !value.is_empty());
+        if let Some(column) = unnamed {
+            let number = column.saturating_add(1).to_string();
+            return Err(SheetError::within(line, number, Fault::Unnamed));
         }
         Ok(Some(Row {
             line,

@@ -231,8 +231,8 @@ fn a_column_without_a_name_may_have_no_value() {
         "line 2, column `3`: a value stands in a column that has no name",
     );
     refuses(
-        b"a,,b\n1,lost,2\n",
-        "line 2, column `2`: a value stands in a column that has no name",
+        b"a,,,b\n1,,lost,2\n",
+        "line 2, column `3`: a value stands in a column that has no name",
     );
 }
 

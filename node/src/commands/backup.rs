@@ -192,26 +192,30 @@ async fn ask(
     bar: &mut Bar,
 ) -> Result<BackupMade, CliError> {
     let deed = ActRequest::of(Action::Backup, order)?;
-    let mut lines = have_done_in_steps(client, key, deed).await?;
-    loop {
-        match lines.next().await? {
-            Some(BackupStep::Progress { phase, done, of }) => bar.at(&phase, done, of),
-            Some(BackupStep::Taken { data, keys }) => {
-                return Ok(BackupMade {
-                    data: *data,
-                    keys: *keys,
-                });
-            }
-            Some(BackupStep::Failed { invalid, problem }) => {
-                let exit = if invalid { Exit::Invalid } else { Exit::Failed };
-                return Err(CliError::new(exit, problem.message));
-            }
-            None => {
-                return Err(CliError::failed("the node has stopped")
-                    .remedy("there is no backup; try again once it runs, or while it does not"));
-            }
+    let remedy = unanswered(order);
+    let step = |step: BackupStep<Manifest>| match step {
+        BackupStep::Progress { phase, done, of } => {
+            bar.at(&phase, done, of);
+            None
         }
-    }
+        BackupStep::Taken { data, keys } => Some(Ok(BackupMade {
+            data: *data,
+            keys: *keys,
+        })),
+        BackupStep::Failed { invalid, problem } => {
+            let exit = if invalid { Exit::Invalid } else { Exit::Failed };
+            Some(Err(CliError::new(exit, problem.message)))
+        }
+    };
+    have_done_in_steps(client, key, deed, &remedy, step).await?
+}
+
+/// Tells what to do if the node does not say whether it made the backup. It may be whole.
+fn unanswered(order: &BackupOrder) -> String {
+    let (to, keys_to) = (order.to.display(), order.keys_to.display());
+    format!(
+        "look whether it is whole with `portcullis backup verify {to} --keys {keys_to}`; if it is not, name other folders and make it again"
+    )
 }
 
 fn of_stopped(home: Home, order: &BackupOrder, bar: &mut Bar) -> Result<BackupMade, CliError> {

@@ -83,8 +83,14 @@ mod tests {
         named::<ImoNumber>("\u{feff}9074729", "a byte order mark (U+FEFF)");
         named::<Mmsi>("44012345\u{41e}", "the 9th character is a Cyrillic");
         named::<BillOfLading>("MAEU\u{2011}1234", "the 5th character is a no-break hyphen");
-        named::<SealNumber>("\u{410}B12", "is no seal number: the 1st character is a Cyrillic");
-        named::<Eori>("NL12\u{435}3", "the 5th character is a Cyrillic `\u{435}` (U+0435)");
+        named::<SealNumber>(
+            "\u{410}B12",
+            "is no seal number: the 1st character is a Cyrillic",
+        );
+        named::<Eori>(
+            "NL12\u{435}3",
+            "the 5th character is a Cyrillic `\u{435}` (U+0435)",
+        );
         named::<UnLocode>("NLR\u{d6}M", "the 4th character is `\u{d6}` (U+00D6)");
         named::<HsCode>("84713\u{41e}", "the 6th character is a Cyrillic");
         named::<TraderId>("KR:QLR\u{435}", "the 7th character is a Cyrillic");

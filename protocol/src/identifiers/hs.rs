@@ -170,13 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_not_digits_is_refused() {
-        for text in [
-            "",
-            "@2022",
-            "84713O",
-            "8471-30",
-            "847130.00a0",
-        ] {
+        for text in ["", "@2022", "84713O", "8471-30", "847130.00a0"] {
             assert!(
                 matches!(text.parse::<HsCode>(), Err(HsCodeError::Digits { .. })),
                 "{text}"

@@ -128,15 +128,7 @@ mod tests {
 
     #[test]
     fn other_shapes_are_refused() {
-        for text in [
-            "",
-            "NL",
-            "NLRT",
-            "NLRTMX",
-            " NLRTM",
-            "NL  RTM",
-            "NL-RTM",
-        ] {
+        for text in ["", "NL", "NLRT", "NLRTMX", " NLRTM", "NL  RTM", "NL-RTM"] {
             assert!(
                 matches!(text.parse::<UnLocode>(), Err(UnLocodeError::Shape { .. })),
                 "{text:?}"

@@ -134,12 +134,7 @@ mod tests {
 
     #[test]
     fn other_characters_and_lengths_are_refused() {
-        for text in [
-            "KR:QL UBN",
-            "KR:A:B",
-            "KR:QLRUBN9 ",
-            "KR: A",
-        ] {
+        for text in ["KR:QL UBN", "KR:A:B", "KR:QLRUBN9 ", "KR: A"] {
             assert!(
                 matches!(
                     text.parse::<TraderId>(),

@@ -144,7 +144,8 @@ async fn a_list_says_how_many_fit_and_a_wrong_identifier_is_no_empty_list() {
     }
 
     // Ids may be cut short, and an empty one is told as such.
-    let short = &ids[0].to_string()[..12];
+    let whole = ids[0].to_string();
+    let short = whole.get(..12).unwrap();
     let advisory = [
         "advisory",
         "publish",

@@ -17,7 +17,8 @@ use portcullis_protocol::{
     keys::{KeyUse, SigningKey},
     register::AuthorityKind,
 };
-use portcullis_tests::federation::{FEDERATION, Federation, Running};
+use portcullis_store::{Fact, FactRow, Write};
+use portcullis_tests::federation::{FEDERATION, Federation, Running, eventually};
 
 use crate::office::Office;
 
@@ -270,6 +271,14 @@ async fn a_recovery_at_the_machine_is_told_to_all_and_can_be_withdrawn() {
     let node = Running::start(node.stop().await).await;
     assert_eq!((at(&node), waits(&node)), (since, 1));
     let (node, office) = apart(move || {
+        // A second one of the same person is refused, and told how to withdraw the first.
+        let public = ["--public-key", "admin-2.key.pub"];
+        let again = office.run(&[&["person", "recover", "admin"][..], &public].concat());
+        assert_eq!(again.status.code(), Some(3));
+        let told = String::from_utf8_lossy(&again.stderr).into_owned();
+        let id = office.json(&["person", "proposals"])["items"][0]["id"].clone();
+        let how = format!("portcullis person withdraw {}", id.as_str().unwrap());
+        assert!(told.contains(&how), "{told}");
         let listed = office.run(&["person", "proposals"]);
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
         assert!(
@@ -331,7 +340,39 @@ fn told(node: &Running) -> Vec<String> {
 
 const HOUR: i64 = 3_600_000;
 
+/// Stops a node, and has the recoveries that wait there wait for so long, as if it had run.
+async fn stopped_after(node: Running, waited_ms: i64) -> portcullis_home::Home {
+    let store = std::sync::Arc::clone(node.kernel.store());
+    let home = node.stop().await;
+    let mut noted = store.facts().unwrap();
+    noted.retain(|fact| fact.subject.ends_with(" waited"));
+    let facts = noted.into_iter().map(|noted| {
+        let FactRow {
+            kind, subject, at, ..
+        } = noted;
+        Write::Fact(Fact {
+            kind,
+            subject,
+            content: Some(waited_ms.to_be_bytes().to_vec()),
+            at,
+        })
+    });
+    store.commit(facts.collect()).unwrap();
+    home
+}
+
+/// Returns the times that the recoveries of a node have waited, as it noted them.
+fn waited(node: &Running) -> Vec<i64> {
+    let mut noted = node.kernel.store().facts().unwrap();
+    noted.retain(|fact| fact.subject.ends_with(" waited"));
+    let waited = noted.iter().map(|fact| &fact.content[..]);
+    waited
+        .map(|content| i64::from_be_bytes(content.try_into().unwrap()))
+        .collect()
+}
+
 /// HP-199: whoever had the machine and the passphrase set the clock ahead, and nobody could withdraw.
+/// Sibling: terms of persons began at the time of that clock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_set_ahead_and_not_confirmed_makes_no_recovery_count() {
     let federation = Federation::new(&[("rotterdam", AuthorityKind::Customs)]);
@@ -363,11 +404,12 @@ async fn a_clock_that_is_set_ahead_and_not_confirmed_makes_no_recovery_count() {
     };
     ahead.store(80 * HOUR, Ordering::SeqCst);
     assert!(tried(second(&other)).await.contains("no enrolled person"));
-    assert!(tried(second(&ada)).await.contains("no such proposal"));
+    let confirm = "portcullis clock confirm";
+    assert!(tried(second(&ada)).await.contains(confirm));
     assert!(
         tried(signed(&node, &ada, &end("ada")))
             .await
-            .contains("last administrator")
+            .contains(confirm)
     );
     let waits = || {
         let problems = health::problems(&node.kernel);
@@ -375,7 +417,7 @@ async fn a_clock_that_is_set_ahead_and_not_confirmed_makes_no_recovery_count() {
         problems.iter().filter(|one| waits(one)).count()
     };
     assert_eq!(waits(), 1);
-    // An act of then keeps its place before the recovery counts.
+    // Nobody is enrolled while the clock is not believed. An act of now keeps its place before the recovery.
     let bert = enrolment("bert", Role::Supervisor, &key(3));
     let enrol = Change::Enrol {
         id: "bert".to_owned(),
@@ -383,7 +425,7 @@ async fn a_clock_that_is_set_ahead_and_not_confirmed_makes_no_recovery_count() {
         role: Role::Supervisor,
         key: key(3).public(),
     };
-    let request = Request {
+    let enrol = Request {
         federation: FEDERATION,
         node: "rotterdam",
         action: Action::Enrol,
@@ -392,14 +434,28 @@ async fn a_clock_that_is_set_ahead_and_not_confirmed_makes_no_recovery_count() {
         at: node.kernel.wall(),
         nonce: [9; 16],
     };
-    let enrol = act::sign(&request, &ada).unwrap();
-    let _: EnrolledView = client.act(&enrol, bert.into()).await.unwrap();
-    // An administrator confirms the clock: now it is believed, and the key counts.
+    let enrol = act::sign(&enrol, &ada).unwrap();
+    let refused = client.act::<EnrolledView>(&enrol, bert.clone().into());
+    let refused = refused.await.unwrap_err().to_string();
+    assert!(refused.contains(confirm), "{refused}");
+    // An administrator confirms the clock: now it is believed, and still the node has not run for so long.
     node.kernel.confirm_clock();
-    assert!(tried(second(&ada)).await.contains("nobody's any more"));
-    assert!(tried(second(&ada)).await.contains("was that of `ada`"));
-    assert!(tried(second(&other)).await.contains("no such proposal"));
-    assert_eq!((told(&node).len(), waits()), (3, 0));
+    let _: EnrolledView = client.act(&enrol, bert.into()).await.unwrap();
+    assert!(tried(second(&other)).await.contains("no enrolled person"));
+    assert_eq!((told(&node).len(), waits()), (2, 1));
+    let node = start(stopped_after(node, 72 * HOUR).await).await;
+    eventually(&node.kernel, || told(&node).len() == 3).await;
+    let client = Client::new(node.home.socket());
+    let tried = async |key: &SigningKey| {
+        let digest = portcullis_protocol::digest::Digest::labelled("nothing", &[]);
+        let statement = signed(&node, key, &Change::Second { act: digest });
+        let tried = client.act::<EnrolledView>(&statement, bytes::Bytes::new());
+        tried.await.unwrap_err().to_string()
+    };
+    assert!(tried(&ada).await.contains("was that of `ada`"));
+    assert!(tried(&other).await.contains("no such proposal"));
+    let problems = health::problems(&node.kernel);
+    assert!(!problems.iter().any(|one| one.what.contains("give `ada`")));
     // It is so after restarts, however late, and nothing is told anew.
     let mut home = node.stop().await;
     for hours in [80, 160, 240] {
@@ -420,9 +476,10 @@ async fn a_clock_that_is_set_ahead_and_not_confirmed_makes_no_recovery_count() {
     }
 }
 
-/// HP-199: the node did not run while the time passed, and nobody could withdraw.
+/// HP-199: the node ran for seconds at the beginning and at the end of the time, or its clock was set
+/// while it was stopped, and nobody could withdraw.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_recovery_whose_time_passed_while_the_node_did_not_run_is_told_anew() {
+async fn a_recovery_waits_for_72_hours_in_which_the_node_runs_however_often_it_is_stopped() {
     let federation = Federation::new(&[("rotterdam", AuthorityKind::Customs)]);
     let (clock, ahead) = Running::settable_clock();
     let start = |home| Running::start_by(home, clock.clone());
@@ -435,13 +492,38 @@ async fn a_recovery_whose_time_passed_while_the_node_did_not_run_is_told_anew() 
     let _: EnrolledView = client.act(&first, body.into()).await.unwrap();
     let mut home = node.stop().await;
     recover(&home, "ada", &other);
-    for (hours, times) in [(0, 1), (71, 1), (72, 2), (143, 2), (145, 3)] {
-        ahead.store(hours * HOUR, Ordering::SeqCst);
-        let node = start(home).await;
-        assert_eq!(told(&node).len(), times, "{hours}");
+    let former = async |node: &Running| {
         let client = Client::new(node.home.socket());
         let persons: ListView<EnrolledView> = client.get("/v1/persons").await.unwrap();
-        assert!(persons.items[0].former_keys.is_empty());
+        persons.items[0].former_keys.len()
+    };
+    let mut before = 0;
+    for ms in [
+        0,
+        71 * HOUR,
+        72 * HOUR - 1,
+        72 * HOUR,
+        143 * HOUR,
+        145 * HOUR,
+    ] {
+        ahead.store(ms, Ordering::SeqCst);
+        let node = start(home).await;
+        assert_eq!((told(&node).len(), former(&node).await), (1, 0), "{ms}");
+        let problems = health::problems(&node.kernel);
+        let waits = problems.iter().any(|one| one.what.contains("give `ada`"));
+        assert!(waits, "{problems:?}");
+        // It goes on from the time that was noted when it was stopped.
+        let noted = waited(&node)[0];
+        assert!(noted >= before && noted < HOUR, "{before} {noted}");
+        before = noted + 1;
         home = node.stop().await;
     }
+    let node = start(home).await;
+    // A minute is longer than this test takes.
+    let node = start(stopped_after(node, 72 * HOUR - 60_000).await).await;
+    assert_eq!((told(&node).len(), former(&node).await), (1, 0));
+    let node = start(stopped_after(node, 72 * HOUR).await).await;
+    eventually(&node.kernel, || told(&node).len() == 2).await;
+    assert_eq!(former(&node).await, 1);
+    node.stop().await;
 }

@@ -77,6 +77,7 @@ pub fn replay(
     let (mut unproven, mut idle) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     let mut untold: Vec<&Recovery> = recoveries.iter().collect();
+    let ends = in_order(recoveries);
     let mut acts = 0;
     for statement in log {
         let id = act::id(statement);
@@ -91,7 +92,7 @@ pub fn replay(
             take_up(&mut persons, recovery, &mut idle);
         }
         untold.retain(|one| !told(one));
-        let settled = recoveries.iter().filter(|one| place.is_settled(one));
+        let settled = ends.iter().copied().filter(|one| place.is_settled(one));
         if let Err(reason) = again(&mut persons, settled, verifier, statement, &contents) {
             persons.close(statement);
             unproven.push(format!(
@@ -105,7 +106,7 @@ pub fn replay(
     for recovery in untold {
         take_up(&mut persons, recovery, &mut idle);
     }
-    for recovery in recoveries {
+    for recovery in ends {
         settle(&mut persons, recovery);
     }
     for row in rows {
@@ -138,8 +139,23 @@ pub fn replay(
     }
 }
 
+/// Lists the recoveries in the order in which the node settled them: those of one time by number.
+fn in_order(recoveries: &[Recovery]) -> Vec<&Recovery> {
+    let mut ends: Vec<&Recovery> = recoveries.iter().collect();
+    ends.sort_by_key(|one| {
+        let settled = one.settled.as_ref();
+        (settled.map(|settled| since(one, settled)), one.number)
+    });
+    ends
+}
+
+/// Returns the time from which a settled recovery counts.
+fn since(recovery: &Recovery, settled: &Settled) -> Timestamp {
+    settled.after.map_or(recovery.until(), |_| settled.at)
+}
+
 fn take_up(persons: &mut Persons, recovery: &Recovery, idle: &mut Vec<String>) {
-    if let Err(reason) = persons.recover(recovery)
+    if let Err(reason) = persons.take_up(recovery)
         && recovery.settled.is_none()
     {
         let id = &recovery.id;
@@ -149,15 +165,15 @@ fn take_up(persons: &mut Persons, recovery: &Recovery, idle: &mut Vec<String>) {
 
 /// Settles a recovery as the node did. One that no longer waits was withdrawn, or settled before.
 fn settle(persons: &mut Persons, recovery: &Recovery) {
-    let Some(Settled { end, at, after }) = recovery.settled else {
+    let Some(settled) = &recovery.settled else {
         return;
     };
     let id = recovery.digest();
-    match end {
+    match settled.end {
         RecoveryEnd::Counts => {
-            let at = after.map_or(recovery.until(), |_| at);
+            let at = since(recovery, settled);
             // One that counts for nobody waits no more either.
-            drop(persons.settle(&id, at));
+            drop(persons.settled(&id, at));
         }
         RecoveryEnd::Void => drop(persons.void(&id)),
     }

@@ -142,6 +142,11 @@ pub enum PersonError {
         "it needs no second: it counts by itself from the time that `portcullis person proposals` shows"
     )]
     NeedsNoSecond,
+    /// The times of the act and of the node lie apart, though the act was signed just now.
+    #[error(
+        "the machine's clock was set, and the node does not believe it: terms of persons would begin at a wrong time; an administrator confirms it first with `portcullis clock confirm`"
+    )]
+    ClockApart,
     /// A withdrawal is signed before what it withdraws.
     #[error("it was told at {0}, which lies ahead; look at the clocks, and try again then")]
     Ahead(Timestamp),
@@ -153,6 +158,16 @@ pub enum PersonError {
         "`{0}` is no administrator; an administrator gives them another key with `portcullis person rekey`"
     )]
     NotRecovered(String),
+    /// One recovery of a person waits at a time.
+    #[error(
+        "a recovery of `{person}` waits already; withdraw it first with `portcullis person withdraw {recovery}`, or wait until it counts, and then make the other one"
+    )]
+    RecoveryWaits {
+        /// The person.
+        person: String,
+        /// The recovery that waits.
+        recovery: Digest,
+    },
     /// Too many proposals wait.
     #[error("{MOST_PROPOSALS} proposals wait for a second; have some seconded, or wait a week")]
     Crowded,
@@ -285,6 +300,18 @@ impl Change {
             Self::Role { .. } => Action::PersonRole,
             Self::Second { .. } => Action::PersonSecond,
             Self::Withdraw { .. } => Action::PersonWithdraw,
+        }
+    }
+
+    /// Returns the id of the person whom it changes; `None` if it is about another change.
+    #[must_use]
+    pub fn person(&self) -> Option<&str> {
+        match self {
+            Self::Enrol { id, .. }
+            | Self::End { id }
+            | Self::Rekey { id, .. }
+            | Self::Role { id, .. } => Some(id),
+            Self::Second { .. } | Self::Withdraw { .. } => None,
         }
     }
 

@@ -10,14 +10,14 @@ use portcullis_protocol::{
 };
 
 use super::change::{Change, MOST_PROPOSALS, PersonError};
-use crate::act::{self, Action, Enrolled, Role};
+use crate::act::{self, Action, Enrolled, FRESH_MS, Role};
 
 /// Longest time between a proposal and its second, and shortest time after which somebody who was
 /// enrolled may second for who enrolled them, in milliseconds.
 pub const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 
-/// Time after which a recovery counts, in milliseconds: 72 hours, in which those who may second see
-/// and withdraw it.
+/// Time after which a recovery counts, in milliseconds: 72 hours in which the node runs, so that those
+/// who may second see and withdraw it.
 pub const RECOVERY_MS: i64 = 72 * 3_600_000;
 
 /// The administrator whose enrolment begins the chain.
@@ -127,6 +127,8 @@ pub struct Proposal {
     pub at: Timestamp,
     /// Number of the recovery among those that lie with the node's keys; `None` for a proposal.
     pub recovery: Option<u64>,
+    /// Time for which the recovery has waited while the node ran, in milliseconds; zero for a proposal.
+    pub waited_ms: i64,
     /// True if the log of acts tells its place by the time alone: an earlier version told of it.
     by_time: bool,
 }
@@ -138,7 +140,7 @@ impl Proposal {
         self.recovery.is_some()
     }
 
-    /// Returns the time at which it lapses, or from which a recovery counts.
+    /// Returns the time at which it lapses, or from which a recovery counts at the earliest.
     #[must_use]
     pub const fn until(&self) -> Timestamp {
         let time = if self.is_recovery() {
@@ -147,6 +149,24 @@ impl Proposal {
             WEEK_MS
         };
         self.at.plus_millis(time)
+    }
+
+    /// Returns the time at which it lapses, or from which a recovery counts if the node runs from `now`
+    /// until then.
+    #[must_use]
+    pub fn until_from(&self, now: Timestamp) -> Timestamp {
+        if !self.is_recovery() {
+            return self.until();
+        }
+        let left = RECOVERY_MS.saturating_sub(self.waited_ms).max(0);
+        self.until().max(now.plus_millis(left))
+    }
+
+    /// Returns true for a recovery whose time has come: by a clock that the node believes, and by the
+    /// time for which the node ran. A clock that was set while the node did not run adds nothing to
+    /// the second.
+    fn is_ripe(&self, now: Timestamp) -> bool {
+        self.is_recovery() && self.waited_ms >= RECOVERY_MS && self.until() <= now
     }
 }
 
@@ -165,6 +185,8 @@ pub struct Recovery {
     /// Number of acts about persons in the log when the node told of it; `None` if an earlier
     /// version told of it, which kept the time alone.
     pub told_after: Option<u64>,
+    /// Time for which it has waited while the node ran, in milliseconds, as the node last noted it.
+    pub waited_ms: i64,
     /// Its end, once it was withdrawn or counts. Nothing else makes it count.
     pub settled: Option<Settled>,
 }
@@ -283,16 +305,28 @@ impl Persons {
         self.acts = acts;
     }
 
-    /// Takes a recovery up: it waits until it is withdrawn or settled.
+    /// Takes a recovery up that is told now: it waits until it is withdrawn or settled.
     ///
     /// # Errors
     ///
-    /// [`PersonError`] if the person is no administrator or was ended, or the key is somebody's.
+    /// [`PersonError`] if the person is no administrator or was ended, the key is somebody's, or another
+    /// recovery of the person waits.
     pub fn recover(&mut self, recovery: &Recovery) -> Result<Digest, PersonError> {
-        let person = self.present(&recovery.id)?;
-        if person.role != Role::Administrator {
-            return Err(PersonError::NotRecovered(recovery.id.clone()));
+        let id = Some(recovery.id.as_str());
+        let is_of_them = |(_, waiting): &(&Digest, &Proposal)| waiting.change.person() == id;
+        let waiting = self.recoveries().find(is_of_them);
+        if let Some(waits) = waiting.map(|(waits, _)| *waits) {
+            return Err(PersonError::RecoveryWaits {
+                person: recovery.id.clone(),
+                recovery: waits,
+            });
         }
+        self.take_up(recovery)
+    }
+
+    /// Takes a recovery up that was told before. Earlier versions let several of one person wait.
+    pub(super) fn take_up(&mut self, recovery: &Recovery) -> Result<Digest, PersonError> {
+        self.check_recovered(&recovery.id)?;
         self.check_key(&recovery.key)?;
         let change = Change::Rekey {
             id: recovery.id.clone(),
@@ -303,6 +337,7 @@ impl Persons {
             by: String::new(),
             at: recovery.since,
             recovery: Some(recovery.number),
+            waited_ms: recovery.waited_ms,
             by_time: recovery.told_after.is_none(),
         };
         let digest = recovery.digest();
@@ -310,13 +345,32 @@ impl Persons {
         Ok(digest)
     }
 
-    /// Lists the recoveries whose time has come by a clock that the node believes, with their ids.
-    /// They go on waiting until they are settled.
+    /// Lists the recoveries that wait, by their ids.
+    pub fn recoveries(&self) -> impl Iterator<Item = (&Digest, &Proposal)> {
+        self.proposals
+            .iter()
+            .filter(|(_, waiting)| waiting.is_recovery())
+    }
+
+    /// Notes that the node ran for so many milliseconds more, in which every recovery waited.
+    pub fn run_for(&mut self, passed_ms: i64) {
+        for waiting in self.proposals.values_mut() {
+            if waiting.is_recovery() {
+                waiting.waited_ms = waiting.waited_ms.saturating_add(passed_ms.max(0));
+            }
+        }
+    }
+
+    /// Lists the recoveries whose time has come by a clock that the node believes, with their ids, in
+    /// the order of their numbers, in which a replay settles them. They go on waiting until they are
+    /// settled.
     #[must_use]
     pub fn ripe(&self, now: Timestamp) -> Vec<(Digest, Proposal)> {
-        let ripe = self.proposals.iter();
-        let ripe = ripe.filter(|(_, waiting)| waiting.is_recovery() && waiting.until() <= now);
-        ripe.map(|(id, waiting)| (*id, waiting.clone())).collect()
+        let ripe = self.recoveries();
+        let ripe = ripe.filter(|(_, waiting)| waiting.is_ripe(now));
+        let mut ripe: Vec<_> = ripe.map(|(id, waiting)| (*id, waiting.clone())).collect();
+        ripe.sort_by_key(|(_, waiting)| waiting.recovery);
+        ripe
     }
 
     /// Carries out the recovery with this id: the key counts from `at` on. It waits no more then,
@@ -324,9 +378,21 @@ impl Persons {
     ///
     /// # Errors
     ///
-    /// [`PersonError`] if no such recovery waits, the person was ended meanwhile, or the key became
-    /// somebody's.
+    /// [`PersonError`] if no such recovery waits, the person was ended meanwhile or is no administrator
+    /// any more, or the key became somebody's.
     pub fn settle(&mut self, recovery: &Digest, at: Timestamp) -> Result<(), PersonError> {
+        let person = self.proposed(recovery).and_then(Change::person);
+        let checked = person.map_or(Ok(()), |id| self.check_recovered(id));
+        if let Err(error) = checked {
+            drop(self.void(recovery));
+            return Err(error);
+        }
+        self.settled(recovery, at)
+    }
+
+    /// Carries out a recovery of which the node noted that it counts. Earlier versions settled those of
+    /// whoever was no administrator any more.
+    pub(super) fn settled(&mut self, recovery: &Digest, at: Timestamp) -> Result<(), PersonError> {
         let change = self.void(recovery).ok_or(PersonError::NoProposal)?;
         self.check(&change, at)?;
         // It may be anybody's who had the passphrase: for a week they second for nobody.
@@ -385,8 +451,9 @@ impl Persons {
     }
 
     /// Checks rules for acts that are signed now. Earlier versions did not have them, and what they
-    /// took still counts. `now` is the time that the node believes: a machine's clock that was set
-    /// lengthens and shortens no term, for an act counts by both.
+    /// took still counts. `now` is the time that the node believes: an act counts by both, and is
+    /// refused while they lie apart, for terms begin at the time of the act. A withdrawal begins none,
+    /// and of the first enrolment nobody is there who could confirm the clock.
     ///
     /// # Errors
     ///
@@ -402,6 +469,7 @@ impl Persons {
         }
         let believed = Signed { at: now, ..signed };
         self.check_signer(change, believed)?;
+        check_clock(change, signed.at, now)?;
         match change {
             Change::End { id } | Change::Role { id, .. } if self.two && id == signed.by => {
                 Err(PersonError::Oneself)
@@ -461,12 +529,16 @@ impl Persons {
             return self.begin(change, signed);
         }
         self.check_signer(change, signed)?;
+        if let Change::Withdraw { act } = change {
+            // It may be signed by a clock that nobody believes: nothing lapses by its time.
+            return self.withdraw(*act, signed);
+        }
         self.proposals
             .retain(|_, waiting| waiting.is_recovery() || waiting.until() >= signed.at);
         match change {
             Change::Second { act } => return self.second(*act, signed),
-            Change::Withdraw { act } => return self.withdraw(*act, signed),
-            Change::Enrol { .. }
+            Change::Withdraw { .. }
+            | Change::Enrol { .. }
             | Change::End { .. }
             | Change::Rekey { .. }
             | Change::Role { .. } => {}
@@ -476,7 +548,8 @@ impl Persons {
             self.carry_out(change, &[signed.by], signed.at);
             return Ok(Effect::Done);
         }
-        if self.proposals.len() >= MOST_PROPOSALS {
+        let proposals = self.proposals.values().filter(|one| !one.is_recovery());
+        if proposals.count() >= MOST_PROPOSALS {
             return Err(PersonError::Crowded);
         }
         if let Change::End { id } = change
@@ -489,6 +562,7 @@ impl Persons {
             by: signed.by.to_owned(),
             at: signed.at,
             recovery: None,
+            waited_ms: 0,
             by_time: false,
         };
         self.proposals.insert(signed.act, proposal);
@@ -618,6 +692,14 @@ impl Persons {
         }
     }
 
+    /// Checks that this is a present administrator; nobody else is recovered.
+    fn check_recovered(&self, id: &str) -> Result<(), PersonError> {
+        if self.present(id)?.role != Role::Administrator {
+            return Err(PersonError::NotRecovered(id.to_owned()));
+        }
+        Ok(())
+    }
+
     fn check_key(&self, key: &PublicKey) -> Result<(), PersonError> {
         match self.of_key(key.id()) {
             Some(person) => Err(PersonError::KeyTaken(person.id.clone())),
@@ -714,5 +796,22 @@ impl Persons {
         }
         let administrators = self.all.values().filter(|person| person.administers());
         self.two |= administrators.count() > 1;
+    }
+}
+
+/// Refuses what begins a term while the time of an act is not the one that the node believes.
+fn check_clock(change: &Change, at: Timestamp, now: Timestamp) -> Result<(), PersonError> {
+    match change {
+        Change::Withdraw { .. } => Ok(()),
+        Change::Enrol { .. }
+        | Change::End { .. }
+        | Change::Rekey { .. }
+        | Change::Role { .. }
+        | Change::Second { .. } => {
+            if at.millis_since(now).saturating_abs() > FRESH_MS {
+                return Err(PersonError::ClockApart);
+            }
+            Ok(())
+        }
     }
 }

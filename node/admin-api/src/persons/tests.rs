@@ -26,7 +26,7 @@ fn key(seed: u8) -> SigningKey {
 struct Node {
     persons: Persons,
     log: Vec<SignedStatement>,
-    /// What the node noted of each recovery.
+    /// The recoveries as the node noted them.
     recoveries: Vec<Recovery>,
     now: Timestamp,
 }
@@ -103,17 +103,41 @@ impl Node {
 
     /// Tells of a recovery, and returns it.
     fn tells(&mut self, id: &str, seed: u8) -> Result<Recovery, PersonError> {
-        let recovery = Recovery {
+        let recovery = self.recovery(id, seed);
+        self.persons.recover(&recovery)?;
+        self.recoveries.push(recovery.clone());
+        Ok(recovery)
+    }
+
+    /// Tells of a recovery as an earlier version did, which let several of one person wait.
+    fn tells_beside(&mut self, id: &str, seed: u8) -> Result<Recovery, PersonError> {
+        let recovery = self.recovery(id, seed);
+        self.persons.take_up(&recovery)?;
+        self.recoveries.push(recovery.clone());
+        Ok(recovery)
+    }
+
+    fn recovery(&self, id: &str, seed: u8) -> Recovery {
+        Recovery {
             number: self.recoveries.len() as u64 + 1,
             id: id.to_owned(),
             key: key(seed).public(),
             since: self.now,
             told_after: Some(self.persons.acts()),
+            waited_ms: 0,
             settled: None,
-        };
-        self.persons.recover(&recovery)?;
-        self.recoveries.push(recovery.clone());
-        Ok(recovery)
+        }
+    }
+
+    /// Lets the node run until `time`.
+    fn runs_until(&mut self, time: Timestamp) {
+        let passed = time.millis_since(self.now);
+        self.now = time;
+        self.persons.run_for(passed);
+        let waiting = self.recoveries.iter_mut();
+        for one in waiting.filter(|one| one.settled.is_none()) {
+            one.waited_ms += passed;
+        }
     }
 
     /// Settles what is ripe by the node's clock.
@@ -579,7 +603,7 @@ fn a_recovery_counts_once_it_is_settled_after_72_hours_and_so_it_does_after_a_re
     node.now = node.now.plus_millis(HOUR);
     let lost = node.tells("ada", 11).unwrap();
     // Until then nothing has changed: it is shown, and the key of before counts.
-    node.now = lost.since.plus_millis(RECOVERY_MS - 2);
+    node.runs_until(lost.since.plus_millis(RECOVERY_MS - 2));
     node.settles();
     assert!(node.signs_with(1) && !node.signs_with(11));
     let waiting: Vec<_> = node.persons.proposals(node.now).collect();
@@ -588,7 +612,7 @@ fn a_recovery_counts_once_it_is_settled_after_72_hours_and_so_it_does_after_a_re
     assert_eq!(waiting[0].1.until(), lost.until());
     let second = Change::Second { act: lost.digest() };
     node.refuses(3, &second, "needs no second");
-    node.now = lost.until();
+    node.runs_until(lost.until());
     node.settles();
     assert!(!node.signs_with(1) && node.signs_with(11));
     assert_eq!(node.persons.proposals(node.now).count(), 0);
@@ -602,6 +626,37 @@ fn a_recovery_counts_once_it_is_settled_after_72_hours_and_so_it_does_after_a_re
     node.is_so_after_a_replay();
     // Without the recovery, nothing that rests on it does.
     assert!(!replayed(None, &node.log, &[]).unproven.is_empty());
+}
+
+/// HP-199: the clock was set while the node was stopped, so that 72 hours took five minutes; or the
+/// node was stopped for all but the first and the last minute of them.
+#[test]
+fn a_recovery_waits_for_72_hours_in_which_the_node_runs_whatever_its_clock_shows() {
+    let mut node = Node::of_two();
+    let taken = node.tells("ada", 11).unwrap();
+    node.runs_until(taken.since.plus_millis(60_000));
+    // Stopped, and started a second before and after its time by the clock.
+    for ms in [-1_000, 1_000] {
+        node.now = taken.until().plus_millis(ms);
+        assert_eq!(node.replayed().persons.ripe(node.now), []);
+        node.settles();
+        assert!(node.signs_with(1) && !node.signs_with(11));
+        node.is_so_after_a_replay();
+    }
+    let (_, waiting) = node.persons.recoveries().next().unwrap();
+    let whole = node.now.plus_millis(RECOVERY_MS - 60_000);
+    assert_eq!(waiting.until_from(node.now), whole);
+    node.runs_until(whole.plus_millis(-1));
+    assert_eq!(node.persons.ripe(node.now), []);
+    // It has run for as long, but its clock is not past the time: it was set back.
+    let mut back = node.persons.clone();
+    back.run_for(RECOVERY_MS);
+    assert_eq!(back.ripe(taken.until().plus_millis(-1)), []);
+    assert_eq!(back.ripe(taken.until()).len(), 1);
+    node.runs_until(whole);
+    node.settles();
+    assert!(node.signs_with(11) && !node.signs_with(1));
+    node.is_so_after_a_replay();
 }
 
 /// HP-199: the time of an act, which is that of the machine's clock, made a recovery count.
@@ -623,7 +678,7 @@ fn no_act_makes_a_recovery_count_however_late_it_says_that_it_was_signed() {
         act: taken.digest(),
     };
     assert_eq!(node.does(3, &withdraw), Ok(Effect::Withdrawn));
-    node.now = taken.until();
+    node.runs_until(taken.until());
     node.settles();
     assert!(node.signs_with(1));
     node.is_so_after_a_replay();
@@ -637,7 +692,7 @@ fn what_was_signed_by_a_slow_or_fast_clock_holds_after_a_replay() {
     // Signed ahead, before it is settled, by the key of before.
     node.now = lost.until().plus_millis(5 * 60_000);
     let of_ada = node.proposes(1, &enrol("cy", Role::Analyst, 4));
-    node.now = lost.until();
+    node.runs_until(lost.until());
     node.settles();
     // Signed behind, after it was settled.
     node.now = lost.until().plus_millis(-5 * 60_000);
@@ -651,20 +706,103 @@ fn what_was_signed_by_a_slow_or_fast_clock_holds_after_a_replay() {
 fn of_two_recoveries_with_one_key_each_is_withdrawn_and_settled_by_itself() {
     let mut node = Node::of_two();
     let one = node.tells("ada", 11).unwrap();
-    let other = node.tells("ada", 11).unwrap();
+    let other = node.tells_beside("ada", 11).unwrap();
     assert_eq!(one.since, other.since);
     assert_eq!(node.persons.proposals(node.now).count(), 2);
     let withdraw = Change::Withdraw { act: one.digest() };
     assert_eq!(node.does(3, &withdraw), Ok(Effect::Withdrawn));
     node.is_so_after_a_replay();
     assert_eq!(node.persons.proposals(node.now).count(), 1);
-    node.now = other.until();
+    node.runs_until(other.until());
     node.settles();
     assert!(node.signs_with(11) && !node.signs_with(1));
     node.is_so_after_a_replay();
     // A third with the same key is of nobody any more.
     let third = node.tells("ada", 11).unwrap_err();
     assert_eq!(third, PersonError::KeyTaken("ada".to_owned()));
+}
+
+/// HP-199: live, the order was that of the ids, and after a restart that of the numbers.
+#[test]
+fn of_two_recoveries_that_count_at_once_the_later_one_holds_live_and_after_a_replay() {
+    let mut orders = std::collections::BTreeSet::new();
+    for seed in 20..40 {
+        let mut node = Node::of_two();
+        let one = node.tells("ada", 11).unwrap();
+        let other = node.tells_beside("ada", seed).unwrap();
+        orders.insert(one.digest() < other.digest());
+        node.runs_until(other.until());
+        node.settles();
+        assert!(node.signs_with(seed) && !node.signs_with(11));
+        let _ = node.proposes(seed, &enrol("cy", Role::Analyst, 4));
+        node.is_so_after_a_replay();
+    }
+    assert_eq!(orders.len(), 2, "both orders of the ids are tried");
+}
+
+/// Sibling: the clock was ahead when the first was told, so that the second one was settled first.
+#[test]
+fn recoveries_that_were_settled_in_another_order_than_told_are_so_after_a_replay() {
+    let mut node = Node::of_two();
+    let told = node.now;
+    node.now = told.plus_millis(100 * HOUR);
+    let one = node.tells("ada", 11).unwrap();
+    node.now = told;
+    let other = node.tells_beside("ada", 12).unwrap();
+    node.runs_until(other.until());
+    node.settles();
+    assert!(node.signs_with(12));
+    node.is_so_after_a_replay();
+    node.runs_until(one.until());
+    node.settles();
+    assert!(node.signs_with(11) && !node.signs_with(12));
+    node.is_so_after_a_replay();
+}
+
+/// HP-199: 64 recoveries at the machine took the places of all proposals, the end of a thief among them.
+#[test]
+fn recoveries_take_no_place_of_a_proposal_and_one_of_a_person_waits_at_a_time() {
+    let mut node = Node::of_two();
+    let first = node.tells("ada", 20).unwrap();
+    let refused = node.tells("ada", 21).unwrap_err();
+    let how = format!("portcullis person withdraw {}", first.digest());
+    assert!(refused.to_string().contains(&how), "{refused}");
+    // Those that an earlier version left count for no proposal.
+    for seed in 100..200 {
+        node.tells_beside("ada", seed).unwrap();
+    }
+    for seed in 30..30 + 64 {
+        let _ = node.proposes(1, &enrol(&format!("p{seed}"), Role::Analyst, seed));
+    }
+    node.refuses(1, &enrol("eve", Role::Analyst, 5), "64 proposals wait");
+    node.is_so_after_a_replay();
+    // Once it is withdrawn, another one may be told.
+    let withdraw = |of: &Recovery| Change::Withdraw { act: of.digest() };
+    let mut other = Node::of_two();
+    let first = other.tells("ada", 20).unwrap();
+    let beside = other.tells("bea", 21).unwrap();
+    assert_eq!(other.does(3, &withdraw(&first)), Ok(Effect::Withdrawn));
+    assert!(other.tells("ada", 22).is_ok() && other.tells("bea", 23).is_err());
+    assert_eq!(other.does(3, &withdraw(&beside)), Ok(Effect::Withdrawn));
+    other.is_so_after_a_replay();
+}
+
+/// Sibling of the check when it is told: the role was taken while it waited.
+#[test]
+fn a_recovery_counts_for_nobody_who_is_no_administrator_when_its_time_comes() {
+    let mut node = Node::of_two();
+    let lost = node.tells("ada", 11).unwrap();
+    let role = Change::Role {
+        id: "ada".to_owned(),
+        role: Role::Analyst,
+    };
+    let second = node.proposes(2, &role);
+    assert_eq!(node.does(3, &second), Ok(Effect::Done));
+    node.runs_until(lost.until());
+    node.settles();
+    assert!(node.signs_with(1) && !node.signs_with(11));
+    assert_eq!(node.persons.recoveries().count(), 0);
+    node.is_so_after_a_replay();
 }
 
 /// The machine and the passphrase alone take no node over unseen.
@@ -678,7 +816,7 @@ fn whoever_may_second_withdraws_a_recovery_and_nobody_else() {
         };
         node.refuses(11, &withdraw, "");
         assert_eq!(node.does(seed, &withdraw), Ok(Effect::Withdrawn));
-        node.now = taken.until();
+        node.runs_until(taken.until());
         node.settles();
         assert_eq!(node.persons.proposals(node.now).count(), 0);
         assert_eq!(person(&node, "ada").key, key(1).public());
@@ -704,7 +842,7 @@ fn only_a_present_administrator_is_recovered_with_a_key_of_nobody() {
     let lost = node.tells("ada", 11).unwrap();
     let of_bea = node.proposes(2, &end("ada"));
     assert_eq!(node.does(3, &of_bea), Ok(Effect::Done));
-    node.now = lost.until();
+    node.runs_until(lost.until());
     node.settles();
     assert!(!node.signs("ada"));
     let _ = node.proposes(2, &enrol("cy", Role::Analyst, 4));
@@ -769,7 +907,7 @@ fn a_suspension_lasts_as_long_as_anybodys_end_waits() {
 fn a_recovered_key_seconds_nothing_for_a_week() {
     let mut node = Node::of_two();
     let taken = node.tells("bea", 11).unwrap();
-    node.now = taken.until();
+    node.runs_until(taken.until());
     node.settles();
     let of_ada = node.proposes(1, &enrol("eve", Role::Administrator, 5));
     node.refuses(11, &of_ada, "less than seven days");
@@ -777,9 +915,62 @@ fn a_recovered_key_seconds_nothing_for_a_week() {
     let believed = node.now;
     node.now = believed.plus_millis(WEEK_MS);
     let refused = node.check_new(11, "bea", &of_ada, believed);
-    assert!(matches!(refused, Err(PersonError::Dependent { .. })));
+    assert_eq!(refused, Err(PersonError::ClockApart));
     node.now = believed;
+    let refused = node.check_new(11, "bea", &of_ada, believed);
+    assert!(matches!(refused, Err(PersonError::Dependent { .. })));
     assert_eq!(node.does(3, &of_ada), Ok(Effect::Done));
+    node.is_so_after_a_replay();
+}
+
+/// Sibling of HP-200: set back by a week, the end of somebody suspended them not at all; set ahead by
+/// as much, it did so for two weeks, and whoever it placed was independent a week late or early.
+#[test]
+fn while_the_clock_is_not_believed_nothing_is_changed_and_a_recovery_can_be_withdrawn() {
+    let node = Node::of_two();
+    let act = Digest::labelled("a proposal", &[]);
+    let rekey = Change::Rekey {
+        id: "bea".to_owned(),
+        key: key(7).public(),
+    };
+    let role = Change::Role {
+        id: "bea".to_owned(),
+        role: Role::Analyst,
+    };
+    for apart in [WEEK_MS, HOUR, act::FRESH_MS + 1] {
+        for believed in [apart, -apart].map(|ms| node.now.plus_millis(ms)) {
+            for change in [&end("bea"), &enrol("eve", Role::Analyst, 5), &rekey, &role] {
+                let refused = node.check_new(1, "ada", change, believed);
+                assert_eq!(refused, Err(PersonError::ClockApart), "{change:?}");
+            }
+            let refused = node.check_new(3, "sue", &Change::Second { act }, believed);
+            assert_eq!(refused, Err(PersonError::ClockApart));
+            let withdraw = Change::Withdraw { act };
+            assert_eq!(node.check_new(3, "sue", &withdraw, believed), Ok(()));
+        }
+    }
+    for near in [act::FRESH_MS, -act::FRESH_MS, 0] {
+        let believed = node.now.plus_millis(near);
+        assert_eq!(node.check_new(1, "ada", &end("bea"), believed), Ok(()));
+    }
+    let says = PersonError::ClockApart.to_string();
+    assert!(says.contains("portcullis clock confirm"), "{says}");
+}
+
+/// Sibling: a withdrawal by a clock that was set ahead lapsed what others had proposed.
+#[test]
+fn a_withdrawal_lapses_nothing_whatever_its_time() {
+    let mut node = Node::of_two();
+    let second = node.proposes(1, &enrol("eve", Role::Analyst, 5));
+    let taken = node.tells("ada", 11).unwrap();
+    let believed = node.now;
+    node.now = believed.plus_millis(2 * WEEK_MS);
+    let withdraw = Change::Withdraw {
+        act: taken.digest(),
+    };
+    assert_eq!(node.does(3, &withdraw), Ok(Effect::Withdrawn));
+    node.now = believed;
+    assert_eq!(node.does(3, &second), Ok(Effect::Done));
     node.is_so_after_a_replay();
 }
 
@@ -796,7 +987,7 @@ fn who_is_suspended_signs_nothing_by_a_clock_that_was_set_ahead() {
     assert_eq!(node.check_new(2, "bea", &change, node.now), Ok(()));
 }
 
-/// What the last version that settled by the time of an act left behind.
+/// Claims about logs and facts of the last version that settled by the time of an act.
 mod of_an_earlier_version {
     use super::*;
 
@@ -843,6 +1034,26 @@ mod of_an_earlier_version {
         assert!(node.signs_with(12) && !node.signs_with(11));
     }
 
+    /// The version before noted that it counts without a look at the role: acts rest on it.
+    #[test]
+    fn what_was_settled_for_an_administrator_of_before_stays_settled() {
+        let mut node = Node::of_two();
+        let lost = node.tells("ada", 11).unwrap();
+        let role = Change::Role {
+            id: "ada".to_owned(),
+            role: Role::Supervisor,
+        };
+        let second = node.proposes(2, &role);
+        assert_eq!(node.does(3, &second), Ok(Effect::Done));
+        node.runs_until(lost.until());
+        node.persons.settled(&lost.digest(), node.now).unwrap();
+        node.notes(lost.digest(), RecoveryEnd::Counts);
+        let second = node.proposes(2, &enrol("cy", Role::Analyst, 4));
+        node.is_so_after_a_replay();
+        assert!(node.signs_with(11));
+        node.refuses(11, &second, "less than seven days");
+    }
+
     /// Attack on the replay: a withdrawal of before the recovery held until the next start.
     #[test]
     fn a_recovery_that_waits_is_withdrawn_by_its_id_of_then_and_not_ahead_of_it() {
@@ -862,7 +1073,7 @@ mod of_an_earlier_version {
         settle_by_time(&mut node, RecoveryEnd::Void);
         node.is_so_after_a_replay();
         let other = told(&mut node, "bea", 12);
-        node.now = other.until();
+        node.runs_until(other.until());
         node.settles();
         let _ = node.proposes(12, &enrol("cy", Role::Analyst, 4));
         node.is_so_after_a_replay();

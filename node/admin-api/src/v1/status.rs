@@ -247,10 +247,13 @@ pub struct ProposalView {
     pub by: String,
     /// Time at which it was signed, or at which the node told of the recovery.
     pub at: String,
-    /// Time at which it lapses, or from which a recovery counts.
+    /// Time at which it lapses, or from which a recovery counts if the node runs until then.
     pub until: String,
     /// The change, in words.
     pub change: String,
+    /// Id of the person whom it changes; empty in answers of earlier versions.
+    #[serde(default)]
+    pub person: String,
     /// True for a recovery, which counts by itself unless somebody withdraws it.
     #[serde(default)]
     pub recovery: bool,

@@ -184,7 +184,7 @@ pub(crate) async fn proposals(State(admin): State<Admin>) -> Json<ListView<Propo
     let persons = admin.people.known();
     let items = persons
         .proposals(now)
-        .map(|(act, one)| views::proposal(act, one));
+        .map(|(act, one)| views::proposal(act, one, now));
     Json(ListView {
         items: items.collect(),
     })

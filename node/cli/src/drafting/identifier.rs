@@ -199,7 +199,11 @@ mod tests {
         )
         .unwrap_err();
         assert_eq!(error.exit, Exit::Invalid);
-        assert!(error.message.contains("a Cyrillic `\u{421}` (U+0421), not a Latin `C`"));
+        assert!(
+            error
+                .message
+                .contains("a Cyrillic `\u{421}` (U+0421), not a Latin `C`")
+        );
         assert!(error.remedy.unwrap().contains("`CSQU3054383`"));
     }
 
