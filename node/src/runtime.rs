@@ -42,7 +42,7 @@ use portcullis_exchange::{
     dispatch::supervisor,
     gossip,
     inbound::{addresses, service},
-    reconcile,
+    presence, reconcile,
 };
 use portcullis_home::{
     Home,
@@ -314,6 +314,10 @@ impl Node {
             "gossip",
             gossip::run(Arc::clone(&kernel), Arc::clone(&reloader), shutdown.clone()),
         );
+        parts.start(
+            "presence",
+            presence::run(Arc::clone(&kernel), shutdown.clone()),
+        );
         parts.start("disk", disk::run(Arc::clone(&kernel), shutdown.clone()));
         parts.start("scrub", scrub::run(Arc::clone(&kernel), shutdown.clone()));
         parts.start(
@@ -471,6 +475,7 @@ fn load(
     tell_acceptance(&acceptance);
     kernel.compare_settings(acceptance);
     kernel.watch_clock()?;
+    kernel.remember_backup()?;
     Ok((kernel, stopper, files))
 }
 

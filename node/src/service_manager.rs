@@ -8,7 +8,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 
 use portcullis_kernel::{
     Kernel,
-    health::{self, Problem},
+    health::{self, Health},
 };
 use portcullis_store::writer::{Priority, WriterFault, WriterHandle};
 use sd_notify::NotifyState;
@@ -62,7 +62,7 @@ pub(crate) async fn keep(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     }
     tell(&[NotifyState::Ready, NotifyState::Status("ok")]);
     let pulse = || answer(kernel.writer());
-    let state = || async { summary(&health::problems_apart(&kernel).await) };
+    let state = || async { summary(&health::health_apart(&kernel).await) };
     let watching = watch(interval(sd_notify::watchdog_enabled()), pulse, state, tell);
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -109,10 +109,13 @@ async fn answer(writer: &WriterHandle) -> bool {
     }
 }
 
-/// Puts the state of the node into a line.
-fn summary(problems: &[Problem]) -> String {
-    let Some((first, others)) = problems.split_first() else {
-        return "ok".to_owned();
+/// Puts the state of the node into a line: what keeps it from its work, or else from a part of it.
+fn summary(health: &Health) -> String {
+    let Some((first, others)) = health.problems.split_first() else {
+        return match health.hindrances.first() {
+            None => "ok".to_owned(),
+            Some(first) => line(&format!("hindered: {}", first.what)),
+        };
     };
     let more = match others.len() {
         0 => String::new(),
@@ -137,6 +140,14 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use portcullis_kernel::health::Problem;
+
+    fn of(problems: &[Problem]) -> Health {
+        Health {
+            problems: problems.to_vec(),
+            hindrances: Vec::new(),
+        }
+    }
 
     fn problem(what: &str) -> Problem {
         Problem {
@@ -180,12 +191,17 @@ mod tests {
 
     #[test]
     fn the_state_is_one_line_that_names_the_first_problem_and_counts_the_others() {
-        assert_eq!(summary(&[]), "ok");
+        assert_eq!(summary(&of(&[])), "ok");
         assert_eq!(
-            summary(&[problem("the disk\nruns full")]),
+            summary(&of(&[problem("the disk\nruns full")])),
             "not ok: the disk runs full"
         );
-        let both = summary(&[problem("one"), problem("two")]);
+        let both = summary(&of(&[problem("one"), problem("two")]));
         assert!(both.starts_with("not ok: one (and 1 more"), "{both}");
+        let hindered = Health {
+            problems: Vec::new(),
+            hindrances: vec![problem("a peer is blocked")],
+        };
+        assert_eq!(summary(&hindered), "hindered: a peer is blocked");
     }
 }

@@ -10,11 +10,13 @@ use portcullis_admin_api::v1::{
     notice::{NoticeView, WhatView},
     quarantine::BadItemView,
     record::{ArrivalView, DisclosureView, RecordLine, contributors},
-    status::{EndView, EnrolledView, FormerKeyView, ProposalView},
+    status::{EndView, EnrolledView, FormerKeyView, KeyView, ProposalView, StatusProblem},
 };
 use portcullis_backup::{BackupMade, Progress, manifest::Manifest};
 use portcullis_exchange::dispatch::backfill::Preview;
-use portcullis_kernel::{Notice, hold::ItemKey, outlook::Dependency};
+use portcullis_kernel::{
+    Notice, health::Problem, hold::ItemKey, key_use::KeyInUse, outlook::Dependency,
+};
 use portcullis_protocol::{
     body::{Assessment, Body},
     digest::Digest,
@@ -35,6 +37,30 @@ const UNSPECIFIED: &str = "unspecified";
 
 /// Most characters of a text that stand for its record in a list.
 const LONGEST_MATTER: usize = 60;
+
+/// Problems or hindrances, each with what to do.
+pub(crate) fn problems(problems: Vec<Problem>) -> Vec<StatusProblem> {
+    let view = |problem: Problem| StatusProblem {
+        what: problem.what,
+        r#do: problem.remedy.to_owned(),
+    };
+    problems.into_iter().map(view).collect()
+}
+
+/// The keys of one use.
+#[must_use]
+pub fn key(keys: &KeyInUse) -> KeyView {
+    let KeyInUse {
+        usage,
+        signs,
+        waits,
+    } = keys;
+    KeyView {
+        r#use: usage.to_string(),
+        in_use: signs.to_string(),
+        waits: waits.map(|id| id.to_string()),
+    }
+}
 
 /// An event of the log.
 pub(crate) fn event((number, event): &(i64, NodeEvent)) -> EventView {

@@ -166,6 +166,7 @@ pub fn of_file(error: &FileError) -> Exit {
     match error {
         FileError::Missing { .. }
         | FileError::Exists { .. }
+        | FileError::NotFile { .. }
         | FileError::Open { .. }
         | FileError::TooLarge { .. }
         | FileError::NotText { .. } => Exit::Invalid,
