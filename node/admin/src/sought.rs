@@ -407,7 +407,7 @@ mod tests {
         ] {
             assert!(shown.contains(told), "{shown}");
         }
-        for none in ["foo", "", "  ", "СSQU3054383", "9074720"] {
+        for none in ["hello", "", "  ", "СSQU3054383", "9074720"] {
             assert!(sought(none, None).is_err(), "{none}");
         }
         let container = (SelectorKind::Container, "CSQU3054383".to_owned());

@@ -125,9 +125,9 @@ async fn a_list_says_how_many_fit_and_a_wrong_identifier_is_no_empty_list() {
     let taken = office.json(&["list", "--about", "CSQU3054384", "--as", "container"]);
     assert_eq!(listed(&taken).0, [unchecked[0].to_string()]);
     fails(
-        &office.run(&["list", "--about", "foo"]),
+        &office.run(&["list", "--about", "hello"]),
         3,
-        &["`foo` is no identifier"],
+        &["`hello` is no identifier"],
     );
     let unknown = office.run(&["list", "--about", "MSCU0000000"]);
     let unknown = String::from_utf8(unknown.stdout).unwrap();
