@@ -7,6 +7,9 @@
 //! ```text
 //! store opens, with its seals ──▶ keys: begun ──▶ key table is bound ──▶ keys: bound
 //! ```
+//!
+//! If there is no room for it, or the keys cannot be written, the node runs with the table as it was, says
+//! so, and tries again at its next start: a short disk keeps no node from its work.
 
 use portcullis_home::{
     Home,
@@ -39,31 +42,75 @@ pub fn open(home: &Home, keyring: &Keyring) -> Result<SqliteStore, StoreError> {
     open(&home.data(), unlocking(&keyring.store))
 }
 
+/// The store of a node that starts.
+#[derive(Debug)]
+pub struct Opened {
+    /// The node's keys as they are now.
+    pub keyring: Keyring,
+    /// The store.
+    pub store: SqliteStore,
+    /// Reason for which the store is not bound to the keys although it should be, if there is one.
+    pub unbound: Option<String>,
+}
+
 /// Opens the store for the node that starts, and binds its key table if settings were accepted and
-/// it is not bound. Returns the keys as they are then.
+/// it is not bound.
 ///
 /// # Errors
 ///
-/// [`OpenError`] if it does not open, or the keys cannot be written.
-pub fn open_to_run(
-    home: &Home,
-    source: &KeySource,
-    keyring: Keyring,
-) -> Result<(Keyring, SqliteStore), OpenError> {
+/// [`OpenError`] if it does not open, or the keys cannot be read again.
+pub fn open_to_run(home: &Home, source: &KeySource, keyring: Keyring) -> Result<Opened, OpenError> {
     let mut keyring = keyring;
     if keyring.facts().accepted.is_some() && *keyring.store.binding() == KeysBinding::Unbound {
         // Only what opens as it is, with its seals, is bound.
-        drop(open(home, &keyring)?);
-        Keyring::step_binding(home, source, BindingStep::Begin)?;
+        let store = open(home, &keyring)?;
+        tracing::info!(
+            "the store is being bound to the node's keys, which takes a while if it is large"
+        );
+        if let Err(error) = Keyring::step_binding(home, source, BindingStep::Begin) {
+            return Ok(not_bound(keyring, store, &error));
+        }
+        drop(store);
         keyring = Keyring::load(home, source)?;
     }
-    let store = open(home, &keyring)?;
+    let store = match open(home, &keyring) {
+        Ok(store) => store,
+        // It was rolled back whole, so that the table is as it was.
+        Err(error @ StoreError::Database { .. })
+            if matches!(keyring.store.binding(), KeysBinding::Begun(_)) =>
+        {
+            let key = Unlocking::from(keyring.store.bytes());
+            let store = SqliteStore::open_sealed(&home.data(), key)?;
+            return Ok(not_bound(keyring, store, &error));
+        }
+        Err(error) => return Err(error.into()),
+    };
     if matches!(keyring.store.binding(), KeysBinding::Begun(_)) {
-        Keyring::step_binding(home, source, BindingStep::End)?;
-        keyring = Keyring::load(home, source)?;
+        // The table is bound; that the keys do not say so is mended by any later start.
+        match Keyring::step_binding(home, source, BindingStep::End) {
+            Ok(()) => keyring = Keyring::load(home, source)?,
+            Err(error) => return Ok(not_bound(keyring, store, &error)),
+        }
         tracing::info!("the store is bound to the node's keys; older keys no longer open it");
     }
-    Ok((keyring, store))
+    Ok(Opened {
+        keyring,
+        store,
+        unbound: None,
+    })
+}
+
+fn not_bound(keyring: Keyring, store: SqliteStore, error: &dyn std::error::Error) -> Opened {
+    let unbound = error.to_string();
+    tracing::warn!(
+        error = unbound,
+        "the store is not bound to the node's keys yet"
+    );
+    Opened {
+        keyring,
+        store,
+        unbound: Some(unbound),
+    }
 }
 
 /// Says what keeps the store of a home from being opened, without a change.

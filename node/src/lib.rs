@@ -1,5 +1,6 @@
 //! From a home to a running node, and the commands that need one at hand.
 
+pub mod alone;
 pub mod commands;
 mod descriptors;
 pub mod doctor;

@@ -23,7 +23,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{descriptors, kept, observe, parts::NodeParts, undumped};
+use crate::{
+    alone::{Alone, AloneError},
+    descriptors, kept, observe,
+    parts::NodeParts,
+    undumped,
+};
 use portcullis_admin::{
     people::{self, People},
     request::Admin,
@@ -53,6 +58,7 @@ use portcullis_kernel::{
     acceptance::Acceptance,
     disk::{self, Disk},
     gate_schedule::{self, Renewal},
+    health::Problem,
     hold,
     in_force::{InForce, LoadError, meeting, missing_epochs, read_register},
     metrics::Metrics,
@@ -79,6 +85,9 @@ const NOTE: Duration = Duration::from_secs(2);
 /// A node does not start, or does not go on. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Another process uses the home.
+    #[error(transparent)]
+    Alone(#[from] AloneError),
     /// The home does not load.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -134,6 +143,7 @@ pub struct Node {
     renewal: Option<Renewal>,
     writer: Writer,
     store: Arc<SqliteStore>,
+    alone: Alone,
 }
 
 impl Node {
@@ -157,13 +167,14 @@ impl Node {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let loading = apart::spawn(move || {
+            let alone = Alone::at(&home)?;
             let (kernel, writer, store) = load(&home, &mut config, clock)?;
             let kernel = Arc::new(kernel);
             let people = Arc::new(People::load(&kernel, first_administrator(&kernel))?);
-            Ok::<_, StartError>((home, config, kernel, people, (writer, store)))
+            Ok::<_, StartError>((home, config, kernel, people, (writer, store, alone)))
         });
         let cut_short = |_| StartError::PartEnded("start");
-        let (home, config, kernel, people, (writer, store)) =
+        let (home, config, kernel, people, (writer, store, alone)) =
             loading.await.map_err(cut_short)??;
         let renewal = config.freshness.as_ref().map(renewal).transpose()?;
         let reloader = Arc::new(Reloader::new(
@@ -189,6 +200,7 @@ impl Node {
             renewal,
             writer,
             store,
+            alone,
         })
     }
 
@@ -245,6 +257,7 @@ impl Node {
             renewal,
             writer,
             store,
+            alone,
         } = self;
         let (listener, incoming) = Listener::new(
             exchange,
@@ -363,6 +376,7 @@ impl Node {
         if let Err(error) = apart::spawn(move || writer.stop()).await {
             tracing::error!(%error, "the writer did not end well");
         }
+        drop(alone);
         missed.map_or(Ok(()), |part| Err(StartError::PartEnded(part)))
     }
 }
@@ -406,8 +420,12 @@ fn load(
         return Err(KeyringError::Format.into());
     }
     let in_force = InForce::load(home, config, &keyring)?;
-    let (keyring, files) = kept::open_to_run(home, &config.key, keyring)?;
-    let files = Arc::new(files);
+    let opened = kept::open_to_run(home, &config.key, keyring)?;
+    let (keyring, files) = (opened.keyring, Arc::new(opened.store));
+    let unbound = opened.unbound.map(|why| Problem {
+        what: format!("the store is not bound to the node's keys yet: {why}"),
+        remedy: "make room on its disk, let the node write into `keys/`, and restart it: until then older keys still open the store",
+    });
     let store: Arc<dyn Store> = files.clone();
     // Before anything is asked or written that goes by an index.
     let mended = scrub::told(&store.mend_indexes()?, clock());
@@ -442,6 +460,7 @@ fn load(
         },
         daily_bytes_per_origin: config.daily_bytes_per_origin,
     });
+    kernel.report(unbound);
     kernel.restore_gates()?;
     let logged = accepted_in_log(&kernel)?;
     let acceptance = Acceptance::of(accepted.as_ref(), &settings, logged).at_start();

@@ -1,4 +1,4 @@
-//! What a node noted of the recoveries that lie sealed with its keys: that it told of one, and its end.
+//! Notes of a node on the recoveries that lie sealed with its keys: that it told of one, and its end.
 //!
 //! ```text
 //! untold ─told─▶ waits 72 hours ─settled─▶ counts, or is void

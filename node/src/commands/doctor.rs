@@ -6,6 +6,7 @@ use portcullis_protocol::{freshness::Stage, time::Timestamp};
 use serde::Serialize;
 
 use crate::{
+    alone::Alone,
     doctor::{Finding, NodeFacts, Severity, SocketFact, diagnose, inspect},
     kept,
 };
@@ -119,6 +120,7 @@ fn checked(session: &Session, home: &Home, node: &NodeFacts) -> Result<Vec<Strin
 fn check_offline(home: &Home) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let config = Config::of(home)?;
     let keyring = Keyring::load(home, &config.key)?;
+    let _alone = Alone::at(home)?;
     let store = kept::open(home, &keyring)?;
     let mut part = 0;
     while store.scrub(part)?.is_some() {

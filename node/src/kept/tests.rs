@@ -84,7 +84,7 @@ impl Bed {
 
     /// Starts a node's store and stops it. Returns whether it is bound.
     fn start(&self) -> Result<bool, OpenError> {
-        let (keyring, store) = open_to_run(&self.home, &self.source, self.keyring())?;
+        let Opened { keyring, store, .. } = open_to_run(&self.home, &self.source, self.keyring())?;
         drop(store);
         assert!(look(&self.home, &keyring).is_ok());
         Ok(matches!(keyring.store.binding(), KeysBinding::Bound(_)))
@@ -173,7 +173,25 @@ fn a_start_that_is_killed_while_it_binds_goes_on_at_the_next() {
     assert!(bed.start().unwrap());
 }
 
-/// What cannot be opened is not bound: the keys stay as they are.
+/// Keys that cannot be written kept a node from its work, with no way back to the version before.
+#[test]
+fn a_store_that_cannot_be_bound_opens_as_it_was_and_is_bound_later() {
+    let bed = earlier(3);
+    bed.accept(1);
+    let keyring = bed.keyring();
+    let KeySource::PassphraseFile(file) = &bed.source else {
+        panic!("the passphrase lies in a file");
+    };
+    let passphrase = fs::read(file).unwrap();
+    fs::remove_file(file).unwrap();
+    let opened = open_to_run(&bed.home, &bed.source, keyring).unwrap();
+    assert!(opened.unbound.is_some());
+    drop(opened);
+    files::create(file, &passphrase, files::Access::Owner).unwrap();
+    assert!(bed.start().unwrap());
+}
+
+/// A store that cannot be opened is not bound: the keys stay as they are.
 #[test]
 fn a_store_that_does_not_open_leaves_the_keys_as_they_are() {
     let bed = earlier(3);

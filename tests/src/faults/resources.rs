@@ -280,10 +280,10 @@ pub async fn descriptors(binary: &Path) -> Pressure {
 /// Scoring opens no files: a new model over `records` indicators with 4 MB each costs little memory.
 pub async fn desk_memory(binary: &Path, records: usize) -> Pressure {
     let stage = Stage::start(binary, None).await;
-    let rest = stage.rest().await;
     let attacker = stage.attacker().await;
     flood(&attacker, with_files(Kind::Indicator, None, records)).await;
     settled(&stage.target).await;
+    let rest = stage.rest().await;
     let pressure = stage
         .measure("a model over records with large files", rest, async || {
             let mut outcome = draft(Kind::Outcome);

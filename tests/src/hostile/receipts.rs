@@ -63,7 +63,7 @@ struct State {
     says: Answers,
     /// Sent before any frame arrives.
     first: Said,
-    /// Whether a stream is taken with its first frame only, as servers made with common gRPC
+    /// True if a stream is taken with its first frame only, as servers made with common gRPC
     /// libraries do.
     takes_late: bool,
     /// Streams opened and frames received since the replies were last set.

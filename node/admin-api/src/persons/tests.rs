@@ -26,7 +26,7 @@ fn key(seed: u8) -> SigningKey {
 struct Node {
     persons: Persons,
     log: Vec<SignedStatement>,
-    /// What the node noted of each recovery.
+    /// Notes of the node on each recovery.
     recoveries: Vec<Recovery>,
     now: Timestamp,
 }
@@ -796,7 +796,7 @@ fn who_is_suspended_signs_nothing_by_a_clock_that_was_set_ahead() {
     assert_eq!(node.check_new(2, "bea", &change, node.now), Ok(()));
 }
 
-/// What the last version that settled by the time of an act left behind.
+/// Notes that the last version, which settled by the time of an act, left behind.
 mod of_an_earlier_version {
     use super::*;
 

@@ -239,7 +239,7 @@ fn an_index_that_cannot_be_built_stays_a_problem_and_changes_nothing() {
     assert!(found.contains("indexes of known"), "{found:?}");
 }
 
-/// What is built anew would overwrite another table.
+/// An index that is built anew would overwrite another table.
 #[test]
 fn a_store_in_which_two_trees_begin_on_one_page_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
