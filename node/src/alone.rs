@@ -2,12 +2,14 @@
 //!
 //! Two nodes of one home would each seal by sums that the other changes, wrap keys that the other no
 //! longer opens, and take up what the other was told. So whoever opens the store for more than a look
-//! locks a file of the home first, and holds it as long as the store is open. The system gives the lock
-//! back when the process ends, however it ends.
+//! locks the folder of the home first, and holds it as long as the store is open. The system gives the
+//! lock back when the process ends, however it ends.
+//!
+//! The folder itself is locked (flock(2)): a file for it would belong to whoever was first, and root's
+//! `doctor --full` would keep the node's own user out.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::{File, TryLockError},
     path::PathBuf,
 };
 
@@ -28,7 +30,7 @@ pub enum AloneError {
         .0.display()
     )]
     Taken(PathBuf),
-    /// The file cannot be made or locked.
+    /// The folder cannot be opened or locked.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -38,20 +40,14 @@ impl Alone {
     ///
     /// # Errors
     ///
-    /// [`AloneError`] if another process holds it, or the file cannot be locked.
+    /// [`AloneError`] if another process holds it, or the folder cannot be locked.
     pub fn at(home: &Home) -> Result<Self, AloneError> {
-        let path = home.lock();
-        let failed = |what, source| FileError::system(what, &path, source);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| failed("open", source))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _locked: file }),
-            Err(TryLockError::WouldBlock) => Err(AloneError::Taken(home.folder().to_owned())),
+        let path = home.folder();
+        let failed = |what, source| FileError::system(what, path, source);
+        let folder = File::open(path).map_err(|source| failed("open", source))?;
+        match folder.try_lock() {
+            Ok(()) => Ok(Self { _locked: folder }),
+            Err(TryLockError::WouldBlock) => Err(AloneError::Taken(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(failed("lock", source).into()),
         }
     }
@@ -69,5 +65,6 @@ mod tests {
         assert!(matches!(Alone::at(&home), Err(AloneError::Taken(_))));
         drop(first);
         Alone::at(&home).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -80,8 +80,11 @@ pub fn open_to_run(home: &Home, source: &KeySource, keyring: Keyring) -> Result<
             if matches!(keyring.store.binding(), KeysBinding::Begun(_)) =>
         {
             let key = Unlocking::from(keyring.store.bytes());
-            let store = SqliteStore::open_sealed(&home.data(), key)?;
-            return Ok(not_bound(keyring, store, &error));
+            // If that opens nothing either, the first error is the cause.
+            return match SqliteStore::open_sealed(&home.data(), key) {
+                Ok(store) => Ok(not_bound(keyring, store, &error)),
+                Err(_) => Err(error.into()),
+            };
         }
         Err(error) => return Err(error.into()),
     };

@@ -432,7 +432,7 @@ fn load(
     let (keyring, files) = (opened.keyring, Arc::new(opened.store));
     let unbound = opened.unbound.map(|why| Problem {
         what: format!("the store is not bound to the node's keys yet: {why}"),
-        remedy: "make room on its disk, let the node write into `keys/`, and restart it: until then older keys still open the store",
+        remedy: "make room on its disk, let the node write into `keys/`, and restart it: until then older keys may still open the store",
     });
     let store: Arc<dyn Store> = files.clone();
     // Before anything is asked or written that goes by an index.

@@ -56,7 +56,7 @@ enum Written {
 impl Timestamp {
     /// The last point that the calendar has, 9999-12-30T22:00:00.999Z. It stands for "without end": a later
     /// day that is written, 9999-12-31, is this point.
-    pub const LAST: Self = Self(253_402_207_200_999);
+    pub const LAST: Self = Self(253_402_207_200_000);
 
     /// The point `millis` milliseconds after 1970 began (UTC).
     #[must_use]

@@ -106,12 +106,6 @@ impl Home {
         (over > 0).then_some(over)
     }
 
-    /// Returns the path of the file that the one process of this home has locked.
-    #[must_use]
-    pub fn lock(&self) -> PathBuf {
-        self.0.join(".lock")
-    }
-
     /// Returns the path of the mark that `portcullis init` has begun here and not ended.
     #[must_use]
     pub fn unfinished(&self) -> PathBuf {

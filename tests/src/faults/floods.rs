@@ -1,7 +1,7 @@
 //! Floods that a member brings upon a node over real TLS, without end, from one processor.
 //!
 //! Each flood runs on a thread of its own at the lowest priority, so that what it takes from the node
-//! is what the node spends on it. [`idle_work`] takes the processor alone and nothing of the node: what
+//! is what the node spends on it. [`Aside::idle_work`] takes the processor alone and nothing of the node: what
 //! a flood is measured against.
 
 use std::{
@@ -146,8 +146,10 @@ impl Attacker {
         line
     }
 
-    /// Sends frames as `next` makes them, over new streams when one ends.
-    async fn says(&self, next: impl Fn() -> wire::Frame) {
+    /// Sends frames as `next` makes them, over new streams when one ends. Each answer to an item must be
+    /// one of `answers`, so that the flood is the one that it claims to be; whole frames may be refused
+    /// for now.
+    async fn says(&self, next: impl Fn() -> wire::Frame, answers: &[&str]) {
         loop {
             let Some(mut line) = self.line().await else {
                 continue;
@@ -158,6 +160,9 @@ impl Attacker {
                 if told.iter().any(|told| told.starts_with("ended")) {
                     break;
                 }
+                let is_meant =
+                    |told: &String| told.starts_with("whole") || answers.contains(&told.as_str());
+                assert!(told.iter().all(is_meant), "{:?}", told.first());
             }
         }
     }
@@ -189,7 +194,10 @@ pub const FLOODS: &[(&str, Flood)] = &[
 /// Attack M3: duplicates were in no budget; an alert took 418 ms instead of 15.
 async fn duplicates(attacker: &Attacker) {
     attacker
-        .says(|| attacker.first_frame(&attacker.again))
+        .says(
+            || attacker.first_frame(&attacker.again),
+            &["accepted", "duplicate"],
+        )
         .await;
 }
 
@@ -197,16 +205,15 @@ async fn duplicates(attacker: &Attacker) {
 async fn empty_files(attacker: &Attacker) {
     let model = payload(&attacker.first_frame(attacker.again.get(..1).unwrap()));
     let items = [attacker.growing.clone()];
-    attacker
-        .says(|| {
-            let generation = Bytes::copy_from_slice(generation().as_bytes());
-            let fresh = wire::FramePayload {
-                generation,
-                ..model.clone()
-            };
-            framed(fresh, &items, &attacker.mallory.keyring.hop)
-        })
-        .await;
+    let fresh_frame = || {
+        let generation = Bytes::copy_from_slice(generation().as_bytes());
+        let fresh = wire::FramePayload {
+            generation,
+            ..model.clone()
+        };
+        framed(fresh, &items, &attacker.mallory.keyring.hop)
+    };
+    attacker.says(fresh_frame, &["refused RE-21"]).await;
 }
 
 /// Attack M1: 73 bytes were answered with 7.9 MB, and the place was given back while the work went

@@ -249,6 +249,28 @@ fn behind_its_back(home: &Home, sql: &str) {
     main.execute_batch(sql).unwrap();
 }
 
+/// A second node at one home wrapped keys that the first one then no longer opened, and sealed rows by
+/// other sums, before it found the port taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_at_a_home_is_refused_before_it_opens_the_store() {
+    let federation = Federation::new(&MEMBERS);
+    let antwerp = Running::start(federation.home("antwerp")).await;
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    let home = federation.home("antwerp");
+    let keys = || std::fs::read(home.keys()).unwrap();
+    let before = keys();
+    let refused = command(&home, &["run"]).await;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && told.contains("another process uses"),
+        "{told}"
+    );
+    assert_eq!(keys(), before);
+    exchange(&rotterdam, &antwerp, "after").await;
+    rotterdam.stop().await;
+    antwerp.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_a_receiver_lost_is_found_and_sent_again_but_not_one_that_was_withdrawn() {
     let federation = Federation::new(&MEMBERS);
