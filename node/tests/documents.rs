@@ -95,10 +95,13 @@ fn cited(text: &str) -> BTreeSet<&str> {
     let is_of_name =
         |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '/' | '-');
     text.match_indices(".md")
-        .filter(|(end, _)| !text[end + 3..].starts_with(is_of_name_letter))
-        .map(|(end, _)| {
-            let before = text[..end].trim_end_matches(is_of_name);
-            &text[before.len()..end + 3]
+        .filter_map(|(end, ending)| {
+            let (before, after) = text.split_at(end);
+            let stem = before.trim_end_matches(is_of_name);
+            let is_end = !after.get(ending.len()..)?.starts_with(is_of_name_letter);
+            is_end
+                .then(|| text.get(stem.len()..end + ending.len()))
+                .flatten()
         })
         // Not an ending alone, an address elsewhere, a pattern or a file that a test makes.
         .filter(|name| {

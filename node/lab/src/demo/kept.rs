@@ -361,13 +361,13 @@ mod tests {
         std::os::unix::fs::symlink("/srv/antwerp", nodes.join("antwerp")).unwrap();
         let mut node = sleeper(&demo.join("police"));
         let mut other = sleeper(&place.path().join("portcullis-demo-10/police"));
-        let waiting = std::thread::spawn(move || node.wait().unwrap());
-        while !nodes_in(&demo).unwrap().iter().any(|_| true) {
+        while nodes_in(&demo).unwrap().is_empty() {
             std::thread::yield_now();
         }
         let ended = stop(&nodes).unwrap();
         assert_eq!((ended.processes, ended.folders), (1, vec![demo.clone()]));
-        assert!(!waiting.join().unwrap().success());
+        // Not before: to wait for a child ends what it reads.
+        assert!(!node.wait().unwrap().success());
         assert!(!demo.exists());
         assert_eq!(names(&nodes), ["antwerp"]);
         assert_eq!(other.try_wait().unwrap(), None, "another demo's node ended");
