@@ -332,7 +332,7 @@ fn a_development_certificate_is_refused_by_run_outside_a_development_federation(
     assert_ne!(ran.status, 0);
     assert!(ran.stderr.contains("RG-09"), "{}", ran.stderr);
     let ran = bench.run("--home home doctor");
-    assert_eq!(ran.status, 1, "{}", ran.stdout);
+    assert_eq!(ran.status, 6, "{}", ran.stdout);
     assert!(ran.stdout.contains("RG-09"), "{}", ran.stdout);
 }
 
@@ -443,9 +443,9 @@ fn governance_mistakes_are_refused_before_a_file_is_written() {
 fn a_node_is_made_once_and_says_what_is_wrong_with_it() {
     let bench = Bench::new();
     let pin = "ab".repeat(32);
-    bench.refused("--home home status", 1, &["no node answers"]);
+    bench.refused("--home home status", 5, &["no node answers"]);
     bench.refused("--home home run", 3, &["portcullis init"]);
-    bench.refused("--home home doctor", 1, &[]);
+    bench.refused("--home home doctor", 6, &[]);
     bench.init(&pin);
     let line = format!(
         "init --home home --federation ports --authority be-customs --id antwerp \
