@@ -349,6 +349,7 @@ fn contradicted(text: &str, first: &Identified) -> Problem {
     let as_written = match kind {
         IdentifierKind::Container => "container",
         IdentifierKind::Imo => "imo",
+        IdentifierKind::Ilu => "ilu",
         IdentifierKind::Mmsi
         | IdentifierKind::UnLocode
         | IdentifierKind::HsCode

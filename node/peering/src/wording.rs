@@ -2,12 +2,15 @@
 
 use rustls::{CertificateError as Verdict, Error};
 
+/// A kind of verdict, and its words.
+type Words = (fn(&Verdict) -> bool, &'static str);
+
 /// Returns the reason for which a certificate does not hold, in words.
 pub(super) fn verdict(error: &Error) -> &'static str {
     let Error::InvalidCertificate(verdict) = error else {
         return "it cannot be checked";
     };
-    let verdicts: [(fn(&Verdict) -> bool, &str); 10] = [
+    let verdicts: [Words; 10] = [
         (is_expired, "it has expired"),
         (is_not_valid_yet, "it is not valid yet; compare the clocks"),
         (
