@@ -1,7 +1,7 @@
 # Two commands do all: `make demo` and `make test`. Each does its own set-up. `make bench` measures.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench faults simulate stores parts versions
+.PHONY: help demo test test-all bench faults simulate stores parts versions deb test-deb install sbom bundle reproducible
 
 help:
 	@echo "make demo   build Portcullis and run its main job: a federation of ten nodes on this machine"
@@ -14,6 +14,12 @@ help:
 	@echo "make simulate SEEDS=100000  a federation on a virtual clock under faults; SEED=17 replays one run and prints it"
 	@echo "make stores SEEDS=10000     random writes and crashes, SQLite against a model of the store; SEED=17 replays one sequence"
 	@echo "make versions  a federation of an earlier version and this one, and the upgrade of a home: make versions REVISION=63fdade"
+	@echo "make deb    the Debian package, in target/debian, of a binary that is built as it is shipped; ARGS=--quick takes the one in target/release"
+	@echo "make test-deb  the package in a clean Debian 12: installed, used, upgraded, removed, purged"
+	@echo "make install  for other systems: PREFIX=/usr/local DESTDIR= BINARY=target/release/portcullis"
+	@echo "make bundle what goes to a site without a network, signed: MINISIGN_KEY=… APT_KEY=…, or ARGS=--trial"
+	@echo "make sbom   what the binary is made of, as CycloneDX, in target/dist"
+	@echo "make reproducible  builds what is shipped twice, in two folders, and compares the bytes; half an hour on two cores"
 	@echo "make faults the long run of whole-process faults: 200 kills, disks, clocks, networks; writes target/faults-report.json"
 
 demo:
@@ -42,3 +48,21 @@ parts:
 
 versions:
 	@scripts/versions $(REVISION)
+
+deb:
+	@scripts/deb $(ARGS)
+
+test-deb:
+	@scripts/test-deb $(PACKAGE)
+
+install:
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" BINARY="$(BINARY)" scripts/install
+
+sbom:
+	@scripts/sbom
+
+bundle:
+	@scripts/bundle $(ARGS)
+
+reproducible:
+	@scripts/reproducible

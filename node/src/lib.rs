@@ -9,5 +9,6 @@ pub mod observe;
 mod parts;
 mod repeated;
 pub mod runtime;
+mod service_manager;
 pub mod setup;
 mod undumped;

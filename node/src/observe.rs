@@ -31,7 +31,10 @@ use tracing_subscriber::{
 
 use portcullis_admin::local::{self, Bounds, WhenFull};
 use portcullis_home::config::{LogFormat, LogSettings, dns_name::DnsName};
-use portcullis_kernel::{Kernel, health};
+use portcullis_kernel::{
+    Kernel,
+    health::{self, Health, Problem},
+};
 
 use crate::repeated::{OncePerCause, Repeated};
 
@@ -208,10 +211,14 @@ async fn metrics(State(pages): State<Pages>) -> Result<String, StatusCode> {
     Ok(page)
 }
 
+/// Health of the node. Nobody who looks at `ok` alone takes a hindered node for one that is well;
+/// who looks at the status code alone hears of what keeps the node from its work.
 #[derive(Serialize)]
 struct HealthPage {
     ok: bool,
+    state: &'static str,
     problems: Vec<ProblemView>,
+    hindrances: Vec<ProblemView>,
 }
 
 #[derive(Serialize)]
@@ -221,24 +228,29 @@ struct ProblemView {
 }
 
 async fn health_page(State(pages): State<Pages>) -> (StatusCode, Json<HealthPage>) {
-    let problems: Vec<ProblemView> = health::problems_apart(&pages.kernel)
-        .await
-        .into_iter()
-        .map(|problem| ProblemView {
-            what: problem.what,
-            remedy: problem.remedy,
-        })
-        .collect();
-    let status = if problems.is_empty() {
+    let health = health::health_apart(&pages.kernel).await;
+    let status = if health.problems.is_empty() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let page = HealthPage {
-        ok: problems.is_empty(),
-        problems,
-    };
-    (status, Json(page))
+    (status, Json(HealthPage::from(health)))
+}
+
+impl From<Health> for HealthPage {
+    fn from(health: Health) -> Self {
+        let state = health.state();
+        let view = |problem: Problem| ProblemView {
+            what: problem.what,
+            remedy: problem.remedy,
+        };
+        Self {
+            ok: state == "ok",
+            state,
+            problems: health.problems.into_iter().map(view).collect(),
+            hindrances: health.hindrances.into_iter().map(view).collect(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -266,6 +278,25 @@ mod tests {
             let name = "antwerp.customs.example";
             assert_eq!(names_this_machine(asked, name), shown, "{asked}");
         }
+    }
+
+    /// Newcomer B15: the page said ok while nothing was released to a peer.
+    #[test]
+    fn a_hindered_node_is_not_ok_on_the_page() {
+        let problem = || Problem {
+            what: "release is stopped".to_owned(),
+            remedy: "resume it",
+        };
+        let page = |problems: usize, hindrances: usize| {
+            let page = HealthPage::from(Health {
+                problems: (0..problems).map(|_| problem()).collect(),
+                hindrances: (0..hindrances).map(|_| problem()).collect(),
+            });
+            (page.ok, page.state)
+        };
+        assert_eq!(page(0, 0), (true, "ok"));
+        assert_eq!(page(0, 1), (false, "hindered"));
+        assert_eq!(page(1, 0), (false, "failing"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
     alone::{Alone, AloneError},
     descriptors, kept, observe,
     parts::NodeParts,
-    undumped,
+    service_manager, undumped,
 };
 use portcullis_admin::{
     people::{self, People},
@@ -42,7 +42,7 @@ use portcullis_exchange::{
     dispatch::supervisor,
     gossip,
     inbound::{addresses, service},
-    reconcile,
+    presence, reconcile,
 };
 use portcullis_home::{
     Home,
@@ -314,6 +314,10 @@ impl Node {
             "gossip",
             gossip::run(Arc::clone(&kernel), Arc::clone(&reloader), shutdown.clone()),
         );
+        parts.start(
+            "presence",
+            presence::run(Arc::clone(&kernel), shutdown.clone()),
+        );
         parts.start("disk", disk::run(Arc::clone(&kernel), shutdown.clone()));
         parts.start("scrub", scrub::run(Arc::clone(&kernel), shutdown.clone()));
         parts.start(
@@ -338,6 +342,10 @@ impl Node {
                 },
                 routes,
             ),
+        );
+        parts.start(
+            "service manager",
+            service_manager::keep(Arc::clone(&kernel), shutdown.clone()),
         );
         let server = listener::server(config.listener.connection_lifetime)
             .serve_with_incoming_shutdown(
@@ -467,6 +475,7 @@ fn load(
     tell_acceptance(&acceptance);
     kernel.compare_settings(acceptance);
     kernel.watch_clock()?;
+    kernel.remember_backup()?;
     Ok((kernel, stopper, files))
 }
 
@@ -538,10 +547,11 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
     observe::start_log(config.log);
     undumped::protect();
     descriptors::raise_limit();
+    service_manager::starting();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(async {
+    let ended: Result<(), RunError> = runtime.block_on(async {
         let node = Node::prepare(home, config).await?;
         let shutdown = CancellationToken::new();
         let signals = Signals::listen()?;
@@ -549,8 +559,13 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
         let reload = move || {
             let reloader = Arc::clone(&reloader);
             async move {
-                if let Err(error) = reloader.reload().await {
-                    tracing::error!(%error, "nothing was reloaded; the present state stays in force");
+                service_manager::reloading();
+                match reloader.reload().await {
+                    Ok(()) => service_manager::reloaded(None),
+                    Err(error) => {
+                        tracing::error!(%error, "nothing was reloaded; the present state stays in force");
+                        service_manager::reloaded(Some(&error));
+                    }
                 }
             }
         };
@@ -560,6 +575,9 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
         signals.abort();
         Ok(ended?)
     });
+    if let Err(error) = &ended {
+        service_manager::failed(error);
+    }
     // Work that does not end, such as a backup, is cut off.
     runtime.shutdown_timeout(GRACE);
     ended

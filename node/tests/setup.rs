@@ -9,7 +9,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -191,10 +191,14 @@ struct Running<'b> {
 }
 
 impl Running<'_> {
-    fn stop(mut self) {
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        let told = Command::new("kill").args([signal, &pid]).status();
         assert!(told.unwrap().success());
+    }
+
+    fn stop(mut self) {
+        self.signal("-TERM");
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.bench.log());
     }
@@ -206,6 +210,91 @@ impl Drop for Running<'_> {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The socket of a service manager, which is told how it stands with the node.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn of(bench: &Bench) -> Self {
+        let socket = UnixDatagram::bind(bench.path("notify")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    /// Starts a node that this manager watches over, and has to hear of three times in 900 ms.
+    fn start<'b>(&self, bench: &'b Bench) -> Running<'b> {
+        let child = bench
+            .command("--home home run")
+            .env("NOTIFY_SOCKET", bench.path("notify"))
+            .env("WATCHDOG_USEC", "900000")
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(bench.path("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Running { bench, child }
+    }
+
+    /// Returns the lines that it is told until one begins so, that one included.
+    #[track_caller]
+    fn hears(&self, beginning: &str) -> Vec<String> {
+        let mut heard = Vec::new();
+        let mut message = [0; 4096];
+        loop {
+            let length = self.0.recv(&mut message).unwrap_or_else(|error| {
+                panic!("`{beginning}` was not told ({error}), but {heard:#?}")
+            });
+            let text = String::from_utf8(message[..length].to_vec()).unwrap();
+            heard.extend(text.lines().map(str::to_owned));
+            if heard.iter().any(|line| line.starts_with(beginning)) {
+                return heard;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_that_the_node_is_ready_works_reloads_and_stops() {
+    let bench = Bench::new();
+    bench.node("--development");
+    bench.done("--home home tls install cert.pem");
+    let manager = Manager::of(&bench);
+    let running = manager.start(&bench);
+    let heard = manager.hears("READY=1");
+    assert!(heard[0].starts_with("STATUS=starting"), "{heard:?}");
+    // Whoever is started after the node finds it at once.
+    bench.done("--home home status");
+    manager.hears("WATCHDOG=1");
+    manager.hears("STATUS=ok");
+
+    running.signal("-HUP");
+    let heard = manager.hears("RELOADING=1");
+    let is_time = |line: &String| line.starts_with("MONOTONIC_USEC=");
+    assert!(heard.iter().any(is_time), "{heard:?}");
+    manager.hears("READY=1");
+    fs::write(bench.path("home/portcullis.toml"), "lisen = 1\n").unwrap();
+    running.signal("-HUP");
+    manager.hears("RELOADING=1");
+    manager.hears("STATUS=nothing was reloaded: ");
+    // The present state stays in force.
+    manager.hears("WATCHDOG=1");
+
+    running.stop();
+    manager.hears("STOPPING=1");
+}
+
+#[test]
+fn a_service_manager_is_told_why_a_node_does_not_start_and_never_that_it_is_ready() {
+    let bench = Bench::new();
+    bench.node("");
+    let manager = Manager::of(&bench);
+    let mut running = manager.start(&bench);
+    assert!(!running.child.wait().unwrap().success());
+    manager.hears("STATUS=starting");
+    let heard = manager.hears("STATUS=");
+    assert!(heard[0].contains("cert"), "{heard:?}");
+    manager.0.set_nonblocking(true).unwrap();
+    assert!(manager.0.recv(&mut [0]).is_err(), "that is all");
 }
 
 #[test]
@@ -243,7 +332,7 @@ fn a_development_certificate_is_refused_by_run_outside_a_development_federation(
     assert_ne!(ran.status, 0);
     assert!(ran.stderr.contains("RG-09"), "{}", ran.stderr);
     let ran = bench.run("--home home doctor");
-    assert_eq!(ran.status, 1, "{}", ran.stdout);
+    assert_eq!(ran.status, 6, "{}", ran.stdout);
     assert!(ran.stdout.contains("RG-09"), "{}", ran.stdout);
 }
 
@@ -354,9 +443,9 @@ fn governance_mistakes_are_refused_before_a_file_is_written() {
 fn a_node_is_made_once_and_says_what_is_wrong_with_it() {
     let bench = Bench::new();
     let pin = "ab".repeat(32);
-    bench.refused("--home home status", 1, &["no node answers"]);
+    bench.refused("--home home status", 5, &["no node answers"]);
     bench.refused("--home home run", 3, &["portcullis init"]);
-    bench.refused("--home home doctor", 1, &[]);
+    bench.refused("--home home doctor", 6, &[]);
     bench.init(&pin);
     let line = format!(
         "init --home home --federation ports --authority be-customs --id antwerp \

@@ -108,6 +108,7 @@ fn header() -> Result<Header, Box<dyn Error>> {
         least_count: None,
     });
     Ok(Header {
+        version: 1,
         federation: "speed".parse()?,
         kind: Kind::Indicator,
         origin: "police".parse()?,

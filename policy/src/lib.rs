@@ -1,7 +1,7 @@
 //! Decisions on the records of a federation, made by Cedar policies.
 //!
-//! Each section of a record is decided on: may this authority have it, may it be used here (DESIGN
-//! §6). Policies see the record's header and the register's facts about authorities, never a body
+//! Each section of a record is decided on: may this authority have it, may it be used here (docs/design.md,
+//! Policy). Policies see the record's header and the register's facts about authorities, never a body
 //! and never the time. The shipped baseline permits; an authority's own [`Bundle`] can only forbid.
 //! A request that fails to evaluate is denied. Policies of hearing say what counts from each kind of
 //! authority ([`Voices`]); there a bundle can permit as well.

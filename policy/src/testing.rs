@@ -101,6 +101,7 @@ pub(crate) fn header(origin: &str, kind: Kind, tags: &[SectionTag], marking: Mar
         |entry: &&SectionEntry| matches!(entry.tag, SectionTag::Subject | SectionTag::Assessment);
     let group: Form = sections.iter().filter(grouped).map(|it| it.index).collect();
     Header {
+        version: 1,
         federation: "test".parse().unwrap(),
         kind,
         origin: id(origin),

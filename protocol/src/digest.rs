@@ -1,7 +1,7 @@
 //! Labelled SHA-256: every hash of the protocol names its use in a label.
 //!
 //! The label and a zero byte come first, so that no input of one use can be an input of another
-//! (DESIGN §4).
+//! (docs/design.md, Sealing).
 
 use std::fmt;
 

@@ -12,6 +12,7 @@
 //! The wire format is `proto/portcullis/v1`; only [`wire`] holds its generated types.
 
 pub mod body;
+pub mod characters;
 pub mod digest;
 pub mod evaluation;
 mod fields;

@@ -332,7 +332,7 @@ fn earlier(left: Option<Timestamp>, right: Option<Timestamp>) -> Option<Timestam
     [left, right].into_iter().flatten().min()
 }
 
-/// Joins two requested actions: `do not approach` wins, then the more discreet (DESIGN §6).
+/// Joins two requested actions: `do not approach` wins, then the more discreet (docs/design.md, Policy).
 #[must_use]
 pub fn more_discreet(
     left: Option<RequestedAction>,

@@ -2,7 +2,7 @@
 //!
 //! A record is a [`Header`], always sent whole, and sections of which a receiver may see only some:
 //! the set it sees is a [`Form`]. The header lists a salted digest of every section, so that the
-//! originator's signature holds for every form (DESIGN §4).
+//! originator's signature holds for every form (docs/design.md, Sealing).
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -251,6 +251,8 @@ pub struct SectionEntry {
 /// The part of a record that its originator signs; always sent whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    /// The version of the protocol that a node needs to take the record.
+    pub version: u32,
     /// The federation in which the record is valid.
     pub federation: FederationId,
     /// Kind of the record.

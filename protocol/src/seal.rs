@@ -26,7 +26,7 @@ use crate::{
     statement::{SignatureError, SignedStatement},
     time::Timestamp,
     verify::read_header,
-    wire,
+    version, wire,
 };
 
 /// Source of random bytes, given by the caller. Salts, blinds and root tags must not be guessable:
@@ -201,7 +201,9 @@ impl Sealer<'_> {
         )?;
         let table = Table::new(&draft, entropy)?;
         let groups = table.groups(draft.groups.as_deref())?;
+        let needs = draft.sections.iter().map(|section| section.body.needs());
         let header = Header {
+            version: needs.max().unwrap_or(version::FIRST),
             federation: self.federation.clone(),
             kind: draft.kind,
             origin: self.origin.clone(),

@@ -24,9 +24,6 @@ impl StatementType for Batch {
     const KEY_USE: KeyUse = KeyUse::Sealing;
 }
 
-/// The version of the header format.
-pub(crate) const HEADER_VERSION: u32 = 1;
-
 /// Number of the field of a header that names its kind.
 const HEADER_KIND: u64 = 3;
 

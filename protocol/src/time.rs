@@ -6,12 +6,58 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Timestamp(i64);
 
+/// The end of a period, as a person writes it: a bare day is meant whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    written: Timestamp,
+    /// Length of what was written: a day, or nothing.
+    length: i64,
+}
+
+impl End {
+    /// Returns the last point that belongs to the period, if its end does: for a day the last millisecond.
+    #[must_use]
+    pub fn included(self) -> Timestamp {
+        let last = self.length.saturating_sub(1).max(0);
+        self.written.plus_millis(last).min(Timestamp::LAST)
+    }
+
+    /// Returns the first point that does not belong to the period: for a day the beginning of the next.
+    #[must_use]
+    pub fn excluded(self) -> Timestamp {
+        self.written.plus_millis(self.length).min(Timestamp::LAST)
+    }
+}
+
 /// Error for a text that is not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a time; write for instance `2021-03-01T08:00:00Z` or `2021-03-01`")]
-pub struct TimestampParseError(String);
+pub enum TimestampParseError {
+    /// A time of day without a zone: nobody can say which moment it is.
+    #[error("`{0}` has no time zone; write for instance `{0}Z` for UTC, or `{0}+01:00`")]
+    NoZone(String),
+    /// A date whose day and month could be exchanged.
+    #[error("`{0}` may be read in two ways; write year, month, day: for instance `2021-03-01`")]
+    Ambiguous(String),
+    /// No point in time at all.
+    #[error("`{0}` is not a time; write for instance `2021-03-01T08:00:00Z` or `2021-03-01`")]
+    NotATime(String),
+}
+
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
+/// A text that a person wrote for a time.
+enum Written {
+    Moment(Timestamp),
+    /// The beginning of a day.
+    Day(Timestamp),
+}
 
 impl Timestamp {
+    /// The last point that the calendar has, 9999-12-30T22:00:00.999Z. It stands for "without end": a later
+    /// day that is written, 9999-12-31, is this point.
+    pub const LAST: Self = Self(253_402_207_200_000);
+
     /// The point `millis` milliseconds after 1970 began (UTC).
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
@@ -74,16 +120,73 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = TimestampParseError;
 
+    /// Reads RFC 3339 with its zone, or a bare day, which is its beginning in UTC.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let moment = text.parse::<jiff::Timestamp>().or_else(|_| {
-            text.parse::<jiff::civil::Date>()
-                .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC))
-                .map(|zoned| zoned.timestamp())
-        });
-        moment
-            .map(|time| Self(time.as_millisecond()))
-            .map_err(|_| TimestampParseError(text.to_owned()))
+        match written(text)? {
+            Written::Moment(time) | Written::Day(time) => Ok(time),
+        }
     }
+}
+
+impl FromStr for End {
+    type Err = TimestampParseError;
+
+    /// Reads RFC 3339 with its zone, or a bare day, which is its end in UTC.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match written(text)? {
+            Written::Moment(written) => Ok(Self { written, length: 0 }),
+            Written::Day(written) => Ok(Self {
+                written,
+                length: DAY,
+            }),
+        }
+    }
+}
+
+/// Reads what is a moment or a day without doubt. Nothing is left out: a time of day without a zone is no
+/// day.
+fn written(text: &str) -> Result<Written, TimestampParseError> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(Written::Moment(Timestamp(time.as_millisecond())));
+    }
+    let date = text.parse::<jiff::civil::Date>();
+    match date {
+        Ok(date) if is_bare_day(text) => {
+            let days = date.since(jiff::civil::date(1970, 1, 1));
+            let days = days.map_or(0, |span| i64::from(span.get_days()));
+            let begins = Timestamp(days.saturating_mul(DAY));
+            Ok(Written::Day(begins.min(Timestamp::LAST)))
+        }
+        // The parser takes a day out of a longer text.
+        Ok(_) => Err(TimestampParseError::NoZone(text.to_owned())),
+        Err(_) if is_day_first(text) => Err(TimestampParseError::Ambiguous(text.to_owned())),
+        Err(_) => Err(TimestampParseError::NotATime(text.to_owned())),
+    }
+}
+
+/// Returns whether a text has the form `YYYY-MM-DD` and nothing more.
+fn is_bare_day(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 10
+        && bytes.iter().enumerate().all(|(place, byte)| match place {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+/// Returns whether a text begins with a date whose year is not first, as in `31/12/2026` or `3.1.26`.
+fn is_day_first(text: &str) -> bool {
+    let date = text.split([' ', 'T', ',']).next().unwrap_or_default();
+    let parts: Vec<&str> = date.split(['/', '.', '-']).collect();
+    let is_number =
+        |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let [day, month, year] = parts[..] else {
+        return false;
+    };
+    [day, month, year].iter().all(is_number)
+        && day.len() <= 2
+        && month.len() <= 2
+        && matches!(year.len(), 2 | 4)
 }
 
 #[cfg(test)]
@@ -97,5 +200,79 @@ mod tests {
         assert_eq!("2021-03-01T08:00:00Z".parse(), Ok(time));
         assert_eq!("2021-03-01".parse(), Ok(time.plus_millis(-8 * 3_600_000)));
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    /// Bug 2: a time of day without a zone was midnight.
+    #[test]
+    fn a_time_without_a_zone_is_refused_and_never_midnight() {
+        for text in [
+            "2026-12-31T20:00:00",
+            "2026-11-01 08:00",
+            "2026-11-01T08",
+            "2026-11-30T04:20:30[Europe/Brussels]",
+            "2026-12-31T20:00:00.5",
+            "20261231T200000",
+        ] {
+            let error = text.parse::<Timestamp>().unwrap_err();
+            assert_eq!(error, TimestampParseError::NoZone(text.to_owned()));
+            assert_eq!(text.parse::<End>().unwrap_err(), error);
+        }
+        let utc: Timestamp = "2026-11-30T03:20:30Z".parse().unwrap();
+        assert_eq!("2026-11-30T04:20:30+01:00".parse(), Ok(utc));
+        let end: End = "2026-11-30T04:20:30+01:00".parse().unwrap();
+        assert_eq!((end.included(), end.excluded()), (utc, utc));
+    }
+
+    #[test]
+    fn a_date_that_may_be_read_in_two_ways_is_refused() {
+        for text in [
+            "31/12/2026",
+            "03/04/2026",
+            "3.4.26",
+            "31-12-2026",
+            "31/12/2026 20:00",
+        ] {
+            let error = text.parse::<Timestamp>().unwrap_err();
+            assert_eq!(error, TimestampParseError::Ambiguous(text.to_owned()));
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-13-01",
+            "2026-02-30",
+            "1.2.3.4",
+            "tomorrow",
+        ] {
+            let error = text.parse::<Timestamp>().unwrap_err();
+            assert_eq!(error, TimestampParseError::NotATime(text.to_owned()));
+        }
+    }
+
+    /// Bug 18: 9999-12-31 was no time.
+    #[test]
+    fn the_last_day_of_the_calendar_is_without_end() {
+        assert_eq!("9999-12-31".parse(), Ok(Timestamp::LAST));
+        for text in ["9999-12-30", "9999-12-31"] {
+            let end: End = text.parse().unwrap();
+            assert_eq!(end.included(), Timestamp::LAST);
+            assert_eq!(end.excluded(), Timestamp::LAST);
+        }
+        assert_eq!(
+            Timestamp::on_calendar(Timestamp::LAST.0),
+            Some(Timestamp::LAST)
+        );
+        assert_eq!(Timestamp::on_calendar(Timestamp::LAST.0 + 1), None);
+    }
+
+    #[test]
+    fn a_bare_day_begins_and_ends_where_days_do() {
+        let day: Timestamp = "2026-11-30".parse().unwrap();
+        assert_eq!(day, "2026-11-30T00:00:00Z".parse().unwrap());
+        let end: End = "2026-11-30".parse().unwrap();
+        let next: Timestamp = "2026-12-01T00:00:00Z".parse().unwrap();
+        assert_eq!(end.excluded(), next);
+        assert_eq!(end.included(), next.plus_millis(-1));
+        let before: Timestamp = "1969-12-31".parse().unwrap();
+        assert_eq!(before.as_millis(), -86_400_000);
     }
 }

@@ -20,11 +20,11 @@ use crate::{
     merkle::{KnownNodes, MAX_LEAVES},
     record::{Form, Header, RecordId, Section},
     rules::Rule,
-    sealed::{Batch, HEADER_VERSION, MAX_RECORD_BYTES, SealedRecord, batch_leaf, check_sections},
+    sealed::{Batch, MAX_RECORD_BYTES, SealedRecord, batch_leaf, check_sections},
     shape::{self, Misshapen},
     statement::SignedStatement,
     time::Timestamp,
-    wire,
+    version, wire,
 };
 
 pub use excerpt::Excerpt;
@@ -362,14 +362,14 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<Header, Refusal> {
         return Err(Refusal::new(Rule::RecordHeader, detail));
     }
     let wire = shape::read::<wire::Header>(bytes).map_err(header_misshapen)?;
-    if wire.version != HEADER_VERSION {
-        let is_later = wire.version > HEADER_VERSION;
+    if !(version::FIRST..=version::OWN).contains(&wire.version) {
+        let is_later = wire.version > version::OWN;
         let rule = if is_later {
             Rule::LaterVersion
         } else {
             Rule::RecordHeader
         };
-        let detail = format!("version {} is not {HEADER_VERSION}", wire.version);
+        let detail = format!("version {} is not known", wire.version);
         return Err(Refusal::new(rule, detail));
     }
     let header = Header::try_from(wire).map_err(Refusal::from)?;
@@ -489,6 +489,15 @@ fn open_section(wire: &wire::Section, header: &Header) -> Result<OpenSection, Re
             let detail = format!("{}: {}", name(), error.without_values());
             Refusal::new(error.rule(), detail)
         })?;
+    if body.needs() > header.version {
+        let detail = format!(
+            "{}: it needs version {}, the header says {}",
+            name(),
+            body.needs(),
+            header.version
+        );
+        return Err(Refusal::new(Rule::SectionBody, detail));
+    }
     if body.least_count() != entry.least_count {
         return Err(Refusal::new(
             Rule::SectionBody,

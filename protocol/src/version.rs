@@ -3,8 +3,11 @@
 //! A node states its version beside each delivery stream, as metadata that a node without this rule
 //! ignores. Who states none has version 1. A record of a later version waits for a peer until the
 //! peer states that version; what arrives all the same is refused for now (RE-20).
+//!
+//! The header of a record says which version it needs, and is signed with it. A body that needs more
+//! than its header says is refused for good (RE-12): it was sent to nodes that could not know it.
 
-use crate::record::{Header, Kind};
+use crate::record::Header;
 
 /// Name of the metadata that states a node's version, in decimal digits.
 pub const METADATA: &str = "portcullis-version";
@@ -12,15 +15,16 @@ pub const METADATA: &str = "portcullis-version";
 /// Version of nodes that state none.
 pub const FIRST: u32 = 1;
 
+/// Version from which nodes know ILU codes, and MMSI that are assigned to nobody.
+pub const UNITS: u32 = 2;
+
 /// Version that this node has.
-pub const OWN: u32 = 1;
+pub const OWN: u32 = UNITS;
 
 /// Returns the version that a node needs to take a record with this header.
 #[must_use]
 pub const fn needed(header: &Header) -> u32 {
-    match header.kind {
-        Kind::Indicator | Kind::Outcome | Kind::RiskProfile | Kind::Alert | Kind::Advisory => FIRST,
-    }
+    header.version
 }
 
 /// Reads a stated version. What is no version counts as none stated.

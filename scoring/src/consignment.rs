@@ -5,7 +5,7 @@
 //! column.
 
 use portcullis_protocol::{
-    body::{Selector, SelectorError, SelectorKind, Window},
+    body::{SelectorError, SelectorKind, canonical, canonical_as_kept},
     time::Timestamp,
 };
 
@@ -72,15 +72,13 @@ pub enum HeaderError {
     #[error("the file is empty; its first line names the columns")]
     Empty,
     /// The schema does not list the column.
-    #[error("line 1: the schema has no column `{0}`; remove it or add a `[[field]]` for it")]
+    #[error("the schema has no column `{0}`; remove it or add a `[[field]]` for it")]
     UnknownColumn(String),
     /// The column occurs twice.
-    #[error("line 1: the column `{0}` stands twice; remove one")]
+    #[error("the column `{0}` stands twice; remove one")]
     RepeatedColumn(String),
     /// The column of a required field is missing.
-    #[error(
-        "line 1: the column `{0}` is missing; add it, or mark its field `optional` in the schema"
-    )]
+    #[error("the column `{0}` is missing; add it, or mark its field `optional` in the schema")]
     MissingColumn(String),
 }
 
@@ -123,6 +121,31 @@ pub enum RowError {
     },
 }
 
+impl RowError {
+    /// Describes the fault without the line, for who tells that apart.
+    #[must_use]
+    pub fn without_line(&self) -> String {
+        match self {
+            Self::Width {
+                line: _,
+                expected,
+                found,
+            } => format!("{found} values where the header has {expected} columns"),
+            Self::Value {
+                line: _,
+                column,
+                value,
+                needed,
+            } => format!("column `{column}`: `{value}` is not {needed}; correct the value"),
+            Self::Identifier {
+                line: _,
+                column,
+                why,
+            } => format!("column `{column}`: {why}"),
+        }
+    }
+}
+
 /// Column of a file for each field of the schema.
 #[derive(Debug, Clone)]
 pub struct Columns<'s> {
@@ -149,7 +172,7 @@ impl<'s> Columns<'s> {
             let known = schema
                 .fields()
                 .iter()
-                .position(|field| field.column == column);
+                .position(|field| field.column.to_lowercase() == column.to_lowercase());
             let place = known.and_then(|field| of_field.get_mut(field));
             match place {
                 None => return Err(HeaderError::UnknownColumn(column.to_owned())),
@@ -196,7 +219,7 @@ impl<'s> Columns<'s> {
                 .and_then(|column| row.get(column).copied())
                 .unwrap_or_default()
         });
-        build(self.schema, line, values)
+        build(self.schema, line, values, canonical)
     }
 }
 
@@ -221,7 +244,7 @@ impl Consignment {
                 found: values.len(),
             });
         }
-        build(schema, line, values)
+        build(schema, line, values, canonical_as_kept)
     }
 
     /// Adds identifiers that a documented rule made because the data has none; they are marked as
@@ -296,17 +319,21 @@ impl Consignment {
     }
 }
 
+/// Reads the canonical text of an identifier.
+type ReadIdentifier = fn(SelectorKind, &str) -> Result<String, SelectorError>;
+
 fn build<'v>(
     schema: &Schema,
     line: u64,
     texts: impl IntoIterator<Item = &'v str>,
+    read: ReadIdentifier,
 ) -> Result<Consignment, RowError> {
     let values = schema
         .fields()
         .iter()
         .zip(texts)
         .map(|(field, text)| {
-            canonical(field, text.trim()).ok_or_else(|| bad_value(field, line, text))
+            canonical_value(field, text.trim()).ok_or_else(|| bad_value(field, line, text))
         })
         .collect::<Result<Vec<Box<str>>, RowError>>()?;
     let value = |index: FieldIndex| values.get(index.get()).map_or("", AsRef::as_ref);
@@ -336,7 +363,7 @@ fn build<'v>(
         year,
         finding,
         by_sea,
-        identifiers: identifiers(schema, line, &values)?,
+        identifiers: identifiers(schema, line, &values, read)?,
         values,
     })
 }
@@ -345,6 +372,7 @@ fn identifiers(
     schema: &Schema,
     line: u64,
     values: &[Box<str>],
+    read: ReadIdentifier,
 ) -> Result<Vec<Identifier>, RowError> {
     let mut identifiers = Vec::new();
     for rule in schema.identifiers() {
@@ -353,28 +381,20 @@ fn identifiers(
         if value.is_empty() {
             continue;
         }
-        let value = canonical_identifier(rule.kind, &format!("{}{value}", rule.prefix)).map_err(
-            |error| RowError::Identifier {
-                line,
-                column: schema.column(field).to_owned(),
-                why: error.to_string(),
-            },
-        )?;
+        let text = format!("{}{value}", rule.prefix);
+        let kind = rule.kind.as_written(&text);
+        let value = read(kind, &text).map_err(|error| RowError::Identifier {
+            line,
+            column: schema.column(field).to_owned(),
+            why: error.to_string(),
+        })?;
         identifiers.push(Identifier {
-            kind: rule.kind,
+            kind,
             value,
             generated: false,
         });
     }
     Ok(identifiers)
-}
-
-/// Returns the canonical text of an identifier. The selector of its kind defines it; the window,
-/// which some kinds need, has no effect here.
-fn canonical_identifier(kind: SelectorKind, text: &str) -> Result<String, SelectorError> {
-    let from = Timestamp::from_millis(0);
-    let window = Window { from, until: from };
-    Selector::new(kind, text, Some(window)).map(|selector| selector.value().to_owned())
 }
 
 fn bad_value(field: &Field, line: u64, value: &str) -> RowError {
@@ -394,7 +414,7 @@ fn bad_value(field: &Field, line: u64, value: &str) -> RowError {
 }
 
 /// Returns the canonical text of a value; `None` if the field cannot have it.
-fn canonical(field: &Field, text: &str) -> Option<Box<str>> {
+fn canonical_value(field: &Field, text: &str) -> Option<Box<str>> {
     if text.is_empty() {
         return field.optional.then(Box::default);
     }
@@ -445,7 +465,7 @@ fn decimal(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{HEADER, schema};
+    use crate::fixtures::{CUSTOMS_KR, HEADER, schema};
 
     const ROW: &str = "97061800,2020-02-29,30,B,11,21,11,10,ZZR1LT6,QLRUBN9,0VKY2BR,,440890,BE,BE,0.0,FEU1,G,108.0,372254.4,0,0";
 
@@ -552,6 +572,52 @@ mod tests {
         assert!(error(HEADER.replace("Date,", "")).contains("`Date` is missing"));
         assert!(error(String::new()).contains("no column ``"));
         assert_eq!(Columns::of(&schema, []).unwrap_err(), HeaderError::Empty);
+    }
+
+    /// Bugs 15, 18: a unit of rail in the column of containers; a trader that a file of before names in
+    /// a form that is not taken any more.
+    #[test]
+    fn units_become_their_kind_and_what_was_kept_stays_readable() {
+        let text = CUSTOMS_KR
+            .replace(
+                "generated = true\n\n[[identifier]]\nkind = \"imo\"",
+                "field = \"seller\"\n\n[[identifier]]\nkind = \"imo\"",
+            )
+            .replace(
+                "kind = \"trader\"\nfield = \"importer\"\nprefix = \"KR:\"",
+                "kind = \"eori\"\nfield = \"importer\"",
+            );
+        let schema = Schema::parse(&text).unwrap();
+        let columns = Columns::of(&schema, HEADER.split(',')).unwrap();
+        let of = |row: &str| columns.consignment(2, row.split(','));
+        let row = ROW
+            .replace("0VKY2BR", "xyza 100309-4")
+            .replace("QLRUBN9", "GB 123 456 789 000");
+        let unit = of(&row).unwrap();
+        let named: Vec<_> = unit
+            .identifiers()
+            .iter()
+            .map(|one| (one.kind, one.value.as_str()))
+            .collect();
+        assert_eq!(named[0], (SelectorKind::Eori, "GB123456789000"));
+        assert_eq!(named[2], (SelectorKind::Ilu, "XYZA1003094"));
+        let before = ROW
+            .replace("0VKY2BR", "")
+            .replace("QLRUBN9", "GB-123456789");
+        assert!(of(&before).is_err());
+        let kept: Vec<&str> = before.split(',').collect();
+        let kept = kept_in_order(&schema, &kept);
+        let kept = Consignment::from_values(&schema, 0, kept.iter().map(String::as_str)).unwrap();
+        assert_eq!(kept.identifiers()[0].value, "GB-123456789");
+    }
+
+    /// Returns a row's values in the schema's order.
+    fn kept_in_order(schema: &Schema, row: &[&str]) -> Vec<String> {
+        let place = |column: &str| HEADER.split(',').position(|name| name == column).unwrap();
+        let fields = schema.fields().iter();
+        fields
+            .map(|field| row[place(field.column())].to_owned())
+            .collect()
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl KindWeight {
     #[must_use]
     pub fn of(kind: SelectorKind) -> Self {
         let (largest_ratio, half_life_days) = match kind {
-            SelectorKind::Container => (40.0, 14.0),
+            SelectorKind::Container | SelectorKind::Ilu => (40.0, 14.0),
             SelectorKind::Plate => (20.0, 14.0),
             SelectorKind::BillOfLading | SelectorKind::Seal => (60.0, 30.0),
             SelectorKind::Imo | SelectorKind::Mmsi => (4.0, 60.0),

@@ -27,6 +27,7 @@ impl Identifier {
         match self.kind {
             SelectorKind::HsCode => are_goods_of(&self.value, selector.value()),
             SelectorKind::Container
+            | SelectorKind::Ilu
             | SelectorKind::Imo
             | SelectorKind::Mmsi
             | SelectorKind::BillOfLading

@@ -2,7 +2,7 @@
 """Makes the test vectors of the Portcullis protocol, without any of its code.
 
 Hashes come from hashlib, Ed25519 from the `cryptography` package, protobuf from the thirty lines below; the formats
-from DESIGN §4 and §5 and protocol/proto. Everything is derived from fixed seeds: a second run writes the same bytes.
+from docs/design.md and protocol/proto. Everything is derived from fixed seeds: a second run writes the same bytes.
 
     python3 tests/vectors/generate.py          writes the .json files beside this script
     python3 tests/vectors/generate.py --check  compares them and says which differ

@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod client;
+pub mod names;
 pub mod persons;
 pub mod v1;
 

@@ -16,6 +16,7 @@ pub mod people;
 pub mod problem;
 pub mod request;
 pub mod server;
+mod sought;
 
 mod recoveries;
 mod routes;

@@ -12,6 +12,7 @@ use axum::{
 use crate::people::ChangeError;
 use portcullis_admin_api::{
     act::ActError,
+    names::UnknownName,
     persons::PersonError,
     v1::{Malformed, ProblemView},
 };
@@ -105,6 +106,12 @@ impl IntoResponse for Problem {
 impl From<Malformed> for Problem {
     fn from(error: Malformed) -> Self {
         Self::new(ProblemKind::Invalid, error.to_string())
+    }
+}
+
+impl From<UnknownName> for Problem {
+    fn from(error: UnknownName) -> Self {
+        Self::new(ProblemKind::Invalid, error.to_string()).remedy(error.remedy())
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, dispatch, forks, hold, outcome::ActTurns, peers, preview, quarantine, records,
+        acts, dispatch, forks, hold, names, outcome::ActTurns, peers, preview, quarantine, records,
         register, scores, settings, status, trust, watch,
     },
 };
@@ -96,6 +96,7 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/persons", get(status::persons))
         .route("/v1/persons/proposals", get(status::proposals))
         .route("/v1/policies", get(status::policies))
+        .route("/v1/names", get(names::list))
         .route("/v1/records", post(records::list))
         .route("/v1/records/{prefix}", get(records::show))
         .route("/v1/quarantine", get(quarantine::list))
@@ -110,6 +111,7 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/dispatch/backfill", post(dispatch::preview))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/preview", post(preview::preview))
+        .route("/v1/repeated", post(preview::repeated))
         .route("/v1/scores/top/{limit}", get(scores::top))
         .route("/v1/scores/of/{reference}", get(scores::of))
         .route("/v1/register", post(register::take_up))

@@ -10,19 +10,57 @@ use portcullis_admin_api::v1::{
     notice::{NoticeView, WhatView},
     quarantine::BadItemView,
     record::{ArrivalView, DisclosureView, RecordLine, contributors},
-    status::{EndView, EnrolledView, FormerKeyView, ProposalView},
+    status::{EndView, EnrolledView, FormerKeyView, KeyView, ProposalView, StatusProblem},
 };
 use portcullis_backup::{BackupMade, Progress, manifest::Manifest};
 use portcullis_exchange::dispatch::backfill::Preview;
-use portcullis_kernel::{Notice, hold::ItemKey, outlook::Dependency};
+use portcullis_kernel::{
+    Notice, health::Problem, hold::ItemKey, key_use::KeyInUse, outlook::Dependency,
+};
 use portcullis_protocol::{
-    body::Body, digest::Digest, frame::Outcome, keys::PublicKey, record::Form, rules::Rule,
-    time::Timestamp, verify::VerifiedRecord,
+    body::{Assessment, Body},
+    digest::Digest,
+    frame::Outcome,
+    keys::PublicKey,
+    record::Form,
+    rules::Rule,
+    time::Timestamp,
+    verify::VerifiedRecord,
 };
 use portcullis_store::{
     ActRow, ArrivalRow, BackfillRow, BadItemRow, DisclosureRow, DisclosureState, ExceptionRow,
     HeldItem, HeldRecord, NodeEvent,
 };
+
+/// The threat of a record that names none.
+const UNSPECIFIED: &str = "unspecified";
+
+/// Most characters of a text that stand for its record in a list.
+const LONGEST_MATTER: usize = 60;
+
+/// Problems or hindrances, each with what to do.
+pub(crate) fn problems(problems: Vec<Problem>) -> Vec<StatusProblem> {
+    let view = |problem: Problem| StatusProblem {
+        what: problem.what,
+        r#do: problem.remedy.to_owned(),
+    };
+    problems.into_iter().map(view).collect()
+}
+
+/// The keys of one use.
+#[must_use]
+pub fn key(keys: &KeyInUse) -> KeyView {
+    let KeyInUse {
+        usage,
+        signs,
+        waits,
+    } = keys;
+    KeyView {
+        r#use: usage.to_string(),
+        in_use: signs.to_string(),
+        waits: waits.map(|id| id.to_string()),
+    }
+}
 
 /// An event of the log.
 pub(crate) fn event((number, event): &(i64, NodeEvent)) -> EventView {
@@ -413,7 +451,37 @@ pub(crate) fn record_line(held: &HeldRecord, record: &VerifiedRecord, shown: For
         open: record.form().len(),
         sections: header.full_form().len(),
         about: about(record, shown),
+        title: said(record, shown, |body| match body {
+            Body::Subject(subject) => Some(&subject.title),
+            Body::Assessment(_)
+            | Body::Narrative(_)
+            | Body::Source(_)
+            | Body::Persons(_)
+            | Body::Attachments(_)
+            | Body::Cells(_) => None,
+        }),
+        threat: said(record, shown, |body| match body {
+            Body::Assessment(assessment) => Some(&assessment.threat),
+            Body::Subject(_)
+            | Body::Narrative(_)
+            | Body::Source(_)
+            | Body::Persons(_)
+            | Body::Attachments(_)
+            | Body::Cells(_) => None,
+        }),
     }
+}
+
+/// Returns a text of the sections of a record that may be shown; `None` if it is empty.
+fn said(
+    record: &VerifiedRecord,
+    shown: Form,
+    text: impl Fn(&Body) -> Option<&String>,
+) -> Option<String> {
+    let sections = record.sections().iter();
+    let mut shown = sections.filter(|open| shown.contains(open.section.index));
+    let found = shown.find_map(|open| text(&open.body));
+    found.filter(|text| !text.is_empty()).cloned()
 }
 
 /// Describes the subject of a record: its identifiers, else its title, else its threat or its
@@ -427,7 +495,7 @@ fn about(record: &VerifiedRecord, shown: Form) -> Option<String> {
             Some(selectors.join(", "))
         }
         Body::Subject(subject) if !subject.title.is_empty() => Some(subject.title.clone()),
-        Body::Assessment(assessment) => Some(assessment.threat.clone()),
+        Body::Assessment(assessment) => Some(matter(assessment)),
         Body::Cells(cells) => Some(format!(
             "counts of {} for {}",
             contributors(cells).join(", "),
@@ -439,6 +507,19 @@ fn about(record: &VerifiedRecord, shown: Form) -> Option<String> {
         | Body::Persons(_)
         | Body::Attachments(_) => None,
     })
+}
+
+/// Describes an assessment without a subject in one line: its threat, else the first line of its text.
+fn matter(assessment: &Assessment) -> String {
+    let first = assessment.text.lines().next().unwrap_or_default();
+    if assessment.threat != UNSPECIFIED || first.is_empty() {
+        return assessment.threat.clone();
+    }
+    let mut matter: String = first.chars().take(LONGEST_MATTER).collect();
+    if matter.len() < first.len() {
+        matter.push('…');
+    }
+    matter
 }
 
 /// A preview of a backfill to a peer.

@@ -3,7 +3,10 @@
 
 use std::io;
 
-use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
+use portcullis_protocol::{
+    identifiers::NodeId,
+    time::{End, Timestamp},
+};
 use serde::Serialize;
 
 use super::{
@@ -46,9 +49,9 @@ pub(super) struct Backfill {
     /// What came here at or after this time
     #[arg(long, value_name = "TIME", required_unless_present = "cancel")]
     since: Option<Timestamp>,
-    /// What came here before this time [default: now]
+    /// What came here before this time, or up to the end of this day [default: now]
     #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
+    until: Option<End>,
     /// Send no more of what was entered before
     #[arg(long, conflicts_with_all = ["since", "until", "dry_run", "yes"])]
     cancel: bool,
@@ -74,7 +77,7 @@ impl Backfill {
         let ask = BackfillAsk {
             peer: self.peer.to_string(),
             since: since.to_string(),
-            until: self.until.map(|time| time.to_string()),
+            until: self.until.map(|end| end.excluded().to_string()),
             reason: self.reason,
         };
         if !self.yes {
@@ -127,7 +130,9 @@ impl View for BackfillPreviewView {
             Column::Text("GETS"),
             Column::Number("WITHHELD"),
             Column::Text("POLICIES"),
-        ]);
+        ])
+        .yielding(&["WITHHELD"])
+        .wrapping(&["GETS", "POLICIES"]);
         for sends in &self.sends {
             table.row([
                 sends.records.to_string(),

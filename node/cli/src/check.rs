@@ -3,7 +3,10 @@
 
 use std::io;
 
-use portcullis_protocol::identifiers::{CheckDigit, Identified, IdentifierKind, identify};
+use portcullis_protocol::{
+    characters,
+    identifiers::{CheckDigit, Foreign, Identified, IdentifierKind, identify},
+};
 use serde::Serialize;
 
 use super::{
@@ -18,7 +21,7 @@ use super::{
     long_about = "\
 Tell what an identifier is, and check its check digit.
 
-Knows container numbers (ISO 6346), IMO numbers, MMSI, UN/LOCODE, HS codes, EORI numbers, number \
+Knows container numbers (ISO 6346), ILU codes (EN 13044-1), IMO numbers, MMSI, UN/LOCODE, HS codes, EORI numbers, number \
 plates, trader ids, seals and bills of lading. For a number that is wrong it proposes what it may \
 have been meant to be. No node is needed; nothing is looked up anywhere: a right check digit does \
 not mean that the thing exists.
@@ -39,8 +42,10 @@ impl Check {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let found = identify(&self.identifier);
         match found.first() {
-            Some(first) if is_wrong(first) => Err(wrong(&self.identifier, first)),
-            None => Err(none(&self.identifier)),
+            Some(first) if is_wrong(first) => {
+                Err(foreign(&self.identifier).unwrap_or_else(|| wrong(&self.identifier, first)))
+            }
+            None => Err(foreign(&self.identifier).unwrap_or_else(|| none(&self.identifier))),
             Some(_) => session.output.show(&CheckView {
                 text: self.identifier,
                 readings: found.into_iter().map(ReadingView::from).collect(),
@@ -56,6 +61,30 @@ fn is_wrong(identified: &Identified) -> bool {
         CheckDigit::Wrong { .. } | CheckDigit::Unreadable => true,
         CheckDigit::Right | CheckDigit::RightButAmbiguous | CheckDigit::None => false,
     }
+}
+
+/// Returns the error for a text with a character that stands in no identifier, with the identifiers
+/// that the text looks like.
+pub(super) fn foreign(text: &str) -> Option<CliError> {
+    let found = Foreign::first(text.trim())?;
+    let looks_like: Vec<String> = identify(&characters::as_it_looks(text))
+        .into_iter()
+        .filter(|one| {
+            matches!(
+                one.check_digit,
+                CheckDigit::Right | CheckDigit::RightButAmbiguous
+            )
+        })
+        .map(|one| one.canonical)
+        .collect();
+    Some(
+        CliError::invalid(found.to_string()).remedy(if looks_like.is_empty() {
+            "type it anew with plain letters, digits and hyphens".to_owned()
+        } else {
+            let looks_like = looks_like.join("`, `");
+            format!("type it anew; it looks like `{looks_like}`")
+        }),
+    )
 }
 
 fn none(text: &str) -> CliError {
@@ -76,12 +105,9 @@ pub(super) fn wrong(text: &str, identified: &Identified) -> CliError {
     } = identified;
     let message = match check_digit {
         CheckDigit::Wrong { expected } => {
-            // Only container and IMO numbers have check digits.
-            let article = if *kind == IdentifierKind::Imo {
-                "an"
-            } else {
-                "a"
-            };
+            // Only container and IMO numbers and ILU codes have check digits.
+            let is_vowel = matches!(kind, IdentifierKind::Imo | IdentifierKind::Ilu);
+            let article = if is_vowel { "an" } else { "a" };
             format!(
                 "`{text}` is {article} {kind} with a wrong check digit; the rest gives `{expected}`"
             )
@@ -169,5 +195,39 @@ impl View for CheckView {
             pairs.push(("may also be", names.join(", ")));
         }
         page.pairs(&pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn told(text: &str, message: &str, remedy: &str) {
+        let error = foreign(text).unwrap();
+        assert_eq!(error.message, message);
+        assert_eq!(error.remedy.unwrap(), remedy);
+    }
+
+    /// Newcomer B6.
+    #[test]
+    fn a_character_that_is_not_what_it_looks_like_is_named_with_what_the_text_looks_like() {
+        told(
+            "CSQU\u{a0}305438\u{2013}3",
+            "in `CSQU\\u{a0}305438\\u{2013}3` the 5th character is a no-break space (U+00A0); remove it",
+            "type it anew; it looks like `CSQU3054383`",
+        );
+        told(
+            "\u{ff29}\u{ff2d}\u{ff2f} 9074729",
+            "in `\u{ff29}\u{ff2d}\u{ff2f} 9074729` the 1st character is a full-width `\u{ff29}` (U+FF29), \
+             not a Latin `I`",
+            "type it anew; it looks like `9074729`",
+        );
+        told(
+            "\u{4e2d}",
+            "in `\u{4e2d}` the 1st character is a Han `\u{4e2d}` (U+4E2D)",
+            "type it anew with plain letters, digits and hyphens",
+        );
+        assert_eq!(foreign("CSQU3054383\u{a0}"), None);
     }
 }

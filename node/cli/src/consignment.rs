@@ -1,63 +1,128 @@
 //! `portcullis consignment import`: the authority's own cargo lines. They are never shared.
 
-use std::{fs, io, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use bytes::Bytes;
+use portcullis_sheets::{Options, Sheet, SheetError};
 
 use super::{
     Session,
     error::CliError,
     live::block_on,
     output::{Page, View},
+    sheet::{self, Rejected, SheetArgs},
     signing::{ActRequest, SigningArgs, have_done},
 };
-use portcullis_admin_api::{act::Action, v1::score::ImportedView};
+use portcullis_admin_api::{
+    act::Action,
+    v1::score::{ImportedView, SkippedView},
+};
 
-/// Import consignments from a CSV file
+/// Import consignments from a list or manifest
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
-Import the authority's own consignments from a CSV file, plain or packed with gzip. They stay in \
-this node and are never shared.
+Import the authority's own consignments from a list or manifest as a spreadsheet saves it, plain or packed \
+with gzip. They stay in this node and are never shared. Separator (comma, semicolon, tab) and encoding \
+(UTF-8, UTF-16, Windows-1252) are found, and what was found is said.
 
 History (`--history`) has a known outcome: it is counted into the risk profile and calibrates the \
 score. Arriving ones are scored at once and again whenever something new is known. The columns are \
-those of the node's schema; a wrong line is named and nothing is imported. A consignment with a \
-reference that is known replaces the one before, so an import that was cut short is simply run again.",
+those of the node's schema, in any case and order. If a line is wrong nothing is imported, and all wrong \
+ones are told; with `--skip-invalid` the others are imported and the wrong ones written to a file. A \
+consignment with a reference that is known replaces the one before, so an import that was cut short is \
+simply run again.",
     after_long_help = "\
 Examples:
   portcullis consignment import declarations-2020.csv.gz --history --key anna.key
-  portcullis consignment import today.csv --key anna.key"
+  portcullis consignment import today.csv --skip-invalid rejected.csv --key anna.key"
 )]
 pub(super) struct ConsignmentImport {
-    /// The file
+    /// The file; `-` for standard input
     #[arg(value_name = "FILE.csv")]
     file: PathBuf,
     /// They are history: their outcome is known
     #[arg(long)]
     history: bool,
+    /// Import the lines that are in order, and write the others with the reason into this new file
+    #[arg(long, value_name = "REJECTED.csv")]
+    skip_invalid: Option<PathBuf>,
     /// Give each sea consignment a container and a vessel made by a seeded rule: for demonstrations
     #[arg(long, value_name = "SEED")]
     generate: Option<u64>,
+    #[command(flatten)]
+    sheet: SheetArgs,
     #[command(flatten)]
     signing: SigningArgs,
 }
 
 impl ConsignmentImport {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
-        let file = fs::read(&self.file).map_err(|error| {
-            CliError::failed(format!("`{}` cannot be read", self.file.display())).because(&error)
-        })?;
-        let mut deed = ActRequest::new(Action::ImportConsignments, Bytes::from(file));
+        let file = Bytes::from(sheet::bytes(&self.file)?);
+        // The node divides it in the same way, and asks its schema besides.
+        let sheet = sheet::open(&self.file, &file, self.sheet)?;
+        let mut deed = ActRequest::new(Action::ImportConsignments, file);
         let stage = if self.history { "history" } else { "arriving" };
-        deed.parameters.insert("stage".to_owned(), stage.to_owned());
-        if let Some(seed) = self.generate {
-            deed.parameters.insert("seed".to_owned(), seed.to_string());
+        let given = Options::from(self.sheet);
+        let parameters = [
+            Some(("stage", stage.to_owned())),
+            self.generate.map(|seed| ("seed", seed.to_string())),
+            given
+                .separator
+                .map(|separator| ("separator", separator.name().to_owned())),
+            given
+                .encoding
+                .map(|encoding| ("encoding", encoding.name().to_owned())),
+            self.skip_invalid
+                .as_ref()
+                .map(|_| ("wrong", "skip".to_owned())),
+        ];
+        for (name, value) in parameters.into_iter().flatten() {
+            deed.parameters.insert(name.to_owned(), value);
         }
         let client = session.client()?;
         let key = self.signing.open()?;
         let imported: ImportedView = block_on(async { have_done(&client, &key, deed).await })?;
+        if let Some(to) = &self.skip_invalid
+            && !imported.skipped.is_empty()
+        {
+            let rejected = rejected(&sheet, &imported.skipped)
+                .map_err(|error| sheet::refused(&self.file, &error))?;
+            sheet::write_rejected(to, &rejected.0, &rejected.1)?;
+            session.output.note(&format!(
+                "{} lines were rejected; they stand with the reasons in `{}`",
+                rejected.1.len(),
+                to.display()
+            ));
+        }
         session.output.show(&imported)
+    }
+}
+
+/// Returns the columns of a sheet, and those of its lines that the node left out.
+fn rejected(
+    sheet: &Sheet,
+    skipped: &[SkippedView],
+) -> Result<(Vec<String>, Vec<Rejected>), SheetError> {
+    let mut rows = sheet.rows()?;
+    let columns = rows.columns().to_vec();
+    let why: BTreeMap<u64, &str> = skipped
+        .iter()
+        .map(|one| (one.line, one.why.as_str()))
+        .collect();
+    let mut rejected = Vec::new();
+    loop {
+        let line = match rows.next_row() {
+            Ok(None) => return Ok((columns, rejected)),
+            Ok(Some(row)) => row.line,
+            Err(error) if error.line == 0 => return Err(error),
+            Err(error) => error.line,
+        };
+        rejected.extend(why.get(&line).map(|why| Rejected {
+            line,
+            why: (*why).to_owned(),
+            values: rows.values(),
+        }));
     }
 }
 
@@ -66,11 +131,17 @@ impl View for ImportedView {
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
         page.line(format!("imported {} consignments", self.consignments))?;
+        if !self.read_as.is_empty() {
+            page.line(format!("  read as: {}", self.read_as))?;
+        }
         if self.controlled > 0 {
             page.line(format!("  {} with a known control", self.controlled))?;
         }
         if self.generated > 0 {
             page.line(format!("  {} generated identifiers", self.generated))?;
+        }
+        if !self.skipped.is_empty() {
+            page.line(format!("  {} lines left out", self.skipped.len()))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::{
     Session,
     error::CliError,
     live::block_on,
+    names::{id_prefix, known_peer},
     output::{Column, Page, Table, View, seconds},
     signing::{ActRequest, SigningArgs, have_done},
 };
@@ -87,11 +88,15 @@ impl DispatchStatus {
 impl Undelivered {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let client = session.client()?;
-        let mut rows: ListView<UndeliveredView> =
-            block_on(async { Ok(client.get("/v1/dispatch/undelivered").await?) })?;
-        if let Some(peer) = &self.peer {
-            rows.items.retain(|row| row.peer == peer.as_str());
-        }
+        let peer = self.peer.as_ref();
+        let rows = block_on(async {
+            let mut rows: ListView<UndeliveredView> =
+                client.get("/v1/dispatch/undelivered").await?;
+            rows.items
+                .retain(|row| peer.is_none_or(|peer| row.peer == peer.as_str()));
+            known_peer(&client, peer, !rows.items.is_empty()).await?;
+            Ok(rows)
+        })?;
         session.output.show(&rows)
     }
 }
@@ -99,13 +104,9 @@ impl Undelivered {
 impl Retry {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let client = session.client()?;
-        let id = self.id.to_ascii_lowercase();
+        let record = id_prefix(&self.id)?;
         let key = self.signing.open()?;
         let owed: OwedView = block_on(async {
-            let record = match whole(&id) {
-                true => id,
-                false => given_up(client.get("/v1/dispatch/undelivered").await?, &id)?,
-            };
             let view = RetryView {
                 record,
                 peer: self.peer.to_string(),
@@ -116,31 +117,6 @@ impl Retry {
             have_done(&client, &key, ActRequest::new(Action::DispatchRetry, body)).await
         })?;
         session.output.show(&owed)
-    }
-}
-
-fn whole(id: &str) -> bool {
-    id.len() == 64
-}
-
-/// Returns the id of the one given-up record whose id begins with `id`.
-fn given_up(rows: ListView<UndeliveredView>, id: &str) -> Result<String, CliError> {
-    let mut found: Vec<String> = rows
-        .items
-        .into_iter()
-        .map(|row| row.record)
-        .filter(|record| record.starts_with(id))
-        .collect();
-    found.sort_unstable();
-    found.dedup();
-    match found.as_slice() {
-        [record] => Ok(record.clone()),
-        [] => Err(
-            CliError::invalid(format!("nothing that was given up has an id that begins with `{id}`"))
-                .remedy("write the whole id of what waits still; `portcullis dispatch undelivered` lists what was given up"),
-        ),
-        [_, ..] => Err(CliError::invalid("several records have an id that begins so")
-            .remedy("write more of it")),
     }
 }
 
@@ -160,7 +136,9 @@ impl View for DispatchView {
             Column::Number("BEHIND"),
             Column::Number("NEXT"),
             Column::Text("CLOSED"),
-        ]);
+        ])
+        .yielding(&["NEXT", "CURSOR"])
+        .wrapping(&["CLOSED"]);
         for lane in &self.lanes {
             lanes.row([
                 lane.peer.clone(),
@@ -192,7 +170,9 @@ fn exceptions(view: &DispatchView) -> Table {
         Column::Number("RECORDS"),
         Column::Text("NEXT TRY"),
         Column::Text("FIRST END"),
-    ]);
+    ])
+    .yielding(&["FIRST END"])
+    .wrapping(&["ANSWERED"]);
     for row in &view.exceptions {
         table.row([
             row.peer.clone(),
@@ -215,7 +195,9 @@ fn backfills(rows: &[BackfillView]) -> Table {
         Column::Number("LOOKED AT"),
         Column::Number("SENT"),
         Column::Text("STATE"),
-    ]);
+    ])
+    .yielding(&["LOOKED AT"])
+    .wrapping(&["STATE"]);
     for row in rows {
         table.row([
             row.peer.clone(),
@@ -248,7 +230,8 @@ impl View for ListView<UndeliveredView> {
             Column::Number("TRIES"),
             Column::Text("GIVEN UP"),
             Column::Text("LAST ANSWER"),
-        ]);
+        ])
+        .wrapping(&["LAST ANSWER"]);
         for row in &self.items {
             let reason = row.reason.as_deref();
             table.row([

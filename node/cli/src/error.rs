@@ -48,6 +48,21 @@ impl CliError {
         Self::new(Exit::Denied, message)
     }
 
+    /// Makes an error of something that was named and is not there.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Exit::NotFound, message)
+    }
+
+    /// Makes an error of a node that does not answer.
+    pub fn unanswered(message: impl Into<String>) -> Self {
+        Self::new(Exit::Unanswered, message)
+    }
+
+    /// Makes an error of a node that cannot do its work.
+    pub fn unable(message: impl Into<String>) -> Self {
+        Self::new(Exit::Unable, message)
+    }
+
     /// Makes an error of invalid input.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Exit::Invalid, message)
@@ -100,10 +115,13 @@ impl CliError {
                 "  rule: {rule} (see `portcullis explain {rule}`)\n"
             ));
         }
-        if let Some(remedy) = &self.remedy {
-            text.push_str(&format!("  do: {remedy}\n"));
-        }
+        text.push_str(&format!("  do: {}\n", self.advice()));
         text
+    }
+
+    /// Returns what to do: the advice of this error, or else that of its exit code. No error is without.
+    fn advice(&self) -> &str {
+        self.remedy.as_deref().unwrap_or(self.exit.advice())
     }
 
     /// Returns the same for a program.
@@ -114,7 +132,7 @@ impl CliError {
             message: &self.message,
             causes: &self.causes,
             rule: self.rule.as_deref(),
-            r#do: self.remedy.as_deref(),
+            r#do: self.advice(),
             exit: self.exit.code(),
         }
     }
@@ -127,7 +145,7 @@ pub struct ErrorView<'a> {
     message: &'a str,
     causes: &'a [String],
     rule: Option<&'a str>,
-    r#do: Option<&'a str>,
+    r#do: &'a str,
     exit: u8,
 }
 
@@ -175,6 +193,7 @@ mod tests {
         let error = CliError::invalid("wrong");
         let json = serde_json::to_value(error.view()).unwrap();
         assert_eq!(json["exit"], 3);
+        assert_eq!(json["do"], Exit::Invalid.advice(), "no error is without");
         assert_eq!(json["schema"], "portcullis/error/v1");
     }
 }

@@ -3,7 +3,7 @@
 //! What was given is wrong: 3. The machine, or the present state of a home, does not let it: 1.
 //! Our messages say after a semicolon what to do; that part is printed apart.
 
-use std::error::Error;
+use std::{error::Error, io::ErrorKind};
 
 use super::{error::CliError, exit::Exit};
 use portcullis_home::{
@@ -159,22 +159,36 @@ impl From<SignError> for CliError {
     }
 }
 
-/// The exit code of a file that is not read or written.
+/// The exit code of a file that is not read or written. A folder in place of a file, or a path through a file, is
+/// wrong input like a file that is missing.
 #[must_use]
-pub const fn of_file(error: &FileError) -> Exit {
+pub fn of_file(error: &FileError) -> Exit {
     match error {
         FileError::Missing { .. }
         | FileError::Exists { .. }
+        | FileError::NotFile { .. }
         | FileError::Open { .. }
         | FileError::TooLarge { .. }
         | FileError::NotText { .. } => Exit::Invalid,
+        FileError::System { source, .. } if is_another_kind(source.kind()) => Exit::Invalid,
         FileError::System { .. } | FileError::NotOwn { .. } => Exit::Failed,
     }
 }
 
+/// Returns true if the path is that of something that is no such file.
+fn is_another_kind(kind: ErrorKind) -> bool {
+    [
+        ErrorKind::IsADirectory,
+        ErrorKind::NotADirectory,
+        ErrorKind::InvalidInput,
+        ErrorKind::InvalidFilename,
+    ]
+    .contains(&kind)
+}
+
 /// The exit code of a configuration that does not hold.
 #[must_use]
-pub const fn of_config(error: &ConfigError) -> Exit {
+pub fn of_config(error: &ConfigError) -> Exit {
     match error {
         ConfigError::File(file) => of_file(file),
         ConfigError::Unfinished(_) => Exit::Failed,
@@ -186,7 +200,7 @@ pub const fn of_config(error: &ConfigError) -> Exit {
     }
 }
 
-const fn of_secret(error: &SecretError) -> Exit {
+fn of_secret(error: &SecretError) -> Exit {
     match error {
         SecretError::File(file) => of_file(file),
         SecretError::Empty(_)
@@ -204,7 +218,7 @@ const fn of_secret(error: &SecretError) -> Exit {
 
 /// The exit code of keys that do not load.
 #[must_use]
-pub const fn of_keyring(error: &KeyringError) -> Exit {
+pub fn of_keyring(error: &KeyringError) -> Exit {
     match error {
         KeyringError::File(file) => of_file(file),
         KeyringError::Secret(secret) => of_secret(secret),
@@ -213,7 +227,7 @@ pub const fn of_keyring(error: &KeyringError) -> Exit {
     }
 }
 
-const fn of_pem(error: &PemError) -> Exit {
+fn of_pem(error: &PemError) -> Exit {
     match error {
         PemError::File(file) => of_file(file),
         PemError::None(_) | PemError::NotAuthority(_) => Exit::Invalid,

@@ -9,6 +9,7 @@ use super::{
     Session,
     error::CliError,
     live::block_on,
+    names::{id_prefix, known_peer},
     output::{Column, Page, Table, View, seconds},
     show::{content_text, label, marking},
     signing::{ActRequest, SigningArgs, have_done},
@@ -21,9 +22,6 @@ use portcullis_admin_api::{
         hold::{DecideView, HeldDetailView, HeldPageView, HeldView, RuledView},
     },
 };
-
-/// Fewest characters of an id's prefix; a shorter one identifies nothing.
-const SHORTEST_PREFIX: usize = 4;
 
 /// List what arrived and waits for a person
 #[derive(Debug, clap::Args)]
@@ -137,15 +135,19 @@ impl Which {
 impl HoldList {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let client = session.client()?;
-        let mut held = block_on(async { list(&client).await })?;
-        held.items.retain(|item| self.which.fits(item));
+        let held = block_on(async {
+            let mut held = list(&client).await?;
+            held.items.retain(|item| self.which.fits(item));
+            known_peer(&client, self.which.from.as_ref(), !held.items.is_empty()).await?;
+            Ok(held)
+        })?;
         session.output.show(&held)
     }
 }
 
 impl HoldShow {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
-        let id = prefix(&self.id)?;
+        let id = id_prefix(&self.id)?;
         let client = session.client()?;
         let found: ListView<HeldDetailView> =
             block_on(async { Ok(client.get(&format!("/v1/held/{id}")).await?) })?;
@@ -168,7 +170,13 @@ impl HoldDrop {
 impl Decision {
     fn run(self, session: &Session, action: Action) -> Result<(), CliError> {
         let client = session.client()?;
-        let held = self.chosen(block_on(async { list(&client).await })?.items)?;
+        let held = block_on(async {
+            let mut held = list(&client).await?.items;
+            held.retain(|item| self.which.fits(item));
+            known_peer(&client, self.which.from.as_ref(), !held.is_empty()).await?;
+            Ok(held)
+        })?;
+        let held = self.chosen(held)?;
         if self.id.is_none() && !self.yes {
             session.output.show(&ListView { items: held })?;
             session
@@ -188,15 +196,14 @@ impl Decision {
         session.output.show(&ruled)
     }
 
-    /// Returns the items to decide on: those of one record, or all that fit.
+    /// Returns the items to decide on, of those that fit: those of one record, or all.
     fn chosen(&self, mut held: Vec<HeldView>) -> Result<Vec<HeldView>, CliError> {
-        held.retain(|item| self.which.fits(item));
         if let Some(id) = &self.id {
-            let id = prefix(id)?;
+            let id = id_prefix(id)?;
             held.retain(|item| item.item.record.starts_with(&id));
         }
         let Some(first) = held.first() else {
-            return Err(CliError::invalid("nothing that waits fits")
+            return Err(CliError::not_found("nothing that waits fits")
                 .remedy("`portcullis hold list` shows what waits"));
         };
         let several = held.iter().any(|one| one.item.record != first.item.record);
@@ -222,20 +229,6 @@ async fn list(client: &Client) -> Result<ListView<HeldView>, CliError> {
     }
 }
 
-fn prefix(id: &str) -> Result<String, CliError> {
-    let id = id.to_ascii_lowercase();
-    let fits = id.len() >= SHORTEST_PREFIX
-        && id.len() <= 64
-        && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if fits {
-        return Ok(id);
-    }
-    Err(CliError::invalid(format!(
-        "`{id}` is no id of a record, nor the beginning of one"
-    ))
-    .remedy("write at least 4 of its 64 hexadecimal characters"))
-}
-
 impl View for ListView<HeldView> {
     const SCHEMA: &'static str = "portcullis/held/v1";
 
@@ -254,7 +247,9 @@ impl View for ListView<HeldView> {
             Column::Text("HELD BY"),
             Column::Text("SINCE"),
             Column::Text("UNTIL"),
-        ]);
+        ])
+        .yielding(&["CODES", "OPEN", "SINCE", "TLP", "KIND", "ORIGIN"])
+        .wrapping(&["HELD BY"]);
         for held in &self.items {
             table.row(row(held));
         }
@@ -328,5 +323,23 @@ impl View for ListView<RuledView> {
             };
             page.line(format!("{:.12} from {}: {said}", ruled.record, ruled.from))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_fits_the_terminal() {
+        let held = serde_json::json!({
+            "record": "3f07f443d0ad".repeat(5), "from": "rotterdam", "form": 3, "kind": "risk-profile",
+            "origin": "customs-40", "tlp": "TLP:AMBER+STRICT", "handling": "H1+H3", "exercise": true,
+            "open": 3, "sections": 5, "rule": "PO-03", "why": "a person reads it first",
+            "policies": ["base-h3-held", "port-own-hold-of-profiles"],
+            "since": "2026-11-24T11:01:51.25Z", "until": "2026-12-24T11:01:51.25Z",
+        });
+        let items: Vec<HeldView> = vec![serde_json::from_value(held).unwrap()];
+        crate::output::check_fits(&ListView { items });
     }
 }

@@ -33,6 +33,8 @@ mod list;
 pub mod live;
 mod log;
 mod man;
+mod names;
+mod near;
 mod peer;
 mod peer_list;
 mod person;
@@ -43,9 +45,11 @@ mod policy;
 mod profile;
 mod publish;
 mod quarantine;
+mod reference;
 mod reload;
 mod score;
 mod settings;
+mod sheet;
 mod show;
 pub mod signing;
 mod status;
@@ -83,8 +87,8 @@ pub trait Commands: Subcommand {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 failed; 2 denied by policy, role or signature; 3 invalid input; \
-64 wrong usage.
+Exit codes: 0 done; 1 failed; 2 denied; 3 wrong input; 4 not found; 5 no node answers; \
+6 the node cannot do its work; 64 wrong usage.
 
 Ids of records may be cut short everywhere, as long as they stay unambiguous.";
 
@@ -425,7 +429,7 @@ impl Session {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main<C: Commands>(program: Program) -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = helped(std::env::args_os().collect());
     let definition = definition::<C>(program);
     let parsed = definition
         .clone()
@@ -433,7 +437,7 @@ pub fn main<C: Commands>(program: Program) -> ExitCode {
         .and_then(|matches| Cli::<C>::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return unparsed(&error, asks_for_json(&arguments)).into(),
+        Err(error) => return unparsed(error, asks_for_json(&arguments)).into(),
     };
     let session = Session {
         output: Output::new(cli.json, cli.color),
@@ -461,16 +465,29 @@ pub fn definition<C: Commands>(program: Program) -> clap::Command {
         .long_about(program.long_about)
 }
 
+/// Reads `help COMMAND` as `COMMAND --help`.
+fn helped(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if arguments.get(1).is_some_and(|word| word == "help") {
+        arguments.remove(1);
+        arguments.push("--help".into());
+    }
+    arguments
+}
+
 fn asks_for_json(arguments: &[OsString]) -> bool {
     arguments.iter().any(|argument| argument == "--json")
 }
 
 /// Prints the help if it was asked for, or else what is wrong with the command line. A value that
-/// does not parse is invalid input; everything else is wrong usage.
-fn unparsed(error: &clap::Error, json: bool) -> Exit {
+/// is none of those that are expected is wrong input; everything else is wrong usage.
+fn unparsed(mut error: clap::Error, json: bool) -> Exit {
+    near::keep_only_near(&mut error);
     let exit = if !error.use_stderr() {
         Exit::Ok
-    } else if error.kind() == ErrorKind::ValueValidation {
+    } else if matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    ) {
         Exit::Invalid
     } else {
         Exit::Usage

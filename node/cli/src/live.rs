@@ -39,15 +39,15 @@ impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused(status, problem) => refused(status, problem),
-            ClientError::NotThere(_) => Self::failed(error.to_string()).remedy(
+            ClientError::NotThere(_) => Self::unanswered(error.to_string()).remedy(
                 "start it with `portcullis run`, or name another node with `--home DIR` or \
                  `-n NAME`",
             ),
-            ClientError::NotAllowed(_) => Self::failed(error.to_string()).remedy(
+            ClientError::NotAllowed(_) => Self::denied(error.to_string()).remedy(
                 "work as the node's user, or join its group and have `admin_access = \"group\"` set",
             ),
             ClientError::Connection(_) | ClientError::Broken(_) => {
-                Self::failed(error.to_string()).remedy("look at the node's log, then try again")
+                Self::unanswered(error.to_string()).remedy("look at the node's log, then try again")
             }
             ClientError::Unreadable(_) => Self::failed(error.to_string())
                 .remedy("use a command line of the node's version: `portcullis --version`"),
@@ -55,14 +55,16 @@ impl From<ClientError> for CliError {
     }
 }
 
-/// Maps a refusal to its exit code: 403 is a denial; 400, 413 and 422 are invalid input; all others
-/// are failures.
+/// Maps a refusal to its exit code: 403 is a denial; 404 not found; 400, 413 and 422 are invalid input; from 500 on
+/// the node cannot do its work; all others are failures.
 fn refused(status: StatusCode, problem: ProblemView) -> CliError {
     let exit = match status {
         StatusCode::FORBIDDEN => Exit::Denied,
+        StatusCode::NOT_FOUND => Exit::NotFound,
         StatusCode::BAD_REQUEST
         | StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::UNPROCESSABLE_ENTITY => Exit::Invalid,
+        status if status.is_server_error() => Exit::Unable,
         _ => Exit::Failed,
     };
     let ProblemView {

@@ -109,7 +109,9 @@ impl View for ListView<EventView> {
             Column::Text("WHAT"),
             Column::Text("PEER"),
             Column::Text("DETAIL"),
-        ]);
+        ])
+        .yielding(&["PEER"])
+        .wrapping(&["DETAIL"]);
         for event in &self.items {
             table.row([
                 event.number.to_string(),
@@ -137,7 +139,8 @@ impl View for ListView<ActEntryView> {
             Column::Text("WHAT"),
             Column::Text("CONCERNS"),
             Column::Text("OUTCOME"),
-        ]);
+        ])
+        .wrapping(&["CONCERNS", "OUTCOME"]);
         for act in &self.items {
             table.row([
                 act.number.to_string(),

@@ -1,36 +1,63 @@
-//! `portcullis man`: manual pages, one for each command.
+//! `portcullis man`: manual pages, one for each command and one for the configuration, and the tables of the manual.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use super::{Session, error::CliError};
+use super::{Session, error::CliError, reference};
 
 /// Print the manual page, or write those of all commands into a folder
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   portcullis man | man -l -
+  portcullis man --configuration | man -l -
   portcullis man --out /usr/local/share/man/man1")]
 pub(super) struct Man {
     /// A folder for the pages of all commands; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Print the page of the configuration, portcullis.toml(5)
+    #[arg(long, conflicts_with = "out")]
+    configuration: bool,
+    /// A folder for `cli.md` and `configuration.md`, as the repository has them in `docs/`
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["out", "configuration"])]
+    reference: Option<PathBuf>,
 }
 
 impl Man {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
-        let Some(folder) = self.out else {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(session.definition.clone())
-                .render(&mut page)
-                .map_err(|error| CliError::failed("the page cannot be made").because(&error))?;
-            return session.output.raw(&page);
+        let definition = &session.definition;
+        if let Some(folder) = self.reference {
+            return written(&folder, |folder| {
+                fs::write(folder.join("cli.md"), reference::commands(definition))?;
+                fs::write(folder.join("configuration.md"), reference::configuration())
+            });
+        }
+        if let Some(folder) = self.out {
+            return written(&folder, |folder| {
+                clap_mangen::generate_to(definition.clone(), folder)
+            });
+        }
+        let mut page = Vec::new();
+        let made = if self.configuration {
+            reference::page(definition).to_writer(&mut page)
+        } else {
+            clap_mangen::Man::new(definition.clone()).render(&mut page)
         };
-        fs::create_dir_all(&folder)
-            .and_then(|()| clap_mangen::generate_to(session.definition.clone(), &folder))
-            .map_err(|error| {
-                CliError::failed(format!("cannot write to `{}`", folder.display()))
-                    .because(&error)
-                    .remedy("name a folder that you may write to")
-            })
+        made.map_err(|error| CliError::failed("the page cannot be made").because(&error))?;
+        session.output.raw(&page)
     }
+}
+
+/// Makes the folder and has it filled.
+fn written(folder: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), CliError> {
+    fs::create_dir_all(folder)
+        .and_then(|()| fill(folder))
+        .map_err(|error| {
+            CliError::failed(format!("cannot write to `{}`", folder.display()))
+                .because(&error)
+                .remedy("name a folder that you may write to")
+        })
 }

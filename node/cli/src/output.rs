@@ -4,14 +4,16 @@
 //! and can write itself as a page. Domain types are never printed directly. Standard output holds
 //! only the answer; errors and progress go to standard error.
 //!
-//! A page shows text that others wrote. Control characters, and characters that change the
-//! direction of writing, are therefore shown escaped. No record can then move the cursor, colour
-//! itself, or read otherwise than it is.
+//! Pages, errors and JSON repeat text that others wrote. Control characters, characters that change
+//! the direction of writing and characters that show nothing are therefore escaped in all of them. No
+//! record can then move the cursor, colour itself, or read otherwise than it is.
 
 use std::io::{self, IsTerminal as _, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, TableStyle};
+use portcullis_protocol::characters;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use super::error::CliError;
 
@@ -53,6 +55,8 @@ pub struct Output {
     json: bool,
     ink: Ink,
     error_ink: Ink,
+    /// Columns of the terminal; `None` if the answer goes elsewhere, and nothing has to give way.
+    width: Option<usize>,
 }
 
 impl Output {
@@ -63,6 +67,8 @@ impl Output {
             json,
             ink: Ink::for_stream(colour, io::stdout().is_terminal()),
             error_ink: Ink::for_stream(colour, io::stderr().is_terminal()),
+            width: terminal_size::terminal_size_of(io::stdout())
+                .map(|(terminal_size::Width(width), _)| usize::from(width)),
         }
     }
 
@@ -103,15 +109,18 @@ impl Output {
         let mut page = Page {
             text: Vec::new(),
             ink: self.ink,
+            width: self.width,
         };
         let written = if self.json {
             let versioned = Versioned {
                 schema: V::SCHEMA,
                 view,
             };
-            json(&mut page.text, &versioned)
+            let mut bytes = Vec::new();
+            json(&mut bytes, &versioned)
                 .map_err(io::Error::from)
-                .and_then(|()| page.line(""))
+                .and_then(|()| String::from_utf8(bytes).map_err(io::Error::other))
+                .and_then(|json| writeln!(page.text, "{}", escaped_json(&json)))
         } else {
             view.page(&mut page)
         };
@@ -135,11 +144,11 @@ impl Output {
     /// Prints an error on standard error. If that fails too, it is not reported anywhere.
     pub fn complain(&self, error: &CliError) {
         let text = if self.json {
-            serde_json::to_string(&error.view()).map(|json| format!("{json}\n"))
+            serde_json::to_string(&error.view()).map(|json| format!("{}\n", escaped_json(&json)))
         } else {
-            Ok(self.error_ink.error(&error.human()))
+            Ok(self.error_ink.error(&harmless_lines(&error.human())))
         };
-        let text = text.unwrap_or_else(|_| error.human());
+        let text = text.unwrap_or_else(|_| harmless_lines(&error.human()));
         if io::stderr().lock().write_all(text.as_bytes()).is_err() {
             tracing::debug!("standard error is closed");
         }
@@ -150,7 +159,7 @@ impl Output {
         if self.json {
             return;
         }
-        if writeln!(io::stderr().lock(), "note: {text}").is_err() {
+        if writeln!(io::stderr().lock(), "note: {}", harmless(text)).is_err() {
             tracing::debug!("standard error is closed");
         }
     }
@@ -197,6 +206,7 @@ impl Ink {
 pub struct Page {
     text: Vec<u8>,
     ink: Ink,
+    width: Option<usize>,
 }
 
 impl Page {
@@ -257,7 +267,7 @@ impl Page {
     ///
     /// As [`Self::line`].
     pub fn table(&mut self, table: &Table) -> io::Result<()> {
-        for (number, line) in table.lines().enumerate() {
+        for (number, line) in table.lines(self.width).enumerate() {
             if number == 0 {
                 self.bold(&line)?;
             } else {
@@ -277,50 +287,96 @@ pub enum Column {
     Number(&'static str),
 }
 
+impl Column {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Text(name) | Self::Number(name) => name,
+        }
+    }
+}
+
+/// Fewest characters to which a column of words is narrowed before another column gives way.
+const NARROW: usize = 20;
+
+/// Spaces between columns.
+const GAP: usize = 2;
+
 /// A table with a header and rows. Columns are two spaces apart and there are no rules, so `awk`
 /// can read it too.
+///
+/// At a terminal that is too narrow, columns of words are wrapped between words, and columns that may give
+/// way are left out, the least important first. No word, number or time is ever broken.
 #[derive(Debug)]
 pub struct Table {
-    grid: Grid,
+    rows: Vec<Vec<String>>,
     columns: Vec<Column>,
+    /// Columns that may be left out, the least important first.
+    yielding: &'static [&'static str],
+    /// Columns that may be wrapped.
+    wrapping: &'static [&'static str],
 }
 
 impl Table {
     /// Makes a table with these columns.
     #[must_use]
     pub fn new(columns: &[Column]) -> Self {
-        let mut grid = Grid::new();
-        grid.load_style(TableStyle::new());
-        grid.set_content_arrangement(ContentArrangement::Disabled);
-        grid.set_header(columns.iter().map(|column| match column {
-            Column::Text(name) | Column::Number(name) => *name,
-        }));
         Self {
-            grid,
+            rows: Vec::new(),
             columns: columns.to_vec(),
+            yielding: &[],
+            wrapping: &[],
         }
+    }
+
+    /// Names the columns that give way where there is no room, the least important first.
+    #[must_use]
+    pub const fn yielding(mut self, columns: &'static [&'static str]) -> Self {
+        self.yielding = columns;
+        self
+    }
+
+    /// Names the columns that are wrapped between words where there is no room.
+    #[must_use]
+    pub const fn wrapping(mut self, columns: &'static [&'static str]) -> Self {
+        self.wrapping = columns;
+        self
     }
 
     /// Adds a row.
     pub fn row<C: Into<String>>(&mut self, cells: impl IntoIterator<Item = C>) {
         let cells = cells.into_iter().map(|cell| one_line(&cell.into()));
-        self.grid.add_row(cells.collect::<Vec<String>>());
+        self.rows.push(cells.collect());
     }
 
     /// Returns true if the table has no rows.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.grid.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
-    fn lines(&self) -> impl Iterator<Item = String> {
-        let mut grid = self.grid.clone();
-        for (index, column) in self.columns.iter().enumerate() {
-            let Some(cells) = grid.column_mut(index) else {
+    /// Lays the table out in this width; `None` is all the width that it needs.
+    fn lines(&self, width: Option<usize>) -> impl Iterator<Item = String> {
+        let columns = self.layout(width);
+        let mut grid = Grid::new();
+        grid.load_style(TableStyle::new());
+        grid.set_content_arrangement(ContentArrangement::Disabled);
+        grid.set_header(columns.iter().map(|placed| placed.column.name()));
+        for row in &self.rows {
+            let cells = columns.iter().map(|placed| {
+                let cell = row
+                    .get(placed.index)
+                    .map(String::as_str)
+                    .unwrap_or_default();
+                wrapped(cell, placed.width)
+            });
+            grid.add_row(cells.collect::<Vec<String>>());
+        }
+        for (place, placed) in columns.iter().enumerate() {
+            let Some(cells) = grid.column_mut(place) else {
                 continue;
             };
             cells.set_padding((0, 2));
-            if matches!(column, Column::Number(_)) {
+            if matches!(placed.column, Column::Number(_)) {
                 cells.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -329,6 +385,125 @@ impl Table {
             .collect::<Vec<_>>()
             .into_iter()
     }
+
+    /// Returns the columns that are shown, each with its width. If the width is too small even for the
+    /// columns that are always shown, lines are longer than it.
+    fn layout(&self, width: Option<usize>) -> Vec<Placed> {
+        let columns: Vec<Placed> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| self.placed(index, *column))
+            .collect();
+        let Some(width) = width else {
+            return columns;
+        };
+        for count in 0..=self.yielding.len() {
+            let gone: Vec<&str> = self.yielding.iter().take(count).copied().collect();
+            let mut left = columns.clone();
+            left.retain(|placed| !gone.contains(&placed.column.name()));
+            let is_last = count == self.yielding.len();
+            let least = if is_last { 0 } else { NARROW };
+            if is_last || needed(&left, least) <= width {
+                narrow(&mut left, width);
+                return left;
+            }
+        }
+        columns
+    }
+
+    /// Returns a column with the widths that it can have.
+    fn placed(&self, index: usize, column: Column) -> Placed {
+        let cells = || self.rows.iter().filter_map(|row| row.get(index));
+        let name = column.name().width();
+        let width = cells().map(|cell| cell.width()).max();
+        let width = width.unwrap_or(0).max(name);
+        let least = if self.wrapping.contains(&column.name()) {
+            let words = cells().flat_map(|cell| cell.split(' '));
+            let longest = words.map(UnicodeWidthStr::width).max();
+            longest.unwrap_or(0).max(name)
+        } else {
+            width
+        };
+        Placed {
+            index,
+            column,
+            width,
+            least,
+        }
+    }
+}
+
+/// A column in a layout.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    /// Its place in the rows.
+    index: usize,
+    column: Column,
+    /// The width that it is given; at first that of its longest cell.
+    width: usize,
+    /// Width below which a word would break.
+    least: usize,
+}
+
+/// Returns the width that columns need side by side, if those of words are narrowed, but none below
+/// `narrow`.
+fn needed(columns: &[Placed], narrow: usize) -> usize {
+    let widths = columns
+        .iter()
+        .map(|placed| placed.least.max(narrow.min(placed.width)));
+    widths.sum::<usize>() + GAP * columns.len().saturating_sub(1)
+}
+
+/// Narrows the columns of words until all fit side by side, the widest first.
+fn narrow(columns: &mut [Placed], width: usize) {
+    let gaps = GAP * columns.len().saturating_sub(1);
+    loop {
+        let taken: usize = columns.iter().map(|placed| placed.width).sum();
+        let can_give = columns
+            .iter_mut()
+            .filter(|placed| placed.width > placed.least);
+        match can_give.max_by_key(|placed| placed.width) {
+            Some(widest) if taken + gaps > width => widest.width -= 1,
+            Some(_) | None => return,
+        }
+    }
+}
+
+/// Divides a text into lines of this width, between words. A longer word stays whole.
+fn wrapped(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut lines = String::with_capacity(text.len());
+    let mut used = 0;
+    for word in text.split(' ') {
+        let long = word.width();
+        if used > 0 && used + 1 + long > width {
+            lines.push('\n');
+            used = 0;
+        } else if used > 0 {
+            lines.push(' ');
+            used += 1;
+        }
+        lines.push_str(word);
+        used += long;
+    }
+    lines
+}
+
+/// Writes a number with commas between thousands.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut written = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            written.push(',');
+        }
+        written.push(digit);
+    }
+    written
 }
 
 /// Shortens a time in RFC 3339 to whole seconds, for tables.
@@ -340,11 +515,20 @@ pub fn seconds(time: &str) -> String {
     }
 }
 
-/// Escapes control characters, and characters that change the direction of writing.
+/// Escapes the characters that steer a terminal, change the direction of writing or show nothing.
 fn harmless(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+/// As [`harmless`], for a text of several lines.
+fn harmless_lines(text: &str) -> String {
+    escaped(text, |character| character == '\n')
+}
+
+fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() || turns_direction(character) {
+        if characters::needs_escape(character) && !is_kept(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
@@ -358,10 +542,47 @@ fn one_line(text: &str) -> String {
     harmless(&text.replace(['\n', '\r'], " "))
 }
 
-/// Returns true for Unicode's marks, embeddings, overrides and isolates of writing direction (UAX
-/// #9).
-const fn turns_direction(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Escapes such characters in JSON, as JSON escapes them: a program reads the same text. They stand in
+/// strings alone; between them JSON has line breaks and no other control character.
+fn escaped_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if characters::needs_escape(character) && character != '\n' {
+            let units = character.encode_utf16(&mut [0; 2]).to_vec();
+            shown.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Checks that the tables of a page fit terminals of 80 and 120 columns, and that no word of it is broken.
+/// Pairs of names and values, which are indented, are as long as they are.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn check_fits<V: View>(view: &V) {
+    let rendered = |width| {
+        let mut page = Page {
+            text: Vec::new(),
+            ink: Ink::Plain,
+            width,
+        };
+        view.page(&mut page).unwrap();
+        String::from_utf8(page.text).unwrap()
+    };
+    let whole = rendered(None);
+    let words: Vec<&str> = whole.split_whitespace().collect();
+    assert!(!words.is_empty());
+    for width in [80, 120] {
+        for line in rendered(Some(width)).lines() {
+            let fits = line.starts_with(' ') || line.width() <= width;
+            assert!(fits, "{} in {width}: {line}", line.width());
+            for word in line.split_whitespace() {
+                assert!(words.contains(&word), "`{word}` is broken: {line}");
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -384,6 +605,7 @@ mod tests {
         Page {
             text: Vec::new(),
             ink: Ink::Plain,
+            width: None,
         }
     }
 
@@ -402,6 +624,56 @@ mod tests {
             text(page),
             "ID      POINTS\na            7\nabcdef     100\n"
         );
+    }
+
+    /// Newcomer C8: tables broke in the middle of words and times at 80 and 120 columns.
+    #[test]
+    fn a_table_that_is_too_wide_wraps_words_and_leaves_columns_out_by_importance() {
+        let columns = ["ID", "AT", "BY", "WHY"].map(Column::Text);
+        let mut table = Table::new(&columns)
+            .yielding(&["BY", "AT"])
+            .wrapping(&["WHY"]);
+        let words = "the seals were compared twice, and one of them differs";
+        table.row(["3f07f443d0ad", "2026-11-24T11:01:51Z", "portcullis", words]);
+        let at = |width| table.lines(Some(width)).collect::<Vec<_>>();
+        assert_eq!(at(200), table.lines(None).collect::<Vec<_>>());
+        for width in [20, 40, 60, 80, 100] {
+            let lines = at(width);
+            let text = lines.join(" ");
+            let read: Vec<&str> = text.split_whitespace().collect();
+            for word in words.split(' ') {
+                assert!(read.contains(&word), "{word} at {width}: {lines:?}");
+            }
+            assert!(read.contains(&"3f07f443d0ad"), "{lines:?}");
+            let is_whole = !text.contains("2026") || read.contains(&"2026-11-24T11:01:51Z");
+            assert!(is_whole, "{lines:?}");
+            let fits = lines
+                .iter()
+                .all(|line| line.width() <= width.max(12 + 2 + NARROW));
+            assert!(fits, "{width}: {lines:?}");
+        }
+        let shown = |width: usize| {
+            at(width)[0]
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(80), ["ID", "AT", "BY", "WHY"]);
+        assert_eq!(shown(60), ["ID", "AT", "WHY"]);
+        assert_eq!(shown(40), ["ID", "WHY"]);
+    }
+
+    #[test]
+    fn a_number_is_read_in_threes() {
+        let numbers = [
+            (0, "0"),
+            (999, "999"),
+            (5018, "5,018"),
+            (1_000_000, "1,000,000"),
+        ];
+        for (number, written) in numbers {
+            assert_eq!(thousands(number), written);
+        }
     }
 
     #[test]
@@ -423,6 +695,34 @@ mod tests {
             text(page),
             "a\\u{1b}[31mb\\u{202e}c\\rd\nX\none two\\u{7}\n"
         );
+    }
+
+    /// Bugs, `csv-bidi.csv`: marks that turn or hide text passed through JSON, errors and most pages.
+    #[test]
+    fn what_turns_or_shows_nothing_is_escaped_on_pages_and_in_json_as_the_same_text() {
+        let text =
+            "a\u{200b}b\u{61c}c\u{ad}d\u{e0041}e\u{feff}f\u{3164}g\u{2028}h\u{85}i \u{fe0f}\u{7f}";
+        let mut page = page();
+        page.line(text).unwrap();
+        assert_eq!(
+            self::text(page),
+            "a\\u{200b}b\\u{61c}c\\u{ad}d\\u{e0041}e\\u{feff}f\\u{3164}g\\u{2028}h\\u{85}i \\u{fe0f}\\u{7f}\n"
+        );
+        assert_eq!(harmless_lines("a\u{202e}\nb"), "a\\u{202e}\nb");
+        let json = serde_json::to_string_pretty(&[text, "été — 中"]).unwrap();
+        let shown = escaped_json(&json);
+        assert!(
+            shown
+                .chars()
+                .all(|one| one == '\n' || !characters::needs_escape(one)),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("\\udb40\\udc41") && shown.contains("été — 中"),
+            "{shown}"
+        );
+        let read: Vec<String> = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, [text, "été — 中"]);
     }
 
     #[test]

@@ -17,17 +17,19 @@ use portcullis_admin_api::v1::{
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
-List the peers and how it stands with each: whether it is connected and since when, how many \
-records of the log are not dealt with yet in either lane, what waits for another try, what was \
+List the peers and how it stands with each: whether it is there and since when, when it was heard \
+last, how many records of the log are not dealt with yet in either lane, what waits for another try, what was \
 given up, its last receipt, how far its clock is from this node's, and when the certificate ends \
 that it showed last.
 
 STATE says first what is closed here or by the governance (blocked, suspended, release stopped), \
-then the rule under which the peer takes nothing, then whether this node is connected to it.",
+then the rule under which the peer takes nothing, then whether it is there: `connected` (with an \
+open delivery stream), `reachable` (it answers, and nothing is on its way), `unreachable` (a line \
+below the table says since when, why, and what to do), or `not tried yet`.",
     after_long_help = "\
 Examples:
   portcullis peer list
-  portcullis peer list --json | jq '.items[] | select(.state != \"connected\") | .node'"
+  portcullis peer list --json | jq '.items[] | select(.state == \"unreachable\") | .node'"
 )]
 pub(super) struct PeerList {}
 
@@ -64,6 +66,7 @@ fn table(peers: &[PeerStandingView]) -> Table {
         Column::Number("BULK"),
         Column::Number("RETRIED"),
         Column::Number("GIVEN UP"),
+        Column::Text("HEARD"),
         Column::Text("LAST RECEIPT"),
         Column::Text("CLOCK"),
         Column::Text("CERTIFICATE"),
@@ -73,11 +76,12 @@ fn table(peers: &[PeerStandingView]) -> Table {
         table.row([
             one.peer.node.clone(),
             one.state.clone(),
-            moment(&one.connected_since),
+            moment(one.since()),
             one.peer.behind_urgent.to_string(),
             one.peer.behind_bulk.to_string(),
             (one.exceptions_urgent + one.exceptions_bulk).to_string(),
             one.undelivered.to_string(),
+            moment(&one.peer.last_heard),
             moment(&one.peer.last_receipt),
             clock(&one.peer),
             moment(&one.certificate_ends),
@@ -98,7 +102,10 @@ fn clock(peer: &PeerView) -> String {
 /// them.
 fn troubles(one: &PeerStandingView) -> Vec<String> {
     let node = &one.peer.node;
+    let lost = unreachable(&one.peer);
+    // A delivery that failed because the peer is not there says no more.
     let failure = one.peer.failure.as_ref();
+    let failure = failure.filter(|why| one.peer.unreachable.as_ref() != Some(why));
     let failed = failure.map(|why| format!("  {node}: the last delivery failed: {why}"));
     let refused = one.refuses.as_ref().map(|rule| {
         format!("  {node}: it refuses this node under {rule}: `portcullis explain {rule}`")
@@ -110,10 +117,25 @@ fn troubles(one: &PeerStandingView) -> Vec<String> {
     let given_up = (one.undelivered > 0).then(|| {
         format!("  {node}: what was given up: `portcullis dispatch undelivered --peer {node}`")
     });
-    [failed, refused, forked, given_up]
-        .into_iter()
-        .flatten()
-        .collect()
+    let rest = [failed, refused, forked, given_up].into_iter().flatten();
+    lost.into_iter().chain(rest).collect()
+}
+
+/// Returns the lines about a peer that cannot be reached: since when, why, and what to do.
+pub(super) fn unreachable(peer: &PeerView) -> Vec<String> {
+    let (None, Some(since), Some(why)) = (&peer.closed, &peer.unreachable_since, &peer.unreachable)
+    else {
+        return Vec::new();
+    };
+    let heard = match &peer.last_heard {
+        Some(heard) => format!("last heard {}", seconds(heard)),
+        None => "not heard since the start".to_owned(),
+    };
+    let (node, since) = (&peer.node, seconds(since));
+    let what = format!("  {node}: unreachable since {since}, {heard}: {why}");
+    let remedy = peer.unreachable_do.as_ref();
+    let remedy = remedy.map(|remedy| format!("           do: {remedy}"));
+    [what].into_iter().chain(remedy).collect()
 }
 
 #[cfg(test)]
@@ -127,6 +149,10 @@ mod tests {
             kind: "customs".to_owned(),
             last_receipt: None,
             failure: None,
+            last_heard: None,
+            unreachable_since: None,
+            unreachable: None,
+            unreachable_do: None,
             closed: None,
             clock_ahead_ms: Some(-1_200),
             clock_error_ms: Some(4),
@@ -145,6 +171,40 @@ mod tests {
             ..peer()
         };
         assert_eq!(clock(&unmeasured), "-");
+    }
+
+    /// Newcomer A12: a peer that cannot be reached looked like one that is idle.
+    #[test]
+    fn a_peer_that_cannot_be_reached_is_told_with_since_when_why_and_what_to_do() {
+        let lost = PeerView {
+            failure: Some("nothing listens at `antwerp.example:7443`".to_owned()),
+            last_heard: Some("2026-03-01T12:00:00.25Z".to_owned()),
+            unreachable_since: Some("2026-03-01T12:00:30.5Z".to_owned()),
+            unreachable: Some("nothing listens at `antwerp.example:7443`".to_owned()),
+            unreachable_do: Some("ask".to_owned()),
+            ..peer()
+        };
+        let what = "  antwerp: unreachable since 2026-03-01T12:00:30Z, last heard 2026-03-01T12:00:00Z: nothing listens at `antwerp.example:7443`";
+        assert_eq!(unreachable(&lost), [what, "           do: ask"]);
+        let standing = |peer| PeerStandingView {
+            peer,
+            state: "unreachable".to_owned(),
+            connected_since: None,
+            delivers_since: None,
+            refuses: None,
+            exceptions_urgent: 0,
+            exceptions_bulk: 0,
+            undelivered: 0,
+            forks: 0,
+            certificate_ends: None,
+        };
+        let told = troubles(&standing(lost.clone()));
+        assert_eq!(told.len(), 2, "the same reason stands twice: {told:?}");
+        let blocked = PeerView {
+            closed: Some("blocked here".to_owned()),
+            ..lost
+        };
+        assert_eq!(unreachable(&blocked), Vec::<String>::new());
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn named(name: &str, nodes: &Path) -> Result<PathBuf, CliError> {
         (Some(std::path::Component::Normal(_)), None)
     );
     if !one {
-        return Err(CliError::usage(format!("`{name}` is no name of a node"))
+        return Err(CliError::invalid(format!("`{name}` is no name of a node"))
             .remedy("give a name without slashes, or the node's folder with `--home DIR`"));
     }
     let entry = nodes.join(name);
@@ -129,7 +129,7 @@ fn unknown(name: &str, nodes: &Path, error: &io::Error) -> CliError {
         format!("write one of `{}`", known.join("`, `"))
     };
     let message = format!("no node is named `{name}` in `{}`", nodes.display());
-    CliError::failed(message).because(error).remedy(remedy)
+    CliError::not_found(message).because(error).remedy(remedy)
 }
 
 /// Returns the names in the folder; none if the folder cannot be read.
@@ -189,7 +189,7 @@ mod tests {
         };
         for name in ["..", "../x", "/etc", "a/b", "", "."] {
             let error = place(None, Some(name)).home(&surroundings).unwrap_err();
-            assert_eq!(error.exit, Exit::Usage, "{name}");
+            assert_eq!(error.exit, Exit::Invalid, "{name}");
         }
     }
 

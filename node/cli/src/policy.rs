@@ -29,9 +29,10 @@ const NO_MEMO: NonZeroUsize = NonZeroUsize::MIN;
     long_about = "\
 Check the policies of a folder: every `*.cedar` file is parsed, validated against the schema, and \
 must only tighten the baseline, but for policies of hearing. Shows who would be heard, and what of \
-that differs from the baseline. Nothing is put in force; needs no running node.
+that differs from the baseline, and names what in the folder is not read. Nothing is put in force; needs no running node.
 
-Exit code 3 if a policy is wrong; every finding names file and line.",
+Exit code 3 if a policy is wrong, or if a file looks like a policy and is not read (`own.ceder`); every \
+finding names file and line.",
     after_long_help = "\
 Examples:
   portcullis policy check
@@ -85,13 +86,14 @@ impl PolicyCheck {
         let folder = match self.folder {
             Some(folder) if !folder.is_dir() => {
                 return Err(
-                    CliError::failed(format!("`{}` is no folder", folder.display()))
+                    CliError::invalid(format!("`{}` is no folder", folder.display()))
                         .remedy("name a folder of `*.cedar` files"),
                 );
             }
             Some(folder) => folder,
-            None => Home::new(session.home()?).policy(),
+            None => there(Home::new(session.home()?).policy())?,
         };
+        let unread = unread(&folder)?;
         let bundle = bundle(&folder)?;
         let digest = bundle.digest().to_string();
         let ids = bundle
@@ -106,8 +108,37 @@ impl PolicyCheck {
             rules: engine.rules().to_string(),
             heard: heard(&engine),
             errors: engine.voices().errors().to_vec(),
-        })
+            unread: unread.clone(),
+        })?;
+        match unread.iter().find(|name| is_meant(name)) {
+            None => Ok(()),
+            Some(name) => Err(CliError::invalid(format!(
+                "`{name}` is not read, and does not hold"
+            ))
+            .remedy("give it a name that ends in `.cedar`, or take it out of the folder")),
+        }
     }
+}
+
+/// Returns the folder of a node's policies, if it is there.
+fn there(folder: PathBuf) -> Result<PathBuf, CliError> {
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let message = format!("`{}` is no folder: nothing was checked", folder.display());
+    Err(CliError::invalid(message)
+        .remedy("name a folder of `*.cedar` files, or a node with `-n` or `--home`"))
+}
+
+/// Returns the names in a folder of policies that are not read.
+fn unread(folder: &std::path::Path) -> Result<Vec<String>, CliError> {
+    Ok(files::unread(folder, "cedar")?)
+}
+
+/// Returns true if somebody may have meant a file of this name for a policy.
+fn is_meant(name: &str) -> bool {
+    let name = name.to_lowercase();
+    !name.starts_with('.') && !name.ends_with('~') && name.contains(".ced")
 }
 
 impl PolicyPreview {
@@ -160,10 +191,9 @@ fn bundle(folder: &std::path::Path) -> Result<Bundle, CliError> {
     if !folder.exists() {
         return Ok(Bundle::empty());
     }
-    let failed = |error: &files::FileError| CliError::from_error(Exit::Failed, error);
     let mut texts = BTreeMap::new();
-    for path in files::list(folder, "cedar").map_err(|error| failed(&error))? {
-        let text = files::read_text(&path).map_err(|error| failed(&error))?;
+    for path in files::list(folder, "cedar")? {
+        let text = files::read_text(&path)?;
         let name = path.file_name().unwrap_or_default();
         texts.insert(name.to_string_lossy().into_owned(), text);
     }
@@ -200,6 +230,8 @@ struct PolicyCheckView {
     heard: Vec<HeardView>,
     /// Questions of hearing that fail to evaluate; each is answered with no.
     errors: Vec<String>,
+    /// Names in the folder that are not read.
+    unread: Vec<String>,
 }
 
 /// The voice of one kind of authority, version 1.
@@ -255,7 +287,15 @@ impl View for PolicyCheckView {
     const SCHEMA: &'static str = "portcullis/policy-check/v1";
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
-        page.heading(&format!("{}: in order", self.folder))?;
+        let verdict = if self.unread.is_empty() {
+            "in order"
+        } else {
+            "what is read is in order"
+        };
+        page.heading(&format!("{}: {verdict}", self.folder))?;
+        if !self.unread.is_empty() {
+            page.pairs(&[("not read", self.unread.join(", "))])?;
+        }
         page.pairs(&[
             (
                 "policies",
@@ -335,7 +375,9 @@ impl View for PreviewView {
             Column::Text("GETS"),
             Column::Text("WITHHELD"),
             Column::Text("POLICIES"),
-        ]);
+        ])
+        .yielding(&["WITHHELD"])
+        .wrapping(&["GETS", "WITHHELD", "POLICIES"]);
         for member in &self.members {
             table.row([
                 member.authority.clone(),
@@ -368,5 +410,28 @@ fn listed(items: &[String]) -> String {
         "-".to_owned()
     } else {
         items.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Newcomer A14: `own.ceder`, and a folder that was not there, were called in order.
+    #[test]
+    fn what_may_be_meant_for_a_policy_and_a_folder_that_is_not_there_are_refused() {
+        for (name, meant) in [
+            ("own.ceder", true),
+            ("own.cedar.txt", true),
+            ("OWN.CEDAR", true),
+            ("README.md", false),
+            (".own.cedar.swp", false),
+            ("own.cedar~", false),
+        ] {
+            assert_eq!(is_meant(name), meant, "{name}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        assert!(there(folder.path().to_owned()).is_ok());
+        assert!(there(folder.path().join("nowhere")).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use portcullis_protocol::record::Kind;
+use portcullis_protocol::{body::SelectorKind, record::Kind};
 
 use super::{
     Session,
@@ -15,10 +15,13 @@ use super::{
 use portcullis_admin_api::{
     act::{Action, MOST_DRAFTS},
     v1::{
-        act::{DraftsView, PublishedView},
+        act::{DraftsView, PublishedView, RepeatedView},
         draft::DraftView,
     },
 };
+
+/// Number of drafts of which a node is asked at once, so that the question stays below what it reads.
+const MOST_ASKED_AT_ONCE: usize = 512;
 
 /// Publish an indicator: something to look out for
 #[derive(Debug, clap::Args)]
@@ -38,6 +41,9 @@ Example:
 pub(super) struct Indicator {
     #[command(flatten)]
     draft: DraftArgs,
+    /// Publish it even if a record of yours says the same already
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -58,6 +64,9 @@ Example:
 pub(super) struct Alert {
     #[command(flatten)]
     draft: DraftArgs,
+    /// Publish it even if a record of yours says the same already
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -71,6 +80,9 @@ Example:
 pub(super) struct Advisory {
     #[command(flatten)]
     draft: DraftArgs,
+    /// Publish it even if a record of yours says the same already
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -78,22 +90,82 @@ pub(super) struct Advisory {
 impl Indicator {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let draft = self.draft.draft(Kind::Indicator)?;
-        publish(session, &self.signing, Action::Publish, vec![draft])
+        let order = Order {
+            action: Action::Publish,
+            again: self.again,
+        };
+        publish_one(session, &self.signing, order, draft)
     }
 }
 
 impl Alert {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let draft = self.draft.draft(Kind::Alert)?;
-        publish(session, &self.signing, Action::Alert, vec![draft])
+        let order = Order {
+            action: Action::Alert,
+            again: self.again,
+        };
+        publish_one(session, &self.signing, order, draft)
     }
 }
 
 impl Advisory {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let draft = self.draft.draft(Kind::Advisory)?;
-        publish(session, &self.signing, Action::Advisory, vec![draft])
+        let order = Order {
+            action: Action::Advisory,
+            again: self.again,
+        };
+        publish_one(session, &self.signing, order, draft)
     }
+}
+
+/// Order to publish.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order {
+    /// Action that the person signs.
+    pub(super) action: Action,
+    /// Whether what was published before is published once more.
+    pub(super) again: bool,
+}
+
+/// Publishes one draft, unless a record of this authority says the same already.
+fn publish_one(
+    session: &Session,
+    signing: &SigningArgs,
+    order: Order,
+    draft: DraftView,
+) -> Result<(), CliError> {
+    let drafts = vec![draft];
+    if !order.again
+        && let [Some(id)] = &repeated(session, &drafts)?[..]
+    {
+        let told = CliError::invalid(format!("record {id:.12} of yours says the same already"));
+        return Err(told.remedy("publish it once more with `--again`, if that is meant"));
+    }
+    publish(session, signing, order.action, drafts)
+}
+
+/// Asks the node for each draft which record of this authority it would repeat.
+///
+/// # Errors
+///
+/// [`CliError`] if the node does not answer.
+pub(super) fn repeated(
+    session: &Session,
+    drafts: &[DraftView],
+) -> Result<Vec<Option<String>>, CliError> {
+    let client = session.client()?;
+    let mut records = Vec::with_capacity(drafts.len());
+    for drafts in drafts.chunks(MOST_ASKED_AT_ONCE) {
+        let drafts = DraftsView {
+            drafts: drafts.to_vec(),
+        };
+        let asked: RepeatedView =
+            block_on(async { Ok(client.post("/v1/repeated", &drafts).await?) })?;
+        records.extend(asked.records);
+    }
+    Ok(records)
 }
 
 /// Signs drafts and has them published: all of them or none, if they are at most [`MOST_DRAFTS`].
@@ -109,13 +181,23 @@ pub(super) fn publish(
     action: Action,
     drafts: Vec<DraftView>,
 ) -> Result<(), CliError> {
+    if let Some(note) = edition_note(&drafts) {
+        session.output.note(&note);
+    }
     let (client, key) = (session.client()?, signing.open()?);
-    let mut records = Vec::with_capacity(drafts.len());
+    let all = drafts.len();
+    let mut records = Vec::with_capacity(all);
     let mut drafts = drafts.into_iter();
     loop {
         let drafts: Vec<DraftView> = drafts.by_ref().take(MOST_DRAFTS).collect();
         if drafts.is_empty() {
             break;
+        }
+        if all > MOST_DRAFTS {
+            let so_far = records.len();
+            session
+                .output
+                .note(&format!("{so_far} of {all} records published"));
         }
         let act = ActRequest::of(action, &DraftsView { drafts })?;
         let published = block_on(have_done::<PublishedView>(&client, &key, act));
@@ -128,6 +210,20 @@ pub(super) fn publish(
     session.output.show(&PublishedView { records })
 }
 
+/// Tells that a code of goods with an edition meets no goods without one, if a draft names such a code.
+pub(super) fn edition_note(drafts: &[DraftView]) -> Option<String> {
+    let subjects = drafts.iter().filter_map(|draft| draft.subject.as_ref());
+    let mut selectors = subjects.flat_map(|subject| &subject.selectors);
+    let dated =
+        selectors.find(|one| one.kind == SelectorKind::HsCode.name() && one.value.contains('@'))?;
+    let (code, edition) = dated.value.split_once('@')?;
+    Some(format!(
+        "`{}` meets only goods whose code names the edition {edition} as well; the shipped schemas name \
+         none, so write `{code}` to meet their consignments",
+        dated.value
+    ))
+}
+
 /// Tells of the records that earlier acts published.
 fn after(published: usize, error: CliError) -> CliError {
     if published == 0 {
@@ -137,8 +233,8 @@ fn after(published: usize, error: CliError) -> CliError {
     causes.extend(error.causes);
     CliError {
         message: format!(
-            "the first {published} records were published and stay so; once this is mended, import \
-             the others alone"
+            "the first {published} records were published and stay so; once this is mended, run the \
+             same again: what was published is passed over"
         ),
         causes,
         ..error

@@ -9,6 +9,7 @@ use super::{
     Session,
     error::CliError,
     live::block_on,
+    names::known_peer,
     output::{Column, Page, Table, View, seconds},
     show::marking,
     signing::{ActRequest, SigningArgs, have_done},
@@ -109,13 +110,16 @@ impl Which {
 impl QuarantineList {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let client = session.client()?;
-        let (mut items, mut records) = block_on(async {
+        let (items, records) = block_on(async {
             let items: ListView<BadItemView> = client.get("/v1/quarantine/items").await?;
             let records: ListView<SetApartView> = client.get("/v1/quarantine").await?;
-            Ok((items.items, records.items))
+            let (mut items, mut records) = (items.items, records.items);
+            items.retain(|item| self.which.fits(&item.rule, Some(&item.from)));
+            records.retain(|record| self.which.fits(&record.rule, record.from.as_deref()));
+            let is_found = !(items.is_empty() && records.is_empty());
+            known_peer(&client, self.which.from.as_ref(), is_found).await?;
+            Ok((items, records))
         })?;
-        items.retain(|item| self.which.fits(&item.rule, Some(&item.from)));
-        records.retain(|record| self.which.fits(&record.rule, record.from.as_deref()));
         session.output.show(&QuarantineView { items, records })
     }
 }
@@ -134,11 +138,14 @@ impl QuarantineDrop {
         let client = session.client()?;
         let mut numbers = self.numbers;
         if numbers.is_empty() {
-            let mut items: ListView<BadItemView> =
-                block_on(async { Ok(client.get("/v1/quarantine/items").await?) })?;
-            items
-                .items
-                .retain(|item| self.which.fits(&item.rule, Some(&item.from)));
+            let items = block_on(async {
+                let mut items: ListView<BadItemView> = client.get("/v1/quarantine/items").await?;
+                items
+                    .items
+                    .retain(|item| self.which.fits(&item.rule, Some(&item.from)));
+                known_peer(&client, self.which.from.as_ref(), !items.items.is_empty()).await?;
+                Ok(items)
+            })?;
             numbers = items.items.iter().map(|item| item.number).collect();
             if numbers.is_empty() {
                 return Err(CliError::invalid("nothing that is set apart fits"));
@@ -184,7 +191,9 @@ impl View for QuarantineView {
             Column::Text("CAME"),
             Column::Text("RULE"),
             Column::Text("WHY"),
-        ]);
+        ])
+        .yielding(&["WHAT", "CAME"])
+        .wrapping(&["WHY"]);
         for item in &self.items {
             table.row([
                 item.number.to_string(),
@@ -258,5 +267,36 @@ impl View for DroppedView {
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
         page.line(format!("{} destroyed", self.dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_apart_fits_the_terminal() {
+        let item = BadItemView {
+            number: 4096,
+            record: "3f07f443d0ad".repeat(5),
+            from: "port-authority-32".to_owned(),
+            rule: "RE-11".to_owned(),
+            why: "a section does not match its digest: section 2 of the record".to_owned(),
+            at: "2026-11-24T11:01:51.25Z".to_owned(),
+            bytes: 7,
+        };
+        let record = SetApartView {
+            record: item.record.clone(),
+            from: None,
+            first_seen: item.at.clone(),
+            rule: "EX-21".to_owned(),
+            why: "the sealing key 2775e46520ce of police is compromised since 2026-11-01T00:00:00Z"
+                .to_owned(),
+        };
+        crate::output::check_fits(&ListView {
+            items: vec![record.clone()],
+        });
+        let (items, records) = (vec![item], vec![record]);
+        crate::output::check_fits(&QuarantineView { items, records });
     }
 }

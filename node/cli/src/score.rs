@@ -2,6 +2,8 @@
 
 use std::io;
 
+use clap::{builder::NonEmptyStringValueParser, value_parser};
+
 use super::{
     Session,
     error::CliError,
@@ -30,10 +32,10 @@ Examples:
 )]
 pub(super) struct Score {
     /// The consignment's reference
-    #[arg(value_name = "REFERENCE", conflicts_with = "top")]
+    #[arg(value_name = "REFERENCE", conflicts_with = "top", value_parser = NonEmptyStringValueParser::new())]
     reference: Option<String>,
-    /// List so many of the highest
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    /// List so many of the highest, at most 100,000
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=100_000))]
     top: u32,
 }
 
@@ -71,7 +73,9 @@ impl View for ListView<RankedView> {
             Column::Text("CONTROL"),
             Column::Number("RECORDS"),
             Column::Text("MAINLY BECAUSE"),
-        ]);
+        ])
+        .yielding(&["RECORDS"])
+        .wrapping(&["CONTROL", "MAINLY BECAUSE"]);
         for row in &self.items {
             table.row([
                 row.reference.clone(),
@@ -185,7 +189,9 @@ fn contributions(rows: &[ContributionView], log_odds: f64) -> Table {
         Column::Text("WHAT"),
         Column::Text("EVAL"),
         Column::Text("RECORDS"),
-    ]);
+    ])
+    .yielding(&["EVAL"])
+    .wrapping(&["WHAT", "RECORDS"]);
     for row in rows {
         let records: Vec<String> = row.records.iter().map(|id| format!("{id:.12}")).collect();
         let generated = if row.generated { " (generated)" } else { "" };
@@ -203,4 +209,41 @@ fn contributions(rows: &[ContributionView], log_odds: f64) -> Table {
         String::new(),
     ]);
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Newcomer C8: scores broke in the middle of words.
+    #[test]
+    fn scores_fit_the_terminal() {
+        let ids: Vec<String> = (0..7)
+            .map(|n| format!("{n}f07f443d0ad").repeat(5))
+            .collect();
+        let row = RankedView {
+            reference: "28783990".to_owned(),
+            points: 94.2,
+            control: "physical".to_owned(),
+            as_requested: Some("document".to_owned()),
+            because:
+                "country of departure JP and tariff line 870323: 6 findings in 6 controls of others"
+                    .to_owned(),
+            records: 5018,
+        };
+        crate::output::check_fits(&ListView { items: vec![row] });
+        let score = serde_json::json!({
+            "version": 1, "reference": "28783990", "at": "2026-11-24T11:01:51.25Z", "points": 38.0,
+            "probability": 0.377, "log_odds": -0.5, "local": {"points": 14.0, "probability": 0.14, "model": "m"},
+            "recommendation": {"control": "none", "action": null, "contested": false, "asks": []},
+            "contributions": [{
+                "part": "selector", "what": "trader KR:K66ZHKH: indicated by customs-40 and by police in several records",
+                "log_odds": 3.472, "generated": true, "records": ids, "evaluations": ["B2", "A1", "X4"],
+                "by_own_policy": ids,
+            }],
+            "set_aside": [], "marking": null, "model": "m",
+        });
+        let score: ExplanationView = serde_json::from_value(score).unwrap();
+        crate::output::check_fits(&score);
+    }
 }

@@ -64,7 +64,7 @@ pub(super) struct SettingsAccept {
 impl SettingsAccept {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         if self.digest.len() < SHORTEST {
-            return Err(CliError::usage(format!(
+            return Err(CliError::invalid(format!(
                 "name the settings with {SHORTEST} characters of their digest or more"
             )));
         }

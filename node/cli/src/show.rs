@@ -6,16 +6,13 @@ use super::{
     Session,
     error::CliError,
     live::block_on,
+    names::id_prefix,
     output::{Column, Page, Table, View, seconds},
 };
-use portcullis_admin_api::{
-    client::encoded,
-    v1::{
-        draft::SelectorView,
-        record::{
-            ArrivalView, ChainView, ContentView, DisclosureView, HeaderView, RecordView,
-            SectionView,
-        },
+use portcullis_admin_api::v1::{
+    draft::SelectorView,
+    record::{
+        ArrivalView, ChainView, ContentView, DisclosureView, HeaderView, RecordView, SectionView,
     },
 };
 
@@ -38,8 +35,9 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let id = id_prefix(&self.id)?;
         let client = session.client()?;
-        let path = format!("/v1/records/{}", encoded(&self.id));
+        let path = format!("/v1/records/{id}");
         let record: RecordView = block_on(async { Ok(client.get(&path).await?) })?;
         session.output.show(&record)
     }
@@ -287,7 +285,9 @@ fn disclosures(rows: &[DisclosureView]) -> Table {
         Column::Text("POLICIES"),
         Column::Text("DECIDED"),
         Column::Text("ANSWERED"),
-    ]);
+    ])
+    .yielding(&["WITHHELD", "ANSWERED", "SECTIONS"])
+    .wrapping(&["STATE", "POLICIES"]);
     for row in rows {
         table.row([
             row.peer.clone(),
@@ -311,7 +311,9 @@ fn arrivals(rows: &[ArrivalView]) -> Table {
         Column::Text("SECTIONS"),
         Column::Text("POLICIES"),
         Column::Text("AT"),
-    ]);
+    ])
+    .yielding(&["SECTIONS"])
+    .wrapping(&["ANSWER", "POLICIES"]);
     for row in rows {
         table.row([
             row.peer.clone(),
@@ -326,4 +328,56 @@ fn arrivals(rows: &[ArrivalView]) -> Table {
 
 fn with_reason(state: &str, reason: Option<&str>) -> String {
     reason.map_or_else(|| state.to_owned(), |rule| format!("{state} ({rule})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Both(Vec<DisclosureView>, Vec<ArrivalView>);
+
+    impl serde::Serialize for Both {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_unit()
+        }
+    }
+
+    impl View for Both {
+        const SCHEMA: &'static str = "test/both/v1";
+
+        fn page(&self, page: &mut Page) -> io::Result<()> {
+            page.table(&disclosures(&self.0))?;
+            page.table(&arrivals(&self.1))
+        }
+    }
+
+    /// Newcomer C8: disclosures broke in the middle of policies and times.
+    #[test]
+    fn disclosures_and_arrivals_fit_the_terminal() {
+        let policies = [
+            "base-private-operator-sections",
+            "base-purpose-port-security",
+        ];
+        let policies: Vec<String> = policies.map(str::to_owned).to_vec();
+        let time = "2026-11-24T11:01:51.25Z".to_owned();
+        let disclosure = DisclosureView {
+            peer: "port-authority-32".to_owned(),
+            state: "refused".to_owned(),
+            reason: Some("EX-21".to_owned()),
+            opened: vec![0, 1, 2, 3],
+            withheld: 2,
+            policies: policies.clone(),
+            decided_at: time.clone(),
+            answered_at: Some(time.clone()),
+        };
+        let arrival = ArrivalView {
+            peer: "port-authority-32".to_owned(),
+            answer: "refused".to_owned(),
+            reason: Some("PO-03".to_owned()),
+            opened: vec![0, 1, 2, 3],
+            policies,
+            at: time,
+        };
+        crate::output::check_fits(&Both(vec![disclosure], vec![arrival]));
+    }
 }

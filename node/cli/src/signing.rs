@@ -20,6 +20,9 @@ use portcullis_home::{clock::system_clock, key_file, secret::Passphrase};
 /// The environment variable that names a person's key file.
 const KEY_VARIABLE: &str = "PORTCULLIS_PERSON_KEY";
 
+/// The environment variable that names the file with that key's passphrase.
+const PASSPHRASE_VARIABLE: &str = "PORTCULLIS_PERSON_PASSPHRASE_FILE";
+
 /// With which key to sign.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Who signs")]
@@ -28,6 +31,7 @@ pub struct SigningArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// A file with the key's passphrase on its first line; without it you are asked
+    /// [default: $PORTCULLIS_PERSON_PASSPHRASE_FILE]
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }
@@ -74,22 +78,30 @@ impl SigningArgs {
     ///
     /// [`CliError`] if no key is named, or the key does not open.
     pub fn open(&self) -> Result<SigningKey, CliError> {
-        let named = || std::env::var_os(KEY_VARIABLE).filter(|value| !value.is_empty());
         let file = self
             .key
             .clone()
-            .or_else(|| named().map(PathBuf::from))
+            .or_else(|| named(KEY_VARIABLE))
             .ok_or_else(|| {
                 CliError::usage("nothing says with whose key to sign").remedy(format!(
                     "name a person's key with `--key FILE`, or set {KEY_VARIABLE}"
                 ))
             })?;
         let question = format!("passphrase of {}", file.display());
-        let passphrase = Passphrase::given_or_asked(self.passphrase_file.as_deref(), &question)
-            .map_err(|error| CliError::from_error(Exit::Failed, &error))?;
-        key_file::open(&file, KeyUse::Person, &passphrase)
-            .map_err(|error| CliError::from_error(Exit::Failed, &error))
+        let passphrase_file = self
+            .passphrase_file
+            .clone()
+            .or_else(|| named(PASSPHRASE_VARIABLE));
+        let passphrase = Passphrase::given_or_asked(passphrase_file.as_deref(), &question)?;
+        Ok(key_file::open(&file, KeyUse::Person, &passphrase)?)
     }
+}
+
+/// Returns the path in a variable of the environment. An empty one counts as none.
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 /// Signs an act and has the node behind `client` carry it out.

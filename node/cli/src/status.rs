@@ -6,7 +6,8 @@ use super::{
     Session,
     error::CliError,
     live::block_on,
-    output::{Column, Page, Table, View},
+    output::{Column, Page, Table, View, seconds},
+    peer_list,
 };
 use portcullis_admin_api::v1::status::{PeerView, StatusView};
 
@@ -22,7 +23,9 @@ const ALARMS_SHOWN: usize = 10;
 Show how it stands with the node: register, policy, certificate, peers, and what keeps it from its \
 work.
 
-Exit code 1 if something keeps it from its work, so that a script can ask.",
+Exit code 6 if something keeps it from its work, so that a script can ask. A node that works and does \
+not do a part of its work (a peer is blocked, stopped or not reached, a clock differs, what waits \
+lapses soon) is `hindered`, with exit code 0.",
     after_long_help = "\
 Examples:
   portcullis status
@@ -37,7 +40,7 @@ impl Status {
         session.output.show(&status)?;
         match status.problems.first() {
             None => Ok(()),
-            Some(problem) => Err(CliError::failed(format!(
+            Some(problem) => Err(CliError::unable(format!(
                 "the node cannot do its work: {}",
                 problem.what
             ))
@@ -78,6 +81,7 @@ impl View for StatusView {
             ("persons", self.persons.to_string()),
             ("record log", format!("up to {}", self.log_end)),
             ("software", self.software.clone()),
+            ("last backup", backup(self)),
             ("channels", channels(self)),
         ])?;
         let sealed = ["", "accepted"].contains(&self.settings.as_str());
@@ -85,8 +89,27 @@ impl View for StatusView {
             let settings = format!("{}: `portcullis settings show`", self.settings);
             page.pairs(&[("settings", settings)])?;
         }
+        let pending: Vec<&str> = self
+            .keys
+            .iter()
+            .filter(|key| key.waits.is_some())
+            .map(|key| key.r#use.as_str())
+            .collect();
+        if !pending.is_empty() {
+            let keys = format!(
+                "new ones wait for the register to list them: {}",
+                pending.join(", ")
+            );
+            page.pairs(&[("keys", keys)])?;
+        }
         if self.held > 0 {
-            let waiting = format!("{} for a person: `portcullis hold list`", self.held);
+            let until = self.held_until.as_ref();
+            let until = until.map(|until| format!(", the first until {}", seconds(until)));
+            let waiting = format!(
+                "{} for a person{}: `portcullis hold list`",
+                self.held,
+                until.unwrap_or_default()
+            );
             page.pairs(&[("waits", waiting)])?;
         }
         if self.quarantined > 0 {
@@ -95,6 +118,18 @@ impl View for StatusView {
                 self.quarantined
             );
             page.pairs(&[("set apart", apart)])?;
+        }
+        for (heading, those) in [
+            ("Problems", &self.problems),
+            ("Not done, though the node works", &self.hindrances),
+        ] {
+            if !those.is_empty() {
+                page.heading(heading)?;
+            }
+            for one in those {
+                page.line(format!("  {}", one.what))?;
+                page.line(format!("           do: {}", one.r#do))?;
+            }
         }
         if let Some(scrubbed) = &self.scrubbed {
             page.pairs(&[("checked whole", scrubbed.clone())])?;
@@ -133,6 +168,12 @@ impl View for StatusView {
         if !self.peers.is_empty() {
             page.heading("Peers")?;
             page.table(&peers(&self.peers))?;
+        }
+        for line in self.peers.iter().flat_map(peer_list::unreachable) {
+            page.line(line)?;
+        }
+        for line in self.peers.iter().filter_map(failed) {
+            page.line(line)?;
         }
         for line in self.peers.iter().filter_map(clock_apart) {
             page.line(line)?;
@@ -175,13 +216,17 @@ fn channels(status: &StatusView) -> String {
 }
 
 fn state(status: &StatusView) -> &'static str {
-    if status.problems.is_empty() && status.release_stopped {
-        "ok, and nothing is released: `portcullis release resume all`"
-    } else if status.problems.is_empty() {
-        "ok"
-    } else {
-        "cannot do its work"
+    match (status.problems.is_empty(), status.hindrances.is_empty()) {
+        (true, true) => "ok",
+        (true, false) => "hindered: it works, and a part of its work is not done",
+        (false, _) => "cannot do its work",
     }
+}
+
+/// Formats the time of the latest backup.
+fn backup(status: &StatusView) -> String {
+    let taken = status.last_backup.as_ref();
+    taken.map_or_else(|| "none that this node took".to_owned(), |at| seconds(at))
 }
 
 /// Formats the difference between a peer's clock and this one. Returns `None` unless the difference
@@ -202,7 +247,7 @@ fn peers(peers: &[PeerView]) -> Table {
         Column::Text("KIND"),
         Column::Text("LAST RECEIPT"),
         Column::Number("BEHIND"),
-        Column::Text("CLOSED OR FAILED"),
+        Column::Text("STATE"),
     ]);
     for peer in peers {
         table.row([
@@ -211,11 +256,29 @@ fn peers(peers: &[PeerView]) -> Table {
             peer.kind.clone(),
             peer.last_receipt.clone().unwrap_or_else(|| "-".to_owned()),
             peer.behind_urgent.max(peer.behind_bulk).to_string(),
-            peer.closed
-                .clone()
-                .or_else(|| peer.failure.clone())
-                .unwrap_or_else(|| "-".to_owned()),
+            standing(peer),
         ]);
     }
     table
+}
+
+/// Formats the state of a peer in a word or two. Sentences stand below the table.
+fn standing(peer: &PeerView) -> String {
+    let word = match (&peer.closed, &peer.unreachable, &peer.failure) {
+        (Some(closed), _, _) => return closed.clone(),
+        (None, Some(_), _) => "unreachable",
+        (None, None, Some(_)) => "failed",
+        (None, None, None) if peer.last_heard.is_some() => "ok",
+        (None, None, None) => "-",
+    };
+    word.to_owned()
+}
+
+/// Formats why the last delivery to a peer that can be reached failed.
+fn failed(peer: &PeerView) -> Option<String> {
+    let why = peer
+        .failure
+        .as_ref()
+        .filter(|_| peer.unreachable.is_none())?;
+    Some(format!("  {}: the last delivery failed: {why}", peer.node))
 }

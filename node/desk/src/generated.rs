@@ -52,7 +52,8 @@ fn identifier(rule: &IdentifierRule, drawn: &Digest) -> Option<Identifier> {
     let value = match rule.kind() {
         SelectorKind::Container => container(drawn),
         SelectorKind::Imo => vessel(drawn),
-        SelectorKind::Mmsi
+        SelectorKind::Ilu
+        | SelectorKind::Mmsi
         | SelectorKind::BillOfLading
         | SelectorKind::Seal
         | SelectorKind::Eori
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{by_sea, consignment, schema};
 
-    /// Check digit of ISO 6346 as FACTS.md states it, computed without the types under test.
+    /// Check digit of ISO 6346 from the letters and weights of the standard, computed without the types under test.
     fn check_digit_of_container(text: &str) -> u32 {
         let value = |c: char| match c.to_digit(10) {
             Some(digit) => digit,

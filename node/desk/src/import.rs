@@ -1,121 +1,192 @@
-//! Import: turns a CSV file into consignments, all of its lines or none.
+//! Import: turns a file as a spreadsheet saved it into consignments, all of its rows or none, or those
+//! that are in order if the others are to be skipped.
 //!
-//! The file is read whole before anything is stored. A malformed line, a column that the schema
-//! does not know, a repeated reference and an empty file are errors. The error names the line, and
-//! nothing of the file is kept. The first bytes tell a gzip file from a plain one.
+//! The file is read whole before anything is stored ([`portcullis_sheets`] divides it). A wrong row, a
+//! column that the schema does not know, a repeated reference and an empty file are errors. Each names
+//! the line of the file, and nothing of the file is kept.
 
-use std::{
-    collections::HashMap,
-    io::{BufReader, Read},
-};
+use std::{collections::HashMap, fmt};
 
-use flate2::bufread::GzDecoder;
 use portcullis_scoring::{
-    consignment::{Columns, Consignment, HeaderError, RowError},
+    consignment::{Columns, Consignment, HeaderError},
     schema::Schema,
 };
+use portcullis_sheets::{Options, Reading, Sheet, SheetError};
 
 use super::generated::{self, Seed};
-
-/// The first bytes of a gzip file (RFC 1952).
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Number of rows after which the progress is reported again.
 const ROWS_A_STEP: u64 = 500;
 
+/// Number of wrong rows that an error tells.
+const TOLD: usize = 20;
+
 /// Error of an import. The operator has to correct the file; nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file is empty.
-    #[error("the file is empty; it needs a header line and at least one row")]
-    Empty,
-    /// The file has a header and no rows.
-    #[error("the file has a header and no rows; nothing was imported")]
-    NoRows,
-    /// A line cannot be read as CSV.
-    #[error("line {line}: {why}; nothing was imported")]
-    Csv {
-        /// Number of the line.
-        line: u64,
-        /// Description of the error.
-        why: String,
-    },
+    /// The file cannot be divided into rows.
+    #[error("{0}; {remedy}; nothing was imported", remedy = .0.remedy())]
+    Sheet(#[from] SheetError),
     /// The header does not fit the schema.
-    #[error("{0}; nothing was imported")]
-    Header(#[from] HeaderError),
-    /// A row does not fit the schema.
-    #[error("{0}; nothing was imported")]
-    Row(#[from] RowError),
-    /// Two rows have the same reference.
-    #[error(
-        "line {line}: the reference `{reference}` stands in line {first} already; nothing was imported"
-    )]
-    Repeated {
-        /// Number of the line.
+    #[error("line {line}: {error}; nothing was imported")]
+    Header {
+        /// Line of the header.
         line: u64,
-        /// Number of the line with the same reference before it.
-        first: u64,
-        /// The reference.
-        reference: String,
+        /// The misfit.
+        error: HeaderError,
     },
+    /// Rows do not fit the schema.
+    #[error("{0}; nothing was imported")]
+    Rows(WrongRows),
+}
+
+/// Row that is not imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongRow {
+    /// Its line in the file.
+    pub line: u64,
+    /// The fault, and what to do.
+    pub why: String,
+}
+
+/// Every wrong row of a file, at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongRows(pub Vec<WrongRow>);
+
+impl fmt::Display for WrongRows {
+    /// Tells the first ones.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(rows) = self;
+        for (place, row) in rows.iter().take(TOLD).enumerate() {
+            let between = if place == 0 { "" } else { "; " };
+            write!(to, "{between}line {}: {}", row.line, row.why)?;
+        }
+        match rows.len().checked_sub(TOLD) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(to, "; and {more} more"),
+        }
+    }
+}
+
+/// Treatment of rows that do not fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wrong {
+    /// Nothing is imported.
+    #[default]
+    RefusesAll,
+    /// They are left out and told.
+    IsSkipped,
+}
+
+/// Instructions for reading a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Instructions {
+    /// Separator and encoding, if what is found is to be overruled.
+    pub options: Options,
+    /// Seed of identifiers that are generated, if any are.
+    pub generate: Option<Seed>,
+    /// Treatment of rows that do not fit.
+    pub wrong: Wrong,
+}
+
+/// A file that was read.
+#[derive(Debug)]
+pub struct Imported {
+    /// Its consignments.
+    pub consignments: Vec<Consignment>,
+    /// Rows that were left out.
+    pub skipped: Vec<WrongRow>,
+    /// How it was read.
+    pub reading: Reading,
 }
 
 /// Reads a file of consignments. Calls `rows` with the number of rows read so far.
 ///
 /// # Errors
 ///
-/// [`ImportError`], which names the line.
+/// [`ImportError`], which names the lines.
 pub fn read(
     schema: &Schema,
     file: &[u8],
     generate: Option<Seed>,
     rows: &dyn Fn(u64),
 ) -> Result<Vec<Consignment>, ImportError> {
-    if file.starts_with(&GZIP) {
-        let unpacked = BufReader::new(GzDecoder::new(file));
-        parse(schema, unpacked, generate, rows)
-    } else {
-        parse(schema, file, generate, rows)
-    }
+    let instructions = Instructions {
+        generate,
+        ..Instructions::default()
+    };
+    read_as(schema, file, &instructions, rows).map(|imported| imported.consignments)
 }
 
-fn parse(
+/// Reads a file of consignments as instructed. Calls `progress` with the number of rows read so far.
+///
+/// # Errors
+///
+/// [`ImportError`], which names the lines. Skipping leaves at least one row, or is an error.
+pub fn read_as(
     schema: &Schema,
-    text: impl Read,
-    generate: Option<Seed>,
+    file: &[u8],
+    instructions: &Instructions,
     progress: &dyn Fn(u64),
-) -> Result<Vec<Consignment>, ImportError> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
-    let header = reader.headers().map_err(csv_error)?.clone();
-    if header.iter().all(str::is_empty) {
-        return Err(ImportError::Empty);
-    }
-    let columns = Columns::of(schema, &header)?;
-    let mut consignments: Vec<Consignment> = Vec::new();
-    let mut lines: HashMap<String, u64> = HashMap::new();
-    for row in reader.records() {
-        let row = row.map_err(csv_error)?;
-        let line = row.position().map_or(0, csv::Position::line);
-        let consignment = columns.consignment(line, &row)?;
-        let reference = consignment.id().to_owned();
-        if let Some(first) = lines.insert(reference.clone(), line) {
-            return Err(ImportError::Repeated {
-                line,
-                first,
-                reference,
-            });
+) -> Result<Imported, ImportError> {
+    let sheet = Sheet::read(file, instructions.options)?;
+    let mut rows = sheet.rows()?;
+    let header = rows.columns().to_vec();
+    let columns = Columns::of(schema, header.iter().map(String::as_str)).map_err(|error| {
+        ImportError::Header {
+            line: rows.header_line(),
+            error,
         }
-        consignments.push(with_generated(schema, consignment, generate));
+    })?;
+    let mut consignments: Vec<Consignment> = Vec::new();
+    let mut skipped = Vec::new();
+    let mut lines: HashMap<String, u64> = HashMap::new();
+    loop {
+        let row = match rows.next_row() {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(error) if error.line == 0 => return Err(error.into()),
+            Err(error) => {
+                let why = format!("{}; {}", error.fault, error.remedy());
+                let line = error.line;
+                skipped.push(WrongRow { line, why });
+                continue;
+            }
+        };
+        let line = row.line;
+        match columns.consignment(line, row.values) {
+            Ok(consignment) => match lines.get(consignment.id()) {
+                Some(first) => skipped.push(repeated(line, *first, consignment.id())),
+                None => {
+                    lines.insert(consignment.id().to_owned(), line);
+                    consignments.push(with_generated(schema, consignment, instructions.generate));
+                }
+            },
+            Err(error) => skipped.push(WrongRow {
+                line,
+                why: error.without_line(),
+            }),
+        }
         let count = consignments.len() as u64;
         if count.is_multiple_of(ROWS_A_STEP) {
             progress(count);
         }
     }
     progress(consignments.len() as u64);
-    if consignments.is_empty() {
-        return Err(ImportError::NoRows);
+    let refuses = instructions.wrong == Wrong::RefusesAll || consignments.is_empty();
+    if refuses && !skipped.is_empty() {
+        return Err(ImportError::Rows(WrongRows(skipped)));
     }
-    Ok(consignments)
+    Ok(Imported {
+        consignments,
+        skipped,
+        reading: sheet.reading(),
+    })
+}
+
+fn repeated(line: u64, first: u64, reference: &str) -> WrongRow {
+    let why = format!("the reference `{reference}` stands in line {first} already");
+    WrongRow { line, why }
 }
 
 fn with_generated(schema: &Schema, consignment: Consignment, seed: Option<Seed>) -> Consignment {
@@ -126,16 +197,6 @@ fn with_generated(schema: &Schema, consignment: Consignment, seed: Option<Seed>)
         }
         None => consignment,
     }
-}
-
-fn csv_error(error: csv::Error) -> ImportError {
-    let line = error.position().map_or(1, csv::Position::line);
-    let why = if let csv::ErrorKind::Utf8 { .. } = error.kind() {
-        "it is not UTF-8 text".to_owned()
-    } else {
-        error.to_string()
-    };
-    ImportError::Csv { line, why }
 }
 
 #[cfg(test)]
@@ -158,12 +219,12 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_refused() {
-        let empty = "the file is empty; it needs a header line and at least one row";
-        check("", empty);
-        check("\n\n", empty);
+        let remedy = "write a header line and at least one line below it; nothing was imported";
+        check("", &format!("the file is empty; {remedy}"));
+        check("\n\n", &format!("the file is empty; {remedy}"));
         check(
             HEADER,
-            "the file has a header and no rows; nothing was imported",
+            &format!("the file has a header and no rows; {remedy}"),
         );
     }
 
@@ -180,13 +241,13 @@ mod tests {
     fn a_malformed_line_is_named_and_nothing_is_kept() {
         check(
             &format!("{HEADER}\n{ROW}\n56839012,2021-01-01\n"),
-            "line 3: 2 values where the header has 22 columns; look for a missing quote or comma; \
-             nothing was imported",
+            "line 3: 2 values where the header has 22 columns; look for a missing quote or separator in \
+             the line; nothing was imported",
         );
         let bad_day = row_with("Date", "2021-02-30");
         check(
             &format!("{HEADER}\n{bad_day}\n"),
-            "line 2, column `Date`: `2021-02-30` is not a day such as `2021-03-31`; correct the \
+            "line 2: column `Date`: `2021-02-30` is not a day such as `2021-03-31`; correct the \
              value; nothing was imported",
         );
     }
@@ -199,15 +260,39 @@ mod tests {
         );
     }
 
+    /// Newcomer A19: one wrong row cost the whole manifest, and the first wrong one alone was told.
     #[test]
-    fn bytes_that_are_no_text_are_refused() {
-        let mut file = format!("{HEADER}\n").into_bytes();
-        file.extend_from_slice(b"\xff\xfe,1\n");
-        let error = read(&schema(), &file, None, &|_| {}).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "line 2: it is not UTF-8 text; nothing was imported"
+    fn wrong_rows_are_all_told_or_skipped_with_their_reasons() {
+        let bad_day = row_with("Date", "2021-02-30");
+        let text = format!("{HEADER}\n{bad_day}\n{ROW}\n\n1,2\n{ROW}\n");
+        let error = import(&text).unwrap_err().to_string();
+        for line in ["line 2: ", "line 5: ", "line 6: "] {
+            assert!(error.contains(line), "{error}");
+        }
+        let instructions = Instructions {
+            wrong: Wrong::IsSkipped,
+            ..Instructions::default()
+        };
+        let imported = read_as(&schema(), text.as_bytes(), &instructions, &|_| {}).unwrap();
+        assert_eq!(imported.consignments.len(), 1);
+        let lines: Vec<u64> = imported.skipped.iter().map(|row| row.line).collect();
+        assert_eq!(lines, [2, 5, 6]);
+        // Nothing in order is nothing imported.
+        let none = format!("{HEADER}\n{bad_day}\n");
+        assert!(read_as(&schema(), none.as_bytes(), &instructions, &|_| {}).is_err());
+    }
+
+    /// Newcomer B5: what Excel saves.
+    #[test]
+    fn a_file_with_semicolons_in_windows_text_reads_like_any_other() {
+        let text = format!("{HEADER}\n{ROW}\n").replace(',', ";");
+        let upper = text.replacen(
+            HEADER.split(',').next().unwrap(),
+            &HEADER.split(',').next().unwrap().to_uppercase(),
+            1,
         );
+        let imported = import(&format!("{HEADER}\n{ROW}\n")).unwrap();
+        assert_eq!(import(&upper).unwrap(), imported);
     }
 
     #[test]
@@ -231,7 +316,7 @@ mod tests {
         let cut = &packed[..packed.len() - 12];
         assert!(matches!(
             read(&schema(), cut, None, &|_| {}),
-            Err(ImportError::Csv { .. })
+            Err(ImportError::Sheet(_))
         ));
     }
 

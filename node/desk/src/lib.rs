@@ -44,15 +44,14 @@ use std::{
 use crate::{
     encoding::EncodingError,
     figures::{FiguresView, LEAST_COUNTS, LeastCountView},
-    generated::Seed,
     holdings::Holdings,
-    import::ImportError,
+    import::{ImportError, Imported, Instructions},
     model::{Builder, Model},
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use portcullis_admin_api::v1::score::{
-    ExplanationView, ImportedView, PublishedProfileView, RankedView,
+    ExplanationView, ImportedView, PublishedProfileView, RankedView, SkippedView,
 };
 use portcullis_kernel::{Kernel, PublishError};
 use portcullis_protocol::{
@@ -196,8 +195,8 @@ pub struct Import {
     pub file: Bytes,
     /// ConsignmentStage of its consignments: arriving, or history.
     pub stage: ConsignmentStage,
-    /// Seed of the identifiers to generate where the schema says so; `None`: none are generated.
-    pub generate: Option<Seed>,
+    /// Instructions for reading it.
+    pub instructions: Instructions,
 }
 
 /// Callback that receives the number of rows read so far.
@@ -295,9 +294,10 @@ impl Desk {
         let (mut rows, view) = self
             .apart(move |desk| {
                 let schema = &desk.setup.schema;
-                let read = import::read(schema, &import.file, import.generate, &*progress)?;
+                let read = import::read_as(schema, &import.file, &import.instructions, &*progress)?;
+                let consignments = read.consignments.iter();
                 let rows: Vec<ConsignmentRow> =
-                    read.iter().map(|row| encoding::row(row, stage)).collect();
+                    consignments.map(|row| encoding::row(row, stage)).collect();
                 Ok((rows, imported(&read)))
             })
             .await?;
@@ -549,14 +549,21 @@ impl Desk {
     }
 }
 
-fn imported(read: &[Consignment]) -> ImportedView {
-    let controlled = read.iter().filter(|row| row.finding().is_some());
-    let identifiers = read.iter().flat_map(Consignment::identifiers);
+fn imported(read: &Imported) -> ImportedView {
+    let rows = &read.consignments;
+    let controlled = rows.iter().filter(|row| row.finding().is_some());
+    let identifiers = rows.iter().flat_map(Consignment::identifiers);
     let generated = identifiers.filter(|identifier| identifier.generated);
+    let skipped = read.skipped.iter().map(|row| SkippedView {
+        line: row.line,
+        why: row.why.clone(),
+    });
     ImportedView {
         version: 1,
-        consignments: read.len() as u64,
+        consignments: rows.len() as u64,
         controlled: controlled.count() as u64,
         generated: generated.count() as u64,
+        read_as: read.reading.to_string(),
+        skipped: skipped.collect(),
     }
 }

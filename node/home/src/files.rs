@@ -8,7 +8,8 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{
-        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+        DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
+        PermissionsExt as _,
     },
     path::{Path, PathBuf},
 };
@@ -50,6 +51,14 @@ pub enum FileError {
     Exists {
         /// The file.
         path: PathBuf,
+    },
+    /// Something else lies where a file should.
+    #[error("`{}` is a {kind}, not a file; name a file", path.display())]
+    NotFile {
+        /// The path.
+        path: PathBuf,
+        /// What lies there, in a word.
+        kind: &'static str,
     },
     /// A secret can be read by others than its owner.
     #[error("`{}` can be read by others (mode {mode:04o}); run `chmod 600 {}`", path.display(), path.display())]
@@ -113,12 +122,21 @@ impl FileError {
 /// [`FileError`] if the file does not exist, is too large, or cannot be read.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |source| FileError::system("read", path, source);
-    let size = fs::metadata(path).map_err(failed)?.len();
+    let found = fs::metadata(path).map_err(failed)?;
+    if found.is_dir() {
+        return Err(not_file(path, "folder"));
+    }
+    let size = found.len();
     if size > LARGEST {
         let path = path.to_owned();
         return Err(FileError::TooLarge { path, size });
     }
     fs::read(path).map_err(failed)
+}
+
+fn not_file(path: &Path, kind: &'static str) -> FileError {
+    let path = path.to_owned();
+    FileError::NotFile { path, kind }
 }
 
 /// Reads a whole text file.
@@ -132,13 +150,25 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
     })
 }
 
-/// Reads a file that holds a secret. A file that others than its owner can read is refused.
+/// Reads a file that holds a secret. A file that others than its owner can read is refused. The kind
+/// comes first: nobody is to change the mode of a folder or a device.
 ///
 /// # Errors
 ///
 /// [`FileError`] as for [`read`], or if others can read the file.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let mode = mode(path)?;
+    let found = fs::metadata(path).map_err(|source| FileError::system("read", path, source))?;
+    let kind = found.file_type();
+    if kind.is_dir() {
+        return Err(not_file(path, "folder"));
+    }
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(not_file(path, "device"));
+    }
+    if kind.is_socket() {
+        return Err(not_file(path, "socket"));
+    }
+    let mode = found.mode() & 0o7777;
     if mode & 0o077 != 0 {
         let path = path.to_owned();
         return Err(FileError::Open { path, mode });
@@ -240,6 +270,22 @@ pub fn list(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
     Ok(paths)
 }
 
+/// Returns the names in a folder that are not of this extension, and so are not read, by name; none
+/// if the folder does not exist.
+///
+/// # Errors
+///
+/// [`FileError`] if the folder cannot be listed.
+pub fn unread(folder: &Path, extension: &str) -> Result<Vec<String>, FileError> {
+    let mut paths = list_all(folder)?;
+    paths.retain(|path| path.extension().is_none_or(|found| found != extension));
+    let name = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().escape_debug().to_string()
+    };
+    Ok(paths.iter().map(name).collect())
+}
+
 /// Returns the entries of a folder, by name; none if the folder does not exist.
 ///
 /// # Errors
@@ -320,6 +366,36 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&home, &link).unwrap();
         assert!(matches!(own_folder(&link), Err(FileError::NotOwn { .. })));
+    }
+
+    /// Newcomer A13: `--key /etc` was answered with `chmod 600 /etc`.
+    #[test]
+    fn a_folder_or_a_device_is_told_of_before_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, kind) in [
+            (folder.path(), "folder"),
+            (Path::new("/"), "folder"),
+            (Path::new("/dev/null"), "device"),
+        ] {
+            let refused = read_secret(path).unwrap_err().to_string();
+            assert!(refused.contains(kind), "{refused}");
+            assert!(!refused.contains("chmod"), "{refused}");
+        }
+        let refused = read(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("is a folder"), "{refused}");
+    }
+
+    /// Newcomer A14: `own.ceder` was passed over without a word.
+    #[test]
+    fn what_is_not_read_in_a_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["own.cedar", "own.ceder", "more.CEDAR", "README"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let named = unread(folder.path(), "cedar").unwrap();
+        assert_eq!(named, ["README", "more.CEDAR", "own.ceder"]);
+        let nowhere = folder.path().join("nowhere");
+        assert_eq!(unread(&nowhere, "cedar").unwrap(), Vec::<String>::new());
     }
 
     fn names(folder: &Path) -> Vec<String> {

@@ -94,9 +94,36 @@ impl Home {
         self.0.join("admin.sock")
     }
 
+    /// Longest path of a socket, in bytes (`sun_path` of unix(7), without its end).
+    pub const LONGEST_SOCKET: usize = 107;
+
+    /// Returns the number of bytes by which this home's path is too long for its socket; `None` if
+    /// it fits. The socket is made under a longer name than it has.
+    #[must_use]
+    pub fn too_long_by(&self) -> Option<usize> {
+        let made = self.0.join("admin.sock-new");
+        let over = made.as_os_str().len().saturating_sub(Self::LONGEST_SOCKET);
+        (over > 0).then_some(over)
+    }
+
     /// Returns the path of the mark that `portcullis init` has begun here and not ended.
     #[must_use]
     pub fn unfinished(&self) -> PathBuf {
         self.0.join(".init-unfinished")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug 18: `init` made a home whose socket can never be made.
+    #[test]
+    fn a_home_is_too_long_if_the_longest_name_of_its_socket_is() {
+        let rest = "/admin.sock-new".len();
+        let home = |length: usize| Home::new(format!("/{}", "h".repeat(length - 1)));
+        let fits = Home::LONGEST_SOCKET - rest;
+        assert_eq!(home(fits).too_long_by(), None);
+        assert_eq!(home(fits + 3).too_long_by(), Some(3));
     }
 }

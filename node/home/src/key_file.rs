@@ -68,9 +68,23 @@ pub fn create(
 ) -> Result<PublicKey, KeyFileError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut()).map_err(|_| KeyFileError::Random)?;
+    keep(path, usage, &seed, passphrase)
+}
+
+/// Writes the key of this seed to `path`, as [`create`] does with one that it makes.
+///
+/// # Errors
+///
+/// [`KeyFileError`]; an existing file is never overwritten.
+pub fn keep(
+    path: &Path,
+    usage: KeyUse,
+    seed: &[u8; 32],
+    passphrase: &Passphrase,
+) -> Result<PublicKey, KeyFileError> {
     let public = SigningKey::from_seed(usage, *seed).public();
     let open = HEXLOWER.encode(&public.to_bytes());
-    let text = secret::seal(passphrase, &holds(usage), Some(&open), seed.as_ref())
+    let text = secret::seal(passphrase, &holds(usage), Some(&open), seed)
         .map_err(|source| wrong(path, source))?;
     files::create(path, text.as_bytes(), Access::Owner)?;
     files::create(

@@ -34,7 +34,9 @@ pub async fn run(kernel: Arc<Kernel>, shutdown: CancellationToken) {
     // A statement taken up meanwhile has an end of its own to wait for.
     let mut gates = kernel.watch_gates();
     let mut reminder = Reminder::default();
+    let mut keys = kernel.keys_in_use();
     loop {
+        keys = kernel.tell_key_switches(keys).await;
         let before = kernel.gates().stage;
         kernel.move_gates();
         tell(before, kernel.gates().stage);

@@ -10,6 +10,8 @@ use std::{
 };
 
 use portcullis_protocol::{
+    frame::Lane,
+    freshness::Stage,
     identifiers::NodeId,
     keys::{KeyId, KeyUse},
     register::Register,
@@ -17,17 +19,15 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-use crate::{Kernel, Me, PeerHealth, disk::Space, gate::state::Damaged, moment::Moment};
+pub use crate::problem::Problem;
+use crate::{
+    Kernel, Me, PeerHealth,
+    disk::Space,
+    gate::{Gates, state::Damaged},
+    hindrance::{Facts, PeerFacts, hindrances},
+    moment::Moment,
+};
 use portcullis_store::{FactKind, writer::WriterFault};
-
-/// A problem that keeps the node from its work, and its remedy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Description of the problem.
-    pub what: String,
-    /// Action that solves it.
-    pub remedy: &'static str,
-}
 
 /// Longest wait for the store's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,20 +35,34 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest time for a check of everything that is kept.
 const LONGEST_SCRUB: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Returns the problems as [`problems`] does, off the runtime's threads. A store that does not
-/// answer in time is one of them.
-pub async fn problems_apart(kernel: &Arc<Kernel>) -> Vec<Problem> {
-    let asked = Arc::clone(kernel);
-    let asking = portcullis_store::apart::spawn(move || problems(&asked));
-    match tokio::time::timeout(PATIENCE, asking).await {
-        Ok(Ok(problems)) => problems,
-        Ok(Err(_)) | Err(_) => vec![Problem {
-            what: format!(
-                "the store did not answer within {} seconds",
-                PATIENCE.as_secs()
-            ),
-            remedy: "look at disk and log; restart the node if it lasts",
-        }],
+/// Health of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// Problems that keep the node from its work.
+    pub problems: Vec<Problem>,
+    /// Parts of the work that are not done, though the node works.
+    pub hindrances: Vec<Problem>,
+}
+
+impl Health {
+    /// Returns the state in a word: `ok`, `hindered` or `failing`.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        match (self.problems.is_empty(), self.hindrances.is_empty()) {
+            (true, true) => "ok",
+            (true, false) => "hindered",
+            (false, _) => "failing",
+        }
+    }
+}
+
+fn no_answer() -> Problem {
+    Problem {
+        what: format!(
+            "the store did not answer within {} seconds",
+            PATIENCE.as_secs()
+        ),
+        remedy: "look at disk and log; restart the node if it lasts",
     }
 }
 
@@ -82,6 +96,7 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
         });
     }
     problems.extend(kernel.reported());
+    problems.extend(closed_to_all(&kernel.gates()));
     problems.extend(kernel.gate_state().damage().iter().map(damaged_gate));
     problems.extend(stopped_deliveries(&kernel.peer_health()));
     problems.extend(kernel.writer().fault().map(writer_problem));
@@ -94,6 +109,71 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Returns the health of the node as [`health`] does, off the runtime's threads. A store that does
+/// not answer in time is one of its problems.
+pub async fn health_apart(kernel: &Arc<Kernel>) -> Health {
+    let asked = Arc::clone(kernel);
+    let asking = portcullis_store::apart::spawn(move || health(&asked));
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(Ok(health)) => health,
+        Ok(Err(_)) | Err(_) => Health {
+            problems: vec![no_answer()],
+            hindrances: Vec::new(),
+        },
+    }
+}
+
+/// Returns the health of the node. It waits for the store.
+#[must_use]
+pub fn health(kernel: &Kernel) -> Health {
+    Health {
+        problems: problems(kernel),
+        hindrances: hindrances(&hindrance_facts(kernel), kernel.now()),
+    }
+}
+
+/// Gathers the facts that show hindrances. A store that does not answer shows none of its own: it is
+/// a problem.
+fn hindrance_facts(kernel: &Kernel) -> Facts {
+    let (decider, gates, me) = (kernel.decider(), kernel.gates(), kernel.me());
+    let health = kernel.peer_health();
+    let others = decider
+        .register()
+        .nodes()
+        .filter(|(_, node)| node.id != me.node);
+    let peers = others.map(|(authority, node)| PeerFacts {
+        closed: gates.closed(&authority.id, &node.id, Lane::Urgent),
+        unreachable_since: kernel.reach(&node.id).trouble.map(|one| one.since),
+        skew: health.get(&node.id).and_then(|one| one.skew),
+        node: node.id.clone(),
+    });
+    let aside = kernel.store().aside();
+    let end = kernel.store().next_held_end();
+    Facts {
+        peers: peers.collect(),
+        all_closed: gates.shut || gates.stops.all,
+        held: aside.map_or(0, |aside| aside.held),
+        held_end: end.unwrap_or(None),
+    }
+}
+
+/// Returns the problem that nothing is released to anybody, whoever closed it.
+fn closed_to_all(gates: &Gates) -> Option<Problem> {
+    if gates.stops.all {
+        return Some(Problem {
+            what: "release is stopped to everyone: nothing leaves this node".to_owned(),
+            remedy: "`portcullis release resume all`, once the stop is no longer meant",
+        });
+    }
+    match gates.stage {
+        Stage::BulkStopped(since) => Some(Problem {
+            what: format!("the register is not fresh since {since}: bulk records are not released"),
+            remedy: "see to a connection with any member, or run `portcullis federation freshness`",
+        }),
+        Stage::Unused | Stage::Fresh(_) | Stage::Ending(_) | Stage::Stale(_) => None,
+    }
 }
 
 /// Returns the problem of too little free space.
@@ -235,6 +315,7 @@ fn register_problems(register: &Register, me: &Me, hop: KeyId, now: Timestamp) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Stops;
     use portcullis_testbed as testbed;
 
     fn me(node: &str, authority: &str) -> Me {
@@ -289,6 +370,36 @@ mod tests {
         };
         assert!(problem.what.contains("EX-11") && problem.what.contains("antwerp-1"));
         assert_eq!(problem.remedy, Rule::Fork.remedy());
+    }
+
+    /// Newcomer B15: with release stopped to everyone, `status` ended with 0 and `/health` said ok.
+    #[test]
+    fn a_node_from_which_nothing_leaves_is_not_well() {
+        let stopped = |stops, stage| Gates {
+            stops,
+            stage,
+            ..Gates::default()
+        };
+        let all = Stops {
+            all: true,
+            ..Stops::default()
+        };
+        let one = Stops {
+            peers: ["hub-1".parse().unwrap()].into(),
+            ..Stops::default()
+        };
+        let stale = Stage::BulkStopped(testbed::NOW);
+        let problem = |stops, stage| closed_to_all(&stopped(stops, stage)).is_some();
+        assert!(problem(all, Stage::Unused));
+        assert!(problem(one.clone(), stale));
+        assert!(!problem(one, Stage::Stale(testbed::NOW)));
+        let health = |problems: usize, hindrances: usize| Health {
+            problems: vec![no_answer(); problems],
+            hindrances: vec![no_answer(); hindrances],
+        };
+        assert_eq!(health(0, 0).state(), "ok");
+        assert_eq!(health(0, 1).state(), "hindered");
+        assert_eq!(health(1, 1).state(), "failing");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
 use portcullis_home::{
     Home,
     config::{Config, ConfigError},
-    files::FileError,
+    files::{self, FileError},
     keyring::{Keyring, KeyringError},
     membership::{ChainError, load_epochs},
     own_certificate::{CertificateFault, read_certificates},
@@ -231,6 +231,12 @@ pub fn meeting(before: Option<&Register>, next: &Register) -> Option<Write> {
 }
 
 fn decider(home: &Home, config: &Config, register: VerifiedRegister) -> Result<Decider, LoadError> {
+    for name in files::unread(&home.policy(), "cedar").unwrap_or_default() {
+        tracing::warn!(
+            name,
+            "a file in `policy/` is not read; a policy's file ends in `.cedar`"
+        );
+    }
     let bundle = Bundle::from_files(&policy_files(&home.policy())?)?;
     let engine = Engine::new(bundle, MEMO)?;
     Ok(Decider::new(register, engine, config.authority.clone())?)

@@ -16,16 +16,21 @@ pub mod gate;
 mod gate_changes;
 pub mod gate_schedule;
 pub mod health;
+pub mod hindrance;
 pub mod hold;
 pub mod in_force;
 pub mod intake;
+pub mod key_use;
 pub mod metrics;
 pub mod moment;
 mod notice;
 pub mod outlook;
+pub mod problem;
 mod publish;
 pub mod quarantine;
+pub mod reach;
 pub mod reload;
+pub mod repeated;
 pub mod revocation;
 pub mod scrub;
 pub mod set_aside;
@@ -65,6 +70,7 @@ use crate::{
     gate::{Closed, Gates, keeper::Gatekeeper},
     metrics::Metrics,
     moment::Moment,
+    reach::Reaches,
     scrub::Scrubbed,
     set_aside::SetAside,
     work::Work,
@@ -93,6 +99,15 @@ const FACTS: &str = "trust_fact";
 
 /// Problems of the start that are shown; more of them say no more.
 const MOST_REPORTED: usize = 32;
+
+/// Kind of the event that tells of a backup.
+pub const BACKUP: &str = "backup";
+
+/// Beginning of that event's text if the backup was taken.
+pub const BACKUP_TAKEN: &str = "a backup is in ";
+
+/// Newest events among which the latest backup is looked for.
+const EVENTS_SEARCHED: u32 = 20_000;
 
 /// Identity of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +180,9 @@ pub struct Kernel {
     versions: Versions,
     set_aside: SetAside,
     alarms: Alarms,
+    reaches: Reaches,
+    /// Time of the latest backup that this node knows of.
+    last_backup: ArcSwapOption<Timestamp>,
     /// Free space of the disk at the latest look.
     space: ArcSwapOption<Space>,
     /// Health of each peer; locked for a moment only.
@@ -203,6 +221,8 @@ impl Kernel {
             versions: Versions::default(),
             set_aside: SetAside::default(),
             alarms: Alarms::default(),
+            reaches: Reaches::default(),
+            last_backup: ArcSwapOption::empty(),
             space: ArcSwapOption::empty(),
             peers: Mutex::new(BTreeMap::new()),
             scrubbed: ArcSwapOption::empty(),
@@ -366,6 +386,32 @@ impl Kernel {
     /// Notes the free space of the disk.
     pub fn note_space(&self, space: Space) {
         self.space.store(Some(Arc::new(space)));
+    }
+
+    /// Returns the time of the latest backup that this node took; `None` if it knows of none.
+    #[must_use]
+    pub fn last_backup(&self) -> Option<Timestamp> {
+        self.last_backup.load().as_deref().copied()
+    }
+
+    /// Notes that a backup was taken at this time.
+    pub fn note_backup(&self, at: Timestamp) {
+        self.last_backup.store(Some(Arc::new(at)));
+    }
+
+    /// Looks for the latest backup among the newest events. Called once, at the start.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the events cannot be read.
+    pub fn remember_backup(&self) -> Result<(), StoreError> {
+        let events = self.store().events(EVENTS_SEARCHED)?;
+        let taken =
+            |event: &&NodeEvent| event.kind == BACKUP && event.detail.starts_with(BACKUP_TAKEN);
+        if let Some(event) = events.iter().find(taken) {
+            self.note_backup(event.at);
+        }
+        Ok(())
     }
 
     /// Returns the register of what is held and set aside.

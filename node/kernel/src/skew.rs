@@ -2,8 +2,9 @@
 //!
 //! A receipt gives the time of the peer's answer by the peer's clock. Its frame was sent before and
 //! its receipt read after, both by this node's clock, so the offset lies between two bounds. Half
-//! their distance is the error. The best measurement of the last quarter of an hour counts. It is
-//! only shown: no rule trusts a clock because it is near.
+//! their distance is the error. The best measurement of the last quarter of an hour counts, unless a
+//! newer one contradicts it: then one of the two clocks was set. It is only shown: no rule trusts a
+//! clock because it is near.
 
 use std::fmt;
 
@@ -11,6 +12,9 @@ use portcullis_protocol::time::Timestamp;
 
 /// Time in milliseconds after which a measurement gives way to a worse one.
 const LASTS_MS: i64 = 15 * 60_000;
+
+/// Drift of two clocks within that time, in milliseconds.
+const DRIFT_MS: i64 = 200;
 
 /// Offset of a peer's clock, with its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +45,24 @@ impl Skew {
         })
     }
 
-    /// Returns the better of the held measurement and a new one.
+    /// Returns true if both measurements can be right: their bounds overlap, a little drift allowed.
+    const fn agrees(self, other: Self) -> bool {
+        let apart = self
+            .ahead_ms
+            .saturating_sub(other.ahead_ms)
+            .saturating_abs();
+        let bounds = self.error_ms.saturating_add(other.error_ms);
+        apart <= bounds.saturating_add(DRIFT_MS)
+    }
+
+    /// Returns the better of the held measurement and a new one; the new one if both cannot be
+    /// right.
     #[must_use]
     pub fn or_better(held: Option<Self>, new: Self) -> Self {
         match held {
             Some(held)
-                if held.error_ms < new.error_ms
+                if held.agrees(new)
+                    && held.error_ms < new.error_ms
                     && (0..LASTS_MS).contains(&new.at.millis_since(held.at)) =>
             {
                 held
@@ -106,6 +122,17 @@ mod tests {
         let late = measured(LASTS_MS, LASTS_MS + 500, LASTS_MS + 1_000).unwrap();
         assert_eq!(Skew::or_better(Some(good), late), late);
         assert_eq!(Skew::or_better(None, worse), worse);
+    }
+
+    /// Newcomer B14: a clock that was set two hours ahead was shown as it had been before, for a
+    /// quarter of an hour.
+    #[test]
+    fn a_clock_that_was_set_is_seen_at_the_next_measurement() {
+        let before = measured(0, 1, 2).unwrap();
+        let set = measured(10_000, 7_210_500, 11_000).unwrap();
+        assert_eq!(Skew::or_better(Some(before), set), set);
+        let back = measured(20_000, 20_020, 20_040).unwrap();
+        assert_eq!(Skew::or_better(Some(set), back), back);
     }
 
     #[test]

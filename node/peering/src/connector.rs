@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tonic::codegen::http::Uri;
 use tonic::transport::Endpoint;
 use tower::Service;
+use tower::util::MapErr;
 
 use super::ending::{Ending, Presented, Warden};
 use super::identity::OwnIdentity;
@@ -46,6 +47,17 @@ impl Default for ConnectorLimits {
             handshake_timeout: Duration::from_secs(10),
             connection_lifetime: Duration::from_secs(3600),
         }
+    }
+}
+
+/// Error of a lookup: a name has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("the name has no address")]
+pub struct NoName(#[source] io::Error);
+
+impl NoName {
+    pub(super) const fn of(error: io::Error) -> Self {
+        Self(error)
     }
 }
 
@@ -214,7 +226,8 @@ impl PeerConnector {
         };
         let uri: Uri = format!("http://{address}/").parse().map_err(wrong)?;
         let limit = self.limits.connect_timeout;
-        self.within(limit, first_of(GaiResolver::new(), uri, limit))
+        let names = MapErr::new(GaiResolver::new(), NoName::of as fn(io::Error) -> NoName);
+        self.within(limit, first_of(names, uri, limit))
             .await?
             .map_err(|source| ConnectError::Tcp {
                 node: self.node.clone(),
@@ -253,10 +266,14 @@ where
     Ok(connected.into_inner())
 }
 
-/// Returns the error of the operating system behind `error`, or `error` itself if there is none.
+/// Returns the error of the operating system behind `error`, or the failed lookup; `error` itself if there is neither.
 fn system_error(error: impl Error + Send + Sync + 'static) -> io::Error {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(found) = cause {
+        if let Some(NoName(source)) = found.downcast_ref::<NoName>() {
+            let again = io::Error::new(source.kind(), source.to_string());
+            return io::Error::new(io::ErrorKind::NotFound, NoName::of(again));
+        }
         if let Some(code) = found
             .downcast_ref::<io::Error>()
             .and_then(io::Error::raw_os_error)
@@ -334,6 +351,19 @@ mod tests {
         if v6 {
             reaches("[::1]:0", Duration::from_secs(2)).await;
         }
+    }
+
+    /// Newcomer B3: a name that is not found is told apart from an address that does not answer.
+    #[tokio::test]
+    async fn a_name_without_an_address_is_told_as_that() {
+        let nothing = tower::service_fn(|_: Name| async {
+            Err::<std::iter::Empty<SocketAddr>, _>(io::Error::other("no such name"))
+        });
+        let names = MapErr::new(nothing, NoName::of as fn(io::Error) -> NoName);
+        let uri = Uri::from_static("http://antwerp.example/");
+        let failed = first_of(names, uri, Duration::from_secs(2)).await;
+        let inner = failed.unwrap_err().into_inner().unwrap();
+        assert!(inner.is::<NoName>(), "{inner:?}");
     }
 
     #[tokio::test]

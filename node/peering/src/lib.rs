@@ -19,6 +19,7 @@ pub mod identity;
 pub mod listed;
 pub mod listener;
 mod places;
+pub mod probe;
 mod proxy;
 pub mod reserve;
 pub mod revocation;
@@ -28,7 +29,9 @@ pub mod tally;
 pub mod term;
 pub mod tls;
 pub mod trust;
+pub mod unreached;
 pub mod verifier;
+mod wording;
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,8 @@ use super::stream::{Peer, PeerStream};
 use super::tally::Tally;
 use super::tls::{Clock, HTTP2, server_config};
 use super::trust::{Role, Trust};
+use super::unreached::Unreached;
+use super::verifier::refusal_of;
 
 /// Longest time until a caller's ClientHello is whole.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
@@ -135,7 +137,7 @@ enum Failure {
     GaveWay,
     #[error("it found no place: {0:?}")]
     Crowded(Crowded),
-    #[error(transparent)]
+    #[error("{}", in_words(.0))]
     Tls(#[from] io::Error),
     #[error("a proxy: {0}")]
     Proxy(io::Error),
@@ -422,6 +424,14 @@ impl Failure {
             Self::PeerBusy(_) => Some(Rejection::PeerBusy),
             Self::Stopped => None,
         }
+    }
+}
+
+/// Describes a failed handshake: by this node's own refusal if there is one.
+fn in_words(error: &io::Error) -> String {
+    match refusal_of(error) {
+        Some(refusal) => format!("{refusal} ({})", refusal.rule()),
+        None => Unreached::of(error).to_string(),
     }
 }
 

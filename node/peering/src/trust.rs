@@ -29,6 +29,7 @@ use crate::{
     cut::Cut,
     revocation::{self, RevocationList},
     term::Term,
+    wording::verdict,
 };
 
 /// Facts about one node from the register and the operator.
@@ -138,7 +139,7 @@ pub enum Refusal {
         node: NodeId,
     },
     /// The chain does not verify against the trust anchor of the node.
-    #[error("the certificate of node `{node}` does not hold: {reason}")]
+    #[error("the certificate of node `{node}` does not hold: {}", verdict(.reason))]
     Chain {
         /// The node its URI names.
         node: NodeId,
@@ -148,6 +149,42 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Returns the action that helps, at this node or with the peer's operator.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "have the peer's certificate issued as a node's",
+            Self::UnknownUri { .. } | Self::UnknownNode { .. } => {
+                "check that both nodes hold the newest register"
+            }
+            Self::OtherDnsName { .. } => {
+                "have the certificate issued for the name in the register, or the register changed"
+            }
+            Self::OtherNode { .. } => "check the endpoint in the register",
+            Self::Cut {
+                node: _,
+                cut: Cut::Blocked,
+            } => "open the block with `portcullis peer unblock` if it is no longer meant",
+            Self::Cut {
+                node: _,
+                cut: Cut::Suspended(_),
+            } => "a suspension ends by itself; ask the governance about it",
+            Self::Cut {
+                node: _,
+                cut: Cut::Shut,
+            } => "see `portcullis status`",
+            Self::Development { .. } => {
+                "have a certificate of the authority's own CA installed there"
+            }
+            Self::Chain { reason, .. } if is_revocation(reason) => {
+                "ask the peer's operator for a new certificate; if only the list has ended, fetch a new one into `crl/` and reload"
+            }
+            Self::Chain { .. } => {
+                "ask the peer's operator to renew it, compare the clocks, and check that both nodes hold the newest register"
+            }
+        }
+    }
+
     /// Returns the rule that refuses the peer.
     #[must_use]
     pub const fn rule(&self) -> Rule {

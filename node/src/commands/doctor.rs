@@ -97,8 +97,9 @@ impl Doctor {
         })?;
         match errors {
             0 => Ok(()),
-            1 => Err(CliError::failed("there is 1 error")),
-            _ => Err(CliError::failed(format!("there are {errors} errors"))),
+            1 => Err(CliError::unable("there is 1 error").remedy("do what stands beside it")),
+            _ => Err(CliError::unable(format!("there are {errors} errors"))
+                .remedy("do what stands beside each, from the top")),
         }
     }
 }
@@ -140,21 +141,16 @@ fn ask(session: &Session, node: &mut NodeFacts, now: Timestamp) -> Option<Vec<En
     let status = asked.ok()?;
     let until = status.fresh_until.and_then(|text| text.parse().ok());
     node.freshness = Stage::at(until, now);
-    if status.release_stopped {
-        let stopped = "release is stopped to everyone";
-        node.closed.push(stopped.to_owned());
-    }
     // The node looks at its disk itself.
     node.space = None;
     let problems = status.problems.into_iter();
     node.reported = problems
         .map(|problem| (problem.what, problem.r#do))
         .collect();
-    let peers = status.peers.into_iter();
-    node.closed.extend(peers.filter_map(|peer| {
-        let closed = peer.closed?;
-        Some(format!("`{}`: {closed}", peer.node))
-    }));
+    let hindrances = status.hindrances.into_iter();
+    node.hindered = hindrances.map(|one| (one.what, one.r#do)).collect();
+    let taken = status.last_backup.and_then(|at| at.parse().ok());
+    node.last_backup = Some(taken);
     Some(status.ends)
 }
 

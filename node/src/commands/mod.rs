@@ -81,9 +81,10 @@ impl From<SetupError> for CliError {
             SetupError::File(file) => exit_codes::of_file(file),
             SetupError::Keyring(keyring) => exit_codes::of_keyring(keyring),
             SetupError::Config(config) => exit_codes::of_config(config),
-            SetupError::AlreadyMade(_) | SetupError::Exchangeable(_) | SetupError::Path(_) => {
-                Exit::Invalid
-            }
+            SetupError::AlreadyMade(_)
+            | SetupError::Exchangeable(_)
+            | SetupError::TooLong { .. }
+            | SetupError::Path(_) => Exit::Invalid,
             SetupError::Running(_) | SetupError::Store(_) | SetupError::Request(_) => Exit::Failed,
         };
         exit_codes::told(exit, &error)

@@ -22,6 +22,7 @@ use super::{
     RevocationFact, SettingsFact, SocketFact,
 };
 use crate::kept;
+use portcullis_desk::Setup;
 use portcullis_home::{
     Home,
     config::Config,
@@ -37,6 +38,7 @@ use portcullis_home::{
 use portcullis_kernel::{
     disk::{Disk, Space},
     in_force::{anchors as anchors_of, policy_files},
+    key_use::keys_in_use,
     outlook::{Dependency, Subject, ending_keys, freshness_ends, in_order},
     revocation::{FiledList, HomeLists},
 };
@@ -69,13 +71,28 @@ fn exposed(home: &Home) -> Vec<Exposed> {
         let mode = files::mode(&path).ok()?;
         (mode & 0o077 != 0).then_some(Exposed { path, mode, should })
     });
+    // Others need not see even the names of what lies in a home.
+    let entered = files::mode(home.folder())
+        .ok()
+        .filter(|mode| mode & 0o007 != 0 && mode & 0o022 == 0)
+        .map(|mode| Exposed {
+            path: home.folder().to_owned(),
+            mode,
+            should: mode & !0o007,
+        });
     let exchangeable = files::exchangeable(home.folder()).into_iter();
+    let full = std::fs::canonicalize(home.folder()).ok();
     let exchangeable = exchangeable.map(|(path, mode)| Exposed {
+        // What lies above the home may be there for everybody to enter.
+        should: if full.as_ref() == Some(&path) {
+            mode & !0o027
+        } else {
+            mode & !0o022
+        },
         path,
         mode,
-        should: mode & !0o022,
     });
-    exchangeable.chain(open).collect()
+    exchangeable.chain(entered).chain(open).collect()
 }
 
 fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
@@ -105,7 +122,9 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         ),
         freshness,
         space: space(home, config),
-        closed: Vec::new(),
+        hindered: Vec::new(),
+        keys_waiting: keys_waiting(config, keyring.as_ref().ok(), listed, now),
+        last_backup: None,
         checked: None,
         reported: Vec::new(),
         key_place: config.key.place(home.folder()).ok(),
@@ -113,6 +132,11 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         certificate,
         revocation,
         policy: policy(home),
+        unread: files::unread(&home.policy(), "cedar").unwrap_or_default(),
+        schema: Setup::load(home.folder())
+            .map(drop)
+            .map_err(|error| error.to_string()),
+        too_long_by: home.too_long_by(),
         settings: settings(home, config, keyring.as_ref().ok()),
         socket: socket(home),
         register: match &register {
@@ -128,6 +152,22 @@ fn node(home: &Home, config: &Config, now: Timestamp) -> NodeFacts {
         },
         keys: keys(keyring),
     }
+}
+
+/// Returns the uses of newer keys that the register does not list yet.
+fn keys_waiting(
+    config: &Config,
+    keyring: Option<&Keyring>,
+    register: Option<&Register>,
+    now: Timestamp,
+) -> Vec<KeyUse> {
+    let own = register.and_then(|register| register.node(&config.node));
+    let (Some(keyring), Some((_, node))) = (keyring, own) else {
+        return Vec::new();
+    };
+    let keys = keys_in_use(keyring, Some(node), now).into_iter();
+    let waiting = keys.filter(|key| key.waits.is_some());
+    waiting.map(|key| key.usage).collect()
 }
 
 fn settings(home: &Home, config: &Config, keyring: Option<&Keyring>) -> SettingsFact {
@@ -196,8 +236,19 @@ fn keys(keyring: Result<Keyring, KeyringError>) -> KeysFact {
 /// Checks that the files exist, and that the keys would open them. Opening them is left to the node,
 /// which may be running.
 fn store(home: &Home, keyring: Option<&Keyring>) -> Result<(), String> {
+    let names = ["store.db", "keys.db"];
+    let denied = names.iter().find(|name| {
+        let found = std::fs::metadata(home.data().join(name));
+        found.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    });
+    if let Some(name) = denied {
+        return Err(format!(
+            "this user may not look at `{}`; run `portcullis doctor` as the user to whom the home belongs",
+            home.data().join(name).display()
+        ));
+    }
     let there = |name: &&str| home.data().join(name).is_file();
-    match ["store.db", "keys.db"].iter().find(|name| !there(name)) {
+    match names.iter().find(|name| !there(name)) {
         None => keyring.map_or(Ok(()), |keyring| would_open(home, keyring)),
         Some(name) => Err(format!(
             "`{}` is not there; restore `data/` from a backup: a node that lost its store must not go on with an empty one",

@@ -12,7 +12,9 @@ mod inspect;
 
 use std::path::PathBuf;
 
-use portcullis_protocol::{freshness::Stage, identifiers::AuthorityId, time::Timestamp};
+use portcullis_protocol::{
+    freshness::Stage, identifiers::AuthorityId, keys::KeyUse, time::Timestamp,
+};
 
 pub use inspect::inspect;
 
@@ -26,6 +28,9 @@ use portcullis_peering::term::Term;
 
 /// Time in milliseconds by which the clock may be behind the time of issue of the register.
 const CLOCK_SLACK_MS: i64 = 5 * 60_000;
+
+/// Age in milliseconds from which on the latest backup is an old one.
+const BACKUP_OLD_MS: i64 = 7 * 24 * 3_600_000;
 
 /// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +107,12 @@ pub struct NodeFacts {
     pub revocation: Revocation,
     /// Validity of the policies, or a description of the fault.
     pub policy: Result<(), String>,
+    /// Names in the folder of policies that are not read.
+    pub unread: Vec<String>,
+    /// Validity of `schema.toml`, or a description of the fault.
+    pub schema: Result<(), String>,
+    /// Number of bytes by which the path of the home is too long for the socket.
+    pub too_long_by: Option<usize>,
     /// Trust settings of the home, compared with those that lie sealed with the keys.
     pub settings: SettingsFact,
     /// State of the admin socket.
@@ -113,8 +124,12 @@ pub struct NodeFacts {
     /// Free space on the disk of the store; `None` if the system does not tell, or the running node
     /// does.
     pub space: Option<Space>,
-    /// Closures of the running node besides policy, in words.
-    pub closed: Vec<String>,
+    /// Parts of its work that the running node does not do, each with what to do.
+    pub hindered: Vec<(String, String)>,
+    /// Newer keys that the register does not list yet, by their use.
+    pub keys_waiting: Vec<KeyUse>,
+    /// Time of the latest backup, if the running node knows of one; `None` if it was not asked.
+    pub last_backup: Option<Option<Timestamp>>,
     /// Stored things that are not what was written, in words, if all of them were checked.
     pub checked: Option<Result<Vec<String>, String>>,
     /// Problems that the running node reports, each with what to do.
@@ -237,13 +252,19 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
             findings.push(certificate(&node.certificate, facts.now));
             findings.extend(revocation(&node.revocation, facts.now));
             findings.push(of_result("policy", &node.policy, "it holds", POLICY));
+            findings.extend(node.unread.iter().map(|name| unread(name)));
+            findings.push(of_result("schema", &node.schema, "it holds", SCHEMA));
+            findings.extend(node.too_long_by.map(too_long));
             findings.extend(settings(&node.settings));
             findings.extend(node.checked.iter().flat_map(checked));
             findings.push(socket(&node.socket));
             findings.extend(node.space.and_then(space));
             findings.extend(freshness(node.freshness));
             findings.extend(ends(&node.dependencies, facts.now));
-            findings.extend(node.closed.iter().map(|what| closed(what)));
+            findings.extend(keys_waiting(&node.keys_waiting));
+            findings.extend(node.last_backup.map(|taken| backup(taken, facts.now)));
+            let hindered = node.hindered.iter();
+            findings.extend(hindered.map(|(what, advice)| warning("node", what, advice)));
             let reported = node.reported.iter();
             findings.extend(reported.map(|(what, advice)| error("node", what, advice)));
         }
@@ -253,8 +274,25 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
 }
 
 const POLICY: &str = "correct it, and check it with `portcullis policy check`";
+const SCHEMA: &str = "correct `schema.toml`: with it the node does not start";
 const RENEW: &str =
     "have the authority's own CA sign `tls/csr.pem`, then run `portcullis tls install FILE`";
+
+fn unread(name: &str) -> Finding {
+    warning(
+        "policy",
+        &format!("`{name}` is not read"),
+        "give it a name that ends in `.cedar`, or take it out of `policy/`",
+    )
+}
+
+fn too_long(over: usize) -> Finding {
+    error(
+        "socket",
+        &format!("the path of the home is {over} bytes too long for `admin.sock`"),
+        "move the home to a shorter path, or name it by a shorter link",
+    )
+}
 
 fn space(space: Space) -> Option<Finding> {
     let problem = disk_problem(space)?;
@@ -499,12 +537,30 @@ fn ends(dependencies: &[Dependency], now: Timestamp) -> impl Iterator<Item = Fin
     })
 }
 
-fn closed(what: &str) -> Finding {
-    warning(
-        "closed",
-        what,
-        "a suspension ends by itself; open a block with `portcullis peer unblock`, a stop with `portcullis release resume`",
-    )
+fn keys_waiting(uses: &[KeyUse]) -> Option<Finding> {
+    let names: Vec<&str> = uses.iter().map(|usage| usage.name()).collect();
+    (!names.is_empty()).then(|| {
+        warning(
+            "keys",
+            &format!(
+                "newer ones wait for the register to list them: {}",
+                names.join(", ")
+            ),
+            "send the request of `portcullis keys rotate` to the governance, to be admitted with `federation admit --change`",
+        )
+    })
+}
+
+fn backup(taken: Option<Timestamp>, now: Timestamp) -> Finding {
+    const ABOUT: &str = "backup";
+    const TAKE: &str = "take one every night with `portcullis backup`, to two other places";
+    match taken {
+        None => warning(ABOUT, "this node knows of none that it took", TAKE),
+        Some(at) if now.millis_since(at) > BACKUP_OLD_MS => {
+            warning(ABOUT, &format!("the latest was taken at {at}"), TAKE)
+        }
+        Some(at) => good(ABOUT, &format!("the latest was taken at {at}")),
+    }
 }
 
 fn of_result(

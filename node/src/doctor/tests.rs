@@ -42,7 +42,12 @@ fn sound() -> NodeFacts {
             free: 2 << 30,
             reserve: 1 << 30,
         }),
-        closed: Vec::new(),
+        unread: Vec::new(),
+        schema: Ok(()),
+        too_long_by: None,
+        hindered: Vec::new(),
+        keys_waiting: Vec::new(),
+        last_backup: None,
         checked: None,
         reported: Vec::new(),
     }
@@ -373,12 +378,12 @@ fn a_register_that_is_not_fresh_is_warned_of_and_at_last_an_error() {
 }
 
 #[test]
-fn what_is_closed_is_found() {
+fn what_a_running_node_does_not_do_is_found() {
     let node = NodeFacts {
-        closed: vec!["`hub`: blocked here".to_owned()],
+        hindered: vec![("blocked here: `hub`".to_owned(), "unblock it".to_owned())],
         ..sound()
     };
-    finds(node, Severity::Warning, "closed", "blocked here");
+    finds(node, Severity::Warning, "node", "blocked here");
 }
 
 #[test]
@@ -430,5 +435,70 @@ fn settings_that_nobody_accepted_are_an_error_and_unsealed_ones_a_warning() {
             ..sound()
         };
         finds(node, severity, "settings", says);
+    }
+}
+
+/// Newcomer B16: keys that wait for the register were in no command.
+#[test]
+fn keys_that_wait_for_the_register_are_found() {
+    let node = NodeFacts {
+        keys_waiting: vec![KeyUse::Sealing, KeyUse::Hop],
+        ..sound()
+    };
+    finds(node, Severity::Warning, "keys", "sealing, hop");
+}
+
+#[test]
+fn an_old_backup_or_none_is_warned_of_and_a_new_one_is_good() {
+    const DAY: i64 = 24 * 3_600_000;
+    let with = |taken: Option<i64>| NodeFacts {
+        last_backup: Some(taken.map(|days| NOW.plus_millis(-days * DAY))),
+        ..sound()
+    };
+    finds(with(None), Severity::Warning, "backup", "knows of none");
+    finds(with(Some(8)), Severity::Warning, "backup", "the latest");
+    let findings = of(with(Some(7)));
+    assert!(findings.iter().all(|one| one.severity == Severity::Good));
+}
+
+/// Newcomer A14, A19, bug 18: doctor called a node good whose restriction was in no policy, whose
+/// schema did not parse, or whose home was too long for its socket.
+#[test]
+fn a_policy_that_is_not_read_a_wrong_schema_and_a_long_home_are_found() {
+    let node = NodeFacts {
+        unread: vec!["own.ceder".to_owned()],
+        ..sound()
+    };
+    finds(node, Severity::Warning, "policy", "`own.ceder` is not read");
+    let node = NodeFacts {
+        schema: Err("`schema.toml`: line 3".to_owned()),
+        ..sound()
+    };
+    finds(node, Severity::Error, "schema", "line 3");
+    let node = NodeFacts {
+        too_long_by: Some(9),
+        ..sound()
+    };
+    finds(node, Severity::Error, "socket", "9 bytes too long");
+}
+
+/// Newcomer A15: a home that everybody could enter was not found.
+#[test]
+fn a_home_that_is_open_to_others_is_found_with_the_mode_that_it_should_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new(folder.path().join("home"));
+    fs::create_dir(home.folder()).unwrap();
+    for (mode, should) in [
+        (0o700, None),
+        (0o750, None),
+        (0o755, Some(0o750)),
+        (0o711, Some(0o710)),
+        (0o777, Some(0o750)),
+        (0o770, Some(0o750)),
+    ] {
+        fs::set_permissions(home.folder(), fs::Permissions::from_mode(mode)).unwrap();
+        let exposed = inspect(&home, NOW).exposed;
+        let found: Vec<u32> = exposed.iter().map(|one| one.should).collect();
+        assert_eq!(found, Vec::from_iter(should), "{mode:o}");
     }
 }

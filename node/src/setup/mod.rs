@@ -67,6 +67,14 @@ pub enum SetupError {
     /// Another process is making it.
     #[error("`portcullis init` is running in `{}` already; wait for it to end", .0.display())]
     Running(PathBuf),
+    /// The path of the home is too long for its socket.
+    #[error("the path `{}` is {over} bytes too long for the node's socket; name a shorter home with `--home`", home.display())]
+    TooLong {
+        /// The home.
+        home: PathBuf,
+        /// Number of bytes too many.
+        over: usize,
+    },
     /// Others can move the home away and put another in its place.
     #[error("everybody can exchange what is in `{}`; run `chmod o-w {}`, or name another home with `--home`", .0.display(), .0.display())]
     Exchangeable(PathBuf),
@@ -97,6 +105,10 @@ pub enum SetupError {
 /// [`SetupError`] if the node cannot be made. A home that is left halfway carries the mark.
 pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
     let config = configuration(node)?;
+    if let Some(over) = home.too_long_by() {
+        let home = home.folder().to_owned();
+        return Err(SetupError::TooLong { home, over });
+    }
     // The passphrase is read first. If that fails, not even a folder is made.
     node.key.chosen().map_err(KeyringError::from)?;
     let made = home.config().exists() || home.keys().exists();

@@ -15,7 +15,7 @@
 //! have token keys of their own, so that the two indexes have nothing in common: which consignments a
 //! record names is told by the plain selector alone, on the side that has the keys. Kinds with
 //! few possible values have no token: whoever steals a token and guesses what its key is used for
-//! could still count equal ones (DESIGN §7).
+//! could still count equal ones (docs/design.md, Store).
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},

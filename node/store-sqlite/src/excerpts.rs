@@ -12,9 +12,10 @@ use portcullis_protocol::{
     identifiers::AuthorityId,
     record::{Kind, RecordId, SectionTag},
 };
-use portcullis_store::{Damaged, ExcerptPage, ExcerptsOf, HeldExcerpt};
+use portcullis_store::{Came, Damaged, ExcerptPage, ExcerptsOf, HeldExcerpt};
 
 use super::{
+    decode::unsigned,
     error::SqlError,
     origins::OriginReader,
     pack::{Directory, Pack, PackRow, pack_of, pack_rows, place, slot_of},
@@ -60,12 +61,13 @@ impl<'a> ExcerptSearch<'a> {
         from: Option<i64>,
     ) -> Result<ExcerptPage, SqlError> {
         match of {
-            ExcerptsOf::Any => self.in_packs(None, from),
-            ExcerptsOf::Kind(kind) => self.in_packs(Some(kind), from),
+            ExcerptsOf::Any => self.in_packs(None, Came::EVER, from),
+            ExcerptsOf::Kind(kind) => self.in_packs(Some(kind), Came::EVER, from),
+            ExcerptsOf::Came(kind, came) => self.in_packs(kind, came, from),
             ExcerptsOf::Selector(kind, value) => match self.view.vault.token(kind, value) {
                 Some(token) => self.with_token((kind, value), token, from),
                 None => {
-                    let mut page = self.in_packs(None, from)?;
+                    let mut page = self.in_packs(None, Came::EVER, from)?;
                     page.excerpts
                         .retain(|held| names(&held.opened, kind, value));
                     Ok(page)
@@ -74,14 +76,53 @@ impl<'a> ExcerptSearch<'a> {
         }
     }
 
-    /// Returns a page of excerpts from the packs before this one, by number.
-    fn in_packs(&self, kind: Option<Kind>, from: Option<i64>) -> Result<ExcerptPage, SqlError> {
+    /// Counts the records in the packs of a kind, or of any, that came in this time.
+    pub(super) fn count(&self, kind: Option<Kind>, came: Came) -> Result<u64, SqlError> {
+        let asked = (
+            kind.map(Kind::name),
+            came.since.as_millis(),
+            came.before.as_millis(),
+        );
+        let logged = self.view.first(
+            "SELECT coalesce(sum(count), 0) FROM pack
+             WHERE extends = 0 AND (?1 IS NULL OR kind = ?1)
+                 AND received_at >= ?2 AND received_at < ?3",
+            asked,
+            |row| row.get(0),
+        )?;
+        // A record that was known before it came has a number below 0, and its place beside it.
+        let withdrawn = self.view.first(
+            "SELECT count(*) FROM tombstone AS t
+                 LEFT JOIN known AS k ON k.n = t.record
+                 JOIN pack AS p ON p.n = coalesce(k.place, t.record) / 32
+             WHERE coalesce(k.place, t.record) >= 0 AND extends = 0 AND (?1 IS NULL OR kind = ?1)
+                 AND received_at >= ?2 AND received_at < ?3",
+            asked,
+            |row| row.get(0),
+        )?;
+        let held = |logged: i64, withdrawn: i64| logged.saturating_sub(withdrawn).max(0);
+        unsigned(held(logged.unwrap_or(0), withdrawn.unwrap_or(0)))
+    }
+
+    /// Returns a page of excerpts from the packs before this one, by number, that came in this time.
+    fn in_packs(
+        &self,
+        kind: Option<Kind>,
+        came: Came,
+        from: Option<i64>,
+    ) -> Result<ExcerptPage, SqlError> {
         let sql = match kind {
             Some(_) => {
-                pack_rows!("WHERE extends = 0 AND kind = ?1 AND p.n < ?2 ORDER BY p.n DESC")
+                pack_rows!(
+                    "WHERE extends = 0 AND kind = ?1 AND p.n < ?2 AND received_at >= ?3 \
+                     AND received_at < ?4 ORDER BY p.n DESC"
+                )
             }
             None => {
-                pack_rows!("WHERE extends = 0 AND ?1 IS NULL AND p.n < ?2 ORDER BY p.n DESC")
+                pack_rows!(
+                    "WHERE extends = 0 AND ?1 IS NULL AND p.n < ?2 AND received_at >= ?3 \
+                     AND received_at < ?4 ORDER BY p.n DESC"
+                )
             }
         };
         let mut packs = PackReader::of(self.view);
@@ -89,7 +130,12 @@ impl<'a> ExcerptSearch<'a> {
         let mut page = ExcerptPage::default();
         let mut looked_at = 0_usize;
         let mut select = self.view.connection.prepare_cached(sql)?;
-        let mut rows = select.query((kind.map(Kind::name), from.unwrap_or(i64::MAX)))?;
+        let mut rows = select.query((
+            kind.map(Kind::name),
+            from.unwrap_or(i64::MAX),
+            came.since.as_millis(),
+            came.before.as_millis(),
+        ))?;
         while let Some(row) = rows.next()? {
             let row = PackRow::read(row)?;
             let n = row.n;

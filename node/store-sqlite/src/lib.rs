@@ -102,7 +102,7 @@ use portcullis_protocol::{
     frame::{Generation, Lane},
     identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
-    record::{Form, RecordId, SectionTag},
+    record::{Form, Kind, RecordId, SectionTag},
     register::SignedRegister,
     seal::SealedRecord,
     statement::SignedStatement,
@@ -151,11 +151,11 @@ use self::{
     view::DatabaseView,
 };
 use portcullis_store::{
-    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
-    ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
-    StoreError, UndeliveredRow, Write, Written, apart,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, Came, ChannelPage, ChannelSide,
+    ConsignmentRow, ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow,
+    ExcerptPage, ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord,
+    LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
+    Span, Store, StoreError, UndeliveredRow, Write, Written, apart,
 };
 
 /// A store in a folder.
@@ -585,6 +585,10 @@ impl Store for SqliteStore {
         from: Option<i64>,
     ) -> Result<ExcerptPage, StoreError> {
         self.read(|view| ExcerptSearch::of(view, tags, left_out).page(of, from))
+    }
+
+    fn count(&self, kind: Option<Kind>, came: Came) -> Result<u64, StoreError> {
+        self.read(|view| ExcerptSearch::of(view, &[], &BTreeSet::new()).count(kind, came))
     }
 
     fn excerpt(

@@ -104,7 +104,7 @@ impl StoreError {
         }
     }
 
-    /// Returns true if the state on disk is unknown, so that the process has to end (DESIGN §7).
+    /// Returns true if the state on disk is unknown, so that the process has to end (docs/design.md, Store).
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         match self {

@@ -27,6 +27,31 @@ pub enum ExcerptsOf<'a> {
     Any,
     /// Records with exactly this selector.
     Selector(SelectorKind, &'a str),
+    /// Records of this kind, or of any, that came here in this time.
+    Came(Option<Kind>, Came),
+}
+
+/// A span of time in which records came here or were made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Came {
+    /// First point of it.
+    pub since: Timestamp,
+    /// First point after it.
+    pub before: Timestamp,
+}
+
+impl Came {
+    /// All of time.
+    pub const EVER: Self = Self {
+        since: Timestamp::from_millis(i64::MIN),
+        before: Timestamp::from_millis(i64::MAX),
+    };
+
+    /// Returns true if the point lies in the span.
+    #[must_use]
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.since <= at && at < self.before
+    }
 }
 
 /// A held record of which only some sections were opened. Its reader verifies it again.

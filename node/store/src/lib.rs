@@ -11,7 +11,7 @@
 //! again.
 //!
 //! Failure cases: a failed commit leaves nothing behind and is reported to every writer in the
-//! group. A failed fsync ends the process (DESIGN §7), because the state on disk is unknown then.
+//! group. A failed fsync ends the process (docs/design.md, Store), because the state on disk is unknown then.
 
 pub mod apart;
 mod error;
@@ -24,7 +24,7 @@ pub mod write;
 pub mod writer;
 
 pub use error::StoreError;
-pub use excerpt::{ExcerptPage, ExcerptsOf, HeldExcerpt};
+pub use excerpt::{Came, ExcerptPage, ExcerptsOf, HeldExcerpt};
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
@@ -46,7 +46,7 @@ use portcullis_protocol::{
     frame::{Generation, Lane},
     identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
-    record::{Form, RecordId, SectionTag},
+    record::{Form, Kind, RecordId, SectionTag},
     register::SignedRegister,
     seal::SealedRecord,
     statement::SignedStatement,
@@ -410,6 +410,14 @@ pub trait Store: Send + Sync {
         tags: &[SectionTag],
         from: Option<i64>,
     ) -> Result<ExcerptPage, StoreError>;
+
+    /// Counts the records of this kind, or of any, that came here in this time and are not withdrawn.
+    /// Nothing is opened, so that records which do not verify are among them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn count(&self, kind: Option<Kind>, came: Came) -> Result<u64, StoreError>;
 
     /// Returns an excerpt of one record with the sections of these tags.
     ///

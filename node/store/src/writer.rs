@@ -19,7 +19,7 @@
 //! The abort path: if a commit fails because the disk failed (`SQLITE_IOERR`, which includes a
 //! failed fsync), the state on disk is unknown and nothing that was read since can be trusted. The
 //! jobs of the group get no answer and the process ends at once with `std::process::abort` (exit by
-//! SIGABRT). It starts again from what the WAL holds (DESIGN §7).
+//! SIGABRT). It starts again from what the WAL holds (docs/design.md, Store).
 
 mod following;
 mod jobs;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 pub use crate::shape::{MAX_CELL_VALUES, MAX_SELECTORS};
-pub use selector::{Selector, SelectorError, SelectorKind, Window, canonical};
+pub use selector::{Selector, SelectorError, SelectorKind, Window, canonical, canonical_as_kept};
 
 use crate::{
     digest::Digest,
@@ -21,7 +21,7 @@ use crate::{
     record::{Kind, SectionTag},
     rules::Rule,
     shape::{self, Misshapen, Shaped},
-    wire,
+    version, wire,
 };
 
 /// The most bytes an encoded body has.
@@ -231,6 +231,21 @@ impl Body {
             | Self::Persons(_)
             | Self::Attachments(_) => None,
         }
+    }
+
+    /// Returns the version of the protocol that a node needs to read it.
+    #[must_use]
+    pub fn needs(&self) -> u32 {
+        match self {
+            Self::Subject(subject) => subject.selectors.iter().map(Selector::needs).max(),
+            Self::Assessment(_)
+            | Self::Narrative(_)
+            | Self::Source(_)
+            | Self::Persons(_)
+            | Self::Attachments(_)
+            | Self::Cells(_) => None,
+        }
+        .unwrap_or(version::FIRST)
     }
 
     /// Checks that a record of this kind may hold this body: the assessment of an outcome has a

@@ -1,23 +1,24 @@
 //! Selectors: identifiers that name the subject of a record and can be looked up.
 //!
 //! A selector holds the canonical text of its kind and nothing else. Container and plate selectors
-//! need a time window, because containers and plates are used again (DESIGN §2).
+//! need a time window, because containers and plates are used again (docs/design.md, Words).
 
 use std::fmt;
 
 use crate::{
     identifiers::{
-        BillOfLading, ContainerNumber, ContainerReading, Eori, HsCode, ImoNumber, ImoReading, Mmsi,
-        Plate, SealNumber, TraderId, UnLocode,
+        BillOfLading, ContainerNumber, ContainerReading, Eori, HsCode, IluCode, IluReading,
+        ImoNumber, ImoReading, Mmsi, MmsiReading, Plate, SealNumber, TraderId, UnLocode,
     },
     named::named,
     time::Timestamp,
+    version,
 };
 
 named! {
     /// Kind of thing that an identifier names.
     SelectorKind, "kind of selector",
-    "`container`, `imo`, `mmsi`, `bill-of-lading`, `seal`, `eori`, `plate`, `unlocode`, `hs`, `trader`" {
+    "`container`, `imo`, `mmsi`, `bill-of-lading`, `seal`, `eori`, `plate`, `unlocode`, `hs`, `trader`, `ilu`" {
         /// A container number (ISO 6346).
         Container = "container",
         /// A ship by its IMO number.
@@ -38,6 +39,8 @@ named! {
         HsCode = "hs",
         /// An importer or seller of a national register.
         Trader = "trader",
+        /// A swap body or semi-trailer by its ILU code (EN 13044-1).
+        Ilu = "ilu",
     }
 }
 
@@ -45,11 +48,22 @@ impl SelectorKind {
     /// Returns whether a selector of this kind is meaningless without a time window.
     #[must_use]
     pub const fn needs_window(self) -> bool {
-        matches!(self, Self::Container | Self::Plate)
+        matches!(self, Self::Container | Self::Plate | Self::Ilu)
+    }
+
+    /// Returns the kind that a text given for this one has: people call a swap body a container, and
+    /// the fourth letter tells one from the other.
+    #[must_use]
+    pub fn as_written(self, text: &str) -> Self {
+        if self == Self::Container && IluCode::is_shape_of(text) {
+            Self::Ilu
+        } else {
+            self
+        }
     }
 
     /// Returns whether the key space of this kind is large enough for a keyed hash on disk to hide
-    /// the value (DESIGN §7).
+    /// the value (docs/design.md, Store).
     #[must_use]
     pub const fn is_high_entropy(self) -> bool {
         !matches!(self, Self::UnLocode | Self::HsCode)
@@ -123,6 +137,29 @@ impl Selector {
         })
     }
 
+    /// Reads a selector that was signed, by this version or an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectorError`] says what is wrong with identifier or window.
+    pub(crate) fn as_signed(
+        kind: SelectorKind,
+        text: &str,
+        window: Option<Window>,
+        unchecked: bool,
+    ) -> Result<Self, SelectorError> {
+        if unchecked {
+            return Self::accept_unchecked(kind, text, window);
+        }
+        check_window(kind, window)?;
+        Ok(Self {
+            kind,
+            value: canonical_as_kept(kind, text)?,
+            window,
+            unchecked: false,
+        })
+    }
+
     /// Reads an identifier of the right shape even if its check digit is wrong;
     /// [`Selector::is_unchecked`] then returns true. It serves the case of a number that nobody can
     /// read a second time.
@@ -165,7 +202,28 @@ impl Selector {
         self.window
     }
 
-    /// Returns whether the check digit is wrong and was accepted all the same.
+    /// Returns the version of the protocol that a node needs to take it. Nodes of version 1 know no ILU
+    /// codes, and take no MMSI unchecked.
+    #[must_use]
+    pub const fn needs(&self) -> u32 {
+        match self.kind {
+            SelectorKind::Ilu => version::UNITS,
+            SelectorKind::Mmsi if self.unchecked => version::UNITS,
+            SelectorKind::Mmsi
+            | SelectorKind::Container
+            | SelectorKind::Imo
+            | SelectorKind::BillOfLading
+            | SelectorKind::Seal
+            | SelectorKind::Eori
+            | SelectorKind::Plate
+            | SelectorKind::UnLocode
+            | SelectorKind::HsCode
+            | SelectorKind::Trader => version::FIRST,
+        }
+    }
+
+    /// Returns whether the check digit is wrong and was accepted all the same; of an MMSI, whether it
+    /// has a form that is assigned to nobody.
     #[must_use]
     pub const fn is_unchecked(&self) -> bool {
         self.unchecked
@@ -210,7 +268,23 @@ pub fn canonical(kind: SelectorKind, text: &str) -> Result<String, SelectorError
         SelectorKind::UnLocode => read::<UnLocode>(kind, text),
         SelectorKind::HsCode => read::<HsCode>(kind, text),
         SelectorKind::Trader => read::<TraderId>(kind, text),
+        SelectorKind::Ilu => read::<IluCode>(kind, text),
     }
+}
+
+/// The canonical text of an identifier that was signed or kept, by this version or an earlier one whose
+/// forms were wider.
+///
+/// # Errors
+///
+/// [`SelectorError::Identifier`] if it is none.
+pub fn canonical_as_kept(kind: SelectorKind, text: &str) -> Result<String, SelectorError> {
+    if kind == SelectorKind::Eori {
+        return Eori::as_signed(text)
+            .map(|eori| eori.to_string())
+            .map_err(|error| identifier_error(kind, &error));
+    }
+    canonical(kind, text)
 }
 
 fn read<T>(kind: SelectorKind, text: &str) -> Result<String, SelectorError>
@@ -244,8 +318,17 @@ fn unchecked(kind: SelectorKind, text: &str) -> Result<Option<String>, SelectorE
             Ok(ImoReading::Checked(_)) => Ok(None),
             Err(error) => Err(identifier_error(kind, &error)),
         },
-        SelectorKind::Mmsi
-        | SelectorKind::BillOfLading
+        SelectorKind::Ilu => match IluCode::parse_unchecked(text) {
+            Ok(IluReading::Unchecked(code)) => Ok(Some(code.to_string())),
+            Ok(IluReading::Checked(_)) => Ok(None),
+            Err(error) => Err(identifier_error(kind, &error)),
+        },
+        SelectorKind::Mmsi => match Mmsi::parse_unchecked(text) {
+            Ok(MmsiReading::Unchecked(digits)) => Ok(Some(digits.to_string())),
+            Ok(MmsiReading::Checked(_)) => Ok(None),
+            Err(error) => Err(identifier_error(kind, &error)),
+        },
+        SelectorKind::BillOfLading
         | SelectorKind::Seal
         | SelectorKind::Eori
         | SelectorKind::Plate
@@ -285,6 +368,36 @@ mod tests {
         let right = Selector::accept_unchecked(kind, "CSQU3054383", march()).unwrap();
         assert!(!right.is_unchecked());
         assert!(Selector::accept_unchecked(kind, "CSQU305", march()).is_err());
+    }
+
+    #[test]
+    fn a_text_given_for_a_container_is_the_unit_that_its_fourth_letter_says() {
+        use SelectorKind as Kind;
+        for (kind, text, expected) in [
+            (Kind::Container, "XYZA1003094", Kind::Ilu),
+            (Kind::Container, "xyzk 100309-5", Kind::Ilu),
+            (Kind::Container, "CSQU3054383", Kind::Container),
+            (Kind::Container, "CSQX3054383", Kind::Container),
+            (Kind::Seal, "XYZA1003094", Kind::Seal),
+        ] {
+            assert_eq!(kind.as_written(text), expected, "{text}");
+        }
+    }
+
+    /// Bugs 15, 16.
+    #[test]
+    fn what_nodes_of_the_first_version_would_refuse_needs_the_second() {
+        let needs = |kind, text| {
+            let selector = Selector::accept_unchecked(kind, text, march()).unwrap();
+            (selector.needs(), selector.is_unchecked())
+        };
+        assert_eq!(needs(SelectorKind::Ilu, "XYZA1003094"), (2, false));
+        assert_eq!(needs(SelectorKind::Ilu, "XYZA1003095"), (2, true));
+        assert_eq!(needs(SelectorKind::Mmsi, "009123456"), (2, true));
+        assert_eq!(needs(SelectorKind::Mmsi, "440123456"), (1, false));
+        assert_eq!(needs(SelectorKind::Container, "CSQU3054384"), (1, true));
+        assert!(Selector::new(SelectorKind::Mmsi, "009123456", None).is_err());
+        assert!(Selector::new(SelectorKind::Ilu, "XYZA1003094", None).is_err());
     }
 
     #[test]

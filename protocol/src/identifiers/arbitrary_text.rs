@@ -40,6 +40,7 @@ fn all_parsers_settle(text: &str) {
     settles::<Eori>(text);
     settles::<FederationId>(text);
     settles::<HsCode>(text);
+    settles::<IluCode>(text);
     settles::<ImoNumber>(text);
     settles::<Mmsi>(text);
     settles::<NodeId>(text);
@@ -58,6 +59,11 @@ fn unchecked_readings_keep_their_side(text: &str) {
     if let Ok(reading) = ContainerNumber::parse_unchecked(text) {
         let checked = matches!(reading, ContainerReading::Checked(_));
         assert_eq!(reading.as_str().parse::<ContainerNumber>().is_ok(), checked);
+    }
+    if let Ok(reading) = IluCode::parse_unchecked(text) {
+        let checked = matches!(reading, IluReading::Checked(_));
+        assert_eq!(reading.as_str().parse::<IluCode>().is_ok(), checked);
+        assert!(text.parse::<ContainerNumber>().is_err());
     }
     if let Ok(reading) = ImoNumber::parse_unchecked(text) {
         let checked = matches!(reading, ImoReading::Checked(_));
@@ -126,7 +132,7 @@ proptest! {
 
     #[test]
     fn texts_near_the_grammars_settle(
-        text in "(IMO|MMSI|imo)?[ :-]?[A-Z0-9a-z]{0,4}[UJZuV2]?[ -]?[0-9OISBZ]{0,7}[-@.: ]?[0-9]{0,4}"
+        text in "(IMO|MMSI|imo)?[ :-]?[A-Z0-9a-z]{0,4}[UJZuV2ADK]?[ -]?[0-9OISBZ]{0,7}[-@.: ]?[0-9]{0,4}"
     ) {
         all_parsers_settle(&text);
     }

@@ -6,6 +6,7 @@
 
 use std::str::FromStr;
 
+use super::foreign::Foreign;
 use super::text::{canonical_text, compact, quote, quote_char};
 
 /// A bill of lading number as its carrier writes it, in capitals and without spaces; 4 to 35
@@ -23,7 +24,7 @@ canonical_text!(SealNumber);
 
 /// Error for a text that is no bill of lading number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no bill of lading number: it {fault}")]
+#[error("`{text}` is no bill of lading number: {fault}")]
 pub struct BillOfLadingError {
     text: String,
     fault: Fault,
@@ -31,7 +32,7 @@ pub struct BillOfLadingError {
 
 /// Error for a text that is no seal number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no seal number: it {fault}")]
+#[error("`{text}` is no seal number: {fault}")]
 pub struct SealNumberError {
     text: String,
     fault: Fault,
@@ -40,20 +41,22 @@ pub struct SealNumberError {
 /// Fault of a number that has hardly any grammar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Fault {
-    #[error("has a space or separator before or after it; remove it")]
+    #[error("{found}", found = .0.told())]
+    Foreign(Foreign),
+    #[error("it has a space or separator before or after it; remove it")]
     Padded,
-    #[error("contains `{found}`; use {allowed}")]
+    #[error("it contains `{found}`; use {allowed}")]
     Character {
         found: String,
         allowed: &'static str,
     },
-    #[error("has {found} characters; use {least} to {most}")]
+    #[error("it has {found} characters; use {least} to {most}")]
     Length {
         found: usize,
         least: usize,
         most: usize,
     },
-    #[error("has no digit; copy the whole number")]
+    #[error("it has no digit; copy the whole number")]
     NoDigit,
 }
 
@@ -112,6 +115,7 @@ impl FromStr for SealNumber {
 
 impl Grammar {
     fn parse(&self, text: &str) -> Result<Box<str>, Fault> {
+        Foreign::refuse(text).map_err(Fault::Foreign)?;
         let canonical = compact(text, self.presentation).ok_or(Fault::Padded)?;
         let allowed = |c: &char| c.is_ascii_alphanumeric() || self.punctuation.contains(c);
         if let Some(found) = canonical.chars().find(|character| !allowed(character)) {

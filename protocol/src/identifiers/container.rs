@@ -7,6 +7,9 @@
 
 use std::str::FromStr;
 
+use super::check_digit::{self, remainder, value};
+use super::foreign::Foreign;
+use super::ilu::IluCode;
 use super::near::{self, CharClass};
 use super::text::{canonical_text, compact, quote, quote_char};
 
@@ -51,6 +54,9 @@ pub enum ContainerReading {
 /// Error for a text that is no container number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContainerNumberError {
+    /// A character that stands in no container number.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// White space or a hyphen stands before or after the number.
     #[error("`{text}` has a space or hyphen before or after the container number; remove it")]
     Padded {
@@ -88,7 +94,7 @@ pub enum ContainerNumberError {
     /// The fourth character is not U, J or Z.
     #[error(
         "`{text}` has `{found}` as its category; use `U` (container), `J` (detachable equipment) \
-         or `Z` (trailer, chassis)"
+         or `Z` (trailer, chassis); `A`, `B`, `D`, `E` and `K` are of ILU codes"
     )]
     Category {
         /// The rejected text.
@@ -129,11 +135,13 @@ impl ContainerNumber {
     /// Every error of [`ContainerNumber::from_str`] but the one about a wrong check digit.
     pub fn parse_unchecked(text: &str) -> Result<ContainerReading, ContainerNumberError> {
         let shaped = Shaped::parse(text)?;
-        Ok(if shaped.found == check_digit(shaped.remainder) {
-            ContainerReading::Checked(Self(shaped.canonical))
-        } else {
-            ContainerReading::Unchecked(UncheckedContainerNumber(shaped.canonical))
-        })
+        Ok(
+            if shaped.found == check_digit::of_remainder(shaped.remainder) {
+                ContainerReading::Checked(Self(shaped.canonical))
+            } else {
+                ContainerReading::Unchecked(UncheckedContainerNumber(shaped.canonical))
+            },
+        )
     }
 
     /// Returns whether the check digit 0 stands for the remainder 10, which it shares with the
@@ -145,10 +153,13 @@ impl ContainerNumber {
     }
 
     /// Proposes numbers that `text` may have been meant to be, the likeliest first, at most
-    /// [`super::NEAR_MATCHES_MAX`]. The list is empty if `text` is a container number or resembles
-    /// none.
+    /// [`super::NEAR_MATCHES_MAX`]. The list is empty if `text` is a container number or an ILU
+    /// code, or resembles none.
     #[must_use]
     pub fn near_matches(text: &str) -> Vec<Self> {
+        if text.parse::<IluCode>().is_ok() {
+            return Vec::new();
+        }
         near::matches(text, &SHAPE)
     }
 }
@@ -157,7 +168,7 @@ impl UncheckedContainerNumber {
     /// Returns the check digit that ISO 6346 gives for the rest of the number.
     #[must_use]
     pub fn expected_check_digit(&self) -> u32 {
-        check_digit(remainder(self.0.bytes().take(10)))
+        check_digit::of(&self.0)
     }
 }
 
@@ -177,7 +188,7 @@ impl FromStr for ContainerNumber {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let shaped = Shaped::parse(text)?;
-        let expected = check_digit(shaped.remainder);
+        let expected = check_digit::of_remainder(shaped.remainder);
         if shaped.found != expected {
             return Err(ContainerNumberError::CheckDigit {
                 text: quote(text),
@@ -199,6 +210,7 @@ struct Shaped {
 impl Shaped {
     fn parse(text: &str) -> Result<Self, ContainerNumberError> {
         use ContainerNumberError as Error;
+        Foreign::refuse(text)?;
         let quoted = || quote(text);
         let Some(canonical) = compact(text, &PRESENTATION) else {
             return Err(Error::Padded { text: quoted() });
@@ -237,35 +249,12 @@ fn wrong_length(text: &str, compacted: &str) -> ContainerNumberError {
     match compacted.len() {
         10 if Shaped::parse(&with_any_digit).is_ok() => ContainerNumberError::NoCheckDigit {
             text,
-            expected: check_digit(remainder(compacted.bytes())),
+            expected: check_digit::of(compacted),
         },
         _ => ContainerNumberError::Length {
             text,
             found: compacted.chars().count(),
         },
-    }
-}
-
-/// The sum of value × 2^position, counted from the left, modulo 11.
-fn remainder(first_ten: impl Iterator<Item = u8>) -> u32 {
-    let (sum, _) = first_ten.fold((0, 1), |(sum, weight), byte| {
-        (sum + value(byte) * weight, weight * 2)
-    });
-    sum % 11
-}
-
-fn check_digit(remainder: u32) -> u32 {
-    remainder % 10
-}
-
-/// The value of a digit or capital letter: A is 10, and the multiples of 11 are left out.
-fn value(byte: u8) -> u32 {
-    match byte {
-        b'A' => 10,
-        b'B'..=b'K' => u32::from(byte - b'B') + 12,
-        b'L'..=b'U' => u32::from(byte - b'L') + 23,
-        b'V'..=b'Z' => u32::from(byte - b'V') + 34,
-        other => u32::from(other.saturating_sub(b'0')),
     }
 }
 
@@ -356,7 +345,7 @@ mod tests {
         refused(
             "CSQX3054383",
             "`CSQX3054383` has `X` as its category; use `U` (container), `J` (detachable \
-             equipment) or `Z` (trailer, chassis)",
+             equipment) or `Z` (trailer, chassis); `A`, `B`, `D`, `E` and `K` are of ILU codes",
         );
         refused(
             "CSQU3O54383",

@@ -1,13 +1,16 @@
 //! EORI numbers of the European Union and the third-country numbers of the same form (TCUIN): a
 //! country and 1 to 15 visible characters, such as `NL123456789`.
 //!
-//! Checks the syntax alone; only the issuing country can say whether a number is registered.
+//! Numbers of `GB` and `XI` have twelve digits, or fifteen for a group, and are printed with spaces and
+//! hyphens, which are taken off. Checks the syntax alone; only the issuing country can say whether a
+//! number is registered.
 //! Letters are folded to capitals, because registers hold no two numbers that differ in case alone.
 
 use std::str::FromStr;
 
 use super::country::CountryCode;
-use super::text::{canonical_text, quote, quote_char};
+use super::foreign::Foreign;
+use super::text::{canonical_text, compact, quote, quote_char};
 
 /// An economic operator's number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +24,9 @@ canonical_text!(Eori, text);
 /// Error for a text that is no EORI number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EoriError {
+    /// A character that stands in no EORI number.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// The first two characters are no country.
     #[error(
         "`{text}` does not start with a country of ISO 3166-1 (or `XI`); \
@@ -38,7 +44,18 @@ pub enum EoriError {
         /// The number of characters after the country.
         found: usize,
     },
-    /// A space, control character or character outside ASCII.
+    /// A number of `GB` or `XI` that has not the digits of one.
+    #[error(
+        "`{text}` is no EORI number of `{country}`: those have 12 digits after the country, or 15 for \
+         a group; copy the whole number"
+    )]
+    British {
+        /// The rejected text.
+        text: String,
+        /// Its country.
+        country: CountryCode,
+    },
+    /// A space or control character.
     #[error("`{text}` contains `{found}`; use visible ASCII characters without spaces")]
     Character {
         /// The rejected text.
@@ -49,18 +66,14 @@ pub enum EoriError {
 }
 
 impl Eori {
-    /// Returns the country that issued the number. `GB` numbers are no longer EU numbers; those of
-    /// Northern Ireland start with `XI`.
-    #[must_use]
-    pub fn country(&self) -> &CountryCode {
-        &self.country
-    }
-}
-
-impl FromStr for Eori {
-    type Err = EoriError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    /// Takes a number that was signed or kept before: as its form was then, which asked nothing more of
+    /// numbers of `GB` and `XI` than of others.
+    ///
+    /// # Errors
+    ///
+    /// [`EoriError`].
+    pub fn as_signed(text: &str) -> Result<Self, EoriError> {
+        Foreign::refuse(text)?;
         if let Some(found) = text.chars().find(|character| !character.is_ascii_graphic()) {
             let found = quote_char(found);
             return Err(EoriError::Character {
@@ -84,6 +97,39 @@ impl FromStr for Eori {
             country,
         })
     }
+
+    /// Returns the country that issued the number. `GB` numbers are no longer EU numbers; those of
+    /// Northern Ireland start with `XI`.
+    #[must_use]
+    pub fn country(&self) -> &CountryCode {
+        &self.country
+    }
+}
+
+impl FromStr for Eori {
+    type Err = EoriError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some(canonical) = compact(text, &[' ', '-']).filter(|text| is_british(text)) else {
+            return Self::as_signed(text);
+        };
+        let eori = Self::as_signed(&canonical)?;
+        let digits = canonical
+            .split_at_checked(2)
+            .map_or("", |(_, digits)| digits);
+        if matches!(digits.len(), 12 | 15) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(eori)
+        } else {
+            Err(EoriError::British {
+                text: quote(text),
+                country: eori.country,
+            })
+        }
+    }
+}
+
+fn is_british(canonical: &str) -> bool {
+    canonical.starts_with("GB") || canonical.starts_with("XI")
 }
 
 #[cfg(test)]
@@ -115,7 +161,7 @@ mod tests {
         );
         refused(
             "NL12\u{435}3",
-            "`NL12\u{435}3` contains `U+0435`; use visible ASCII characters without spaces",
+            "in `NL12\u{435}3` the 5th character is a Cyrillic `\u{435}` (U+0435), not a Latin `e`",
         );
     }
 
@@ -132,15 +178,59 @@ mod tests {
         ));
     }
 
+    /// Bug 18: one trader became two, `GB-123456789000` and `GB123456789000`.
+    #[test]
+    fn a_british_number_has_twelve_digits_or_fifteen_however_it_is_printed() {
+        for text in [
+            "GB123456789000",
+            "GB 123 456 789 000",
+            "gb-123456789000",
+            "GB 123 4567 89-000",
+        ] {
+            assert_eq!(text.parse::<Eori>().unwrap().as_str(), "GB123456789000");
+        }
+        assert!("XI123456789000123".parse::<Eori>().is_ok());
+        refused(
+            "GB12345678900",
+            "`GB12345678900` is no EORI number of `GB`: those have 12 digits after the country, or 15 \
+             for a group; copy the whole number",
+        );
+        for text in [
+            "GB1234567890AB",
+            "XI1234567890001",
+            "GB",
+            " GB123456789000",
+            "GB123456789000 ",
+        ] {
+            assert!(text.parse::<Eori>().is_err(), "{text:?}");
+        }
+    }
+
+    /// What was signed before stays readable, as it is.
+    #[test]
+    fn numbers_of_before_are_taken_as_they_were_signed() {
+        for text in ["GB-123456789000", "XI123ABC", "GB1"] {
+            assert_eq!(Eori::as_signed(text).unwrap().as_str(), text);
+            assert!(
+                text.parse::<Eori>()
+                    .map_or(true, |eori| eori.as_str() != text)
+            );
+        }
+        assert!(Eori::as_signed("GB 123456789000").is_err());
+    }
+
     #[test]
     fn lower_case_is_presentation() {
-        let eori: Eori = "xi123abc".parse().unwrap();
-        assert_eq!((eori.as_str(), eori.country().as_str()), ("XI123ABC", "XI"));
+        let eori: Eori = "xi123456789000".parse().unwrap();
+        assert_eq!(
+            (eori.as_str(), eori.country().as_str()),
+            ("XI123456789000", "XI")
+        );
     }
 
     proptest! {
         #[test]
-        fn every_text_of_the_published_grammar_is_kept(text in "(NL|DE|BE|XI)[!-`{-~]{1,15}") {
+        fn every_text_of_the_published_grammar_is_kept(text in "(NL|DE|BE)[!-`{-~]{1,15}") {
             prop_assert_eq!(text.parse::<Eori>().unwrap().to_string(), text);
         }
     }

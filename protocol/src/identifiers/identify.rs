@@ -7,9 +7,11 @@ use super::bill_and_seal::{BillOfLading, SealNumber};
 use super::container::{ContainerNumber, ContainerReading};
 use super::eori::Eori;
 use super::hs::HsCode;
+use super::ilu::{IluCode, IluReading};
 use super::imo::{ImoNumber, ImoReading};
 use super::locode::UnLocode;
 use super::mmsi::Mmsi;
+use super::near::LIMIT as NEAR_MATCHES_MAX;
 use super::plate::Plate;
 use super::trader::TraderId;
 
@@ -18,6 +20,8 @@ use super::trader::TraderId;
 pub enum IdentifierKind {
     /// A [`ContainerNumber`].
     Container,
+    /// An [`IluCode`].
+    Ilu,
     /// An [`ImoNumber`].
     Imo,
     /// An [`Mmsi`].
@@ -77,6 +81,7 @@ impl std::fmt::Display for IdentifierKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Container => "container number",
+            Self::Ilu => "ILU code",
             Self::Imo => "IMO number",
             Self::Mmsi => "MMSI",
             Self::UnLocode => "UN/LOCODE",
@@ -98,6 +103,7 @@ pub fn identify(text: &str) -> Vec<Identified> {
     let text = text.trim();
     let mut found: Vec<Identified> = [
         container(text),
+        ilu(text),
         imo(text),
         mmsi(text),
         un_locode(text),
@@ -148,6 +154,35 @@ fn container(text: &str) -> Option<Identified> {
             ..shaped(kind, &number)
         }),
         Err(_) => unreadable(kind, text, near()),
+    }
+}
+
+fn ilu(text: &str) -> Option<Identified> {
+    let kind = IdentifierKind::Ilu;
+    match IluCode::parse_unchecked(text).ok()? {
+        IluReading::Checked(code) => {
+            let check_digit = if code.has_ambiguous_check_digit() {
+                CheckDigit::RightButAmbiguous
+            } else {
+                CheckDigit::Right
+            };
+            Some(Identified {
+                check_digit,
+                ..shaped(kind, &code)
+            })
+        }
+        IluReading::Unchecked(code) => Some(Identified {
+            check_digit: CheckDigit::Wrong {
+                expected: code.expected_check_digit(),
+            },
+            // The fourth letter may be the wrong one, as after a swap with the third.
+            near_matches: texts(&IluCode::near_matches(text))
+                .into_iter()
+                .chain(texts(&ContainerNumber::near_matches(text)))
+                .take(NEAR_MATCHES_MAX)
+                .collect(),
+            ..shaped(kind, &code)
+        }),
     }
 }
 
@@ -307,6 +342,24 @@ mod tests {
             first.near_matches.contains(&"CSQU3054383".to_owned()),
             "{found:?}"
         );
+    }
+
+    /// Bug 15: a container of somebody else's was proposed.
+    #[test]
+    fn a_unit_of_rail_and_road_is_itself_and_never_a_container() {
+        let found = identify("XYZA1003094");
+        assert_eq!(found[0].kind, IdentifierKind::Ilu);
+        assert_eq!(found[0].check_digit, CheckDigit::Right);
+        let wrong = identify("XYZA1003095");
+        assert_eq!(wrong[0].check_digit, CheckDigit::Wrong { expected: 4 });
+        for readings in [found, wrong] {
+            assert!(
+                readings
+                    .iter()
+                    .all(|one| one.kind != IdentifierKind::Container),
+                "{readings:?}"
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::str::FromStr;
 
+use super::foreign::Foreign;
 use super::near::{self, CharClass};
 use super::text::{canonical_text, quote};
 
@@ -35,6 +36,9 @@ pub enum ImoReading {
 /// Error for a text that is no IMO number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImoNumberError {
+    /// A character that stands in no IMO number.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// Not seven digits.
     #[error("`{text}` is no IMO number; write seven digits, with or without `IMO ` before them")]
     Shape {
@@ -130,6 +134,7 @@ struct Shaped {
 
 impl Shaped {
     fn parse(text: &str) -> Result<Self, ImoNumberError> {
+        Foreign::refuse(text)?;
         let digits = without_prefix(text);
         let bytes = <[u8; 7]>::try_from(digits.as_bytes());
         let Some([first, .., last]) = bytes.ok().filter(|b| b.iter().all(u8::is_ascii_digit))
@@ -227,8 +232,6 @@ mod tests {
             " 9074729",
             "9074729 ",
             "907 4729",
-            "\u{661}074729",
-            "907472\u{e9}",
             "LMO 9074729",
         ] {
             assert!(

@@ -7,6 +7,7 @@
 
 use std::str::FromStr;
 
+use super::foreign::Foreign;
 use super::text::{canonical_text, quote};
 
 /// A maritime mobile service identity.
@@ -18,6 +19,22 @@ pub struct Mmsi {
 }
 
 canonical_text!(Mmsi, digits);
+
+/// Nine digits that ITU has assigned to no kind of station or country, as they are on the air. They
+/// never compare equal to an [`Mmsi`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UncheckedMmsi(Box<str>);
+
+canonical_text!(UncheckedMmsi);
+
+/// Result of [`Mmsi::parse_unchecked`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MmsiReading {
+    /// The digits have a form that ITU assigns.
+    Checked(Mmsi),
+    /// The digits are nine, and have no such form.
+    Unchecked(UncheckedMmsi),
+}
 
 /// Kind of station that an MMSI names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +60,9 @@ pub enum MmsiClass {
 /// Error for a text that is no MMSI.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MmsiError {
+    /// A character that stands in no MMSI.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// Not nine digits.
     #[error("`{text}` is no MMSI; write nine digits, with or without `MMSI ` before them")]
     Shape {
@@ -50,7 +70,10 @@ pub enum MmsiError {
         text: String,
     },
     /// A first part that stands for no kind of station.
-    #[error("`{text}` begins like no MMSI; compare its first three digits with the source")]
+    #[error(
+        "`{text}` begins like no MMSI; compare its first three digits with the source, \
+         or accept it as unchecked"
+    )]
     Class {
         /// The rejected text.
         text: String,
@@ -58,7 +81,7 @@ pub enum MmsiError {
     /// A MID outside the range.
     #[error(
         "`{text}` has the country digits `{mid:03}` where 201 to 775 are in use; \
-         compare it with the source"
+         compare it with the source, or accept it as unchecked"
     )]
     Mid {
         /// The rejected text.
@@ -69,6 +92,22 @@ pub enum MmsiError {
 }
 
 impl Mmsi {
+    /// Parses nine digits, whatever they begin with; the result tells whether ITU assigns such.
+    ///
+    /// # Errors
+    ///
+    /// [`MmsiError::Shape`] and [`MmsiError::Foreign`].
+    pub fn parse_unchecked(text: &str) -> Result<MmsiReading, MmsiError> {
+        match text.parse() {
+            Ok(mmsi) => Ok(MmsiReading::Checked(mmsi)),
+            Err(MmsiError::Class { .. } | MmsiError::Mid { .. }) => {
+                let digits = without_prefix(text);
+                Ok(MmsiReading::Unchecked(UncheckedMmsi(digits.into())))
+            }
+            Err(error @ (MmsiError::Shape { .. } | MmsiError::Foreign(_))) => Err(error),
+        }
+    }
+
     /// Returns the kind of station.
     #[must_use]
     pub fn class(&self) -> MmsiClass {
@@ -101,6 +140,7 @@ impl FromStr for Mmsi {
     type Err = MmsiError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Foreign::refuse(text)?;
         let digits = without_prefix(text);
         let bytes = <[u8; 9]>::try_from(digits.as_bytes());
         let Some(bytes) = bytes.ok().filter(|b| b.iter().all(u8::is_ascii_digit)) else {
@@ -203,8 +243,28 @@ mod tests {
         }
         assert_eq!(
             "123456789".parse::<Mmsi>().unwrap_err().to_string(),
-            "`123456789` begins like no MMSI; compare its first three digits with the source"
+            "`123456789` begins like no MMSI; compare its first three digits with the source, \
+             or accept it as unchecked"
         );
+    }
+
+    /// Bug 16: what a ship sends could not be named.
+    #[test]
+    fn an_identity_as_it_is_on_the_air_is_unchecked_and_never_a_wrong_shape() {
+        for text in ["009123456", "123456789", "MMSI 009123456"] {
+            let reading = Mmsi::parse_unchecked(text).unwrap();
+            let MmsiReading::Unchecked(digits) = reading else {
+                panic!("{reading:?}");
+            };
+            assert!(text.ends_with(digits.as_str()), "{digits}");
+        }
+        assert!(matches!(
+            Mmsi::parse_unchecked("440123456"),
+            Ok(MmsiReading::Checked(_))
+        ));
+        for text in ["", "00912345", "0091234567", "00912345O"] {
+            assert!(Mmsi::parse_unchecked(text).is_err(), "{text}");
+        }
     }
 
     #[test]

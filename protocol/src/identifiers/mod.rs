@@ -8,11 +8,14 @@
 //! the thing exists.
 
 mod bill_and_seal;
+mod check_digit;
 mod container;
 mod country;
 mod eori;
+mod foreign;
 mod hs;
 mod identify;
+mod ilu;
 mod imo;
 mod locode;
 mod mmsi;
@@ -31,11 +34,13 @@ pub use container::{
 };
 pub use country::{CountryCode, CountryCodeError};
 pub use eori::{Eori, EoriError};
+pub use foreign::Foreign;
 pub use hs::{HsCode, HsCodeError};
 pub use identify::{CheckDigit, Identified, IdentifierKind, identify};
+pub use ilu::{IluCode, IluCodeError, IluReading, UncheckedIluCode};
 pub use imo::{ImoNumber, ImoNumberError, ImoReading, UncheckedImoNumber};
 pub use locode::{UnLocode, UnLocodeError};
-pub use mmsi::{Mmsi, MmsiClass, MmsiError};
+pub use mmsi::{Mmsi, MmsiClass, MmsiError, MmsiReading, UncheckedMmsi};
 pub use near::LIMIT as NEAR_MATCHES_MAX;
 pub use plate::{Plate, PlateError};
 pub use slug::{AuthorityId, FederationId, NameError, NameOf, NodeId};

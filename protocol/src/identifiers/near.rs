@@ -23,6 +23,8 @@ pub(super) enum CharClass {
     Letter,
     /// One of the category letters of ISO 6346.
     Category,
+    /// One of the fourth letters of EN 13044-1.
+    UnitCategory,
     /// A digit.
     Digit,
 }
@@ -196,6 +198,7 @@ fn replaced(placed: &[char], shape: &[CharClass]) -> Vec<Vec<char>> {
     let values = |place| match place {
         CharClass::Letter => "",
         CharClass::Category => "UJZ",
+        CharClass::UnitCategory => "ABDEK",
         CharClass::Digit => "0123456789",
     };
     (0..)

@@ -7,6 +7,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::foreign::Foreign;
 use super::text::{canonical_text, quote, quote_char};
 
 const LONGEST: usize = 63;
@@ -52,6 +53,9 @@ impl std::fmt::Display for NameOf {
 /// Error for a text that is no name of an authority, node or federation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
+    /// A character that stands in no name.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// Empty, or longer than 63 characters.
     #[error("the {of} id `{text}` has {found} characters; use 1 to 63")]
     Length {
@@ -109,6 +113,7 @@ impl FromStr for FederationId {
 }
 
 fn name(text: &str, of: NameOf) -> Result<Arc<str>, NameError> {
+    Foreign::refuse(text)?;
     let allowed = |c: &char| matches!(c, 'a'..='z' | '0'..='9' | '-');
     if let Some(found) = text.chars().find(|character| !allowed(character)) {
         let found = quote_char(found);
@@ -156,14 +161,11 @@ mod tests {
         // A Cyrillic а looks the same.
         check(
             "kr-customs\u{430}",
-            "the authority id `kr-customs\u{430}` contains `U+0430`; use lower-case letters a-z, digits and hyphens",
+            "in `kr-customs\u{430}` the 11th character is a Cyrillic `\u{430}` (U+0430), not a Latin `a`",
         );
         assert!(matches!(
             "kr-customs-40\u{430}".parse::<NodeId>(),
-            Err(NameError::Character {
-                of: NameOf::Node,
-                ..
-            })
+            Err(NameError::Foreign(_))
         ));
         for text in ["a b", "a_b", "a.b", "a/b", "a\0", " a", "a\n"] {
             assert!(

@@ -3,6 +3,8 @@
 //!
 //! Nothing is guessed: white space and separators around a text are never dropped here.
 
+use crate::characters::is_hidden;
+
 /// The longest piece of a rejected text that a message repeats, in characters.
 const QUOTED_MAX: usize = 40;
 
@@ -17,14 +19,14 @@ pub(super) fn quote(text: &str) -> String {
         }
         match character {
             '`' => quoted.push('\''),
-            other if other.is_alphanumeric() => quoted.push(other),
+            other if other.is_alphanumeric() && !is_hidden(other) => quoted.push(other),
             other => quoted.extend(other.escape_default()),
         }
     }
     quoted
 }
 
-/// Returns one character for a message, as its code point if it could be taken for another.
+/// Returns one character for a message, as its code point if it cannot be printed between backticks.
 pub(super) fn quote_char(character: char) -> String {
     if character.is_ascii_graphic() && character != '`' {
         return character.into();

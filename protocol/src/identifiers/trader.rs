@@ -7,6 +7,7 @@
 use std::str::FromStr;
 
 use super::country::CountryCode;
+use super::foreign::Foreign;
 use super::text::{canonical_text, quote, quote_char};
 
 const LONGEST: usize = 35;
@@ -23,6 +24,9 @@ canonical_text!(TraderId, text);
 /// Error for a text that is no trader's id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraderIdError {
+    /// A character that stands in no trader's id.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// No country and colon before the id.
     #[error(
         "`{text}` does not say of which country's register the id is; \
@@ -58,6 +62,7 @@ impl TraderId {
     /// [`TraderIdError`] if `text` is empty, longer than 35 characters, or holds anything but
     /// letters a–z (folded to capitals), digits, hyphens, dots and slashes.
     pub fn of(country: CountryCode, text: &str) -> Result<Self, TraderIdError> {
+        Foreign::refuse(text)?;
         let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/');
         if let Some(found) = text.chars().find(|character| !allowed(character)) {
             let found = quote_char(found);
@@ -96,6 +101,7 @@ impl FromStr for TraderId {
     type Err = TraderIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Foreign::refuse(text)?;
         let split = text.split_once(':');
         let country = split.and_then(|(country, _)| country.parse().ok());
         let (Some((_, id)), Some(country)) = (split, country) else {
@@ -128,13 +134,7 @@ mod tests {
 
     #[test]
     fn other_characters_and_lengths_are_refused() {
-        for text in [
-            "KR:QL UBN",
-            "KR:QLR\u{435}",
-            "KR:A:B",
-            "KR:QLRUBN9 ",
-            "KR: A",
-        ] {
+        for text in ["KR:QL UBN", "KR:A:B", "KR:QLRUBN9 ", "KR: A"] {
             assert!(
                 matches!(
                     text.parse::<TraderId>(),

@@ -102,7 +102,7 @@ fn re_14_record_that_is_not_in_its_batch_but_an_inner_node_of_it() {
     assert_eq!(
         root[..],
         forgery.statement.root[..],
-        "the tree is the one of DESIGN"
+        "the tree is the one of docs/design.md"
     );
     let statement = sign(&forgery.statement, &forgery.key);
     let resigned = SealedRecord::new(collapsed.wire().clone(), statement);

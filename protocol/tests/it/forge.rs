@@ -1,6 +1,6 @@
 //! Forgeries: any header, section and statement that a dishonest or faulty originator could sign.
 //!
-//! Hashes are computed here a second time, from the text of DESIGN §4 and without the crate's own
+//! Hashes are computed here a second time, from the text of docs/design.md and without the crate's own
 //! code.
 
 use std::sync::Arc;

@@ -115,8 +115,8 @@ fn fr_03_freshness_statement_with_too_few_signatures() {
     assert_refused(refused.map(drop), Rule::FreshnessSignatures);
 }
 
-/// The statement's type with the governance's key use. The payload type is the one that DESIGN
-/// names.
+/// The statement's type with the governance's key use. The payload type is the one that
+/// docs/design.md names.
 struct ByGovernance;
 impl StatementType for ByGovernance {
     const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.freshness.v1";

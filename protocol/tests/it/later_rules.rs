@@ -3,19 +3,19 @@
 
 use bytes::Bytes;
 use portcullis_protocol::{
-    body::{Body, BodyError},
+    body::{Body, BodyError, Selector, SelectorKind, Subject, Window},
     freshness::{Freshness, SignedFreshness},
     record::SectionTag,
     register::SignedRegister,
     rules::Rule,
     seal::SealedRecord,
     verify::Refusal,
-    wire,
+    version, wire,
 };
 use prost::Message as _;
 
 use crate::{
-    fixture::{NOW, assert_refused, sealing_key, verify},
+    fixture::{NOW, assert_refused, indicator_draft, seal, sealing_key, verify},
     forge::{Forgery, sign_payload},
     members::{first, following, signed},
 };
@@ -29,7 +29,7 @@ fn with_unknown(message: &impl prost::Message) -> Vec<u8> {
 
 #[test]
 fn re_20_record_of_a_later_version() {
-    for version in [2, u32::MAX] {
+    for version in [version::OWN + 1, u32::MAX] {
         let mut forgery = Forgery::of_indicator();
         forgery.header.version = version;
         assert_refused(verify(&forgery.seal()), Rule::LaterVersion);
@@ -162,4 +162,69 @@ fn tr_03_trust_data_of_a_later_version() {
     fresh.payload = [&fresh.payload[..], &UNKNOWN].concat().into();
     let fresh = SignedFreshness::decode(&fresh.encode_to_vec()).unwrap();
     assert_refused(fresh.unverified(), Rule::TrustLater);
+}
+
+/// Bugs 15, 16: a node of the first version would refuse such a record for good.
+#[test]
+fn a_header_says_which_version_its_record_needs_and_a_body_that_needs_more_is_refused() {
+    let unit = wire::Selector {
+        kind: wire::SelectorKind::Ilu.into(),
+        value: "XYZA1003094".to_owned(),
+        valid_from_ms: 86_400_000,
+        valid_until_ms: 2 * 86_400_000,
+        unchecked: false,
+    };
+    let radio = wire::Selector {
+        kind: wire::SelectorKind::Mmsi.into(),
+        value: "009123456".to_owned(),
+        unchecked: true,
+        ..wire::Selector::default()
+    };
+    let of_a_container = wire::Selector {
+        kind: wire::SelectorKind::Container.into(),
+        ..unit.clone()
+    };
+    let verdict = |selector: &wire::Selector, version| {
+        let subject = wire::Subject {
+            selectors: vec![selector.clone()],
+            ..wire::Subject::default()
+        };
+        let mut forgery = Forgery::of_indicator();
+        forgery.header.version = version;
+        forgery.set_body(0, subject.encode_to_vec());
+        verify(&forgery.seal())
+    };
+    for selector in [&unit, &radio] {
+        assert_refused(verdict(selector, version::FIRST), Rule::SectionBody);
+        assert!(verdict(selector, version::UNITS).is_ok());
+    }
+    // One spelling: an ILU code is no container number on the wire.
+    assert_refused(verdict(&of_a_container, version::UNITS), Rule::SectionBody);
+}
+
+#[test]
+fn a_record_is_sealed_with_the_version_that_it_needs() {
+    let versions = |selector: Selector| {
+        let mut draft = indicator_draft();
+        draft.sections[0].body = Body::Subject(Subject {
+            selectors: vec![selector],
+            title: String::new(),
+            generated: false,
+        });
+        let sealed = seal(vec![draft, indicator_draft()], 3);
+        let verified = sealed.iter().map(|record| verify(record).unwrap());
+        verified
+            .map(|record| version::needed(record.header()))
+            .collect::<Vec<_>>()
+    };
+    let window = Some(Window {
+        from: NOW,
+        until: NOW,
+    });
+    let unit = Selector::new(SelectorKind::Ilu, "XYZA1003094", window).unwrap();
+    assert_eq!(versions(unit), [version::UNITS, version::FIRST]);
+    let radio = Selector::accept_unchecked(SelectorKind::Mmsi, "009123456", None).unwrap();
+    assert_eq!(versions(radio), [version::UNITS, version::FIRST]);
+    let ship = Selector::new(SelectorKind::Mmsi, "440123456", None).unwrap();
+    assert_eq!(versions(ship), [version::FIRST, version::FIRST]);
 }

@@ -19,8 +19,8 @@ use crate::{
     members::{authority, first, following, governance, hop_key, node_keys, register, signed},
 };
 
-/// The governance's statement type, declared a second time, with the payload type that DESIGN
-/// names.
+/// The governance's statement type, declared a second time, with the payload type that
+/// docs/design.md names.
 struct Governed;
 impl StatementType for Governed {
     const PAYLOAD_TYPE: &'static str = "application/vnd.portcullis.register.v1";

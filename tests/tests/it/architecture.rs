@@ -72,11 +72,12 @@ const OUTSIDE: [&str; 5] = [
 ];
 
 /// Each crate, and the crates of this workspace that it may name. ARCHITECTURE.md says each in a sentence.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("protocol", &[]),
     ("policy", &["protocol"]),
     ("scoring", &["protocol"]),
     ("certs-dev", &[]),
+    ("sheets", &[]),
     ("peering", &["protocol"]),
     ("home", &["peering", "protocol"]),
     ("store", &["protocol"]),
@@ -97,6 +98,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "kernel",
             "protocol",
             "scoring",
+            "sheets",
             "store",
         ],
     ),
@@ -113,11 +115,15 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "peering",
             "policy",
             "protocol",
+            "sheets",
             "store",
         ],
     ),
     ("backup", &["home", "protocol", "store", "store-sqlite"]),
-    ("cli", &["admin-api", "home", "policy", "protocol"]),
+    (
+        "cli",
+        &["admin-api", "home", "policy", "protocol", "sheets"],
+    ),
     ("testbed", &["protocol"]),
     (
         "node",

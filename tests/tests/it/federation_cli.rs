@@ -371,7 +371,7 @@ fn shows_what_is_held(user: &User) {
         persons.contains("administrator") && persons.contains("anna"),
         "{persons}"
     );
-    for (prefix, status) in [("zz", 3), ("00000000000", 1)] {
+    for (prefix, status) in [("zz", 3), ("00000000000", 4)] {
         let shown = user.run(&joined(&[CUSTOMS, &["show", prefix]]));
         assert_eq!(shown.status.code(), Some(status), "{prefix}");
     }
@@ -443,5 +443,5 @@ fn imports_and_scores(user: &User) {
     let total = score.pointer("/log_odds").and_then(Value::as_f64).unwrap();
     assert!((sum - total).abs() < 1e-9, "{score}");
     let unknown = user.run(&joined(&[CUSTOMS, &["score", "no-such"]]));
-    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(unknown.status.code(), Some(4));
 }

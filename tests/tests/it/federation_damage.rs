@@ -46,18 +46,18 @@ async fn a_consignment_that_does_not_fit_keeps_no_other_from_being_scored() {
     import(&["2000", "2001"], "0,0", &[]);
     let scored = || antwerp.kernel.store().scores(9).unwrap().len();
     eventually(&antwerp.kernel, || scored() == 2).await;
-    let problems = health::problems_apart(&antwerp.kernel).await;
+    let problems = health::health_apart(&antwerp.kernel).await.problems;
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].what.starts_with("1 ") && !problems[0].what.contains("3000"));
     let status = office.run(&["status"]);
-    assert_eq!(status.status.code(), Some(1));
+    assert_eq!(status.status.code(), Some(6));
     let told = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(told.contains("consignment `3000`"), "{told}");
     let doctor = office.run(&["doctor"]);
-    assert_eq!(doctor.status.code(), Some(1));
+    assert_eq!(doctor.status.code(), Some(6));
     import(&["3000"], "0,0", &[]);
     eventually(&antwerp.kernel, || scored() == 3).await;
-    assert_eq!(health::problems_apart(&antwerp.kernel).await, []);
+    assert_eq!(health::health_apart(&antwerp.kernel).await.problems, []);
     assert_eq!(office.run(&["status"]).status.code(), Some(0));
     antwerp.stop().await;
 }

@@ -187,37 +187,215 @@ fn every_flipped_bit_is_caught_and_named() {
     assert!(caught("in a register").contains("RG-"), "{printed}");
 }
 
+/// A kept demo in a folder of its own, with a shell that has the binaries on its path.
+struct Kept {
+    folder: tempfile::TempDir,
+    environment: String,
+}
+
+impl Kept {
+    fn run(&self, command: &str) -> Output {
+        shell(
+            self.folder.path(),
+            &format!("{}\n{command}", self.environment),
+        )
+    }
+
+    fn succeeds(&self, command: &str) -> String {
+        let output = self.run(command);
+        assert!(output.status.success(), "`{command}`: {}", said(&output));
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!printed.is_empty(), "`{command}` says nothing");
+        printed
+    }
+
+    /// Runs a command until it prints this. What was published takes a moment to arrive.
+    fn comes_to_print(&self, command: &str, wanted: &str) {
+        let mut printed = String::new();
+        for _ in 0..500 {
+            printed = self.succeeds(command);
+            if printed.contains(wanted) {
+                return;
+            }
+        }
+        panic!("`{command}` does not come to print `{wanted}`: {printed}");
+    }
+}
+
+/// Whatever fails, no process stays behind.
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let left = processes_in(self.folder.path());
+        if !left.is_empty() {
+            signal("-KILL", &left);
+        }
+    }
+}
+
+fn shell(folder: &Path, script: &str) -> Output {
+    let mut path = portcullis().parent().unwrap().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    Command::new("sh")
+        .args(["-c", script])
+        .env("PATH", path)
+        .env("TMPDIR", folder)
+        .env("HOME", folder)
+        .env_remove("PORTCULLIS_NODES")
+        .env_remove("PORTCULLIS_PERSON_KEY")
+        .env_remove("PORTCULLIS_PERSON_PASSPHRASE_FILE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Newcomer C1: in the kept demo nothing could be published, raised, released or enrolled. C2: nothing said how it
+/// is stopped, and a second one took names of the first away.
 #[test]
-fn nodes_that_are_kept_answer_the_commands_that_are_printed() {
+fn a_reader_acts_on_the_nodes_that_are_kept_and_ends_them_as_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = demo(
+    let output = demo(
         folder.path(),
         &["--offices", "13,33", "--alerts", "1", "--keep"],
     )
     .output()
     .unwrap();
-    let printed = String::from_utf8_lossy(&kept.stdout).into_owned();
-    let nodes = processes_in(folder.path());
-    let commands: Vec<&str> = printed
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("portcullis "))
-        .collect();
-    let answers: Vec<Output> = commands
-        .iter()
-        .map(|command| {
-            Command::new(portcullis())
-                .args(command.split_whitespace())
-                .env("HOME", folder.path())
-                .env_remove("PORTCULLIS_NODES")
-                .output()
-                .unwrap()
-        })
-        .collect();
-    signal("-KILL", &nodes);
-    assert!(kept.status.success(), "{}", said(&kept));
-    assert_eq!((nodes.len(), commands.len()), (6, 4), "{printed}");
-    for (command, answer) in commands.iter().zip(answers) {
-        assert!(answer.status.success(), "`{command}`: {}", said(&answer));
-        assert!(!answer.stdout.is_empty(), "`{command}` says nothing");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (_, commands) = printed.split_once("act on them with\n").expect(&printed);
+    let mut commands: Vec<&str> = commands.lines().collect();
+    let kept = Kept {
+        folder,
+        environment: commands.remove(0).to_owned(),
+    };
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(processes_in(kept.folder.path()).len(), 6);
+    assert_eq!(commands.pop(), Some("portcullis-lab demo --stop"));
+
+    let wanted = ["indicator publish", "alert raise", "hold release"];
+    for act in wanted {
+        assert!(commands.iter().any(|line| line.contains(act)), "{printed}");
     }
+    for command in commands {
+        if command.contains("list --about") {
+            kept.comes_to_print(command, "indicator");
+        } else {
+            kept.succeeds(command);
+        }
+    }
+    kept.succeeds(
+        "cd \"$HOME\"; persons=${PORTCULLIS_PERSON_KEY%/*}; umask 077; echo 'a passphrase of anna' > pass
+         portcullis person key --out anna.key --passphrase-file pass
+         portcullis -n hub person enrol anna --name 'Anna Claes' --role analyst \\
+             --public-key anna.key.pub --key $persons/administrator.key",
+    );
+    let open = kept.run(
+        "cd ${PORTCULLIS_PERSON_KEY%/*}/.. && find env persons -type f ! -name '*.pub' -perm /077",
+    );
+    assert!(
+        open.stdout.is_empty(),
+        "others can read the demo's keys: {open:?}"
+    );
+
+    let before = fs::read_dir(kept.folder.path()).unwrap().count();
+    let second = kept.run("portcullis-lab demo --offices 16,33 --alerts 1 --keep");
+    assert_eq!(second.status.code(), Some(1), "{}", said(&second));
+    assert!(
+        said(&second).contains("portcullis-lab demo --stop"),
+        "{}",
+        said(&second)
+    );
+    assert!(!said(&second).contains("Reading"), "{}", said(&second));
+    assert_eq!(fs::read_dir(kept.folder.path()).unwrap().count(), before);
+    kept.succeeds("portcullis -n police status");
+
+    let ended = kept.succeeds("portcullis-lab demo --stop");
+    assert!(
+        ended.contains("ended 6 nodes and removed 6 names"),
+        "{ended}"
+    );
+    assert_eq!(processes_in(kept.folder.path()), [""; 0]);
+    let names = kept.folder.path().join(".portcullis/nodes");
+    assert_eq!(fs::read_dir(names).unwrap().count(), 0);
+    let left = fs::read_dir(kept.folder.path()).unwrap();
+    let demos = left.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("portcullis-demo-")
+    });
+    assert_eq!(demos.count(), 0);
+    let again = shell(kept.folder.path(), "portcullis-lab demo --stop");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        said(&again).contains("no kept demo is named"),
+        "{}",
+        said(&again)
+    );
+}
+
+/// Newcomer C3: without a HOME that can be written, or a place for the report, the whole demo ran and its figures
+/// were thrown away; an office that takes no part was withheld in silence.
+#[test]
+fn what_cannot_end_well_is_refused_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let long = folder.path().join("x".repeat(80));
+    fs::create_dir(&long).unwrap();
+    let small = "portcullis-lab demo --offices 13,33 --alerts 1";
+    let here = folder.path().display();
+    for (command, status, message) in [
+        (
+            format!("unset HOME; {small} --keep"),
+            64,
+            "set PORTCULLIS_NODES",
+        ),
+        (
+            format!("HOME={here}/file {small} --keep"),
+            1,
+            "file/.portcullis",
+        ),
+        (
+            format!("HOME=/proc/1 {small} --keep"),
+            1,
+            "/proc/1/.portcullis",
+        ),
+        (
+            format!("TMPDIR={} {small}", long.display()),
+            1,
+            "set TMPDIR",
+        ),
+        (
+            format!("{small} --report {here}/none/report.json"),
+            3,
+            "none/report.json",
+        ),
+        (format!("{small} --report {here}"), 3, "is a folder"),
+        (
+            format!("{small} --withhold 99"),
+            3,
+            "--withhold` names `99`",
+        ),
+        (
+            format!("{small} --keep --tamper"),
+            64,
+            "cannot be used with",
+        ),
+        (format!("{small} --stop"), 64, "cannot be used with"),
+    ] {
+        let output = shell(folder.path(), &command);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(status), "`{command}`: {said}");
+        assert!(said.contains(message), "`{command}`: {said}");
+        assert!(
+            !said.contains("Reading the declarations"),
+            "`{command}` ran: {said}"
+        );
+        assert!(output.stdout.is_empty(), "`{command}`");
+    }
+    let mut left: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    left.sort();
+    assert_eq!(left, [file, long.clone()]);
+    assert_eq!(fs::read_dir(long).unwrap().count(), 0);
 }

@@ -328,6 +328,8 @@ fn command(folder: &Path) -> Command {
         .env("NO_COLOR", "1")
         .env_remove("PORTCULLIS_HOME")
         .env_remove("PORTCULLIS_PERSON_KEY")
+        .env_remove("PORTCULLIS_PERSON_PASSPHRASE_FILE")
+        .env_remove("TMPDIR")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     command

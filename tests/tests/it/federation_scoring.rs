@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use portcullis_admin_api::v1::score::ExplanationView;
-use portcullis_desk::{Desk, Import, Setup};
+use portcullis_desk::{Desk, Import, Setup, import::Instructions};
 use portcullis_kernel::{Kernel, alarms};
 use portcullis_protocol::{
     body::{Assessment, Body, Cell, Cells, Selector, SelectorKind, Subject},
@@ -31,7 +31,7 @@ async fn import(desk: &Arc<Desk>, stage: ConsignmentStage, rows: &[String]) {
     let import = Import {
         file: Bytes::from(format!("{HEADER}\n{}\n", rows.join("\n"))),
         stage,
-        generate: None,
+        instructions: Instructions::default(),
     };
     desk.import(import, Box::new(|_| {})).await.unwrap();
 }

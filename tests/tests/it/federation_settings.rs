@@ -165,7 +165,7 @@ async fn keys_of_before_the_acceptance_that_are_put_back_start_no_node() {
         let refused = refused.err().unwrap().to_string();
         assert!(refused.contains(told), "{refused}");
         let doctor = office.run(&["doctor"]);
-        assert_eq!(doctor.status.code(), Some(1));
+        assert_eq!(doctor.status.code(), Some(6));
         let says = String::from_utf8(doctor.stdout).unwrap();
         assert!(says.contains(told), "{says}");
     }

@@ -118,6 +118,8 @@ fn token(run: &str) -> &str {
     let is_hex = run.len() >= 12 && digits > 0 && run.chars().all(|c| c.is_ascii_hexdigit());
     if is_time {
         "TIME"
+    } else if run.parse::<std::net::SocketAddr>().is_ok() {
+        "ADDRESS"
     } else if digits == run.len() && digits >= 3 {
         "N"
     } else if is_hex {

@@ -2,7 +2,7 @@
 
 use portcullis_kernel::{Kernel, dialect::Dialect};
 use portcullis_protocol::{
-    body::{Assessment, Body, Selector, SelectorKind, Subject},
+    body::{Assessment, Body, Selector, SelectorKind, Subject, Window},
     evaluation::Evaluation,
     frame::Lane,
     marking::{Marking, Purpose, Tlp},
@@ -62,6 +62,11 @@ fn draft(kind: Kind, threat: &str) -> Draft {
     )
 }
 
+/// Returns the policy by which a record waits for a peer of this version.
+fn awaits(version: u32) -> String {
+    format!("awaits-version-{version}")
+}
+
 async fn publish(kernel: &std::sync::Arc<Kernel>, kind: Kind, threat: &str) -> RecordId {
     kernel.publish(vec![draft(kind, threat)]).await.unwrap()[0]
 }
@@ -111,7 +116,7 @@ async fn a_new_kind_waits_for_old_nodes_and_arrives_when_they_are_new() {
         }
         for id in [&new, &urgent] {
             eventually(at, || !denied_by(at, id, old).is_empty()).await;
-            assert_eq!(denied_by(at, id, old), ["awaits-version-2"], "{old}");
+            assert_eq!(denied_by(at, id, old), [awaits(version::OWN + 1)], "{old}");
         }
     }
     for node in [&antwerp, &gdansk] {
@@ -129,13 +134,13 @@ async fn a_new_kind_waits_for_old_nodes_and_arrives_when_they_are_new() {
     for peer in ["antwerp", "gdansk", "hamburg"] {
         eventually(at, || is_accepted(at, &after, peer)).await;
     }
-    assert_eq!(denied_by(at, &new, "antwerp"), ["awaits-version-2"]);
+    assert_eq!(denied_by(at, &new, "antwerp"), [awaits(version::OWN + 1)]);
     // One of them is brought up to date; the other still waits.
     let antwerp = Running::start_speaking(antwerp.stop().await, NEXT).await;
     for id in [&new, &urgent] {
         eventually(at, || is_accepted(at, id, "antwerp")).await;
         assert!(antwerp.kernel.store().record(id).unwrap().is_some());
-        assert_eq!(denied_by(at, id, "gdansk"), ["awaits-version-2"]);
+        assert_eq!(denied_by(at, id, "gdansk"), [awaits(version::OWN + 1)]);
     }
     // A version that the peer has goes at once.
     let next = publish(at, Kind::Advisory, "another").await;
@@ -143,6 +148,60 @@ async fn a_new_kind_waits_for_old_nodes_and_arrives_when_they_are_new() {
     let position = at.store().position(&"gdansk".parse().unwrap(), Lane::Bulk);
     assert!(position.unwrap().cursor > 0, "what waits holds nothing up");
     for node in [rotterdam, antwerp, hamburg, gdansk] {
+        node.stop().await;
+    }
+}
+
+/// Bugs 15, 16: what a node of the first version would refuse for good waits for it, of one kind and in
+/// one batch with what it takes, and arrives when it is brought up to date.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_of_rail_and_a_radio_identity_wait_for_nodes_of_the_first_version() {
+    let federation = Federation::new(&[
+        ("rotterdam", AuthorityKind::Customs),
+        ("antwerp", AuthorityKind::Customs),
+        ("hamburg", AuthorityKind::Customs),
+    ]);
+    let antwerp = Running::start_speaking(federation.home("antwerp"), OLD).await;
+    let hamburg = Running::start_speaking(federation.home("hamburg"), TODAY).await;
+    let rotterdam = Running::start_speaking(federation.home("rotterdam"), TODAY).await;
+    let at = &rotterdam.kernel;
+    let window = Some(Window {
+        from: at.now(),
+        until: at.now().plus_millis(86_400_000),
+    });
+    let about = |selector| {
+        let mut draft = draft(Kind::Indicator, "narcotics");
+        draft.sections[1].body = Body::Subject(Subject {
+            selectors: vec![selector],
+            title: String::new(),
+            generated: false,
+        });
+        draft
+    };
+    let drafts = vec![
+        about(Selector::new(SelectorKind::Ilu, "XYZA1003094", window).unwrap()),
+        draft(Kind::Indicator, "narcotics"),
+        about(Selector::accept_unchecked(SelectorKind::Mmsi, "009123456", None).unwrap()),
+    ];
+    let ids = at.publish(drafts).await.unwrap();
+    let [unit, ship, radio] = ids[..] else {
+        panic!("{ids:?}");
+    };
+    for id in [&unit, &ship, &radio] {
+        eventually(at, || is_accepted(at, id, "hamburg")).await;
+    }
+    eventually(at, || is_accepted(at, &ship, "antwerp")).await;
+    for id in [&unit, &radio] {
+        eventually(at, || !denied_by(at, id, "antwerp").is_empty()).await;
+        assert_eq!(denied_by(at, id, "antwerp"), [awaits(version::UNITS)]);
+        assert!(antwerp.kernel.store().record(id).unwrap().is_none());
+    }
+    let antwerp = Running::start_speaking(antwerp.stop().await, TODAY).await;
+    for id in [&unit, &radio] {
+        eventually(at, || is_accepted(at, id, "antwerp")).await;
+        assert!(antwerp.kernel.store().record(id).unwrap().is_some());
+    }
+    for node in [rotterdam, antwerp, hamburg] {
         node.stop().await;
     }
 }

@@ -19,6 +19,13 @@ pub struct PublishedView {
     pub records: Vec<String>,
 }
 
+/// Records of this authority that say what drafts say, so that publishing those would repeat them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepeatedView {
+    /// The id of the record that each draft repeats, in the drafts' order; null: it says something new.
+    pub records: Vec<Option<String>>,
+}
+
 /// A person to enrol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

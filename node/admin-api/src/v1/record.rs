@@ -27,8 +27,8 @@ pub struct SetApartView {
     pub why: String,
 }
 
-/// Filter for the list of records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Filter for the list of records. A field that is absent lets every record through.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilterView {
     /// Only records of this kind.
@@ -37,8 +37,49 @@ pub struct FilterView {
     pub origin: Option<String>,
     /// Only records about this identifier.
     pub about: Option<String>,
-    /// Largest number of records to list; the newest come first.
+    /// Kind of the identifier; it is then taken as written, even if its check digit is wrong. Absent:
+    /// every kind that it can be.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub taken_as: Option<String>,
+    /// Only records that came here at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Only records that came here before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// Only records with this threat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threat: Option<String>,
+    /// Only records with this TLP label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tlp: Option<String>,
+    /// Only records that say this, in any case of letters; needs `since` and `purpose`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Purpose of the search. Records that may not be used for it are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// Largest number of records to list, 1 or more; the newest come first.
     pub limit: u32,
+}
+
+/// The records found, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsView {
+    /// Their lines, as many as were asked for.
+    pub items: Vec<RecordLine>,
+    /// Number of records that fit.
+    #[serde(default)]
+    pub total: u64,
+    /// True if there are more than `total`: they were not counted to the end.
+    #[serde(default)]
+    pub at_least: bool,
+    /// True if records that fit are not among `items`.
+    #[serde(default)]
+    pub more: bool,
+    /// Identifiers that the text of `about` can be, as `container CSQU3054383`.
+    #[serde(default)]
+    pub read_as: Vec<String>,
 }
 
 /// A line of the list of records.
@@ -70,6 +111,12 @@ pub struct RecordLine {
     pub sections: u32,
     /// Subject in one line; absent if no section that may be shown tells it.
     pub about: Option<String>,
+    /// Title of the subject; absent if it has none or may not be shown.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The threat; absent if it may not be shown.
+    #[serde(default)]
+    pub threat: Option<String>,
 }
 
 /// A record with everything known about it.
@@ -125,6 +172,7 @@ pub struct HeaderView {
 impl From<&Header> for HeaderView {
     fn from(header: &Header) -> Self {
         let Header {
+            version: _, // it says who can take the record, not what it says
             federation,
             kind,
             origin,

@@ -188,6 +188,21 @@ pub struct ImportedView {
     pub controlled: u64,
     /// Number of identifiers that were generated for them.
     pub generated: u64,
+    /// How the file was read: separator, encoding, lines. Empty from a node of an earlier version.
+    #[serde(default)]
+    pub read_as: String,
+    /// Rows that were left out, as the act asked for.
+    #[serde(default)]
+    pub skipped: Vec<SkippedView>,
+}
+
+/// A row of a file that was left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedView {
+    /// Its line in the file.
+    pub line: u64,
+    /// The fault, and what to do.
+    pub why: String,
 }
 
 /// A profile that was published. Version 1.

@@ -43,6 +43,22 @@ pub struct StatusView {
     pub ends: Vec<EndView>,
     /// Problems that keep the node from its work; empty if there are none.
     pub problems: Vec<StatusProblem>,
+    /// Parts of the work that are not done though the node works: peers that are closed or not
+    /// reached, clocks that differ, and what waits too long.
+    #[serde(default)]
+    pub hindrances: Vec<StatusProblem>,
+    /// Health in a word: `ok`, `hindered` or `failing`.
+    #[serde(default)]
+    pub health: String,
+    /// Keys in use, and those that wait for the register.
+    #[serde(default)]
+    pub keys: Vec<KeyView>,
+    /// Time of the latest backup that the running node took; absent if it knows of none.
+    #[serde(default)]
+    pub last_backup: Option<String>,
+    /// Time at which the item that waits longest for a person is refused.
+    #[serde(default)]
+    pub held_until: Option<String>,
     /// The other nodes of the federation.
     pub peers: Vec<PeerView>,
     /// Time of the backup that this node was restored from; present until the node is reconciled
@@ -69,6 +85,17 @@ pub struct StatusView {
     /// Signs that a member means to move this authority's scores, the newest first.
     #[serde(default)]
     pub alarms: Vec<String>,
+}
+
+/// Keys of one use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// The use: `sealing`, `hop`, `log` or `agreement`.
+    pub r#use: String,
+    /// Id of the key in use.
+    pub in_use: String,
+    /// Id of a newer key that waits for the register to list it; absent if there is none.
+    pub waits: Option<String>,
 }
 
 /// Answer to a check of everything that is kept.
@@ -102,6 +129,18 @@ pub struct PeerView {
     pub last_receipt: Option<String>,
     /// Reason why the last delivery failed; absent if none failed since the last receipt.
     pub failure: Option<String>,
+    /// Time of its latest sign of life since this node's start.
+    #[serde(default)]
+    pub last_heard: Option<String>,
+    /// Time since which it cannot be reached; absent if the latest try did not fail.
+    #[serde(default)]
+    pub unreachable_since: Option<String>,
+    /// Reason why it cannot be reached.
+    #[serde(default)]
+    pub unreachable: Option<String>,
+    /// Remedy for that.
+    #[serde(default)]
+    pub unreachable_do: Option<String>,
     /// Reason other than policy why nothing is released to it: it is blocked, suspended or stopped.
     /// Absent if there is none.
     pub closed: Option<String>,
@@ -128,7 +167,8 @@ pub struct PeerStandingView {
     /// The part that `status` shows.
     #[serde(flatten)]
     pub peer: PeerView,
-    /// State in a word or two: `connected`, `away`, why it is closed, or what it refuses.
+    /// State in a word or two: why it is closed, what it refuses, `connected`, `unreachable`,
+    /// `reachable` (it answers, and nothing is on its way), or `not tried yet`.
     pub state: String,
     /// Time since which this node has a delivery stream to it.
     pub connected_since: Option<String>,
@@ -146,6 +186,18 @@ pub struct PeerStandingView {
     pub forks: u64,
     /// End of the certificate that it showed last; absent if it was not seen since the start.
     pub certificate_ends: Option<String>,
+}
+
+impl PeerStandingView {
+    /// Returns the time since which the state is what it is, if that is known.
+    #[must_use]
+    pub fn since(&self) -> &Option<String> {
+        if self.state == "unreachable" {
+            &self.peer.unreachable_since
+        } else {
+            &self.connected_since
+        }
+    }
 }
 
 /// A person of the authority.

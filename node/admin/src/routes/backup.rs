@@ -25,6 +25,7 @@ use portcullis_admin_api::{
 };
 use portcullis_backup as backup;
 use portcullis_backup::{BackupError, Order};
+use portcullis_kernel::{BACKUP, BACKUP_TAKEN};
 use portcullis_protocol::statement::SignedStatement;
 use portcullis_store::{Act, NodeEvent};
 
@@ -106,7 +107,7 @@ async fn work(
     .await;
     let (detail, end) = match taken {
         Ok(Ok(taken)) => (
-            format!("a backup is in `{}`", order.to.display()),
+            format!("{BACKUP_TAKEN}`{}`", order.to.display()),
             views::taken(taken),
         ),
         Ok(Err(error)) => (format!("no backup was made: {error}"), failed(&error)),
@@ -120,12 +121,13 @@ async fn work(
     };
     let event = NodeEvent {
         at: admin.kernel.now(),
-        kind: "backup".to_owned(),
+        kind: BACKUP.to_owned(),
         peer: None,
         detail,
     };
     admin.kernel.note(event).await;
     let (outcome, answer) = if matches!(end, BackupStep::Taken { .. }) {
+        admin.kernel.note_backup(order.now);
         (Act::DONE, Some(line(&end)))
     } else {
         ("failed: no backup was made", None)

@@ -5,7 +5,7 @@
 
 use portcullis_policy::PolicyId;
 use portcullis_protocol::{
-    record::{Form, SectionTag},
+    record::Form,
     rules::Rule,
     time::Timestamp,
     verify::{Refusal, VerifiedRecord},
@@ -84,14 +84,6 @@ impl Consulted {
             policies: decision.policies(),
             record,
         })
-    }
-
-    /// Returns true if a section with this tag may be shown.
-    pub(super) fn shows(&self, tag: SectionTag) -> bool {
-        let table = self.record.header().sections.iter();
-        table
-            .filter(|entry| entry.tag == tag)
-            .any(|entry| self.shown.contains(entry.index))
     }
 }
 

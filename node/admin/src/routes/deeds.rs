@@ -11,7 +11,11 @@ use portcullis_admin_api::{
         score::{ImportedView, PublishedProfileView},
     },
 };
-use portcullis_desk::{Import, generated::Seed};
+use portcullis_desk::{
+    Import,
+    generated::Seed,
+    import::{Instructions, Wrong},
+};
 use portcullis_kernel::{
     Kernel,
     decide::Decider,
@@ -22,6 +26,7 @@ use portcullis_protocol::{
     record::{Kind, RecordId},
     seal::Draft,
 };
+use portcullis_sheets::{Encoding, Options, Separator};
 use portcullis_store::{Act, ConsignmentStage, Effects, Write, writer::Priority};
 
 use super::{
@@ -31,6 +36,7 @@ use super::{
     hold::HoldAct,
     json,
     log::ReadLogAct,
+    names,
     outcome::{ActTurn, begin, ended, in_job, logged, note_failure, shown},
     quarantine::DropAct,
     settings::AcceptanceAct,
@@ -65,9 +71,9 @@ impl Deed {
             Ok(Self::Hold(hold, ruling))
         };
         match act.action {
-            Action::Publish => drafts(&body, &[Kind::Indicator, Kind::Outcome]),
-            Action::Alert => drafts(&body, &[Kind::Alert]),
-            Action::Advisory => drafts(&body, &[Kind::Advisory]),
+            Action::Publish => drafts(kernel, &body, &[Kind::Indicator, Kind::Outcome]),
+            Action::Alert => drafts(kernel, &body, &[Kind::Alert]),
+            Action::Advisory => drafts(kernel, &body, &[Kind::Advisory]),
             Action::ImportConsignments => import(&act.parameters, body).map(Self::Import),
             Action::PublishProfile => Ok(Self::PublishProfile),
             Action::Reload => Ok(Self::Reload),
@@ -232,7 +238,7 @@ async fn reload(admin: &Admin, log: Act) -> Result<Response, Problem> {
     Ok(shown(&view(&admin.kernel.decider())))
 }
 
-fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
+fn drafts(kernel: &Kernel, body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
     let DraftsView { drafts } = json(body)?;
     if drafts.is_empty() {
         return Err(Problem::new(
@@ -249,7 +255,7 @@ fn drafts(body: &[u8], kinds: &[Kind]) -> Result<Deed, Problem> {
     }
     let drafts = drafts
         .into_iter()
-        .map(Draft::try_from)
+        .map(|view| names::draft(kernel, view))
         .collect::<Result<Vec<_>, _>>()?;
     match drafts.iter().find(|draft| !kinds.contains(&draft.kind)) {
         None => Ok(Deed::Publish(drafts)),
@@ -278,9 +284,46 @@ fn import(parameters: &BTreeMap<String, String>, file: Bytes) -> Result<Import, 
         .map(|seed| seed.parse().map(Seed))
         .transpose()
         .map_err(|_| invalid("the seed is a whole number".to_owned()))?;
+    let separator = named(parameters, "separator", Separator::ALL, Separator::name)?;
+    let encoding = named(parameters, "encoding", Encoding::ALL, Encoding::name)?;
+    let wrong = match parameters.get("wrong").map(String::as_str) {
+        None | Some("refuse") => Wrong::RefusesAll,
+        Some("skip") => Wrong::IsSkipped,
+        Some(other) => {
+            let message =
+                format!("`{other}` is no treatment of wrong lines; `refuse` or `skip` is");
+            return Err(invalid(message));
+        }
+    };
+    let instructions = Instructions {
+        options: Options {
+            separator,
+            encoding,
+        },
+        generate,
+        wrong,
+    };
     Ok(Import {
         file,
         stage,
-        generate,
+        instructions,
+    })
+}
+
+/// Returns the value that a parameter names, if it is given.
+fn named<T: Copy, const N: usize>(
+    parameters: &BTreeMap<String, String>,
+    parameter: &str,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> Result<Option<T>, Problem> {
+    let Some(given) = parameters.get(parameter) else {
+        return Ok(None);
+    };
+    let found = all.into_iter().find(|one| name(*one) == given);
+    found.map(Some).ok_or_else(|| {
+        let names = all.map(|one| format!("`{}`", name(one))).join(", ");
+        let message = format!("`{given}` is no {parameter}; {names} are");
+        Problem::new(ProblemKind::Invalid, message)
     })
 }

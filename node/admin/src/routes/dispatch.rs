@@ -12,7 +12,7 @@ use portcullis_protocol::{
     frame::Lane, identifiers::NodeId, record::RecordId, time::Timestamp, verify::Refusal,
 };
 
-use super::{apart, outcome::in_job};
+use super::{apart, names, outcome::in_job};
 use portcullis_admin_api::{
     act::Action,
     v1::{
@@ -137,7 +137,8 @@ fn previewed(kernel: &Kernel, ask: BackfillAsk) -> Result<BackfillPreviewView, P
     let range = Range::read(kernel, ask)?;
     let decider = kernel.decider();
     let Some((authority, node)) = decider.register().node(&range.peer) else {
-        return Err(no_peer(&range.peer));
+        let message = "the register was replaced meanwhile; ask again";
+        return Err(Problem::new(ProblemKind::Failed, message));
     };
     let key = kernel.hop_key();
     let planner = Planner {
@@ -158,11 +159,6 @@ fn previewed(kernel: &Kernel, ask: BackfillAsk) -> Result<BackfillPreviewView, P
         LoadError::Frame(error) => Problem::new(ProblemKind::Failed, error.to_string()),
     })?;
     Ok(views::backfill_preview(range.peer.as_str(), &preview))
-}
-
-fn no_peer(peer: &NodeId) -> Problem {
-    let message = format!("`{peer}` is no other node of the register");
-    Problem::new(ProblemKind::Invalid, message).remedy("`portcullis status` lists the peers")
 }
 
 /// A range of time, of which a peer is sent the older records.
@@ -192,10 +188,7 @@ impl Range {
                 .min(end),
             reason: one_line(reason)?,
         };
-        let own = range.peer == kernel.me().node;
-        if own || kernel.decider().register().node(&range.peer).is_none() {
-            return Err(no_peer(&range.peer));
-        }
+        names::known(kernel).peer(&range.peer)?;
         if range.since >= range.until {
             let message = "the range is empty: it begins when it ends, or later, or ahead of now";
             return Err(Problem::new(ProblemKind::Invalid, message));
@@ -249,9 +242,11 @@ impl OwedAct {
             peer,
             reason,
         } = serde_json::from_slice(body).map_err(unreadable)?;
+        let peer = Malformed::reading("peer", &peer)?;
+        names::known(kernel).peer(&peer)?;
         Ok(Self::Retry {
-            record: Malformed::reading("record", &record)?,
-            peer: Malformed::reading("peer", &peer)?,
+            record: names::record(kernel, &record)?,
+            peer,
             reason: one_line(reason)?,
         })
     }
@@ -317,6 +312,7 @@ fn cancelled(kernel: &Kernel, peer: NodeId) -> Result<(Write, OwedView), Problem
     let open = |row: &&BackfillRow| row.peer == peer && row.ended_at.is_none();
     let open = rows.iter().filter(open).count();
     if open == 0 {
+        names::known(kernel).peer(&peer)?;
         let message = format!("no older records are being sent to `{peer}`");
         return Err(Problem::new(ProblemKind::Invalid, message)
             .remedy("`portcullis dispatch status` shows what is"));

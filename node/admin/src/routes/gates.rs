@@ -3,6 +3,7 @@
 
 use portcullis_protocol::identifiers::NodeId;
 
+use super::names;
 use crate::problem::{Problem, ProblemKind};
 use portcullis_admin_api::{
     act::Action,
@@ -88,20 +89,29 @@ impl GateAct {
         })
     }
 
-    /// Refuses to close a gate for a node that the register does not list, which is a typing error.
-    /// A closed gate can always be opened.
+    /// Refuses to move a gate for a node that the register does not list, which is a typing error. The gate
+    /// of a node that has left it can be opened if it is closed.
     pub(super) fn check(&self, kernel: &Kernel) -> Result<(), Problem> {
         let (Gate::Block(peer) | Gate::Stop(Whom::Peer(peer))) = &self.gate else {
             return Ok(());
         };
-        let own = *peer == kernel.me().node;
-        if self.switch == Switch::Open || (!own && kernel.decider().register().node(peer).is_some())
-        {
-            return Ok(());
+        let known = names::known(kernel).peer(peer);
+        match self.switch {
+            Switch::Close => Ok(known?),
+            // A node that left the register may be closed still.
+            Switch::Open if known.is_err() && !self.is_closed(kernel) => Ok(known?),
+            Switch::Open => Ok(()),
         }
-        let message = format!("`{peer}` is no other node of the register");
-        Err(Problem::new(ProblemKind::Invalid, message)
-            .remedy("`portcullis status` lists the peers"))
+    }
+
+    /// Returns true if the gate is closed.
+    fn is_closed(&self, kernel: &Kernel) -> bool {
+        let gates = kernel.gates();
+        match &self.gate {
+            Gate::Block(peer) => gates.blocked.contains(peer),
+            Gate::Stop(Whom::Peer(peer)) => gates.stops.peers.contains(peer),
+            Gate::Stop(Whom::Everyone) => gates.stops.all,
+        }
     }
 
     /// Describes the object of the act for the log.

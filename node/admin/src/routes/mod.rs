@@ -9,6 +9,7 @@ pub(super) mod forks;
 mod gates;
 pub(super) mod hold;
 mod log;
+pub(super) mod names;
 pub(super) mod outcome;
 pub(super) mod peers;
 pub(super) mod preview;

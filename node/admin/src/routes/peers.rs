@@ -1,7 +1,7 @@
 //! Status of each peer: the part that `status` shows, and data that is kept in several other
 //! places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State};
 use portcullis_protocol::{frame::Lane, identifiers::NodeId, time::Timestamp};
@@ -33,6 +33,8 @@ struct Kept {
     certificates: BTreeMap<NodeId, Term>,
     /// State of deliveries to each peer.
     health: BTreeMap<NodeId, PeerHealth>,
+    /// Peers that took a connection since the start, and no later try failed.
+    reached: BTreeSet<NodeId>,
 }
 
 impl Kept {
@@ -44,6 +46,7 @@ impl Kept {
             forks: store.forks()?,
             certificates: kernel.trust().seen(),
             health: kernel.peer_health(),
+            reached: reached(kernel),
         })
     }
 
@@ -52,6 +55,15 @@ impl Kept {
         let rows = self.exceptions.iter().filter(of_it);
         rows.map(|row| row.count).sum()
     }
+}
+
+fn reached(kernel: &Kernel) -> BTreeSet<NodeId> {
+    let decider = kernel.decider();
+    let nodes = decider.register().nodes().map(|(_, node)| &node.id);
+    nodes
+        .filter(|node| kernel.reach(node).reached)
+        .cloned()
+        .collect()
 }
 
 /// Times since which there are streams to a peer, and from it.
@@ -80,7 +92,9 @@ fn standing(kept: &Kept, node: &NodeId, peer: PeerView, since: Since) -> PeerSta
         (Some(closed), _, _) => closed.clone(),
         (None, Some(rule), _) => format!("takes nothing: {rule}"),
         (None, None, Some(_)) => "connected".to_owned(),
-        (None, None, None) => "away".to_owned(),
+        (None, None, None) if peer.unreachable_since.is_some() => "unreachable".to_owned(),
+        (None, None, None) if kept.reached.contains(node) => "reachable".to_owned(),
+        (None, None, None) => "not tried yet".to_owned(),
     };
     let undelivered = kept.undelivered.iter().filter(|row| row.peer == *node);
     let forks = kept.forks.iter().filter(|row| row.peer == *node);
@@ -111,6 +125,10 @@ mod tests {
             kind: "customs".to_owned(),
             last_receipt: None,
             failure: None,
+            last_heard: None,
+            unreachable_since: None,
+            unreachable: None,
+            unreachable_do: None,
             closed: closed.map(ToOwned::to_owned),
             clock_ahead_ms: None,
             clock_error_ms: None,
@@ -153,6 +171,7 @@ mod tests {
             forks: Vec::new(),
             certificates: [(hub, term)].into(),
             health: [(antwerp, health)].into(),
+            reached: BTreeSet::new(),
         }
     }
 
@@ -173,6 +192,26 @@ mod tests {
         assert_eq!(view.certificate_ends, None);
     }
 
+    /// Newcomer A12: an idle peer and a dead one were both `away`.
+    #[test]
+    fn a_peer_that_is_idle_and_one_that_is_dead_differ() {
+        let node: NodeId = "antwerp-1".parse().unwrap();
+        let since = Since {
+            to: None,
+            from: Some(NOW),
+        };
+        let mut idle = kept(None);
+        idle.reached.insert(node.clone());
+        let state = |kept: &Kept, peer| standing(kept, &node, peer, since).state;
+        assert_eq!(state(&idle, peer(None)), "reachable");
+        assert_eq!(state(&kept(None), peer(None)), "not tried yet");
+        let dead = PeerView {
+            unreachable_since: Some(NOW.to_string()),
+            ..peer(None)
+        };
+        assert_eq!(state(&kept(None), dead), "unreachable");
+    }
+
     #[test]
     fn what_a_person_closed_is_said_first_then_what_the_peer_refuses_then_the_connection() {
         let state = |closed, refuses, to| shown(closed, refuses, to).state;
@@ -180,6 +219,6 @@ mod tests {
         assert_eq!(state(closed, rule, Some(NOW)), "blocked here");
         assert_eq!(state(None, rule, Some(NOW)), "takes nothing: EX-11");
         assert_eq!(state(None, None, Some(NOW)), "connected");
-        assert_eq!(state(None, None, None), "away");
+        assert_eq!(state(None, None, None), "not tried yet");
     }
 }

@@ -1,28 +1,44 @@
-//! Preview of a draft: the members who would get it, in which form, and the policies that decide.
-//! Nothing is stored or sent.
+//! Preview of drafts: the members who would get one, in which form, and the policies that decide; and the
+//! records that drafts would repeat. Nothing is stored or sent.
 
 use axum::{Json, extract::State};
 use portcullis_policy::preview as ask;
 use portcullis_protocol::seal::Draft;
 
-use super::apart;
+use super::{apart, names};
 use crate::{
     problem::{Problem, ProblemKind},
     request::{Admin, JsonBody},
 };
 use portcullis_admin_api::v1::{
+    act::{DraftsView, RepeatedView},
     draft::DraftView,
     preview::{MemberPreview, PreviewView},
 };
-use portcullis_kernel::Kernel;
+use portcullis_kernel::{Kernel, repeated};
 
 pub(crate) async fn preview(
     State(admin): State<Admin>,
     JsonBody(draft): JsonBody<DraftView>,
 ) -> Result<Json<PreviewView>, Problem> {
-    let draft = Draft::try_from(draft)?;
     let kernel = admin.kernel.clone();
-    apart(move || view(&kernel, draft)).await.map(Json)
+    apart(move || view(&kernel, names::draft(&kernel, draft)?))
+        .await
+        .map(Json)
+}
+
+/// Tells which of the drafts repeat a record of this authority.
+pub(crate) async fn repeated(
+    State(admin): State<Admin>,
+    JsonBody(DraftsView { drafts }): JsonBody<DraftsView>,
+) -> Result<Json<RepeatedView>, Problem> {
+    let drafts = drafts.into_iter().map(Draft::try_from);
+    let drafts = drafts.collect::<Result<Vec<Draft>, _>>()?;
+    let kernel = admin.kernel.clone();
+    let asked = apart(move || Ok(repeated::repeated(&kernel, &drafts)?));
+    let records = asked.await?.into_iter();
+    let records = records.map(|id| id.map(|id| id.to_string())).collect();
+    Ok(Json(RepeatedView { records }))
 }
 
 /// Seals the draft as publishing would, asks the engine that dispatch asks, and keeps nothing.

@@ -3,11 +3,13 @@
 use crate::{
     problem::{Problem, ProblemKind},
     request::{Admin, Caller, JsonBody},
+    sought::Search,
     views,
 };
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use axum::{
@@ -15,168 +17,190 @@ use axum::{
     extract::{ConnectInfo, Path, State},
 };
 use portcullis_protocol::{
-    body::{SelectorKind, canonical},
-    record::{Header, RecordId, SectionTag},
+    record::RecordId,
+    time::Timestamp,
     verify::{Excerpt, KeyStanding, SealingKeys as _},
 };
 
 use super::{
     apart,
     consultation::{self, Consulted},
+    names,
 };
-use portcullis_admin_api::v1::{
-    ListView, Malformed,
-    record::{ChainView, FilterView, HeaderView, RecordLine, RecordView, sections},
+use portcullis_admin_api::v1::record::{
+    ChainView, FilterView, HeaderView, RecordLine, RecordView, RecordsView, sections,
 };
 use portcullis_kernel::{Kernel, decide::Decider};
-use portcullis_store::{ExcerptsOf, HeldExcerpt, HeldRecord, RecordFilter, StoreError};
+use portcullis_store::{ExcerptsOf, HeldExcerpt, HeldRecord, StoreError};
 
-/// Largest number of ids shown for an ambiguous prefix.
-const AMBIGUOUS_SHOWN: u32 = 6;
-
-/// Smallest length of a prefix, in characters: a shorter one says nothing.
-const SHORTEST_PREFIX: usize = 4;
-
-/// Search for records.
-struct Search {
-    filter: RecordFilter,
-    /// Identifiers that the records are about. One text can be an identifier of several kinds.
-    about: Option<Vec<(SelectorKind, String)>>,
-}
-
-impl TryFrom<FilterView> for Search {
-    type Error = Malformed;
-
-    fn try_from(view: FilterView) -> Result<Self, Malformed> {
-        let FilterView {
-            kind,
-            origin,
-            about,
-            limit,
-        } = view;
-        Ok(Self {
-            filter: RecordFilter {
-                kind: Malformed::reading_any("kind", kind)?,
-                origin: Malformed::reading_any("origin", origin)?,
-                limit: Some(limit),
-            },
-            about: about.as_deref().map(identifiers).transpose()?,
-        })
-    }
-}
-
-/// Returns every identifier that the text can be, of the kinds by which records are found.
-fn identifiers(text: &str) -> Result<Vec<(SelectorKind, String)>, Malformed> {
-    let kinds = SelectorKind::ALL.iter().copied();
-    let found: Vec<_> = kinds
-        .filter(|kind| kind.is_high_entropy())
-        .filter_map(|kind| Some((kind, canonical(kind, text).ok()?)))
-        .collect();
-    if found.is_empty() {
-        let what =
-            format!("`{text}` is no identifier that records are found by; try `portcullis check`");
-        return Err(Malformed::new("about", &what));
-    }
-    Ok(found)
-}
-
-impl Search {
-    /// Returns the selections to go through, each with the newest record first.
-    fn selections(&self) -> Vec<ExcerptsOf<'_>> {
-        match (&self.about, self.filter.kind) {
-            (Some(about), _) => {
-                let about = about.iter();
-                about
-                    .map(|(kind, value)| ExcerptsOf::Selector(*kind, value))
-                    .collect()
-            }
-            (None, Some(kind)) => vec![ExcerptsOf::Kind(kind)],
-            (None, None) => vec![ExcerptsOf::Any],
-        }
-    }
-
-    /// Returns true if the header of a record lets it be among those searched for.
-    fn names(&self, header: &Header) -> bool {
-        let RecordFilter {
-            kind,
-            origin,
-            limit: _,
-        } = &self.filter;
-        kind.is_none_or(|kind| kind == header.kind)
-            && origin
-                .as_ref()
-                .is_none_or(|origin| *origin == header.origin)
-    }
-
-    /// Returns true if a record is among those searched for. A search for an identifier finds a
-    /// record only if its subject may be shown; otherwise it would tell what policy keeps closed.
-    fn fits(&self, consulted: &Consulted) -> bool {
-        self.names(consulted.record.header())
-            && (self.about.is_none() || consulted.shows(SectionTag::Subject))
-    }
-
-    fn limit(&self) -> usize {
-        let limit = self.filter.limit.unwrap_or(u32::MAX);
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    }
-}
+/// Most records that are looked through to count those that fit, after the list is full.
+const MOST_COUNTED: usize = 100_000;
 
 pub(crate) async fn list(
     State(admin): State<Admin>,
     ConnectInfo(caller): ConnectInfo<Caller>,
     JsonBody(filter): JsonBody<FilterView>,
-) -> Result<Json<ListView<RecordLine>>, Problem> {
+) -> Result<Json<RecordsView>, Problem> {
     let search = Search::try_from(filter)?;
     let kernel = admin.kernel.clone();
-    let items = apart(move || lines(&kernel, &search)).await?;
-    let concerns = format!("{} records", items.len());
+    let (view, sought) = apart(move || {
+        let view = found(&kernel, &search)?;
+        Ok((view, search.concerns()))
+    })
+    .await?;
+    let concerns = match sought.as_str() {
+        "" => format!("{} records", view.items.len()),
+        sought => format!("{} records: {sought}", view.items.len()),
+    };
     consultation::log(&admin, caller, "list", concerns).await?;
-    Ok(Json(ListView { items }))
+    Ok(Json(view))
 }
 
-/// Returns the lines of the records found. A record that does not verify, or may not be consulted,
-/// is left out, and the log says so. Records are opened one at a time, whatever files they bring.
-fn lines(kernel: &Kernel, search: &Search) -> Result<Vec<RecordLine>, Problem> {
-    let mut found = BTreeMap::new();
+/// Returns the records found. A record that does not verify, or may not be consulted, is left out, and the
+/// log says so. Records are opened one at a time, whatever files they bring.
+fn found(kernel: &Kernel, search: &Search) -> Result<RecordsView, Problem> {
+    let mut walk = Walk::of(kernel, search);
     for of in search.selections() {
+        walk.over(of)?;
+    }
+    let view = walk.view()?;
+    if let Some(origin) = search.origin().filter(|_| view.total == 0) {
+        // A member that left may have left records behind.
+        names::known(kernel).authority(origin)?;
+    }
+    Ok(view)
+}
+
+/// Walk over the records that may be searched for, the newest first.
+struct Walk<'a> {
+    kernel: &'a Kernel,
+    decider: Arc<Decider>,
+    search: &'a Search,
+    now: Timestamp,
+    /// Lines by the time at which their records came, the newest first.
+    lines: BTreeMap<(Reverse<Timestamp>, usize), (RecordId, RecordLine)>,
+    /// Every record that fits.
+    fitting: BTreeSet<RecordId>,
+    /// Records that were looked through only to count.
+    counted: usize,
+    /// True if there may be more than were counted.
+    is_cut: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn of(kernel: &'a Kernel, search: &'a Search) -> Self {
+        Self {
+            kernel,
+            decider: kernel.decider(),
+            search,
+            now: kernel.now(),
+            lines: BTreeMap::new(),
+            fitting: BTreeSet::new(),
+            counted: 0,
+            is_cut: false,
+        }
+    }
+
+    /// Goes over a selection: the first records that fit are listed, the others counted.
+    fn over(&mut self, of: ExcerptsOf<'_>) -> Result<(), Problem> {
         let mut listed = 0;
         let mut from = None;
         loop {
-            let page = kernel.store().excerpts(of, &[SectionTag::Subject], from)?;
+            let page = self.kernel.store().excerpts(of, self.search.tags(), from)?;
             for excerpt in &page.excerpts {
-                if listed >= search.limit() {
-                    break;
-                }
-                if let Some(line) = line(kernel, search, excerpt)? {
-                    listed += 1;
-                    let place = (Reverse(excerpt.received_at), found.len());
-                    found.insert(place, (excerpt.opened.id(), line));
+                if listed < self.search.limit() {
+                    listed += usize::from(self.list(excerpt)?);
+                } else if self.search.countable().is_some() || self.counted >= MOST_COUNTED {
+                    self.is_cut = true;
+                    return Ok(());
+                } else {
+                    self.count(excerpt);
                 }
             }
             from = page.next;
-            if from.is_none() || listed >= search.limit() {
-                break;
+            if from.is_none() {
+                return Ok(());
             }
         }
     }
-    let mut met = BTreeSet::new();
-    let lines = found.into_values().filter(|(id, _)| met.insert(*id));
-    Ok(lines.map(|(_, line)| line).take(search.limit()).collect())
+
+    /// Lists a record if it fits.
+    fn list(&mut self, excerpt: &HeldExcerpt) -> Result<bool, Problem> {
+        let came = excerpt.received_at;
+        let seen = self.decider.verify_excerpt(excerpt, self.now);
+        // What does not verify is told of when it is opened whole.
+        if seen.is_ok_and(|seen| !self.fits(&seen, excerpt)) {
+            return Ok(false);
+        }
+        let line = line(self.kernel, self.search, excerpt)?;
+        let Some(line) = line else {
+            return Ok(false);
+        };
+        let id = excerpt.opened.id();
+        let place = (Reverse(came), self.lines.len());
+        self.lines.insert(place, (id, line));
+        self.fitting.insert(id);
+        Ok(true)
+    }
+
+    /// Counts a record if it fits.
+    fn count(&mut self, excerpt: &HeldExcerpt) {
+        self.counted = self.counted.saturating_add(1);
+        let seen = self.decider.verify_excerpt(excerpt, self.now);
+        if seen.is_ok_and(|seen| self.fits(&seen, excerpt)) {
+            self.fitting.insert(excerpt.opened.id());
+        }
+    }
+
+    /// Returns true if a verified excerpt fits. Policy is asked last, and only where sections decide.
+    fn fits(&self, seen: &Excerpt, excerpt: &HeldExcerpt) -> bool {
+        if !self.search.names(seen.header(), excerpt.received_at) {
+            return false;
+        }
+        if !self.search.looks_inside() {
+            return true;
+        }
+        if !self.search.fits(seen.sections(), seen.form()) {
+            return false;
+        }
+        let source = excerpt.source.as_ref();
+        let holding = self.decider.holding_of(seen, source, self.now);
+        let Ok(request) = holding.consultation() else {
+            return false;
+        };
+        let shown = self.decider.engine().decide(&request).opened();
+        self.search.fits(seen.sections(), shown)
+    }
+
+    /// Returns the list with the number of all that fit.
+    fn view(self) -> Result<RecordsView, Problem> {
+        let mut met = BTreeSet::new();
+        let lines = self.lines.into_values().filter(|(id, _)| met.insert(*id));
+        let lines = lines.map(|(_, line)| line).take(self.search.limit());
+        let items: Vec<RecordLine> = lines.collect();
+        let listed = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        let fitting = u64::try_from(self.fitting.len()).unwrap_or(u64::MAX);
+        let (total, at_least) = match self.search.countable().filter(|_| self.is_cut) {
+            Some((kind, came)) => (self.kernel.store().count(kind, came)?.max(listed), false),
+            None => (fitting, self.is_cut),
+        };
+        Ok(RecordsView {
+            more: at_least || total > listed,
+            items,
+            total,
+            at_least,
+            read_as: self.search.read_as(),
+        })
+    }
 }
 
+/// Returns the line of a record, opened whole; `None` if it does not fit or may not be listed.
 fn line(
     kernel: &Kernel,
     search: &Search,
     excerpt: &HeldExcerpt,
 ) -> Result<Option<RecordLine>, Problem> {
     let (decider, now) = (kernel.decider(), kernel.now());
-    let is_other = |seen: &Excerpt| !search.names(seen.header());
-    if decider
-        .verify_excerpt(excerpt, now)
-        .is_ok_and(|seen| is_other(&seen))
-    {
-        return Ok(None);
-    }
     let id = excerpt.opened.id();
     let held = match kernel.store().record(&id) {
         Err(StoreError::Damaged(_)) => None,
@@ -186,12 +210,11 @@ fn line(
         return Ok(None);
     };
     match Consulted::of(kernel, &decider, &held, now) {
-        Ok(consulted) if !search.fits(&consulted) => Ok(None),
-        Ok(consulted) => Ok(Some(views::record_line(
-            &held,
-            &consulted.record,
-            consulted.shown,
-        ))),
+        Ok(Consulted { record, shown, .. }) => {
+            let fits = search.names(record.header(), held.received_at)
+                && search.fits(record.sections(), shown);
+            Ok(fits.then(|| views::record_line(&held, &record, shown)))
+        }
         Err(problem) => {
             tracing::warn!(record = %id, ?problem, "a record is not listed");
             Ok(None)
@@ -206,47 +229,16 @@ pub(crate) async fn show(
 ) -> Result<Json<RecordView>, Problem> {
     let kernel = admin.kernel.clone();
     let view = apart(move || {
-        let id = resolve(&kernel, &prefix)?;
+        let id = names::record(&kernel, &prefix)?;
         let held = kernel
             .store()
             .record(&id)?
-            .ok_or_else(|| unknown(&prefix))?;
+            .ok_or_else(|| names::unknown(&prefix))?;
         view(&kernel, &held)
     })
     .await?;
     consultation::log(&admin, caller, "show", format!("record {}", view.id)).await?;
     Ok(Json(view))
-}
-
-/// Returns the only id that begins with `prefix`.
-pub(super) fn resolve(kernel: &Kernel, prefix: &str) -> Result<RecordId, Problem> {
-    let prefix = prefix.to_ascii_lowercase();
-    let fits = prefix.len() >= SHORTEST_PREFIX
-        && prefix.len() <= 64
-        && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !fits {
-        let message = format!("`{prefix}` is no id of a record, nor the beginning of one");
-        return Err(Problem::new(ProblemKind::Invalid, message)
-            .remedy("write at least 4 of its 64 hexadecimal characters"));
-    }
-    let found = kernel.store().ids_with_prefix(&prefix, AMBIGUOUS_SHOWN)?;
-    match found.as_slice() {
-        [] => Err(unknown(&prefix)),
-        [id] => Ok(*id),
-        [_, _, ..] => Err(ambiguous(&prefix, &found)),
-    }
-}
-
-fn unknown(prefix: &str) -> Problem {
-    let message = format!("no record here has an id that begins with `{prefix}`");
-    Problem::new(ProblemKind::Unknown, message).remedy("`portcullis list` shows what is held")
-}
-
-fn ambiguous(prefix: &str, found: &[RecordId]) -> Problem {
-    let ids: Vec<String> = found.iter().map(|id| format!("`{id:.16}`")).collect();
-    let message = format!("several records have an id that begins with `{prefix}`");
-    Problem::new(ProblemKind::Invalid, message)
-        .remedy(format!("write more of it; there are {}", ids.join(", ")))
 }
 
 fn view(kernel: &Kernel, held: &HeldRecord) -> Result<RecordView, Problem> {

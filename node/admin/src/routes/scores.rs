@@ -7,7 +7,7 @@ use axum::{
 
 use super::consultation;
 use crate::{
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     request::{Admin, Caller},
 };
 use portcullis_admin_api::v1::{
@@ -23,7 +23,12 @@ pub(crate) async fn top(
     ConnectInfo(caller): ConnectInfo<Caller>,
     Path(limit): Path<u32>,
 ) -> Result<Json<ListView<RankedView>>, Problem> {
-    let items = admin.desk.top(limit.min(MOST_RANKED)).await?;
+    if !(1..=MOST_RANKED).contains(&limit) {
+        let message = format!("`{limit}` consignments are not listed");
+        return Err(Problem::new(ProblemKind::Invalid, message)
+            .remedy(format!("ask for 1 to {MOST_RANKED}")));
+    }
+    let items = admin.desk.top(limit).await?;
     let concerns = format!("{} consignments", items.len());
     consultation::log(&admin, caller, "score", concerns).await?;
     Ok(Json(ListView { items }))

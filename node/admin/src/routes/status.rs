@@ -13,9 +13,7 @@ use portcullis_protocol::{
 use super::apart;
 use portcullis_admin_api::v1::{
     ListView,
-    status::{
-        CheckView, EnrolledView, PeerView, PolicyView, ProposalView, StatusProblem, StatusView,
-    },
+    status::{CheckView, EnrolledView, PeerView, PolicyView, ProposalView, StatusView},
 };
 use portcullis_exchange::dispatch::plan::relays;
 use portcullis_kernel::{Kernel, health, scrub};
@@ -34,6 +32,7 @@ fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
     let log_end = kernel.store().log_end()?;
     let aside = kernel.store().aside()?;
     let gates = kernel.gates();
+    let health = health::health(kernel);
     let peers: Vec<_> = peers(kernel)?.into_iter().map(|(_, peer)| peer).collect();
     let restored_from = kernel
         .store()
@@ -65,13 +64,12 @@ fn view(kernel: &Kernel, persons: usize) -> Result<StatusView, Problem> {
             .iter()
             .map(|one| views::end(one, kernel.now()))
             .collect(),
-        problems: health::problems(kernel)
-            .into_iter()
-            .map(|problem| StatusProblem {
-                what: problem.what,
-                r#do: problem.remedy.to_owned(),
-            })
-            .collect(),
+        health: health.state().to_owned(),
+        problems: views::problems(health.problems),
+        hindrances: views::problems(health.hindrances),
+        keys: kernel.keys_in_use().iter().map(views::key).collect(),
+        last_backup: kernel.last_backup().map(|time| time.to_string()),
+        held_until: kernel.store().next_held_end()?.map(|time| time.to_string()),
         peers,
         restored_from,
         log_end,
@@ -138,6 +136,7 @@ fn peer(
 ) -> Result<PeerView, Problem> {
     let compared = compared.iter().find(|row| row.peer == node.id);
     let health = kernel.peer_health().remove(&node.id).unwrap_or_default();
+    let reach = kernel.reach(&node.id);
     let behind = |lane| -> Result<u64, Problem> {
         let position = kernel.store().position(&node.id, lane)?;
         Ok(kernel.store().behind(lane, relay, position.cursor)?)
@@ -148,6 +147,13 @@ fn peer(
         kind: authority.kind.to_string(),
         last_receipt: health.last_receipt.map(|time| time.to_string()),
         failure: health.failure,
+        last_heard: reach.heard.map(|time| time.to_string()),
+        unreachable_since: reach.trouble.as_ref().map(|one| one.since.to_string()),
+        unreachable: reach.trouble.as_ref().map(|one| one.why.to_string()),
+        unreachable_do: reach
+            .trouble
+            .as_ref()
+            .map(|one| one.why.remedy().to_owned()),
         clock_ahead_ms: health.skew.map(|skew| skew.ahead_ms),
         clock_error_ms: health.skew.map(|skew| skew.error_ms),
         closed: kernel

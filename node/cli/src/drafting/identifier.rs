@@ -3,7 +3,7 @@
 use portcullis_protocol::{
     body::{Selector, SelectorError, SelectorKind, Window},
     identifiers::{Identified, IdentifierKind, identify},
-    time::Timestamp,
+    time::{End, Timestamp},
 };
 
 use crate::{check, error::CliError};
@@ -13,9 +13,12 @@ use portcullis_admin_api::v1::draft::SelectorView;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "What it is about")]
 pub(crate) struct IdentifierArgs {
-    /// A container number (ISO 6346); needs a time window
+    /// A container number (ISO 6346) or ILU code (EN 13044-1); needs a time window
     #[arg(long, value_name = "NUMBER")]
     container: Vec<String>,
+    /// A swap body or semi-trailer by its ILU code; needs a time window
+    #[arg(long, value_name = "CODE")]
+    ilu: Vec<String>,
     /// A ship by its IMO number
     #[arg(long, value_name = "NUMBER")]
     imo: Vec<String>,
@@ -43,13 +46,14 @@ pub(crate) struct IdentifierArgs {
     /// An importer or seller of a national register as COUNTRY:ID
     #[arg(long, value_name = "ID", visible_alias = "trader")]
     importer: Vec<String>,
-    /// Since when it counts: 2021-03-01 or 2021-03-01T08:00:00Z
+    /// Since when it counts: 2021-03-01T08:00:00Z, or a day, from its beginning in UTC
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
-    /// Until when it counts
+    /// Until when it counts; a day counts to its end
     #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
-    /// Accept a wrong check digit, when nobody can read the box again; the record says so
+    until: Option<End>,
+    /// Accept a wrong check digit, when nobody can read the box again, or an MMSI as it is on the air;
+    /// the record says so
     #[arg(long)]
     accept_unchecked: bool,
     /// Say that the identifiers were made by a rule and are no real input
@@ -73,7 +77,7 @@ impl IdentifierArgs {
     ///
     /// [`CliError`] with exit code 3 names the first wrong identifier, with near matches.
     pub(crate) fn selectors(&self) -> Result<Vec<SelectorView>, CliError> {
-        let window = super::window(self.from, self.until)?;
+        let window = super::window(self.from, self.until.map(End::included))?;
         let strictness = Strictness::from(self.accept_unchecked);
         self.given()
             .map(|(kind, text)| selector(kind, text, window, strictness))
@@ -83,6 +87,7 @@ impl IdentifierArgs {
     fn given(&self) -> impl Iterator<Item = (SelectorKind, &str)> {
         let lists = [
             (SelectorKind::Container, &self.container),
+            (SelectorKind::Ilu, &self.ilu),
             (SelectorKind::Imo, &self.imo),
             (SelectorKind::Mmsi, &self.mmsi),
             (SelectorKind::BillOfLading, &self.bill_of_lading),
@@ -110,17 +115,24 @@ pub(crate) fn selector(
     window: Option<Window>,
     strictness: Strictness,
 ) -> Result<SelectorView, CliError> {
+    let kind = kind.as_written(text);
     let read = match strictness {
         Strictness::CheckDigits => Selector::new(kind, text, window),
         Strictness::AcceptUnchecked => Selector::accept_unchecked(kind, text, window),
     };
     match read {
         Ok(selector) => Ok(SelectorView::from(&selector)),
-        Err(error) => Err(match near(kind, text) {
-            Some(identified) => check::wrong(text, &identified),
-            None => untold(&error),
-        }),
+        Err(error) => Err(refused(kind, text, &error)),
     }
+}
+
+/// Returns the error for an identifier: the character that is not what it looks like, near matches, or
+/// else what the parser says.
+fn refused(kind: SelectorKind, text: &str, error: &SelectorError) -> CliError {
+    let is_of_text = matches!(error, SelectorError::Identifier { .. });
+    let foreign = || check::foreign(text).filter(|_| is_of_text && kind != SelectorKind::Plate);
+    let wrong = || near(kind, text).map(|identified| check::wrong(text, &identified));
+    foreign().or_else(wrong).unwrap_or_else(|| untold(error))
 }
 
 /// Returns an error without near matches.
@@ -138,6 +150,7 @@ fn near(kind: SelectorKind, text: &str) -> Option<Identified> {
     let kind = match kind {
         SelectorKind::Container => IdentifierKind::Container,
         SelectorKind::Imo => IdentifierKind::Imo,
+        SelectorKind::Ilu => IdentifierKind::Ilu,
         SelectorKind::Mmsi
         | SelectorKind::BillOfLading
         | SelectorKind::Seal
@@ -172,6 +185,34 @@ mod tests {
         assert!(error.remedy.unwrap().contains("CSQU3054383"));
     }
 
+    /// Bugs 15, 16.
+    #[test]
+    fn a_unit_of_rail_is_taken_for_a_container_and_a_radio_identity_as_it_is_on_the_air() {
+        let unit = selector(
+            SelectorKind::Container,
+            "XYZE1003090",
+            window(),
+            Strictness::CheckDigits,
+        )
+        .unwrap();
+        assert_eq!((unit.kind.as_str(), unit.unchecked), ("ilu", false));
+        let wrong = selector(
+            SelectorKind::Container,
+            "XYZA1003095",
+            window(),
+            Strictness::CheckDigits,
+        )
+        .unwrap_err();
+        assert!(
+            wrong
+                .message
+                .contains("an ILU code with a wrong check digit; the rest gives `4`")
+        );
+        let radio = |strictness| selector(SelectorKind::Mmsi, "009123456", None, strictness);
+        assert!(radio(Strictness::CheckDigits).is_err());
+        assert!(radio(Strictness::AcceptUnchecked).unwrap().unchecked);
+    }
+
     #[test]
     fn a_wrong_check_digit_that_is_accepted_shows() {
         let kind = SelectorKind::Container;
@@ -179,6 +220,26 @@ mod tests {
         assert!(view.unchecked);
         let view = selector(kind, "CSQU3054383", window(), Strictness::AcceptUnchecked).unwrap();
         assert!(!view.unchecked);
+    }
+
+    /// Newcomer B6.
+    #[test]
+    fn a_letter_of_another_script_is_named_with_what_the_text_looks_like() {
+        let kind = SelectorKind::Container;
+        let error = selector(
+            kind,
+            "\u{421}SQU3054383",
+            window(),
+            Strictness::AcceptUnchecked,
+        )
+        .unwrap_err();
+        assert_eq!(error.exit, Exit::Invalid);
+        assert!(
+            error
+                .message
+                .contains("a Cyrillic `\u{421}` (U+0421), not a Latin `C`")
+        );
+        assert!(error.remedy.unwrap().contains("`CSQU3054383`"));
     }
 
     #[test]

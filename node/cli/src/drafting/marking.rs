@@ -4,11 +4,12 @@ use portcullis_protocol::{
     evaluation::{Admiralty, Evaluation},
     identifiers::AuthorityId,
     marking::{DataSubject, Marking, Pap, Purpose, RequestedAction, Tlp},
-    time::Timestamp,
+    time::{End, Timestamp},
 };
 
 use crate::{error::CliError, exit::Exit};
 use portcullis_admin_api::v1::marking::{EvaluationView, MarkingView};
+use portcullis_home::clock::system_clock;
 
 /// What may be done with the record, and how far it is trusted.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,9 +50,9 @@ pub(crate) struct MarkingArgs {
     /// When a person looks at it again
     #[arg(long, value_name = "TIME")]
     review_at: Option<Timestamp>,
-    /// When everyone erases it
+    /// When everyone erases it; a day is its end
     #[arg(long, value_name = "TIME")]
-    delete_at: Option<Timestamp>,
+    delete_at: Option<End>,
     /// Whom it is about: suspect, convicted, victim or other
     #[arg(long, value_name = "CATEGORY")]
     data_subject: Option<DataSubject>,
@@ -84,13 +85,23 @@ impl MarkingArgs {
     ///
     /// [`CliError`] with exit code 3 names the contradiction.
     pub(crate) fn view(&self) -> Result<MarkingView, CliError> {
+        let now = system_clock()();
+        for (flag, time) in [
+            ("--delete-at", self.delete_at.map(End::excluded)),
+            ("--review-at", self.review_at),
+        ] {
+            if time.is_some_and(|time| time <= now) {
+                let told = CliError::invalid(format!("`{flag}` has gone by: nobody would get it"));
+                return Err(told.remedy("name a time to come"));
+            }
+        }
         let mut marking = Marking::new(self.tlp, self.purpose.iter().copied());
         marking.pap = self.pap;
         marking.relay = !self.no_relay;
         marking.originator_control = self.originator_control;
         marking.requested_action = self.requested_action;
         marking.review_at = self.review_at;
-        marking.delete_at = self.delete_at;
+        marking.delete_at = self.delete_at.map(End::excluded);
         marking.data_subject = self.data_subject;
         marking.release_to =
             (!self.release_to.is_empty()).then(|| self.release_to.iter().cloned().collect());

@@ -5,6 +5,7 @@
 
 pub(super) mod identifier;
 pub(super) mod marking;
+pub(super) mod rehearsal;
 
 use std::{fs, io::Read as _};
 
@@ -188,7 +189,11 @@ pub(super) fn window(
 ) -> Result<Option<Window>, CliError> {
     match (from, until) {
         (None, None) => Ok(None),
-        (Some(from), Some(until)) if from <= until => Ok(Some(Window { from, until })),
+        (Some(from), Some(until)) if from < until => Ok(Some(Window { from, until })),
+        (Some(from), Some(until)) if from == until => {
+            Err(CliError::invalid("the time window has no length")
+                .remedy("name a later `until`; a bare day, as in `2021-03-31`, counts to its end"))
+        }
         (Some(_), Some(_)) => Err(CliError::invalid("the time window ends before it begins")
             .remedy("exchange `--from` and `--until`")),
         (Some(_), None) | (None, Some(_)) => Err(CliError::invalid("a time window has two ends")

@@ -123,7 +123,10 @@ impl Driver {
         // Connects in advance, so that a first alert does not wait for a handshake.
         match Link::open(&self.kernel, &self.peer).await {
             Ok(link) => self.link = Some(link),
-            Err(error) => tracing::debug!(peer = %self.peer, %error, "not connected yet"),
+            Err(error) => {
+                tracing::debug!(peer = %self.peer, %error, "not connected yet");
+                self.not_reached(&error);
+            }
         }
         let mut event = Event::Wake;
         loop {
@@ -237,8 +240,15 @@ impl Driver {
         link.send(frame).await
     }
 
+    fn not_reached(&self, error: &LinkError) {
+        if let Some(why) = error.unreached() {
+            self.kernel.not_reached(&self.peer, why);
+        }
+    }
+
     fn link_failed(&mut self, error: &LinkError) -> Event {
         self.link = None;
+        self.not_reached(error);
         let why = error.to_string();
         tracing::warn!(peer = %self.peer, lane = %self.lane, why, "a frame was not receipted");
         self.kernel.delivery_failed(&self.peer, &why);

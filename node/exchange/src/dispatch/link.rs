@@ -25,6 +25,7 @@ use portcullis_kernel::{
 use portcullis_peering::{
     connector::{self, ConnectError},
     rpc::exchange_client::ExchangeClient,
+    unreached::{Unreached, answered},
 };
 
 /// Longest wait for the oldest receipt: the peer has to verify, decide and sync its disk.
@@ -35,11 +36,11 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reason for which a frame was not receipted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
-    #[error(transparent)]
+    #[error("{}", Unreached::of(.0))]
     Connect(#[from] ConnectError),
-    #[error("no connection: {}", innermost(.0))]
+    #[error("{}", Unreached::of(.0))]
     Transport(#[from] tonic::transport::Error),
-    #[error("the peer ended the stream: {0}")]
+    #[error("{}", answered(.0))]
     Status(#[from] tonic::Status),
     #[error("the peer closed the stream")]
     Closed,
@@ -61,6 +62,29 @@ pub(super) enum LinkError {
     Tls(#[from] rustls::Error),
     #[error("the register lists the peer no more")]
     Unknown,
+}
+
+impl LinkError {
+    /// Returns the reason for which the peer was not reached; `None` if it was.
+    pub(super) fn unreached(&self) -> Option<Unreached> {
+        match self {
+            Self::Connect(error) => Some(Unreached::of(error)),
+            Self::Transport(error) => Some(Unreached::of(error)),
+            Self::Status(status) => Unreached::of_call(status),
+            Self::Mute => Some(Unreached::Silent {
+                limit: OPEN_TIMEOUT,
+            }),
+            Self::Closed
+            | Self::TimedOut
+            | Self::Superseded
+            | Self::Gate(_)
+            | Self::Unasked
+            | Self::Receipt(_)
+            | Self::CutShort
+            | Self::Tls(_)
+            | Self::Unknown => None,
+        }
+    }
 }
 
 /// A receipt whose signature was checked.
@@ -104,15 +128,6 @@ fn forgotten(
             left: &left,
         },
     )
-}
-
-/// Returns the innermost cause of an error, because "a transport failed" alone explains nothing.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// An open delivery stream.
@@ -240,6 +255,7 @@ impl Link {
                     let stated = stated.and_then(|stated| stated.to_str().ok());
                     self.kernel.heard_version(&self.peer, stated);
                     let receipts = response.into_inner();
+                    self.kernel.reached(&self.peer);
                     self.connected = Some(self.kernel.connected(&self.peer, Way::ToPeer));
                     self.receipts = Receipts::Open(Box::new(receipts));
                 }

@@ -18,6 +18,7 @@ use portcullis_kernel::{Kernel, OfferError, in_force::LoadError, reload::Reloade
 use portcullis_peering::{
     connector::{self, ConnectError},
     rpc::exchange_client::ExchangeClient,
+    unreached::{Unreached, answered},
 };
 
 /// Time limit of a question, the handshake included.
@@ -28,11 +29,11 @@ const ENCODING_SLACK: usize = 64 << 10;
 /// Reason for which a question gave nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QuestionError {
-    #[error(transparent)]
+    #[error("{}", Unreached::of(.0))]
     Connect(#[from] ConnectError),
-    #[error("no connection: {0}")]
+    #[error("{}", Unreached::of(.0))]
     Transport(#[from] tonic::transport::Error),
-    #[error("the peer does not answer: {0}")]
+    #[error("{}", answered(.0))]
     Status(#[from] tonic::Status),
     #[error("no answer within {TIMEOUT:?}")]
     TimedOut,

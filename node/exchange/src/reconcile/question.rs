@@ -21,6 +21,7 @@ use portcullis_kernel::Kernel;
 use portcullis_peering::{
     connector::{self, ConnectError},
     rpc::exchange_client::ExchangeClient,
+    unreached::{Unreached, answered},
 };
 use portcullis_store::{
     ChannelPage, ChannelSide, DisclosureState, Found, ReconciliationRow, Repair, StoreError, Write,
@@ -54,11 +55,11 @@ const MOST_MISSES: u32 = 64;
 /// Error that kept a comparison from its end.
 #[derive(Debug, thiserror::Error)]
 enum CompareError {
-    #[error(transparent)]
+    #[error("{}", Unreached::of(.0))]
     Connect(#[from] ConnectError),
-    #[error("no connection: {0}")]
+    #[error("{}", Unreached::of(.0))]
     Transport(#[from] tonic::transport::Error),
-    #[error("the peer does not answer: {0}")]
+    #[error("{}", answered(.0))]
     Status(Box<tonic::Status>),
     #[error("no answer within {TIMEOUT:?}")]
     TimedOut,

@@ -598,7 +598,7 @@ impl Source<'_> {
         given.iter().map(address).collect()
     }
 
-    /// Reads the lifetime of a connection. A peer is judged anew at least every hour (DESIGN §5).
+    /// Reads the lifetime of a connection. A peer is judged anew at least every hour (docs/design.md, Exchange).
     fn lifetime(
         &self,
         given: Option<Spanned<String>>,

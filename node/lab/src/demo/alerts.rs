@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     DemoError,
     cast::{HUB, POLICE},
-    people::{Analyst, json},
+    people::{People, json},
     process::NodeProcess,
     records::Target,
     report::{AlertsReport, Percentiles},
@@ -60,7 +60,7 @@ struct Heard {
 /// [`DemoError::Alert`] if an alert is not answered or scored in time.
 pub async fn run(
     nodes: &BTreeMap<String, NodeProcess>,
-    analyst: &Analyst,
+    people: &People,
     targets: &[Target],
     step: &Step,
 ) -> Result<AlertsReport, DemoError> {
@@ -92,7 +92,7 @@ pub async fn run(
             drafts: vec![draft],
         })?;
         let raised = Instant::now();
-        let published: PublishedView = analyst
+        let published: PublishedView = people
             .act(police, Action::Alert, BTreeMap::new(), body)
             .await?;
         alert.record = published.records.into_iter().next().unwrap_or_default();

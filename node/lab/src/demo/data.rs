@@ -14,7 +14,7 @@ use portcullis_scoring::{
 
 use portcullis_desk::{
     generated::{self, Seed},
-    import::{self, ImportError},
+    import::{self, ImportError, WrongRow, WrongRows},
 };
 use portcullis_home::files::{self, FileError};
 
@@ -168,10 +168,10 @@ impl Source {
     fn damaged(&self, error: &csv::Error) -> DataError {
         DataError::Import {
             file: self.name.clone(),
-            source: ImportError::Csv {
+            source: ImportError::Rows(WrongRows(vec![WrongRow {
                 line: error.position().map_or(1, csv::Position::line),
                 why: error.to_string(),
-            },
+            }])),
         }
     }
 }

@@ -10,7 +10,8 @@ use super::data::DataError;
 use portcullis_admin_api::client::ClientError;
 use portcullis_desk::SetupError;
 use portcullis_home::{
-    config::ConfigError, config::dns_name::DnsNameError, files::FileError, keyring::KeyringError,
+    config::ConfigError, config::dns_name::DnsNameError, files::FileError, key_file::KeyFileError,
+    keyring::KeyringError, secret::SecretError,
 };
 use portcullis_store::StoreError;
 
@@ -29,6 +30,43 @@ pub enum DemoError {
     /// There are too few offices to exchange anything.
     #[error("`--offices` names {0}; name at least two different offices of the data")]
     Offices(usize),
+    /// An office that is to keep its profile takes no part.
+    #[error("`--withhold` names `{office}`, which takes no part; name offices of `--offices`: {}", offices.join(", "))]
+    Withholding {
+        /// Office that was named.
+        office: String,
+        /// Offices that take part.
+        offices: Vec<String>,
+    },
+    /// A demo is kept, or under way, in this folder.
+    #[error("a demo's nodes run in `{}` already; end them with `portcullis-lab demo --stop`", .0.display())]
+    KeptAlready(PathBuf),
+    /// A name of a node is somebody else's.
+    #[error("`{}` names another node; rename it, or set PORTCULLIS_NODES to a folder for the demo's names", .0.display())]
+    NameTaken(PathBuf),
+    /// No demo is kept.
+    #[error("no kept demo is named in `{}`; `portcullis-lab demo --keep` leaves one", .0.display())]
+    NothingKept(PathBuf),
+    /// A demo is under way.
+    #[error("the demo in `{}` is still at work; interrupt it (process {process}), which ends its nodes too", folder.display())]
+    AtWork {
+        /// Folder of the demo.
+        folder: PathBuf,
+        /// Its process.
+        process: u32,
+    },
+    /// Nodes do not end.
+    #[error("the nodes in `{}` do not end, not even when killed; look at them with `ps`", .0.display())]
+    Endless(PathBuf),
+    /// A socket of a node would have too long a path.
+    #[error("`{}` is too long for the path of a socket; set TMPDIR to a shorter folder", .0.display())]
+    LongPath(PathBuf),
+    /// A key of a person could not be written.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// A passphrase could not be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -154,7 +192,7 @@ pub enum DemoError {
         source: io::Error,
     },
     /// The person at the terminal interrupted the demo.
-    #[error("interrupted; the nodes are ended and their folder is removed")]
+    #[error("interrupted: the nodes are ended, and their folder is removed")]
     Interrupted,
     /// A task of the demo ended before it was done.
     #[error("a part of the demo was cut short")]

@@ -25,6 +25,7 @@ use rustls_pki_types::{CertificateSigningRequestDer, pem::PemObject as _};
 use super::{
     DemoError,
     cast::{FEDERATION, Member},
+    people::random_text,
 };
 use portcullis_home::{
     Home,
@@ -178,12 +179,6 @@ fn make(root: &Path, member: Member, ports: Ports, now: Timestamp) -> Result<Mad
 
 fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(path).to_owned()
-}
-
-fn random_text() -> String {
-    let mut bytes = [0; 24];
-    SystemEntropy::default().fill(&mut bytes);
-    data_encoding::HEXLOWER.encode(&bytes)
 }
 
 /// Makes the first epoch, signed by as many governance keys as it requires.

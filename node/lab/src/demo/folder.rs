@@ -9,8 +9,14 @@ use portcullis_protocol::seal::Entropy as _;
 
 use portcullis_home::{
     clock::SystemEntropy,
-    files::{self, FileError},
+    files::{self, Access, FileError},
 };
+
+/// Beginning of the name of every demo's folder.
+pub(super) const PREFIX: &str = "portcullis-demo-";
+
+/// File with the id of the process whose demo is under way in the folder.
+pub(super) const AT_WORK: &str = "at-work";
 
 /// A folder that is removed when it is dropped, unless it is kept.
 pub(super) struct Folder {
@@ -20,17 +26,17 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Makes a new folder below the system's folder for temporary files. Its name is short because
-    /// the path of a socket has 108 bytes at most.
+    /// the path of a socket has 107 bytes at most. Until it is kept, it says whose process works in it.
     pub(super) fn make() -> Result<Self, FileError> {
-        let mut random = [0; 4];
+        let mut random = [0; 6];
         SystemEntropy::default().fill(&mut random);
-        let name = format!(
-            "portcullis-demo-{}",
-            data_encoding::HEXLOWER.encode(&random)
-        );
+        let name = format!("{PREFIX}{}", data_encoding::HEXLOWER.encode(&random));
         let path = std::env::temp_dir().join(name);
         files::create_folder(&path)?;
-        Ok(Self { path, kept: false })
+        let made = Self { path, kept: false };
+        let process = std::process::id().to_string();
+        files::create(&made.path.join(AT_WORK), process.as_bytes(), Access::Owner)?;
+        Ok(made)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -38,8 +44,11 @@ impl Folder {
     }
 
     /// Keeps the folder when this value is dropped.
-    pub(super) const fn keep(&mut self) {
+    pub(super) fn keep(&mut self) -> Result<(), FileError> {
+        let mark = self.path.join(AT_WORK);
+        fs::remove_file(&mark).map_err(|source| FileError::system("remove", &mark, source))?;
         self.kept = true;
+        Ok(())
     }
 }
 

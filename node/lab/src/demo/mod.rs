@@ -27,11 +27,13 @@ pub mod tamper;
 
 mod error;
 mod folder;
+mod kept;
 mod run;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 pub use error::DemoError;
+pub use kept::{Ended, stop};
 use process::NodeProcess;
 use report::Report;
 pub use run::run;
@@ -56,8 +58,6 @@ pub struct Options {
     pub tamper: Tamper,
     /// Fate of the nodes when the demo ends.
     pub keep: Keep,
-    /// The folder of named nodes, for `-n NAME`.
-    pub nodes_folder: Option<PathBuf>,
 }
 
 /// Choice to flip bits or not.
@@ -70,12 +70,15 @@ pub enum Tamper {
 }
 
 /// Fate of the nodes when the demo ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
     /// They are ended, and their folder is removed.
     No,
     /// They go on running.
-    Yes,
+    Yes {
+        /// Folder of named nodes, in which `-n NAME` finds them.
+        nodes_folder: PathBuf,
+    },
 }
 
 /// The offices of the data set that have figures in its documentation.
@@ -89,7 +92,18 @@ pub struct DemoResult {
     pub disclosures: Vec<Disclosed>,
     /// Finding for each flipped bit; empty unless bits were flipped.
     pub findings: Vec<Finding>,
-    /// Commands to try on nodes that go on running; empty unless they do.
+    /// Nodes that go on running, if they do.
+    pub kept: Option<KeptNodes>,
+}
+
+/// Nodes that go on running, and the means to act on them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct KeptNodes {
+    /// Folder of the demo.
+    pub folder: PathBuf,
+    /// File to source, with which a shell acts as a person of the demo.
+    pub environment: PathBuf,
+    /// Commands to try, the sourcing first and the end of the nodes last.
     pub commands: Vec<String>,
 }
 

@@ -39,6 +39,9 @@ pub struct Target {
     day: Timestamp,
 }
 
+/// What the record shows that waits for a person where it arrives.
+pub(super) const HELD: &str = "a container, H3: held until a person has read the restriction";
+
 /// Purposes of records that every kind of member may act on.
 const OPERATIONAL: [Purpose; 3] = [
     Purpose::LawEnforcement,
@@ -100,12 +103,7 @@ pub fn indicators(arriving: &BTreeMap<String, OfficeRows>, named: &str) -> Vec<P
     let restricted = coded(Tlp::Amber, |codes| {
         codes.h3 = Some("not to be used before the joint operation ends".to_owned());
     });
-    add(
-        "a container, H3: held until a person has read the restriction",
-        container(),
-        released_to(restricted, named),
-        "A2",
-    );
+    add(HELD, container(), released_to(restricted, named), "A2");
     planned
 }
 
@@ -146,6 +144,20 @@ impl Target {
             container: container.clone(),
             day: row.day_begins(),
         })
+    }
+
+    /// Returns the flags of a command that name the container and its window.
+    pub(super) fn flags(&self) -> String {
+        let SelectorView { value, window, .. } = self.selector();
+        let (from, until) = window
+            .map(|window| (window.from, window.until))
+            .unwrap_or_default();
+        format!("--container {value} --generated --from {from} --until {until}")
+    }
+
+    /// Returns the container's number.
+    pub(super) fn container(&self) -> &str {
+        &self.container.value
     }
 
     fn selector(&self) -> SelectorView {

@@ -2,9 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use serde::de::DeserializeOwned;
@@ -15,13 +14,14 @@ use tokio::{
 };
 
 use super::{
-    DemoError, DemoResult, Disclosed, Keep, Options, Tamper, alerts,
+    DemoError, DemoResult, Disclosed, Keep, KeptNodes, Options, Tamper, alerts,
     cast::{self, HUB, Member, POLICE, PORT, TERMINAL},
     data::{OfficeRows, SEED, Source},
     exchange, federation,
     folder::Folder,
+    kept::{self, Names},
     node,
-    people::{Analyst, json},
+    people::{People, json},
     process::NodeProcess,
     records::{self, Planned, Target},
     report::{LeastCountReport, OfficeReport, Report},
@@ -38,10 +38,16 @@ use portcullis_admin_api::{
     },
 };
 use portcullis_desk::{DeskState, Setup, figures::FiguresView};
-use portcullis_home::files::{self, Access};
+use portcullis_home::{
+    Home,
+    files::{self, Access},
+};
 
 /// Policy of the port authority: it takes in no record that nobody can assess.
 const PORT_POLICY: &str = include_str!("port.cedar");
+
+/// Longest path of a socket, in bytes, without the zero that ends it (`unix(7)`).
+const LONGEST_SOCKET: usize = 107;
 
 /// Policy of an office that keeps its risk profile to itself.
 const WITHHOLDING_POLICY: &str = include_str!("withholding.cedar");
@@ -93,26 +99,31 @@ struct Rows {
     arriving: BTreeMap<String, OfficeRows>,
 }
 
+/// A place for a federation: its folder and its names, which go when the demo ends.
+struct Place {
+    folder: Folder,
+    names: Option<Names>,
+}
+
 /// A federation under way. The nodes end before their folder is removed.
 struct Cast {
     nodes: BTreeMap<String, NodeProcess>,
-    analysts: BTreeMap<String, Analyst>,
+    people: People,
     relay: Option<Relay>,
-    folder: Folder,
+    place: Place,
 }
 
 async fn play(options: &Options, show: &Show) -> Result<DemoResult, DemoError> {
-    let offices: BTreeSet<&String> = options.offices.iter().collect();
-    if offices.len() < 2 || offices.len() != options.offices.len() {
-        return Err(DemoError::Offices(offices.len()));
-    }
+    check(options)?;
+    let members = cast::members(&options.offices)?;
+    let place = Place::take(options, &members)?;
     let rows = read(options, show).await?;
     let targets = records::targets(&rows.arriving);
     let alerts = targets.get(..options.alerts).ok_or(DemoError::Targets {
         wanted: options.alerts,
         found: targets.len(),
     })?;
-    let mut stage = set_the_stage(options, show).await?;
+    let mut stage = set_the_stage(options, place, members, show).await?;
     load(&stage, &options.offices, &rows, show).await?;
     profiles(&stage, &options.offices, show).await?;
     let figures = score(&stage, &options.offices, show).await?;
@@ -124,9 +135,9 @@ async fn play(options: &Options, show: &Show) -> Result<DemoResult, DemoError> {
         (Tamper::Yes, Some(planned)) => flip(&mut stage, options, planned, show).await?,
         (Tamper::Yes | Tamper::No, _) => Vec::new(),
     };
-    let commands = match options.keep {
-        Keep::Yes => stage.keep(options, &disclosures, &targets)?,
-        Keep::No => Vec::new(),
+    let kept = match options.keep {
+        Keep::Yes { .. } => Some(stage.keep(options, &disclosures, &targets)?),
+        Keep::No => None,
     };
     Ok(DemoResult {
         report: Report {
@@ -145,8 +156,42 @@ async fn play(options: &Options, show: &Show) -> Result<DemoResult, DemoError> {
         },
         disclosures,
         findings,
-        commands,
+        kept,
     })
+}
+
+/// Checks what is asked for, as far as no file is needed for it.
+fn check(options: &Options) -> Result<(), DemoError> {
+    let offices: BTreeSet<&String> = options.offices.iter().collect();
+    if offices.len() < 2 || offices.len() != options.offices.len() {
+        return Err(DemoError::Offices(offices.len()));
+    }
+    let mut withholding = options.withholding.iter();
+    match withholding.find(|office| !offices.contains(office)) {
+        Some(office) => Err(DemoError::Withholding {
+            office: office.clone(),
+            offices: options.offices.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+impl Place {
+    /// Makes the demo's folder, and takes the names of nodes that are to be kept.
+    fn take(options: &Options, members: &[Member]) -> Result<Self, DemoError> {
+        let folder = Folder::make()?;
+        for member in members {
+            let socket = Home::new(folder.path().join(member.node.as_str())).socket();
+            if socket.as_os_str().len() > LONGEST_SOCKET {
+                return Err(DemoError::LongPath(socket));
+            }
+        }
+        let names = match &options.keep {
+            Keep::Yes { nodes_folder } => Some(Names::take(nodes_folder, folder.path(), members)?),
+            Keep::No => None,
+        };
+        Ok(Self { folder, names })
+    }
 }
 
 /// Returns the name of the node of the office at this place in the list.
@@ -184,9 +229,13 @@ async fn apart<T: Send + 'static>(
         .map_err(|_| DemoError::CutShort)?
 }
 
-async fn set_the_stage(options: &Options, show: &Show) -> Result<Cast, DemoError> {
-    let folder = Folder::make()?;
-    let members = cast::members(&options.offices)?;
+async fn set_the_stage(
+    options: &Options,
+    place: Place,
+    members: Vec<Member>,
+    show: &Show,
+) -> Result<Cast, DemoError> {
+    let count = members.len();
     let step = show.step("Setting up the federation");
     let between = match options.tamper {
         Tamper::Yes => Some(stand_between().await?),
@@ -194,7 +243,7 @@ async fn set_the_stage(options: &Options, show: &Show) -> Result<Cast, DemoError
     };
     let watched = office_name(options, 0);
     let announced = between.as_ref().map(|(_, address)| *address);
-    let root = folder.path().to_owned();
+    let root = place.folder.path().to_owned();
     let seats = apart(move || {
         federation::set_up(&root, members, &|member: &Member, listens: SocketAddr| {
             announced
@@ -209,7 +258,9 @@ async fn set_the_stage(options: &Options, show: &Show) -> Result<Cast, DemoError
             .find(|seat| seat.ports.announced != seat.ports.exchange)?;
         Some(Relay::start(listener, watched.ports.exchange))
     });
-    step.done("keys, certificates of ten authorities, a register with 2 of 3 signatures");
+    step.done(&format!(
+        "keys, certificates of {count} authorities, a register with 2 of 3 signatures"
+    ));
     let step = show.step("Starting the nodes");
     let mut nodes = BTreeMap::new();
     for seat in seats {
@@ -218,11 +269,11 @@ async fn set_the_stage(options: &Options, show: &Show) -> Result<Cast, DemoError
         let name = seat.member.node.to_string();
         nodes.insert(name, NodeProcess::start(seat.member, seat.home)?);
     }
-    let mut analysts = BTreeMap::new();
+    let people = People::make();
     for (name, node) in &mut nodes {
         step.at(name);
         node.ready().await?;
-        analysts.insert(name.clone(), Analyst::enrol(node).await?);
+        people.enrol(node).await?;
     }
     step.done(&format!(
         "{} processes, two persons enrolled at each",
@@ -230,9 +281,9 @@ async fn set_the_stage(options: &Options, show: &Show) -> Result<Cast, DemoError
     ));
     Ok(Cast {
         nodes,
-        analysts,
+        people,
         relay,
-        folder,
+        place,
     })
 }
 
@@ -258,62 +309,94 @@ fn write_policy(options: &Options, seat: &federation::Seat) -> Result<(), DemoEr
 }
 
 impl Cast {
-    fn office(&self, office: &str) -> Result<(&NodeProcess, &Analyst), DemoError> {
-        self.acting(&format!("customs-{office}"))
+    fn office(&self, office: &str) -> Result<&NodeProcess, DemoError> {
+        node(&self.nodes, &format!("customs-{office}"))
     }
 
-    fn acting(&self, name: &str) -> Result<(&NodeProcess, &Analyst), DemoError> {
-        let analyst = self
-            .analysts
-            .get(name)
-            .ok_or_else(|| DemoError::NoNode(name.to_owned()))?;
-        Ok((node(&self.nodes, name)?, analyst))
-    }
-
-    /// Lets the nodes go on running, and returns commands to try on them.
+    /// Lets the nodes go on running, with keys for a reader and commands to try.
     fn keep(
         &mut self,
         options: &Options,
         disclosures: &[Disclosed],
         targets: &[Target],
-    ) -> Result<Vec<String>, DemoError> {
-        if let Some(folder) = &options.nodes_folder {
-            for (name, node) in &self.nodes {
-                register_name(folder, name, node.home.folder())?;
-            }
+    ) -> Result<KeptNodes, DemoError> {
+        let folder = self.place.folder.path().to_owned();
+        let environment = kept::write_environment(&folder, &self.people)?;
+        self.place.folder.keep()?;
+        if let Some(names) = &mut self.place.names {
+            names.keep();
         }
-        self.folder.keep();
         for node in self.nodes.values_mut() {
             node.keep();
         }
-        let record = disclosures.first().map_or("", |disclosed| {
-            disclosed.record.get(..12).unwrap_or(&disclosed.record)
-        });
-        let (office, reference) = targets
-            .first()
-            .map_or(("", ""), |target| (&target.office, &target.reference));
-        Ok(vec![
-            format!("portcullis -n {POLICE} status"),
-            format!("portcullis -n {POLICE} show {record}"),
-            format!("portcullis -n {TERMINAL} show {record}"),
-            format!("portcullis -n customs-{office} score {reference}"),
-        ])
+        let mut commands = vec![format!(". {}", kept::quoted(&environment))];
+        commands.extend(looks(disclosures, targets));
+        commands.extend(targets.last().into_iter().flat_map(acts));
+        commands.extend(decision(options, disclosures));
+        commands.push("portcullis-lab demo --stop".to_owned());
+        Ok(KeptNodes {
+            folder,
+            environment,
+            commands,
+        })
     }
 }
 
-/// Makes `-n NAME` lead to a home. An existing name is replaced only if it is a symbolic link.
-fn register_name(folder: &Path, name: &str, home: &Path) -> Result<(), DemoError> {
-    files::create_folder(folder)?;
-    let link = folder.join(name);
-    let failed = |source| DemoError::System {
-        path: link.clone(),
-        source,
-    };
-    let stands = fs::symlink_metadata(&link).is_ok_and(|metadata| metadata.is_symlink());
-    if stands {
-        fs::remove_file(&link).map_err(failed)?;
+/// Commands that look at what the demo did.
+fn looks(disclosures: &[Disclosed], targets: &[Target]) -> Vec<String> {
+    let mut commands = vec![format!("portcullis -n {POLICE} status")];
+    if let Some(disclosed) = disclosures.first() {
+        let record = short(&disclosed.record);
+        commands.push(format!("portcullis -n {POLICE} show {record}"));
+        commands.push(format!("portcullis -n {TERMINAL} show {record}"));
     }
-    std::os::unix::fs::symlink(home, &link).map_err(failed)
+    if let Some(Target {
+        office, reference, ..
+    }) = targets.first()
+    {
+        commands.push(format!("portcullis -n customs-{office} score {reference}"));
+    }
+    commands
+}
+
+/// Commands that publish a record about a consignment, and see it arrive and count at its office.
+fn acts(target: &Target) -> Vec<String> {
+    let Target {
+        office, reference, ..
+    } = target;
+    let (container, flags) = (target.container(), target.flags());
+    vec![
+        format!(
+            "portcullis -n {POLICE} indicator publish {flags} --evaluation B2 --threat narcotics \
+             --tlp AMBER --text 'seen on the quay'"
+        ),
+        format!("portcullis -n customs-{office} list --about {container}"),
+        format!(
+            "portcullis -n {POLICE} alert raise {flags} --evaluation A1 --threat narcotics \
+             --tlp AMBER --text 'stop it now'"
+        ),
+        format!("portcullis -n customs-{office} score {reference}"),
+    ]
+}
+
+/// Commands that see what waits for a person at the second office, and take it in.
+fn decision(options: &Options, disclosures: &[Disclosed]) -> Vec<String> {
+    let node = office_name(options, 1);
+    let mut held = disclosures.iter().filter(|one| one.shows == records::HELD);
+    let Some(Disclosed { record, .. }) = held.next() else {
+        return Vec::new();
+    };
+    vec![
+        format!("portcullis -n {node} hold list"),
+        format!(
+            "portcullis -n {node} hold release {} --reason 'read: the restriction fits us'",
+            short(record)
+        ),
+    ]
+}
+
+fn short(record: &str) -> &str {
+    record.get(..12).unwrap_or(record)
 }
 
 /// Step 1: loads each office's own declarations into its own node.
@@ -322,7 +405,7 @@ async fn load(stage: &Cast, offices: &[String], rows: &Rows, show: &Show) -> Res
     let mut sum = 0;
     for office in offices {
         step.at(&format!("office {office}"));
-        let (node, analyst) = stage.office(office)?;
+        let node = stage.office(office)?;
         for (name, rows) in [("history", &rows.history), ("arriving", &rows.arriving)] {
             let Some(rows) = rows.get(office) else {
                 continue;
@@ -331,7 +414,8 @@ async fn load(stage: &Cast, offices: &[String], rows: &Rows, show: &Show) -> Res
                 ("stage".to_owned(), name.to_owned()),
                 ("seed".to_owned(), SEED.0.to_string()),
             ]);
-            let imported: ImportedView = analyst
+            let imported: ImportedView = stage
+                .people
                 .act(
                     node,
                     Action::ImportConsignments,
@@ -352,8 +436,9 @@ async fn profiles(stage: &Cast, offices: &[String], show: &Show) -> Result<(), D
     let (mut cells, mut records) = (0, 0);
     for office in offices {
         step.at(&format!("office {office} seals its own"));
-        let (node, analyst) = stage.office(office)?;
-        let published: ListView<PublishedProfileView> = analyst
+        let node = stage.office(office)?;
+        let published: ListView<PublishedProfileView> = stage
+            .people
             .act(node, Action::PublishProfile, BTreeMap::new(), json(&())?)
             .await?;
         cells += published.items.iter().map(|item| item.cells).sum::<usize>();
@@ -379,7 +464,7 @@ async fn score(
     let step = show.step("3 Scoring every arrival twice");
     let mut working = JoinSet::new();
     for (n, office) in offices.iter().enumerate() {
-        let (node, _) = stage.office(office)?;
+        let node = stage.office(office)?;
         working.spawn(figures(
             n,
             node.member.node.to_string(),
@@ -421,13 +506,14 @@ async fn indicators(
     show: &Show,
 ) -> Result<Vec<Disclosed>, DemoError> {
     let step = show.step("4 Publishing indicators of the police");
-    let (police, analyst) = stage.acting(POLICE)?;
+    let police = node(&stage.nodes, POLICE)?;
     let mut disclosures = Vec::with_capacity(planned.len());
     for plan in planned {
         let body = json(&DraftsView {
             drafts: vec![plan.draft.clone()],
         })?;
-        let published: PublishedView = analyst
+        let published: PublishedView = stage
+            .people
             .act(police, Action::Publish, BTreeMap::new(), body)
             .await?;
         disclosures.push(Disclosed {
@@ -453,8 +539,7 @@ async fn raise(
 ) -> Result<super::report::AlertsReport, DemoError> {
     let step = show.step("5 Raising alerts");
     quiet(stage).await?;
-    let (_, analyst) = stage.acting(POLICE)?;
-    let report = alerts::run(&stage.nodes, analyst, targets, &step).await?;
+    let report = alerts::run(&stage.nodes, &stage.people, targets, &step).await?;
     exchange::settled(&stage.nodes, &step).await?;
     step.done(&format!("{} alerts", report.count));
     Ok(report)
@@ -492,9 +577,9 @@ async fn flip(
     let mut findings = Vec::new();
     if let Some(relay) = &stage.relay {
         step.at("in transit");
-        let (_, analyst) = stage.acting(POLICE)?;
         let office = office_name(options, 0);
-        let found = tamper::in_transit(&stage.nodes, relay, analyst, planned, &office).await?;
+        let found =
+            tamper::in_transit(&stage.nodes, relay, &stage.people, planned, &office).await?;
         findings.push(found);
     }
     let terminal = stage

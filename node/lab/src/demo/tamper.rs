@@ -28,7 +28,7 @@ use tokio::{
 use super::{
     DemoError,
     cast::POLICE,
-    people::{Analyst, json},
+    people::{People, json},
     process::NodeProcess,
     records::Planned,
 };
@@ -166,7 +166,7 @@ async fn records(
 pub async fn in_transit(
     nodes: &BTreeMap<String, NodeProcess>,
     relay: &Relay,
-    analyst: &Analyst,
+    people: &People,
     planned: &Planned,
     office: &str,
 ) -> Result<Finding, DemoError> {
@@ -184,7 +184,7 @@ pub async fn in_transit(
     let body = json(&DraftsView {
         drafts: vec![planned.draft.clone()],
     })?;
-    let published: PublishedView = analyst
+    let published: PublishedView = people
         .act(police, Action::Publish, BTreeMap::new(), body)
         .await?;
     let id = published.records.into_iter().next().unwrap_or_default();

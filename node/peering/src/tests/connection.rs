@@ -1,5 +1,6 @@
 //! Admitted connections: what they carry, their limits, and their ends.
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use portcullis_certs_dev::Period;
 use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tonic::codegen::http::{Request, Response};
 use tower::{Service, ServiceExt};
@@ -18,11 +19,14 @@ use super::testbed::*;
 use crate::{
     connector::{ConnectError, endpoint},
     counters::Rejection,
+    cut::Cut,
     ending::Ending,
     listener::{ListenerLimits, server},
+    probe::{ProbeError, probe},
     stream::{Peer, PeerStream},
     tls::client_config,
     trust::{DevelopmentCertificates, PeerTrust, Refusal, Trust},
+    unreached::{Disbelief, Unreached},
     verifier::refusal_of,
 };
 
@@ -581,4 +585,41 @@ fn an_endpoint_is_a_host_and_a_port_and_nothing_else() {
             "{bad}"
         );
     }
+}
+
+/// Newcomer A12, B3: who answers a probe has judged this node's certificate, and who refuses it is
+/// told apart from who is not there.
+#[tokio::test]
+async fn a_probe_tells_a_peer_that_is_there_from_one_that_refuses_and_one_that_is_gone() {
+    let federation = Federation::new();
+    let antwerp = federation
+        .listen(federation.rotterdam(), &ListenerLimits::default())
+        .await;
+    let caller = federation.caller(&federation.good_certificate());
+    let at = antwerp.at();
+    let serving = server(Duration::from_secs(3600)).serve_with_incoming(
+        tower::service_fn(|_: Request<tonic::body::Body>| async {
+            Ok::<_, Infallible>(Response::new(tonic::body::Body::empty()))
+        }),
+        antwerp.incoming,
+    );
+    tokio::spawn(async move { serving.await.unwrap() });
+    soon(probe(&caller, &at)).await.unwrap();
+    antwerp
+        .trust
+        .cut([(node("rotterdam"), Cut::Blocked)].into());
+    let reason = |error: ProbeError| match error {
+        ProbeError::Connect(error) => Unreached::of(&error),
+        ProbeError::Ended(error) => Unreached::of(&error),
+        ProbeError::Silent => panic!("it answers"),
+    };
+    let refused = soon(probe(&caller, &at)).await.unwrap_err();
+    let untold = Unreached::Disbelieves(Disbelief::Untold);
+    assert_eq!(reason(refused), untold);
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nowhere = gone.local_addr().unwrap().to_string();
+    drop(gone);
+    let refused = soon(probe(&caller, &nowhere)).await.unwrap_err();
+    let address = nowhere;
+    assert_eq!(reason(refused), Unreached::Refused { address });
 }

@@ -10,7 +10,9 @@ use portcullis_protocol::{
 
 use super::{fixture::*, key, sealing::scrubbed};
 use crate::SqliteStore;
-use portcullis_store::{Damaged, ExcerptPage, ExcerptsOf, HeldExcerpt, PAGE_BYTES, Store, weight};
+use portcullis_store::{
+    Came, Damaged, ExcerptPage, ExcerptsOf, HeldExcerpt, PAGE_BYTES, Store, Write, weight,
+};
 
 const SAID: [SectionTag; 2] = [SectionTag::Subject, SectionTag::Assessment];
 
@@ -205,6 +207,50 @@ fn nothing_is_opened_of_an_origin_that_is_left_out_and_all_of_the_others_is_foun
     // The damage would have been met.
     paged(&store, &BTreeSet::new(), ExcerptsOf::Any);
     assert_eq!(store.damaged().len(), 9);
+}
+
+/// Newcomer B4: a list says how many there are, also after a withdrawal and of what was known before it came.
+#[test]
+fn records_are_found_and_counted_by_the_time_at_which_they_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path(), &key()).unwrap();
+    let mut police = Originator::new(1);
+    let mut came = Vec::new();
+    for millis in [10, 20, 20, 30] {
+        let record = police.record(Kind::Indicator);
+        let publish = Write::Publish {
+            records: vec![record.clone()],
+            now: at(millis),
+        };
+        store.commit(vec![publish]).unwrap();
+        came.push(record.id());
+    }
+    let alert = police.record(Kind::Alert);
+    // Withdrawn before it comes, and so known by another number than its place.
+    let withdraw = |id| Write::Withdraw {
+        records: vec![id],
+        outcome: "recalled".to_owned(),
+        at: at(40),
+    };
+    store.commit(vec![withdraw(alert.id())]).unwrap();
+    let span = |since, before| Came {
+        since: at(since),
+        before: at(before),
+    };
+    let found = |kind, span| {
+        let found = ids(&pages(&store, ExcerptsOf::Came(kind, span)));
+        assert_eq!(store.count(kind, span).unwrap(), found.len() as u64);
+        found
+    };
+    let indicators = Some(Kind::Indicator);
+    let newest_first = |ids: &[RecordId]| ids.iter().rev().copied().collect::<Vec<_>>();
+    assert_eq!(found(None, Came::EVER), newest_first(&came));
+    assert_eq!(found(indicators, span(10, 21)), newest_first(&came[..3]));
+    assert_eq!(found(indicators, span(20, 30)), newest_first(&came[1..3]));
+    assert_eq!(found(Some(Kind::Alert), Came::EVER), []);
+    assert_eq!(found(None, span(31, 100)), []);
+    store.commit(vec![withdraw(came[1])]).unwrap();
+    assert_eq!(found(None, span(20, 30)), [came[2]]);
 }
 
 /// Returns the place in a body at which its first entry names its statement (pack.rs).

@@ -18,7 +18,7 @@ use crate::{
 same_values!(Finding, Unspecified: Found = Found, NotFound = NotFound);
 same_values!(SelectorKind, Unspecified: Container = Container, Imo = Imo, Mmsi = Mmsi,
     BillOfLading = BillOfLading, Seal = Seal, Eori = Eori, Plate = Plate, UnLocode = UnLocode,
-    HsCode = HsCode, Trader = Trader);
+    HsCode = HsCode, Trader = Trader, Ilu = Ilu);
 
 impl From<&Section> for wire::Section {
     fn from(section: &Section) -> Self {
@@ -67,11 +67,7 @@ impl TryFrom<wire::Selector> for Selector {
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => return Err(BodyError::Value("selector window")),
         };
-        let selector = if unchecked {
-            Self::accept_unchecked(kind, &value, window)?
-        } else {
-            Self::new(kind, &value, window)?
-        };
+        let selector = Self::as_signed(kind, &value, window, unchecked)?;
         // A peer must send the canonical text: two spellings would be two selectors.
         if selector.value() == value && selector.is_unchecked() == unchecked {
             Ok(selector)

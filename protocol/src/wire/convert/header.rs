@@ -286,7 +286,7 @@ impl TryFrom<wire::SectionEntry> for SectionEntry {
 impl From<&Header> for wire::Header {
     fn from(header: &Header) -> Self {
         Self {
-            version: crate::sealed::HEADER_VERSION,
+            version: header.version,
             federation: header.federation.to_string(),
             kind: wire::Kind::from(header.kind).into(),
             origin: header.origin.to_string(),
@@ -322,7 +322,7 @@ impl TryFrom<wire::Header> for Header {
 
     fn try_from(wire: wire::Header) -> Result<Self, Self::Error> {
         let wire::Header {
-            version: _, // read before anything else is
+            version, // checked before anything else is
             federation,
             kind,
             origin,
@@ -341,6 +341,7 @@ impl TryFrom<wire::Header> for Header {
         let field = HeaderError::Field;
         let sections = section_table(sections)?;
         Ok(Self {
+            version,
             federation: federation.parse().map_err(|_| field("federation"))?,
             kind: Kind::from_wire(kind).ok_or(HeaderError::Kind(kind))?,
             origin: origin.parse().map_err(|_| field("origin"))?,
@@ -483,7 +484,7 @@ mod tests {
             least_count: 0,
         };
         wire::Header {
-            version: crate::sealed::HEADER_VERSION,
+            version: crate::version::FIRST,
             federation: "test".to_owned(),
             kind: 1,
             origin: "antwerp".to_owned(),

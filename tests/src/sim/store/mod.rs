@@ -24,18 +24,18 @@ use portcullis_protocol::{
     frame::{Generation, Lane},
     identifiers::{AuthorityId, NodeId},
     reconcile::Entry,
-    record::{Form, RecordId, SectionTag},
+    record::{Form, Kind, RecordId, SectionTag},
     register::SignedRegister,
     seal::SealedRecord,
     statement::SignedStatement,
     time::Timestamp,
 };
 use portcullis_store::{
-    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage, ExcerptsOf,
-    FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, Logged, NodeEvent,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
-    StoreError, UndeliveredRow, Write, Written,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, Came, ChannelPage, ChannelSide,
+    ConsignmentRow, ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
+    ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, Logged,
+    NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span,
+    Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 pub use channel::Note;
@@ -73,6 +73,16 @@ impl ModelStore {
             mutant,
             page,
         }
+    }
+
+    /// Returns the records of this kind, or of any, that came in this time.
+    fn came(&self, kind: Option<Kind>, came: Came) -> Result<Vec<HeldRecord>, StoreError> {
+        let mut held = self.records(&RecordFilter {
+            kind,
+            ..RecordFilter::default()
+        })?;
+        held.retain(|held| came.contains(held.received_at));
+        Ok(held)
     }
 
     /// Returns the state of the disk.
@@ -479,6 +489,7 @@ impl Store for ModelStore {
             }),
             ExcerptsOf::Any => self.records(&RecordFilter::default()),
             ExcerptsOf::Selector(kind, value) => self.records_about(kind, value),
+            ExcerptsOf::Came(kind, came) => self.came(kind, came),
         }?;
         let mut page = ExcerptPage::default();
         for held in held {
@@ -489,6 +500,10 @@ impl Store for ModelStore {
             }
         }
         Ok(page)
+    }
+
+    fn count(&self, kind: Option<Kind>, came: Came) -> Result<u64, StoreError> {
+        Ok(self.came(kind, came)?.len() as u64)
     }
 
     fn excerpt(

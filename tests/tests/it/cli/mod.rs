@@ -3,6 +3,7 @@
 //!
 //! The tests are hermetic: an environment of their own, a temporary home folder, no network.
 
+mod exits;
 mod offline;
 mod operations;
 

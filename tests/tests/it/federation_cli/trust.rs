@@ -18,7 +18,16 @@ pub(super) fn rotates_a_key(user: &User) {
     assert_eq!(new.len(), 64);
     let wrong = ["keys", "rotate", "--use", "governance", "--out", "x"];
     assert_eq!(user.run(&joined(&[CUSTOMS, &wrong])).status.code(), Some(3));
-    // The doctor does not complain of a key that waits to be listed.
+    // The doctor names a key that waits to be listed, and takes it for no error. Newcomer B16.
+    let waits = |user: &User| {
+        let found = user.run(&joined(&[CUSTOMS, &["--json", "doctor"]]));
+        let found = json(&String::from_utf8_lossy(&found.stdout));
+        let findings = found.pointer("/findings").unwrap().as_array().unwrap();
+        let says = |one: &&Value| text(one, "/what").ends_with("list them: hop");
+        let found = findings.iter().find(says);
+        found.map(|one| text(one, "/severity").to_owned())
+    };
+    assert_eq!(waits(user).as_deref(), Some("warning"));
     let healthy = |user: &User| {
         let found = user.run(&joined(&[CUSTOMS, &["--json", "doctor"]]));
         let found = json(&String::from_utf8_lossy(&found.stdout));
@@ -50,6 +59,10 @@ pub(super) fn rotates_a_key(user: &User) {
     let now = status(user);
     assert_eq!(now.pointer("/problems"), Some(&Value::Array(Vec::new())));
     assert_eq!(healthy(user), "good");
+    assert_eq!(waits(user), None);
+    let keys = now.pointer("/keys").unwrap().as_array().unwrap();
+    let hop = keys.iter().find(|key| text(key, "/use") == "hop").unwrap();
+    assert_eq!(text(hop, "/in_use"), new);
     // The next request makes another key, because this one is listed.
     let again = [
         "--json",
@@ -190,12 +203,17 @@ pub(super) fn closes_gates_and_opens_them(user: &User) {
         Some(3)
     );
     assert!(act(&["release", "stop", "all"], ADMIN).status.success());
-    let stopped = status(user);
+    let stopped = user.run(&joined(&[CUSTOMS, &["--json", "status"]]));
+    assert_eq!(stopped.status.code(), Some(6), "nothing leaves the node");
+    let stopped: Value = serde_json::from_slice(&stopped.stdout).unwrap();
     assert_eq!(
         stopped.pointer("/release_stopped"),
         Some(&Value::from(true))
     );
-    assert_eq!(closed(user), Some("release stopped here".into()));
+    assert_eq!(
+        stopped.pointer("/peers/0/closed"),
+        Some(&Value::from("release stopped here"))
+    );
     assert!(act(&["release", "resume", "all"], ADMIN).status.success());
     assert_eq!(closed(user), Some(Value::Null));
     let suspend = |hours: &'static str| {
