@@ -286,7 +286,8 @@ def record_cases():
 
     yield "a header that is no protobuf", "RE-01", alone(good, wire=good.wire(0b1111, header=b"\xff" * 9))
     yield "version 0", "RE-01", alone(changed(version=0))
-    yield "version 2", "RE-20", alone(changed(version=2))
+    yield "version 2", "ok", alone(changed(version=2))
+    yield "version 3", "RE-20", alone(changed(version=3))
     yield "a field of a later version in the header", "RE-20", later_header(good)
     yield "a field of a later version in the marking", "RE-20", alone(changed(marking=marking() + field(127, 1)))
     yield "a purpose of a later version", "RE-20", alone(changed(marking=marking(purposes=(1, 9))))

@@ -51,6 +51,8 @@ impl KeysPassphrase {
             Some(file) => Passphrase::from_file(file)?,
             None => config.key.read()?,
         };
+        // A wrong one is told before a new one is chosen.
+        Keyring::open(&home, &present)?;
         let question = "new passphrase of the node's keys";
         let next = Passphrase::chosen(self.new_passphrase_file.as_deref(), question)?;
         Keyring::change_passphrase(&home, &present, &next)?;

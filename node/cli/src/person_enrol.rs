@@ -21,7 +21,10 @@ use portcullis_admin_api::{
     persons::Change,
     v1::{act::EnrolView, status::EnrolledView},
 };
-use portcullis_home::{key_file, secret::Passphrase};
+use portcullis_home::{
+    key_file::{self, SealedKey},
+    secret::Passphrase,
+};
 
 /// Make a person's key
 #[derive(Debug, clap::Args)]
@@ -109,11 +112,13 @@ pub(super) struct PersonPassphrase {
 impl PersonPassphrase {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let file = self.file.display();
+        let sealed = SealedKey::read(&self.file)?;
         let question = format!("present passphrase of {file}");
         let present = Passphrase::given_or_asked(self.passphrase_file.as_deref(), &question)?;
+        sealed.check(&present)?;
         let question = format!("new passphrase of {file}");
         let next = Passphrase::chosen(self.new_passphrase_file.as_deref(), &question)?;
-        key_file::change_passphrase(&self.file, &present, &next)?;
+        sealed.change_passphrase(&present, &next)?;
         session.output.show(&PassphraseView {
             file: file.to_string(),
             next: None,

@@ -96,7 +96,7 @@ pub struct Imported {
     pub consignments: Vec<Consignment>,
     /// Rows that were left out.
     pub skipped: Vec<WrongRow>,
-    /// How it was read.
+    /// Separator, encoding and lines, as they were found.
     pub reading: Reading,
 }
 

@@ -57,7 +57,7 @@ pub enum FileError {
     NotFile {
         /// The path.
         path: PathBuf,
-        /// What lies there, in a word.
+        /// Word for what lies there.
         kind: &'static str,
     },
     /// A secret can be read by others than its owner.

@@ -115,21 +115,54 @@ pub fn open(
     Ok(SigningKey::from_seed(usage, *seed))
 }
 
-/// Seals the key in `path` under another passphrase, in one step on the disk.
-///
-/// # Errors
-///
-/// [`KeyFileError`] if the file is no sealed key, or the present passphrase does not open it.
-/// Nothing is changed then.
-pub fn change_passphrase(
-    path: &Path,
-    present: &Passphrase,
-    next: &Passphrase,
-) -> Result<(), KeyFileError> {
-    let sealed = files::read_secret(path)?;
-    let text = String::from_utf8_lossy(&sealed);
-    let again = secret::reseal(present, next, &text).map_err(|source| wrong(path, source))?;
-    Ok(files::replace(path, again.as_bytes(), Access::Owner)?)
+/// File of a sealed key that was read and not opened. Faults of the file are told before anybody is
+/// asked for a passphrase, and a wrong passphrase before a new one is chosen.
+#[derive(Debug)]
+pub struct SealedKey {
+    path: PathBuf,
+    text: Zeroizing<Vec<u8>>,
+}
+
+impl SealedKey {
+    /// Reads the file, whatever the use of its key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`] if the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self, KeyFileError> {
+        Ok(Self {
+            path: path.to_owned(),
+            text: files::read_secret(path)?,
+        })
+    }
+
+    /// Checks that the passphrase opens the key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`] if the file is no sealed key, or the passphrase does not open it.
+    pub fn check(&self, present: &Passphrase) -> Result<(), KeyFileError> {
+        secret::check(present, &self.text()).map_err(|source| wrong(&self.path, source))
+    }
+
+    /// Seals the key under another passphrase, in one step on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`] as for [`Self::check`]. Nothing is changed then.
+    pub fn change_passphrase(
+        &self,
+        present: &Passphrase,
+        next: &Passphrase,
+    ) -> Result<(), KeyFileError> {
+        let again = secret::reseal(present, next, &self.text())
+            .map_err(|source| wrong(&self.path, source))?;
+        Ok(files::replace(&self.path, again.as_bytes(), Access::Owner)?)
+    }
+
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.text)
+    }
 }
 
 /// Reads the public half of a key, from the file that holds the key or from the one beside it.

@@ -335,6 +335,17 @@ pub fn open(
     Ok(content)
 }
 
+/// Checks that the passphrase opens the text of a sealed file, whatever it holds.
+///
+/// # Errors
+///
+/// [`SecretError`] as for [`open`].
+pub fn check(present: &Passphrase, text: &str) -> Result<(), SecretError> {
+    let file: SealedFile =
+        serde_json::from_str(text).map_err(|error| SecretError::Format(error.to_string()))?;
+    open(present, &file.holds, text).map(drop)
+}
+
 /// Opens the text of a sealed file, whatever it holds, and seals its content under another
 /// passphrase.
 ///

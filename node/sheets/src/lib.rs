@@ -20,6 +20,7 @@ mod encoding;
 mod error;
 mod quotes;
 mod rows;
+mod unpacking;
 
 use std::{fmt, ops::Range};
 
@@ -96,14 +97,14 @@ pub struct Options {
     pub encoding: Option<Encoding>,
 }
 
-/// How a file was read.
+/// Properties with which a file was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Separator of the values.
     pub separator: Separator,
     /// Encoding of the text.
     pub encoding: Encoding,
-    /// Whether the file was packed with gzip.
+    /// True if the file was packed with gzip.
     pub is_packed: bool,
     /// Number of the file's lines, all of them.
     pub lines: u64,
@@ -144,8 +145,8 @@ impl Sheet {
     /// [`SheetError`] if the file is packed and cut, is no text, or cannot be divided without losing
     /// something.
     pub fn read(bytes: &[u8], options: Options) -> Result<Self, SheetError> {
-        let (unpacked, is_packed) = encoding::unpack(bytes)?;
-        let (text, encoding) = encoding::decode(unpacked, options.encoding)?;
+        let (unpacked, is_packed) = unpacking::unpack(bytes)?;
+        let (text, encoding) = unpacking::decode(unpacked, options.encoding)?;
         let (said, begin) = separator_line(&text);
         let (head, rest) = text.split_at_checked(begin).unwrap_or((&text, ""));
         let header = rest.split(['\r', '\n']).find(|line| !is_left_out(line));

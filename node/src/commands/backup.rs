@@ -27,6 +27,7 @@ use portcullis_cli::{
     Session,
     error::CliError,
     exit::Exit,
+    exit_codes,
     live::block_on,
     output::{Page, View},
     signing::{ActRequest, SigningArgs, have_done_in_steps},
@@ -285,7 +286,7 @@ fn refused(error: &BackupError) -> CliError {
     } else {
         Exit::Failed
     };
-    CliError::from_error(exit, error)
+    exit_codes::told(exit, error)
 }
 
 /// Progress bar at a terminal.

@@ -1,7 +1,7 @@
 //! `portcullis run`: the node itself, in the foreground.
 
 use crate::runtime;
-use portcullis_cli::{Session, error::CliError, exit::Exit};
+use portcullis_cli::{Session, error::CliError, exit::Exit, exit_codes};
 use portcullis_home::{Home, config::Config};
 
 /// Run the node in the foreground
@@ -21,9 +21,8 @@ pub(super) struct Run {}
 impl Run {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let home = Home::new(session.home()?);
-        let config =
-            Config::of(&home).map_err(|error| CliError::from_error(Exit::Invalid, &error))?;
+        let config = Config::of(&home)?;
         runtime::run(home, config, axum::Router::new())
-            .map_err(|error| CliError::from_error(Exit::Failed, &error))
+            .map_err(|error| exit_codes::told(Exit::Failed, &error))
     }
 }

@@ -72,7 +72,8 @@ fn exposed(home: &Home) -> Vec<Exposed> {
         (mode & 0o077 != 0).then_some(Exposed { path, mode, should })
     });
     // Others need not see even the names of what lies in a home.
-    let entered = files::mode(home.folder())
+    let entered = files::mode(&home.config())
+        .and_then(|_| files::mode(home.folder()))
         .ok()
         .filter(|mode| mode & 0o007 != 0 && mode & 0o022 == 0)
         .map(|mode| Exposed {

@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// What was signed before stays readable, as it is.
+    /// A number that was signed before stays readable, as it is.
     #[test]
     fn numbers_of_before_are_taken_as_they_were_signed() {
         for text in ["GB-123456789000", "XI123ABC", "GB1"] {

@@ -365,7 +365,7 @@ fn shows_what_is_held(user: &User) {
         |text: &str| json(&user.good(&joined(&[CUSTOMS, &["--json", "list", "--about", text]])));
     assert_eq!(text(&about("csqu 305438 3"), "/items/0/kind"), "indicator");
     assert_eq!(text(&about("9074729"), "/items/0/kind"), "alert");
-    assert_eq!(about("MSCU0000000").pointer("/items/0"), None);
+    assert_eq!(about("MSCU0000007").pointer("/items/0"), None);
     let persons = user.good(&joined(&[CUSTOMS, &["person", "list"]]));
     assert!(
         persons.contains("administrator") && persons.contains("anna"),

@@ -129,10 +129,10 @@ async fn a_list_says_how_many_fit_and_a_wrong_identifier_is_no_empty_list() {
         3,
         &["`hello` is no identifier"],
     );
-    let unknown = office.run(&["list", "--about", "MSCU0000000"]);
+    let unknown = office.run(&["list", "--about", "MSCU0000007"]);
     let unknown = String::from_utf8(unknown.stdout).unwrap();
     assert!(
-        unknown.starts_with("nothing is known here about container MSCU0000000"),
+        unknown.starts_with("nothing is known here about container MSCU0000007"),
         "{unknown}"
     );
     for refused in [
@@ -240,7 +240,7 @@ async fn a_text_is_found_only_where_it_may_be_read_and_the_search_is_accounted_f
                 "a rip-off too",
                 &[Purpose::CustomsControl],
             ),
-            indicator("MSCU0000000", "weapons", "nothing", &BOTH),
+            indicator("MSCU0000007", "weapons", "nothing", &BOTH),
         ],
     )
     .await;

@@ -35,7 +35,7 @@ const NEXT: Dialect = Dialect {
 fn in_the_next(header: &Header) -> u32 {
     match header.kind {
         Kind::Advisory | Kind::Alert => version::OWN + 1,
-        Kind::Indicator | Kind::Outcome | Kind::RiskProfile => version::OWN,
+        Kind::Indicator | Kind::Outcome | Kind::RiskProfile => version::needed(header),
     }
 }
 

@@ -188,7 +188,7 @@ pub struct ImportedView {
     pub controlled: u64,
     /// Number of identifiers that were generated for them.
     pub generated: u64,
-    /// How the file was read: separator, encoding, lines. Empty from a node of an earlier version.
+    /// Separator, encoding and lines of the file, as it was read. Empty from a node of an earlier version.
     #[serde(default)]
     pub read_as: String,
     /// Rows that were left out, as the act asked for.

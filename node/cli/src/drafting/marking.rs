@@ -7,7 +7,7 @@ use portcullis_protocol::{
     time::{End, Timestamp},
 };
 
-use crate::{error::CliError, exit::Exit};
+use crate::{error::CliError, exit::Exit, exit_codes};
 use portcullis_admin_api::v1::marking::{EvaluationView, MarkingView};
 use portcullis_home::clock::system_clock;
 
@@ -111,7 +111,7 @@ impl MarkingArgs {
             ..MarkingView::from(&marking)
         };
         let read =
-            Marking::try_from(view).map_err(|error| CliError::from_error(Exit::Invalid, &error))?;
+            Marking::try_from(view).map_err(|error| exit_codes::told(Exit::Invalid, &error))?;
         Ok(MarkingView::from(&read))
     }
 

@@ -1,7 +1,7 @@
 //! Schedule of probes: which peer to ask for a sign of life, and at what time. Pure.
 //!
 //! A peer with an open delivery stream is not asked. One that has none is asked every few minutes,
-//! soon after its stream has ended, and after a failure later and later. One probe at most begins
+//! soon after a stream to it or from it has ended, and after a failure later and later. One probe at most begins
 //! with each look, and few run at the same time, so that a large register never makes a burst. All
 //! waits are counted by a clock that cannot be set.
 
@@ -33,6 +33,7 @@ pub struct Peers {
 struct Peer {
     due: Moment,
     connected: bool,
+    heard: bool,
     asked: bool,
     failures: u32,
 }
@@ -58,16 +59,22 @@ impl Machine {
                 // Dispatch connects at the start; a probe is for those that it did not reach.
                 due: now.plus_millis(spread(SOON_MS, share(id))),
                 connected: false,
+                heard: false,
                 asked: false,
                 failures: 0,
             });
             let connected = peers.connected.contains(id);
+            let heard = peers.heard.contains(id);
             if connected {
                 peer.failures = 0;
             } else if peer.connected {
                 peer.due = now.plus_millis(spread(SOON_MS, share(id)));
+            } else if peer.heard && !heard {
+                // A peer that comes and goes puts nothing off.
+                peer.due = peer.due.min(now.plus_millis(spread(SOON_MS, share(id))));
             }
             peer.connected = connected;
+            peer.heard = heard;
         }
         let asked = self.peers.values().filter(|peer| peer.asked).count();
         if asked >= AT_ONCE {
@@ -182,6 +189,24 @@ mod tests {
         assert_eq!(machine.look(&peers(1, 0), share, at(600_000)), None);
         let soon = at(600_000 + SOON_MS * 5 / 4);
         assert!(machine.look(&peers(1, 0), share, soon).is_some());
+    }
+
+    #[test]
+    fn an_idle_peer_whose_own_stream_ends_is_asked_soon_and_not_later_for_coming_and_going() {
+        let with = |heard: usize| Peers {
+            heard: names(heard),
+            ..peers(1, 0)
+        };
+        let mut machine = Machine::default();
+        let first = machine.look(&with(1), share, at(SOON_MS * 2)).unwrap();
+        machine.asked(&first, true, share(&first), at(SOON_MS * 2));
+        assert_eq!(machine.look(&with(1), share, at(SOON_MS * 5)), None);
+        // Nobody waits for the five minutes of an idle peer.
+        for now in (SOON_MS * 5..SOON_MS * 6 - LOOK_MS).step_by(1_000) {
+            machine.look(&with(0), share, at(now));
+            machine.look(&with(1), share, at(now));
+        }
+        assert!(machine.look(&with(0), share, at(SOON_MS * 7)).is_some());
     }
 
     #[test]

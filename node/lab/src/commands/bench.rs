@@ -19,6 +19,7 @@ use portcullis_cli::{
     Session,
     error::CliError,
     exit::Exit,
+    exit_codes,
     output::{Column, Page, Table, View},
 };
 use portcullis_home::{Home, config::Config};
@@ -100,8 +101,7 @@ pub(super) struct BenchWorker {
 impl BenchWorker {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let home = Home::new(session.home()?);
-        let config =
-            Config::of(&home).map_err(|error| CliError::from_error(Exit::Invalid, &error))?;
+        let config = Config::of(&home)?;
         let beginning = Beginning {
             home,
             config,
@@ -110,7 +110,7 @@ impl BenchWorker {
             seed: self.seed,
             batch: self.batch,
         };
-        worker::run(beginning).map_err(|error| CliError::from_error(Exit::Failed, &error))
+        worker::run(beginning).map_err(|error| exit_codes::told(Exit::Failed, &error))
     }
 }
 

@@ -266,8 +266,7 @@ fn complaint(error: &DemoError) -> CliError {
 fn write(path: &Path, report: &Report) -> Result<(), CliError> {
     let json = serde_json::to_vec_pretty(report)
         .map_err(|error| CliError::failed("the report cannot be written").because(&error))?;
-    files::replace(path, &json, Access::Everyone)
-        .map_err(|error| CliError::from_error(Exit::Failed, &error))
+    Ok(files::replace(path, &json, Access::Everyone)?)
 }
 
 /// Answer that is printed at the end.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use portcullis_cli::{error::CliError, exit::Exit};
+use portcullis_cli::{error::CliError, exit::Exit, exit_codes};
 use portcullis_home::files::{self, Access};
 
 /// Returns options that say where homes are made. The amounts to measure are left to the caller.
@@ -77,13 +77,12 @@ fn complaint(error: &BenchError) -> CliError {
         | BenchError::CutShort
         | BenchError::Interrupted => Exit::Failed,
     };
-    CliError::from_error(exit, error)
+    exit_codes::told(exit, error)
 }
 
 /// Writes a report to a file.
 pub(super) fn write(path: &std::path::Path, report: &impl Serialize) -> Result<(), CliError> {
     let json = serde_json::to_vec_pretty(report)
         .map_err(|error| CliError::failed("the report cannot be written").because(&error))?;
-    files::replace(path, &json, Access::Everyone)
-        .map_err(|error| CliError::from_error(Exit::Failed, &error))
+    Ok(files::replace(path, &json, Access::Everyone)?)
 }

@@ -1,6 +1,6 @@
 //! `portcullis-lab run`: the product's node, with the laboratory's routes at its socket.
 
-use portcullis_cli::{Session, error::CliError, exit::Exit};
+use portcullis_cli::{Session, error::CliError, exit::Exit, exit_codes};
 use portcullis_home::{Home, config::Config};
 
 use crate::routes::routes;
@@ -18,9 +18,8 @@ pub(super) struct Run {}
 impl Run {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
         let home = Home::new(session.home()?);
-        let config =
-            Config::of(&home).map_err(|error| CliError::from_error(Exit::Invalid, &error))?;
+        let config = Config::of(&home)?;
         portcullis_node::runtime::run(home, config, routes())
-            .map_err(|error| CliError::from_error(Exit::Failed, &error))
+            .map_err(|error| exit_codes::told(Exit::Failed, &error))
     }
 }

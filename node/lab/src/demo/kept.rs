@@ -139,7 +139,7 @@ pub(super) fn quoted(path: &Path) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// What was ended.
+/// Folders, processes and names that were ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Folders that were removed.

@@ -39,7 +39,7 @@ pub struct Target {
     day: Timestamp,
 }
 
-/// What the record shows that waits for a person where it arrives.
+/// Words for the record that waits for a person where it arrives.
 pub(super) const HELD: &str = "a container, H3: held until a person has read the restriction";
 
 /// Purposes of records that every kind of member may act on.

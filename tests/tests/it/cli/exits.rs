@@ -24,7 +24,10 @@ const COMMANDS: &[(&str, i32)] = &[
     ("clock confirm KEY", UNANSWERED),
     ("completions bash", DONE),
     ("consignment import goods.csv KEY", UNANSWERED),
-    ("dispatch backfill antwerp KEY", UNANSWERED),
+    (
+        "dispatch backfill antwerp --since 2021-03-01 KEY",
+        UNANSWERED,
+    ),
     ("dispatch forks", UNANSWERED),
     ("dispatch retry 3f9a1c20 antwerp KEY", UNANSWERED),
     ("dispatch status", UNANSWERED),
