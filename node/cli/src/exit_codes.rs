@@ -18,8 +18,17 @@ use portcullis_home::{
 
 /// Returns an error as it is printed, with the advice apart from the event.
 pub fn told(exit: Exit, error: &dyn Error) -> CliError {
+    apart(exit, error, |message| message.split_once("; "))
+}
+
+/// As [`told`], for an error that repeats what another says before its own advice.
+pub fn told_at_the_end(exit: Exit, error: &dyn Error) -> CliError {
+    apart(exit, error, |message| message.rsplit_once("; "))
+}
+
+fn apart(exit: Exit, error: &dyn Error, cut: impl Fn(&str) -> Option<(&str, &str)>) -> CliError {
     let whole = CliError::from_error(exit, error);
-    match whole.message.split_once("; ") {
+    match cut(&whole.message) {
         Some((message, advice)) => CliError {
             message: message.to_owned(),
             ..whole.clone()

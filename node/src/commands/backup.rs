@@ -281,12 +281,19 @@ impl Restore {
 }
 
 fn refused(error: &BackupError) -> CliError {
-    let exit = if error.is_invalid() {
+    let exit = if let BackupError::File(file) = error {
+        exit_codes::of_file(file)
+    } else if error.is_invalid() {
         Exit::Invalid
     } else {
         Exit::Failed
     };
-    exit_codes::told(exit, error)
+    // A damaged backup is told of in the words of what reads its parts.
+    if matches!(error, BackupError::Damaged(_)) {
+        exit_codes::told_at_the_end(exit, error)
+    } else {
+        exit_codes::told(exit, error)
+    }
 }
 
 /// Progress bar at a terminal.

@@ -379,7 +379,7 @@ fn shows_what_is_held(user: &User) {
 
 fn refuses_what_a_role_may_not(user: &User) {
     for (command, key, status) in [
-        (&["alert", "raise", "--imo", "9074729"][..], ADMIN, 2),
+        (&["alert", "raise", "--imo", "9074767"][..], ADMIN, 2),
         (&["reload"][..], ANALYST, 2),
         (&["reload"][..], ADMIN, 0),
     ] {

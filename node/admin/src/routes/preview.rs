@@ -32,10 +32,12 @@ pub(crate) async fn repeated(
     State(admin): State<Admin>,
     JsonBody(DraftsView { drafts }): JsonBody<DraftsView>,
 ) -> Result<Json<RepeatedView>, Problem> {
-    let drafts = drafts.into_iter().map(Draft::try_from);
-    let drafts = drafts.collect::<Result<Vec<Draft>, _>>()?;
     let kernel = admin.kernel.clone();
-    let asked = apart(move || Ok(repeated::repeated(&kernel, &drafts)?));
+    let asked = apart(move || {
+        let drafts = drafts.into_iter().map(|view| names::draft(&kernel, view));
+        let drafts = drafts.collect::<Result<Vec<Draft>, _>>()?;
+        Ok(repeated::repeated(&kernel, &drafts)?)
+    });
     let records = asked.await?.into_iter();
     let records = records.map(|id| id.map(|id| id.to_string())).collect();
     Ok(Json(RepeatedView { records }))
