@@ -165,7 +165,7 @@ async fn a_list_says_how_many_fit_and_a_wrong_identifier_is_no_empty_list() {
         "ana",
         &[&advisory[..], &["--supersedes", "00000000"]].concat(),
     );
-    fails(&nobody, 1, &["begins with `00000000`"]);
+    fails(&nobody, 4, &["begins with `00000000`"]);
     fails(&office.run(&["show", ""]), 3, &["at least 4"]);
     fails(&office.run(&["hold", "show", " "]), 3, &["at least 4"]);
 }

@@ -108,7 +108,7 @@ const COMMANDS: &[(&str, i32)] = &[
     ("person role bert supervisor KEY", UNANSWERED),
     ("person second DIGEST KEY", UNANSWERED),
     ("person withdraw DIGEST KEY", UNANSWERED),
-    ("policy check", DONE),
+    ("policy check", INVALID),
     ("policy explain base-permit-release", DONE),
     ("policy preview --imo 9074729", UNANSWERED),
     ("profile publish KEY", UNANSWERED),
