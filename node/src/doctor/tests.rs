@@ -488,6 +488,8 @@ fn a_home_that_is_open_to_others_is_found_with_the_mode_that_it_should_have() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::new(folder.path().join("home"));
     fs::create_dir(home.folder()).unwrap();
+    // A folder without one is no home.
+    fs::write(home.config(), "").unwrap();
     for (mode, should) in [
         (0o700, None),
         (0o750, None),

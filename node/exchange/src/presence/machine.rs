@@ -198,6 +198,7 @@ mod tests {
             ..peers(1, 0)
         };
         let mut machine = Machine::default();
+        assert_eq!(machine.look(&with(1), share, at(0)), None);
         let first = machine.look(&with(1), share, at(SOON_MS * 2)).unwrap();
         machine.asked(&first, true, share(&first), at(SOON_MS * 2));
         assert_eq!(machine.look(&with(1), share, at(SOON_MS * 5)), None);
