@@ -13,9 +13,16 @@
 //! of counts that is left out, with the scorecard calibrated on the counts that are left: what a
 //! member makes of the factors is part of what it takes.
 //!
-//! Up to six members, every set of them may be left out. Of more, the smallest up to `MOST_SETS`,
-//! each member alone in any case, and everybody: the bound then holds against a member as long as hardly anybody else takes more than
-//! its allowance.
+//! Of evidence on a consignment, every set of up to six members that lower it is left out. If they are
+//! more, all sets of up to `k` of them are, and besides nothing that lowers is heard of anybody, for
+//! `k + 1` allowances. The bound holds all the same. Take one member away: what was the maximum then
+//! left out a set of fewer than `k`, which with the member is among those of now, for one allowance
+//! more; or it cost `k` allowances at least, and what can be heard of anybody at most costs `k + 1`.
+//!
+//! Of counts, every set of up to eight signers is left out. Of more, the smallest sets up to
+//! [`MOST_HEARINGS`], each signer alone in any case, and everybody: the bound then holds against a signer
+//! as long as hardly anybody else takes more than its allowance. What counts come to at most is not known
+//! without calibrating anew.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -31,8 +38,13 @@ use crate::{
 /// The most that one member takes from the log-odds of a finding.
 pub const MOST_TAKEN: f64 = 1.0;
 
-/// Most sets that are left out, unless there are more members: each is left out alone.
-const MOST_SETS: usize = 64;
+/// Most sets of members whose evidence is left out, unless there are more members: each is left out
+/// alone. An evaluation of the evidence on one consignment for each.
+const MOST_SILENCED: usize = 64;
+
+/// Most sets of signers whose counts are left out, unless there are more signers. A calibration for
+/// each, once for given counts.
+const MOST_HEARINGS: usize = 256;
 
 /// A set of signers that is left out, and the model of those that are left.
 #[derive(Debug, Clone)]
@@ -57,8 +69,10 @@ pub struct Hearings {
 /// The log-odds of indicators and outcomes without what some members said to lower them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Silenced {
-    pub(crate) left_out: BTreeSet<AuthorityId>,
-    pub(crate) log_odds: f64,
+    left_out: BTreeSet<AuthorityId>,
+    log_odds: f64,
+    /// Allowances that it costs, if not one for each member.
+    for_all: Option<usize>,
 }
 
 /// The members that a score leaves out, and the log-odds less the allowances for them.
@@ -69,18 +83,35 @@ pub(crate) struct Bounded {
 }
 
 impl Silenced {
-    /// Computes `evidence` for each set of the members that lower it, and with all of them.
+    /// Computes `evidence` for each set of the members that lower it, and with all of them. If there
+    /// are too many sets, `at_most` is what the evidence comes to at most, whoever is left out.
     pub(crate) fn each(
         lowering: &BTreeSet<AuthorityId>,
         evidence: impl Fn(&BTreeSet<AuthorityId>) -> f64,
+        at_most: impl FnOnce() -> f64,
     ) -> Vec<Self> {
-        let lowering: Vec<&AuthorityId> = lowering.iter().collect();
-        let sets = std::iter::once(BTreeSet::new()).chain(sets(&lowering));
+        let members: Vec<&AuthorityId> = lowering.iter().collect();
+        let (sets, size) = sets(&members, MOST_SILENCED);
+        let sets = std::iter::once(BTreeSet::new()).chain(sets);
         let silenced = sets.map(|left_out| Self {
             log_odds: evidence(&left_out),
             left_out,
+            for_all: None,
         });
-        silenced.collect()
+        let of_nobody = (size < members.len()).then(|| Self {
+            left_out: lowering.clone(),
+            log_odds: at_most(),
+            for_all: Some(size + 1),
+        });
+        silenced.chain(of_nobody).collect()
+    }
+
+    /// Returns the number of allowances that it costs beside a hearing without `unheard`.
+    fn cost(&self, unheard: &BTreeSet<AuthorityId>) -> usize {
+        self.for_all.map_or_else(
+            || unheard.union(&self.left_out).count(),
+            |for_all| for_all.max(unheard.len()),
+        )
     }
 }
 
@@ -127,7 +158,11 @@ impl Hearings {
         of: Digest,
     ) -> Result<Self, CalibrationError> {
         let signers: Vec<&AuthorityId> = levels.signers().into_iter().collect();
-        let others = sets(&signers)
+        let (mut left_out, size) = sets(&signers, MOST_HEARINGS);
+        if size < signers.len() {
+            left_out.push(signers.iter().map(|signer| (*signer).clone()).collect());
+        }
+        let others = left_out
             .into_iter()
             .map(|left_out| {
                 let choice = levels.choice_without(&left_out);
@@ -210,12 +245,7 @@ impl<'s> Best<'s> {
         allowance: f64,
     ) {
         for silent in silenced {
-            let further = silent
-                .left_out
-                .iter()
-                .filter(|member| !unheard.contains(*member));
-            let members = unheard.iter().chain(further);
-            let allowances: f64 = members.map(|_| allowance).sum();
+            let allowances: f64 = (0..silent.cost(unheard)).map(|_| allowance).sum();
             let log_odds = profile + silent.log_odds - allowances;
             if log_odds > self.log_odds {
                 self.log_odds = log_odds;
@@ -225,10 +255,9 @@ impl<'s> Best<'s> {
     }
 }
 
-/// Returns the sets of these members that are left out, the empty one apart: all sets of one size
-/// after the other while they are fewer than [`MOST_SETS`] together, each member alone in any case,
-/// and everybody.
-fn sets(members: &[&AuthorityId]) -> Vec<BTreeSet<AuthorityId>> {
+/// Returns sets of these members, the empty one apart: all sets of one size after the other while they
+/// are fewer than `most` together, and each member alone in any case. Returns the largest size besides.
+fn sets(members: &[&AuthorityId], most: usize) -> (Vec<BTreeSet<AuthorityId>>, usize) {
     let mut sets: Vec<BTreeSet<AuthorityId>> = Vec::new();
     // The sets of one size, each with the position of the first member that may be added.
     let mut of_size = vec![(0, BTreeSet::new())];
@@ -244,13 +273,12 @@ fn sets(members: &[&AuthorityId]) -> Vec<BTreeSet<AuthorityId>> {
                 })
             })
             .collect();
-        if size > 1 && sets.len() + of_size.len() >= MOST_SETS {
-            sets.push(members.iter().map(|member| (*member).clone()).collect());
-            break;
+        if size > 1 && sets.len() + of_size.len() >= most {
+            return (sets, size - 1);
         }
         sets.extend(of_size.iter().map(|(_, set)| set.clone()));
     }
-    sets
+    (sets, members.len())
 }
 
 #[cfg(test)]
@@ -275,7 +303,7 @@ mod tests {
         score::{Score, Scorer, Settings, What},
     };
 
-    const MEMBERS: [&str; 4] = ["a", "b", "c", "hub"];
+    const MEMBERS: [&str; 12] = ["a", "b", "c", "hub", "e", "f", "g", "h", "i", "j", "k", "l"];
     const DAY: i64 = 86_400_000;
 
     /// Everything that one member sent.
@@ -304,8 +332,13 @@ mod tests {
     }
 
     fn told() -> impl Strategy<Value = Told> {
+        told_on(1..5)
+    }
+
+    /// A record that has one of these roots.
+    fn told_on(roots: std::ops::Range<u8>) -> impl Strategy<Value = Told> {
         (
-            1u8..5,
+            roots,
             0i64..60,
             (0usize..4, 0usize..4),
             prop::option::of(0usize..4),
@@ -372,8 +405,8 @@ mod tests {
 
     fn role(member: usize) -> OriginRole {
         match member {
-            0..=2 => OriginRole::Member,
-            _ => OriginRole::Hub,
+            3 => OriginRole::Hub,
+            _ => OriginRole::Member,
         }
     }
 
@@ -513,6 +546,43 @@ mod tests {
             .unwrap()
     }
 
+    /// A member that finds nothing, and says so of others' indicators.
+    fn doubting() -> impl Strategy<Value = Said> {
+        (
+            prop::collection::vec(told_on(1..12), 0..2),
+            prop::collection::vec((told_on(1..12), prop::bool::weighted(0.2)), 1..3),
+            prop::collection::vec((0usize..10, 0u8..6, prop::bool::weighted(0.3)), 0..8),
+        )
+            .prop_map(|(indicators, controls, outcomes)| Said {
+                editions: Vec::new(),
+                sums_up: BTreeSet::new(),
+                indicators,
+                controls,
+                outcomes,
+            })
+    }
+
+    fn nobody_takes_more(
+        own: &[Consignment],
+        said: &[(usize, &Said)],
+    ) -> Result<(), TestCaseError> {
+        let all = score(own, said);
+        for (silent, (member, _)) in said.iter().enumerate() {
+            let mut others = said.to_vec();
+            others.remove(silent);
+            let without = score(own, &others);
+            let name = MEMBERS[*member];
+            prop_assert!(
+                all.log_odds >= without.log_odds - MOST_TAKEN - 1e-9,
+                "{} takes {}",
+                name,
+                without.log_odds - all.log_odds
+            );
+            prop_assert!(step(&all) + 1 >= step(&without), "{name} moves the control");
+        }
+        Ok(())
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -529,16 +599,16 @@ mod tests {
             let all = score(own, &everybody);
             let sum: f64 = all.contributions.iter().map(|part| part.log_odds).sum();
             prop_assert!((sum - all.log_odds).abs() < 1e-9);
-            for (silent, name) in MEMBERS.iter().enumerate() {
-                let mut others = everybody.clone();
-                others.remove(silent);
-                let without = score(own, &others);
-                prop_assert!(
-                    all.log_odds >= without.log_odds - MOST_TAKEN - 1e-9,
-                    "{} takes {}", name, without.log_odds - all.log_odds
-                );
-                prop_assert!(step(&all) + 1 >= step(&without), "{name} moves the control");
-            }
+            nobody_takes_more(own, &everybody)?;
+        }
+
+        /// As many members as like say anything by controls and outcomes, and some by counts.
+        #[test]
+        fn nobody_of_many_takes_more_than_its_allowance(
+            said in prop::collection::vec(doubting(), 6..=10),
+        ) {
+            let everybody: Vec<(usize, &Said)> = said.iter().enumerate().collect();
+            nobody_takes_more(&OWN, &everybody)?;
         }
 
         /// A member that may report neither controls nor counts takes nothing at all.
@@ -562,13 +632,46 @@ mod tests {
         }
     }
 
-    fn counts_of(edition: Vec<(usize, u32, u32)>) -> Said {
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5))]
+
+        /// Signers of counts, as many as can be left out in every way.
+        #[test]
+        fn nobody_of_eight_signers_takes_more_than_its_allowance(
+            said in prop::collection::vec(said(), 7..=8),
+        ) {
+            let everybody: Vec<(usize, &Said)> = said.iter().enumerate().collect();
+            nobody_takes_more(&OWN[..20], &everybody)?;
+        }
+    }
+
+    fn silent() -> Said {
         Said {
-            editions: vec![edition],
+            editions: Vec::new(),
             sums_up: BTreeSet::from([0, 1]),
             indicators: Vec::new(),
             controls: Vec::new(),
             outcomes: Vec::new(),
+        }
+    }
+
+    fn counts_of(edition: Vec<(usize, u32, u32)>) -> Said {
+        Said {
+            editions: vec![edition],
+            ..silent()
+        }
+    }
+
+    /// A record of today that is believed whole.
+    const fn fresh(root: u8) -> Told {
+        Told {
+            root,
+            days: 0,
+            evaluation: (0, 0),
+            request: None,
+            expires: None,
+            is_in_window: true,
+            believed: Some((0, 0)),
         }
     }
 
@@ -604,38 +707,46 @@ mod tests {
     /// A liar confirms indicators of a member whose control found nothing, which then weighs more.
     #[test]
     fn who_confirms_a_control_that_found_nothing_takes_no_more() {
-        let fresh = Told {
-            root: 1,
-            days: 0,
-            evaluation: (0, 0),
-            request: None,
-            expires: None,
-            is_in_window: true,
-            believed: Some((0, 0)),
-        };
         let mut liar = counts_of(vec![(0, 3_469, 0)]);
         liar.outcomes.push((1, 0, true));
-        let mut honest = counts_of(Vec::new());
-        honest.editions.clear();
-        honest.controls.push((fresh, false));
+        let mut honest = silent();
+        honest.controls.push((fresh(1), false));
         let without = score(&[], &[(1, &honest)]);
         let with = score(&[], &[(0, &liar), (1, &honest)]);
         assert!(without.log_odds - with.log_odds <= MOST_TAKEN + 1e-9);
     }
 
+    /// Three members take more than their allowance each, and eight confirm them: with so many, not
+    /// every set of two was left out, and each of the three gave cover to the others.
+    #[test]
+    fn many_who_take_little_give_no_cover_to_few_who_take_much() {
+        let doubters = (0u8..3).map(|member| {
+            let mut said = silent();
+            said.controls.push((fresh(member + 1), false));
+            said
+        });
+        let confirming = (3..11).map(|_| {
+            let mut said = silent();
+            for doubter in 0..3 {
+                said.outcomes.extend((0..4).map(|n| (doubter, n, true)));
+            }
+            said
+        });
+        let said: Vec<Said> = doubters.chain(confirming).collect();
+        let everybody: Vec<(usize, &Said)> = said.iter().enumerate().collect();
+        nobody_takes_more(&[], &everybody).unwrap();
+        let all = score(&[], &everybody);
+        let bound = all.contributions.last().unwrap();
+        let What::Bound { authorities } = &bound.what else {
+            panic!("nothing is given back: {bound:?}");
+        };
+        assert_eq!(authorities.len(), 11);
+    }
+
     #[test]
     fn what_a_member_adds_is_not_bounded() {
-        let fresh = Told {
-            root: 1,
-            days: 0,
-            evaluation: (0, 0),
-            request: None,
-            expires: None,
-            is_in_window: true,
-            believed: Some((0, 0)),
-        };
         let mut honest = counts_of(vec![(0, 400, 396)]);
-        honest.indicators.push(fresh);
+        honest.indicators.push(fresh(1));
         let alone = score(&OWN, &[]);
         let with = score(&OWN, &[(0, &honest)]);
         // An indicator of a container by customs, A1 and fresh: ln(1 + 39 · 0.8) = 3.47.
@@ -669,18 +780,19 @@ mod tests {
     #[test]
     fn few_members_are_left_out_in_every_way_and_many_each_alone() {
         let names: Vec<AuthorityId> = (0..70).map(|n| authority(&n.to_string())).collect();
-        let of = |count: usize| sets(&names.iter().take(count).collect::<Vec<_>>());
-        for (members, expected) in [
-            (0, 0),
-            (1, 1),
-            (2, 3),
-            (5, 31),
-            (6, 63),
-            (7, 64),
-            (8, 37),
-            (70, 71),
+        let of = |count: usize| sets(&names.iter().take(count).collect::<Vec<_>>(), 64);
+        for (members, expected, up_to) in [
+            (0, 0, 0),
+            (1, 1, 1),
+            (2, 3, 2),
+            (5, 31, 5),
+            (6, 63, 6),
+            (7, 63, 3),
+            (8, 36, 2),
+            (70, 70, 1),
         ] {
-            let sets = of(members);
+            let (sets, size) = of(members);
+            assert_eq!(size, up_to, "{members}");
             assert_eq!(sets.len(), expected, "{members}");
             let distinct: BTreeSet<_> = sets.iter().collect();
             assert_eq!(distinct.len(), expected);

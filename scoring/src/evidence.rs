@@ -204,6 +204,25 @@ pub(crate) struct Weighed<'e> {
     pub(crate) set_aside: Vec<(RecordId, SetAside)>,
 }
 
+/// The part of what lowers the log-odds that is heard.
+#[derive(Debug, Clone, Copy)]
+enum Hearing<'l> {
+    /// Everything but what these said.
+    Without(&'l BTreeSet<AuthorityId>),
+    /// Nothing of others.
+    Raising,
+}
+
+impl Hearing<'_> {
+    /// Returns whether a record that speaks against is heard.
+    fn hears(self, item: &SelectorEvidence) -> bool {
+        match self {
+            Self::Without(left_out) => !left_out.contains(&item.origin.authority),
+            Self::Raising => item.origin.role == OriginRole::Own,
+        }
+    }
+}
+
 /// Weighs records at one point in time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scales<'o> {
@@ -222,6 +241,15 @@ impl Scales<'_> {
         self.weigh_without(consignment, evidence, &BTreeSet::new())
     }
 
+    /// Returns the most that the evidence on `consignment` can come to, whomever is left out and
+    /// whoever of them had never sent anything: with all that raises it, and with nothing of others
+    /// that lowers it. A weightiest selection of fewer claims, or of claims that weigh less, weighs
+    /// less ([`independence`]).
+    pub(crate) fn at_most(&self, consignment: &Consignment, evidence: &[SelectorEvidence]) -> f64 {
+        self.weigh_as(consignment, evidence, Hearing::Raising)
+            .log_odds()
+    }
+
     /// Sorts the evidence on `consignment`, without what `left_out` said to lower the log-odds:
     /// their controls that found nothing, and their outcomes of others' indicators.
     pub(crate) fn weigh_without<'e>(
@@ -229,6 +257,15 @@ impl Scales<'_> {
         consignment: &Consignment,
         evidence: &'e [SelectorEvidence],
         left_out: &BTreeSet<AuthorityId>,
+    ) -> Weighed<'e> {
+        self.weigh_as(consignment, evidence, Hearing::Without(left_out))
+    }
+
+    fn weigh_as<'e>(
+        &self,
+        consignment: &Consignment,
+        evidence: &'e [SelectorEvidence],
+        hearing: Hearing<'_>,
     ) -> Weighed<'e> {
         let mut set_aside = Vec::new();
         let mut current = Vec::new();
@@ -246,11 +283,11 @@ impl Scales<'_> {
         set_aside.extend(others.map(|item| (item.record, SetAside::NotBelieved)));
         let (speaks_for, speaks_against): (Vec<_>, Vec<_>) = believed
             .iter()
-            .filter(|item| !item.speaks_against() || !left_out.contains(&item.origin.authority))
+            .filter(|item| !item.speaks_against() || hearing.hears(item))
             .partition(|item| !item.speaks_against());
         let mut counted = Vec::new();
         for side in [speaks_for, speaks_against] {
-            let (roots, dependent) = self.roots(side, left_out);
+            let (roots, dependent) = self.roots(side, hearing);
             set_aside.extend(dependent);
             counted.extend(roots);
         }
@@ -265,13 +302,13 @@ impl Scales<'_> {
     fn roots<'e>(
         &self,
         items: Vec<&'e SelectorEvidence>,
-        left_out: &BTreeSet<AuthorityId>,
+        hearing: Hearing<'_>,
     ) -> (Vec<Root<'e>>, Vec<(RecordId, SetAside)>) {
         let cap = self.options.group_cap;
         let claims = items.iter().map(|item| Claim {
             item,
             group: &item.origin.group,
-            log_odds: self.log_odds(item, left_out).clamp(-cap, cap),
+            log_odds: self.log_odds(item, hearing).clamp(-cap, cap),
         });
         let counted = independence::counted(claims);
         let Some(first) = counted.first() else {
@@ -295,7 +332,7 @@ impl Scales<'_> {
     }
 
     /// Returns the logarithm of the likelihood ratio of one record.
-    fn log_odds(&self, item: &SelectorEvidence, left_out: &BTreeSet<AuthorityId>) -> f64 {
+    fn log_odds(&self, item: &SelectorEvidence, hearing: Hearing<'_>) -> f64 {
         let kind = item.selector.kind();
         let weight = self
             .options
@@ -303,7 +340,11 @@ impl Scales<'_> {
             .get(&kind)
             .copied()
             .unwrap_or_else(|| KindWeight::of(kind));
-        let reliability = self.reliabilities.without(&item.origin.authority, left_out);
+        let origin = &item.origin.authority;
+        let reliability = match hearing {
+            Hearing::Without(left_out) => self.reliabilities.without(origin, left_out),
+            Hearing::Raising => self.reliabilities.extreme(origin, !item.speaks_against()),
+        };
         let strength = reliability.mean()
             * item.origin.voice.credibility(&item.evaluation)
             * weight.decay.left(self.now.millis_since(item.seen_at));

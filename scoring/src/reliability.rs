@@ -106,6 +106,14 @@ impl Tally {
     }
 }
 
+/// Adds weights of right and wrong ones to the prior.
+fn sum(weights: impl Iterator<Item = (f64, f64)>) -> Reliability {
+    weights.fold(PRIOR, |so_far, (right, wrong)| Reliability {
+        right: so_far.right + right,
+        wrong: so_far.wrong + wrong,
+    })
+}
+
 /// Everything that was observed of one origin.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Observed {
@@ -141,16 +149,27 @@ impl Observed {
         }
     }
 
+    /// Returns the posterior with what speaks for the origin from everybody, and what speaks against
+    /// it from this authority alone, or the other way round.
+    fn extreme(&self, most: bool) -> Reliability {
+        let weights = self.tallies.iter().map(|(observer, tally)| {
+            let (right, wrong) = tally.weights(observer);
+            match (observer, most) {
+                (Observer::Own, _) => (right, wrong),
+                (Observer::Other(_), true) => (right, 0.0),
+                (Observer::Other(_), false) => (0.0, wrong),
+            }
+        });
+        sum(weights)
+    }
+
     fn posterior(&self, left_out: &BTreeSet<AuthorityId>) -> Reliability {
         let weights = self
             .tallies
             .iter()
             .filter(|(observer, _)| !observer.is_in(left_out))
             .map(|(observer, tally)| tally.weights(observer));
-        weights.fold(PRIOR, |so_far, (right, wrong)| Reliability {
-            right: so_far.right + right,
-            wrong: so_far.wrong + wrong,
-        })
+        sum(weights)
     }
 }
 
@@ -187,6 +206,13 @@ impl Reliabilities {
     ) -> Reliability {
         let observed = self.of.get(origin);
         observed.map_or(PRIOR, |observed| observed.posterior(left_out))
+    }
+
+    /// Returns a reliability of `origin` that is at least what it is without any others' outcomes
+    /// (`most`), or at most that.
+    pub(crate) fn extreme(&self, origin: &AuthorityId, most: bool) -> Reliability {
+        let observed = self.of.get(origin);
+        observed.map_or(PRIOR, |observed| observed.extreme(most))
     }
 
     /// Returns the other authorities to whom an indicator of `origin` proved so.

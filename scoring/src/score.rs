@@ -219,7 +219,7 @@ impl Scorer {
     #[must_use]
     pub fn profile_log_odds(&self, consignment: &Consignment) -> f64 {
         let path = self.levels.path(consignment);
-        let nothing = Silenced::each(&BTreeSet::new(), |_| 0.0);
+        let nothing = Silenced::each(&BTreeSet::new(), |_| 0.0, || 0.0);
         let bounded = self
             .hearings
             .bounded(&self.levels, &path, &nothing, self.allowance);
@@ -245,11 +245,15 @@ impl Scorer {
         let selectors = weighed.counted.iter();
         contributions.extend(selectors.map(|root| self.selector(consignment, root)));
         let lowering = weighed.lowered_by(&self.settings.reliabilities);
-        let silenced = Silenced::each(&lowering, |left_out| {
-            scales
-                .weigh_without(consignment, evidence, left_out)
-                .log_odds()
-        });
+        let silenced = Silenced::each(
+            &lowering,
+            |left_out| {
+                scales
+                    .weigh_without(consignment, evidence, left_out)
+                    .log_odds()
+            },
+            || scales.at_most(consignment, evidence),
+        );
         let bounded = self
             .hearings
             .bounded(&self.levels, &path, &silenced, self.allowance);
