@@ -5,6 +5,7 @@ mod backup;
 mod doctor;
 mod init;
 mod run;
+mod schema;
 
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ Portcullis exchanges signed records between customs, police and port authorities
 authority's own consignments against what it has lawfully received.
 
 Each authority runs a node of its own. Most commands speak to a running node through its socket; \
-`init`, `doctor`, `federation`, `tls`, `keys`, `backup`, `restore`, `check`, `explain`, `policy check`, \
+`init`, `doctor`, `schema`, `federation`, `tls`, `keys`, `backup`, `restore`, `check`, `explain`, `policy check`, \
 `completions` and `man` need none.",
 };
 
@@ -52,6 +53,9 @@ enum NodeCommand {
     Run(run::Run),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    /// Explain and check the schema of the authority's own consignments
+    #[command(subcommand, arg_required_else_help = true)]
+    Schema(schema::SchemaCommand),
 }
 
 impl Commands for Command {
@@ -71,6 +75,7 @@ impl Commands for NodeCommand {
             Self::Run(command) => command.run(session),
             Self::Backup(command) => command.run(session),
             Self::Restore(command) => command.run(session),
+            Self::Schema(command) => command.run(session),
         }
     }
 }

@@ -14,6 +14,7 @@ mod federation_acts;
 mod federation_backup;
 mod federation_bench;
 mod federation_cli;
+mod federation_consignments;
 mod federation_damage;
 mod federation_delivery;
 mod federation_demo;

@@ -188,7 +188,10 @@ pub struct ImportedView {
     pub controlled: u64,
     /// Number of identifiers that were generated for them.
     pub generated: u64,
-    /// How the file was read: separator, encoding, lines. Empty from a node of an earlier version.
+    /// Number of identifiers with a wrong check digit that were accepted all the same.
+    #[serde(default)]
+    pub unchecked: u64,
+    /// How the file was read: separator, encoding, lines, marks of numbers. Empty from a node of an earlier version.
     #[serde(default)]
     pub read_as: String,
     /// Rows that were left out, as the act asked for.

@@ -6,6 +6,7 @@
 mod exits;
 mod offline;
 mod operations;
+mod schema;
 
 use std::{
     fmt::Write as _,
