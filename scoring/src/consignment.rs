@@ -663,7 +663,7 @@ mod tests {
             ("97061800", "30", Some(false))
         );
         assert_eq!(read.period().as_str(), "2020");
-        assert_eq!(read.day_begins().to_string(), "2020-02-29T00:00:00Z");
+        assert_eq!(read.day_begins().to_string(), "2020-02-29T00:00:00.000Z");
         assert_eq!(read.day_ends().to_string(), "2020-02-29T23:59:59.999Z");
         assert!(read.by_sea());
         let kinds: Vec<_> = read

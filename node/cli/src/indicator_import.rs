@@ -236,8 +236,8 @@ fn preview(session: &Session, draft: Option<&DraftView>) -> Option<PreviewView> 
 }
 
 /// Outcome of a rehearsal, version 1.
-#[derive(Debug, Serialize)]
-struct RehearsalView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RehearsalView {
     /// How the file was read.
     read_as: String,
     /// Number of indicators in order.
@@ -249,7 +249,7 @@ struct RehearsalView {
 }
 
 /// A line that is not taken, version 1.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct RejectedView {
     line: u64,
     why: String,

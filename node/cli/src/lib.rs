@@ -29,6 +29,7 @@ mod forks;
 mod hold;
 mod indicator_import;
 mod keys;
+mod kinds;
 mod list;
 pub mod live;
 mod log;
@@ -62,7 +63,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches, Parser, Subcommand, 
 
 use error::CliError;
 use exit::Exit;
-use output::{Colour, Output};
+use output::{Colour, Kind, Output};
 use place::{PlaceArgs, Surroundings};
 
 /// A program with a command line: what it is called, and what its help says.
@@ -84,6 +85,12 @@ pub trait Commands: Subcommand {
     ///
     /// [`CliError`] with what happened, what to do, and the exit code.
     fn run(self, session: &Session) -> Result<(), CliError>;
+
+    /// Returns the kinds of answers that it prints with `--json`, as far as they are documented.
+    #[must_use]
+    fn kinds() -> Vec<Kind> {
+        Vec::new()
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -152,6 +159,10 @@ impl Subcommand for Command {
 impl Commands for Command {
     fn run(self, session: &Session) -> Result<(), CliError> {
         self.0.run(session)
+    }
+
+    fn kinds() -> Vec<Kind> {
+        kinds::all()
     }
 }
 
@@ -402,6 +413,8 @@ pub struct Session {
     pub output: Output,
     /// The definition of the whole command line, for completions and manual pages.
     pub definition: clap::Command,
+    /// Lists the kinds of answers, for the manual.
+    kinds: fn() -> Vec<Kind>,
     place: PlaceArgs,
     surroundings: Surroundings,
 }
@@ -442,6 +455,7 @@ pub fn main<C: Commands>(program: Program) -> ExitCode {
     let session = Session {
         output: Output::new(cli.json, cli.color),
         definition,
+        kinds: C::kinds,
         place: cli.place,
         surroundings: Surroundings::of_process(),
     };

@@ -91,8 +91,8 @@ fn register_listing(home: &Home, config: &Config) -> Result<Option<VerifiedRegis
 }
 
 /// A certificate that was installed, version 1.
-#[derive(Debug, Serialize)]
-struct InstalledView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct InstalledView {
     file: String,
     dns_name: String,
     uri: String,

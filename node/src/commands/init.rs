@@ -141,8 +141,8 @@ fn first_administrator(text: &str) -> Result<FirstAdministrator, CliError> {
 }
 
 /// A node that was made, version 1.
-#[derive(Debug, Serialize)]
-struct MadeView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct MadeView {
     home: String,
     configuration: String,
     certificate_request: String,
@@ -152,7 +152,7 @@ struct MadeView {
 }
 
 /// A key of the node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct KeyView {
     r#use: &'static str,
     id: String,

@@ -10,7 +10,9 @@ mod schema;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use portcullis_cli::{Commands, Program, Session, error::CliError, exit::Exit, exit_codes};
+use portcullis_cli::{
+    Commands, Program, Session, error::CliError, exit::Exit, exit_codes, output::Kind,
+};
 
 use crate::setup::SetupError;
 
@@ -64,6 +66,20 @@ impl Commands for Command {
             Self::Node(command) => command.run(session),
             Self::Cli(command) => command.run(session),
         }
+    }
+
+    fn kinds() -> Vec<Kind> {
+        let mut kinds = portcullis_cli::Command::kinds();
+        kinds.extend([
+            Kind::of::<init::MadeView>(),
+            Kind::of::<doctor::FindingsView>(),
+            Kind::of::<backup::TakenView>(),
+            Kind::of::<backup::CheckedView>(),
+            Kind::of::<backup::RestoredView>(),
+            Kind::of::<schema::SchemaView>(),
+            Kind::of::<schema::CheckedView>(),
+        ]);
+        kinds
     }
 }
 

@@ -186,8 +186,8 @@ fn checked(setup: &Setup, from: String) -> Result<CheckedView, CliError> {
 }
 
 /// A schema that holds, version 1.
-#[derive(Debug, Serialize)]
-struct CheckedView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct CheckedView {
     name: String,
     /// Where it is from: a path, or that it is shipped.
     from: String,
@@ -213,8 +213,8 @@ impl View for CheckedView {
 }
 
 /// A schema, explained, version 1.
-#[derive(Debug, Serialize)]
-struct SchemaView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct SchemaView {
     name: String,
     /// Where it is from: a path, or that it is shipped.
     from: String,
@@ -223,7 +223,7 @@ struct SchemaView {
 }
 
 /// A field of a schema.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct FieldView {
     column: String,
     name: String,
