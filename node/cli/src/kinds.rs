@@ -3,9 +3,8 @@
 use portcullis_admin_api::v1::{self, ListView};
 
 use super::{
-    check, error, explain, federation, indicator_import, keys,
-    output::Kind,
-    person_enrol, person_recover, policy, quarantine, tls,
+    check, error, explain, federation, indicator_import, keys, output::Kind, person_enrol,
+    person_recover, policy, quarantine, tls,
 };
 
 /// Every kind, and that of errors.

@@ -26,6 +26,7 @@ mod drafting;
 mod explain;
 mod federation;
 mod forks;
+mod groups;
 mod hold;
 mod indicator_import;
 mod keys;
@@ -104,7 +105,7 @@ Ids of records may be cut short everywhere, as long as they stay unambiguous.";
 #[command(
     version,
     after_long_help = AFTER_HELP,
-    max_term_width = 100,
+    max_term_width = groups::WIDEST,
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -442,6 +443,11 @@ impl Session {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main<C: Commands>(program: Program) -> ExitCode {
+    let proposing = || completions::completing(definition::<C>(program));
+    // It answers and ends the process if a shell asks for completions.
+    clap_complete::CompleteEnv::with_factory(proposing)
+        .var(completions::VARIABLE)
+        .complete();
     let arguments = helped(std::env::args_os().collect());
     let definition = definition::<C>(program);
     let parsed = definition
@@ -472,11 +478,12 @@ pub fn main<C: Commands>(program: Program) -> ExitCode {
 /// The definition of a program's command line.
 #[must_use]
 pub fn definition<C: Commands>(program: Program) -> clap::Command {
-    Cli::<C>::command()
+    let definition = Cli::<C>::command()
         .name(program.name)
         .bin_name(program.name)
         .about(program.about)
-        .long_about(program.long_about)
+        .long_about(program.long_about);
+    groups::grouped(definition)
 }
 
 /// Reads `help COMMAND` as `COMMAND --help`.

@@ -89,7 +89,10 @@ impl Kind {
     /// `check.v1.json`.
     #[must_use]
     pub fn file(&self) -> String {
-        let name = self.name.split_once('/').map_or(self.name, |(_, name)| name);
+        let name = self
+            .name
+            .split_once('/')
+            .map_or(self.name, |(_, name)| name);
         format!("{}.json", name.replace('/', "."))
     }
 }

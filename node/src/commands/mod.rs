@@ -125,4 +125,24 @@ mod tests {
             Vec::<String>::new()
         );
     }
+
+    #[test]
+    fn every_command_stands_in_a_group_of_the_help() {
+        let mut definition = portcullis_cli::definition::<Command>(PROGRAM);
+        let help = definition.render_long_help().to_string();
+        assert!(!help.contains("Commands:"), "{help}");
+        for command in definition.get_subcommands() {
+            let line = format!("\n  {} ", command.get_name());
+            assert_eq!(help.matches(&line).count(), 1, "{line}: {help}");
+        }
+    }
+
+    #[test]
+    fn no_two_kinds_of_answers_have_one_name() {
+        let mut names: Vec<&str> = Command::kinds().iter().map(|kind| kind.name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
 }

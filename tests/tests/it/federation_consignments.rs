@@ -77,14 +77,23 @@ async fn a_port_imports_its_file_and_is_told_which_boxes_others_look_for() {
     let errors = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(3), "{errors}");
     assert!(errors.contains("line 6: column `Container`"), "{errors}");
-    let command = ["consignment", "import", "today.csv", "--accept-unchecked", "--json"];
+    let command = [
+        "consignment",
+        "import",
+        "today.csv",
+        "--accept-unchecked",
+        "--json",
+    ];
     let taken = office.signed("anna", &command);
     let imported: Value = serde_json::from_slice(&taken.stdout).unwrap();
     assert_eq!(imported["consignments"], 6);
     assert_eq!(imported["unchecked"], 1);
     let read_as = imported["read_as"].as_str().unwrap();
     assert!(read_as.starts_with("semicolon"), "{read_as}");
-    assert!(read_as.contains("decimal commas in `Gross Weight kg`"), "{read_as}");
+    assert!(
+        read_as.contains("decimal commas in `Gross Weight kg`"),
+        "{read_as}"
+    );
 
     let drafts = vec![
         indicator(SelectorKind::Container, "csqu 305438 3"),
@@ -100,7 +109,10 @@ async fn a_port_imports_its_file_and_is_told_which_boxes_others_look_for() {
     }
     for (reference, expected) in [
         ("NLRTM-2026-0001", "container CSQU3054383: indicated"),
-        ("NLRTM-2026-0004", "container ZZZU1000042 (unchecked): indicated"),
+        (
+            "NLRTM-2026-0004",
+            "container ZZZU1000042 (unchecked): indicated",
+        ),
         ("NLRTM-2026-0005", "hs 220421@2022: indicated"),
     ] {
         assert_eq!(told(&office, reference), [expected]);
@@ -114,6 +126,42 @@ async fn a_port_imports_its_file_and_is_told_which_boxes_others_look_for() {
         first(&office).is_some_and(|one| matches!(&*one, "NLRTM-2026-0001" | "NLRTM-2026-0004"))
     })
     .await;
+    looked_at(&office, &published[0].to_string());
     rotterdam.stop().await;
     antwerp.stop().await;
+}
+
+/// Asks everything that can be asked; the helper compares each answer with its schema.
+fn looked_at(office: &Office, record: &str) {
+    for command in [
+        &["status"][..],
+        &["peer", "list"],
+        &["list"],
+        &["list", "--about", "CSQU3054383"],
+        &["list", "--quarantined"],
+        &["show", record],
+        &["score", "NLRTM-2026-0003"],
+        &["score", "--top", "9"],
+        &["hold", "list"],
+        &["quarantine", "list"],
+        &["dispatch", "status"],
+        &["dispatch", "undelivered"],
+        &["dispatch", "forks"],
+        &["log", "events"],
+        &["person", "list"],
+        &["person", "proposals"],
+        &["settings", "show"],
+        &["policy", "check"],
+        &["policy", "explain"],
+        &["policy", "explain", "base-permit-release"],
+        &["policy", "preview", "--imo", "9074729"],
+        &["explain"],
+        &["explain", "EX-07"],
+        &["check", "CSQU3054383", "XYZA1003094"],
+        &["schema", "show"],
+        &["schema", "check"],
+    ] {
+        let answer = office.json(command);
+        assert!(answer["schema"].is_string(), "{command:?}");
+    }
 }

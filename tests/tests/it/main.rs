@@ -34,6 +34,8 @@ mod federation_settings;
 mod federation_snapshots;
 mod federation_trust;
 mod federation_versions;
+mod json_fit;
+mod json_schema;
 mod modules;
 mod office;
 mod prose;
