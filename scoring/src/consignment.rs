@@ -713,7 +713,8 @@ mod tests {
         refused(
             "0.0,",
             "8%,",
-            "line 7, column `Tax Rate`: `8%` is not a decimal number such as `8.5`; correct the value",
+            "line 7, column `Tax Rate`: `8%` carries the unit `%`; write the number alone, in the unit that \
+             the column is in",
         );
         refused(
             ",0,0",
