@@ -108,10 +108,11 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC; a time beyond the calendar is shown in milliseconds.
+    /// RFC 3339 in UTC with three digits of fraction, always; a time beyond the calendar is shown in
+    /// milliseconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(time) => write!(f, "{time}"),
+            Ok(time) => write!(f, "{time:.3}"),
             Err(_) => write!(f, "{} ms", self.0),
         }
     }
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn text_is_rfc_3339_or_a_date() {
         let time = Timestamp::from_millis(1_614_585_600_000);
-        assert_eq!(time.to_string(), "2021-03-01T08:00:00Z");
+        assert_eq!(time.to_string(), "2021-03-01T08:00:00.000Z");
         assert_eq!("2021-03-01T08:00:00Z".parse(), Ok(time));
         assert_eq!("2021-03-01".parse(), Ok(time.plus_millis(-8 * 3_600_000)));
         assert!("yesterday".parse::<Timestamp>().is_err());

@@ -5,12 +5,13 @@
 //! column.
 
 use portcullis_protocol::{
-    body::{SelectorError, SelectorKind, canonical, canonical_as_kept},
+    body::{SelectorError, SelectorKind, canonical, canonical_as_kept, canonical_unchecked},
     time::Timestamp,
 };
 
 use crate::{
     identifier::Identifier,
+    number::{self, DecimalMark, Evidence, Marks, NumberError},
     schema::{Field, FieldIndex, FieldType, Schema},
 };
 
@@ -109,6 +110,16 @@ pub enum RowError {
         /// The values that the field takes.
         needed: String,
     },
+    /// A value that is not read as a number.
+    #[error("line {line}, column `{column}`: {error}")]
+    Number {
+        /// The line of the file.
+        line: u64,
+        /// The column.
+        column: String,
+        /// Fault and remedy.
+        error: NumberError,
+    },
     /// A value that is no identifier of the kind given in its schema.
     #[error("line {line}, column `{column}`: {why}")]
     Identifier {
@@ -137,6 +148,11 @@ impl RowError {
                 value,
                 needed,
             } => format!("column `{column}`: `{value}` is not {needed}; correct the value"),
+            Self::Number {
+                line: _,
+                column,
+                error,
+            } => format!("column `{column}`: {error}"),
             Self::Identifier {
                 line: _,
                 column,
@@ -146,6 +162,25 @@ impl RowError {
     }
 }
 
+/// Treatment of identifiers whose check digit is wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WrongDigits {
+    /// The row is refused.
+    #[default]
+    Refused,
+    /// They are taken, and marked.
+    Marked,
+}
+
+/// Reading of a file's values, as far as a person says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// Decimal mark of its numbers; `None` if the numbers of each column say it.
+    pub decimal: Option<DecimalMark>,
+    /// Treatment of identifiers whose check digit is wrong.
+    pub wrong_digits: WrongDigits,
+}
+
 /// Column of a file for each field of the schema.
 #[derive(Debug, Clone)]
 pub struct Columns<'s> {
@@ -153,6 +188,10 @@ pub struct Columns<'s> {
     /// The column of each field, in the schema's order.
     of_field: Vec<Option<usize>>,
     width: usize,
+    wording: Wording,
+    points_by_default: bool,
+    /// Evidence on the decimal mark of each field that is a number, in the schema's order.
+    evidence: Vec<Evidence>,
 }
 
 impl<'s> Columns<'s> {
@@ -191,8 +230,70 @@ impl<'s> Columns<'s> {
         }
         Ok(Self {
             schema,
+            evidence: vec![Evidence::default(); of_field.len()],
             of_field,
             width,
+            wording: Wording::default(),
+            points_by_default: true,
+        })
+    }
+
+    /// Returns the same, read as a person says. `points_by_default` is false for a file of which it is
+    /// not known that its decimal mark is the point.
+    #[must_use]
+    pub fn worded(self, wording: Wording, points_by_default: bool) -> Self {
+        Self {
+            wording,
+            points_by_default,
+            ..self
+        }
+    }
+
+    /// Returns whether the file has numbers whose decimal mark is looked for.
+    #[must_use]
+    pub fn has_decimals(&self) -> bool {
+        let fields = self.schema.fields().iter().zip(&self.of_field);
+        fields
+            .into_iter()
+            .any(|(field, column)| field.kind == FieldType::Decimal && column.is_some())
+    }
+
+    /// Takes in what one row says on the decimal marks of its columns.
+    pub fn look<'r>(&mut self, row: impl IntoIterator<Item = &'r str>) {
+        let row: Vec<&str> = row.into_iter().collect();
+        let fields = self.schema.fields().iter().zip(&self.of_field);
+        for ((field, column), evidence) in fields.zip(&mut self.evidence) {
+            let value = column.and_then(|column| row.get(column));
+            if let (FieldType::Decimal, Some(value)) = (field.kind, value) {
+                evidence.look(value.trim());
+            }
+        }
+    }
+
+    /// Describes the columns whose numbers have decimal commas or thousands marks.
+    #[must_use]
+    pub fn said(&self) -> Vec<String> {
+        let fields = self.schema.fields().iter().zip(&self.evidence);
+        fields
+            .flat_map(|(field, evidence)| {
+                let commas = self.wording.decimal.or(evidence.mark()) == Some(DecimalMark::Comma);
+                let is_number = field.kind == FieldType::Decimal;
+                [
+                    (commas, "decimal commas"),
+                    (evidence.is_grouped(), "thousands marks"),
+                ]
+                .into_iter()
+                .filter(move |(found, _)| *found && is_number)
+                .map(|(_, what)| format!("{what} in `{}`", field.column))
+            })
+            .collect()
+    }
+
+    fn marks(&self) -> impl Iterator<Item = Marks> {
+        self.evidence.iter().map(|evidence| Marks {
+            given: self.wording.decimal,
+            evidence: *evidence,
+            points_by_default: self.points_by_default,
         })
     }
 
@@ -219,7 +320,18 @@ impl<'s> Columns<'s> {
                 .and_then(|column| row.get(column).copied())
                 .unwrap_or_default()
         });
-        build(self.schema, line, values, canonical)
+        let read = match self.wording.wrong_digits {
+            WrongDigits::Refused => as_written,
+            WrongDigits::Marked => canonical_unchecked,
+        };
+        let (values, identifiers) = values_of(self.schema, line, values.zip(self.marks()), read)?;
+        let values = with_canonical(self.schema, values, &identifiers);
+        build(
+            self.schema,
+            line,
+            values,
+            identifiers.into_iter().map(|(_, one)| one).collect(),
+        )
     }
 }
 
@@ -244,7 +356,14 @@ impl Consignment {
                 found: values.len(),
             });
         }
-        build(schema, line, values, canonical_as_kept)
+        let marked = values.into_iter().map(|value| (value, Marks::CANONICAL));
+        let (values, identifiers) = values_of(schema, line, marked, as_kept)?;
+        build(
+            schema,
+            line,
+            values,
+            identifiers.into_iter().map(|(_, one)| one).collect(),
+        )
     }
 
     /// Adds identifiers that a documented rule made because the data has none; they are marked as
@@ -300,6 +419,12 @@ impl Consignment {
         Period(format!("{:04}", self.year))
     }
 
+    /// Returns the year of its day.
+    #[must_use]
+    pub const fn year(&self) -> i16 {
+        self.year
+    }
+
     /// Returns the result of its control; `None` if it was not controlled.
     #[must_use]
     pub const fn finding(&self) -> Option<bool> {
@@ -319,23 +444,67 @@ impl Consignment {
     }
 }
 
-/// Reads the canonical text of an identifier.
-type ReadIdentifier = fn(SelectorKind, &str) -> Result<String, SelectorError>;
+/// Reads the canonical text of an identifier, and whether its check digit is wrong.
+type ReadIdentifier = fn(SelectorKind, &str) -> Result<(String, bool), SelectorError>;
 
-fn build<'v>(
+fn as_written(kind: SelectorKind, text: &str) -> Result<(String, bool), SelectorError> {
+    canonical(kind, text).map(|text| (text, false))
+}
+
+/// Reads an identifier that was kept. What has a wrong check digit was accepted all the same.
+fn as_kept(kind: SelectorKind, text: &str) -> Result<(String, bool), SelectorError> {
+    match canonical_as_kept(kind, text) {
+        Ok(text) => Ok((text, false)),
+        Err(error) => canonical_unchecked(kind, text).map_err(|_| error),
+    }
+}
+
+/// Values in the schema's order, and the identifiers among them, each with its field.
+type Read = (Vec<Box<str>>, Vec<(FieldIndex, Identifier)>);
+
+fn values_of<'v>(
     schema: &Schema,
     line: u64,
-    texts: impl IntoIterator<Item = &'v str>,
+    texts: impl IntoIterator<Item = (&'v str, Marks)>,
     read: ReadIdentifier,
-) -> Result<Consignment, RowError> {
+) -> Result<Read, RowError> {
     let values = schema
         .fields()
         .iter()
         .zip(texts)
-        .map(|(field, text)| {
-            canonical_value(field, text.trim()).ok_or_else(|| bad_value(field, line, text))
-        })
+        .map(|(field, (text, marks))| canonical_value(field, line, text, marks))
         .collect::<Result<Vec<Box<str>>, RowError>>()?;
+    let identifiers = identifiers(schema, line, &values, read)?;
+    Ok((values, identifiers))
+}
+
+/// Returns the values with the canonical text of each that is an identifier, so that a port has one
+/// text in the cells of a profile too.
+fn with_canonical(
+    schema: &Schema,
+    mut values: Vec<Box<str>>,
+    identifiers: &[(FieldIndex, Identifier)],
+) -> Vec<Box<str>> {
+    for rule in schema
+        .identifiers()
+        .iter()
+        .filter(|rule| rule.prefix.is_empty())
+    {
+        let Some(field) = rule.field else { continue };
+        let read = identifiers.iter().find(|(from, _)| *from == field);
+        if let (Some((_, identifier)), Some(value)) = (read, values.get_mut(field.get())) {
+            *value = identifier.value.as_str().into();
+        }
+    }
+    values
+}
+
+fn build(
+    schema: &Schema,
+    line: u64,
+    values: Vec<Box<str>>,
+    identifiers: Vec<Identifier>,
+) -> Result<Consignment, RowError> {
     let value = |index: FieldIndex| values.get(index.get()).map_or("", AsRef::as_ref);
     let day = value(schema.date);
     let date = day.parse::<Timestamp>().ok();
@@ -363,7 +532,7 @@ fn build<'v>(
         year,
         finding,
         by_sea,
-        identifiers: identifiers(schema, line, &values, read)?,
+        identifiers,
         values,
     })
 }
@@ -373,7 +542,7 @@ fn identifiers(
     line: u64,
     values: &[Box<str>],
     read: ReadIdentifier,
-) -> Result<Vec<Identifier>, RowError> {
+) -> Result<Vec<(FieldIndex, Identifier)>, RowError> {
     let mut identifiers = Vec::new();
     for rule in schema.identifiers() {
         let Some(field) = rule.field else { continue };
@@ -383,16 +552,18 @@ fn identifiers(
         }
         let text = format!("{}{value}", rule.prefix);
         let kind = rule.kind.as_written(&text);
-        let value = read(kind, &text).map_err(|error| RowError::Identifier {
+        let (value, unchecked) = read(kind, &text).map_err(|error| RowError::Identifier {
             line,
             column: schema.column(field).to_owned(),
             why: error.to_string(),
         })?;
-        identifiers.push(Identifier {
+        let identifier = Identifier {
             kind,
             value,
             generated: false,
-        });
+            unchecked,
+        };
+        identifiers.push((field, identifier));
     }
     Ok(identifiers)
 }
@@ -413,53 +584,55 @@ fn bad_value(field: &Field, line: u64, value: &str) -> RowError {
     }
 }
 
-/// Returns the canonical text of a value; `None` if the field cannot have it.
-fn canonical_value(field: &Field, text: &str) -> Option<Box<str>> {
+/// Returns the canonical text of a value.
+fn canonical_value(
+    field: &Field,
+    line: u64,
+    given: &str,
+    marks: Marks,
+) -> Result<Box<str>, RowError> {
+    let text = given.trim();
+    let bad = || bad_value(field, line, given);
     if text.is_empty() {
-        return field.optional.then(Box::default);
+        return if field.optional {
+            Ok(Box::default())
+        } else {
+            Err(bad())
+        };
     }
-    let fits = field.digits.is_none_or(|digits| {
-        text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    if !fits {
-        return None;
+    let code = field.digits.map(|digits| code(text, digits));
+    match (field.kind, code) {
+        (_, Some(None)) => Err(bad()),
+        (FieldType::Text, Some(Some(code))) => Ok(code),
+        (FieldType::Text, None) => Ok(text.into()),
+        (FieldType::Decimal, _) => number::canonical(text, marks)
+            .map(String::into_boxed_str)
+            .map_err(|error| RowError::Number {
+                line,
+                column: field.column.clone(),
+                error,
+            }),
+        (FieldType::Date, _) => is_day(text).then(|| text.into()).ok_or_else(bad),
+        (FieldType::Flag, _) => {
+            let is_flag = matches!(text, "0" | "1");
+            is_flag.then(|| text.into()).ok_or_else(bad)
+        }
     }
-    match field.kind {
-        FieldType::Text => Some(text.into()),
-        FieldType::Decimal => decimal(text).map(String::into_boxed_str),
-        FieldType::Date => is_day(text).then(|| text.into()),
-        FieldType::Flag => matches!(text, "0" | "1").then(|| text.into()),
-    }
+}
+
+/// Returns a code of so many digits; dots and blanks within it are how people show it.
+fn code(text: &str, digits: usize) -> Option<Box<str>> {
+    let shown = |one: char| matches!(one, '.' | ' ');
+    let bare: String = text.chars().filter(|one| !shown(*one)).collect();
+    let is_code = !text.starts_with(shown)
+        && !text.ends_with(shown)
+        && bare.len() == digits
+        && bare.bytes().all(|byte| byte.is_ascii_digit());
+    is_code.then(|| bare.into())
 }
 
 fn is_day(text: &str) -> bool {
     text.len() == 10 && text.parse::<Timestamp>().is_ok()
-}
-
-/// Returns the canonical text of a decimal: no plus sign, no leading zeros, no zeros at the end of
-/// the fraction and no trailing point.
-fn decimal(text: &str) -> Option<String> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !all_digits(whole) || !all_digits(part) || digits.ends_with('.') {
-        return None;
-    }
-    let whole = whole.trim_start_matches('0');
-    let part = part.trim_end_matches('0');
-    let mut number = String::with_capacity(text.len());
-    if negative && !(whole.is_empty() && part.is_empty()) {
-        number.push('-');
-    }
-    number.push_str(if whole.is_empty() { "0" } else { whole });
-    if !part.is_empty() {
-        number.push('.');
-        number.push_str(part);
-    }
-    Some(number)
 }
 
 #[cfg(test)]
@@ -490,7 +663,7 @@ mod tests {
             ("97061800", "30", Some(false))
         );
         assert_eq!(read.period().as_str(), "2020");
-        assert_eq!(read.day_begins().to_string(), "2020-02-29T00:00:00Z");
+        assert_eq!(read.day_begins().to_string(), "2020-02-29T00:00:00.000Z");
         assert_eq!(read.day_ends().to_string(), "2020-02-29T23:59:59.999Z");
         assert!(read.by_sea());
         let kinds: Vec<_> = read
@@ -540,7 +713,8 @@ mod tests {
         refused(
             "0.0,",
             "8%,",
-            "line 7, column `Tax Rate`: `8%` is not a decimal number such as `8.5`; correct the value",
+            "line 7, column `Tax Rate`: `8%` carries the unit `%`; write the number alone, in the unit that \
+             the column is in",
         );
         refused(
             ",0,0",
@@ -628,29 +802,12 @@ mod tests {
     }
 
     #[test]
-    fn equal_numbers_have_one_text() {
-        for (text, expected) in [
-            ("8", "8"),
-            ("8.0", "8"),
-            ("008.50", "8.5"),
-            ("0.0", "0"),
-            ("-0.0", "0"),
-            ("-1.50", "-1.5"),
-            ("0.08000000000000003", "0.08000000000000003"),
-        ] {
-            assert_eq!(decimal(text).as_deref(), Some(expected), "{text}");
-        }
-        for text in ["", "-", ".5", "5.", "1e3", "NaN", "+1", "1.2.3", "1,5"] {
-            assert_eq!(decimal(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn generated_identifiers_are_marked_whatever_their_maker_says() {
         let made = Identifier {
             kind: SelectorKind::Container,
             value: "CSQU3054383".into(),
             generated: false,
+            unchecked: false,
         };
         let read = read(HEADER, ROW).unwrap().with_generated([made]);
         assert!(read.identifiers().last().unwrap().generated);

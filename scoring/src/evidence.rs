@@ -405,7 +405,7 @@ impl SelectorEvidence {
         consignment
             .identifiers()
             .iter()
-            .any(|identifier| identifier.is_named_by(&self.selector))
+            .any(|identifier| identifier.is_named_by(&self.selector, consignment.year()))
     }
 
     fn obstacle(&self, consignment: &Consignment, now: Timestamp) -> Option<SetAside> {

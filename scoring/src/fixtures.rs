@@ -138,6 +138,7 @@ pub(crate) fn consignment() -> Consignment {
         kind: SelectorKind::Container,
         value: CONTAINER.to_owned(),
         generated: true,
+        unchecked: false,
     }])
 }
 

@@ -12,6 +12,7 @@ pub mod identifier;
 pub mod levels;
 pub mod lookup;
 pub mod metrics;
+pub mod number;
 pub mod pool;
 pub mod profile;
 pub mod received;

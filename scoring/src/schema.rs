@@ -38,7 +38,9 @@ pub enum FieldType {
 }
 
 impl FieldType {
-    const fn name(self) -> &'static str {
+    /// Returns its name in a schema file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Decimal => "decimal",
@@ -56,6 +58,8 @@ pub struct Field {
     pub(crate) kind: FieldType,
     pub(crate) digits: Option<usize>,
     pub(crate) optional: bool,
+    pub(crate) about: Option<String>,
+    pub(crate) example: Option<String>,
 }
 
 impl Field {
@@ -75,6 +79,30 @@ impl Field {
     #[must_use]
     pub const fn kind(&self) -> FieldType {
         self.kind
+    }
+
+    /// Returns the number of digits that it demands, if it does.
+    #[must_use]
+    pub const fn digits(&self) -> Option<usize> {
+        self.digits
+    }
+
+    /// Returns true if a row, or a file, may be without it.
+    #[must_use]
+    pub const fn is_optional(&self) -> bool {
+        self.optional
+    }
+
+    /// Returns its explanation for people, if the schema has one.
+    #[must_use]
+    pub fn about(&self) -> Option<&str> {
+        self.about.as_deref()
+    }
+
+    /// Returns an example of its values, if the schema has one.
+    #[must_use]
+    pub fn example(&self) -> Option<&str> {
+        self.example.as_deref()
     }
 }
 
@@ -121,6 +149,12 @@ impl IdentifierRule {
         self.kind
     }
 
+    /// Returns the text that is put before the field's value to make the identifier.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Returns whether a documented rule makes the identifier because the data has none.
     #[must_use]
     pub const fn is_generated(&self) -> bool {
@@ -160,6 +194,30 @@ impl Schema {
     #[must_use]
     pub fn identifiers(&self) -> &[IdentifierRule] {
         &self.identifiers
+    }
+
+    /// Returns the rule by which a field is an identifier that indicators can name, if it is one.
+    #[must_use]
+    pub fn identifier_of(&self, field: &Field) -> Option<&IdentifierRule> {
+        let index = self.fields.iter().position(|one| one.name == field.name);
+        let index = index.map(FieldIndex)?;
+        self.identifiers
+            .iter()
+            .find(|rule| rule.field == Some(index))
+    }
+
+    /// Returns the roles of a field, in words.
+    #[must_use]
+    pub fn roles_of(&self, field: &Field) -> Vec<&'static str> {
+        let roles = [
+            ("reference", self.id),
+            ("office", self.office),
+            ("date", self.date),
+            ("finding", self.finding),
+        ];
+        let is_it = |index: FieldIndex| self.field(index).is_some_and(|one| one.name == field.name);
+        let roles = roles.into_iter().filter(|(_, index)| is_it(*index));
+        roles.map(|(role, _)| role).collect()
     }
 
     /// Returns the levels of a profile, the coarsest first.

@@ -58,6 +58,8 @@ pub enum What {
         finding: Option<Finding>,
         /// True if the identifier was generated because the data has none.
         generated: bool,
+        /// True if the consignment's file has it with a wrong check digit.
+        unchecked: bool,
     },
     /// The part of what some authorities take that is more than each of them may.
     Bound {
@@ -85,8 +87,13 @@ impl std::fmt::Display for What {
                 value,
                 finding,
                 generated,
+                unchecked,
             } => {
-                let mark = if *generated { " (generated)" } else { "" };
+                let mark = match (*generated, *unchecked) {
+                    (true, _) => " (generated)",
+                    (false, true) => " (unchecked)",
+                    (false, false) => "",
+                };
                 let finding = finding.map_or("indicated", Finding::name);
                 write!(f, "{kind} {value}{mark}: {finding}")
             }
@@ -372,7 +379,7 @@ impl Scorer {
         let named = consignment
             .identifiers()
             .iter()
-            .find(|own| own.is_named_by(selector));
+            .find(|own| own.is_named_by(selector, consignment.year()));
         let copies = root.copies.iter().filter(|copy| copy.is_by_own_policy());
         let copies = copies.map(|copy| copy.record);
         let graded = self.graded_by(root).filter(|told| told.is_by_own_policy);
@@ -383,6 +390,7 @@ impl Scorer {
                 value: selector.value().to_owned(),
                 finding: root.strongest.outcome,
                 generated: named.is_some_and(|identifier| identifier.generated),
+                unchecked: named.is_some_and(|identifier| identifier.unchecked),
             },
             log_odds: root.log_odds,
             records: once_each(root.copies.iter().map(|copy| copy.record)),

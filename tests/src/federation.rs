@@ -438,6 +438,7 @@ fn make(folder: &Path, (name, kind): Member, site: Site, pin: Digest, now: Times
         key: KeySource::PassphraseFile(passphrase),
         metrics: Some(free_address(Ipv4Addr::LOCALHOST)),
         first_administrator: None,
+        schema: None,
     };
     let keyring = init(&home, &node).unwrap();
     let (ca, revocation_list) = certify(&home, name, &dns_name, now);

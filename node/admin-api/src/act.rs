@@ -187,7 +187,7 @@ impl Action {
 }
 
 /// Payload of the statement, as JSON, version 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ActView {
     version: u32,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 const MOST_NEAR: usize = 3;
 
 /// Names of a register.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct NamesView {
     /// The authority that is asked.
     pub authority: String,
@@ -24,7 +24,7 @@ pub struct NamesView {
 }
 
 /// Names of a member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct MemberNames {
     /// Id of the authority.
     pub authority: String,

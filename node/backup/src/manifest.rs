@@ -20,7 +20,7 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 const SCHEMA: &str = "portcullis/backup/v2";
 
 /// The folder, of the two, that a manifest describes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Store, configuration, register, policies, certificates.
@@ -30,7 +30,7 @@ pub enum Part {
 }
 
 /// Contents of one folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     schema: String,
@@ -63,7 +63,7 @@ pub struct Manifest {
 }
 
 /// Summary of the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSummary {
     /// The generation in force, in hexadecimal.
@@ -77,7 +77,7 @@ pub struct StoreSummary {
 }
 
 /// Position of dispatch for a peer in a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PositionEntry {
     /// The peer.
@@ -91,7 +91,7 @@ pub struct PositionEntry {
 }
 
 /// A file, by its path in a home.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
     /// Its path, with `/` between its parts.

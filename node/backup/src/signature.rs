@@ -37,7 +37,7 @@ impl StatementType for BackupStatement {
 }
 
 /// Signature over the bytes of a manifest: that of a DSSE envelope with these bytes as payload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Signature {
     /// The DSSE payload type.
@@ -50,7 +50,7 @@ struct Signature {
 }
 
 /// Source that vouches for the key that signed a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vouched {
     /// The register in the backup lists the key for the node; this epoch is the first that does.
@@ -62,7 +62,7 @@ pub enum Vouched {
 }
 
 /// The checked signature of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Signed {
     /// The id of the key, hexadecimal.
     pub key: String,

@@ -128,13 +128,13 @@ pub(super) fn wrong(text: &str, identified: &Identified) -> CliError {
 }
 
 /// Possible readings of a text, version 1.
-#[derive(Debug, Serialize)]
-struct CheckView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct CheckView {
     text: String,
     readings: Vec<ReadingView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct ReadingView {
     r#type: String,
     canonical: String,
@@ -142,7 +142,7 @@ struct ReadingView {
     parts: Vec<PartView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct PartView {
     name: &'static str,
     value: String,

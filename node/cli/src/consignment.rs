@@ -18,6 +18,22 @@ use portcullis_admin_api::{
     v1::score::{ImportedView, SkippedView},
 };
 
+/// The mark before the fraction of a number.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum DecimalName {
+    Point,
+    Comma,
+}
+
+impl DecimalName {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Point => "point",
+            Self::Comma => "comma",
+        }
+    }
+}
+
 /// Import consignments from a list or manifest
 #[derive(Debug, clap::Args)]
 #[command(
@@ -28,7 +44,9 @@ with gzip. They stay in this node and are never shared. Separator (comma, semico
 
 History (`--history`) has a known outcome: it is counted into the risk profile and calibrates the \
 score. Arriving ones are scored at once and again whenever something new is known. The columns are \
-those of the node's schema, in any case and order. If a line is wrong nothing is imported, and all wrong \
+those of the node's schema, in any case and order; `portcullis schema show` explains each. Numbers may have \
+decimal commas and thousands marks; one of two meanings, such as 1,234, is refused unless another number \
+of its column or `--decimal` says which. If a line is wrong nothing is imported, and all wrong \
 ones are told; with `--skip-invalid` the others are imported and the wrong ones written to a file. A \
 consignment with a reference that is known replaces the one before, so an import that was cut short is \
 simply run again.",
@@ -47,6 +65,12 @@ pub(super) struct ConsignmentImport {
     /// Import the lines that are in order, and write the others with the reason into this new file
     #[arg(long, value_name = "REJECTED.csv")]
     skip_invalid: Option<PathBuf>,
+    /// Take identifiers whose check digit is wrong, and mark them as unchecked
+    #[arg(long)]
+    accept_unchecked: bool,
+    /// Which mark stands before the fraction of a number [default: what the numbers of each column say]
+    #[arg(long, value_name = "MARK")]
+    decimal: Option<DecimalName>,
     /// Give each sea consignment a container and a vessel made by a seeded rule: for demonstrations
     #[arg(long, value_name = "SEED")]
     generate: Option<u64>,
@@ -76,6 +100,9 @@ impl ConsignmentImport {
             self.skip_invalid
                 .as_ref()
                 .map(|_| ("wrong", "skip".to_owned())),
+            self.accept_unchecked
+                .then(|| ("unchecked", "accept".to_owned())),
+            self.decimal.map(|mark| ("decimal", mark.name().to_owned())),
         ];
         for (name, value) in parameters.into_iter().flatten() {
             deed.parameters.insert(name.to_owned(), value);
@@ -139,6 +166,12 @@ impl View for ImportedView {
         }
         if self.generated > 0 {
             page.line(format!("  {} generated identifiers", self.generated))?;
+        }
+        if self.unchecked > 0 {
+            page.line(format!(
+                "  {} identifiers with a wrong check digit, marked as unchecked",
+                self.unchecked
+            ))?;
         }
         if !self.skipped.is_empty() {
             page.line(format!("  {} lines left out", self.skipped.len()))?;

@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use super::exit::Exit;
 
+/// Name and version of an error's JSON form.
+pub(super) const SCHEMA: &str = "portcullis/error/v1";
+
 /// Error of a command that did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -128,7 +131,7 @@ impl CliError {
     #[must_use]
     pub fn view(&self) -> ErrorView<'_> {
         ErrorView {
-            schema: "portcullis/error/v1",
+            schema: SCHEMA,
             message: &self.message,
             causes: &self.causes,
             rule: self.rule.as_deref(),
@@ -139,7 +142,7 @@ impl CliError {
 }
 
 /// An error as JSON, version 1.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct ErrorView<'a> {
     schema: &'static str,
     message: &'a str,

@@ -54,8 +54,8 @@ fn unknown(id: &str) -> CliError {
 }
 
 /// A rule, version 1.
-#[derive(Debug, Serialize)]
-struct RuleView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RuleView {
     id: &'static str,
     refuses: &'static str,
     r#do: &'static str,
@@ -81,8 +81,8 @@ impl View for RuleView {
 }
 
 /// All rules, version 1.
-#[derive(Debug, Serialize)]
-struct RulesView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RulesView {
     rules: Vec<RuleView>,
 }
 

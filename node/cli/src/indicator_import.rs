@@ -236,8 +236,8 @@ fn preview(session: &Session, draft: Option<&DraftView>) -> Option<PreviewView> 
 }
 
 /// Outcome of a rehearsal, version 1.
-#[derive(Debug, Serialize)]
-struct RehearsalView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RehearsalView {
     /// How the file was read.
     read_as: String,
     /// Number of indicators in order.
@@ -249,7 +249,7 @@ struct RehearsalView {
 }
 
 /// A line that is not taken, version 1.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct RejectedView {
     line: u64,
     why: String,
@@ -584,13 +584,13 @@ mod tests {
         );
     }
 
-    /// Bug 18: a code with an edition met nothing, and nobody was told.
+    /// Bug 18: a code with an edition met fewer goods, and nobody was told.
     #[test]
-    fn a_code_of_goods_with_an_edition_is_told_to_meet_none_without() {
+    fn a_code_of_goods_with_an_edition_is_told_to_meet_fewer_goods() {
         let note = |text| crate::publish::edition_note(&list(text).unwrap().drafts);
         let told = note("hs\n440890\n293190@2022\n").unwrap();
         assert!(
-            told.contains("`293190@2022` meets only goods") && told.contains("`293190`"),
+            told.contains("`293190@2022` meets goods") && told.contains("`293190`"),
             "{told}"
         );
         assert_eq!(note("hs\n440890\n"), None);

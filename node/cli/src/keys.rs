@@ -145,8 +145,8 @@ fn request(
 }
 
 /// A key that waits to be used, version 1.
-#[derive(Debug, Serialize)]
-struct RotatedView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RotatedView {
     file: String,
     node: String,
     r#use: &'static str,

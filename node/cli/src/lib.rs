@@ -26,9 +26,11 @@ mod drafting;
 mod explain;
 mod federation;
 mod forks;
+mod groups;
 mod hold;
 mod indicator_import;
 mod keys;
+mod kinds;
 mod list;
 pub mod live;
 mod log;
@@ -62,7 +64,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches, Parser, Subcommand, 
 
 use error::CliError;
 use exit::Exit;
-use output::{Colour, Output};
+use output::{Colour, Kind, Output};
 use place::{PlaceArgs, Surroundings};
 
 /// A program with a command line: what it is called, and what its help says.
@@ -84,6 +86,12 @@ pub trait Commands: Subcommand {
     ///
     /// [`CliError`] with what happened, what to do, and the exit code.
     fn run(self, session: &Session) -> Result<(), CliError>;
+
+    /// Returns the kinds of answers that it prints with `--json`, as far as they are documented.
+    #[must_use]
+    fn kinds() -> Vec<Kind> {
+        Vec::new()
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -97,7 +105,7 @@ Ids of records may be cut short everywhere, as long as they stay unambiguous.";
 #[command(
     version,
     after_long_help = AFTER_HELP,
-    max_term_width = 100,
+    max_term_width = groups::WIDEST,
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -152,6 +160,10 @@ impl Subcommand for Command {
 impl Commands for Command {
     fn run(self, session: &Session) -> Result<(), CliError> {
         self.0.run(session)
+    }
+
+    fn kinds() -> Vec<Kind> {
+        kinds::all()
     }
 }
 
@@ -402,6 +414,8 @@ pub struct Session {
     pub output: Output,
     /// The definition of the whole command line, for completions and manual pages.
     pub definition: clap::Command,
+    /// Lists the kinds of answers, for the manual.
+    kinds: fn() -> Vec<Kind>,
     place: PlaceArgs,
     surroundings: Surroundings,
 }
@@ -429,6 +443,11 @@ impl Session {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main<C: Commands>(program: Program) -> ExitCode {
+    let proposing = || completions::completing(definition::<C>(program));
+    // It answers and ends the process if a shell asks for completions.
+    clap_complete::CompleteEnv::with_factory(proposing)
+        .var(completions::VARIABLE)
+        .complete();
     let arguments = helped(std::env::args_os().collect());
     let definition = definition::<C>(program);
     let parsed = definition
@@ -442,6 +461,7 @@ pub fn main<C: Commands>(program: Program) -> ExitCode {
     let session = Session {
         output: Output::new(cli.json, cli.color),
         definition,
+        kinds: C::kinds,
         place: cli.place,
         surroundings: Surroundings::of_process(),
     };
@@ -458,11 +478,12 @@ pub fn main<C: Commands>(program: Program) -> ExitCode {
 /// The definition of a program's command line.
 #[must_use]
 pub fn definition<C: Commands>(program: Program) -> clap::Command {
-    Cli::<C>::command()
+    let definition = Cli::<C>::command()
         .name(program.name)
         .bin_name(program.name)
         .about(program.about)
-        .long_about(program.long_about)
+        .long_about(program.long_about);
+    groups::grouped(definition)
 }
 
 /// Reads `help COMMAND` as `COMMAND --help`.

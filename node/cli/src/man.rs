@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Session, error::CliError, reference};
+use super::{Session, error::CliError, output::Kind, reference};
 
 /// Print the manual page, or write those of all commands into a folder
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(super) struct Man {
     /// Print the page of the configuration, portcullis.toml(5)
     #[arg(long, conflicts_with = "out")]
     configuration: bool,
-    /// A folder for `cli.md` and `configuration.md`, as the repository has them in `docs/`
+    /// A folder for `cli.md`, `configuration.md` and `schemas`, as the repository has them in `docs/`
     #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["out", "configuration"])]
     reference: Option<PathBuf>,
 }
@@ -32,7 +32,8 @@ impl Man {
         if let Some(folder) = self.reference {
             return written(&folder, |folder| {
                 fs::write(folder.join("cli.md"), reference::commands(definition))?;
-                fs::write(folder.join("configuration.md"), reference::configuration())
+                fs::write(folder.join("configuration.md"), reference::configuration())?;
+                schemas(&folder.join("schemas"), &(session.kinds)())
             });
         }
         if let Some(folder) = self.out {
@@ -49,6 +50,19 @@ impl Man {
         made.map_err(|error| CliError::failed("the page cannot be made").because(&error))?;
         session.output.raw(&page)
     }
+}
+
+/// Writes the JSON Schema of each kind of answer into a folder, which then has nothing else.
+fn schemas(folder: &Path, kinds: &[Kind]) -> io::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    for kind in kinds {
+        let text = serde_json::to_string_pretty(&kind.schema)?;
+        fs::write(folder.join(kind.file()), format!("{text}\n"))?;
+    }
+    Ok(())
 }
 
 /// Makes the folder and has it filled.

@@ -12,7 +12,9 @@ use std::io::{self, IsTerminal as _, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, TableStyle};
 use portcullis_protocol::characters;
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
+use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::error::CliError;
@@ -40,6 +42,59 @@ pub trait View: Serialize {
     ///
     /// Only an error of the page itself.
     fn page(&self, page: &mut Page) -> io::Result<()>;
+}
+
+/// Kind of answer: the name and version of its JSON form, and that form as a JSON Schema.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kind {
+    /// Name and version.
+    pub name: &'static str,
+    /// JSON Schema (draft 2020-12), with the envelope.
+    pub schema: Value,
+}
+
+impl Kind {
+    /// Returns the kind of a command's answer.
+    #[must_use]
+    pub fn of<V: View + JsonSchema>() -> Self {
+        Self::named::<V>(V::SCHEMA)
+    }
+
+    /// Returns the kind of a form that is no command's answer.
+    pub(super) fn named<T: JsonSchema>(name: &'static str) -> Self {
+        let mut schema = SchemaSettings::draft2020_12()
+            .for_serialize()
+            .into_generator()
+            .into_root_schema_for::<T>();
+        schema.insert("title".to_owned(), name.into());
+        let object = schema.ensure_object();
+        let envelope = json!({ "const": name, "description": "Name and version of this form." });
+        let properties = object.entry("properties").or_insert_with(|| json!({}));
+        if let Some(properties) = properties.as_object_mut() {
+            properties.insert("schema".to_owned(), envelope);
+        }
+        let required = object.entry("required").or_insert_with(|| json!([]));
+        if let Some(required) = required.as_array_mut()
+            && !required.contains(&"schema".into())
+        {
+            required.insert(0, "schema".into());
+        }
+        Self {
+            name,
+            schema: schema.to_value(),
+        }
+    }
+
+    /// Returns the name of the file in which the manual has the schema: that of `portcullis/check/v1` is
+    /// `check.v1.json`.
+    #[must_use]
+    pub fn file(&self) -> String {
+        let name = self
+            .name
+            .split_once('/')
+            .map_or(self.name, |(_, name)| name);
+        format!("{}.json", name.replace('/', "."))
+    }
 }
 
 #[derive(Serialize)]

@@ -60,8 +60,8 @@ impl PersonKey {
 }
 
 /// A key that was made, version 1.
-#[derive(Debug, Serialize)]
-struct PersonKeyView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct PersonKeyView {
     file: String,
     public_file: String,
     id: String,
@@ -127,7 +127,7 @@ impl PersonPassphrase {
 }
 
 /// A passphrase that was changed, version 1.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct PassphraseView {
     /// The file or folder that the new passphrase opens.
     pub(super) file: String,

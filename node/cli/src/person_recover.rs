@@ -105,8 +105,8 @@ fn another_waits(waits: &ProposalView) -> CliError {
 }
 
 /// A recovery that was sealed with the keys, version 1.
-#[derive(Debug, Serialize)]
-struct RecoveryView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RecoveryView {
     id: String,
     /// Id of the key.
     key: String,

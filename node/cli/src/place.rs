@@ -133,7 +133,7 @@ fn unknown(name: &str, nodes: &Path, error: &io::Error) -> CliError {
 }
 
 /// Returns the names in the folder; none if the folder cannot be read.
-fn names(nodes: &Path) -> Vec<String> {
+pub(super) fn names(nodes: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(nodes) else {
         return Vec::new();
     };

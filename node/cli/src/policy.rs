@@ -221,8 +221,8 @@ fn wrong(error: &portcullis_policy::PolicyError) -> CliError {
 }
 
 /// Policies that are in order, version 1.
-#[derive(Debug, Serialize)]
-struct PolicyCheckView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct PolicyCheckView {
     folder: String,
     policies: Vec<String>,
     bundle: String,
@@ -235,7 +235,7 @@ struct PolicyCheckView {
 }
 
 /// The voice of one kind of authority, version 1.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct HeardView {
     who: String,
     outcomes: bool,
@@ -318,8 +318,8 @@ impl View for PolicyCheckView {
 }
 
 /// All policies, version 1.
-#[derive(Debug, Serialize)]
-struct PoliciesView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct PoliciesView {
     policies: Vec<PolicyView>,
     heard: Vec<HeardView>,
 }

@@ -210,7 +210,7 @@ pub(super) fn publish(
     session.output.show(&PublishedView { records })
 }
 
-/// Tells that a code of goods with an edition meets no goods without one, if a draft names such a code.
+/// Tells which goods a code with an edition meets, if a draft names such a code.
 pub(super) fn edition_note(drafts: &[DraftView]) -> Option<String> {
     let subjects = drafts.iter().filter_map(|draft| draft.subject.as_ref());
     let mut selectors = subjects.flat_map(|subject| &subject.selectors);
@@ -218,8 +218,8 @@ pub(super) fn edition_note(drafts: &[DraftView]) -> Option<String> {
         selectors.find(|one| one.kind == SelectorKind::HsCode.name() && one.value.contains('@'))?;
     let (code, edition) = dated.value.split_once('@')?;
     Some(format!(
-        "`{}` meets only goods whose code names the edition {edition} as well; the shipped schemas name \
-         none, so write `{code}` to meet their consignments",
+        "`{}` meets goods whose code names the edition {edition}, and of those without one only goods of the \
+         years in which it is in force; write `{code}` to meet goods of every edition",
         dated.value
     ))
 }

@@ -173,8 +173,8 @@ impl QuarantineDrop {
 }
 
 /// Items and records that are set apart, version 2.
-#[derive(Debug, Serialize)]
-struct QuarantineView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct QuarantineView {
     items: Vec<BadItemView>,
     records: Vec<SetApartView>,
 }

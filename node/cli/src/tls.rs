@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use portcullis_protocol::register::VerifiedRegister;
+use portcullis_protocol::{register::VerifiedRegister, time::Timestamp};
 use serde::Serialize;
 
 use super::{
@@ -71,7 +71,7 @@ impl Install {
             file: home.certificate().display().to_string(),
             dns_name: certificate.dns_name().to_owned(),
             uri: certificate.uri().to_owned(),
-            ends: certificate.not_after().to_string(),
+            ends: Timestamp::from_millis(certificate.not_after().as_millisecond()).to_string(),
             judged_by_register: register.is_some(),
         })
     }
@@ -91,8 +91,8 @@ fn register_listing(home: &Home, config: &Config) -> Result<Option<VerifiedRegis
 }
 
 /// A certificate that was installed, version 1.
-#[derive(Debug, Serialize)]
-struct InstalledView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct InstalledView {
     file: String,
     dns_name: String,
     uri: String,

@@ -151,6 +151,7 @@ impl<'b> Reader<'b> {
             kind,
             value,
             generated: true,
+            unchecked: false,
         })
     }
 }

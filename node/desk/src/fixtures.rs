@@ -40,6 +40,7 @@ pub(crate) fn consignment() -> Consignment {
         kind,
         value: value.to_owned(),
         generated: true,
+        unchecked: false,
     }))
 }
 

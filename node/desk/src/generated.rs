@@ -66,6 +66,7 @@ fn identifier(rule: &IdentifierRule, drawn: &Digest) -> Option<Identifier> {
         kind: rule.kind(),
         value,
         generated: true,
+        unchecked: false,
     })
 }
 

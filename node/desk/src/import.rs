@@ -7,11 +7,16 @@
 
 use std::{collections::HashMap, fmt};
 
+pub use portcullis_scoring::{
+    consignment::{Wording, WrongDigits},
+    number::DecimalMark,
+};
+
 use portcullis_scoring::{
-    consignment::{Columns, Consignment, HeaderError},
+    consignment::{Columns, Consignment, HeaderError, RowError},
     schema::Schema,
 };
-use portcullis_sheets::{Options, Reading, Sheet, SheetError};
+use portcullis_sheets::{Options, Reading, Separator, Sheet, SheetError};
 
 use super::generated::{self, Seed};
 
@@ -87,6 +92,8 @@ pub struct Instructions {
     pub generate: Option<Seed>,
     /// Treatment of rows that do not fit.
     pub wrong: Wrong,
+    /// Reading of numbers and identifiers.
+    pub wording: Wording,
 }
 
 /// A file that was read.
@@ -98,6 +105,8 @@ pub struct Imported {
     pub skipped: Vec<WrongRow>,
     /// Separator, encoding and lines, as they were found.
     pub reading: Reading,
+    /// How its numbers were read, in words: columns that have decimal commas or thousands marks.
+    pub said: Vec<String>,
 }
 
 /// Reads a file of consignments. Calls `rows` with the number of rows read so far.
@@ -138,6 +147,13 @@ pub fn read_as(
             error,
         }
     })?;
+    // Where commas separate, a spreadsheet writes decimal points; elsewhere the numbers must say it.
+    let points_by_default = sheet.reading().separator == Separator::Comma;
+    let mut columns = columns.worded(instructions.wording, points_by_default);
+    if columns.has_decimals() {
+        look(&sheet, &mut columns)?;
+    }
+    let columns = columns;
     let mut consignments: Vec<Consignment> = Vec::new();
     let mut skipped = Vec::new();
     let mut lines: HashMap<String, u64> = HashMap::new();
@@ -181,7 +197,43 @@ pub fn read_as(
         consignments,
         skipped,
         reading: sheet.reading(),
+        said: columns.said(),
     })
+}
+
+/// Looks at all numbers of a file before the first is read: one of two meanings has that of the others.
+fn look(sheet: &Sheet, columns: &mut Columns<'_>) -> Result<(), SheetError> {
+    let mut rows = sheet.rows()?;
+    loop {
+        match rows.next_row() {
+            Ok(Some(row)) => columns.look(row.values),
+            Ok(None) => return Ok(()),
+            Err(error) if error.line == 0 => return Err(error),
+            // It is told, or left out, when the rows are read.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Reads the examples of a schema as a consignment; `None` if a field that must have a value has none.
+///
+/// # Errors
+///
+/// [`RowError`] if an example is not what its field takes.
+pub fn examples(schema: &Schema) -> Result<Option<Consignment>, RowError> {
+    let values = schema.fields().iter().map(|field| {
+        let example = field.example();
+        example.or_else(|| field.is_optional().then_some(""))
+    });
+    let Some(values) = values.collect::<Option<Vec<&str>>>() else {
+        return Ok(None);
+    };
+    let header = schema.fields().iter().map(|field| field.column());
+    match Columns::of(schema, header) {
+        Ok(columns) => columns.consignment(1, values).map(Some),
+        // The header is the schema's own.
+        Err(_) => Ok(None),
+    }
 }
 
 fn repeated(line: u64, first: u64, reference: &str) -> WrongRow {
@@ -280,6 +332,89 @@ mod tests {
         // Nothing in order is nothing imported.
         let none = format!("{HEADER}\n{bad_day}\n");
         assert!(read_as(&schema(), none.as_bytes(), &instructions, &|_| {}).is_err());
+    }
+
+    /// Newcomer B5: a number of two meanings is refused by line and column, unless somebody says which.
+    #[test]
+    fn decimal_commas_are_read_and_numbers_of_two_meanings_refused() {
+        let mass = |value: &str| row_with("Net Mass", &value.replace(',', "|"));
+        let of = |first: &str, second: &str| {
+            let second = mass(second).replacen("56839011", "56839012", 1);
+            let text = format!("{HEADER}\n{}\n{second}\n", mass(first));
+            text.replace(',', ";").replace('|', ",")
+        };
+        let imported = import(&of("1.234", "12,5")).unwrap();
+        let masses: Vec<_> = imported
+            .iter()
+            .map(|row| row.values().nth(18).unwrap())
+            .collect();
+        assert_eq!(masses, ["1234", "12.5"]);
+        let open = of("1.234", "5");
+        check(
+            &open,
+            "line 2: column `Net Mass`: `1.234` may be 1234 (`--decimal comma`) or 1.234 (`--decimal point`), \
+             and no other number of the column says which; say it, or write numbers without thousands marks; \
+             nothing was imported",
+        );
+        let instructions = Instructions {
+            wording: Wording {
+                decimal: Some(DecimalMark::Comma),
+                ..Wording::default()
+            },
+            ..Instructions::default()
+        };
+        // The other numbers of the row have decimal points, which is not what is said.
+        let refused = read_as(&schema(), open.as_bytes(), &instructions, &|_| {}).unwrap_err();
+        assert!(
+            refused.to_string().contains("has no decimal comma"),
+            "{refused}"
+        );
+        check(
+            &format!("{HEADER}\n{}\n", mass("12.5 kg")),
+            "line 2: column `Net Mass`: `12.5 kg` carries the unit `kg`; write the number alone, in the unit \
+             that the column is in; nothing was imported",
+        );
+    }
+
+    /// Newcomer A19, bug 16: a container that nobody can read again could not be imported at all.
+    #[test]
+    fn a_wrong_check_digit_is_refused_or_marked_and_stays_so() {
+        let schema = Schema::parse(crate::shipped::Shipped::Port.text()).unwrap();
+        let sample =
+            include_str!("../../../data/port/sample.csv").replace("CSQU3054383", "CSQU3054384");
+        let read = |wrong_digits| {
+            let instructions = Instructions {
+                wording: Wording {
+                    wrong_digits,
+                    ..Wording::default()
+                },
+                ..Instructions::default()
+            };
+            read_as(&schema, sample.as_bytes(), &instructions, &|_| {})
+        };
+        let refused = read(WrongDigits::Refused).unwrap_err().to_string();
+        assert!(refused.contains("line 3: column `Container`"), "{refused}");
+        let taken = read(WrongDigits::Marked).unwrap().consignments;
+        let marked = |consignment: &Consignment| -> Vec<String> {
+            let own = consignment.identifiers().iter();
+            own.filter(|one| one.unchecked)
+                .map(|one| one.value.clone())
+                .collect()
+        };
+        assert_eq!(marked(&taken[0]), ["CSQU3054384"]);
+        assert!(marked(&taken[1]).is_empty());
+        let kept = crate::encoding::decode(&schema, &crate::encoding::encode(&taken[0])).unwrap();
+        assert_eq!(kept, taken[0]);
+        // What has no shape of a container stays refused.
+        let shapeless = sample.replace("CSQU3054384", "CSQU30");
+        let instructions = Instructions {
+            wording: Wording {
+                wrong_digits: WrongDigits::Marked,
+                ..Wording::default()
+            },
+            ..Instructions::default()
+        };
+        assert!(read_as(&schema, shapeless.as_bytes(), &instructions, &|_| {}).is_err());
     }
 
     /// Newcomer B5: what Excel saves.

@@ -21,6 +21,7 @@ pub mod import;
 pub mod live;
 pub mod model;
 pub mod profile;
+pub mod shipped;
 pub mod view;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ use crate::{
     holdings::Holdings,
     import::{ImportError, Imported, Instructions},
     model::{Builder, Model},
+    shipped::Shipped,
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -74,7 +76,7 @@ use tokio::sync::watch;
 const LAST_ROWS: usize = 32;
 
 /// Schema of a node that has no file of its own.
-pub const SHIPPED_SCHEMA: &str = include_str!("../../../data/customs-kr/schema.toml");
+pub const SHIPPED_SCHEMA: &str = Shipped::CustomsKr.text();
 
 /// Error of the desk.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +167,12 @@ impl Setup {
         Self::of_schema(SHIPPED_SCHEMA, Home::SCHEMA.to_owned())
     }
 
-    fn of_schema(text: &str, path: String) -> Result<Self, SetupError> {
+    /// Returns the settings with the schema of this text.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Schema`], which names `path`.
+    pub fn of_schema(text: &str, path: String) -> Result<Self, SetupError> {
         match Schema::parse(text) {
             Ok(schema) => Ok(Self::new(schema)),
             Err(source) => Err(SetupError::Schema { path, source }),
@@ -553,6 +560,9 @@ fn imported(read: &Imported) -> ImportedView {
     let rows = &read.consignments;
     let controlled = rows.iter().filter(|row| row.finding().is_some());
     let identifiers = rows.iter().flat_map(Consignment::identifiers);
+    let unchecked = identifiers
+        .clone()
+        .filter(|identifier| identifier.unchecked);
     let generated = identifiers.filter(|identifier| identifier.generated);
     let skipped = read.skipped.iter().map(|row| SkippedView {
         line: row.line,
@@ -563,7 +573,15 @@ fn imported(read: &Imported) -> ImportedView {
         consignments: rows.len() as u64,
         controlled: controlled.count() as u64,
         generated: generated.count() as u64,
-        read_as: read.reading.to_string(),
+        unchecked: unchecked.count() as u64,
+        read_as: read_as(read),
         skipped: skipped.collect(),
     }
+}
+
+/// Describes how a file was read: its separator and encoding, and what its numbers look like.
+fn read_as(read: &Imported) -> String {
+    let mut words = vec![read.reading.to_string()];
+    words.extend(read.said.iter().cloned());
+    words.join(", ")
 }

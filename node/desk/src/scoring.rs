@@ -94,12 +94,13 @@ fn scored(
     consignment: &Consignment,
 ) -> Result<Score, DeskError> {
     let mut evidence: Vec<SelectorEvidence> = Vec::new();
+    let year = consignment.year();
     for identifier in consignment.identifiers() {
         if identifier.kind.is_high_entropy() {
             evidence.extend(holdings.about(identifier.kind, &identifier.value)?);
         } else {
             let unindexed = model.unindexed.iter();
-            let about = unindexed.filter(|item| identifier.is_named_by(&item.selector));
+            let about = unindexed.filter(|item| identifier.is_named_by(&item.selector, year));
             evidence.extend(about.cloned());
         }
     }

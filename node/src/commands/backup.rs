@@ -329,8 +329,8 @@ impl Bar {
 }
 
 /// A backup that was made, version 1.
-#[derive(Debug, Serialize)]
-struct TakenView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct TakenView {
     to: PathBuf,
     keys_to: PathBuf,
     manifest: Manifest,
@@ -351,8 +351,8 @@ impl View for TakenView {
 }
 
 /// A backup that was found whole, version 1.
-#[derive(Debug, Serialize)]
-struct CheckedView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct CheckedView {
     dir: PathBuf,
     keys_checked: bool,
     signed: Signed,
@@ -381,8 +381,8 @@ impl View for CheckedView {
 }
 
 /// A home that was made, version 1.
-#[derive(Debug, Serialize)]
-struct RestoredView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RestoredView {
     home: PathBuf,
     signed: Signed,
     manifest: Manifest,

@@ -155,14 +155,14 @@ fn ask(session: &Session, node: &mut NodeFacts, now: Timestamp) -> Option<Vec<En
 }
 
 /// Things that would stop in an outage.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct OutageView {
     lasts_hours: u64,
     stops: Vec<StopView>,
 }
 
 /// One thing that would stop.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct StopView {
     after_hours: i64,
     what: String,
@@ -206,8 +206,8 @@ impl OutageView {
 }
 
 /// Findings, version 1.
-#[derive(Debug, Serialize)]
-struct FindingsView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct FindingsView {
     home: String,
     errors: usize,
     findings: Vec<FindingView>,
@@ -218,7 +218,7 @@ struct FindingsView {
 }
 
 /// One finding.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct FindingView {
     severity: &'static str,
     about: &'static str,

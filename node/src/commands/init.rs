@@ -10,6 +10,7 @@ use portcullis_protocol::{
 };
 use serde::Serialize;
 
+use super::schema::SchemaName;
 use crate::setup::{NewNode, init};
 use portcullis_admin_api::persons::is_slug;
 use portcullis_cli::{
@@ -17,6 +18,7 @@ use portcullis_cli::{
     error::CliError,
     output::{Page, View},
 };
+use portcullis_desk::shipped::Shipped;
 use portcullis_home::{
     Home,
     config::dns_name::DnsName,
@@ -38,7 +40,10 @@ federation's first register, which its governance gives you by another way than 
 itself, for instance on paper.
 
 With `--first-administrator` the enrolment of persons begins with that person and their key alone. \
-It lies sealed with the node's keys; nobody who writes to the disk can begin it otherwise.",
+It lies sealed with the node's keys; nobody who writes to the disk can begin it otherwise.
+
+The schema says which columns the files of your own consignments have. `--schema port` puts that of a \
+port into the home, as `schema.toml`, which you may edit; `portcullis schema show port` explains it.",
     after_long_help = "\
 Example:
   portcullis init --home /var/lib/portcullis --federation eu-ports --authority be-customs \\
@@ -79,6 +84,9 @@ pub(super) struct Init {
     /// The one person who may enrol first, with the public half of their key
     #[arg(long, value_name = "ID=KEY.pub")]
     first_administrator: Option<String>,
+    /// Which of the shipped schemas of consignments to begin with: port or customs-kr [default: customs-kr]
+    #[arg(long, value_name = "NAME")]
+    schema: Option<SchemaName>,
     /// Where metrics and health are served [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -111,6 +119,7 @@ impl Init {
             register_pin: self.pin,
             key,
             metrics: self.metrics,
+            schema: self.schema.map(Shipped::from),
         })
     }
 }
@@ -132,8 +141,8 @@ fn first_administrator(text: &str) -> Result<FirstAdministrator, CliError> {
 }
 
 /// A node that was made, version 1.
-#[derive(Debug, Serialize)]
-struct MadeView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct MadeView {
     home: String,
     configuration: String,
     certificate_request: String,
@@ -143,7 +152,7 @@ struct MadeView {
 }
 
 /// A key of the node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct KeyView {
     r#use: &'static str,
     id: String,

@@ -5,11 +5,14 @@ mod backup;
 mod doctor;
 mod init;
 mod run;
+mod schema;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use portcullis_cli::{Commands, Program, Session, error::CliError, exit::Exit, exit_codes};
+use portcullis_cli::{
+    Commands, Program, Session, error::CliError, exit::Exit, exit_codes, output::Kind,
+};
 
 use crate::setup::SetupError;
 
@@ -22,7 +25,7 @@ Portcullis exchanges signed records between customs, police and port authorities
 authority's own consignments against what it has lawfully received.
 
 Each authority runs a node of its own. Most commands speak to a running node through its socket; \
-`init`, `doctor`, `federation`, `tls`, `keys`, `backup`, `restore`, `check`, `explain`, `policy check`, \
+`init`, `doctor`, `schema`, `federation`, `tls`, `keys`, `backup`, `restore`, `check`, `explain`, `policy check`, \
 `completions` and `man` need none.",
 };
 
@@ -52,6 +55,9 @@ enum NodeCommand {
     Run(run::Run),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    /// Explain and check the schema of the authority's own consignments
+    #[command(subcommand, arg_required_else_help = true)]
+    Schema(schema::SchemaCommand),
 }
 
 impl Commands for Command {
@@ -60,6 +66,20 @@ impl Commands for Command {
             Self::Node(command) => command.run(session),
             Self::Cli(command) => command.run(session),
         }
+    }
+
+    fn kinds() -> Vec<Kind> {
+        let mut kinds = portcullis_cli::Command::kinds();
+        kinds.extend([
+            Kind::of::<init::MadeView>(),
+            Kind::of::<doctor::FindingsView>(),
+            Kind::of::<backup::TakenView>(),
+            Kind::of::<backup::CheckedView>(),
+            Kind::of::<backup::RestoredView>(),
+            Kind::of::<schema::SchemaView>(),
+            Kind::of::<schema::CheckedView>(),
+        ]);
+        kinds
     }
 }
 
@@ -71,6 +91,7 @@ impl Commands for NodeCommand {
             Self::Run(command) => command.run(session),
             Self::Backup(command) => command.run(session),
             Self::Restore(command) => command.run(session),
+            Self::Schema(command) => command.run(session),
         }
     }
 }
@@ -103,5 +124,25 @@ mod tests {
             portcullis_cli::documented::gaps(&definition),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn every_command_stands_in_a_group_of_the_help() {
+        let mut definition = portcullis_cli::definition::<Command>(PROGRAM);
+        let help = definition.render_long_help().to_string();
+        assert!(!help.contains("Commands:"), "{help}");
+        for command in definition.get_subcommands() {
+            let line = format!("\n  {} ", command.get_name());
+            assert_eq!(help.matches(&line).count(), 1, "{line}: {help}");
+        }
+    }
+
+    #[test]
+    fn no_two_kinds_of_answers_have_one_name() {
+        let mut names: Vec<&str> = Command::kinds().iter().map(|kind| kind.name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 }

@@ -325,6 +325,7 @@ fn a_home_fresh_from_init_lacks_register_and_certificate_only() {
             key: KeySource::PassphraseFile(passphrase),
             metrics: None,
             first_administrator: None,
+            schema: None,
         },
     )
     .unwrap();

@@ -22,6 +22,7 @@ use portcullis_protocol::{
     identifiers::{AuthorityId, FederationId, NodeId},
 };
 
+use portcullis_desk::shipped::Shipped;
 use portcullis_home::{
     Home,
     config::{Config, ConfigError, dns_name::DnsName, keys::render},
@@ -56,6 +57,9 @@ pub struct NewNode {
     pub metrics: Option<SocketAddr>,
     /// The person with whom alone the enrolment of persons begins; `None` for whoever comes first.
     pub first_administrator: Option<FirstAdministrator>,
+    /// The schema of consignments that is put into the home; `None` for none, which is that of the shipped
+    /// data set.
+    pub schema: Option<Shipped>,
 }
 
 /// Error of a node that was not made. A home that is left unfinished is not taken for a node.
@@ -126,6 +130,10 @@ pub fn init(home: &Home, node: &NewNode) -> Result<Keyring, SetupError> {
         files::own_folder(&folder)?;
     }
     let parsed = Config::parse(&home.config(), &config)?;
+    // It is one of the settings that decide, so it lies there before they are accepted.
+    if let Some(schema) = node.schema {
+        files::replace(&home.schema(), schema.text().as_bytes(), Access::Everyone)?;
+    }
     let facts = SealedFacts {
         recoveries: Vec::new(),
         first_administrator: node.first_administrator.clone(),

@@ -45,6 +45,7 @@ impl Bed {
             key: KeySource::PassphraseFile(self.folder.path().join("passphrase")),
             metrics: Some("127.0.0.1:9999".parse().unwrap()),
             first_administrator: None,
+            schema: None,
         }
     }
 

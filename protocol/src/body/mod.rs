@@ -11,7 +11,10 @@ use bytes::Bytes;
 use prost::Message as _;
 
 pub use crate::shape::{MAX_CELL_VALUES, MAX_SELECTORS};
-pub use selector::{Selector, SelectorError, SelectorKind, Window, canonical, canonical_as_kept};
+pub use selector::{
+    Selector, SelectorError, SelectorKind, Window, canonical, canonical_as_kept,
+    canonical_unchecked,
+};
 
 use crate::{
     digest::Digest,

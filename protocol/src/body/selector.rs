@@ -287,6 +287,21 @@ pub fn canonical_as_kept(kind: SelectorKind, text: &str) -> Result<String, Selec
     canonical(kind, text)
 }
 
+/// The canonical text of an identifier even if its check digit is wrong, and whether it is.
+///
+/// # Errors
+///
+/// [`SelectorError::Identifier`] if it has not the shape of its kind.
+pub fn canonical_unchecked(
+    kind: SelectorKind,
+    text: &str,
+) -> Result<(String, bool), SelectorError> {
+    match unchecked(kind, text)? {
+        Some(value) => Ok((value, true)),
+        None => canonical(kind, text).map(|value| (value, false)),
+    }
+}
+
 fn read<T>(kind: SelectorKind, text: &str) -> Result<String, SelectorError>
 where
     T: std::str::FromStr + ToString,

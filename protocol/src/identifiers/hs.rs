@@ -2,8 +2,9 @@
 //! and in national tariffs. Two digits are the chapter, four the heading, six the subheading.
 //!
 //! The same digits can mean other goods in another edition, so the edition is part of the value if
-//! it is known: `847130@2022`. A code without an edition equals no code with one. An odd count of
-//! digits is refused; no guess is made where a leading zero was lost.
+//! it is known: `847130@2022`. The text of a code without an edition equals no text with one; whether both
+//! mean the same goods, the year of the goods says ([`HsCode::is_of`]). An odd count of digits is refused;
+//! no guess is made where a leading zero was lost.
 
 use std::str::FromStr;
 
@@ -81,6 +82,26 @@ impl HsCode {
     #[must_use]
     pub fn edition(&self) -> Option<&str> {
         self.0.split_once('@').map(|(_, edition)| edition)
+    }
+
+    /// Returns whether the goods of the code `goods` are meant by this one: theirs begins with its digits,
+    /// in its edition. A code without an edition means the goods of every edition; goods without one are of
+    /// the edition in force in their year, at `year`.
+    #[must_use]
+    pub fn is_of(&self, goods: &Self, year: i16) -> bool {
+        let edition = match self.edition() {
+            None => true,
+            Some(named) => goods.edition().or(Self::edition_in_force(year)) == Some(named),
+        };
+        edition && goods.digits().starts_with(self.digits())
+    }
+
+    /// Returns the edition in force in a year, the last one that is known to this version; `None` before
+    /// the first.
+    #[must_use]
+    pub fn edition_in_force(year: i16) -> Option<&'static str> {
+        let begun = |edition: &&&str| edition.parse::<i16>().is_ok_and(|begun| begun <= year);
+        EDITIONS.iter().rev().find(begun).copied()
     }
 
     /// Returns the first two digits.

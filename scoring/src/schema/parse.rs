@@ -105,6 +105,8 @@ struct RawField {
     digits: Option<usize>,
     #[serde(default)]
     optional: bool,
+    about: Option<String>,
+    example: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -222,6 +224,8 @@ fn fields(raw: Vec<RawField>) -> Result<Vec<Field>, SchemaError> {
             kind: field.r#type,
             digits: field.digits,
             optional: field.optional,
+            about: field.about,
+            example: field.example,
         })
         .collect())
 }

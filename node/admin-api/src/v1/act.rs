@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::draft::DraftView;
 
 /// Drafts to publish.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DraftsView {
     /// The drafts; all of them are published, or none.
@@ -13,21 +13,21 @@ pub struct DraftsView {
 }
 
 /// Answer to a publication.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct PublishedView {
     /// The records' ids, in the drafts' order.
     pub records: Vec<String>,
 }
 
 /// Records of this authority that say what drafts say, so that publishing those would repeat them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct RepeatedView {
     /// The id of the record that each draft repeats, in the drafts' order; null: it says something new.
     pub records: Vec<Option<String>>,
 }
 
 /// A person to enrol.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolView {
     /// Their id, a short name.
@@ -51,7 +51,7 @@ impl EnrolView {
 }
 
 /// Register and policies in force after a reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ReloadedView {
     /// The register's epoch.
     pub register_epoch: u64,
@@ -60,7 +60,7 @@ pub struct ReloadedView {
 }
 
 /// The time that an administrator confirmed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ClockView {
     /// The node's time.
     pub now: String,

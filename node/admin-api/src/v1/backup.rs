@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ProblemView;
 
 /// Order to make a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupOrder {
     /// Folder for the data, as an absolute path.
@@ -18,7 +18,7 @@ pub struct BackupOrder {
 
 /// One line of the answer; the last one is no progress. `M` is the manifest, which only a program that takes backups
 /// itself needs to understand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum BackupStep<M> {
     /// Progress of the backup.

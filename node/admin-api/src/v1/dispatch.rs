@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// State of dispatch for every peer and lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct DispatchView {
     /// Generation in which sequence numbers count, in hexadecimal.
     pub generation: String,
@@ -19,7 +19,7 @@ pub struct DispatchView {
 }
 
 /// State of dispatch for one peer and lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct LaneView {
     /// The peer's node.
     pub peer: String,
@@ -36,7 +36,7 @@ pub struct LaneView {
 }
 
 /// Records of one peer and lane that wait for another try, all of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ExceptionView {
     /// The peer's node.
     pub peer: String,
@@ -53,7 +53,7 @@ pub struct ExceptionView {
 }
 
 /// One row of a backfill: older records that are sent to a peer, from one lane of the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct BackfillView {
     /// The peer's node.
     pub peer: String,
@@ -81,7 +81,7 @@ pub struct BackfillView {
 }
 
 /// A record that was given up and is not tried again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct UndeliveredView {
     /// The record's id.
     pub record: String,
@@ -100,7 +100,7 @@ pub struct UndeliveredView {
 }
 
 /// Order to try a record again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryView {
     /// Full id of the record.
@@ -112,7 +112,7 @@ pub struct RetryView {
 }
 
 /// Request for a backfill: records that came at or after `since` and before `until`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackfillAsk {
     /// The peer's node.
@@ -126,7 +126,7 @@ pub struct BackfillAsk {
 }
 
 /// Order to send a peer no more of the older records that it is owed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CancelView {
     /// The peer's node.
@@ -136,7 +136,7 @@ pub struct CancelView {
 }
 
 /// Preview of a backfill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct BackfillPreviewView {
     /// The peer's node.
     pub peer: String,
@@ -152,7 +152,7 @@ pub struct BackfillPreviewView {
 }
 
 /// A form in which records would be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct SendsView {
     /// Number of records.
     pub records: u64,
@@ -167,7 +167,7 @@ pub struct SendsView {
 }
 
 /// Records that the same policies deny.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct DeniedView {
     /// Number of records.
     pub records: u64,
@@ -176,7 +176,7 @@ pub struct DeniedView {
 }
 
 /// Answer to an act on the records that a peer is owed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct OwedView {
     /// The peer's node.
     pub peer: String,
@@ -185,7 +185,7 @@ pub struct OwedView {
 }
 
 /// Evidence of a fork: two frames that a peer signed, and that cannot both be honest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ForkView {
     /// The peer's node.
     pub peer: String,
@@ -202,7 +202,7 @@ pub struct ForkView {
 }
 
 /// A signed statement as evidence: a DSSE envelope, the key that verifies it, and its claims.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct EvidenceView {
     /// The envelope, as DSSE (version 1.0.2) writes it in JSON.
     pub envelope: EnvelopeView,
@@ -227,7 +227,7 @@ pub struct EvidenceView {
 }
 
 /// A DSSE envelope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct EnvelopeView {
     /// The signed payload, base 64.
     pub payload: String,
@@ -239,7 +239,7 @@ pub struct EnvelopeView {
 }
 
 /// A signature of an envelope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct EnvelopeSignature {
     /// The id of the key, hexadecimal.
     pub keyid: String,

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// A draft.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DraftView {
     /// `indicator`, `alert`, `advisory` or `outcome`.
@@ -46,7 +46,7 @@ pub struct DraftView {
 }
 
 /// Subject of a record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectView {
     /// Title, one line for people to read.
@@ -58,7 +58,7 @@ pub struct SubjectView {
 }
 
 /// An identifier to look out for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SelectorView {
     /// Its kind.
@@ -72,7 +72,7 @@ pub struct SelectorView {
 }
 
 /// The threat and its assessment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AssessmentView {
     /// The threat.
@@ -84,7 +84,7 @@ pub struct AssessmentView {
 }
 
 /// A person concerned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersonView {
     /// The name.

@@ -7,7 +7,7 @@ use super::record::{HeaderView, SectionView};
 
 /// Key of a held item. All three fields are needed, because a record may come from several peers in
 /// several forms.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ItemView {
     /// The record's id.
@@ -19,7 +19,7 @@ pub struct ItemView {
 }
 
 /// Decision of a person on held items.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecideView {
     /// The items.
@@ -29,7 +29,7 @@ pub struct DecideView {
 }
 
 /// A held item: the contents of its header, and no body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct HeldView {
     /// Key of the item.
     #[serde(flatten)]
@@ -61,7 +61,7 @@ pub struct HeldView {
 }
 
 /// Held items, the oldest first, and the way to those after them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct HeldPageView {
     /// The items.
     pub items: Vec<HeldView>,
@@ -71,7 +71,7 @@ pub struct HeldPageView {
 }
 
 /// A held item with those of its contents that may be read here.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct HeldDetailView {
     /// The item.
     #[serde(flatten)]
@@ -83,7 +83,7 @@ pub struct HeldDetailView {
 }
 
 /// Result of a decision for one item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct RuledView {
     /// The record's id.
     pub record: String,

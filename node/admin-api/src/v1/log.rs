@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Part of the log that is asked for: the newest entries, or those before one that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogPageView {
     /// The log that is read.
@@ -15,7 +15,7 @@ pub struct LogPageView {
 }
 
 /// One of the two logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogKind {
     /// Events at the node.
@@ -25,7 +25,7 @@ pub enum LogKind {
 }
 
 /// An event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct EventView {
     /// Its number.
     pub number: i64,
@@ -40,7 +40,7 @@ pub struct EventView {
 }
 
 /// An act of a person, or an access that nobody signs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ActEntryView {
     /// Its number.
     pub number: i64,

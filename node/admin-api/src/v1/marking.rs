@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Malformed;
 
 /// Marking: the conditions under which a record may be used and shared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkingView {
     /// TLP 2.0 label.
@@ -163,7 +163,7 @@ fn handling_codes(names: &[String], text: Option<String>) -> Result<HandlingCode
 }
 
 /// A 4x4 evaluation, with the Admiralty code that it was mapped from, if any.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationView {
     /// The 4x4 code, for instance `B2`.
@@ -203,7 +203,7 @@ impl TryFrom<EvaluationView> for Evaluation {
 }
 
 /// A time window as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowView {
     /// Its beginning.

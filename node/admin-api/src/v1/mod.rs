@@ -65,7 +65,7 @@ impl Malformed {
 }
 
 /// Reason why the node did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ProblemView {
     /// Description of the error.
     pub message: String,
@@ -76,7 +76,7 @@ pub struct ProblemView {
 }
 
 /// A list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ListView<T> {
     /// Its items.
     pub items: Vec<T>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Notice of an event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct NoticeView {
     /// Time of the event.
     pub at: String,
@@ -13,7 +13,7 @@ pub struct NoticeView {
 }
 
 /// An event, with its details.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum WhatView {
     /// This authority's record is in the log.

@@ -4,7 +4,7 @@ use portcullis_policy::PreviewRow;
 use serde::{Deserialize, Serialize};
 
 /// A preview of a draft.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct PreviewView {
     /// The digest of the rules that decide.
     pub rules: String,
@@ -13,7 +13,7 @@ pub struct PreviewView {
 }
 
 /// Result of the preview for one member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct MemberPreview {
     /// The member.
     pub authority: String,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::record::HeaderView;
 
 /// An item that failed verification, as this node describes it; nothing of its content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct BadItemView {
     /// Number of the item at this node.
     pub number: i64,
@@ -24,7 +24,7 @@ pub struct BadItemView {
 }
 
 /// An item with the claims of its header, none of which was verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct BadItemDetailView {
     /// The item.
     #[serde(flatten)]
@@ -41,7 +41,7 @@ pub struct BadItemDetailView {
 }
 
 /// Items to be destroyed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DropView {
     /// Their numbers.
@@ -51,7 +51,7 @@ pub struct DropView {
 }
 
 /// Answer to the destruction of items.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct DroppedView {
     /// Number of items destroyed.
     pub dropped: usize,

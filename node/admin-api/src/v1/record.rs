@@ -13,7 +13,7 @@ use super::{
 };
 
 /// A record that is set apart because its key is compromised.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct SetApartView {
     /// Its id.
     pub record: String,
@@ -28,7 +28,7 @@ pub struct SetApartView {
 }
 
 /// Filter for the list of records. A field that is absent lets every record through.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilterView {
     /// Only records of this kind.
@@ -64,7 +64,7 @@ pub struct FilterView {
 }
 
 /// The records found, the newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct RecordsView {
     /// Their lines, as many as were asked for.
     pub items: Vec<RecordLine>,
@@ -83,7 +83,7 @@ pub struct RecordsView {
 }
 
 /// A line of the list of records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct RecordLine {
     /// The record's id.
     pub id: String,
@@ -120,7 +120,7 @@ pub struct RecordLine {
 }
 
 /// A record with everything known about it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct RecordView {
     /// The record's id.
     pub id: String,
@@ -141,7 +141,7 @@ pub struct RecordView {
 }
 
 /// A header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct HeaderView {
     /// The federation in which it counts.
     pub federation: String,
@@ -206,7 +206,7 @@ impl From<&Header> for HeaderView {
 }
 
 /// A section of the table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct SectionView {
     /// Index of the section.
     pub index: u8,
@@ -223,7 +223,7 @@ pub struct SectionView {
 }
 
 /// Content of an open section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContentView {
     /// Subject of the record.
@@ -243,7 +243,7 @@ pub enum ContentView {
 }
 
 /// A file of a record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct AttachmentView {
     /// Its name.
     pub name: String,
@@ -254,7 +254,7 @@ pub struct AttachmentView {
 }
 
 /// Totals of one part of a risk profile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct CellsView {
     /// The digest of the profile schema.
     pub schema: String,
@@ -354,7 +354,7 @@ pub fn sections(record: &VerifiedRecord, shown: Form) -> Vec<SectionView> {
 }
 
 /// Steps by which a record is vouched for. A chain is made only of a record that was verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ChainView {
     /// Index of the record in the originator's batch.
     pub leaf: u64,
@@ -378,7 +378,7 @@ pub struct ChainView {
 }
 
 /// A row of the disclosure ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct DisclosureView {
     /// The peer.
     pub peer: String,
@@ -399,7 +399,7 @@ pub struct DisclosureView {
 }
 
 /// A delivery that arrived, and its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ArrivalView {
     /// Node that delivered it.
     pub peer: String,

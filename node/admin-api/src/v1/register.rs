@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Register in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct TakenUpView {
     /// The register's epoch.
     pub register_epoch: u64,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 
 /// A score and everything that it is based on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ExplanationView {
     /// Version of the format: 1.
     pub version: u32,
@@ -35,7 +35,7 @@ pub struct ExplanationView {
 }
 
 /// The score from the authority's own counts alone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct LocalView {
     /// Score from 0 to 100.
     pub points: f64,
@@ -46,7 +46,7 @@ pub struct LocalView {
 }
 
 /// Recommendation for a consignment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct RecommendationView {
     /// The recommended control, whatever originators ask for.
     pub control: String,
@@ -62,7 +62,7 @@ pub struct RecommendationView {
 }
 
 /// Action that one originator asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct AskView {
     /// Authority that asks.
     pub authority: String,
@@ -79,7 +79,7 @@ pub struct AskView {
 }
 
 /// One summand of the log-odds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ContributionView {
     /// `base`, `profile` or `selector`.
     pub part: String,
@@ -108,7 +108,7 @@ const fn heard_before() -> bool {
 }
 
 /// A record that adds nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct SetAsideView {
     /// The record.
     pub record: String,
@@ -117,7 +117,7 @@ pub struct SetAsideView {
 }
 
 /// A marking in words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct MarkingView {
     /// TLP 2.0.
     pub tlp: String,
@@ -138,7 +138,7 @@ pub struct MarkingView {
 }
 
 /// A line of the ranking.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct RankedView {
     /// The consignment.
     pub reference: String,
@@ -178,7 +178,7 @@ impl ContributionView {
 }
 
 /// Result of an import. Version 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ImportedView {
     /// Version of the format: 1.
     pub version: u32,
@@ -188,7 +188,10 @@ pub struct ImportedView {
     pub controlled: u64,
     /// Number of identifiers that were generated for them.
     pub generated: u64,
-    /// Separator, encoding and lines of the file, as it was read. Empty from a node of an earlier version.
+    /// Number of identifiers with a wrong check digit that were accepted all the same.
+    #[serde(default)]
+    pub unchecked: u64,
+    /// Separator, encoding, lines and marks of numbers, as the file was read. Empty from a node of an earlier version.
     #[serde(default)]
     pub read_as: String,
     /// Rows that were left out, as the act asked for.
@@ -197,7 +200,7 @@ pub struct ImportedView {
 }
 
 /// A row of a file that was left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct SkippedView {
     /// Its line in the file.
     pub line: u64,
@@ -206,7 +209,7 @@ pub struct SkippedView {
 }
 
 /// A profile that was published. Version 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct PublishedProfileView {
     /// Version of the format: 1.
     pub version: u32,

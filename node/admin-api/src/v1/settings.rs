@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Trust settings as they lie in the node's home, compared with the accepted ones.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct SettingsView {
     /// Standing: `accepted`, `changed`, `waiting` for a restart, or `unsealed`.
     pub standing: String,
@@ -26,7 +26,7 @@ pub struct SettingsView {
 }
 
 /// A setting that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct SettingChangeView {
     /// Name of the setting or file.
     pub name: String,
@@ -37,7 +37,7 @@ pub struct SettingChangeView {
 }
 
 /// Settings that were accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct AcceptedView {
     /// Digest of the settings.
     pub digest: String,

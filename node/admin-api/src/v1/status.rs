@@ -4,7 +4,7 @@ use portcullis_policy::PolicyText;
 use serde::{Deserialize, Serialize};
 
 /// Status of the node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct StatusView {
     /// The software's version.
     pub software: String,
@@ -88,7 +88,7 @@ pub struct StatusView {
 }
 
 /// Keys of one use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct KeyView {
     /// The use: `sealing`, `hop`, `log` or `agreement`.
     pub r#use: String,
@@ -99,7 +99,7 @@ pub struct KeyView {
 }
 
 /// Answer to a check of everything that is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct CheckView {
     /// Number of parts that were checked.
     pub parts: usize,
@@ -108,7 +108,7 @@ pub struct CheckView {
 }
 
 /// A problem that keeps the node from its work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct StatusProblem {
     /// Description of the problem.
     pub what: String,
@@ -117,7 +117,7 @@ pub struct StatusProblem {
 }
 
 /// Status of a peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct PeerView {
     /// The node.
     pub node: String,
@@ -162,7 +162,7 @@ pub struct PeerView {
 }
 
 /// Status of a peer with everything else that is kept about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct PeerStandingView {
     /// The part that `status` shows.
     #[serde(flatten)]
@@ -201,7 +201,7 @@ impl PeerStandingView {
 }
 
 /// A person of the authority.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct EnrolledView {
     /// Their id.
     pub id: String,
@@ -230,7 +230,7 @@ pub struct EnrolledView {
 }
 
 /// A key that a person had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct FormerKeyView {
     /// The public key, hexadecimal.
     pub public_key: String,
@@ -239,7 +239,7 @@ pub struct FormerKeyView {
 }
 
 /// A change of persons that waits: for a second person, or for its time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ProposalView {
     /// Its id.
     pub id: String,
@@ -260,7 +260,7 @@ pub struct ProposalView {
 }
 
 /// A policy in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct PolicyView {
     /// Its id.
     pub id: String,
@@ -298,7 +298,7 @@ impl From<&PolicyText> for PolicyView {
 }
 
 /// A dependency that ends by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct EndView {
     /// Description of the dependency.
     pub what: String,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A statement to take up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatementView {
     /// The encoded statement, in base 64.
@@ -11,14 +11,14 @@ pub struct StatementView {
 }
 
 /// Result of taking up a statement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct TakenView {
     /// True if the statement was new to the node.
     pub new: bool,
 }
 
 /// Body of an act on a gate: the node concerned and the reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateView {
     /// The node; `all` if release to everyone is stopped or resumed.
@@ -28,7 +28,7 @@ pub struct GateView {
 }
 
 /// A gate after it was moved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct MovedView {
     /// The node, or `all`.
     pub peer: String,

@@ -14,7 +14,7 @@ use portcullis_admin_api::{
 use portcullis_desk::{
     Import,
     generated::Seed,
-    import::{Instructions, Wrong},
+    import::{DecimalMark, Instructions, Wording, Wrong, WrongDigits},
 };
 use portcullis_kernel::{
     Kernel,
@@ -295,6 +295,16 @@ fn import(parameters: &BTreeMap<String, String>, file: Bytes) -> Result<Import, 
             return Err(invalid(message));
         }
     };
+    let decimal = named(parameters, "decimal", DecimalMark::ALL, DecimalMark::name)?;
+    let wrong_digits = match parameters.get("unchecked").map(String::as_str) {
+        None | Some("refuse") => WrongDigits::Refused,
+        Some("accept") => WrongDigits::Marked,
+        Some(other) => {
+            let message =
+                format!("`{other}` is no treatment of wrong check digits; `refuse` or `accept` is");
+            return Err(invalid(message));
+        }
+    };
     let instructions = Instructions {
         options: Options {
             separator,
@@ -302,6 +312,10 @@ fn import(parameters: &BTreeMap<String, String>, file: Bytes) -> Result<Import, 
         },
         generate,
         wrong,
+        wording: Wording {
+            decimal,
+            wrong_digits,
+        },
     };
     Ok(Import {
         file,

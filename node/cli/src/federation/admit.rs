@@ -92,8 +92,8 @@ impl Admit {
 }
 
 /// The next epoch, version 1.
-#[derive(Debug, Serialize)]
-struct AdmittedView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct AdmittedView {
     file: String,
     epoch: u64,
     digest: String,
@@ -102,7 +102,7 @@ struct AdmittedView {
 }
 
 /// A member that was admitted or changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct MemberView {
     authority: String,
     name: String,
@@ -113,7 +113,7 @@ struct MemberView {
 }
 
 /// A key that the member asked to have listed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct KeyView {
     node: String,
     r#use: &'static str,

@@ -127,8 +127,8 @@ impl Amend {
 }
 
 /// The next epoch, version 1.
-#[derive(Debug, Serialize)]
-struct AmendedView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct AmendedView {
     file: String,
     epoch: u64,
     digest: String,

@@ -66,8 +66,8 @@ fn taken_up(session: &Session) -> Result<Option<u64>, CliError> {
 }
 
 /// Register that the node holds from now on, version 1.
-#[derive(Debug, Serialize)]
-struct AppliedView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct AppliedView {
     node: String,
     listed: bool,
     applied: VerifiedView,

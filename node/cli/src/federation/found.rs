@@ -75,8 +75,8 @@ impl Found {
 }
 
 /// A federation that was founded, version 1.
-#[derive(Debug, Serialize)]
-struct FoundView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct FoundView {
     file: String,
     federation: String,
     digest: String,

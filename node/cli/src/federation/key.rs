@@ -61,8 +61,8 @@ impl Key {
 }
 
 /// A key that was made, version 1.
-#[derive(Debug, Serialize)]
-struct KeyView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct KeyView {
     file: String,
     public_file: String,
     id: String,

@@ -26,7 +26,7 @@ use portcullis_protocol::{
 };
 use serde::Serialize;
 
-use super::{Session, error::CliError};
+use super::{Session, error::CliError, output::Kind};
 use portcullis_home::{
     files::{self, Access, FileError},
     key_file,
@@ -49,6 +49,22 @@ pub(super) enum FederationCommand {
     Freshness(statement::FreshnessCommand),
     Suspend(statement::Suspend),
     Carry(statement::Carry),
+}
+
+/// Returns the kinds of answers of these commands.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![
+        Kind::of::<key::KeyView>(),
+        Kind::of::<admit::AdmittedView>(),
+        Kind::of::<found::FoundView>(),
+        Kind::of::<verify::ChainView>(),
+        Kind::of::<statement::StatementShown>(),
+        Kind::of::<amend::AmendedView>(),
+        Kind::of::<sign::SignedView>(),
+        Kind::of::<show::RegisterView>(),
+        Kind::of::<request::RequestView>(),
+        Kind::of::<apply::AppliedView>(),
+    ]
 }
 
 impl FederationCommand {
@@ -108,7 +124,7 @@ fn unverified(path: &Path, epoch: &SignedRegister) -> Result<Register, CliError>
 }
 
 /// State of an epoch's signatures, as every view shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct SignaturesView {
     threshold: usize,
     signed: Vec<String>,
@@ -147,7 +163,7 @@ impl SignaturesView {
 }
 
 /// A verified register, as the commands that verify one show it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct VerifiedView {
     federation: String,
     epoch: u64,

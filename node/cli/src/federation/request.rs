@@ -129,8 +129,8 @@ impl Request {
 }
 
 /// A request that was made, version 1.
-#[derive(Debug, Serialize)]
-struct RequestView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RequestView {
     file: String,
     federation: String,
     authority: String,
@@ -139,7 +139,7 @@ struct RequestView {
 }
 
 /// A key in the request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct KeyView {
     r#use: &'static str,
     id: String,

@@ -63,8 +63,8 @@ fn newest(home: &Home) -> Result<PathBuf, CliError> {
 }
 
 /// An epoch, version 1.
-#[derive(Debug, Serialize)]
-struct RegisterView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RegisterView {
     file: String,
     federation: String,
     epoch: u64,
@@ -78,7 +78,7 @@ struct RegisterView {
     former_keys: Vec<(String, String)>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct AuthorityView {
     id: String,
     name: String,
@@ -92,7 +92,7 @@ struct AuthorityView {
     nodes: Vec<NodeView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct NodeView {
     id: String,
     dns_name: String,
@@ -101,7 +101,7 @@ struct NodeView {
     keys: Vec<KeyView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 struct KeyView {
     r#use: &'static str,
     id: String,

@@ -57,8 +57,8 @@ impl Sign {
 }
 
 /// A signature that was added, version 1.
-#[derive(Debug, Serialize)]
-struct SignedView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct SignedView {
     file: String,
     epoch: u64,
     digest: String,

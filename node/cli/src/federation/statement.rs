@@ -269,8 +269,8 @@ fn hand_over(session: &Session, path: &str, bytes: &[u8]) -> Result<Option<bool>
 }
 
 /// A statement that was made or carried, version 1.
-#[derive(Debug, Serialize)]
-struct StatementShown {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct StatementShown {
     what: &'static str,
     about: String,
     until: String,

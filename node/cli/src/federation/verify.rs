@@ -47,8 +47,8 @@ impl Verify {
 }
 
 /// A chain that verifies, version 1.
-#[derive(Debug, Serialize)]
-struct ChainView {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct ChainView {
     verified: VerifiedView,
 }
 

@@ -120,6 +120,8 @@ const COMMANDS: &[(&str, i32)] = &[
     ("reload KEY", UNANSWERED),
     ("restore --from none --keys none", INVALID),
     ("run", INVALID),
+    ("schema check", INVALID),
+    ("schema show port", DONE),
     ("score", UNANSWERED),
     ("settings accept DIGEST KEY", UNANSWERED),
     ("settings show", UNANSWERED),
@@ -261,6 +263,9 @@ fn what_is_no_such_file_is_wrong_input_of_every_command() {
         "backup verify folder",
         "backup verify pass",
         "indicator import folder KEY",
+        "schema check none",
+        "schema check folder",
+        "schema show pass",
     ];
     check(wrong.map(|line| (line, INVALID)));
 }

@@ -6,6 +6,7 @@
 mod exits;
 mod offline;
 mod operations;
+mod schema;
 
 use std::{
     fmt::Write as _,
@@ -13,7 +14,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::binary::portcullis;
+use crate::{binary::portcullis, json_fit};
 
 /// A user with a folder and nothing else.
 pub(crate) struct User {
@@ -53,9 +54,13 @@ impl User {
         command
     }
 
-    /// Runs a command.
+    /// Runs a command. If it is asked for JSON, that must be what the manual says.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        let output = self.command(arguments).output().unwrap();
+        if arguments.contains(&"--json") {
+            json_fit::check(arguments, &output);
+        }
+        output
     }
 
     /// Runs a command that must succeed; returns its standard output.
