@@ -72,10 +72,11 @@ const SILENT: [&str; 8] = [
 ];
 
 fn misfits(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
-    let words = match schema {
-        Value::Bool(true) => return Vec::new(),
-        Value::Object(words) => words,
-        other => panic!("{at}: `{other}` is no schema"),
+    if *schema == Value::Bool(true) {
+        return Vec::new();
+    }
+    let Some(words) = schema.as_object() else {
+        panic!("{at}: `{schema}` is no schema");
     };
     let mut found = Vec::new();
     for (word, said) in words {
@@ -188,9 +189,11 @@ fn additional(
     let others = value.as_object().into_iter().flatten();
     let others = others.filter(|(name, _)| !listed.contains(name));
     others
-        .flat_map(|(name, value)| match said {
-            Value::Bool(false) => vec![format!("{at}: `{name}` is not documented")],
-            schema => misfits(root, schema, value, &format!("{at}/{name}")),
+        .flat_map(|(name, value)| {
+            if *said == Value::Bool(false) {
+                return vec![format!("{at}: `{name}` is not documented")];
+            }
+            misfits(root, said, value, &format!("{at}/{name}"))
         })
         .collect()
 }
