@@ -17,7 +17,6 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use prometheus_client::{encoding::text, registry};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +35,11 @@ use portcullis_kernel::{
     health::{self, Health, Problem},
 };
 
-use crate::repeated::{OncePerCause, Repeated};
+use crate::{
+    exposition,
+    readings::Readings,
+    repeated::{OncePerCause, Repeated},
+};
 
 /// Environment variable that names a filter.
 const FILTER: &str = "PORTCULLIS_LOG";
@@ -154,12 +157,7 @@ pub async fn serve(
     name: DnsName,
     shutdown: CancellationToken,
 ) {
-    let mut registry = registry::Registry::default();
-    kernel.metrics().register(&mut registry);
-    let pages = Pages {
-        kernel,
-        registry: Arc::new(registry),
-    };
+    let pages = Pages { kernel };
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health_page))
@@ -202,13 +200,13 @@ fn names_this_machine(asked: &str, name: &str) -> bool {
 #[derive(Clone)]
 struct Pages {
     kernel: Arc<Kernel>,
-    registry: Arc<registry::Registry>,
 }
 
-async fn metrics(State(pages): State<Pages>) -> Result<String, StatusCode> {
-    let mut page = String::new();
-    text::encode(&mut page, &pages.registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(page)
+async fn metrics(State(pages): State<Pages>) -> Result<Response, StatusCode> {
+    let readings = Readings::taken(&pages.kernel).await;
+    let page = exposition::page(pages.kernel.metrics(), readings)
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(header::CONTENT_TYPE, exposition::FORMAT)], page).into_response())
 }
 
 /// Health of the node. Nobody who looks at `ok` alone takes a hindered node for one that is well;
@@ -223,6 +221,7 @@ struct HealthPage {
 
 #[derive(Serialize)]
 struct ProblemView {
+    kind: &'static str,
     what: String,
     remedy: &'static str,
 }
@@ -241,6 +240,7 @@ impl From<Health> for HealthPage {
     fn from(health: Health) -> Self {
         let state = health.state();
         let view = |problem: Problem| ProblemView {
+            kind: problem.kind.name(),
             what: problem.what,
             remedy: problem.remedy,
         };
@@ -258,6 +258,7 @@ mod tests {
     use tracing::Level;
 
     use super::*;
+    use portcullis_kernel::health::ProblemKind;
 
     /// Attack L8: a web page whose name pointed here read `/health`.
     #[test]
@@ -284,6 +285,7 @@ mod tests {
     #[test]
     fn a_hindered_node_is_not_ok_on_the_page() {
         let problem = || Problem {
+            kind: ProblemKind::Disk,
             what: "release is stopped".to_owned(),
             remedy: "resume it",
         };

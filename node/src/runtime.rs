@@ -58,7 +58,7 @@ use portcullis_kernel::{
     acceptance::Acceptance,
     disk::{self, Disk},
     gate_schedule::{self, Renewal},
-    health::Problem,
+    health::{Problem, ProblemKind},
     hold,
     in_force::{InForce, LoadError, meeting, missing_epochs, read_register},
     metrics::Metrics,
@@ -431,6 +431,7 @@ fn load(
     let opened = kept::open_to_run(home, &config.key, keyring)?;
     let (keyring, files) = (opened.keyring, Arc::new(opened.store));
     let unbound = opened.unbound.map(|why| Problem {
+        kind: ProblemKind::Unbound,
         what: format!("the store is not bound to the node's keys yet: {why}"),
         remedy: "make room on its disk, let the node write into `keys/`, and restart it: until then older keys may still open the store",
     });

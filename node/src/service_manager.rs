@@ -140,7 +140,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use portcullis_kernel::health::Problem;
+    use portcullis_kernel::health::{Problem, ProblemKind};
 
     fn of(problems: &[Problem]) -> Health {
         Health {
@@ -151,6 +151,7 @@ mod tests {
 
     fn problem(what: &str) -> Problem {
         Problem {
+            kind: ProblemKind::Disk,
             what: what.to_owned(),
             remedy: "",
         }

@@ -19,7 +19,11 @@ use portcullis_admin_api::{
     },
     v1::act::EnrolView,
 };
-use portcullis_kernel::{Kernel, health::Problem, moment::Moment};
+use portcullis_kernel::{
+    Kernel,
+    health::{Problem, ProblemKind},
+    moment::Moment,
+};
 use portcullis_protocol::{keys::PublicKey, time::Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +116,7 @@ impl People {
         }
         let orphaned = persons.is_empty() && !rows.is_empty();
         kernel.report(unproven.into_iter().map(|what| Problem {
+            kind: ProblemKind::Persons,
             what: format!("not believed: {what}"),
             remedy: "somebody may have written to the store; compare `portcullis person list` with whom you enrolled, and restore a backup if it is wrong",
         }));
@@ -359,6 +364,7 @@ pub async fn keep_recoveries(
 /// Returns what health says while a recovery waits.
 fn waits(recovery: &Proposal) -> Problem {
     Problem {
+        kind: ProblemKind::Recovery,
         what: format!(
             "at this machine, with the passphrase of the node's keys: {}; it counts once the node has run for 72 hours, from {} at the earliest",
             recovery.change.describe(),

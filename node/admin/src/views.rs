@@ -41,6 +41,7 @@ const LONGEST_MATTER: usize = 60;
 /// Problems or hindrances, each with what to do.
 pub(crate) fn problems(problems: Vec<Problem>) -> Vec<StatusProblem> {
     let view = |problem: Problem| StatusProblem {
+        kind: problem.kind.name().to_owned(),
         what: problem.what,
         r#do: problem.remedy.to_owned(),
     };

@@ -9,7 +9,7 @@ use portcullis_home::{
     trust_settings::{SettingChange, TrustSettings},
 };
 
-use crate::health::Problem;
+use crate::health::{Problem, ProblemKind};
 
 /// Most changes that health names one by one.
 const MOST_NAMED: usize = 8;
@@ -92,18 +92,21 @@ impl Acceptance {
                 format!(" and {more} more")
             };
             problems.push(Problem {
+                kind: ProblemKind::Settings,
                 what: format!("changed settings that nobody accepted: {}{more}{shut}", named.join(", ")),
                 remedy: "put them back and reload, or have an administrator look at them with `portcullis settings show` and accept them with `portcullis settings accept`",
             });
         }
         if let Some(lost) = self.lost {
             problems.push(Problem {
+                kind: ProblemKind::Settings,
                 what: format!("the keys do not know acceptance {lost} of the settings, which the log of acts has: an older file of keys was put back{shut}"),
                 remedy: "find out who put it there; then have an administrator accept the settings with `portcullis settings accept`",
             });
         }
         if self.holds() {
             problems.push(Problem {
+                kind: ProblemKind::Settings,
                 what: format!(
                     "accepted settings wait for a restart: {}",
                     self.waiting.join(", ")

@@ -34,6 +34,24 @@ pub struct Space {
 }
 
 impl Disk {
+    /// Returns the bytes that the files of the folder take.
+    ///
+    /// # Errors
+    ///
+    /// An I/O error if the folder cannot be read. A file that goes meanwhile counts nothing.
+    pub fn used(&self) -> io::Result<u64> {
+        let mut bytes = 0_u64;
+        for entry in std::fs::read_dir(&self.folder)? {
+            match entry?.metadata() {
+                Ok(found) if found.is_file() => bytes = bytes.saturating_add(found.len()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Returns the free space.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 
-pub use crate::problem::Problem;
+pub use crate::problem::{Problem, ProblemKind};
 use crate::{
     Kernel, Me, PeerHealth,
     disk::Space,
@@ -58,6 +58,7 @@ impl Health {
 
 fn no_answer() -> Problem {
     Problem {
+        kind: ProblemKind::Store,
         what: format!(
             "the store did not answer within {} seconds",
             PATIENCE.as_secs()
@@ -91,6 +92,7 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     problems.extend(overdue(waited));
     if kernel.facts_are_damaged() {
         problems.push(Problem {
+            kind: ProblemKind::Facts,
             what: "the facts about trust are not those that were written: nobody is connected".to_owned(),
             remedy: "somebody may have lifted a block or a stop on the disk; restore the store from a backup",
         });
@@ -104,6 +106,7 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     problems.extend(kernel.set_aside().problems(&kernel.store().damaged()));
     if let Err(error) = kernel.store().log_end() {
         problems.push(Problem {
+            kind: ProblemKind::Store,
             what: format!("the store does not answer: {error}"),
             remedy: "look at disk and log, then restart the node",
         });
@@ -163,12 +166,14 @@ fn hindrance_facts(kernel: &Kernel) -> Facts {
 fn closed_to_all(gates: &Gates) -> Option<Problem> {
     if gates.stops.all {
         return Some(Problem {
+            kind: ProblemKind::Released,
             what: "release is stopped to everyone: nothing leaves this node".to_owned(),
             remedy: "`portcullis release resume all`, once the stop is no longer meant",
         });
     }
     match gates.stage {
         Stage::BulkStopped(since) => Some(Problem {
+            kind: ProblemKind::Released,
             what: format!("the register is not fresh since {since}: bulk records are not released"),
             remedy: "see to a connection with any member, or run `portcullis federation freshness`",
         }),
@@ -180,6 +185,7 @@ fn closed_to_all(gates: &Gates) -> Option<Problem> {
 #[must_use]
 pub fn disk_problem(space: Space) -> Option<Problem> {
     space.shortage().map(|what| Problem {
+        kind: ProblemKind::Disk,
         what,
         remedy: "free space or enlarge the disk, before nothing can be written; `disk.reserve` sets the reserve",
     })
@@ -189,6 +195,7 @@ pub fn disk_problem(space: Space) -> Option<Problem> {
 /// since the end of the latest, or since the start.
 fn overdue(since: Duration) -> Option<Problem> {
     (since > LONGEST_SCRUB).then(|| Problem {
+        kind: ProblemKind::CheckOverdue,
         what: format!(
             "the store was not checked whole for {} hours",
             since.as_secs() / 3600
@@ -199,6 +206,7 @@ fn overdue(since: Duration) -> Option<Problem> {
 
 fn writer_problem(fault: WriterFault) -> Problem {
     Problem {
+        kind: ProblemKind::Writer,
         what: fault.to_string(),
         remedy: match fault {
             WriterFault::Gone => "look at the log, then restart the node",
@@ -211,6 +219,7 @@ fn writer_problem(fault: WriterFault) -> Problem {
 
 fn clock_problem(step_ms: i64) -> Problem {
     Problem {
+        kind: ProblemKind::Clock,
         what: format!(
             "the clock was set by {} seconds; nothing is sealed until it is confirmed",
             step_ms / 1000
@@ -236,6 +245,7 @@ fn damaged_gate(damaged: &Damaged) -> Problem {
         ),
     };
     Problem {
+        kind: ProblemKind::Closure,
         what: format!(
             "the stored {} `{subject}` is damaged: {closed}",
             kind.name()
@@ -253,6 +263,7 @@ fn stopped_deliveries(peers: &BTreeMap<NodeId, PeerHealth>) -> Vec<Problem> {
         .map(|(peer, rule)| {
             let rule = rule.parse::<Rule>();
             Problem {
+                kind: ProblemKind::Refused,
                 what: match &rule {
                     Ok(rule) => format!("`{peer}` takes nothing from this node: {rule}"),
                     Err(error) => format!("`{peer}` takes nothing from this node: {error}"),
@@ -265,6 +276,7 @@ fn stopped_deliveries(peers: &BTreeMap<NodeId, PeerHealth>) -> Vec<Problem> {
 
 fn certificate_problem(not_after: Timestamp, now: Timestamp) -> Option<Problem> {
     (not_after <= now).then(|| Problem {
+        kind: ProblemKind::Certificate,
         what: format!("this node's certificate expired at {not_after}"),
         remedy: "have its authority's CA sign a new one and install it",
     })
@@ -273,6 +285,7 @@ fn certificate_problem(not_after: Timestamp, now: Timestamp) -> Option<Problem> 
 fn register_problems(register: &Register, me: &Me, hop: KeyId, now: Timestamp) -> Vec<Problem> {
     let Some((authority, node)) = register.node(&me.node) else {
         return vec![Problem {
+            kind: ProblemKind::Register,
             what: format!("the register does not list node `{}`", me.node),
             remedy: "have the authority's request admitted and apply the new epoch",
         }];
@@ -287,6 +300,7 @@ fn register_problems(register: &Register, me: &Me, hop: KeyId, now: Timestamp) -
         .into_iter()
         .filter(|usage| !in_force.contains(usage))
         .map(|usage| Problem {
+            kind: ProblemKind::Register,
             what: format!(
                 "the register lists no {usage} key in force for `{}`",
                 me.node
@@ -296,12 +310,14 @@ fn register_problems(register: &Register, me: &Me, hop: KeyId, now: Timestamp) -
         .collect();
     if register.hop_key(&me.node, &hop, now).is_none() {
         problems.push(Problem {
+            kind: ProblemKind::Register,
             what: "this node's hop key is not the one in the register".to_owned(),
             remedy: "restore the key file, or request the listing of this key",
         });
     }
     if authority.id != me.authority {
         problems.push(Problem {
+            kind: ProblemKind::Register,
             what: format!(
                 "the register lists node `{}` under `{}`",
                 me.node, authority.id

@@ -7,7 +7,11 @@
 use portcullis_protocol::{identifiers::NodeId, time::Timestamp};
 use portcullis_store::{HELD_LIFE_MS, room::HELD_IN_TOTAL};
 
-use crate::{gate::Closed, problem::Problem, skew::Skew};
+use crate::{
+    gate::Closed,
+    problem::{Problem, ProblemKind},
+    skew::Skew,
+};
 use portcullis_peering::cut::Cut;
 
 /// Time in milliseconds after which a peer that cannot be reached is a hindrance.
@@ -88,14 +92,17 @@ fn closed(peers: &[PeerFacts]) -> Vec<Problem> {
     let stopped = of(|closed| matches!(closed, Closed::Stopped));
     [
         blocked.map(|peers| Problem {
+            kind: ProblemKind::PeerClosed,
             what: format!("blocked here, nothing goes to or comes from: {peers}"),
             remedy: "`portcullis peer unblock NODE`, once the block is no longer meant",
         }),
         suspended.map(|peers| Problem {
+            kind: ProblemKind::PeerClosed,
             what: format!("suspended, nothing goes to or comes from: {peers}"),
             remedy: "a suspension ends by itself; ask the governance about it",
         }),
         stopped.map(|peers| Problem {
+            kind: ProblemKind::PeerClosed,
             what: format!("release is stopped, nothing goes to: {peers}"),
             remedy: "`portcullis release resume NODE`, once the stop is no longer meant",
         }),
@@ -113,6 +120,7 @@ fn unreachable(peers: &[PeerFacts], now: Timestamp) -> Option<Problem> {
     };
     let what = named(peers.iter().filter(long))?;
     Some(Problem {
+        kind: ProblemKind::PeerUnreachable,
         what: format!(
             "not reached for {} minutes or longer: {what}",
             UNREACHABLE_MS / 60_000
@@ -141,6 +149,7 @@ fn clocks(peers: &[PeerFacts]) -> Option<Problem> {
         let count = those.count();
         if count >= 2 && count * 2 > measured {
             return Some(Problem {
+                kind: ProblemKind::ClockApart,
                 what: format!(
                     "this node's clock is {way} those of {count} of {measured} peers by more than a minute"
                 ),
@@ -150,6 +159,7 @@ fn clocks(peers: &[PeerFacts]) -> Option<Problem> {
     }
     let what = named(peers.iter().filter(|peer| apart(peer).is_some()))?;
     Some(Problem {
+        kind: ProblemKind::ClockApart,
         what: format!("clocks that differ from this node's by more than a minute: {what}"),
         remedy: "`portcullis peer list` shows by how much; compare both with a source that you trust",
     })
@@ -159,6 +169,7 @@ fn held(facts: &Facts, now: Timestamp) -> impl Iterator<Item = Problem> + use<> 
     let items = facts.held;
     let near = items >= HELD_IN_TOTAL.items / 4 * 3;
     let full = near.then(|| Problem {
+        kind: ProblemKind::Held,
         what: format!(
             "{items} items wait for a person, of {} that may: bulk is refused for now beyond that",
             HELD_IN_TOTAL.items
@@ -167,6 +178,7 @@ fn held(facts: &Facts, now: Timestamp) -> impl Iterator<Item = Problem> + use<> 
     });
     let soon = |end: &Timestamp| end.millis_since(now) < HELD_ENDS_MS;
     let ends = facts.held_end.filter(soon).map(|end| Problem {
+        kind: ProblemKind::Held,
         what: format!("what waits for a person longest is refused at {end}"),
         remedy: "decide on it before: `portcullis hold list`",
     });

@@ -686,7 +686,12 @@ impl Kernel {
         priority: Priority,
         writes: Vec<Write>,
     ) -> Result<Vec<Written>, StoreError> {
-        self.parts.writer.commit(priority, writes).await
+        let began = Instant::now();
+        let written = self.parts.writer.commit(priority, writes).await;
+        if written.is_ok() {
+            self.metrics().count_commit(priority, began.elapsed());
+        }
+        written
     }
 
     /// Stores an event. A failure is logged only.

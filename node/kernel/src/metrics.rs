@@ -1,18 +1,26 @@
 //! Counters of the node, for `/metrics`. No label carries an identifier of cargo or persons.
 
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use lru::LruCache;
 use portcullis_protocol::{
     frame::{Answer, Outcome},
+    record::RecordId,
     time::Timestamp,
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
 use crate::outlook::{Dependency, Subject};
 use portcullis_peering::counters::ExchangeCounters;
-use portcullis_store::Found;
+use portcullis_store::{Found, writer::Priority};
 
 /// The outcome of an item, as answered to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,6 +32,85 @@ pub struct OutcomeLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EndLabel {
     what: &'static str,
+}
+
+/// Queue of the store's writer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct QueueLabel {
+    priority: &'static str,
+}
+
+/// Upper bounds of the times from an alert's publication to a receipt, in seconds.
+const ALERT_SECONDS: [f64; 15] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+];
+
+/// Upper bounds of the times that a write takes, in seconds.
+const COMMIT_SECONDS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Newest alerts whose publication is remembered.
+const ALERTS_REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// Times from the publication of this authority's alerts to the receipts of peers; clones share them.
+#[derive(Debug, Clone)]
+struct AlertTimes {
+    /// Beginnings of the newest publications; held for a moment only.
+    began: Arc<Mutex<LruCache<RecordId, Instant>>>,
+    seconds: Histogram,
+}
+
+impl Default for AlertTimes {
+    fn default() -> Self {
+        Self {
+            began: Arc::new(Mutex::new(LruCache::new(ALERTS_REMEMBERED))),
+            seconds: Histogram::new(ALERT_SECONDS),
+        }
+    }
+}
+
+impl AlertTimes {
+    fn begin(&self, records: impl IntoIterator<Item = RecordId>) {
+        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            began.put(record, Instant::now());
+        }
+    }
+
+    /// Counts the answers by which a peer admits an alert. A record that is held there is counted
+    /// when a person has let it in.
+    fn receipted(&self, answers: &[Answer]) {
+        let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        if began.is_empty() {
+            return;
+        }
+        for answer in answers.iter().filter(|one| one.outcome.is_admitted()) {
+            if let Some(begun) = began.peek(&answer.record) {
+                self.seconds.observe(begun.elapsed().as_secs_f64());
+            }
+        }
+    }
+}
+
+/// Times that writes take from their request until they are durable, by queue.
+#[derive(Debug, Clone)]
+struct CommitTimes(Family<QueueLabel, Histogram>);
+
+impl Default for CommitTimes {
+    fn default() -> Self {
+        let times = Family::new_with_constructor(commit_seconds as fn() -> Histogram);
+        for priority in Priority::ALL {
+            let priority = priority.name();
+            // A queue that nothing was written to has zeros.
+            drop(times.get_or_create(&QueueLabel { priority }));
+        }
+        Self(times)
+    }
+}
+
+fn commit_seconds() -> Histogram {
+    Histogram::new(COMMIT_SECONDS)
 }
 
 /// Counters of the node; clones count together.
@@ -40,6 +127,8 @@ pub struct Metrics {
     repairs: Counter,
     answers: Family<OutcomeLabel, Counter>,
     receipts: Family<OutcomeLabel, Counter>,
+    alerts: AlertTimes,
+    commits: CommitTimes,
 }
 
 impl Metrics {
@@ -76,6 +165,28 @@ impl Metrics {
             "Items sent to peers by what they answered",
             self.receipts.clone(),
         );
+        registry.register(
+            "portcullis_alert_latency_seconds",
+            "Time from the publication of an alert here to the receipt by which a peer admits it",
+            self.alerts.seconds.clone(),
+        );
+        registry.register(
+            "portcullis_commit_duration_seconds",
+            "Time from the request of a write until it is durable, by the queue of the writer",
+            self.commits.0.clone(),
+        );
+    }
+
+    /// Notes that alerts are about to be published.
+    pub fn begin_alerts(&self, records: impl IntoIterator<Item = RecordId>) {
+        self.alerts.begin(records);
+    }
+
+    /// Counts a write that took so long to be durable.
+    pub fn count_commit(&self, priority: Priority, took: Duration) {
+        let priority = priority.name();
+        let times = self.commits.0.get_or_create(&QueueLabel { priority });
+        times.observe(took.as_secs_f64());
     }
 
     /// Shows the seconds until each kind of dependency ends, by its first end. A kind without
@@ -127,6 +238,7 @@ impl Metrics {
     /// Counts the answers of a peer.
     pub fn count_receipts(&self, answers: &[Answer]) {
         count(&self.receipts, answers);
+        self.alerts.receipted(answers);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_protocol::{
     frame::Lane,
     merkle::MAX_LEAVES,
-    record::RecordId,
+    record::{Kind, RecordId},
     seal::{Draft, SealError, Sealer},
     verify::{Refusal, VerifiedRecord},
 };
@@ -73,6 +73,9 @@ impl Kernel {
             .map(|record| (record.id(), record.header().kind))
             .collect();
         let ids: Vec<RecordId> = published.iter().map(|(record, _)| *record).collect();
+        // A receipt may come before the answer of the writer.
+        let alerts = published.iter().filter(|(_, kind)| *kind == Kind::Alert);
+        self.metrics().begin_alerts(alerts.map(|(record, _)| *record));
         let mut writes = beside(&ids);
         writes.push(Write::Publish { records, now });
         self.commit(lane.into(), writes).await?;

@@ -9,7 +9,7 @@ use std::{
 use portcullis_protocol::{identifiers::AuthorityId, record::RecordId, rules::Rule};
 use portcullis_store::{DamageRow, Damaged};
 
-use crate::health::Problem;
+use crate::health::{Problem, ProblemKind};
 
 /// Most records, and most consignments, that are named.
 const MOST: usize = 1_000;
@@ -122,6 +122,7 @@ impl SetAside {
         let mut problems = damage_problems(damaged);
         if let Some((first, rule)) = met.records.first_key_value() {
             problems.push(Problem {
+                kind: ProblemKind::Damaged,
                 what: format!(
                     "{} held records are not what was taken in and are set aside, `{first}` first: {rule}",
                     met.records.len()
@@ -131,6 +132,7 @@ impl SetAside {
         }
         if let Some((origin, count)) = met.unfit().into_iter().max_by_key(|(_, count)| *count) {
             problems.push(Problem {
+                kind: ProblemKind::LeftOut,
                 what: format!(
                     "records do not fit into the memory of the desk, {count} of `{origin}` most of all; only the newest count in scores"
                 ),
@@ -139,6 +141,7 @@ impl SetAside {
         }
         if met.misfits > 0 {
             problems.push(Problem {
+                kind: ProblemKind::LeftOut,
                 what: format!(
                     "{} stored consignments do not fit the schema in use and are not scored",
                     met.misfits
@@ -147,6 +150,18 @@ impl SetAside {
             });
         }
         problems
+    }
+
+    /// Counts what does not count: records that do not verify any more, consignments that do not fit
+    /// the schema in use, and records that do not fit into the memory of the desk.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let met = self.lock();
+        let unfit: usize = met.unfit().values().sum();
+        met.records
+            .len()
+            .saturating_add(met.misfits)
+            .saturating_add(unfit)
     }
 
     fn lock(&self) -> MutexGuard<'_, Met> {
@@ -206,6 +221,7 @@ fn damage_problems(damaged: &[DamageRow]) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(first) = indexes.next() {
         problems.push(Problem {
+            kind: ProblemKind::Damaged,
             what: format!(
                 "the indexes of {} tables do not say what the tables say, {} first: not all that is kept is found",
                 indexes.count() + 1,
@@ -216,6 +232,7 @@ fn damage_problems(damaged: &[DamageRow]) -> Vec<Problem> {
     }
     if let Some(first) = others.next() {
         problems.push(Problem {
+            kind: ProblemKind::Damaged,
             what: format!(
                 "{} things in the store are damaged and set aside, {} first",
                 others.count() + 1,
@@ -226,6 +243,7 @@ fn damage_problems(damaged: &[DamageRow]) -> Vec<Problem> {
     }
     if own > 0 {
         problems.push(Problem {
+            kind: ProblemKind::Damaged,
             what: format!("{own} stored consignments or scores are damaged and set aside"),
             remedy: "look at the disk, and import their file again; `portcullis status` names them",
         });

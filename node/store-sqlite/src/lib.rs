@@ -398,6 +398,15 @@ impl Store for SqliteStore {
         self.read(|view| OutboxReader::of(view).behind(lane, relay, cursor))
     }
 
+    fn waits_since(
+        &self,
+        lane: Lane,
+        relay: Relay,
+        cursor: u64,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|view| OutboxReader::of(view).waits_since(lane, relay, cursor))
+    }
+
     fn left_generations(&self) -> Result<Vec<Generation>, StoreError> {
         self.read(|view| PositionReader::of(view).left_generations())
     }

@@ -3,7 +3,7 @@
 //! Records that were published lately come from memory as they were verified, all others from
 //! their packs.
 
-use portcullis_protocol::frame::Lane;
+use portcullis_protocol::{frame::Lane, time::Timestamp};
 use portcullis_store::{LogEntry, Logged, PAGE_BYTES, Relay, StoreError, weight};
 
 use super::{
@@ -142,6 +142,32 @@ impl<'a> OutboxReader<'a> {
         )?;
         let withdrawn = self.withdrawn_after(lane, least_own, cursor)?;
         unsigned(count.unwrap_or(0).saturating_sub(withdrawn))
+    }
+
+    /// Returns the time of the first pack of this lane that holds a place after the cursor.
+    pub(super) fn waits_since(
+        &self,
+        lane: Lane,
+        relay: Relay,
+        cursor: u64,
+    ) -> Result<Option<Timestamp>, SqlError> {
+        if self.behind(lane, relay, cursor)? == 0 {
+            return Ok(None);
+        }
+        let least_own = match relay {
+            Relay::OwnOnly => 1,
+            Relay::Others => 0,
+        };
+        let cursor = cursor.cast_signed();
+        let slot = i64::try_from(slot_of(cursor)).unwrap_or_default();
+        let since: Option<i64> = self.view.first(
+            "SELECT received_at FROM pack
+             WHERE lane = ?1 AND own IN (?2, 1) AND (n > ?3 OR n = ?3 AND count > ?4)
+             ORDER BY n LIMIT 1",
+            (lane.name(), least_own, pack_of(cursor), slot + 1),
+            |row| row.get(0),
+        )?;
+        Ok(since.map(Timestamp::from_millis))
     }
 
     /// Counts the places of the log after the cursor that hold withdrawn records, in packs of this

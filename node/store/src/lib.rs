@@ -105,6 +105,22 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn behind(&self, lane: Lane, relay: Relay, cursor: u64) -> Result<u64, StoreError>;
 
+    /// Returns the time since which the first log entry after `cursor` in this lane waits, of those
+    /// that [`Store::outbox`] lists; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn waits_since(
+        &self,
+        lane: Lane,
+        relay: Relay,
+        cursor: u64,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let first = self.outbox(lane, relay, cursor, 1)?;
+        Ok(first.first().map(|entry| entry.logged.since()))
+    }
+
     /// Returns the generations that this node has left, or was shown as left, the oldest first; the
     /// newest ones are kept.
     ///

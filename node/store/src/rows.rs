@@ -80,6 +80,15 @@ impl Logged {
         }
     }
 
+    /// The time since which the record is in the log.
+    #[must_use]
+    pub const fn since(&self) -> Timestamp {
+        match self {
+            Self::Stored(held) => held.received_at,
+            Self::AtHand { record: _, since } => *since,
+        }
+    }
+
     /// The record as it is held.
     #[must_use]
     pub fn sealed(&self) -> &SealedRecord {

@@ -71,6 +71,20 @@ pub enum Priority {
     Bulk,
 }
 
+impl Priority {
+    /// Both queues.
+    pub const ALL: [Self; 2] = [Self::Urgent, Self::Bulk];
+
+    /// Returns the name of the queue.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
 impl From<Lane> for Priority {
     fn from(lane: Lane) -> Self {
         match lane {
@@ -138,6 +152,14 @@ impl WriterHandle {
     pub fn is_crowded(&self, priority: Priority) -> bool {
         let queue = self.queue(priority);
         queue.capacity() < queue.max_capacity() / 4
+    }
+
+    /// Returns the number of jobs that wait in a queue, and the number of its places.
+    #[must_use]
+    pub fn waiting(&self, priority: Priority) -> (usize, usize) {
+        let queue = self.queue(priority);
+        let places = queue.max_capacity();
+        (places.saturating_sub(queue.capacity()), places)
     }
 
     /// [`WriterHandle::commit`] for threads outside the async runtime.

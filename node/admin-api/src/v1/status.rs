@@ -110,6 +110,9 @@ pub struct CheckView {
 /// A problem that keeps the node from its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct StatusProblem {
+    /// Kind of the problem, as in metrics; empty in answers of earlier versions.
+    #[serde(default)]
+    pub kind: String,
     /// Description of the problem.
     pub what: String,
     /// Remedy for the operator to apply.
