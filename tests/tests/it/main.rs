@@ -24,6 +24,7 @@ mod federation_exchange;
 mod federation_faults;
 mod federation_hold;
 mod federation_hostile;
+mod federation_metrics;
 mod federation_owed;
 mod federation_peers;
 mod federation_persons;
