@@ -115,9 +115,12 @@ fn node(readings: &Readings, gauges: &mut Gauges<'_>) -> fmt::Result {
     gauges.family(
         "portcullis_register_freshness",
         "Freshness of the register: 1 for the stage that holds, 0 for the others.",
-        STAGES
-            .into_iter()
-            .map(|stage| (vec![("stage", stage.to_owned())], flag(stage == readings.freshness.name()))),
+        STAGES.into_iter().map(|stage| {
+            (
+                vec![("stage", stage.to_owned())],
+                flag(stage == readings.freshness.name()),
+            )
+        }),
     )?;
     gauges.one(
         "portcullis_clock_believed",
@@ -154,16 +157,18 @@ fn health(readings: &Readings, gauges: &mut Gauges<'_>) -> fmt::Result {
             .map(|one| (vec![("state", one.to_owned())], flag(one == state))),
     )?;
     let [problems, hindrances] = readings.kinds();
-    let samples = [problems, hindrances].into_iter().flat_map(|(class, found)| {
-        ProblemKind::ALL.into_iter().map(move |kind| {
-            let number = found.iter().filter(|one| **one == kind).count();
-            let labels = vec![
-                ("class", class.to_owned()),
-                ("kind", kind.name().to_owned()),
-            ];
-            (labels, count(number))
-        })
-    });
+    let samples = [problems, hindrances]
+        .into_iter()
+        .flat_map(|(class, found)| {
+            ProblemKind::ALL.into_iter().map(move |kind| {
+                let number = found.iter().filter(|one| **one == kind).count();
+                let labels = vec![
+                    ("class", class.to_owned()),
+                    ("kind", kind.name().to_owned()),
+                ];
+                (labels, count(number))
+            })
+        });
     gauges.family(
         "portcullis_health_findings",
         "Problems that keep the node from its work, and hindrances that keep it from a part, by kind.",
@@ -334,10 +339,7 @@ fn deliveries(readings: &Readings, gauges: &mut Gauges<'_>) -> fmt::Result {
 }
 
 fn lane_labels(peer: &NodeId, lane: Lane) -> Vec<(&'static str, String)> {
-    vec![
-        ("peer", peer.to_string()),
-        ("lane", lane.name().to_owned()),
-    ]
+    vec![("peer", peer.to_string()), ("lane", lane.name().to_owned())]
 }
 
 const fn flag(holds: bool) -> f64 {

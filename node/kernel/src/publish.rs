@@ -75,7 +75,8 @@ impl Kernel {
         let ids: Vec<RecordId> = published.iter().map(|(record, _)| *record).collect();
         // A receipt may come before the answer of the writer.
         let alerts = published.iter().filter(|(_, kind)| *kind == Kind::Alert);
-        self.metrics().begin_alerts(alerts.map(|(record, _)| *record));
+        self.metrics()
+            .begin_alerts(alerts.map(|(record, _)| *record));
         let mut writes = beside(&ids);
         writes.push(Write::Publish { records, now });
         self.commit(lane.into(), writes).await?;

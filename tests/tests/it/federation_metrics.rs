@@ -95,8 +95,18 @@ async fn the_page_tells_how_each_peer_stands_and_its_readers_know_every_name() {
     };
     assert!((state("antwerp", "connected") - 1.0).abs() < f64::EPSILON);
     assert!(state("hamburg", "connected").abs() < f64::EPSILON);
-    assert!(value(&page, "portcullis_peer_lag_seconds{peer=\"hamburg\",lane=\"urgent\"}") >= 0.0);
-    assert!(value(&page, "portcullis_peer_behind_records{peer=\"hamburg\",lane=\"urgent\"}") > 0.5);
+    assert!(
+        value(
+            &page,
+            "portcullis_peer_lag_seconds{peer=\"hamburg\",lane=\"urgent\"}"
+        ) >= 0.0
+    );
+    assert!(
+        value(
+            &page,
+            "portcullis_peer_behind_records{peer=\"hamburg\",lane=\"urgent\"}"
+        ) > 0.5
+    );
     assert!(value(&page, "portcullis_alert_latency_seconds_count") > 0.5);
     assert!(value(&page, "portcullis_store_bytes") > 0.0);
     assert!(value(&page, "portcullis_disk_free_bytes") > 0.0);
