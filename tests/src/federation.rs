@@ -93,15 +93,16 @@ pub fn accept_settings(home: &Home) {
     Keyring::seal_facts(home, &config.key, &facts).unwrap();
 }
 
-/// Watches that no test uses the store on a thread of the runtime (house HM2).
-struct OffTheRuntime;
+/// Watches that a node uses the store on no thread of the runtime while it runs (house HM2). It has the
+/// number of uses that were seen before, by whatever else is in the process.
+struct OffTheRuntime(u64);
 
 impl Drop for OffTheRuntime {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(
                 seen_on_the_runtime(),
-                0,
+                self.0,
                 "the store was used on the runtime"
             );
         }
@@ -172,7 +173,7 @@ impl Running {
             reloader,
             shutdown,
             serving,
-            _store: OffTheRuntime,
+            _store: OffTheRuntime(seen_on_the_runtime()),
         }
     }
 
