@@ -498,7 +498,7 @@ mod tests {
         let search = Search::try_from(whole).unwrap();
         assert_eq!(
             search.concerns(),
-            "by text, since 2026-11-01T00:00:00Z, for customs-control",
+            "by text, since 2026-11-01T00:00:00.000Z, for customs-control",
             "the log does not hold the text"
         );
         assert_eq!(search.countable(), None);
