@@ -117,7 +117,7 @@ pub struct PeerReadings {
     pub skew: Option<Skew>,
 }
 
-/// What waits for one peer in one lane.
+/// Records that wait for one peer in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Behind {
     /// Records of the log that are not dealt with.
@@ -128,10 +128,10 @@ pub struct Behind {
     pub retried: u64,
 }
 
-/// What the store says.
+/// Answers of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// What waits for each peer.
+    /// Records that wait, by peer and lane.
     pub behind: BTreeMap<(NodeId, Lane), Behind>,
     /// Items that wait for a person.
     pub held: u64,
@@ -183,7 +183,7 @@ pub struct Readings {
     pub queues: Vec<Queue>,
     /// The other nodes of the register.
     pub peers: Vec<PeerReadings>,
-    /// What the store says; `None` if it does not answer.
+    /// Answers of the store; `None` if it does not answer.
     pub kept: Option<Kept>,
 }
 

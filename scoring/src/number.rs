@@ -129,12 +129,12 @@ impl Evidence {
     }
 }
 
-/// What says how the numbers of a column are read.
+/// Grounds on which the numbers of a column are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Marks {
     /// The decimal mark that a person gave.
     pub given: Option<DecimalMark>,
-    /// What the column's numbers say.
+    /// Evidence of the column's own numbers.
     pub evidence: Evidence,
     /// True if `1.234` is a number with a fraction where nothing says otherwise, as in a file whose
     /// values are separated by commas.

@@ -105,7 +105,7 @@ pub struct Imported {
     pub skipped: Vec<WrongRow>,
     /// Separator, encoding and lines, as they were found.
     pub reading: Reading,
-    /// How its numbers were read, in words: columns that have decimal commas or thousands marks.
+    /// Readings of its numbers, in words: columns that have decimal commas or thousands marks.
     pub said: Vec<String>,
 }
 

@@ -20,7 +20,7 @@ pub enum ProblemKind {
     Certificate,
     /// The clock was set, and nobody has confirmed it.
     Clock,
-    /// What decides was changed, and nobody has accepted that.
+    /// A setting that decides was changed, and nobody has accepted that.
     Settings,
     /// The store was not checked whole for too long.
     CheckOverdue,
@@ -44,9 +44,9 @@ pub enum ProblemKind {
     Disk,
     /// The store does not answer.
     Store,
-    /// What is kept is damaged.
+    /// Something that is kept is damaged.
     Damaged,
-    /// What is kept is left out of scores.
+    /// Something that is kept is left out of scores.
     LeftOut,
     /// A peer is blocked, suspended or stopped.
     PeerClosed,

@@ -147,7 +147,6 @@ fn looked_at(office: &Office, record: &str) {
         &["dispatch", "status"],
         &["dispatch", "undelivered"],
         &["dispatch", "forks"],
-        &["log", "events"],
         &["person", "list"],
         &["person", "proposals"],
         &["settings", "show"],

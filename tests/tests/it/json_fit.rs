@@ -1,4 +1,4 @@
-//! Whether an answer in JSON is what the manual says: it fits the JSON Schema of its kind, and its times have
+//! Check of an answer in JSON against the manual: it fits the JSON Schema of its kind, and its times have
 //! one form. The helper that runs commands asks this of every answer that a test sees.
 //!
 //! [`misfits`] knows the words of JSON Schema that the program's schemas use, and fails at any other.
