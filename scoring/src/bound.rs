@@ -20,7 +20,7 @@
 //! more; or it cost `k` allowances at least, and what can be heard of anybody at most costs `k + 1`.
 //!
 //! Of counts, every set of up to eight signers is left out. Of more, the smallest sets up to
-//! [`MOST_HEARINGS`], each signer alone in any case, and everybody: the bound then holds against a signer
+//! `MOST_HEARINGS`, each signer alone in any case, and everybody: the bound then holds against a signer
 //! as long as hardly anybody else takes more than its allowance. What counts come to at most is not known
 //! without calibrating anew.
 

@@ -13,8 +13,8 @@
 //! quotes and lines left out count) and the column.
 //!
 //! The csv crate divides the rows. It forgives what would lose data without a word: a quote that never
-//! ends takes the rest of the file into one field, text after a closing quote is joined to it. So
-//! [`quotes`] looks at the whole text first, and nothing is given out of a file that has such a fault.
+//! ends takes the rest of the file into one field, text after a closing quote is joined to it.
+//! The module `quotes` looks at the whole text first, and nothing is given out of a file that has such a fault.
 
 mod encoding;
 mod error;
