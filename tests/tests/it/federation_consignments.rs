@@ -156,7 +156,8 @@ fn looked_at(office: &Office, record: &str) {
         &["policy", "preview", "--imo", "9074729"],
         &["explain"],
         &["explain", "EX-07"],
-        &["check", "CSQU3054383", "XYZA1003094"],
+        &["check", "CSQU3054383"],
+        &["check", "XYZA1003094"],
         &["schema", "show"],
         &["schema", "check"],
     ] {

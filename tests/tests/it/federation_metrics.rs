@@ -78,7 +78,7 @@ async fn page(kernel: &Arc<Kernel>) -> String {
 fn named(text: &str) -> BTreeSet<&str> {
     let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
     text.split(|letter| !is_of_name(letter))
-        .filter(|word| word.starts_with("portcullis_"))
+        .filter(|word| word.len() > "portcullis_".len() && word.starts_with("portcullis_"))
         .collect()
 }
 
