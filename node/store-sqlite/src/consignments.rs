@@ -6,7 +6,10 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use portcullis_protocol::{body::SelectorKind, record::RecordId, time::Timestamp};
-use portcullis_store::{ConsignmentRow, ConsignmentStage, Damaged, ScoreRow, StoreError};
+use portcullis_store::{
+    ConsignmentRanking, ConsignmentRow, ConsignmentStage, ConsignmentsOf, Damaged,
+    RankedConsignment, ScoreRow, StoreError,
+};
 use prost::Message;
 use rusqlite::{OptionalExtension as _, Row};
 
@@ -19,6 +22,9 @@ use super::{
     transaction::{KeyedCiphertext, WriteTransaction},
     view::DatabaseView,
 };
+
+/// Rank of a consignment without a score: below every score.
+const UNSCORED: f64 = f64::NEG_INFINITY;
 
 /// The sealed part of a consignment.
 #[derive(Clone, PartialEq, Message)]
@@ -450,6 +456,60 @@ impl<'a> ConsignmentReader<'a> {
             found.extend(self.named_score(&name)?);
         }
         Ok(found)
+    }
+
+    /// Returns the chosen consignments by their scores. One whose score does not open counts as one
+    /// without.
+    pub(super) fn ranking(
+        &self,
+        of: &ConsignmentsOf,
+        limit: u32,
+    ) -> Result<ConsignmentRanking, SqlError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let arriving = of.stage.map(|stage| stage == ConsignmentStage::Arriving);
+        let mut select = self.view.connection.prepare_cached(
+            "SELECT c.name, s.points FROM consignment AS c LEFT JOIN score AS s ON s.name = c.name
+             WHERE (?1 IS NULL OR c.arriving = ?1) AND c.at >= ?2 AND c.at < ?3",
+        )?;
+        let (since, before) = (of.since.as_millis(), of.before.as_millis());
+        let mut rows = select.query((arriving, since, before))?;
+        let (mut ranking, mut highest) = (ConsignmentRanking::default(), BinaryHeap::new());
+        while let Some(row) = rows.next()? {
+            let (name, sealed): (Vec<u8>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
+            let shown = self.shown_reference(&name);
+            let reference = self.reference(&name);
+            let thing = || Damaged::Consignment(shown.clone());
+            let Some(reference) = self.view.unless_damaged(thing, reference)? else {
+                continue;
+            };
+            let read = sealed.map(|sealed| self.open_points(&reference, &sealed));
+            let points = match read {
+                Some(Ok(points)) => Some(points),
+                Some(Err(error)) => {
+                    let thing = || Damaged::Score(reference.clone());
+                    self.view.unless_damaged::<f64>(thing, Err(error))?
+                }
+                None => None,
+            };
+            ranking.total += 1;
+            ranking.scored += u64::from(points.is_some());
+            highest.push(Reverse(Ranked {
+                points: points.unwrap_or(UNSCORED),
+                reference: Reverse(reference),
+                name,
+            }));
+            if highest.len() > limit {
+                highest.pop();
+            }
+        }
+        let listed = highest.into_sorted_vec().into_iter();
+        ranking.listed = listed
+            .map(|Reverse(ranked)| RankedConsignment {
+                points: (ranked.points > UNSCORED).then_some(ranked.points),
+                reference: ranked.reference.0,
+            })
+            .collect();
+        Ok(ranking)
     }
 
     /// Returns the highest scores, the highest first. Points are opened one after the other, and no

@@ -27,11 +27,12 @@ pub use error::StoreError;
 pub use excerpt::{Came, ExcerptPage, ExcerptsOf, HeldExcerpt};
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
-    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DamageRow, Damaged, DecisionNote, DisclosureRow, DisclosureState,
-    DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldKey, HeldRecord,
-    LogEntry, Logged, PAGE_BYTES, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
-    ScoreRow, Span, UndeliveredRow, ends_page, weight,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide,
+    ConsignmentRanking, ConsignmentRow, ConsignmentStage, ConsignmentsOf, DamageRow, Damaged,
+    DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow, ForkRow, Found,
+    HELD_LIFE_MS, HeldItem, HeldKey, HeldRecord, LogEntry, Logged, PAGE_BYTES, PersonRow,
+    RankedConsignment, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span,
+    UndeliveredRow, ends_page, weight,
 };
 pub use write::{
     Act, ActAnswer, ActOutcome, Awaiting, Backfill, BackfillMove, BadItem, CancelBackfills,
@@ -530,7 +531,19 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError>;
 
-    /// Returns the scores, the highest first, at most `limit`.
+    /// Returns the chosen consignments by their scores, at most `limit`, and counts them all. None is
+    /// opened but for its reference and points.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn consignment_ranking(
+        &self,
+        of: &ConsignmentsOf,
+        limit: u32,
+    ) -> Result<ConsignmentRanking, StoreError>;
+
+    /// Returns the scores, the highest first, at most `limit`, whatever became of the consignments.
     ///
     /// # Errors
     ///

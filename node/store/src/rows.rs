@@ -414,6 +414,59 @@ pub struct ScoreRow {
     pub records: Vec<RecordId>,
 }
 
+/// Choice of consignments by stage and day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsignmentsOf {
+    /// Only consignments of this stage; `None` for both.
+    pub stage: Option<ConsignmentStage>,
+    /// Only consignments of this time or later.
+    pub since: Timestamp,
+    /// Only consignments before this time.
+    pub before: Timestamp,
+}
+
+impl ConsignmentsOf {
+    /// Returns the choice of all consignments of a stage.
+    #[must_use]
+    pub const fn stage(stage: ConsignmentStage) -> Self {
+        Self {
+            stage: Some(stage),
+            since: Timestamp::from_millis(i64::MIN),
+            before: Timestamp::LAST,
+        }
+    }
+
+    /// Returns true if a consignment of this stage and time is chosen.
+    #[must_use]
+    pub fn takes(&self, arriving: bool, at: Timestamp) -> bool {
+        let staged = self
+            .stage
+            .is_none_or(|stage| arriving == (stage == ConsignmentStage::Arriving));
+        staged && self.since <= at && at < self.before
+    }
+}
+
+/// The consignments chosen, by their scores.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ConsignmentRanking {
+    /// Number of consignments that are chosen.
+    pub total: u64,
+    /// Number of them that have a score.
+    pub scored: u64,
+    /// Those listed, the highest score first, those without a score last. Equal ones are ascending by
+    /// reference.
+    pub listed: Vec<RankedConsignment>,
+}
+
+/// A consignment and the points of its newest score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RankedConsignment {
+    /// The consignment's reference.
+    pub reference: String,
+    /// The points, from 0 to 100; `None` without a score that opens.
+    pub points: Option<f64>,
+}
+
 /// A person enrolled at the authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonRow {
