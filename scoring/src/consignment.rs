@@ -378,6 +378,23 @@ impl Consignment {
         self
     }
 
+    /// Sets the result of its control; `None`: it was not controlled. Returns nothing if the schema takes
+    /// no consignment without a result.
+    #[must_use]
+    pub fn with_finding(mut self, schema: &Schema, finding: Option<bool>) -> Option<Self> {
+        let field = schema.fields().get(schema.finding.get())?;
+        let flag = match finding {
+            Some(true) => "1",
+            Some(false) => "0",
+            None => "",
+        };
+        let value = self.values.get_mut(schema.finding.get())?;
+        // It stands in no line, and is no number.
+        *value = canonical_value(field, 0, flag, Marks::CANONICAL).ok()?;
+        self.finding = finding;
+        Some(self)
+    }
+
     /// Its values in the schema's order, canonical; empty for an optional field without a value.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(AsRef::as_ref)
@@ -678,6 +695,21 @@ mod tests {
                 (SelectorKind::HsCode, "440890")
             ]
         );
+    }
+
+    #[test]
+    fn the_result_of_a_control_is_kept_like_an_imported_one() {
+        let schema = schema();
+        let first = read(HEADER, ROW).unwrap();
+        for (finding, value) in [(Some(true), "1"), (Some(false), "0"), (None, "")] {
+            let closed = first.clone().with_finding(&schema, finding).unwrap();
+            assert_eq!(closed.value(schema.finding), value);
+            let again = Consignment::from_values(&schema, 1, closed.values()).unwrap();
+            assert_eq!((again.finding(), &again), (finding, &closed));
+        }
+        let strict = CUSTOMS_KR.replace("optional = true", "optional = false");
+        let strict = Schema::parse(&strict).unwrap();
+        assert_eq!(first.with_finding(&strict, None), None);
     }
 
     #[test]

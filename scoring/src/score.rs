@@ -160,6 +160,18 @@ pub struct Score {
     pub model: ModelVersion,
 }
 
+impl Score {
+    /// Returns the summand that adds most of those that something was found out for; `None` if none adds.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Contribution> {
+        let found_out = self.contributions.iter().filter(|part| match &part.what {
+            What::Base | What::Bound { .. } => false,
+            What::Level { .. } | What::Selector { .. } => part.log_odds > 0.0,
+        });
+        found_out.max_by(|one, other| one.log_odds.total_cmp(&other.log_odds))
+    }
+}
+
 /// Settings of a [`Scorer`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {

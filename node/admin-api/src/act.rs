@@ -86,6 +86,8 @@ named! {
         Advisory = "advisory",
         /// Import the authority's own consignments.
         ImportConsignments = "import-consignments",
+        /// Close a consignment with the result of its control.
+        CloseConsignment = "close-consignment",
         /// Publish the authority's risk profile.
         PublishProfile = "publish-profile",
         /// Enrol a person.
@@ -158,6 +160,7 @@ impl Action {
             | Self::Alert
             | Self::Advisory
             | Self::ImportConsignments
+            | Self::CloseConsignment
             | Self::PublishProfile => &[Role::Analyst, Role::Supervisor],
             Self::Enrol
             | Self::PersonEnd

@@ -211,6 +211,9 @@ impl From<DeskError> for Problem {
             DeskError::Import(_) | DeskError::NoHistory | DeskError::Body(_) => {
                 Self::new(ProblemKind::Invalid, message)
             }
+            DeskError::IsClosed { .. } | DeskError::NeedsResult(_) => {
+                Self::new(ProblemKind::Invalid, message)
+            }
             DeskError::UnknownConsignment(_) => Self::new(ProblemKind::Unknown, message),
             DeskError::Store(error) => error.into(),
             DeskError::Publish(error) => error.into(),

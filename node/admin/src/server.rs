@@ -25,8 +25,8 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     problem::{Problem, ProblemKind},
     routes::{
-        acts, dispatch, forks, hold, names, outcome::ActTurns, peers, preview, quarantine, records,
-        register, scores, settings, status, trust, watch,
+        acts, consignments, dispatch, forks, hold, names, outcome::ActTurns, peers, preview,
+        quarantine, records, register, scores, settings, status, trust, watch,
     },
 };
 
@@ -112,6 +112,9 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/watch", get(watch::watch))
         .route("/v1/preview", post(preview::preview))
         .route("/v1/repeated", post(preview::repeated))
+        .route("/v1/consignments", post(consignments::list))
+        .route("/v1/consignments/{reference}", get(consignments::show))
+        .route("/v1/scores/top", post(scores::ranking))
         .route("/v1/scores/top/{limit}", get(scores::top))
         .route("/v1/scores/of/{reference}", get(scores::of))
         .route("/v1/register", post(register::take_up))

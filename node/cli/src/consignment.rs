@@ -173,6 +173,12 @@ impl View for ImportedView {
                 self.unchecked
             ))?;
         }
+        if self.closed > 0 {
+            page.line(format!(
+                "  {} left as they are: a person closed them",
+                self.closed
+            ))?;
+        }
         if !self.skipped.is_empty() {
             page.line(format!("  {} lines left out", self.skipped.len()))?;
         }

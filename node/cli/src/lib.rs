@@ -21,6 +21,7 @@ mod check;
 mod clock;
 mod completions;
 mod consignment;
+mod consignment_desk;
 mod dispatch;
 mod drafting;
 mod explain;
@@ -255,6 +256,9 @@ enum AdvisoryCommand {
 #[derive(Debug, Subcommand)]
 enum ConsignmentCommand {
     Import(consignment::ConsignmentImport),
+    List(consignment_desk::ConsignmentList),
+    Show(consignment_desk::ConsignmentShow),
+    Close(consignment_desk::ConsignmentClose),
 }
 
 #[derive(Debug, Subcommand)]
@@ -381,6 +385,9 @@ impl Which {
             Self::Alert(AlertCommand::Raise(command)) => command.run(session),
             Self::Advisory(AdvisoryCommand::Publish(command)) => command.run(session),
             Self::Consignment(ConsignmentCommand::Import(command)) => command.run(session),
+            Self::Consignment(ConsignmentCommand::List(command)) => command.run(session),
+            Self::Consignment(ConsignmentCommand::Show(command)) => command.run(session),
+            Self::Consignment(ConsignmentCommand::Close(command)) => command.run(session),
             Self::Score(command) => command.run(session),
             Self::Profile(ProfileCommand::Publish(command)) => command.run(session),
             Self::Policy(PolicyCommand::Check(command)) => command.run(session),

@@ -3,18 +3,19 @@
 use std::io;
 
 use clap::{builder::NonEmptyStringValueParser, value_parser};
+use portcullis_protocol::time::Timestamp;
 
 use super::{
     Session,
     error::CliError,
     live::block_on,
-    output::{Column, Page, Table, View},
+    output::{Column, Page, Table, View, thousands},
 };
 use portcullis_admin_api::{
     client::encoded,
     v1::{
-        ListView,
-        score::{AskView, ContributionView, ExplanationView, RankedView},
+        consignment::ConsignmentFilterView,
+        score::{AskView, ContributionView, ExplanationView, RankingView},
     },
 };
 
@@ -24,11 +25,13 @@ use portcullis_admin_api::{
     long_about = "\
 Score one of the authority's consignments and show what the score is made of: each contribution \
 adds to the log-odds, and names the records it stands on. Without a reference the highest scores \
-are listed. The software recommends; a person decides. Scoring is logged.",
+are listed: of those that arrive, or with `--closed` of those whose outcome is known, with their last \
+score. The software recommends; a person decides. Scoring is logged.",
     after_long_help = "\
 Examples:
   portcullis score 56839011
-  portcullis score --top 20"
+  portcullis score --top 20 --since 2026-11-30
+  portcullis score --closed"
 )]
 pub(super) struct Score {
     /// The consignment's reference
@@ -37,6 +40,12 @@ pub(super) struct Score {
     /// List so many of the highest, at most 100,000
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=100_000))]
     top: u32,
+    /// List only consignments of this day or later
+    #[arg(long, value_name = "DAY", conflicts_with = "reference")]
+    since: Option<Timestamp>,
+    /// List those whose outcome is known: closed by a person, or imported as history
+    #[arg(long, conflicts_with = "reference")]
+    closed: bool,
 }
 
 impl Score {
@@ -49,22 +58,30 @@ impl Score {
                 session.output.show(&score)
             }
             None => {
-                let path = format!("/v1/scores/top/{}", self.top);
-                let ranking: ListView<RankedView> =
-                    block_on(async { Ok(client.get(&path).await?) })?;
+                let stage = if self.closed { "closed" } else { "arriving" };
+                let filter = ConsignmentFilterView {
+                    stage: stage.to_owned(),
+                    since: self.since.map(|since| since.to_string()),
+                    before: None,
+                    about: None,
+                    taken_as: None,
+                    limit: self.top,
+                };
+                let ranking: RankingView =
+                    block_on(async { Ok(client.post("/v1/scores/top", &filter).await?) })?;
                 session.output.show(&ranking)
             }
         }
     }
 }
 
-impl View for ListView<RankedView> {
+impl View for RankingView {
     const SCHEMA: &'static str = "portcullis/ranking/v1";
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
         if self.items.is_empty() {
             return page.line(
-                "no consignment is scored yet; arriving ones are, soon after `consignment import`",
+                "no such consignment is scored; arriving ones are, soon after `consignment import`",
             );
         }
         let mut table = Table::new(&[
@@ -85,7 +102,13 @@ impl View for ListView<RankedView> {
                 row.because.clone(),
             ]);
         }
-        page.table(&table)
+        page.table(&table)?;
+        let listed = self.items.len() as u64;
+        if listed < self.total {
+            let (listed, total) = (thousands(listed), thousands(self.total));
+            page.line(format!("{listed} of {total}; `--top N` lists more"))?;
+        }
+        Ok(())
     }
 }
 
@@ -213,6 +236,8 @@ fn contributions(rows: &[ContributionView], log_odds: f64) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_admin_api::v1::score::RankedView;
+
     use super::*;
 
     /// Newcomer C8: scores broke in the middle of words.
@@ -231,7 +256,10 @@ mod tests {
                     .to_owned(),
             records: 5018,
         };
-        crate::output::check_fits(&ListView { items: vec![row] });
+        crate::output::check_fits(&RankingView {
+            items: vec![row],
+            total: 5018,
+        });
         let score = serde_json::json!({
             "version": 1, "reference": "28783990", "at": "2026-11-24T11:01:51.25Z", "points": 38.0,
             "probability": 0.377, "log_odds": -0.5, "local": {"points": 14.0, "probability": 0.14, "model": "m"},

@@ -13,6 +13,7 @@
 //! this work loads the processor and the disk, so it runs outside of the runtime's threads. The
 //! live part ([`live`]) owns the writing of scores.
 
+pub mod closing;
 pub mod encoding;
 pub mod evidence;
 pub mod figures;
@@ -53,7 +54,7 @@ use crate::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use portcullis_admin_api::v1::score::{
-    ExplanationView, ImportedView, PublishedProfileView, RankedView, SkippedView,
+    ExplanationView, ImportedView, PublishedProfileView, SkippedView,
 };
 use portcullis_kernel::{Kernel, PublishError};
 use portcullis_protocol::{
@@ -105,8 +106,23 @@ pub enum DeskError {
     )]
     NoHistory,
     /// No consignment has this reference.
-    #[error("no consignment has the reference `{0}`; `portcullis score --top 20` lists some")]
+    #[error(
+        "no consignment has the reference `{0}`; `portcullis consignment list --all` lists them"
+    )]
     UnknownConsignment(String),
+    /// The result of a consignment's control is known already.
+    #[error("the consignment `{reference}` is {how}; `--correct` replaces its result")]
+    IsClosed {
+        /// Its reference.
+        reference: String,
+        /// How its result came.
+        how: String,
+    },
+    /// The schema takes no consignment without the result of a control.
+    #[error(
+        "the schema takes no consignment without the result of a control, and `{0}` would have none; make the field of the finding `optional` in `schema.toml`"
+    )]
+    NeedsResult(String),
     /// The node is stopping.
     #[error("the work was cut short; try again")]
     CutShort,
@@ -236,6 +252,8 @@ pub struct Desk {
     /// Lock that lets one model be built at a time; held by blocking threads only.
     building: Mutex<()>,
     state: watch::Sender<DeskState>,
+    /// Turn of who replaces consignments by what it read of them: an import, or a closing.
+    replacing: tokio::sync::Mutex<()>,
 }
 
 impl Desk {
@@ -252,6 +270,7 @@ impl Desk {
             model: ArcSwapOption::empty(),
             building: Mutex::new(()),
             state: watch::Sender::new(state),
+            replacing: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -272,7 +291,7 @@ impl Desk {
 
     /// Imports a file. It is read whole before anything is kept, and becomes durable in pieces: an
     /// import that was cut short goes on when it comes again, for a consignment that exists already
-    /// is replaced.
+    /// is replaced. One that a person closed is left as it is.
     ///
     /// # Errors
     ///
@@ -298,14 +317,17 @@ impl Desk {
         beside: impl FnOnce(&ImportedView) -> Vec<Write> + Send,
     ) -> Result<ImportedView, DeskError> {
         let stage = import.stage;
+        let _alone = self.replacing.lock().await;
         let (mut rows, view) = self
             .apart(move |desk| {
                 let schema = &desk.setup.schema;
-                let read = import::read_as(schema, &import.file, &import.instructions, &*progress)?;
+                let mut read =
+                    import::read_as(schema, &import.file, &import.instructions, &*progress)?;
+                let closed = desk.leave_closed(&mut read.consignments)?;
                 let consignments = read.consignments.iter();
                 let rows: Vec<ConsignmentRow> =
                     consignments.map(|row| encoding::row(row, stage)).collect();
-                Ok((rows, imported(&read)))
+                Ok((rows, imported(&read, closed)))
             })
             .await?;
         let last = rows.split_off(rows.len().saturating_sub(LAST_ROWS));
@@ -400,19 +422,6 @@ impl Desk {
             let model = desk.model(desk.state().revision)?;
             let holdings = Holdings::of(&desk.kernel);
             desk.explain(&model, &holdings, &row)
-        })
-        .await
-    }
-
-    /// Returns the arrivals with the highest scores, at most `limit`.
-    ///
-    /// # Errors
-    ///
-    /// [`DeskError::Store`].
-    pub async fn top(self: &Arc<Self>, limit: u32) -> Result<Vec<RankedView>, DeskError> {
-        self.apart(move |desk| {
-            let rows = desk.kernel.store().scores(limit)?;
-            Ok(rows.iter().map(view::ranked).collect())
         })
         .await
     }
@@ -530,9 +539,13 @@ impl Desk {
     }
 
     fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<Consignment>, DeskError> {
-        let rows = self.kernel.store().consignments(stage)?;
+        let mut consignments = Vec::new();
         // What does not fit the schema in use is set aside: the sweep tells of it.
-        Ok(rows.iter().filter_map(|row| self.read(row).ok()).collect())
+        self.kernel.store().each_consignment(stage, &mut |row| {
+            consignments.extend(self.read(&row).ok());
+        })?;
+        consignments.sort_unstable_by(|one, other| one.id().cmp(other.id()));
+        Ok(consignments)
     }
 
     fn read(&self, row: &ConsignmentRow) -> Result<Consignment, DeskError> {
@@ -556,7 +569,7 @@ impl Desk {
     }
 }
 
-fn imported(read: &Imported) -> ImportedView {
+fn imported(read: &Imported, closed: u64) -> ImportedView {
     let rows = &read.consignments;
     let controlled = rows.iter().filter(|row| row.finding().is_some());
     let identifiers = rows.iter().flat_map(Consignment::identifiers);
@@ -575,6 +588,7 @@ fn imported(read: &Imported) -> ImportedView {
         generated: generated.count() as u64,
         unchecked: unchecked.count() as u64,
         read_as: read_as(read),
+        closed,
         skipped: skipped.collect(),
     }
 }

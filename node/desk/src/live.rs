@@ -42,7 +42,9 @@ use super::{
     scoring::Scored,
 };
 use portcullis_kernel::{Notice, alarms::Alarm};
-use portcullis_store::{ConsignmentRow, ConsignmentStage, ScoreRow, Write, writer::Priority};
+use portcullis_store::{
+    ConsignmentPlace, ConsignmentRow, ConsignmentStage, ScoreRow, Write, writer::Priority,
+};
 
 /// Pause before a new model is built, because profiles and imports come in groups.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -105,7 +107,10 @@ impl Due {
 /// A model, and the consignments still to be scored with it.
 struct Loaded {
     model: Arc<Model>,
+    /// Consignments of the page that was read last.
     waiting: VecDeque<ConsignmentRow>,
+    /// Place of the next page.
+    next: Option<ConsignmentPlace>,
     /// Recommended controls that fell so far.
     falls: Vec<Fall>,
 }
@@ -299,24 +304,19 @@ impl Desk {
 
     fn load(&self) -> Result<Loaded, DeskError> {
         let model = self.model(self.state().revision)?;
-        let arriving = self
-            .kernel
-            .store()
-            .consignments(ConsignmentStage::Arriving)?;
-        let history = self
-            .kernel
-            .store()
-            .consignments(ConsignmentStage::History)?;
-        let misfits = arriving
-            .iter()
-            .chain(&history)
-            .filter(|row| self.read(row).is_err());
-        let misfits = misfits.map(|row| row.reference.clone()).collect();
+        let mut misfits = Vec::new();
+        for stage in [ConsignmentStage::Arriving, ConsignmentStage::History] {
+            self.kernel.store().each_consignment(stage, &mut |row| {
+                if self.read(&row).is_err() {
+                    misfits.push(row.reference);
+                }
+            })?;
+        }
         self.kernel.set_aside().misfits(misfits);
-        let waiting = arriving.into();
         Ok(Loaded {
             model,
-            waiting,
+            waiting: VecDeque::new(),
+            next: Some(ConsignmentPlace::default()),
             falls: Vec::new(),
         })
     }
@@ -324,10 +324,18 @@ impl Desk {
     /// Scores the next slice. If no consignment is left, every arrival is scored by the model's
     /// revision.
     async fn slice(self: &Arc<Self>, mut loaded: Loaded) -> Result<Sweep, DeskError> {
-        let rows: Vec<ConsignmentRow> = {
-            let few = loaded.waiting.len().min(SLICE);
-            loaded.waiting.drain(..few).collect()
-        };
+        while let Some(place) = loaded.next
+            && loaded.waiting.is_empty()
+        {
+            let arriving = ConsignmentStage::Arriving;
+            let page = self
+                .apart(move |desk| Ok(desk.kernel.store().consignment_page(arriving, place)?))
+                .await?;
+            loaded.waiting.extend(page.rows);
+            loaded.next = page.next;
+        }
+        let few = loaded.waiting.len().min(SLICE);
+        let rows: Vec<ConsignmentRow> = loaded.waiting.drain(..few).collect();
         if rows.is_empty() {
             let scored = loaded.model.revision;
             self.kernel

@@ -1,7 +1,7 @@
 //! Scoring of a stored consignment, with explanation.
 
 use portcullis_admin_api::v1::score::ExplanationView;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use portcullis_protocol::record::RecordId;
 use portcullis_scoring::{
@@ -43,24 +43,20 @@ impl Desk {
             return Ok(None);
         };
         let score = scored(model, holdings, &consignment)?;
-        let view = explained(model, holdings, &consignment, &score);
-        let mut records: Vec<RecordId> = score
+        let records: BTreeSet<&RecordId> = score
             .contributions
             .iter()
             .flat_map(|contribution| contribution.records.iter().chain(&contribution.graded_by))
-            .copied()
             .collect();
-        records.sort_unstable();
-        records.dedup();
         Ok(Some(Scored {
             control: score.recommendation.control,
             alarms: alarm::of_score(&score, &self.kernel.me().authority),
             row: ScoreRow {
                 reference: row.reference.clone(),
-                points: view.points,
+                points: f64::from(score.points),
                 at: holdings.now(),
-                explanation: json(&view),
-                records,
+                summary: view::summary(&score),
+                records: records.len() as u64,
             },
         }))
     }
@@ -122,13 +118,4 @@ fn explained(
 ) -> ExplanationView {
     let local = model.local.profile_log_odds(consignment);
     view::explanation(consignment.id(), score, local, model, holdings.now())
-}
-
-/// Encodes the view as JSON. It has no map with keys other than text, and no number that JSON
-/// lacks.
-fn json(view: &ExplanationView) -> Vec<u8> {
-    serde_json::to_vec(view).unwrap_or_else(|error| {
-        tracing::error!(%error, "an explanation cannot be written");
-        Vec::new()
-    })
 }

@@ -1,4 +1,4 @@
-//! Scores as the structs that people and programs read: written once as JSON and kept.
+//! Scores as the structs that people and programs read, and the part of a score that is kept.
 
 use portcullis_admin_api::v1::score::{
     AskView, ContributionView, ExplanationView, LocalView, MarkingView, RankedView,
@@ -10,6 +10,7 @@ use portcullis_scoring::{
     score::{Contribution, Score, What},
 };
 use portcullis_store::ScoreRow;
+use serde::{Deserialize, Serialize};
 
 use super::model::Model;
 
@@ -50,28 +51,78 @@ pub(crate) fn explanation(
     }
 }
 
-/// Returns the line of a stored score. Control and reason are empty if its explanation cannot
-/// be read, for instance because it is of another version.
-#[must_use]
-pub(crate) fn ranked(row: &ScoreRow) -> RankedView {
-    let explanation: Option<ExplanationView> = serde_json::from_slice(&row.explanation).ok();
-    let words = explanation.map(|view| {
+/// The part of a score that is kept beside its points: a ranking shows it, and the rest of an explanation is
+/// made when a person asks, of what is known then. As JSON.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Summary {
+    control: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    as_requested: Option<String>,
+    because: String,
+}
+
+impl Summary {
+    /// Reads what is kept. It is empty if it cannot be read, for instance because it is of another version.
+    fn read(kept: &[u8]) -> Self {
+        serde_json::from_slice(kept)
+            .ok()
+            .or_else(|| Self::of_an_earlier_version(kept))
+            .unwrap_or_default()
+    }
+
+    /// Versions before 0.2 kept the whole explanation.
+    fn of_an_earlier_version(kept: &[u8]) -> Option<Self> {
+        let view: ExplanationView = serde_json::from_slice(kept).ok()?;
         let because = view.because().to_owned();
         let RecommendationView {
             control,
             as_requested,
             ..
         } = view.recommendation;
-        (control, as_requested, because)
-    });
-    let (control, as_requested, because) = words.unwrap_or_default();
+        Some(Self {
+            control,
+            as_requested,
+            because,
+        })
+    }
+}
+
+/// Returns what is kept of a score beside its points.
+#[must_use]
+pub(crate) fn summary(score: &Score) -> Vec<u8> {
+    let RecommendationView {
+        control,
+        as_requested,
+        ..
+    } = recommendation(&score.recommendation);
+    let reason = score.reason();
+    let summary = Summary {
+        control,
+        as_requested,
+        because: reason.map_or_else(String::new, |part| part.what.to_string()),
+    };
+    // It has no number that JSON lacks.
+    serde_json::to_vec(&summary).unwrap_or_else(|error| {
+        tracing::error!(%error, "what is kept of a score cannot be written");
+        Vec::new()
+    })
+}
+
+/// Returns the line of a stored score.
+#[must_use]
+pub(crate) fn ranked(row: &ScoreRow) -> RankedView {
+    let Summary {
+        control,
+        as_requested,
+        because,
+    } = Summary::read(&row.summary);
     RankedView {
         reference: row.reference.clone(),
         points: row.points,
         control,
         as_requested,
         because,
-        records: row.records.len(),
+        records: usize::try_from(row.records).unwrap_or(usize::MAX),
     }
 }
 

@@ -6,7 +6,10 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use portcullis_protocol::{body::SelectorKind, record::RecordId, time::Timestamp};
-use portcullis_store::{ConsignmentRow, ConsignmentStage, Damaged, ScoreRow, StoreError};
+use portcullis_store::{
+    CONSIGNMENTS_A_PAGE, ConsignmentPage, ConsignmentPlace, ConsignmentRanking, ConsignmentRow,
+    ConsignmentStage, ConsignmentsOf, Damaged, RankedConsignment, ScoreRow, StoreError,
+};
 use prost::Message;
 use rusqlite::{OptionalExtension as _, Row};
 
@@ -19,6 +22,9 @@ use super::{
     transaction::{KeyedCiphertext, WriteTransaction},
     view::DatabaseView,
 };
+
+/// Rank of a consignment without a score: below every score.
+const UNSCORED: f64 = f64::NEG_INFINITY;
 
 /// The sealed part of a consignment.
 #[derive(Clone, PartialEq, Message)]
@@ -47,10 +53,14 @@ impl SealedSelector {
 /// The sealed part of a score.
 #[derive(Clone, PartialEq, Message)]
 struct SealedScore {
+    /// Earlier versions kept the whole explanation, which the desk reads as well.
     #[prost(bytes = "vec", tag = "1")]
-    explanation: Vec<u8>,
+    summary: Vec<u8>,
+    /// The records themselves, as earlier versions kept them; they are counted.
     #[prost(bytes = "vec", repeated, tag = "2")]
-    records: Vec<Vec<u8>>,
+    listed: Vec<Vec<u8>>,
+    #[prost(uint64, tag = "3")]
+    records: u64,
 }
 
 /// Writer of consignments and their scores.
@@ -181,7 +191,7 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
             reference,
             points,
             at,
-            explanation,
+            summary,
             records,
         } = row;
         let name = self.tx.vault().name(&reference)?;
@@ -193,10 +203,10 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
         if let Some(key) = earlier {
             self.tx.retire(key);
         }
-        let records = records.iter().map(|record| record.as_bytes().to_vec());
         let plain = SealedScore {
-            explanation,
-            records: records.collect(),
+            summary,
+            listed: Vec::new(),
+            records,
         };
         let KeyedCiphertext { key, sealed } = self
             .tx
@@ -238,7 +248,7 @@ impl<T: rusqlite::types::FromSql> SealedRow<T> {
 macro_rules! consignment_rows {
     ($rest:literal) => {
         concat!(
-            "SELECT name, at, arriving, wrapped, sealed FROM consignment AS c ",
+            "SELECT name, at, arriving, wrapped, sealed, c.n FROM consignment AS c ",
             "LEFT JOIN keys.wrapped_key AS k ON k.n = c.key ",
             $rest
         )
@@ -267,10 +277,14 @@ impl<'a> ConsignmentReader<'a> {
 
     /// Returns the tokens by which records name the arriving consignments.
     pub(super) fn record_tokens(&self) -> Result<Vec<Token>, SqlError> {
-        let rows = self.consignments(ConsignmentStage::Arriving)?;
-        let selectors = rows.iter().flat_map(|row| &row.selectors);
-        let tokens = selectors.filter_map(|(kind, value)| self.view.vault.token(*kind, value));
-        Ok(tokens.collect())
+        let mut tokens = Vec::new();
+        self.each_arriving(|row| {
+            let selectors = row.selectors.iter();
+            let named = selectors.filter_map(|(kind, value)| self.view.vault.token(*kind, value));
+            tokens.extend(named);
+            Ok(())
+        })?;
+        Ok(tokens)
     }
 
     /// Returns those of `records` that may concern an arriving consignment.
@@ -324,20 +338,43 @@ impl<'a> ConsignmentReader<'a> {
         bytes.map(|bytes| Directory::read(&bytes)).transpose()
     }
 
-    pub(super) fn consignments(
+    /// Returns some consignments of a stage, from a number on.
+    pub(super) fn page(
         &self,
         stage: ConsignmentStage,
-    ) -> Result<Vec<ConsignmentRow>, SqlError> {
-        let arriving = match stage {
-            ConsignmentStage::History => false,
-            ConsignmentStage::Arriving => true,
-        };
+        ConsignmentPlace(from): ConsignmentPlace,
+    ) -> Result<ConsignmentPage, SqlError> {
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let arriving = stage == ConsignmentStage::Arriving;
+        let mut last = None;
         let rows = self.view.rows(
-            consignment_rows!("WHERE arriving = ?1"),
-            [arriving],
-            SealedRow::read,
+            consignment_rows!("WHERE arriving = ?1 AND c.n >= ?2 ORDER BY c.n LIMIT ?3"),
+            (arriving, from, CONSIGNMENTS_A_PAGE),
+            |row| {
+                last = Some(row.get::<_, i64>(5)?);
+                SealedRow::read(row)
+            },
         )?;
-        self.opened(rows)
+        let is_full = u32::try_from(rows.len()) == Ok(CONSIGNMENTS_A_PAGE);
+        let next = last.filter(|_| is_full);
+        Ok(ConsignmentPage {
+            rows: self.opened(rows)?,
+            next: next.map(|n| ConsignmentPlace(n.unsigned_abs().saturating_add(1))),
+        })
+    }
+
+    /// Hands every arriving consignment to `visit`.
+    pub(super) fn each_arriving(
+        &self,
+        mut visit: impl FnMut(ConsignmentRow) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        let mut from = Some(ConsignmentPlace::default());
+        while let Some(place) = from {
+            let page = self.page(ConsignmentStage::Arriving, place)?;
+            page.rows.into_iter().try_for_each(&mut visit)?;
+            from = page.next;
+        }
+        Ok(())
     }
 
     /// Opens rows, and orders them by reference; those that are damaged are left out.
@@ -382,6 +419,10 @@ impl<'a> ConsignmentReader<'a> {
         kind: SelectorKind,
         value: &str,
     ) -> Result<Vec<ConsignmentRow>, SqlError> {
+        let named = |row: &ConsignmentRow| {
+            let mut selectors = row.selectors.iter();
+            selectors.any(|(of, text)| *of == kind && text == value)
+        };
         let mut rows = match self.view.vault.consignment_token(kind, value) {
             Some(token) => {
                 let rows = self.view.rows(
@@ -394,10 +435,23 @@ impl<'a> ConsignmentReader<'a> {
                 )?;
                 self.opened(rows)?
             }
-            None => self.consignments(ConsignmentStage::Arriving)?,
+            None => self.arriving_with(&named)?,
         };
-        let named = |(of, text): &(SelectorKind, String)| *of == kind && text == value;
-        rows.retain(|row| row.selectors.iter().any(named));
+        rows.retain(named);
+        Ok(rows)
+    }
+
+    /// Returns the arriving consignments that are `chosen`, ascending by reference. All are opened.
+    fn arriving_with(
+        &self,
+        chosen: &impl Fn(&ConsignmentRow) -> bool,
+    ) -> Result<Vec<ConsignmentRow>, SqlError> {
+        let mut rows = Vec::new();
+        self.each_arriving(|row| {
+            rows.extend(Some(row).filter(chosen));
+            Ok(())
+        })?;
+        rows.sort_unstable_by(|one, other| one.reference.cmp(&other.reference));
         Ok(rows)
     }
 
@@ -452,6 +506,60 @@ impl<'a> ConsignmentReader<'a> {
         Ok(found)
     }
 
+    /// Returns the chosen consignments by their scores. One whose score does not open counts as one
+    /// without.
+    pub(super) fn ranking(
+        &self,
+        of: &ConsignmentsOf,
+        limit: u32,
+    ) -> Result<ConsignmentRanking, SqlError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let arriving = of.stage.map(|stage| stage == ConsignmentStage::Arriving);
+        let mut select = self.view.connection.prepare_cached(
+            "SELECT c.name, s.points FROM consignment AS c LEFT JOIN score AS s ON s.name = c.name
+             WHERE (?1 IS NULL OR c.arriving = ?1) AND c.at >= ?2 AND c.at < ?3",
+        )?;
+        let (since, before) = (of.since.as_millis(), of.before.as_millis());
+        let mut rows = select.query((arriving, since, before))?;
+        let (mut ranking, mut highest) = (ConsignmentRanking::default(), BinaryHeap::new());
+        while let Some(row) = rows.next()? {
+            let (name, sealed): (Vec<u8>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
+            let shown = self.shown_reference(&name);
+            let reference = self.reference(&name);
+            let thing = || Damaged::Consignment(shown.clone());
+            let Some(reference) = self.view.unless_damaged(thing, reference)? else {
+                continue;
+            };
+            let read = sealed.map(|sealed| self.open_points(&reference, &sealed));
+            let points = match read {
+                Some(Ok(points)) => Some(points),
+                Some(Err(error)) => {
+                    let thing = || Damaged::Score(reference.clone());
+                    self.view.unless_damaged::<f64>(thing, Err(error))?
+                }
+                None => None,
+            };
+            ranking.total += 1;
+            ranking.scored += u64::from(points.is_some());
+            highest.push(Reverse(Ranked {
+                points: points.unwrap_or(UNSCORED),
+                reference: Reverse(reference),
+                name,
+            }));
+            if highest.len() > limit {
+                highest.pop();
+            }
+        }
+        let listed = highest.into_sorted_vec().into_iter();
+        ranking.listed = listed
+            .map(|Reverse(ranked)| RankedConsignment {
+                points: (ranked.points > UNSCORED).then_some(ranked.points),
+                reference: ranked.reference.0,
+            })
+            .collect();
+        Ok(ranking)
+    }
+
     /// Returns the highest scores, the highest first. Points are opened one after the other, and no
     /// more than asked for are kept.
     fn ranked(&self, limit: usize) -> Result<Vec<Ranked>, SqlError> {
@@ -504,18 +612,15 @@ impl<'a> ConsignmentReader<'a> {
             .view
             .open(sealed_as, row.wrapped.as_deref(), row.sealed, what)?;
         let SealedScore {
-            explanation,
+            summary,
+            listed,
             records,
         } = SealedScore::decode(plain.as_slice()).map_err(|_| unreadable(&what()))?;
-        let records = records
-            .iter()
-            .map(|bytes| RecordId::from_slice(bytes).ok_or_else(|| unreadable(&what())))
-            .collect::<Result<_, _>>()?;
         Ok(ScoreRow {
             points,
             at: Timestamp::from_millis(row.at),
-            explanation,
-            records,
+            summary,
+            records: records.max(listed.len() as u64),
             reference,
         })
     }

@@ -152,10 +152,11 @@ use self::{
 };
 use portcullis_store::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, Came, ChannelPage, ChannelSide,
-    ConsignmentRow, ConsignmentStage, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow,
-    ExcerptPage, ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord,
-    LogEntry, NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow,
-    Span, Store, StoreError, UndeliveredRow, Write, Written, apart,
+    ConsignmentPage, ConsignmentPlace, ConsignmentRanking, ConsignmentRow, ConsignmentStage,
+    ConsignmentsOf, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
+    ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent,
+    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
+    StoreError, UndeliveredRow, Write, Written, apart,
 };
 
 /// A store in a folder.
@@ -640,8 +641,12 @@ impl Store for SqliteStore {
         self.read(|view| RegistryReader::of(view).act_answer(statement))
     }
 
-    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError> {
-        self.read(|view| ConsignmentReader::of(view).consignments(stage))
+    fn consignment_page(
+        &self,
+        stage: ConsignmentStage,
+        from: ConsignmentPlace,
+    ) -> Result<ConsignmentPage, StoreError> {
+        self.read(|view| ConsignmentReader::of(view).page(stage, from))
     }
 
     fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, StoreError> {
@@ -664,6 +669,14 @@ impl Store for SqliteStore {
 
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError> {
         self.read(|view| ConsignmentReader::of(view).score(reference))
+    }
+
+    fn consignment_ranking(
+        &self,
+        of: &ConsignmentsOf,
+        limit: u32,
+    ) -> Result<ConsignmentRanking, StoreError> {
+        self.read(|view| ConsignmentReader::of(view).ranking(of, limit))
     }
 
     fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError> {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_store::{ConsignmentStage, Damaged, StoreError};
+use portcullis_store::{Damaged, StoreError};
 
 use super::{
     consignments::ConsignmentReader,
@@ -249,14 +249,15 @@ impl<'a> Scrubber<'a> {
              WHERE t.token = ?1 AND c.name = ?2",
         )?;
         let mut missing = 0_u64;
-        for row in ConsignmentReader::of(self.view).consignments(ConsignmentStage::Arriving)? {
+        ConsignmentReader::of(self.view).each_arriving(|row| {
             let name = self.view.vault.name(&row.reference)?;
             for (kind, value) in &row.selectors {
                 if let Some(of) = self.view.vault.consignment_token(*kind, value) {
                     missing += u64::from(!token.exists((of, &name))?);
                 }
             }
-        }
+            Ok(())
+        })?;
         let what = format!("{missing} entries are missing: consignments are not found by them");
         self.note(TOKENS, (missing > 0).then_some(what));
         Ok(())

@@ -14,6 +14,7 @@
 //! group. A failed fsync ends the process (docs/design.md, Store), because the state on disk is unknown then.
 
 pub mod apart;
+mod consignments;
 mod error;
 mod excerpt;
 mod facts;
@@ -23,15 +24,18 @@ mod rows;
 pub mod write;
 pub mod writer;
 
+pub use consignments::{
+    CONSIGNMENTS_A_PAGE, ConsignmentPage, ConsignmentPlace, ConsignmentRanking, ConsignmentRow,
+    ConsignmentStage, ConsignmentsOf, RankedConsignment, ScoreRow,
+};
 pub use error::StoreError;
 pub use excerpt::{Came, ExcerptPage, ExcerptsOf, HeldExcerpt};
 pub use facts::{Fact, FactKind, FactRow};
 pub use rows::{
-    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, ConsignmentRow,
-    ConsignmentStage, DamageRow, Damaged, DecisionNote, DisclosureRow, DisclosureState,
-    DispatchPosition, ExceptionRow, ForkRow, Found, HELD_LIFE_MS, HeldItem, HeldKey, HeldRecord,
-    LogEntry, Logged, PAGE_BYTES, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay,
-    ScoreRow, Span, UndeliveredRow, ends_page, weight,
+    ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, ChannelPage, ChannelSide, DamageRow,
+    Damaged, DecisionNote, DisclosureRow, DisclosureState, DispatchPosition, ExceptionRow, ForkRow,
+    Found, HELD_LIFE_MS, HeldItem, HeldKey, HeldRecord, LogEntry, Logged, PAGE_BYTES, PersonRow,
+    ReceiptRow, ReconciliationRow, RecordFilter, Relay, Span, UndeliveredRow, ends_page, weight,
 };
 pub use write::{
     Act, ActAnswer, ActOutcome, Awaiting, Backfill, BackfillMove, BadItem, CancelBackfills,
@@ -505,12 +509,49 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn act_answer(&self, statement: &SignedStatement) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Returns the consignments of this stage, ascending by reference.
+    /// Returns some consignments of this stage, at most [`CONSIGNMENTS_A_PAGE`], from a place on. One that is
+    /// kept before the first page is read and until the last, replaced or not, is on exactly one page.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError>;
+    fn consignment_page(
+        &self,
+        stage: ConsignmentStage,
+        from: ConsignmentPlace,
+    ) -> Result<ConsignmentPage, StoreError>;
+
+    /// Hands every consignment of this stage to `visit`, in the store's order. No more than a page of them is
+    /// in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn each_consignment(
+        &self,
+        stage: ConsignmentStage,
+        visit: &mut dyn FnMut(ConsignmentRow),
+    ) -> Result<(), StoreError> {
+        let mut from = Some(ConsignmentPlace::default());
+        while let Some(place) = from {
+            let page = self.consignment_page(stage, place)?;
+            page.rows.into_iter().for_each(&mut *visit);
+            from = page.next;
+        }
+        Ok(())
+    }
+
+    /// Returns every consignment of this stage, ascending by reference.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError> {
+        let mut rows = Vec::new();
+        self.each_consignment(stage, &mut |row| rows.push(row))?;
+        rows.sort_unstable_by(|one, other| one.reference.cmp(&other.reference));
+        Ok(rows)
+    }
 
     /// Returns the consignment with this reference.
     ///
@@ -546,7 +587,19 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError>;
 
-    /// Returns the scores, the highest first, at most `limit`.
+    /// Returns the chosen consignments by their scores, at most `limit`, and counts them all. None is
+    /// opened but for its reference and points.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn consignment_ranking(
+        &self,
+        of: &ConsignmentsOf,
+        limit: u32,
+    ) -> Result<ConsignmentRanking, StoreError>;
+
+    /// Returns the scores, the highest first, at most `limit`, whatever became of the consignments.
     ///
     /// # Errors
     ///

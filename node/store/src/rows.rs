@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc};
 
 use portcullis_protocol::{
-    body::SelectorKind,
     digest::Digest,
     frame::{Answer, Chain, Generation, Lane, Outcome},
     identifiers::{AuthorityId, NodeId},
@@ -393,36 +392,6 @@ pub struct RecordFilter {
     pub limit: Option<u32>,
 }
 
-/// A consignment of the authority: an opaque body, and the identifiers by which it is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConsignmentRow {
-    /// The authority's own reference, for instance a declaration number.
-    pub reference: String,
-    /// The period or day it belongs to.
-    pub at: Timestamp,
-    /// True if the consignment waits to be scored, false if it is history.
-    pub arriving: bool,
-    /// Its fields, encoded by the importer; kept encrypted.
-    pub body: Vec<u8>,
-    /// Its identifiers: kind and canonical text; kept as keyed hashes.
-    pub selectors: Vec<(SelectorKind, String)>,
-}
-
-/// The newest score of a consignment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScoreRow {
-    /// The consignment's reference.
-    pub reference: String,
-    /// The score, from 0 to 100.
-    pub points: f64,
-    /// Time at which the score was computed.
-    pub at: Timestamp,
-    /// The explanation, as JSON; kept encrypted.
-    pub explanation: Vec<u8>,
-    /// The records on which the score rests.
-    pub records: Vec<RecordId>,
-}
-
 /// A person enrolled at the authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonRow {
@@ -447,15 +416,6 @@ pub enum Relay {
     OwnOnly,
     /// Records of others leave as well, as far as policy allows: a hub.
     Others,
-}
-
-/// ConsignmentStage of a consignment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConsignmentStage {
-    /// The consignment's outcome is known.
-    History,
-    /// The consignment waits for a decision.
-    Arriving,
 }
 
 /// The policies behind a decision, as the ledger notes them.

@@ -1,6 +1,6 @@
 //! Scores of a running node, and a member that means to move them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use portcullis_admin_api::v1::score::ExplanationView;
@@ -13,8 +13,9 @@ use portcullis_protocol::{
     record::Kind,
     register::AuthorityKind,
     seal::Draft,
+    time::Timestamp,
 };
-use portcullis_store::ConsignmentStage;
+use portcullis_store::{ConsignmentStage, ScoreRow};
 use portcullis_tests::federation::{Federation, eventually};
 use tokio_util::sync::CancellationToken;
 
@@ -179,19 +180,16 @@ async fn a_reload_that_hears_others_scores_again_and_names_whom_it_hears() {
         ],
     );
     let terminal = &running[&"terminal".parse().unwrap()].kernel;
+    let began = antwerp.now();
     let alert = terminal.publish(vec![alert]).await.unwrap().remove(0);
     eventually(antwerp, || {
         antwerp.store().record(&alert).unwrap().is_some()
     })
     .await;
-    // Kept scores follow by themselves; nobody asks for one here.
-    let kept = |points: Option<&'static str>, by_policy: bool, heard: bool| {
-        let (store, alert) = (Arc::clone(antwerp.store()), alert.to_string());
-        move || {
-            let Some(row) = store.score("7").unwrap() else {
-                return false;
-            };
-            let view: ExplanationView = serde_json::from_slice(&row.explanation).unwrap();
+    // Kept scores follow by themselves: each is compared with what an explanation of now says.
+    let kept = async |since: Timestamp, points: Option<&str>, by_policy: bool, heard: bool| {
+        let alert = alert.to_string();
+        let explains = |view: &ExplanationView| {
             let mut parts = view.contributions.iter();
             let part = parts.find(|part| part.records.contains(&alert));
             let aside = view.set_aside.iter().find(|aside| aside.record == alert);
@@ -205,11 +203,24 @@ async fn a_reload_that_hears_others_scores_again_and_names_whom_it_hears() {
                 && (ask.heard, ask.by_own_policy) == (heard, heard && by_policy)
                 && aside.is_some_and(|aside| aside.why.contains("does not believe"))
                     == points.is_none()
-        }
+        };
+        let follows = async {
+            loop {
+                let view = desk.score("7").await.unwrap();
+                let row = antwerp.store().score("7").unwrap();
+                let is_kept = |row: ScoreRow| row.at >= since && row.points == view.points;
+                if explains(&view) && row.is_some_and(is_kept) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, follows).await.unwrap();
     };
     // Goods: largest ratio 1.5; Beta(4, 1) has mean 0.8; X3 is 0.25, A1 is 1.
     // ln(1 + 0.5 · 0.8 · 0.25) = 0.095, ln(1 + 0.5 · 0.8) = 0.336.
-    eventually(antwerp, kept(Some("0.095"), false, false)).await;
+    kept(began, Some("0.095"), false, false).await;
     let policy = node.home.policy().join("own.cedar");
     for (text, points, by_policy, heard) in [
         (HEARD, Some("0.336"), true, true),
@@ -219,8 +230,9 @@ async fn a_reload_that_hears_others_scores_again_and_names_whom_it_hears() {
         std::fs::write(&policy, text).unwrap();
         // Nobody accepted it yet.
         assert!(node.reloader.reload().await.is_err());
+        let since = antwerp.now();
         node.reload_accepting().await;
-        eventually(antwerp, kept(points, by_policy, heard)).await;
+        kept(since, points, by_policy, heard).await;
     }
     end.cancel();
     living.await.unwrap();

@@ -245,6 +245,7 @@ impl Change {
             | Action::Alert
             | Action::Advisory
             | Action::ImportConsignments
+            | Action::CloseConsignment
             | Action::PublishProfile
             | Action::Reload
             | Action::PeerBlock

@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod backup;
+pub mod consignment;
 pub mod dispatch;
 pub mod draft;
 pub mod hold;

@@ -137,6 +137,15 @@ pub struct MarkingView {
     pub delete_at: Option<String>,
 }
 
+/// The highest scores.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct RankingView {
+    /// The consignments, the highest score first.
+    pub items: Vec<RankedView>,
+    /// Number of all that are scored, of those asked for.
+    pub total: u64,
+}
+
 /// A line of the ranking.
 #[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct RankedView {
@@ -194,6 +203,9 @@ pub struct ImportedView {
     /// Separator, encoding, lines and marks of numbers, as the file was read. Empty from a node of an earlier version.
     #[serde(default)]
     pub read_as: String,
+    /// Number of consignments left as they are, because a person closed them.
+    #[serde(default)]
+    pub closed: u64,
     /// Rows that were left out, as the act asked for.
     #[serde(default)]
     pub skipped: Vec<SkippedView>,

@@ -230,6 +230,7 @@ impl ParsedAct {
             | Action::Alert
             | Action::Advisory
             | Action::ImportConsignments
+            | Action::CloseConsignment
             | Action::PublishProfile
             | Action::Reload
             | Action::PeerBlock

@@ -31,6 +31,7 @@ use portcullis_store::{Act, ConsignmentStage, Effects, Write, writer::Priority};
 
 use super::{
     backup::BackupAct,
+    consignments::CloseAct,
     dispatch::OwedAct,
     gates::GateAct,
     hold::HoldAct,
@@ -50,6 +51,7 @@ use crate::{
 pub(super) enum Deed {
     Publish(Vec<Draft>),
     Import(Import),
+    CloseConsignment(CloseAct),
     PublishProfile,
     Reload,
     AcceptSettings(AcceptanceAct),
@@ -75,6 +77,7 @@ impl Deed {
             Action::Alert => drafts(kernel, &body, &[Kind::Alert]),
             Action::Advisory => drafts(kernel, &body, &[Kind::Advisory]),
             Action::ImportConsignments => import(&act.parameters, body).map(Self::Import),
+            Action::CloseConsignment => CloseAct::read(&body).map(Self::CloseConsignment),
             Action::PublishProfile => Ok(Self::PublishProfile),
             Action::Reload => Ok(Self::Reload),
             Action::AcceptSettings => {
@@ -114,6 +117,7 @@ impl Deed {
         match self {
             Self::Publish(drafts) => format!("{} drafts", drafts.len()),
             Self::Import(import) => format!("{} bytes of consignments", import.file.len()),
+            Self::CloseConsignment(close) => close.concerns(),
             Self::PublishProfile => "the risk profile".to_owned(),
             Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
             Self::AcceptSettings(accepted) => accepted.concerns(),
@@ -145,6 +149,7 @@ impl Deed {
     async fn carry_out(self, admin: &Admin, log: Act, turn: ActTurn) -> Result<Response, Problem> {
         match self {
             Self::Publish(drafts) => publish(admin, log, drafts).await,
+            Self::CloseConsignment(close) => Ok(shown(&close.carry_out(admin, log).await?)),
             Self::PublishProfile => publish_profile(admin, log).await,
             Self::Reload => reload(admin, log).await,
             Self::AcceptSettings(accepted) => logged(admin, log, accepted.accept(admin)).await,

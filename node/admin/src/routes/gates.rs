@@ -44,6 +44,7 @@ impl GateAct {
             | Action::Alert
             | Action::Advisory
             | Action::ImportConsignments
+            | Action::CloseConsignment
             | Action::PublishProfile
             | Action::Enrol
             | Action::PersonEnd

@@ -2,6 +2,7 @@
 
 pub(super) mod acts;
 mod backup;
+pub(super) mod consignments;
 pub(super) mod consultation;
 mod deeds;
 pub(super) mod dispatch;

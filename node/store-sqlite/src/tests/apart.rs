@@ -215,8 +215,8 @@ fn a_store_of_format_8_opens_whole_and_keeps_nothing_in_clear_that_is_sealed_now
             reference: "DECL-77001".to_owned(),
             points: 4.25,
             at: at(9),
-            explanation: STORY.as_bytes().to_vec(),
-            records: Vec::new(),
+            summary: STORY.as_bytes().to_vec(),
+            records: 0,
         };
         store
             .commit(vec![Write::Scores(vec![score.clone()])])

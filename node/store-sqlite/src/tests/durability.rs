@@ -111,8 +111,8 @@ fn score(points: f64) -> Write {
         reference: "a".to_owned(),
         points,
         at: at(0),
-        explanation: vec![],
-        records: vec![],
+        summary: vec![],
+        records: 0,
     }])
 }
 

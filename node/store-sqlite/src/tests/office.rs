@@ -11,8 +11,8 @@ use portcullis_protocol::{
 
 use super::{conformance::claims, fixture::*};
 use portcullis_store::{
-    Act, ActAnswer, ActOutcome, ConsignmentRow, ConsignmentStage, Effects, NodeEvent, PersonRow,
-    ScoreRow, Store, StoreError, Write, Written,
+    Act, ActAnswer, ActOutcome, ConsignmentRow, ConsignmentStage, ConsignmentsOf, Effects,
+    NodeEvent, PersonRow, ScoreRow, Store, StoreError, Write, Written,
 };
 use portcullis_testbed as testbed;
 
@@ -30,6 +30,7 @@ claims![
     a_record_touches_the_consignments_it_names_and_what_is_not_indexed,
     a_score_comes_back_whole_and_is_replaced_by_its_reference,
     scores_are_listed_highest_first,
+    a_consignment_whose_outcome_is_known_leaves_the_ranking,
     events_are_listed_newest_first,
     the_newest_events_are_kept,
     acts_are_listed_by_pages_with_their_ends,
@@ -345,8 +346,8 @@ fn score(reference: &str, points: f64) -> ScoreRow {
         reference: reference.to_owned(),
         points,
         at: at(0),
-        explanation: b"{}".to_vec(),
-        records: vec![RecordId::from_slice(&[4; 32]).unwrap()],
+        summary: b"{}".to_vec(),
+        records: 1,
     }
 }
 
@@ -359,8 +360,8 @@ fn a_score_comes_back_whole_and_is_replaced_by_its_reference(store: &dyn Store) 
     keep(&score("a", 17.5));
     assert_eq!(store.score("a").unwrap(), Some(score("a", 17.5)));
     let rescored = ScoreRow {
-        explanation: vec![],
-        records: vec![],
+        summary: vec![],
+        records: 0,
         ..score("a", 3.25)
     };
     keep(&rescored);
@@ -383,6 +384,62 @@ fn scores_are_listed_highest_first(store: &dyn Store) {
     };
     assert_eq!(listed(9), ["b", "c", "d", "a"]);
     assert_eq!(listed(2), ["b", "c"]);
+}
+
+/// Newcomer A8: what was controlled stayed on top of the ranking.
+fn a_consignment_whose_outcome_is_known_leaves_the_ranking(store: &dyn Store) {
+    let rows = ["a", "b", "c", "d"].map(|reference| consignment(reference, true));
+    let scores = [("a", 1.0), ("b", 99.5), ("c", 50.0)];
+    let scores = scores.map(|(reference, points)| score(reference, points));
+    let writes = vec![
+        Write::Consignments(rows.into()),
+        Write::Scores(scores.into()),
+    ];
+    store.commit(writes).unwrap();
+    let ranked = |of: ConsignmentsOf, limit| {
+        let ranking = store.consignment_ranking(&of, limit).unwrap();
+        let listed = ranking.listed.into_iter();
+        let listed: Vec<_> = listed
+            .map(|one| (one.reference, one.points.map(|points| points.to_string())))
+            .collect();
+        (ranking.total, ranking.scored, listed)
+    };
+    let line =
+        |reference: &str, points: Option<&str>| (reference.to_owned(), points.map(str::to_owned));
+    let arriving = ConsignmentsOf::stage(ConsignmentStage::Arriving);
+    let all = [
+        line("b", Some("99.5")),
+        line("c", Some("50")),
+        line("a", Some("1")),
+        line("d", None),
+    ];
+    assert_eq!(ranked(arriving, 9), (4, 3, all.to_vec()));
+    assert_eq!(ranked(arriving, 2), (4, 3, all[..2].to_vec()));
+    let closed = vec![Write::Consignments(vec![consignment("b", false)])];
+    store.commit(closed).unwrap();
+    assert_eq!(ranked(arriving, 9), (3, 2, all[1..].to_vec()));
+    let history = ConsignmentsOf::stage(ConsignmentStage::History);
+    assert_eq!(ranked(history, 9), (1, 1, all[..1].to_vec()));
+    // A score that was under way while it was closed does not bring it back.
+    let late = vec![Write::Scores(vec![score("b", 98.0)])];
+    store.commit(late).unwrap();
+    assert_eq!(ranked(arriving, 9), (3, 2, all[1..].to_vec()));
+    let both = ConsignmentsOf {
+        stage: None,
+        ..arriving
+    };
+    assert_eq!(ranked(both, 1), (4, 3, vec![line("b", Some("98"))]));
+    let day = store.consignment("a").unwrap().unwrap().at;
+    let later = ConsignmentsOf {
+        since: day.plus_millis(1),
+        ..arriving
+    };
+    assert_eq!(ranked(later, 9), (0, 0, Vec::new()));
+    let until = ConsignmentsOf {
+        before: day,
+        ..arriving
+    };
+    assert_eq!(ranked(until, 9), (0, 0, Vec::new()));
 }
 
 fn event(number: usize) -> NodeEvent {

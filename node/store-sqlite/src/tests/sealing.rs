@@ -53,8 +53,8 @@ fn score(reference: &str) -> ScoreRow {
         reference: reference.to_owned(),
         points: 53.5,
         at: at(1),
-        explanation: b"why".to_vec(),
-        records: Vec::new(),
+        summary: b"why".to_vec(),
+        records: 0,
     }
 }
 

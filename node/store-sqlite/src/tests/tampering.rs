@@ -317,8 +317,8 @@ fn the_files_yield_no_body_no_selector_no_reference_no_points_and_no_free_text()
         reference: "declaration-1".to_owned(),
         points: 53.718_281_828,
         at: at(0),
-        explanation: STORY.as_bytes().to_vec(),
-        records: vec![waiting.id()],
+        summary: STORY.as_bytes().to_vec(),
+        records: 1,
     };
     store
         .commit(vec![
@@ -547,8 +547,8 @@ fn a_damaged_consignment_or_score_is_set_aside_and_mended_by_importing_it_again(
         reference: format!("declaration-{n}"),
         points: f64::from(n),
         at: at(0),
-        explanation: vec![n],
-        records: Vec::new(),
+        summary: vec![n],
+        records: 0,
     };
     let both = || vec![consignment(1), consignment(2)];
     store

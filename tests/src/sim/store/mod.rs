@@ -32,10 +32,11 @@ use portcullis_protocol::{
 };
 use portcullis_store::{
     ActRow, ArrivalRow, Aside, BackfillRow, BadItemRow, Came, ChannelPage, ChannelSide,
-    ConsignmentRow, ConsignmentStage, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
-    ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, Logged,
-    NodeEvent, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span,
-    Store, StoreError, UndeliveredRow, Write, Written,
+    ConsignmentPage, ConsignmentPlace, ConsignmentRanking, ConsignmentRow, ConsignmentStage,
+    ConsignmentsOf, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage, ExcerptsOf,
+    FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, Logged, NodeEvent,
+    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
+    StoreError, UndeliveredRow, Write, Written,
 };
 
 pub use channel::Note;
@@ -544,11 +545,19 @@ impl Store for ModelStore {
         self.read(|state| state.act_seen(statement))
     }
 
-    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<ConsignmentRow>, StoreError> {
+    /// Returns all of them on one page.
+    fn consignment_page(
+        &self,
+        stage: ConsignmentStage,
+        _from: ConsignmentPlace,
+    ) -> Result<ConsignmentPage, StoreError> {
         self.read(|state| {
             let rows = state.consignments.values();
             let staged = rows.filter(|row| row.arriving == (stage == ConsignmentStage::Arriving));
-            staged.cloned().collect()
+            ConsignmentPage {
+                rows: staged.cloned().collect(),
+                next: None,
+            }
         })
     }
 
@@ -574,6 +583,14 @@ impl Store for ModelStore {
 
     fn score(&self, reference: &str) -> Result<Option<ScoreRow>, StoreError> {
         self.read(|state| state.scores.get(reference).cloned())
+    }
+
+    fn consignment_ranking(
+        &self,
+        of: &ConsignmentsOf,
+        limit: u32,
+    ) -> Result<ConsignmentRanking, StoreError> {
+        self.read(|state| state.consignment_ranking(of, limit))
     }
 
     fn scores(&self, limit: u32) -> Result<Vec<ScoreRow>, StoreError> {

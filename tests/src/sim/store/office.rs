@@ -6,8 +6,8 @@ use portcullis_protocol::{
     body::SelectorKind, register::SignedRegister, statement::SignedStatement,
 };
 use portcullis_store::{
-    Act, ActAnswer, ConsignmentRow, Effects, Fact, FactRow, NodeEvent, ScoreRow, StoreError, Write,
-    Written,
+    Act, ActAnswer, ConsignmentRanking, ConsignmentRow, ConsignmentsOf, Effects, Fact, FactRow,
+    NodeEvent, RankedConsignment, ScoreRow, StoreError, Write, Written,
 };
 
 use super::{State, state::LoggedAct};
@@ -154,6 +154,34 @@ impl State {
         scores.sort_by(|one, other| other.points.total_cmp(&one.points));
         scores.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         scores
+    }
+
+    pub(super) fn consignment_ranking(
+        &self,
+        of: &ConsignmentsOf,
+        limit: u32,
+    ) -> ConsignmentRanking {
+        let chosen = self.consignments.values();
+        let mut listed: Vec<_> = chosen
+            .filter(|row| of.takes(row.arriving, row.at))
+            .map(|row| RankedConsignment {
+                reference: row.reference.clone(),
+                points: self.scores.get(&row.reference).map(|score| score.points),
+            })
+            .collect();
+        let total = listed.len() as u64;
+        let scored = listed.iter().filter(|row| row.points.is_some()).count() as u64;
+        // The sort is stable, and `None` is less than every score.
+        listed.sort_by(|one, other| {
+            let order = other.points.partial_cmp(&one.points);
+            order.unwrap_or(std::cmp::Ordering::Equal)
+        });
+        listed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        ConsignmentRanking {
+            total,
+            scored,
+            listed,
+        }
     }
 
     pub(super) fn event(&mut self, event: NodeEvent) {

@@ -23,7 +23,10 @@ const COMMANDS: &[(&str, i32)] = &[
     ("check CSQU3054383", DONE),
     ("clock confirm KEY", UNANSWERED),
     ("completions bash", DONE),
+    ("consignment close 56839011 nothing KEY", UNANSWERED),
     ("consignment import goods.csv KEY", UNANSWERED),
+    ("consignment list", UNANSWERED),
+    ("consignment show 56839011", UNANSWERED),
     (
         "dispatch backfill antwerp --since 2021-03-01 KEY",
         UNANSWERED,

@@ -17,9 +17,10 @@ use portcullis_protocol::{
     time::Timestamp,
 };
 use portcullis_store::{
-    ArrivalRow, ChannelPage, ChannelSide, ConsignmentRow, ConsignmentStage as Consigned,
-    DisclosureRow, ExceptionRow, FactRow, ForkRow, HeldItem, HeldRecord, LogEntry, Logged,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Store, UndeliveredRow,
+    ArrivalRow, ChannelPage, ChannelSide, ConsignmentRanking, ConsignmentRow,
+    ConsignmentStage as Consigned, ConsignmentsOf, DisclosureRow, ExceptionRow, FactRow, ForkRow,
+    HeldItem, HeldRecord, LogEntry, Logged, PersonRow, ReceiptRow, ReconciliationRow, RecordFilter,
+    Relay, ScoreRow, Store, UndeliveredRow,
 };
 use portcullis_tests::sim::cast::Cast;
 
@@ -451,6 +452,7 @@ struct Office {
     consignments: Vec<ConsignmentRow>,
     about: Vec<ConsignmentRow>,
     scores: Vec<ScoreRow>,
+    rankings: Vec<ConsignmentRanking>,
     events: Vec<(Timestamp, String, Option<NodeId>)>,
 }
 
@@ -492,6 +494,13 @@ fn office(store: &dyn Store) -> Office {
         .concat(),
         consignments,
         scores,
+        rankings: [Consigned::Arriving, Consigned::History]
+            .into_iter()
+            .map(|stage| {
+                let of = ConsignmentsOf::stage(stage);
+                store.consignment_ranking(&of, 5).unwrap()
+            })
+            .collect(),
         events: store
             .events(u32::MAX)
             .unwrap()

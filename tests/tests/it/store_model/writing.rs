@@ -571,7 +571,7 @@ impl Writing {
         if self.random.chance(500) {
             Step::Consignment(reference, self.random.chance(500), self.number)
         } else {
-            Step::Score(reference, self.random.below(100), self.some_records(2))
+            Step::Score(reference, self.random.below(100), self.random.below(3))
         }
     }
 }

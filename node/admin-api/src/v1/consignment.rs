@@ -1,0 +1,120 @@
+//! The authority's own consignments as JSON, version 1: lists, one whole, and closing.
+
+use serde::{Deserialize, Serialize};
+
+use super::score::RankedView;
+
+/// Largest number of consignments in a list or ranking.
+pub const MOST_LISTED: u32 = 100_000;
+
+/// Choice of consignments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsignmentFilterView {
+    /// `arriving`, `closed` or `all`. Closed are those whose outcome is known, imported ones as well.
+    pub stage: String,
+    /// Only consignments of this time or later.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// Only consignments before this time.
+    #[serde(default)]
+    pub before: Option<String>,
+    /// Only consignments with this identifier.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// Kind as which the identifier is taken as it is written.
+    #[serde(default)]
+    pub taken_as: Option<String>,
+    /// Greatest number of consignments.
+    pub limit: u32,
+}
+
+/// A list of consignments, the highest score first.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct ConsignmentsView {
+    /// Those listed.
+    pub items: Vec<ConsignmentLine>,
+    /// Number of all that were asked for.
+    pub total: u64,
+    /// Readings of the identifier that was asked about.
+    pub read_as: Vec<String>,
+}
+
+/// A line of the list.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct ConsignmentLine {
+    /// The consignment.
+    pub reference: String,
+    /// Its day.
+    pub day: String,
+    /// `arriving` or `closed`.
+    pub stage: String,
+    /// Its newest score, from 0 to 100; absent: not scored.
+    pub points: Option<f64>,
+    /// The recommended control; absent: not scored.
+    pub control: Option<String>,
+    /// How a person closed it; absent: nobody did.
+    pub closing: Option<ClosingView>,
+    /// Its identifiers, each with its kind.
+    pub identifiers: Vec<String>,
+}
+
+/// How a person closed a consignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct ClosingView {
+    /// `found`, `nothing` or `no-control`.
+    pub result: String,
+    /// Time at which the node was told.
+    pub at: String,
+    /// Id of the person.
+    pub by: String,
+    /// Note of the person; empty for none.
+    pub note: String,
+}
+
+/// A consignment whole. Version 1.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct ConsignmentView {
+    /// Version of the format: 1.
+    pub version: u32,
+    /// Its line in the list.
+    pub line: ConsignmentLine,
+    /// Its values, in the schema's order, without those that are empty.
+    pub fields: Vec<FieldView>,
+    /// Its newest score; absent: not scored.
+    pub score: Option<RankedView>,
+}
+
+/// One value of a consignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct FieldView {
+    /// The column in the authority's files.
+    pub column: String,
+    /// The value.
+    pub value: String,
+}
+
+/// Body of the act that closes a consignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloseView {
+    /// The consignment.
+    pub reference: String,
+    /// `found`, `nothing` or `no-control`.
+    pub result: String,
+    /// One line for colleagues; empty for none.
+    pub note: String,
+    /// True if a result that is known already is replaced.
+    pub correct: bool,
+}
+
+/// A consignment that was closed. Version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct ClosedView {
+    /// Version of the format: 1.
+    pub version: u32,
+    /// The consignment.
+    pub reference: String,
+    /// How it was closed.
+    pub closing: ClosingView,
+}
