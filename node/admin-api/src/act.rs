@@ -88,6 +88,8 @@ named! {
         ImportConsignments = "import-consignments",
         /// Close a consignment with the result of its control.
         CloseConsignment = "close-consignment",
+        /// Remove consignments of past days, with their scores.
+        PruneConsignments = "prune-consignments",
         /// Publish the authority's risk profile.
         PublishProfile = "publish-profile",
         /// Enrol a person.
@@ -182,7 +184,7 @@ impl Action {
             }
             Self::ReadLog => &[Role::Auditor, Role::DataProtection],
             Self::DispatchRetry => &[Role::Administrator, Role::Supervisor],
-            Self::HoldRelease | Self::HoldDrop | Self::Backfill => {
+            Self::HoldRelease | Self::HoldDrop | Self::Backfill | Self::PruneConsignments => {
                 &[Role::Supervisor, Role::DataProtection]
             }
         }

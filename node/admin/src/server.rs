@@ -113,6 +113,7 @@ fn router(admin: Admin, more: Router<Admin>) -> Router {
         .route("/v1/preview", post(preview::preview))
         .route("/v1/repeated", post(preview::repeated))
         .route("/v1/consignments", post(consignments::list))
+        .route("/v1/imports/progress", get(consignments::importing))
         .route("/v1/consignments/{reference}", get(consignments::show))
         .route("/v1/scores/top", post(scores::ranking))
         .route("/v1/scores/top/{limit}", get(scores::top))

@@ -1,12 +1,13 @@
 //! `portcullis consignment import`: the authority's own cargo lines. They are never shared.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{collections::BTreeMap, convert::Infallible, io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use portcullis_sheets::{Options, Sheet, SheetError};
 
 use super::{
     Session,
+    bar::Bar,
     error::CliError,
     live::block_on,
     output::{Page, View},
@@ -15,7 +16,11 @@ use super::{
 };
 use portcullis_admin_api::{
     act::Action,
-    v1::score::{ImportedView, SkippedView},
+    client::Client,
+    v1::{
+        consignment::ImportProgressView,
+        score::{ImportedView, SkippedView},
+    },
 };
 
 /// The mark before the fraction of a number.
@@ -109,7 +114,16 @@ impl ConsignmentImport {
         }
         let client = session.client()?;
         let key = self.signing.open()?;
-        let imported: ImportedView = block_on(async { have_done(&client, &key, deed).await })?;
+        let mut bar = Bar::new(session);
+        let lines = sheet.reading().lines;
+        let imported: Result<ImportedView, CliError> = block_on(async {
+            tokio::select! {
+                imported = have_done(&client, &key, deed) => imported,
+                never = follow(&client, &mut bar, lines) => match never {},
+            }
+        });
+        bar.end();
+        let imported = imported?;
         if let Some(to) = &self.skip_invalid
             && !imported.skipped.is_empty()
         {
@@ -123,6 +137,22 @@ impl ConsignmentImport {
             ));
         }
         session.output.show(&imported)
+    }
+}
+
+/// Pause between two looks at the progress of an import.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Shows how far the import under way is, until it is dropped. What cannot be asked is not shown.
+async fn follow(client: &Client, bar: &mut Bar, lines: u64) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let progress: Result<ImportProgressView, _> = client.get("/v1/imports/progress").await;
+        match progress {
+            Ok(progress) if progress.written == 0 => bar.at("checking", progress.checked, lines),
+            Ok(progress) => bar.at("writing", progress.written, progress.checked),
+            Err(_) => {}
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `portcullis consignment list`, `show` and `close`: the authority's own consignments at the desk.
+//! `portcullis consignment list`, `show`, `close` and `prune`: the authority's own consignments at the desk.
 
 use std::io;
 
@@ -21,7 +21,7 @@ use portcullis_admin_api::{
     client::encoded,
     v1::consignment::{
         CloseView, ClosedView, ClosingView, ConsignmentFilterView, ConsignmentLine,
-        ConsignmentView, ConsignmentsView,
+        ConsignmentView, ConsignmentsView, PruneView, PrunedView,
     },
 };
 
@@ -67,11 +67,7 @@ pub(super) struct ConsignmentList {
 
 impl ConsignmentList {
     pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
-        let stage = match (self.closed, self.all) {
-            (true, _) => "closed",
-            (false, true) => "all",
-            (false, false) => "arriving",
-        };
+        let stage = stage(self.closed, self.all);
         let filter = ConsignmentFilterView {
             stage: stage.to_owned(),
             since: self.since.map(|since| since.to_string()),
@@ -187,6 +183,123 @@ impl ConsignmentClose {
         let key = self.signing.open()?;
         let closed: ClosedView = block_on(async { have_done(&client, &key, deed).await })?;
         session.output.show(&closed)
+    }
+}
+
+/// Delete consignments of past days
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "\
+Delete the authority's own consignments of before a day, with their scores: those that arrive, with `--closed` \
+those whose outcome is known, with `--all` both. They are counted first, and deleted with `--yes`. Their keys \
+are destroyed, so that only a backup has them still. Consignments of the last seven days stay. The file of the \
+store does not become smaller: what is free in it is used again.
+
+Closed consignments are the authority's own controls: without them, scores and the next risk profile count \
+fewer. It is an act of a supervisor or an officer for data protection.",
+    after_long_help = "\
+Examples:
+  portcullis consignment prune --before 2026-06-01 --key anna.key
+  portcullis consignment prune --before 2026-06-01 --all --yes --key anna.key"
+)]
+pub(super) struct ConsignmentPrune {
+    /// Only consignments of before this day
+    #[arg(long, value_name = "DAY")]
+    before: Timestamp,
+    /// Those whose outcome is known
+    #[arg(long, conflicts_with = "all")]
+    closed: bool,
+    /// Those that arrive and those whose outcome is known
+    #[arg(long)]
+    all: bool,
+    /// Delete them, not only count them
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+impl ConsignmentPrune {
+    pub(super) fn run(self, session: &Session) -> Result<(), CliError> {
+        let stage = stage(self.closed, self.all).to_owned();
+        let before = self.before.to_string();
+        let client = session.client()?;
+        if !self.yes {
+            let filter = ConsignmentFilterView {
+                stage,
+                since: None,
+                before: Some(before),
+                about: None,
+                taken_as: None,
+                limit: 1,
+            };
+            let ConsignmentsView { total, .. } =
+                block_on(async { Ok(client.post("/v1/consignments", &filter).await?) })?;
+            session.output.show(&PruneCountView {
+                version: 1,
+                stage: filter.stage,
+                before: filter.before.unwrap_or_default(),
+                consignments: total,
+            })?;
+            session
+                .output
+                .note("nothing was deleted; add `--yes` to delete these");
+            return Ok(());
+        }
+        let body = serde_json::to_vec(&PruneView { stage, before })
+            .map_err(|error| CliError::failed("the act cannot be written").because(&error))?;
+        let key = self.signing.open()?;
+        let deed = ActRequest::new(Action::PruneConsignments, body);
+        let pruned: PrunedView = block_on(async { have_done(&client, &key, deed).await })?;
+        session.output.show(&pruned)
+    }
+}
+
+/// Returns the name of the stage that the flags choose.
+const fn stage(closed: bool, all: bool) -> &'static str {
+    match (closed, all) {
+        (true, _) => "closed",
+        (false, true) => "all",
+        (false, false) => "arriving",
+    }
+}
+
+/// Consignments that would be deleted. Version 1.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+pub(super) struct PruneCountView {
+    /// Version of the format: 1.
+    version: u32,
+    /// `arriving`, `closed` or `all`.
+    stage: String,
+    /// Only consignments of before this time.
+    before: String,
+    /// Their number.
+    consignments: u64,
+}
+
+impl View for PruneCountView {
+    const SCHEMA: &'static str = "portcullis/prune-count/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        let which = match self.stage.as_str() {
+            "all" => String::new(),
+            stage => format!("{stage} "),
+        };
+        let (consignments, before) = (thousands(self.consignments), seconds(&self.before));
+        page.line(format!(
+            "{consignments} {which}consignments of before {before} would be deleted"
+        ))
+    }
+}
+
+impl View for PrunedView {
+    const SCHEMA: &'static str = "portcullis/pruned/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        let consignments = thousands(self.consignments);
+        page.line(format!(
+            "deleted {consignments} consignments with their scores"
+        ))
     }
 }
 

@@ -3,8 +3,8 @@
 use portcullis_admin_api::v1::{self, ListView};
 
 use super::{
-    check, error, explain, federation, indicator_import, keys, output::Kind, person_enrol,
-    person_recover, policy, quarantine, tls,
+    check, consignment_desk, error, explain, federation, indicator_import, keys, output::Kind,
+    person_enrol, person_recover, policy, quarantine, tls,
 };
 
 /// Every kind, and that of errors.
@@ -38,9 +38,11 @@ pub(super) fn all() -> Vec<Kind> {
         Kind::of::<v1::act::ClockView>(),
         Kind::of::<v1::act::PublishedView>(),
         Kind::of::<v1::act::ReloadedView>(),
+        Kind::of::<consignment_desk::PruneCountView>(),
         Kind::of::<v1::consignment::ClosedView>(),
         Kind::of::<v1::consignment::ConsignmentView>(),
         Kind::of::<v1::consignment::ConsignmentsView>(),
+        Kind::of::<v1::consignment::PrunedView>(),
         Kind::of::<v1::dispatch::BackfillPreviewView>(),
         Kind::of::<v1::dispatch::DispatchView>(),
         Kind::of::<v1::dispatch::OwedView>(),

@@ -9,6 +9,7 @@
 //! its line in `Command::run`. A command returns a [`CliError`]; it does not print the error or end
 //! the process. It reaches a running node only through the node's socket.
 
+pub mod bar;
 pub mod documented;
 pub mod error;
 pub mod exit;
@@ -259,6 +260,7 @@ enum ConsignmentCommand {
     List(consignment_desk::ConsignmentList),
     Show(consignment_desk::ConsignmentShow),
     Close(consignment_desk::ConsignmentClose),
+    Prune(consignment_desk::ConsignmentPrune),
 }
 
 #[derive(Debug, Subcommand)]
@@ -388,6 +390,7 @@ impl Which {
             Self::Consignment(ConsignmentCommand::List(command)) => command.run(session),
             Self::Consignment(ConsignmentCommand::Show(command)) => command.run(session),
             Self::Consignment(ConsignmentCommand::Close(command)) => command.run(session),
+            Self::Consignment(ConsignmentCommand::Prune(command)) => command.run(session),
             Self::Score(command) => command.run(session),
             Self::Profile(ProfileCommand::Publish(command)) => command.run(session),
             Self::Policy(PolicyCommand::Check(command)) => command.run(session),

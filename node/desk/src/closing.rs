@@ -14,7 +14,6 @@ use portcullis_admin_api::v1::{
     score::RankedView,
 };
 use portcullis_protocol::body::SelectorKind;
-use portcullis_scoring::consignment::Consignment;
 use portcullis_store::{
     ConsignmentRow, ConsignmentStage, ConsignmentsOf, StoreError, Write, writer::Priority,
 };
@@ -266,27 +265,19 @@ impl Desk {
         .await
     }
 
-    /// Leaves out of what a file brings the consignments that a person closed: their result is corrected by
-    /// name or not at all. Returns their number.
-    pub(super) fn leave_closed(&self, brought: &mut Vec<Consignment>) -> Result<u64, DeskError> {
-        let store = self.kernel.store();
-        let mut closed = BTreeSet::new();
-        for one in brought.iter() {
-            let known = match store.consignment(one.id()) {
-                Ok(Some(known)) => known,
-                // What is damaged is replaced by what its file says.
-                Ok(None) | Err(StoreError::Damaged(_)) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            match encoding::closing(&known.body) {
-                Ok(None) | Err(EncodingError::Damaged | EncodingError::Schema(_)) => {}
-                Ok(Some(_)) | Err(EncodingError::Version(_)) => {
-                    closed.insert(known.reference);
-                }
-            }
-        }
-        brought.retain(|one| !closed.contains(one.id()));
-        Ok(closed.len() as u64)
+    /// Returns whether a person closed the consignment. A file changes nothing of such a one: its result is
+    /// corrected by name or not at all.
+    pub(super) fn is_closed(&self, reference: &str) -> Result<bool, DeskError> {
+        let known = match self.kernel.store().consignment(reference) {
+            Ok(Some(known)) => known,
+            // What is damaged is replaced by what its file says.
+            Ok(None) | Err(StoreError::Damaged(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(match encoding::closing(&known.body) {
+            Ok(None) | Err(EncodingError::Damaged | EncodingError::Schema(_)) => false,
+            Ok(Some(_)) | Err(EncodingError::Version(_)) => true,
+        })
     }
 
     fn known(&self, reference: &str) -> Result<ConsignmentRow, DeskError> {

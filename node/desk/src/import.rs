@@ -1,7 +1,8 @@
 //! Import: turns a file as a spreadsheet saved it into consignments, all of its rows or none, or those
 //! that are in order if the others are to be skipped.
 //!
-//! The file is read whole before anything is stored ([`portcullis_sheets`] divides it). A wrong row, a
+//! The file is looked at whole before anything is stored ([`portcullis_sheets`] divides it), and then read once
+//! more, so that a manifest of a million rows is never in memory as consignments. A wrong row, a
 //! column that the schema does not know, a repeated reference and an empty file are errors. Each names
 //! the line of the file, and nothing of the file is kept.
 
@@ -16,12 +17,12 @@ use portcullis_scoring::{
     consignment::{Columns, Consignment, HeaderError, RowError},
     schema::Schema,
 };
-use portcullis_sheets::{Options, Reading, Separator, Sheet, SheetError};
+use portcullis_sheets::{Options, Separator, Sheet, SheetError};
 
 use super::generated::{self, Seed};
 
 /// Number of rows after which the progress is reported again.
-const ROWS_A_STEP: u64 = 500;
+const ROWS_A_STEP: usize = 500;
 
 /// Number of wrong rows that an error tells.
 const TOLD: usize = 20;
@@ -96,20 +97,146 @@ pub struct Instructions {
     pub wording: Wording,
 }
 
-/// A file that was read.
+/// A file that was looked at whole: it has consignments, and every row that is none was told.
+///
+/// Its text is in memory, and its consignments are not: they are read again when they are handed out.
 #[derive(Debug)]
-pub struct Imported {
-    /// Its consignments.
-    pub consignments: Vec<Consignment>,
-    /// Rows that were left out.
-    pub skipped: Vec<WrongRow>,
-    /// Separator, encoding and lines, as they were found.
-    pub reading: Reading,
-    /// Readings of its numbers, in words: columns that have decimal commas or thousands marks.
-    pub said: Vec<String>,
+pub struct CheckedFile<'s> {
+    schema: &'s Schema,
+    sheet: Sheet,
+    columns: Columns<'s>,
+    generate: Option<Seed>,
+    /// Rows that are left out, ascending by line.
+    skipped: Vec<WrongRow>,
 }
 
-/// Reads a file of consignments. Calls `rows` with the number of rows read so far.
+impl<'s> CheckedFile<'s> {
+    /// Looks at a file as instructed. Calls `progress` with the number of rows read so far.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`], which names the lines. Skipping leaves at least one row, or is an error.
+    pub fn of(
+        schema: &'s Schema,
+        file: &[u8],
+        instructions: &Instructions,
+        progress: &dyn Fn(u64),
+    ) -> Result<Self, ImportError> {
+        let sheet = Sheet::read(file, instructions.options)?;
+        let columns = columns(schema, &sheet, instructions.wording)?;
+        let mut checked = Self {
+            schema,
+            sheet,
+            columns,
+            generate: instructions.generate,
+            skipped: Vec::new(),
+        };
+        let (skipped, consignments) = checked.look(progress)?;
+        let refuses = instructions.wrong == Wrong::RefusesAll || consignments == 0;
+        if refuses && !skipped.is_empty() {
+            return Err(ImportError::Rows(WrongRows(skipped)));
+        }
+        checked.skipped = skipped;
+        Ok(checked)
+    }
+
+    /// Returns the rows that are not consignments, and the number of those that are.
+    fn look(&self, progress: &dyn Fn(u64)) -> Result<(Vec<WrongRow>, usize), ImportError> {
+        let mut rows = self.sheet.rows()?;
+        let mut skipped = Vec::new();
+        let mut lines: HashMap<Box<str>, u64> = HashMap::new();
+        loop {
+            let row = match rows.next_row() {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                Err(error) if error.line == 0 => return Err(error.into()),
+                Err(error) => {
+                    let why = format!("{}; {}", error.fault, error.remedy());
+                    let line = error.line;
+                    skipped.push(WrongRow { line, why });
+                    continue;
+                }
+            };
+            let line = row.line;
+            match self.columns.consignment(line, row.values) {
+                Ok(consignment) => match lines.get(consignment.id()) {
+                    Some(first) => skipped.push(repeated(line, *first, consignment.id())),
+                    None => {
+                        lines.insert(consignment.id().into(), line);
+                    }
+                },
+                Err(error) => skipped.push(WrongRow {
+                    line,
+                    why: error.without_line(),
+                }),
+            }
+            if lines.len().is_multiple_of(ROWS_A_STEP) {
+                progress(lines.len() as u64);
+            }
+        }
+        progress(lines.len() as u64);
+        Ok((skipped, lines.len()))
+    }
+
+    /// Hands every consignment to `visit`, in the file's order, until it fails.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`] of a file that cannot be divided; the error of `visit`.
+    pub fn each<E: From<ImportError>>(
+        &self,
+        mut visit: impl FnMut(Consignment) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut skipped = self.skipped.iter().map(|row| row.line).peekable();
+        let mut rows = self.sheet.rows().map_err(ImportError::from)?;
+        loop {
+            // A row that cannot be read is among those that are skipped.
+            let row = match rows.next_row() {
+                Ok(Some(row)) => row,
+                Ok(None) => return Ok(()),
+                Err(error) if error.line == 0 => return Err(ImportError::from(error).into()),
+                Err(_) => continue,
+            };
+            while skipped.next_if(|line| *line < row.line).is_some() {}
+            if skipped.next_if(|line| *line == row.line).is_some() {
+                continue;
+            }
+            if let Ok(consignment) = self.columns.consignment(row.line, row.values) {
+                visit(with_generated(self.schema, consignment, self.generate))?;
+            }
+        }
+    }
+
+    /// Returns every consignment, in the file's order.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`] of a file that cannot be divided.
+    pub fn consignments(&self) -> Result<Vec<Consignment>, ImportError> {
+        let mut consignments = Vec::new();
+        self.each(|consignment| {
+            consignments.push(consignment);
+            Ok::<_, ImportError>(())
+        })?;
+        Ok(consignments)
+    }
+
+    /// Returns the rows that are left out.
+    #[must_use]
+    pub fn skipped(&self) -> &[WrongRow] {
+        &self.skipped
+    }
+
+    /// Returns separator, encoding and lines, as they were found, and how numbers were read, in words.
+    #[must_use]
+    pub fn read_as(&self) -> String {
+        let mut words = vec![self.sheet.reading().to_string()];
+        words.extend(self.columns.said());
+        words.join(", ")
+    }
+}
+
+/// Reads a whole file of consignments. Calls `rows` with the number of rows read so far.
 ///
 /// # Errors
 ///
@@ -124,22 +251,16 @@ pub fn read(
         generate,
         ..Instructions::default()
     };
-    read_as(schema, file, &instructions, rows).map(|imported| imported.consignments)
+    CheckedFile::of(schema, file, &instructions, rows)?.consignments()
 }
 
-/// Reads a file of consignments as instructed. Calls `progress` with the number of rows read so far.
-///
-/// # Errors
-///
-/// [`ImportError`], which names the lines. Skipping leaves at least one row, or is an error.
-pub fn read_as(
-    schema: &Schema,
-    file: &[u8],
-    instructions: &Instructions,
-    progress: &dyn Fn(u64),
-) -> Result<Imported, ImportError> {
-    let sheet = Sheet::read(file, instructions.options)?;
-    let mut rows = sheet.rows()?;
+/// Returns the columns of a file, with the readings of its numbers.
+fn columns<'s>(
+    schema: &'s Schema,
+    sheet: &Sheet,
+    wording: Wording,
+) -> Result<Columns<'s>, ImportError> {
+    let rows = sheet.rows()?;
     let header = rows.columns().to_vec();
     let columns = Columns::of(schema, header.iter().map(String::as_str)).map_err(|error| {
         ImportError::Header {
@@ -149,56 +270,11 @@ pub fn read_as(
     })?;
     // Where commas separate, a spreadsheet writes decimal points; elsewhere the numbers must say it.
     let points_by_default = sheet.reading().separator == Separator::Comma;
-    let mut columns = columns.worded(instructions.wording, points_by_default);
+    let mut columns = columns.worded(wording, points_by_default);
     if columns.has_decimals() {
-        look(&sheet, &mut columns)?;
+        look(sheet, &mut columns)?;
     }
-    let columns = columns;
-    let mut consignments: Vec<Consignment> = Vec::new();
-    let mut skipped = Vec::new();
-    let mut lines: HashMap<String, u64> = HashMap::new();
-    loop {
-        let row = match rows.next_row() {
-            Ok(Some(row)) => row,
-            Ok(None) => break,
-            Err(error) if error.line == 0 => return Err(error.into()),
-            Err(error) => {
-                let why = format!("{}; {}", error.fault, error.remedy());
-                let line = error.line;
-                skipped.push(WrongRow { line, why });
-                continue;
-            }
-        };
-        let line = row.line;
-        match columns.consignment(line, row.values) {
-            Ok(consignment) => match lines.get(consignment.id()) {
-                Some(first) => skipped.push(repeated(line, *first, consignment.id())),
-                None => {
-                    lines.insert(consignment.id().to_owned(), line);
-                    consignments.push(with_generated(schema, consignment, instructions.generate));
-                }
-            },
-            Err(error) => skipped.push(WrongRow {
-                line,
-                why: error.without_line(),
-            }),
-        }
-        let count = consignments.len() as u64;
-        if count.is_multiple_of(ROWS_A_STEP) {
-            progress(count);
-        }
-    }
-    progress(consignments.len() as u64);
-    let refuses = instructions.wrong == Wrong::RefusesAll || consignments.is_empty();
-    if refuses && !skipped.is_empty() {
-        return Err(ImportError::Rows(WrongRows(skipped)));
-    }
-    Ok(Imported {
-        consignments,
-        skipped,
-        reading: sheet.reading(),
-        said: columns.said(),
-    })
+    Ok(columns)
 }
 
 /// Looks at all numbers of a file before the first is read: one of two meanings has that of the others.
@@ -325,13 +401,24 @@ mod tests {
             wrong: Wrong::IsSkipped,
             ..Instructions::default()
         };
-        let imported = read_as(&schema(), text.as_bytes(), &instructions, &|_| {}).unwrap();
-        assert_eq!(imported.consignments.len(), 1);
-        let lines: Vec<u64> = imported.skipped.iter().map(|row| row.line).collect();
+        let schema = schema();
+        let read = |text: &str| CheckedFile::of(&schema, text.as_bytes(), &instructions, &|_| {});
+        let checked = read(&text).unwrap();
+        assert_eq!(checked.consignments().unwrap().len(), 1);
+        let lines: Vec<u64> = checked.skipped.iter().map(|row| row.line).collect();
         assert_eq!(lines, [2, 5, 6]);
         // Nothing in order is nothing imported.
         let none = format!("{HEADER}\n{bad_day}\n");
-        assert!(read_as(&schema(), none.as_bytes(), &instructions, &|_| {}).is_err());
+        assert!(read(&none).is_err());
+        // A line that cannot be divided leaves the others in their places.
+        let (first, last) = (
+            row_with("Declaration ID", "1"),
+            row_with("Declaration ID", "2"),
+        );
+        let torn = format!("{HEADER}\n1,2\n{first}\n3\n4,5\n{last}\n{bad_day}\n");
+        let kept = read(&torn).unwrap().consignments().unwrap();
+        let kept: Vec<&str> = kept.iter().map(Consignment::id).collect();
+        assert_eq!(kept, ["1", "2"]);
     }
 
     /// Newcomer B5: a number of two meanings is refused by line and column, unless somebody says which.
@@ -364,7 +451,9 @@ mod tests {
             ..Instructions::default()
         };
         // The other numbers of the row have decimal points, which is not what is said.
-        let refused = read_as(&schema(), open.as_bytes(), &instructions, &|_| {}).unwrap_err();
+        let schema = schema();
+        let read = CheckedFile::of(&schema, open.as_bytes(), &instructions, &|_| {});
+        let refused = read.unwrap_err();
         assert!(
             refused.to_string().contains("has no decimal comma"),
             "{refused}"
@@ -390,11 +479,11 @@ mod tests {
                 },
                 ..Instructions::default()
             };
-            read_as(&schema, sample.as_bytes(), &instructions, &|_| {})
+            CheckedFile::of(&schema, sample.as_bytes(), &instructions, &|_| {})?.consignments()
         };
         let refused = read(WrongDigits::Refused).unwrap_err().to_string();
         assert!(refused.contains("line 3: column `Container`"), "{refused}");
-        let taken = read(WrongDigits::Marked).unwrap().consignments;
+        let taken = read(WrongDigits::Marked).unwrap();
         let marked = |consignment: &Consignment| -> Vec<String> {
             let own = consignment.identifiers().iter();
             own.filter(|one| one.unchecked)
@@ -414,7 +503,8 @@ mod tests {
             },
             ..Instructions::default()
         };
-        assert!(read_as(&schema, shapeless.as_bytes(), &instructions, &|_| {}).is_err());
+        let refused = CheckedFile::of(&schema, shapeless.as_bytes(), &instructions, &|_| {});
+        assert!(refused.is_err());
     }
 
     /// Newcomer B5: what Excel saves.

@@ -19,9 +19,11 @@ pub mod evidence;
 pub mod figures;
 pub mod generated;
 pub mod import;
+pub mod importing;
 pub mod live;
 pub mod model;
 pub mod profile;
+mod pruning;
 pub mod shipped;
 pub mod view;
 
@@ -47,15 +49,14 @@ use crate::{
     encoding::EncodingError,
     figures::{FiguresView, LEAST_COUNTS, LeastCountView},
     holdings::Holdings,
-    import::{ImportError, Imported, Instructions},
+    import::{ImportError, Instructions},
+    importing::ImportProgress,
     model::{Builder, Model},
     shipped::Shipped,
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use portcullis_admin_api::v1::score::{
-    ExplanationView, ImportedView, PublishedProfileView, SkippedView,
-};
+use portcullis_admin_api::v1::score::{ExplanationView, PublishedProfileView};
 use portcullis_kernel::{Kernel, PublishError};
 use portcullis_protocol::{
     body::BodyError,
@@ -69,12 +70,9 @@ use portcullis_scoring::{
     score::Settings,
     scorecard::{Calibration, CalibrationError},
 };
-use portcullis_store::{ConsignmentRow, ConsignmentStage, StoreError, Write, writer::Priority};
+use portcullis_store::{ConsignmentRow, ConsignmentStage, StoreError, Write};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-
-/// Consignments that become durable together with the end of an import.
-const LAST_ROWS: usize = 32;
 
 /// Schema of a node that has no file of its own.
 pub const SHIPPED_SCHEMA: &str = Shipped::CustomsKr.text();
@@ -222,9 +220,6 @@ pub struct Import {
     pub instructions: Instructions,
 }
 
-/// Callback that receives the number of rows read so far.
-pub type Progress = Box<dyn Fn(u64) + Send>;
-
 /// Progress of the desk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeskState {
@@ -252,6 +247,7 @@ pub struct Desk {
     /// Lock that lets one model be built at a time; held by blocking threads only.
     building: Mutex<()>,
     state: watch::Sender<DeskState>,
+    importing: watch::Sender<ImportProgress>,
     /// Turn of who replaces consignments by what it read of them: an import, or a closing.
     replacing: tokio::sync::Mutex<()>,
 }
@@ -270,6 +266,7 @@ impl Desk {
             model: ArcSwapOption::empty(),
             building: Mutex::new(()),
             state: watch::Sender::new(state),
+            importing: watch::Sender::new(ImportProgress::default()),
             replacing: tokio::sync::Mutex::new(()),
         }
     }
@@ -287,64 +284,6 @@ impl Desk {
         if state.wait_for(|state| state.is_settled()).await.is_err() {
             tracing::debug!("the desk is gone");
         }
-    }
-
-    /// Imports a file. It is read whole before anything is kept, and becomes durable in pieces: an
-    /// import that was cut short goes on when it comes again, for a consignment that exists already
-    /// is replaced. One that a person closed is left as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`DeskError::Import`], which names the line; [`DeskError::Store`].
-    pub async fn import(
-        self: &Arc<Self>,
-        import: Import,
-        progress: Progress,
-    ) -> Result<ImportedView, DeskError> {
-        self.import_with(import, progress, |_| Vec::new()).await
-    }
-
-    /// [`Desk::import`], whose last consignments are one commit with the writes that `beside` makes of
-    /// what is imported: the end of the act that orders it.
-    ///
-    /// # Errors
-    ///
-    /// [`DeskError`].
-    pub async fn import_with(
-        self: &Arc<Self>,
-        import: Import,
-        progress: Progress,
-        beside: impl FnOnce(&ImportedView) -> Vec<Write> + Send,
-    ) -> Result<ImportedView, DeskError> {
-        let stage = import.stage;
-        let _alone = self.replacing.lock().await;
-        let (mut rows, view) = self
-            .apart(move |desk| {
-                let schema = &desk.setup.schema;
-                let mut read =
-                    import::read_as(schema, &import.file, &import.instructions, &*progress)?;
-                let closed = desk.leave_closed(&mut read.consignments)?;
-                let consignments = read.consignments.iter();
-                let rows: Vec<ConsignmentRow> =
-                    consignments.map(|row| encoding::row(row, stage)).collect();
-                Ok((rows, imported(&read, closed)))
-            })
-            .await?;
-        let last = rows.split_off(rows.len().saturating_sub(LAST_ROWS));
-        let imported = async {
-            if !rows.is_empty() {
-                let first = vec![Write::Consignments(rows)];
-                self.kernel.commit(Priority::Bulk, first).await?;
-            }
-            let mut writes = vec![Write::Consignments(last)];
-            writes.extend(beside(&view));
-            self.kernel.commit(Priority::Bulk, writes).await
-        }
-        .await;
-        // Pieces may have become durable before one failed: what is there is scored.
-        self.changed();
-        imported?;
-        Ok(view)
     }
 
     /// Publishes the profiles of the authority's own controls, one for each period, in one commit
@@ -567,35 +506,4 @@ impl Desk {
             .await
             .map_err(|_| DeskError::CutShort)?
     }
-}
-
-fn imported(read: &Imported, closed: u64) -> ImportedView {
-    let rows = &read.consignments;
-    let controlled = rows.iter().filter(|row| row.finding().is_some());
-    let identifiers = rows.iter().flat_map(Consignment::identifiers);
-    let unchecked = identifiers
-        .clone()
-        .filter(|identifier| identifier.unchecked);
-    let generated = identifiers.filter(|identifier| identifier.generated);
-    let skipped = read.skipped.iter().map(|row| SkippedView {
-        line: row.line,
-        why: row.why.clone(),
-    });
-    ImportedView {
-        version: 1,
-        consignments: rows.len() as u64,
-        controlled: controlled.count() as u64,
-        generated: generated.count() as u64,
-        unchecked: unchecked.count() as u64,
-        read_as: read_as(read),
-        closed,
-        skipped: skipped.collect(),
-    }
-}
-
-/// Describes how a file was read: its separator and encoding, and what its numbers look like.
-fn read_as(read: &Imported) -> String {
-    let mut words = vec![read.reading.to_string()];
-    words.extend(read.said.iter().cloned());
-    words.join(", ")
 }

@@ -44,7 +44,10 @@ mod tests {
     use portcullis_scoring::schema::Schema;
 
     use super::*;
-    use crate::{encoding, import};
+    use crate::{
+        encoding,
+        import::{self, CheckedFile, Instructions},
+    };
 
     /// A file of the port schema, as a spreadsheet of the continent saves it.
     const SAMPLE: &str = include_str!("../../../data/port/sample.csv");
@@ -83,10 +86,11 @@ mod tests {
     #[test]
     fn the_sample_of_a_port_is_read_kept_and_met_by_its_containers() {
         let schema = port();
-        let instructions = import::Instructions::default();
-        let read = import::read_as(&schema, SAMPLE.as_bytes(), &instructions, &|_| {}).unwrap();
-        assert_eq!(read.consignments.len(), 6);
-        assert!(read.said.iter().any(|said| said.contains("decimal commas")));
+        let instructions = Instructions::default();
+        let checked = CheckedFile::of(&schema, SAMPLE.as_bytes(), &instructions, &|_| {}).unwrap();
+        assert!(checked.read_as().contains("decimal commas"));
+        let read = checked.consignments().unwrap();
+        assert_eq!(read.len(), 6);
         let march = Window {
             from: "2026-11-01".parse().unwrap(),
             until: "2026-12-31".parse().unwrap(),
@@ -101,13 +105,13 @@ mod tests {
             (of(SelectorKind::HsCode, "080390@2017"), 0),
             (of(SelectorKind::Ilu, "XYZA1003094"), 1),
         ] {
-            let found = read.consignments.iter().filter(|consignment| {
+            let found = read.iter().filter(|consignment| {
                 let mut own = consignment.identifiers().iter();
                 own.any(|identifier| identifier.is_named_by(&selector, consignment.year()))
             });
             assert_eq!(found.count(), met, "{selector}");
         }
-        for consignment in &read.consignments {
+        for consignment in &read {
             let kept = encoding::encode(consignment);
             assert_eq!(encoding::decode(&schema, &kept).as_ref(), Ok(consignment));
         }

@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use portcullis_protocol::{digest::Digest, keys::SigningKey};
 use serde::Serialize;
 
@@ -25,6 +24,7 @@ use portcullis_backup::{
 };
 use portcullis_cli::{
     Session,
+    bar::Bar,
     error::CliError,
     exit::Exit,
     exit_codes,
@@ -231,7 +231,7 @@ fn of_stopped(home: Home, order: &BackupOrder, bar: &mut Bar) -> Result<BackupMa
     };
     let data = order.home.data();
     backup::take(&order, || Snapshot::of_folder(&data), &mut |progress| {
-        bar.told(progress)
+        tell(bar, progress)
     })
     .map_err(|error| refused(&error))
 }
@@ -244,7 +244,7 @@ impl BackupVerify {
             keys: self.keys.as_deref(),
             pin: self.pin.as_ref(),
         };
-        let checked = backup::verify(which, &mut |progress| bar.told(progress));
+        let checked = backup::verify(which, &mut |progress| tell(&mut bar, progress));
         let Checked { data, keys, signed } = checked.map_err(|error| refused(&error))?;
         bar.end();
         session.output.show(&CheckedView {
@@ -269,7 +269,7 @@ impl Restore {
             data,
             keys: _,
             signed,
-        } = backup::restore(&order, &mut |progress| bar.told(progress))
+        } = backup::restore(&order, &mut |progress| tell(&mut bar, progress))
             .map_err(|error| refused(&error))?;
         bar.end();
         session.output.show(&RestoredView {
@@ -296,36 +296,8 @@ fn refused(error: &BackupError) -> CliError {
     }
 }
 
-/// Progress bar at a terminal.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new(session: &Session) -> Self {
-        if session.output.is_json() {
-            return Self(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template("{msg:10} {percent:>3} %") {
-            bar.set_style(style);
-        }
-        Self(bar)
-    }
-
-    fn told(&mut self, progress: Progress) {
-        self.at(progress.phase.name(), progress.done, progress.of);
-    }
-
-    fn at(&mut self, phase: &str, done: u64, of: u64) {
-        if self.0.message() != phase {
-            self.0.set_message(phase.to_owned());
-        }
-        self.0.set_length(of);
-        self.0.set_position(done);
-    }
-
-    fn end(&self) {
-        self.0.finish_and_clear();
-    }
+fn tell(bar: &mut Bar, progress: Progress) {
+    bar.at(progress.phase.name(), progress.done, progress.of);
 }
 
 /// A backup that was made, version 1.

@@ -8,7 +8,8 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use portcullis_protocol::{body::SelectorKind, record::RecordId, time::Timestamp};
 use portcullis_store::{
     CONSIGNMENTS_A_PAGE, ConsignmentPage, ConsignmentPlace, ConsignmentRanking, ConsignmentRow,
-    ConsignmentStage, ConsignmentsOf, Damaged, RankedConsignment, ScoreRow, StoreError,
+    ConsignmentStage, ConsignmentsOf, Damaged, RankedConsignment, ReferencePage, ScoreRow,
+    StoreError,
 };
 use prost::Message;
 use rusqlite::{OptionalExtension as _, Row};
@@ -126,12 +127,7 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
     /// Returns the number of a consignment, a new one if the name is new. The consignment that is
     /// replaced loses its key and tokens.
     fn place_consignment(&mut self, name: &[u8]) -> Result<i64, SqlError> {
-        let earlier = self.tx.first(
-            "SELECT n, key FROM consignment WHERE name = ?1",
-            [name],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        let Some((number, key)) = earlier else {
+        let Some((number, key)) = self.placed(name)? else {
             let newest =
                 self.tx
                     .first("SELECT coalesce(max(n), 0) FROM consignment", [], |row| {
@@ -139,13 +135,50 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
                     })?;
             return Ok(newest.unwrap_or(0) + 1);
         };
+        self.end(number, key, name)?;
+        Ok(number)
+    }
+
+    /// Ends what is kept of a consignment beside its row: its key and its tokens.
+    fn end(&mut self, number: i64, key: i64, name: &[u8]) -> Result<(), SqlError> {
         self.let_go(number, key, name)?;
         self.tx.retire(key);
         self.tx.run(
             "DELETE FROM consignment_token WHERE consignment = ?1",
             [number],
         )?;
-        Ok(number)
+        Ok(())
+    }
+
+    /// Removes consignments with their scores. Those that are unknown are left out.
+    pub(super) fn remove(&mut self, references: &[String]) -> Result<(), SqlError> {
+        for reference in references {
+            let name = self.tx.vault().name(reference)?;
+            if let Some((number, key)) = self.placed(&name)? {
+                self.end(number, key, &name)?;
+                self.tx
+                    .run("DELETE FROM consignment WHERE n = ?1", [number])?;
+            }
+            if let Some(key) = self.score_key(&name)? {
+                self.tx.retire(key);
+                self.tx.run("DELETE FROM score WHERE name = ?1", [&name])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number and the key of a consignment that is kept.
+    fn placed(&mut self, name: &[u8]) -> Result<Option<(i64, i64)>, SqlError> {
+        self.tx.first(
+            "SELECT n, key FROM consignment WHERE name = ?1",
+            [name],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
+    fn score_key(&mut self, name: &[u8]) -> Result<Option<i64>, SqlError> {
+        let select = "SELECT key FROM score WHERE name = ?1";
+        self.tx.first(select, [name], |row| row.get(0))
     }
 
     /// Notes the tokens by which records named an arriving consignment that is replaced. One that does
@@ -195,12 +228,11 @@ impl<'t, 'a> ConsignmentWriter<'t, 'a> {
             records,
         } = row;
         let name = self.tx.vault().name(&reference)?;
-        let earlier = self
-            .tx
-            .first("SELECT key FROM score WHERE name = ?1", [&name], |row| {
-                row.get(0)
-            })?;
-        if let Some(key) = earlier {
+        // It may have been removed while it was scored.
+        if self.placed(&name)?.is_none() {
+            return Ok(());
+        }
+        if let Some(key) = self.score_key(&name)? {
             self.tx.retire(key);
         }
         let plain = SealedScore {
@@ -360,6 +392,35 @@ impl<'a> ConsignmentReader<'a> {
         Ok(ConsignmentPage {
             rows: self.opened(rows)?,
             next: next.map(|n| ConsignmentPlace(n.unsigned_abs().saturating_add(1))),
+        })
+    }
+
+    /// Returns the references of some of the chosen consignments, from a number on. One that does not open
+    /// is left out.
+    pub(super) fn references(
+        &self,
+        of: &ConsignmentsOf,
+        ConsignmentPlace(from): ConsignmentPlace,
+    ) -> Result<ReferencePage, SqlError> {
+        let arriving = of.stage.map(|stage| stage == ConsignmentStage::Arriving);
+        let (since, before) = (of.since.as_millis(), of.before.as_millis());
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let names: Vec<(i64, Vec<u8>)> = self.view.rows(
+            "SELECT n, name FROM consignment
+             WHERE n >= ?1 AND (?2 IS NULL OR arriving = ?2) AND at >= ?3 AND at < ?4 ORDER BY n LIMIT ?5",
+            (from, arriving, since, before, CONSIGNMENTS_A_PAGE),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let is_full = u32::try_from(names.len()) == Ok(CONSIGNMENTS_A_PAGE);
+        let last = names.last().filter(|_| is_full);
+        let next = last.map(|(n, _)| ConsignmentPlace(n.unsigned_abs().saturating_add(1)));
+        let vault = self.view.vault;
+        let names = names.iter();
+        Ok(ReferencePage {
+            references: names
+                .filter_map(|(_, name)| vault.reference(name))
+                .collect(),
+            next,
         })
     }
 

@@ -93,6 +93,7 @@ impl<'a> Group<'a> {
             Write::ActOutcome(ended) => RegistryWriter::of(tx).outcome(&ended)?,
             Write::Consignments(rows) => ConsignmentWriter::of(tx).consignments(rows)?,
             Write::Scores(rows) => ConsignmentWriter::of(tx).scores(rows)?,
+            Write::RemoveConsignments(names) => ConsignmentWriter::of(tx).remove(&names)?,
             Write::Event(event) => EventWriter::of(tx).event(&event)?,
             Write::StartGeneration(new) => PositionWriter::of(tx).start_generation(&new)?,
             Write::Quarantine(items) => QuarantineWriter::of(tx).quarantine(&items)?,

@@ -155,8 +155,8 @@ use portcullis_store::{
     ConsignmentPage, ConsignmentPlace, ConsignmentRanking, ConsignmentRow, ConsignmentStage,
     ConsignmentsOf, DamageRow, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage,
     ExcerptsOf, FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, NodeEvent,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
-    StoreError, UndeliveredRow, Write, Written, apart,
+    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, ReferencePage, Relay, ScoreRow, Span,
+    Store, StoreError, UndeliveredRow, Write, Written, apart,
 };
 
 /// A store in a folder.
@@ -647,6 +647,14 @@ impl Store for SqliteStore {
         from: ConsignmentPlace,
     ) -> Result<ConsignmentPage, StoreError> {
         self.read(|view| ConsignmentReader::of(view).page(stage, from))
+    }
+
+    fn consignment_references(
+        &self,
+        of: &ConsignmentsOf,
+        from: ConsignmentPlace,
+    ) -> Result<ReferencePage, StoreError> {
+        self.read(|view| ConsignmentReader::of(view).references(of, from))
     }
 
     fn consignment(&self, reference: &str) -> Result<Option<ConsignmentRow>, StoreError> {

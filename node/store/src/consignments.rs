@@ -109,3 +109,12 @@ pub struct ConsignmentPage {
     /// Place at which the next page begins; `None` if there is none.
     pub next: Option<ConsignmentPlace>,
 }
+
+/// References on a page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReferencePage {
+    /// The references, in the store's order.
+    pub references: Vec<String>,
+    /// Place at which the next page begins; `None` if there is none.
+    pub next: Option<ConsignmentPlace>,
+}

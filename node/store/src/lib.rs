@@ -26,7 +26,7 @@ pub mod writer;
 
 pub use consignments::{
     CONSIGNMENTS_A_PAGE, ConsignmentPage, ConsignmentPlace, ConsignmentRanking, ConsignmentRow,
-    ConsignmentStage, ConsignmentsOf, RankedConsignment, ScoreRow,
+    ConsignmentStage, ConsignmentsOf, RankedConsignment, ReferencePage, ScoreRow,
 };
 pub use error::StoreError;
 pub use excerpt::{Came, ExcerptPage, ExcerptsOf, HeldExcerpt};
@@ -520,6 +520,18 @@ pub trait Store: Send + Sync {
         stage: ConsignmentStage,
         from: ConsignmentPlace,
     ) -> Result<ConsignmentPage, StoreError>;
+
+    /// Returns the references of some of the chosen consignments, as [`Store::consignment_page`]. None is
+    /// opened, so that damaged ones are among them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn consignment_references(
+        &self,
+        of: &ConsignmentsOf,
+        from: ConsignmentPlace,
+    ) -> Result<ReferencePage, StoreError>;
 
     /// Hands every consignment of this stage to `visit`, in the store's order. No more than a page of them is
     /// in memory.

@@ -44,8 +44,11 @@ pub enum Write {
     ActOutcome(ActOutcome),
     /// The authority's own consignments. One with the same reference is replaced.
     Consignments(Vec<ConsignmentRow>),
-    /// Scores. An earlier one of the same consignment is replaced.
+    /// Scores. An earlier one of the same consignment is replaced; one of a consignment that is not kept is
+    /// left out.
     Scores(Vec<ScoreRow>),
+    /// References of consignments that end, with their scores. Their keys are destroyed.
+    RemoveConsignments(Vec<String>),
     /// An event to remember, for what no other table holds.
     Event(NodeEvent),
     /// The start of another generation of this node.
@@ -113,6 +116,7 @@ impl Write {
             | Self::ActOutcome(_)
             | Self::Consignments(_)
             | Self::Scores(_)
+            | Self::RemoveConsignments(_)
             | Self::Event(_)
             | Self::StartGeneration(_)
             | Self::Meet(_)

@@ -298,6 +298,7 @@ fn pieces(mut writes: Vec<Write>, piece: usize) -> VecDeque<Vec<Write>> {
         | Write::ActOutcome(_)
         | Write::Consignments(_)
         | Write::Scores(_)
+        | Write::RemoveConsignments(_)
         | Write::Event(_)
         | Write::Fact(_)
         | Write::StartGeneration(_)

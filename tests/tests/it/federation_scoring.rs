@@ -34,7 +34,7 @@ async fn import(desk: &Arc<Desk>, stage: ConsignmentStage, rows: &[String]) {
         stage,
         instructions: Instructions::default(),
     };
-    desk.import(import, Box::new(|_| {})).await.unwrap();
+    desk.import(import).await.unwrap();
 }
 
 /// Publishes the counts of `kernel`'s authority for some goods.

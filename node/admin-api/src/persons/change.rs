@@ -246,6 +246,7 @@ impl Change {
             | Action::Advisory
             | Action::ImportConsignments
             | Action::CloseConsignment
+            | Action::PruneConsignments
             | Action::PublishProfile
             | Action::Reload
             | Action::PeerBlock

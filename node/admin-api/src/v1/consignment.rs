@@ -118,3 +118,33 @@ pub struct ClosedView {
     /// How it was closed.
     pub closing: ClosingView,
 }
+
+/// Body of the act that removes consignments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PruneView {
+    /// `arriving`, `closed` or `all`.
+    pub stage: String,
+    /// Only consignments before this time.
+    pub before: String,
+}
+
+/// Consignments that were removed. Version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct PrunedView {
+    /// Version of the format: 1.
+    pub version: u32,
+    /// Their number.
+    pub consignments: u64,
+}
+
+/// Progress of the import under way, or of the last one, in consignments. Version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportProgressView {
+    /// Version of the format: 1.
+    pub version: u32,
+    /// Number that was looked at.
+    pub checked: u64,
+    /// Number that is durable.
+    pub written: u64,
+}

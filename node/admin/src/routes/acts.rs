@@ -231,6 +231,7 @@ impl ParsedAct {
             | Action::Advisory
             | Action::ImportConsignments
             | Action::CloseConsignment
+            | Action::PruneConsignments
             | Action::PublishProfile
             | Action::Reload
             | Action::PeerBlock

@@ -8,13 +8,15 @@ use portcullis_admin_api::v1::{
     Malformed,
     consignment::{
         CloseView, ClosedView, ConsignmentFilterView, ConsignmentView, ConsignmentsView,
-        MOST_LISTED,
+        ImportProgressView, MOST_LISTED, PruneView,
     },
 };
 use portcullis_desk::{
     closing::{Close, KnownResult},
     encoding::ControlResult,
+    importing::ImportProgress,
 };
+use portcullis_kernel::Kernel;
 use portcullis_protocol::{body::SelectorKind, time::Timestamp};
 use portcullis_store::{Act, ConsignmentStage, ConsignmentsOf};
 
@@ -42,6 +44,15 @@ pub(crate) async fn list(
     Ok(Json(view))
 }
 
+pub(crate) async fn importing(State(admin): State<Admin>) -> Json<ImportProgressView> {
+    let ImportProgress { checked, written } = admin.desk.importing();
+    Json(ImportProgressView {
+        version: 1,
+        checked,
+        written,
+    })
+}
+
 pub(crate) async fn show(
     State(admin): State<Admin>,
     ConnectInfo(caller): ConnectInfo<Caller>,
@@ -67,15 +78,7 @@ pub(super) fn chosen(view: ConsignmentFilterView) -> Result<Chosen, Problem> {
         limit,
     } = view;
     let invalid = |message: String| Problem::new(ProblemKind::Invalid, message);
-    let stage = match stage.as_str() {
-        "arriving" => Some(ConsignmentStage::Arriving),
-        "closed" => Some(ConsignmentStage::History),
-        "all" => None,
-        other => {
-            let message = format!("`{other}` is no stage; `arriving`, `closed` and `all` are");
-            return Err(invalid(message));
-        }
-    };
+    let stage = staged(&stage)?;
     if !(1..=MOST_LISTED).contains(&limit) {
         let message = format!("`{limit}` consignments are not listed");
         return Err(invalid(message).remedy(format!("ask for 1 to {MOST_LISTED}")));
@@ -95,6 +98,19 @@ pub(super) fn chosen(view: ConsignmentFilterView) -> Result<Chosen, Problem> {
     let taken_as = Malformed::reading_any("as", taken_as)?;
     let about = about.map(|text| sought(&text, taken_as)).transpose()?;
     Ok((of, about, limit))
+}
+
+/// Reads the stage of consignments; `None` for all.
+fn staged(stage: &str) -> Result<Option<ConsignmentStage>, Problem> {
+    match stage {
+        "arriving" => Ok(Some(ConsignmentStage::Arriving)),
+        "closed" => Ok(Some(ConsignmentStage::History)),
+        "all" => Ok(None),
+        other => {
+            let message = format!("`{other}` is no stage; `arriving`, `closed` and `all` are");
+            Err(Problem::new(ProblemKind::Invalid, message))
+        }
+    }
 }
 
 /// Act that closes a consignment.
@@ -153,6 +169,55 @@ impl CloseAct {
             vec![in_job(log, move |_| kept.clone())]
         };
         Ok(admin.desk.close_with(self.0, &by, act).await?)
+    }
+}
+
+/// Least age of a consignment that is removed, in days: what may still be controlled stays.
+const LEAST_AGE_DAYS: i64 = 7;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Act that removes consignments of past days.
+#[derive(Debug)]
+pub(super) struct PruneAct(ConsignmentsOf);
+
+impl PruneAct {
+    /// Reads the body of a signed act.
+    pub(super) fn read(kernel: &Kernel, body: &[u8]) -> Result<Self, Problem> {
+        Self::of(json(body)?, kernel.now())
+    }
+
+    fn of(PruneView { stage, before }: PruneView, now: Timestamp) -> Result<Self, Problem> {
+        let before = Malformed::reading("before", &before)?;
+        let latest = now.plus_millis(-LEAST_AGE_DAYS * DAY_MS);
+        if before > latest {
+            let message = format!(
+                "consignments of the last {LEAST_AGE_DAYS} days stay, and `{before}` is later"
+            );
+            let remedy = format!("name a day of {latest} or earlier");
+            return Err(Problem::new(ProblemKind::Invalid, message).remedy(remedy));
+        }
+        Ok(Self(ConsignmentsOf {
+            stage: staged(&stage)?,
+            before,
+            ..ConsignmentsOf::stage(ConsignmentStage::Arriving)
+        }))
+    }
+
+    /// Describes the object of the act for the log.
+    pub(super) fn concerns(&self) -> String {
+        let Self(of) = self;
+        let stage = match of.stage {
+            Some(ConsignmentStage::Arriving) => "arriving consignments",
+            Some(ConsignmentStage::History) => "closed consignments",
+            None => "consignments",
+        };
+        format!("{stage} of before {}", of.before)
+    }
+
+    /// Returns the choice of what is removed.
+    pub(super) const fn chosen(&self) -> ConsignmentsOf {
+        self.0
     }
 }
 
@@ -229,5 +294,27 @@ mod tests {
             "at most 256",
         );
         refused(CloseAct::read(b"{\"reference\":\"1\"}"), "cannot be read");
+    }
+
+    /// A person who removes what is still to be controlled has it forgotten.
+    #[test]
+    fn what_may_still_be_controlled_is_not_removed() {
+        let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        let act = |stage: &str, before: &str| {
+            let view = PruneView {
+                stage: stage.to_owned(),
+                before: before.to_owned(),
+            };
+            PruneAct::of(view, now)
+        };
+        let closed = act("closed", "2026-11-23T12:00:00Z").unwrap();
+        assert_eq!(
+            closed.concerns(),
+            "closed consignments of before 2026-11-23T12:00:00.000Z"
+        );
+        assert_eq!(act("all", "2025-01-01T00:00:00Z").unwrap().0.stage, None);
+        refused(act("arriving", "2026-11-23T12:00:00.001Z"), "last 7 days");
+        refused(act("some", "2025-01-01T00:00:00Z"), "is no stage");
+        refused(act("all", "yesterday"), "before");
     }
 }

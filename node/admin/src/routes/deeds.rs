@@ -8,6 +8,7 @@ use portcullis_admin_api::{
     v1::{
         ListView,
         act::{ClockView, DraftsView, PublishedView, ReloadedView},
+        consignment::PrunedView,
         score::{ImportedView, PublishedProfileView},
     },
 };
@@ -31,7 +32,7 @@ use portcullis_store::{Act, ConsignmentStage, Effects, Write, writer::Priority};
 
 use super::{
     backup::BackupAct,
-    consignments::CloseAct,
+    consignments::{CloseAct, PruneAct},
     dispatch::OwedAct,
     gates::GateAct,
     hold::HoldAct,
@@ -52,6 +53,7 @@ pub(super) enum Deed {
     Publish(Vec<Draft>),
     Import(Import),
     CloseConsignment(CloseAct),
+    PruneConsignments(PruneAct),
     PublishProfile,
     Reload,
     AcceptSettings(AcceptanceAct),
@@ -78,6 +80,7 @@ impl Deed {
             Action::Advisory => drafts(kernel, &body, &[Kind::Advisory]),
             Action::ImportConsignments => import(&act.parameters, body).map(Self::Import),
             Action::CloseConsignment => CloseAct::read(&body).map(Self::CloseConsignment),
+            Action::PruneConsignments => PruneAct::read(kernel, &body).map(Self::PruneConsignments),
             Action::PublishProfile => Ok(Self::PublishProfile),
             Action::Reload => Ok(Self::Reload),
             Action::AcceptSettings => {
@@ -118,6 +121,7 @@ impl Deed {
             Self::Publish(drafts) => format!("{} drafts", drafts.len()),
             Self::Import(import) => format!("{} bytes of consignments", import.file.len()),
             Self::CloseConsignment(close) => close.concerns(),
+            Self::PruneConsignments(prune) => prune.concerns(),
             Self::PublishProfile => "the risk profile".to_owned(),
             Self::Reload => "register, policy, certificate and revocation lists".to_owned(),
             Self::AcceptSettings(accepted) => accepted.concerns(),
@@ -172,8 +176,14 @@ impl Deed {
             Self::Import(import) => {
                 let statement = begin(admin, log).await?;
                 let end = |view: &ImportedView| ended(statement, view).into_iter().collect();
-                let view = admin.desk.import_with(import, Box::new(|_| {}), end);
+                let view = admin.desk.import_with(import, end);
                 Ok(shown(&view.await?))
+            }
+            // What is removed stays removed, so that one that was cut short goes on.
+            Self::PruneConsignments(prune) => {
+                let statement = begin(admin, log).await?;
+                let end = |view: &PrunedView| ended(statement, view).into_iter().collect();
+                Ok(shown(&admin.desk.prune_with(prune.chosen(), end).await?))
             }
             // The confirmation is kept by the running node alone, and cannot fail. It follows its log,
             // so that no act confirms a second step of the clock.

@@ -45,6 +45,7 @@ impl GateAct {
             | Action::Advisory
             | Action::ImportConsignments
             | Action::CloseConsignment
+            | Action::PruneConsignments
             | Action::PublishProfile
             | Action::Enrol
             | Action::PersonEnd

@@ -106,6 +106,17 @@ fn a_killed_process_keeps_what_it_answered() {
     assert_eq!(store.arrivals(None).unwrap().len(), 1);
 }
 
+/// Returns the write of the consignment that is scored.
+fn goods() -> Write {
+    Write::Consignments(vec![portcullis_store::ConsignmentRow {
+        reference: "a".to_owned(),
+        at: at(0),
+        arriving: true,
+        body: vec![],
+        selectors: vec![],
+    }])
+}
+
 fn score(points: f64) -> Write {
     Write::Scores(vec![portcullis_store::ScoreRow {
         reference: "a".to_owned(),
@@ -120,14 +131,14 @@ fn score(points: f64) -> Write {
 fn the_key_of_what_was_replaced_is_destroyed_even_if_the_process_ends_before() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path(), &key()).unwrap();
-    store.commit(vec![score(1.0)]).unwrap();
+    store.commit(vec![goods(), score(1.0)]).unwrap();
     store.commit(vec![score(2.0)]).unwrap();
-    assert_eq!(count(folder.path(), "keys.db", "wrapped_key"), 2);
+    assert_eq!(count(folder.path(), "keys.db", "wrapped_key"), 3);
     drop(store);
     let store = reopened(folder.path());
     assert_eq!(store.score("a").unwrap().unwrap().points, 2.0);
     store.commit(vec![]).unwrap();
-    assert_eq!(count(folder.path(), "keys.db", "wrapped_key"), 1);
+    assert_eq!(count(folder.path(), "keys.db", "wrapped_key"), 2);
     assert_eq!(count(folder.path(), "store.db", "retired_key"), 0);
     assert_eq!(store.score("a").unwrap().unwrap().points, 2.0);
 }
@@ -136,7 +147,7 @@ fn the_key_of_what_was_replaced_is_destroyed_even_if_the_process_ends_before() {
 fn readers_see_whole_commits_while_the_writer_replaces() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path(), &key()).unwrap();
-    store.commit(vec![score(0.0)]).unwrap();
+    store.commit(vec![goods(), score(0.0)]).unwrap();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut last = 0.0;

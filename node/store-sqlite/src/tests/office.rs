@@ -11,8 +11,9 @@ use portcullis_protocol::{
 
 use super::{conformance::claims, fixture::*};
 use portcullis_store::{
-    Act, ActAnswer, ActOutcome, ConsignmentRow, ConsignmentStage, ConsignmentsOf, Effects,
-    NodeEvent, PersonRow, ScoreRow, Store, StoreError, Write, Written,
+    Act, ActAnswer, ActOutcome, CONSIGNMENTS_A_PAGE, ConsignmentPlace, ConsignmentRow,
+    ConsignmentStage, ConsignmentsOf, Effects, NodeEvent, PersonRow, ScoreRow, Store, StoreError,
+    Write, Written,
 };
 use portcullis_testbed as testbed;
 
@@ -31,6 +32,8 @@ claims![
     a_score_comes_back_whole_and_is_replaced_by_its_reference,
     scores_are_listed_highest_first,
     a_consignment_whose_outcome_is_known_leaves_the_ranking,
+    a_consignment_that_is_removed_leaves_nothing_and_no_score_brings_it_back,
+    pages_of_consignments_hold_each_once_whatever_changes_between_them,
     events_are_listed_newest_first,
     the_newest_events_are_kept,
     acts_are_listed_by_pages_with_their_ends,
@@ -357,6 +360,9 @@ fn a_score_comes_back_whole_and_is_replaced_by_its_reference(store: &dyn Store) 
             .commit(vec![Write::Scores(vec![row.clone()])])
             .unwrap()
     };
+    let rows = ["a", "b"].map(|reference| consignment(reference, true));
+    let rows = Write::Consignments(rows.into());
+    store.commit(vec![rows]).unwrap();
     keep(&score("a", 17.5));
     assert_eq!(store.score("a").unwrap(), Some(score("a", 17.5)));
     let rescored = ScoreRow {
@@ -372,10 +378,13 @@ fn a_score_comes_back_whole_and_is_replaced_by_its_reference(store: &dyn Store) 
 
 fn scores_are_listed_highest_first(store: &dyn Store) {
     let rows = [("a", 1.0), ("b", 99.5), ("d", 50.0), ("c", 50.0)];
-    let rows: Vec<_> = rows
-        .map(|(reference, points)| score(reference, points))
-        .into();
-    store.commit(vec![Write::Scores(rows)]).unwrap();
+    let scores = rows.map(|(reference, points)| score(reference, points));
+    let rows = rows.map(|(reference, _)| consignment(reference, true));
+    let writes = vec![
+        Write::Consignments(rows.into()),
+        Write::Scores(scores.into()),
+    ];
+    store.commit(writes).unwrap();
     let listed = |limit| {
         let rows = store.scores(limit).unwrap();
         rows.into_iter()
@@ -440,6 +449,74 @@ fn a_consignment_whose_outcome_is_known_leaves_the_ranking(store: &dyn Store) {
         ..arriving
     };
     assert_eq!(ranked(until, 9), (0, 0, Vec::new()));
+}
+
+/// Newcomer A18: nothing could be deleted, and a store grew for ever.
+fn a_consignment_that_is_removed_leaves_nothing_and_no_score_brings_it_back(store: &dyn Store) {
+    let rows = ["a", "b", "c"].map(|reference| consignment(reference, reference != "c"));
+    let scores = ["a", "b", "c"].map(|reference| score(reference, 5.0));
+    let writes = vec![
+        Write::Consignments(rows.into()),
+        Write::Scores(scores.into()),
+    ];
+    store.commit(writes).unwrap();
+    let removed = ["a", "unknown", "c"].map(str::to_owned);
+    let remove = || vec![Write::RemoveConsignments(removed.to_vec())];
+    store.commit(remove()).unwrap();
+    // A score that was under way is of nothing.
+    store
+        .commit(vec![Write::Scores(vec![score("a", 6.0)])])
+        .unwrap();
+    for reference in &removed {
+        assert_eq!(store.consignment(reference).unwrap(), None);
+        assert_eq!(store.score(reference).unwrap(), None);
+    }
+    let arriving = store.consignments(ConsignmentStage::Arriving).unwrap();
+    assert_eq!(arriving, [consignment("b", true)]);
+    let (kind, value) = &consignment("a", true).selectors[0];
+    let found = store.consignments_with(*kind, value).unwrap();
+    assert_eq!(found, [consignment("b", true)]);
+    store.commit(remove()).unwrap();
+    // One that comes again is like a new one.
+    let again = vec![Write::Consignments(vec![consignment("a", true)])];
+    store.commit(again).unwrap();
+    assert_eq!(store.score("a").unwrap(), None);
+    assert_eq!(store.consignments_with(*kind, value).unwrap().len(), 2);
+}
+
+/// Newcomer A18: a list that is read whole takes as much memory as it is long.
+fn pages_of_consignments_hold_each_once_whatever_changes_between_them(store: &dyn Store) {
+    let many = CONSIGNMENTS_A_PAGE + 5;
+    let reference = |n: u32| format!("r{n:06}");
+    let rows = (0..many).map(|n| consignment(&reference(n), n % 2 == 0));
+    let writes = vec![Write::Consignments(rows.collect())];
+    store.commit(writes).unwrap();
+    let everything = ConsignmentsOf {
+        stage: None,
+        ..ConsignmentsOf::stage(ConsignmentStage::Arriving)
+    };
+    let (mut seen, mut from) = (Vec::new(), Some(ConsignmentPlace::default()));
+    while let Some(place) = from {
+        let page = store.consignment_references(&everything, place).unwrap();
+        seen.extend(page.references);
+        from = page.next;
+        // One that was seen is replaced, and another removed.
+        let writes = vec![
+            Write::Consignments(vec![consignment(&reference(0), true)]),
+            Write::RemoveConsignments(vec![reference(1)]),
+        ];
+        store.commit(writes).unwrap();
+    }
+    seen.sort();
+    assert_eq!(seen, (0..many).map(reference).collect::<Vec<_>>());
+    let arriving = store.consignments(ConsignmentStage::Arriving).unwrap();
+    assert_eq!(arriving.len() as u32, many.div_ceil(2));
+    let before = ConsignmentsOf {
+        before: arriving[0].at,
+        ..everything
+    };
+    let none = store.consignment_references(&before, ConsignmentPlace::default());
+    assert_eq!(none.unwrap().references, Vec::<String>::new());
 }
 
 fn event(number: usize) -> NodeEvent {

@@ -101,13 +101,17 @@ pub(super) fn filled(folder: &Path) -> SqliteStore {
                 peer: None,
                 detail: "an event".to_owned(),
             }),
-            Write::Consignments(vec![ConsignmentRow {
-                reference: "23BE-1".to_owned(),
-                at: at(1),
-                arriving: true,
-                body: b"goods".to_vec(),
-                selectors: vec![(SelectorKind::Imo, SHIP.to_owned())],
-            }]),
+            Write::Consignments(
+                ["23BE-1", "23BE-2"]
+                    .map(|reference| ConsignmentRow {
+                        reference: reference.to_owned(),
+                        at: at(1),
+                        arriving: true,
+                        body: b"goods".to_vec(),
+                        selectors: vec![(SelectorKind::Imo, SHIP.to_owned())],
+                    })
+                    .into(),
+            ),
             Write::Scores(["23BE-1", "23BE-2"].map(score).into()),
         ])
         .unwrap();

@@ -175,6 +175,7 @@ fn cut(write: Write) -> Vec<Write> {
         Write::Intake(intake) => intake.parts(PIECE).into_iter().map(Write::Intake).collect(),
         Write::Consignments(rows) => chunks(rows, Write::Consignments),
         Write::Scores(rows) => chunks(rows, Write::Scores),
+        Write::RemoveConsignments(names) => chunks(names, Write::RemoveConsignments),
         Write::Repair(repair) => repair.parts(PIECE).into_iter().map(Write::Repair).collect(),
         whole @ (Write::Intend(_)
         | Write::Fact(_)

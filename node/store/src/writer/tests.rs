@@ -60,6 +60,7 @@ fn detail(write: &Write) -> String {
         | Write::Act(_)
         | Write::ActOutcome(_)
         | Write::Scores(_)
+        | Write::RemoveConsignments(_)
         | Write::StartGeneration(_)
         | Write::Quarantine(_)
         | Write::DropBad(_)

@@ -35,8 +35,8 @@ use portcullis_store::{
     ConsignmentPage, ConsignmentPlace, ConsignmentRanking, ConsignmentRow, ConsignmentStage,
     ConsignmentsOf, DisclosureRow, DispatchPosition, ExceptionRow, ExcerptPage, ExcerptsOf,
     FactRow, ForkRow, HeldExcerpt, HeldItem, HeldKey, HeldRecord, LogEntry, Logged, NodeEvent,
-    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, Relay, ScoreRow, Span, Store,
-    StoreError, UndeliveredRow, Write, Written,
+    PersonRow, ReceiptRow, ReconciliationRow, RecordFilter, ReferencePage, Relay, ScoreRow, Span,
+    Store, StoreError, UndeliveredRow, Write, Written,
 };
 
 pub use channel::Note;
@@ -148,6 +148,7 @@ impl State {
             Write::Act(act) => self.act(act)?,
             Write::Consignments(rows) => self.keep_consignments(rows),
             Write::Scores(rows) => self.keep_scores(rows),
+            Write::RemoveConsignments(names) => self.remove_consignments(&names),
             Write::Event(event) => self.event(event),
             Write::StartGeneration(new) => self.start_generation(new),
             Write::Fact(fact) => self.keep_fact(fact),
@@ -556,6 +557,22 @@ impl Store for ModelStore {
             let staged = rows.filter(|row| row.arriving == (stage == ConsignmentStage::Arriving));
             ConsignmentPage {
                 rows: staged.cloned().collect(),
+                next: None,
+            }
+        })
+    }
+
+    /// Returns all of them on one page.
+    fn consignment_references(
+        &self,
+        of: &ConsignmentsOf,
+        _from: ConsignmentPlace,
+    ) -> Result<ReferencePage, StoreError> {
+        self.read(|state| {
+            let rows = state.consignments.values();
+            let chosen = rows.filter(|row| of.takes(row.arriving, row.at));
+            ReferencePage {
+                references: chosen.map(|row| row.reference.clone()).collect(),
                 next: None,
             }
         })

@@ -145,7 +145,16 @@ impl State {
 
     pub(super) fn keep_scores(&mut self, rows: Vec<ScoreRow>) {
         let scores = Arc::make_mut(&mut self.scores);
-        scores.extend(rows.into_iter().map(|row| (row.reference.clone(), row)));
+        let kept = |row: &ScoreRow| self.consignments.contains_key(&row.reference);
+        let rows = rows.into_iter().filter(kept);
+        scores.extend(rows.map(|row| (row.reference.clone(), row)));
+    }
+
+    pub(super) fn remove_consignments(&mut self, references: &[String]) {
+        for reference in references {
+            Arc::make_mut(&mut self.consignments).remove(reference);
+            Arc::make_mut(&mut self.scores).remove(reference);
+        }
     }
 
     pub(super) fn highest_scores(&self, limit: u32) -> Vec<ScoreRow> {

@@ -26,6 +26,7 @@ const COMMANDS: &[(&str, i32)] = &[
     ("consignment close 56839011 nothing KEY", UNANSWERED),
     ("consignment import goods.csv KEY", UNANSWERED),
     ("consignment list", UNANSWERED),
+    ("consignment prune --before 2026-01-01 KEY", UNANSWERED),
     ("consignment show 56839011", UNANSWERED),
     (
         "dispatch backfill antwerp --since 2021-03-01 KEY",

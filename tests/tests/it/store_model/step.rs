@@ -55,6 +55,7 @@ pub(super) enum Step {
     Act(u64, Option<String>),
     Consignment(String, bool, u64),
     Score(String, u64, u64),
+    Remove(String),
     Event(u64),
     Fact(FactKind, String, Option<u8>),
     Register(usize),
@@ -215,6 +216,7 @@ impl Stage {
                 summary: b"{}".to_vec(),
                 records,
             }]),
+            Step::Remove(reference) => Write::RemoveConsignments(vec![reference]),
             Step::Event(number) => Write::Event(NodeEvent {
                 at: now,
                 kind: "frame-refused".to_owned(),

@@ -568,10 +568,10 @@ impl Writing {
 
     fn consignment(&mut self) -> Step {
         let reference = format!("c{}", self.random.below(5));
-        if self.random.chance(500) {
-            Step::Consignment(reference, self.random.chance(500), self.number)
-        } else {
-            Step::Score(reference, self.random.below(100), self.random.below(3))
+        match self.random.below(7) {
+            0..3 => Step::Consignment(reference, self.random.chance(500), self.number),
+            3..6 => Step::Score(reference, self.random.below(100), self.random.below(3)),
+            _ => Step::Remove(reference),
         }
     }
 }
