@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, convert::Infallible, io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use portcullis_sheets::{Options, Sheet, SheetError};
+use portcullis_sheets::{Options, Separator, Sheet, SheetError};
 
 use super::{
     Session,
@@ -11,7 +11,7 @@ use super::{
     error::CliError,
     live::block_on,
     output::{Page, View},
-    sheet::{self, Rejected, SheetArgs},
+    sheet::{self, Rejected, RejectsFile, SheetArgs},
     signing::{ActRequest, SigningArgs, have_done},
 };
 use portcullis_admin_api::{
@@ -114,6 +114,8 @@ impl ConsignmentImport {
         }
         let client = session.client()?;
         let key = self.signing.open()?;
+        let rejects = self.skip_invalid.as_deref().map(RejectsFile::take);
+        let rejects = rejects.transpose()?;
         let mut bar = Bar::new(session);
         let lines = sheet.reading().lines;
         let imported: Result<ImportedView, CliError> = block_on(async {
@@ -124,17 +126,20 @@ impl ConsignmentImport {
         });
         bar.end();
         let imported = imported?;
-        if let Some(to) = &self.skip_invalid
-            && !imported.skipped.is_empty()
-        {
-            let rejected = rejected(&sheet, &imported.skipped)
+        let (Some(to), Some(rejects)) = (&self.skip_invalid, rejects) else {
+            return session.output.show(&imported);
+        };
+        if !imported.skipped.is_empty() {
+            let (columns, lines) = rejected(&sheet, &imported.skipped)
                 .map_err(|error| sheet::refused(&self.file, &error))?;
-            sheet::write_rejected(to, &rejected.0, &rejected.1)?;
-            session.output.note(&format!(
-                "{} lines were rejected; they stand with the reasons in `{}`",
-                rejected.1.len(),
-                to.display()
-            ));
+            // A comma that separates says that numbers have points, and a person said which mark they have.
+            let separator = match self.decimal {
+                None => sheet.reading().separator,
+                Some(_) => Separator::Semicolon,
+            };
+            let done = format!("{} consignments were imported", imported.consignments);
+            rejects.write(&columns, &lines, separator, &done)?;
+            session.output.note(&sheet::rejected_note(&lines, to));
         }
         session.output.show(&imported)
     }

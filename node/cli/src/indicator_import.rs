@@ -32,10 +32,11 @@ use super::{
         rehearsal::Rehearsal,
     },
     error::CliError,
+    exit::Exit,
     live::block_on,
     output::{Page, View},
     publish::{publish, repeated},
-    sheet::{self, Rejected, SheetArgs},
+    sheet::{self, Rejected, RejectsFile, SheetArgs},
     signing::SigningArgs,
 };
 use portcullis_admin_api::{
@@ -49,6 +50,9 @@ use portcullis_admin_api::{
 
 /// Largest number of indicators of a file.
 const MOST: usize = 100_000;
+
+/// Most choices of audience and evaluation of which policy is asked in a rehearsal.
+const MOST_PREVIEWS: usize = 20;
 
 /// Columns that hold an identifier. `importer` and `trader` mean the same.
 const IDENTIFIERS: &[(&str, SelectorKind)] = &[
@@ -145,26 +149,41 @@ impl IndicatorImport {
             Unread::Columns(error) => error,
         })?;
         self.check(&list)?;
+        let rejects = self.skip_invalid.as_deref().map(RejectsFile::take);
+        let rejects = rejects.transpose()?;
+        let List {
+            columns,
+            drafts,
+            rejected,
+        } = list;
+        let indicators = drafts.len();
+        let drafts = match self.new_ones(session, drafts.clone()) {
+            // A rehearsal needs no node.
+            Err(error) if self.dry_run && error.exit == Exit::Unanswered => {
+                let note = format!("no node was asked what was published before: {error}");
+                session.output.note(&note);
+                drafts
+            }
+            other => other?,
+        };
         if self.dry_run {
             return session.output.show(&RehearsalView {
                 read_as,
-                indicators: list.drafts.len(),
-                rejected: list.rejected.iter().map(RejectedView::from).collect(),
-                preview: preview(session, list.drafts.first()),
+                indicators,
+                new: drafts.len(),
+                rejected: rejected.iter().map(RejectedView::from).collect(),
+                previews: previews(session, &drafts),
             });
         }
-        if let Some(to) = &self.skip_invalid
-            && !list.rejected.is_empty()
+        publish(session, &self.signing, Action::Publish, drafts)?;
+        if let (Some(to), Some(rejects)) = (&self.skip_invalid, rejects)
+            && !rejected.is_empty()
         {
-            sheet::write_rejected(to, &list.columns, &list.rejected)?;
-            session.output.note(&format!(
-                "{} lines were rejected; they stand with the reasons in `{}`",
-                list.rejected.len(),
-                to.display()
-            ));
+            let separator = sheet.reading().separator;
+            rejects.write(&columns, &rejected, separator, "the others were published")?;
+            session.output.note(&sheet::rejected_note(&rejected, to));
         }
-        let drafts = self.new_ones(session, list.drafts)?;
-        publish(session, &self.signing, Action::Publish, drafts)
+        Ok(())
     }
 
     /// Leaves out what this authority has published before, unless it is meant to be repeated. So a list that
@@ -201,13 +220,6 @@ impl IndicatorImport {
 
     /// Refuses a list that cannot be published as it was asked for.
     fn check(&self, list: &List) -> Result<(), CliError> {
-        let file = sheet::name(&self.file);
-        if list.drafts.len().saturating_add(list.rejected.len()) > MOST {
-            return Err(
-                CliError::invalid(format!("{file} has over {MOST} indicators"))
-                    .remedy("split the file"),
-            );
-        }
         let is_skipped = self.skip_invalid.is_some() && !list.drafts.is_empty();
         if list.rejected.is_empty() || is_skipped {
             Ok(())
@@ -218,34 +230,83 @@ impl IndicatorImport {
     }
 }
 
-/// Asks a running node who would get the first of the drafts; the markings of all are the same.
-/// `None` if no node answers.
-fn preview(session: &Session, draft: Option<&DraftView>) -> Option<PreviewView> {
-    let client = session.client().ok()?;
-    let draft = draft?;
-    let asked = block_on(async { Ok(client.post("/v1/preview", draft).await?) });
-    match asked {
-        Ok(preview) => Some(preview),
-        Err(error) => {
-            session
-                .output
-                .note(&format!("policy was not asked: {error}"));
-            None
-        }
+/// Asks a running node who would get the drafts, once for all that policy cannot tell apart. Nothing if no
+/// node answers.
+fn previews(session: &Session, drafts: &[DraftView]) -> Vec<PreviewOfSome> {
+    let alike = alike(drafts);
+    let asked = alike.iter().take(MOST_PREVIEWS).map(|alike| {
+        let client = session.client()?;
+        let preview = block_on(async { Ok(client.post("/v1/preview", alike.first).await?) })?;
+        Ok(PreviewOfSome {
+            indicators: alike.count,
+            audience: alike.first.audience.clone(),
+            evaluation: alike.first.evaluation.clone(),
+            preview,
+        })
+    });
+    let asked: Result<Vec<PreviewOfSome>, CliError> = asked.collect();
+    let left = alike.len().saturating_sub(MOST_PREVIEWS);
+    if left > 0 {
+        let note =
+            format!("policy was not asked of {left} more choices of audience and evaluation");
+        session.output.note(&note);
     }
+    asked.unwrap_or_else(|error| {
+        session
+            .output
+            .note(&format!("policy was not asked: {error}"));
+        Vec::new()
+    })
 }
 
-/// Outcome of a rehearsal, version 1.
+/// Drafts that policy cannot tell apart: audience and evaluation stand in the lines, the rest is the same.
+struct Alike<'a> {
+    first: &'a DraftView,
+    count: usize,
+}
+
+fn alike(drafts: &[DraftView]) -> Vec<Alike<'_>> {
+    let mut found: Vec<Alike<'_>> = Vec::new();
+    for draft in drafts {
+        let is_same = |other: &&mut Alike<'_>| {
+            other.first.audience == draft.audience && other.first.evaluation == draft.evaluation
+        };
+        match found.iter_mut().find(is_same) {
+            Some(alike) => alike.count = alike.count.saturating_add(1),
+            None => found.push(Alike {
+                first: draft,
+                count: 1,
+            }),
+        }
+    }
+    found
+}
+
+/// Outcome of a rehearsal, version 2.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct RehearsalView {
     /// How the file was read.
     read_as: String,
     /// Number of indicators in order.
     indicators: usize,
+    /// Number of them that were not published before.
+    new: usize,
     /// Lines that would be left out.
     rejected: Vec<RejectedView>,
-    /// Who would get an indicator with these markings; absent if no node answers.
-    preview: Option<PreviewView>,
+    /// Who would get them; empty if no node answers.
+    previews: Vec<PreviewOfSome>,
+}
+
+/// Who would get indicators with one audience and evaluation.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+struct PreviewOfSome {
+    /// Their number.
+    indicators: usize,
+    /// Members for whom they are meant; empty for all.
+    audience: Vec<String>,
+    /// Their evaluation.
+    evaluation: EvaluationView,
+    preview: PreviewView,
 }
 
 /// A line that is not taken, version 1.
@@ -264,24 +325,42 @@ impl From<&Rejected> for RejectedView {
     }
 }
 
+impl PreviewOfSome {
+    /// Names the indicators by what tells them from the others.
+    fn title(&self) -> String {
+        let audience = match self.audience.as_slice() {
+            [] => "everybody".to_owned(),
+            members => members.join(", "),
+        };
+        format!(
+            "{} indicators {}, meant for {audience}",
+            self.indicators, self.evaluation.code
+        )
+    }
+}
+
 impl View for RehearsalView {
-    const SCHEMA: &'static str = "portcullis/rehearsal/v1";
+    const SCHEMA: &'static str = "portcullis/rehearsal/v2";
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
         page.heading(&format!(
-            "indicators in order: {}; nothing was published",
-            self.indicators
+            "indicators in order: {}, of them new: {}; nothing was published",
+            self.indicators, self.new
         ))?;
         for rejected in &self.rejected {
             page.line(format!("  line {}: {}", rejected.line, rejected.why))?;
         }
-        match &self.preview {
-            None => page.line("  no node answers here: who would get them was not asked"),
-            Some(preview) => {
-                page.line("")?;
-                preview.page(page)
-            }
+        if self.previews.is_empty() {
+            return page.line("  no node answers here: who would get them was not asked");
         }
+        for some in &self.previews {
+            page.line("")?;
+            if self.previews.len() > 1 {
+                page.heading(&some.title())?;
+            }
+            some.preview.page(page)?;
+        }
+        Ok(())
     }
 }
 
@@ -362,6 +441,10 @@ impl List {
                     }
                 }
             });
+            if list.drafts.len().saturating_add(list.rejected.len()) >= MOST {
+                let told = CliError::invalid(format!("it has over {MOST} indicators"));
+                return Err(told.remedy("split the file").into());
+            }
             match draft {
                 Ok(draft) => list.drafts.push(draft),
                 Err(why) => list.rejected.push(Rejected {
@@ -372,6 +455,16 @@ impl List {
             }
         }
     }
+}
+
+/// Reads a list of members as people write it, with commas, semicolons or blanks.
+fn audience(list: &str) -> Result<Vec<String>, String> {
+    let names = list.split([',', ';', ' ']).filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err(format!("`audience`: `{list}` names nobody"));
+    }
+    Ok(names)
 }
 
 /// Returns the names of the columns in lower case. Each must be known.
@@ -424,7 +517,8 @@ impl Line<'_> {
             exercise: false,
             audience: self
                 .value("audience")
-                .map(|list| list.split([',', ';', ' ']).map(str::to_owned).collect())
+                .map(audience)
+                .transpose()?
                 .unwrap_or_default(),
             marking: common.marking.view().map_err(|error| error.message)?,
             evaluation: self.evaluation(common)?,
@@ -523,6 +617,32 @@ mod tests {
         }
     }
 
+    /// `a, b` was refused, and policy was asked for the first line's members alone.
+    #[test]
+    fn members_are_read_as_people_list_them_and_policy_is_asked_for_each_choice() {
+        let list = list(
+            "container;audience;evaluation\n\
+             CSQU3054383;hamburg, antwerp,;B2\n\
+             MSKU0000080;hamburg  antwerp;B2\n\
+             TGHU0000012;lisbon;B2\n\
+             CSQU3054383;;A1\n\
+             MSKU0000080;,;A1\n",
+        )
+        .unwrap();
+        let [.., nobody] = &list.rejected[..] else {
+            panic!("{list:?}");
+        };
+        assert!(nobody.why.contains("names nobody"), "{nobody:?}");
+        let both = ["hamburg", "antwerp"];
+        assert_eq!(list.drafts[0].audience, both);
+        let counts: Vec<_> = alike(&list.drafts)
+            .iter()
+            .map(|alike| (alike.first.audience.len(), alike.count))
+            .collect();
+        assert_eq!(counts[0], (2, 2));
+        assert_eq!(counts.last(), Some(&(0, 1)));
+    }
+
     #[test]
     fn lines_become_drafts() {
         let list = list(
@@ -604,14 +724,18 @@ mod tests {
         let before = list(text).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rejected.csv");
-        sheet::write_rejected(&file, &before.columns, &before.rejected).unwrap();
+        let comma = portcullis_sheets::Separator::Comma;
+        let rejects = RejectsFile::take(&file).unwrap();
+        rejects
+            .write(&before.columns, &before.rejected, comma, "done")
+            .unwrap();
         let written = std::fs::read_to_string(&file).unwrap();
         assert!(written.contains("# line 2: `CSQU3054384`"), "{written}");
         let again = list(&written).unwrap();
         assert_eq!(again.rejected[0].values, before.rejected[0].values);
         let corrected = list(&written.replace("4384", "4383")).unwrap();
         assert_eq!(corrected.drafts[0].assessment.text, "a, \"b\"");
-        assert!(sheet::write_rejected(&file, &[], &[]).is_err());
+        assert!(RejectsFile::take(&file).is_err());
     }
 
     #[test]

@@ -137,9 +137,22 @@ fn publish_one(
     draft: DraftView,
 ) -> Result<(), CliError> {
     let drafts = vec![draft];
-    if !order.again
-        && let [Some(id)] = &repeated(session, &drafts)?[..]
-    {
+    let known = if order.again {
+        Ok(Vec::new())
+    } else {
+        repeated(session, &drafts)
+    };
+    let known = match known {
+        Ok(known) => known,
+        // An alert waits for no answer to what is a courtesy.
+        Err(error) if order.action == Action::Alert => {
+            let note = format!("whether this was said before is not known: {error}");
+            session.output.note(&note);
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
+    if let [Some(id)] = &known[..] {
         let told = CliError::invalid(format!("record {id:.12} of yours says the same already"));
         return Err(told.remedy("publish it once more with `--again`, if that is meant"));
     }
@@ -157,6 +170,7 @@ pub(super) fn repeated(
 ) -> Result<Vec<Option<String>>, CliError> {
     let client = session.client()?;
     let mut records = Vec::with_capacity(drafts.len());
+    let mut not_looked_up = 0;
     for drafts in drafts.chunks(MOST_ASKED_AT_ONCE) {
         let drafts = DraftsView {
             drafts: drafts.to_vec(),
@@ -164,6 +178,12 @@ pub(super) fn repeated(
         let asked: RepeatedView =
             block_on(async { Ok(client.post("/v1/repeated", &drafts).await?) })?;
         records.extend(asked.records);
+        not_looked_up += asked.not_looked_up;
+    }
+    if not_looked_up > 0 {
+        session.output.note(&format!(
+            "of {not_looked_up} the node did not find out in time whether they were said before; see `portcullis list`"
+        ));
     }
     Ok(records)
 }

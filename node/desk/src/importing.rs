@@ -22,7 +22,7 @@ use crate::{Desk, DeskError, Import, encoding, import::CheckedFile};
 const LAST_ROWS: usize = 32;
 
 /// Consignments of a piece.
-const ROWS_A_PIECE: usize = 1_000;
+const ROWS_A_PIECE: usize = 4_000;
 
 /// Pieces that wait for the writer.
 const WAITING_PIECES: usize = 1;

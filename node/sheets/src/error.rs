@@ -77,7 +77,7 @@ pub enum Fault {
     #[error("the packed file is cut or damaged")]
     Packed,
     /// The file is larger than what is read.
-    #[error("the file has more than {} GiB", MOST_BYTES >> 30)]
+    #[error("the file has more than {} MiB", MOST_BYTES >> 20)]
     TooLarge,
     /// The bytes are none of the encoding that was given or found.
     #[error("this is no {0} text")]

@@ -31,8 +31,9 @@ pub use rows::{Row, Rows};
 /// Most characters of one value: twice what a spreadsheet's cell can hold.
 pub const MOST_CHARACTERS: usize = 65_536;
 
-/// Most bytes of an unpacked file. A packed one could hold a thousand times its size.
-pub const MOST_BYTES: usize = 2 << 30;
+/// Most bytes of an unpacked file: some five million rows. A packed one could hold a thousand times its size,
+/// and a node must go on that has one GiB.
+pub const MOST_BYTES: usize = 512 << 20;
 
 /// Character between the values of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +164,8 @@ impl Sheet {
             lines: lines.all,
             comments: u64::try_from(lines.comments.len()).unwrap_or(u64::MAX),
         };
-        let text = without(head, rest, &lines.comments).unwrap_or(text);
+        let from = head.len();
+        let text = without(text, from, &lines.comments);
         Ok(Self {
             text,
             begin,
@@ -189,22 +191,21 @@ impl Sheet {
     }
 }
 
-/// Returns the text with blanks in the place of its comments, so that all else keeps its place; `None`
-/// if there are none.
-fn without(head: &str, rest: &str, comments: &[Range<usize>]) -> Option<String> {
+/// Returns the text with blanks in the place of its comments, whose ranges count from `from`, so that all else
+/// keeps its place.
+fn without(text: String, from: usize, comments: &[Range<usize>]) -> String {
     if comments.is_empty() {
-        return None;
+        return text;
     }
-    let mut text = String::with_capacity(head.len().saturating_add(rest.len()));
-    text.push_str(head);
-    let mut from = 0;
+    let mut bytes = text.into_bytes();
     for comment in comments {
-        text.push_str(rest.get(from..comment.start)?);
-        text.extend(std::iter::repeat_n(' ', comment.len()));
-        from = comment.end;
+        let range = from.saturating_add(comment.start)..from.saturating_add(comment.end);
+        if let Some(comment) = bytes.get_mut(range) {
+            comment.fill(b' ');
+        }
     }
-    text.push_str(rest.get(from..)?);
-    Some(text)
+    // Comments are whole lines, so that no character is cut.
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Returns whether a line has nothing to read: blank, separators alone, or a comment.

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    io::{BufReader, Read as _},
+    io::{self, BufReader, Read as _},
 };
 
 use encoding_rs::{UTF_16BE, UTF_16LE, WINDOWS_1252};
@@ -31,14 +31,15 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, bool), SheetError> 
         return Ok((Cow::Borrowed(bytes), false));
     }
     let most = u64::try_from(MOST_BYTES).unwrap_or(u64::MAX);
-    let mut unpacked = Vec::new();
-    MultiGzDecoder::new(BufReader::new(bytes))
-        .take(most.saturating_add(1))
-        .read_to_end(&mut unpacked)
-        .map_err(|_| SheetError::file(Fault::Packed))?;
-    if unpacked.len() > MOST_BYTES {
+    let unpacking = || MultiGzDecoder::new(BufReader::new(bytes)).take(most.saturating_add(1));
+    let packed = |_| SheetError::file(Fault::Packed);
+    // Its size is found first: text that grows while it is read takes up to three times its size.
+    let size = io::copy(&mut unpacking(), &mut io::sink()).map_err(packed)?;
+    if size > most {
         return Err(SheetError::file(Fault::TooLarge));
     }
+    let mut unpacked = Vec::with_capacity(usize::try_from(size).unwrap_or(MOST_BYTES));
+    unpacking().read_to_end(&mut unpacked).map_err(packed)?;
     Ok((Cow::Owned(unpacked), true))
 }
 

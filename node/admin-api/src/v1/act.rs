@@ -24,6 +24,9 @@ pub struct PublishedView {
 pub struct RepeatedView {
     /// The id of the record that each draft repeats, in the drafts' order; null: it says something new.
     pub records: Vec<Option<String>>,
+    /// Number of drafts of which the node does not know it: it looked for as long as it may.
+    #[serde(default)]
+    pub not_looked_up: u64,
 }
 
 /// A person to enrol.

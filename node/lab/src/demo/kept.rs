@@ -9,7 +9,7 @@
 //!                  TMP/portcullis-demo-77844be672aa/persons/    keys and their passphrase, mode 0600
 //! ```
 //!
-//! Ending refuses to touch a folder that has another name, and a process that does not run a node in it.
+//! Ending refuses to touch a folder that no demo made, and a process that does not run a node in it.
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +24,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::{
     DemoError,
     cast::Member,
-    folder::{AT_WORK, PREFIX},
+    folder::{AT_WORK, is_made_by_a_demo},
     people::{KeyFiles, People},
 };
 use portcullis_home::files::{self, Access, FileError};
@@ -103,8 +103,7 @@ fn take(link: &Path, home: &Path) -> Result<(), DemoError> {
 fn demo_of(link: &Path) -> Option<PathBuf> {
     let home = fs::read_link(link).ok()?;
     let folder = home.parent()?;
-    let named = folder.file_name()?.to_str()?.starts_with(PREFIX);
-    (named && folder.is_absolute()).then(|| folder.to_owned())
+    (folder.is_absolute() && is_made_by_a_demo(folder)).then(|| folder.to_owned())
 }
 
 fn remove(link: &Path) -> Result<(), FileError> {
@@ -271,7 +270,7 @@ fn signal(process: u32, folder: &Path, signal: Signal) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::cast;
+    use crate::demo::{cast, folder::MARK};
     use std::process::{Child, Command};
 
     fn members() -> Vec<Member> {
@@ -285,6 +284,35 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    /// Makes a folder as a demo does.
+    fn made(folder: &Path) {
+        fs::create_dir(folder).unwrap();
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        fs::write(folder.join(MARK), name).unwrap();
+    }
+
+    /// A home below a folder whose name begins like a demo's was ended and removed, keys and all.
+    #[test]
+    fn a_folder_that_no_demo_made_is_nobodys_demo() {
+        let place = tempfile::tempdir().unwrap();
+        let nodes = place.path().join("nodes");
+        fs::create_dir_all(&nodes).unwrap();
+        for name in ["portcullis-demo-2026", "portcullis-demo-00000000000b"] {
+            let home = place.path().join(name).join("site");
+            fs::create_dir_all(&home).unwrap();
+            std::os::unix::fs::symlink(&home, nodes.join(name)).unwrap();
+            // Another demo's mark is none of this folder.
+            fs::write(
+                place.path().join(name).join(MARK),
+                "portcullis-demo-00000000000c",
+            )
+            .unwrap();
+        }
+        assert!(matches!(stop(&nodes), Err(DemoError::NothingKept(_))));
+        assert_eq!(names(&nodes).len(), 2);
+        assert!(place.path().join("portcullis-demo-2026/site").is_dir());
     }
 
     /// A process that has a node's command line and does nothing.
@@ -303,10 +331,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let nodes = place.path().join("nodes");
         let (first, second) = (
-            place.path().join("portcullis-demo-1"),
-            place.path().join("portcullis-demo-2"),
+            place.path().join("portcullis-demo-000000000001"),
+            place.path().join("portcullis-demo-000000000002"),
         );
-        fs::create_dir(&first).unwrap();
+        made(&first);
         let mut kept = Names::take(&nodes, &first, &members()).unwrap();
         kept.keep();
         drop(kept);
@@ -324,7 +352,7 @@ mod tests {
     fn somebody_elses_name_is_not_taken_and_the_others_are_given_back() {
         let place = tempfile::tempdir().unwrap();
         let nodes = place.path().join("nodes");
-        let demo = place.path().join("portcullis-demo-1");
+        let demo = place.path().join("portcullis-demo-000000000001");
         fs::create_dir_all(&nodes).unwrap();
         std::os::unix::fs::symlink("/srv/police", nodes.join("police")).unwrap();
         let Err(refused) = Names::take(&nodes, &demo, &members()) else {
@@ -339,9 +367,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let nodes = place.path().join("nodes");
         fs::create_dir_all(&nodes).unwrap();
-        let gone = place.path().join("portcullis-demo-0/police");
+        let gone = place.path().join("portcullis-demo-000000000000/police");
         std::os::unix::fs::symlink(&gone, nodes.join("police")).unwrap();
-        let demo = place.path().join("portcullis-demo-1");
+        let demo = place.path().join("portcullis-demo-000000000001");
         drop(Names::take(&nodes, &demo, &members()).unwrap());
         assert_eq!(names(&nodes), [""; 0]);
         std::os::unix::fs::symlink(&gone, nodes.join("hub")).unwrap();
@@ -354,13 +382,14 @@ mod tests {
     fn the_end_of_a_demo_ends_its_nodes_and_nothing_else() {
         let place = tempfile::tempdir().unwrap();
         let nodes = place.path().join("nodes");
-        let demo = place.path().join("portcullis-demo-1");
-        fs::create_dir_all(demo.join("police")).unwrap();
+        let demo = place.path().join("portcullis-demo-000000000001");
+        made(&demo);
+        fs::create_dir(demo.join("police")).unwrap();
         let mut kept = Names::take(&nodes, &demo, &members()).unwrap();
         kept.keep();
         std::os::unix::fs::symlink("/srv/antwerp", nodes.join("antwerp")).unwrap();
         let mut node = sleeper(&demo.join("police"));
-        let mut other = sleeper(&place.path().join("portcullis-demo-10/police"));
+        let mut other = sleeper(&place.path().join("portcullis-demo-00000000000a0/police"));
         while nodes_in(&demo).unwrap().is_empty() {
             std::thread::yield_now();
         }
@@ -379,8 +408,8 @@ mod tests {
     fn a_demo_that_is_at_work_is_not_ended_under_its_hands() {
         let place = tempfile::tempdir().unwrap();
         let nodes = place.path().join("nodes");
-        let demo = place.path().join("portcullis-demo-1");
-        fs::create_dir_all(&demo).unwrap();
+        let demo = place.path().join("portcullis-demo-000000000001");
+        made(&demo);
         let mut kept = Names::take(&nodes, &demo, &members()).unwrap();
         kept.keep();
         let mut working = Command::new("sh")
@@ -404,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_path_is_one_word_of_a_shell() {
-        for path in ["/tmp/portcullis-demo-1/env", "/tmp/it's here/$x"] {
+        for path in ["/tmp/portcullis-demo-000000000001/env", "/tmp/it's here/$x"] {
             let printed = Command::new("sh")
                 .args(["-c", &format!("printf %s {}", quoted(Path::new(path)))])
                 .output()

@@ -510,7 +510,7 @@ fn pages_of_consignments_hold_each_once_whatever_changes_between_them(store: &dy
     seen.sort();
     assert_eq!(seen, (0..many).map(reference).collect::<Vec<_>>());
     let arriving = store.consignments(ConsignmentStage::Arriving).unwrap();
-    assert_eq!(arriving.len() as u32, many.div_ceil(2));
+    assert_eq!(u32::try_from(arriving.len()), Ok(many.div_ceil(2)));
     let before = ConsignmentsOf {
         before: arriving[0].at,
         ..everything
