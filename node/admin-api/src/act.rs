@@ -670,7 +670,12 @@ mod tests {
                     Action::PersonSecond,
                     Action::PersonWithdraw,
                 ];
-                let decides = [Action::HoldRelease, Action::HoldDrop, Action::Backfill];
+                let decides = [
+                    Action::HoldRelease,
+                    Action::HoldDrop,
+                    Action::Backfill,
+                    Action::PruneConsignments,
+                ];
                 let expected = if runs_the_node.contains(&action) {
                     role == Role::Administrator
                 } else if stops.contains(&action) {

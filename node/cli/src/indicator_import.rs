@@ -621,12 +621,12 @@ mod tests {
     #[test]
     fn members_are_read_as_people_list_them_and_policy_is_asked_for_each_choice() {
         let list = list(
-            "container;audience;evaluation\n\
-             CSQU3054383;hamburg, antwerp,;B2\n\
-             MSKU0000080;hamburg  antwerp;B2\n\
-             TGHU0000012;lisbon;B2\n\
-             CSQU3054383;;A1\n\
-             MSKU0000080;,;A1\n",
+            "imo\taudience\tevaluation\n\
+             9074729\thamburg, antwerp,\tB2\n\
+             2000004\thamburg;antwerp\tB2\n\
+             9074729\tlisbon\tB2\n\
+             9074729\t\tA1\n\
+             2000004\t,\tA1\n",
         )
         .unwrap();
         let [.., nobody] = &list.rejected[..] else {

@@ -113,7 +113,7 @@ pub enum DeskError {
     IsClosed {
         /// Its reference.
         reference: String,
-        /// How its result came.
+        /// The way in which its result came.
         how: String,
     },
     /// The schema takes no consignment without the result of a control.

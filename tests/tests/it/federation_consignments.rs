@@ -4,6 +4,7 @@
 use std::fs;
 
 use portcullis_desk::shipped::Shipped;
+use portcullis_kernel::repeated::{Repeat, repeated};
 use portcullis_protocol::{
     body::{Assessment, Body, Selector, SelectorKind, Subject, Window},
     evaluation::Evaluation,
@@ -164,4 +165,141 @@ fn looked_at(office: &Office, record: &str) {
         let answer = office.json(command);
         assert!(answer["schema"].is_string(), "{command:?}");
     }
+}
+
+/// Newcomer A8, A18: what was controlled stayed on top of the ranking, and nothing could be deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consignment_is_closed_by_name_and_no_file_opens_it_again() {
+    let federation = Federation::new(&MEMBERS);
+    let home = federation.home("antwerp");
+    fs::write(home.schema(), Shipped::Port.text()).unwrap();
+    let antwerp = Running::start(home).await;
+    let office = Office::open(&antwerp);
+    office.enrol("odile", "analyst");
+    office.user().file("today.csv", SAMPLE);
+    let import = ["consignment", "import", "today.csv", "--json"];
+    office.good("anna", &import);
+    let (closed, other) = ("NLRTM-2026-0001", "NLRTM-2026-0002");
+    let scored = || office.json(&["score", "--top", "9"])["total"] == 6;
+    eventually(&antwerp.kernel, scored).await;
+
+    let close = ["consignment", "close", closed, "found"];
+    let says = office.good("odile", &[&close[..], &["--note", "two bags"]].concat());
+    assert!(says.contains("counts as an own control"), "{says}");
+    // Its result stands, whoever says another one, and a file brings it neither back nor another result.
+    let again = ["consignment", "close", closed, "nothing"];
+    let refused = office.signed("anna", &again);
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{errors}");
+    assert!(
+        errors.contains("closed with `found` by `odile`"),
+        "{errors}"
+    );
+    for history in [&[][..], &["--history"]] {
+        let imported = office.good("anna", &[&import[..], history].concat());
+        let imported: Value = serde_json::from_str(&imported).unwrap();
+        assert_eq!(imported["closed"], 1, "{imported}");
+        assert_eq!(imported["consignments"], 5, "{imported}");
+    }
+    office.good("anna", &import);
+    let shown = office.json(&["consignment", "show", closed]);
+    assert_eq!(shown["line"]["closing"]["result"], "found");
+    assert_eq!(shown["line"]["closing"]["note"], "two bags");
+    let listed = |flags: &[&str]| {
+        let list = office.json(&[&["consignment", "list"][..], flags].concat());
+        let items = list["items"].as_array().unwrap().clone();
+        assert_eq!(list["total"], items.len());
+        let references = items
+            .iter()
+            .map(|item| item["reference"].as_str().unwrap().to_owned());
+        let mut references: Vec<String> = references.collect();
+        references.sort();
+        references
+    };
+    assert_eq!(listed(&["--closed"]), [closed]);
+    assert!(!listed(&[]).contains(&closed.to_owned()));
+    assert_eq!(listed(&["--all"]).len(), 6);
+    assert_eq!(listed(&["--all", "--about", "CSQU3054383"]), [closed]);
+    let corrected = office.good("anna", &[&again[..], &["--correct"]].concat());
+    assert!(corrected.contains("nothing"), "{corrected}");
+    let unknown = office.run(&["consignment", "show", "NLRTM-2026-9999"]);
+    assert_eq!(unknown.status.code(), Some(4));
+
+    // Goods of days that may still be controlled stay, and an analyst deletes nothing.
+    let prune = |before: &str, by: &str| {
+        let command = ["consignment", "prune", "--before", before, "--all", "--yes"];
+        office.signed(by, &command)
+    };
+    assert_eq!(prune("2099-01-01", "anna").status.code(), Some(3));
+    let past = ["consignment", "prune", "--before", "2026-01-01", "--all"];
+    assert_eq!(office.json(&past)["consignments"], 0);
+    assert!(!prune("2026-01-01", "odile").status.success());
+    assert!(prune("2026-01-01", "anna").status.success());
+    assert_eq!(listed(&["--all"]).len(), 6);
+    let old = SAMPLE
+        .replace("2026-12-0", "2020-12-0")
+        .replace("NLRTM-2026", "NLRTM-2020");
+    office.user().file("old.csv", &old);
+    office.good("anna", &["consignment", "import", "old.csv", "--history"]);
+    let counted = office.json(&past)["consignments"].as_u64().unwrap();
+    assert!(counted > 0, "{old}");
+    let deleted = prune("2026-01-01", "anna");
+    let says = String::from_utf8_lossy(&deleted.stdout).into_owned();
+    assert!(
+        says.contains(&format!("deleted {counted} consignments")),
+        "{says}"
+    );
+    assert_eq!(office.json(&past)["consignments"], 0);
+    assert_eq!(
+        office.json(&["consignment", "show", other])["line"]["stage"],
+        "arriving"
+    );
+    antwerp.stop().await;
+}
+
+/// Attack H3, on the way of an alert: before every record the node read whole, files and all, what others had
+/// said of the same identifier, and the whole store for goods and ports.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whether_a_draft_was_said_before_is_found_among_own_records_alone() {
+    let federation = Federation::new(&MEMBERS);
+    let antwerp = Running::start(federation.home("antwerp")).await;
+    let rotterdam = Running::start(federation.home("rotterdam")).await;
+    let said = || {
+        vec![
+            indicator(SelectorKind::Container, "CSQU3054383"),
+            indicator(SelectorKind::HsCode, "220421"),
+            indicator(SelectorKind::UnLocode, "CNSHA"),
+        ]
+    };
+    let others = rotterdam.kernel.publish(said()).await.unwrap();
+    for id in &others {
+        eventually(&antwerp.kernel, || {
+            antwerp.kernel.store().record(id).unwrap().is_some()
+        })
+        .await;
+    }
+    let asked = |drafts: Vec<Draft>| repeated(&antwerp.kernel, &drafts).unwrap();
+    assert_eq!(asked(said()), [Repeat::New; 3], "others said it");
+    let own = antwerp.kernel.publish(said()).await.unwrap();
+    let of = |n: usize| Repeat::Of(own[n]);
+    assert_eq!(asked(said()), [of(0), of(1), of(2)]);
+    let another = vec![
+        indicator(SelectorKind::Container, "MSKU0000080"),
+        indicator(SelectorKind::HsCode, "220422"),
+    ];
+    assert_eq!(asked(another), [Repeat::New; 2]);
+    // A list of goods is looked up at once, not once for each of its lines.
+    let many = |n: usize| indicator(SelectorKind::HsCode, &format!("{:06}", 10_000 + n));
+    let goods: Vec<Draft> = (0..512).map(many).chain(said()).collect();
+    let found = asked(goods);
+    assert_eq!(found[512..], [of(0), of(1), of(2)]);
+    // Another text is another record.
+    let mut other = said();
+    let Body::Assessment(assessment) = &mut other[0].sections[1].body else {
+        panic!("an assessment is second");
+    };
+    assessment.text = "seen on the quay".to_owned();
+    assert_eq!(asked(other)[0], Repeat::New);
+    rotterdam.stop().await;
+    antwerp.stop().await;
 }

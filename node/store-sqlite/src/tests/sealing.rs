@@ -102,15 +102,18 @@ pub(super) fn filled(folder: &Path) -> SqliteStore {
                 detail: "an event".to_owned(),
             }),
             Write::Consignments(
-                ["23BE-1", "23BE-2"]
-                    .map(|reference| ConsignmentRow {
-                        reference: reference.to_owned(),
-                        at: at(1),
-                        arriving: true,
-                        body: b"goods".to_vec(),
-                        selectors: vec![(SelectorKind::Imo, SHIP.to_owned())],
-                    })
-                    .into(),
+                [
+                    ("23BE-1", vec![(SelectorKind::Imo, SHIP.to_owned())]),
+                    ("23BE-2", Vec::new()),
+                ]
+                .map(|(reference, selectors)| ConsignmentRow {
+                    reference: reference.to_owned(),
+                    at: at(1),
+                    arriving: true,
+                    body: b"goods".to_vec(),
+                    selectors,
+                })
+                .into(),
             ),
             Write::Scores(["23BE-1", "23BE-2"].map(score).into()),
         ])
