@@ -324,7 +324,7 @@ impl View for ConsignmentsView {
 }
 
 /// Returns a table of consignments, the least important columns of which give way.
-fn table(lines: &[ConsignmentLine]) -> Table {
+pub(super) fn table(lines: &[ConsignmentLine]) -> Table {
     let mut table = Table::new(&[
         Column::Text("REFERENCE"),
         Column::Text("DAY"),

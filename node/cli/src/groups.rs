@@ -15,7 +15,9 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Decide", &["hold", "policy", "settings", "peer", "release"]),
     (
         "Look",
-        &["list", "show", "watch", "score", "check", "explain", "log"],
+        &[
+            "list", "show", "about", "watch", "score", "check", "explain", "log",
+        ],
     ),
     (
         "Operate",

@@ -217,7 +217,7 @@ impl Decision {
     }
 }
 
-async fn list(client: &Client) -> Result<ListView<HeldView>, CliError> {
+pub(super) async fn list(client: &Client) -> Result<ListView<HeldView>, CliError> {
     let mut items = Vec::new();
     let mut page: HeldPageView = client.get("/v1/held").await?;
     loop {

@@ -3,8 +3,8 @@
 use portcullis_admin_api::v1::{self, ListView};
 
 use super::{
-    check, consignment_desk, error, explain, federation, indicator_import, keys, output::Kind,
-    person_enrol, person_recover, policy, quarantine, tls,
+    about, check, consignment_desk, error, explain, federation, indicator_import, keys,
+    output::Kind, person_enrol, person_recover, policy, quarantine, tls,
 };
 
 /// Every kind, and that of errors.
@@ -23,6 +23,7 @@ pub(super) fn all() -> Vec<Kind> {
         Kind::of::<ListView<v1::status::EnrolledView>>(),
         Kind::of::<ListView<v1::status::PeerStandingView>>(),
         Kind::of::<ListView<v1::status::ProposalView>>(),
+        Kind::of::<about::AboutView>(),
         Kind::of::<check::CheckView>(),
         Kind::of::<explain::RuleView>(),
         Kind::of::<explain::RulesView>(),

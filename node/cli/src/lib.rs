@@ -17,6 +17,7 @@ pub mod exit_codes;
 pub mod output;
 pub mod place;
 
+mod about;
 mod backfill;
 mod check;
 mod clock;
@@ -205,6 +206,7 @@ enum Which {
     Quarantine(QuarantineCommand),
     Status(status::Status),
     List(list::List),
+    About(about::About),
     Show(show::Show),
     Watch(watch::Watch),
     /// Publish indicators: something to look out for
@@ -380,6 +382,7 @@ impl Which {
             Self::Dispatch(DispatchCommand::Forks(command)) => command.run(session),
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),
+            Self::About(command) => command.run(session),
             Self::Show(command) => command.run(session),
             Self::Watch(command) => command.run(session),
             Self::Indicator(IndicatorCommand::Publish(command)) => command.run(session),

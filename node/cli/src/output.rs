@@ -612,20 +612,24 @@ fn escaped_json(json: &str) -> String {
     shown
 }
 
+/// Returns a view as a person reads it, at a terminal of this width or in a file.
+#[cfg(test)]
+pub(crate) fn paged<V: View>(view: &V, width: Option<usize>) -> String {
+    let mut page = Page {
+        text: Vec::new(),
+        ink: Ink::Plain,
+        width,
+    };
+    view.page(&mut page).unwrap();
+    String::from_utf8(page.text).unwrap()
+}
+
 /// Checks that the tables of a page fit terminals of 80 and 120 columns, and that no word of it is broken.
 /// Pairs of names and values, which are indented, are as long as they are.
 #[cfg(test)]
 #[track_caller]
 pub(crate) fn check_fits<V: View>(view: &V) {
-    let rendered = |width| {
-        let mut page = Page {
-            text: Vec::new(),
-            ink: Ink::Plain,
-            width,
-        };
-        view.page(&mut page).unwrap();
-        String::from_utf8(page.text).unwrap()
-    };
+    let rendered = |width| paged(view, width);
     let whole = rendered(None);
     let words: Vec<&str> = whole.split_whitespace().collect();
     assert!(!words.is_empty());

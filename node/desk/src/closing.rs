@@ -20,7 +20,7 @@ use portcullis_store::{
 
 use crate::{
     Desk, DeskError,
-    encoding::{self, Closing, ControlResult, EncodingError},
+    encoding::{self, Closing, ControlResult},
     view,
 };
 
@@ -270,14 +270,11 @@ impl Desk {
     pub(super) fn is_closed(&self, reference: &str) -> Result<bool, DeskError> {
         let known = match self.kernel.store().consignment(reference) {
             Ok(Some(known)) => known,
-            // What is damaged is replaced by what its file says.
+            // What is damaged, or does not fit, is replaced by what its file says.
             Ok(None) | Err(StoreError::Damaged(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        Ok(match encoding::closing(&known.body) {
-            Ok(None) | Err(EncodingError::Damaged | EncodingError::Schema(_)) => false,
-            Ok(Some(_)) | Err(EncodingError::Version(_)) => true,
-        })
+        Ok(matches!(encoding::closing(&known.body), Ok(Some(_))))
     }
 
     fn known(&self, reference: &str) -> Result<ConsignmentRow, DeskError> {

@@ -64,13 +64,14 @@ fn a_tiny_bench_loses_nothing_reports_every_figure_and_leaves_nothing_behind() {
         "/peak_rss_mb",
         "/record_bytes/content",
         "/record_bytes/in_frame",
-        "/record_bytes/on_disk/receiver",
         "/machine/cores",
         "/seconds",
     ] {
         is_positive(&report, figure);
     }
     for end in ["sender", "receiver"] {
+        // So few bytes are hidden by a checkpoint that makes the log of the store smaller.
+        assert!(report["record_bytes"]["on_disk"][end].is_number(), "{end}");
         assert!(report["cpu_s_per_1000"][end].is_number(), "{end}");
     }
     for target in report["targets"].as_array().unwrap() {

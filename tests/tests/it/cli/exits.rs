@@ -16,6 +16,7 @@ const DONE: i32 = 0;
 ///
 /// `KEY` stands for a person's key with its passphrase, `none` for a path at which nothing is, `DIGEST` for a digest.
 const COMMANDS: &[(&str, i32)] = &[
+    ("about CSQU3054383", UNANSWERED),
     ("advisory publish --threat narcotics KEY", UNANSWERED),
     ("alert raise --imo 9074729 KEY", UNANSWERED),
     ("backup --to to --keys-to keys", INVALID),

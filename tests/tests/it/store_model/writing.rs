@@ -568,10 +568,15 @@ impl Writing {
 
     fn consignment(&mut self) -> Step {
         let reference = format!("c{}", self.random.below(5));
-        match self.random.below(7) {
-            0..3 => Step::Consignment(reference, self.random.chance(500), self.number),
-            3..6 => Step::Score(reference, self.random.below(100), self.random.below(3)),
-            _ => Step::Remove(reference),
+        if self.random.chance(500) {
+            return Step::Consignment(reference, self.random.chance(500), self.number);
+        }
+        let points = self.random.below(100);
+        let records = self.some_records(2).len() as u64;
+        if points < 20 {
+            Step::Remove(reference)
+        } else {
+            Step::Score(reference, points, records)
         }
     }
 }
