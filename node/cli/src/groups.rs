@@ -16,7 +16,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     (
         "Look",
         &[
-            "list", "show", "about", "watch", "score", "check", "explain", "log",
+            "inbox", "list", "show", "about", "watch", "score", "check", "explain", "log",
         ],
     ),
     (

@@ -3,7 +3,7 @@
 use portcullis_admin_api::v1::{self, ListView};
 
 use super::{
-    about, check, consignment_desk, error, explain, federation, indicator_import, keys,
+    about, check, consignment_desk, error, explain, federation, inbox, indicator_import, keys,
     output::Kind, person_enrol, person_recover, policy, quarantine, tls,
 };
 
@@ -27,6 +27,7 @@ pub(super) fn all() -> Vec<Kind> {
         Kind::of::<check::CheckView>(),
         Kind::of::<explain::RuleView>(),
         Kind::of::<explain::RulesView>(),
+        Kind::of::<inbox::InboxView>(),
         Kind::of::<indicator_import::RehearsalView>(),
         Kind::of::<keys::RotatedView>(),
         Kind::of::<person_enrol::PassphraseView>(),

@@ -31,6 +31,7 @@ mod federation;
 mod forks;
 mod groups;
 mod hold;
+mod inbox;
 mod indicator_import;
 mod keys;
 mod kinds;
@@ -207,6 +208,7 @@ enum Which {
     Status(status::Status),
     List(list::List),
     About(about::About),
+    Inbox(inbox::Inbox),
     Show(show::Show),
     Watch(watch::Watch),
     /// Publish indicators: something to look out for
@@ -383,6 +385,7 @@ impl Which {
             Self::Status(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::About(command) => command.run(session),
+            Self::Inbox(command) => command.run(session),
             Self::Show(command) => command.run(session),
             Self::Watch(command) => command.run(session),
             Self::Indicator(IndicatorCommand::Publish(command)) => command.run(session),

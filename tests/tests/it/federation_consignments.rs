@@ -140,6 +140,7 @@ fn looked_at(office: &Office, record: &str) {
         &["list"],
         &["list", "--about", "CSQU3054383"],
         &["about", "CSQU3054383"],
+        &["inbox", "--since", "2026-01-01"],
         &["consignment", "list"],
         &["consignment", "show", "NLRTM-2026-0003"],
         &["list", "--quarantined"],

@@ -77,6 +77,7 @@ const COMMANDS: &[(&str, i32)] = &[
     ("hold list", UNANSWERED),
     ("hold release 3f9a1c20 --reason yes KEY", UNANSWERED),
     ("hold show 3f9a1c20", UNANSWERED),
+    ("inbox", UNANSWERED),
     ("indicator import none KEY", INVALID),
     ("indicator publish --imo 9074729 KEY", UNANSWERED),
     (
