@@ -328,21 +328,23 @@ impl Node {
             "recoveries of administrators",
             people::keep_recoveries(Arc::clone(&people), Arc::clone(&kernel), shutdown.clone()),
         );
-        parts.start(
-            "admin socket",
-            server::serve(
-                admin,
-                Admin {
-                    kernel: Arc::clone(&kernel),
-                    people,
-                    desk,
-                    snapshots: Snapshots::of(store),
-                    reloader,
-                    shutdown: shutdown.clone(),
-                },
-                routes,
-            ),
+        let socket = reloader.home().socket();
+        let served = server::serve(
+            admin,
+            Admin {
+                kernel: Arc::clone(&kernel),
+                people,
+                desk,
+                snapshots: Snapshots::of(store),
+                reloader,
+                shutdown: shutdown.clone(),
+            },
+            routes,
         );
+        parts.start("admin socket", async move {
+            served.await;
+            server::unbind(&socket);
+        });
         parts.start(
             "service manager",
             service_manager::keep(Arc::clone(&kernel), shutdown.clone()),

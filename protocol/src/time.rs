@@ -38,6 +38,14 @@ pub enum TimestampParseError {
     /// A date whose day and month could be exchanged.
     #[error("`{0}` may be read in two ways; write year, month, day: for instance `2021-03-01`")]
     Ambiguous(String),
+    /// A date of which day and month cannot be exchanged, with the year at its end.
+    #[error("`{text}` has its year at the end; write `{meant}`")]
+    YearLast {
+        /// The text.
+        text: String,
+        /// The day that it can only mean, as it is to be written.
+        meant: String,
+    },
     /// No point in time at all.
     #[error("`{0}` is not a time; write for instance `2021-03-01T08:00:00Z` or `2021-03-01`")]
     NotATime(String),
@@ -159,10 +167,24 @@ fn written(text: &str) -> Result<Written, TimestampParseError> {
             Ok(Written::Day(begins.min(Timestamp::LAST)))
         }
         // The parser takes a day out of a longer text.
-        Ok(_) => Err(TimestampParseError::NoZone(text.to_owned())),
-        Err(_) if is_day_first(text) => Err(TimestampParseError::Ambiguous(text.to_owned())),
-        Err(_) => Err(TimestampParseError::NotATime(text.to_owned())),
+        Ok(_) if lacks_a_zone(text) => Err(TimestampParseError::NoZone(text.to_owned())),
+        Ok(_) => Err(TimestampParseError::NotATime(text.to_owned())),
+        Err(_) => Err(match year_last(text) {
+            YearLast::Two => TimestampParseError::Ambiguous(text.to_owned()),
+            YearLast::One(day) => TimestampParseError::YearLast {
+                text: text.to_owned(),
+                meant: day.to_string(),
+            },
+            YearLast::None => TimestampParseError::NotATime(text.to_owned()),
+        }),
     }
+}
+
+/// Returns whether a text is a time once its zone is said.
+fn lacks_a_zone(text: &str) -> bool {
+    let bare = text.split('[').next().unwrap_or(text);
+    let hours = |more: &str| format!("{bare}{more}Z").parse::<jiff::Timestamp>().is_ok();
+    hours("") || hours(":00")
 }
 
 /// Returns whether a text has the form `YYYY-MM-DD` and nothing more.
@@ -175,19 +197,43 @@ fn is_bare_day(text: &str) -> bool {
         })
 }
 
-/// Returns whether a text begins with a date whose year is not first, as in `31/12/2026` or `3.1.26`.
-fn is_day_first(text: &str) -> bool {
+/// Meanings of a date whose year stands last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum YearLast {
+    /// It is no such date.
+    None,
+    /// It means one day alone.
+    One(jiff::civil::Date),
+    /// Day and month could be exchanged, or the century is open.
+    Two,
+}
+
+/// Reads a text that begins with a date whose year is not first, as in `31/12/2026` or `3.1.26`.
+fn year_last(text: &str) -> YearLast {
     let date = text.split([' ', 'T', ',']).next().unwrap_or_default();
     let parts: Vec<&str> = date.split(['/', '.', '-']).collect();
     let is_number =
         |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let [day, month, year] = parts[..] else {
-        return false;
+    let [first, second, year] = parts[..] else {
+        return YearLast::None;
     };
-    [day, month, year].iter().all(is_number)
-        && day.len() <= 2
-        && month.len() <= 2
-        && matches!(year.len(), 2 | 4)
+    let has_form = [first, second, year].iter().all(is_number)
+        && first.len() <= 2
+        && second.len() <= 2
+        && matches!(year.len(), 2 | 4);
+    if !has_form {
+        return YearLast::None;
+    }
+    let day = |day: &str, month: &str| {
+        let (year, month, day) = (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
+        jiff::civil::Date::new(year, month, day).ok()
+    };
+    match (day(first, second), day(second, first)) {
+        _ if year.len() == 2 => YearLast::Two,
+        (Some(one), Some(other)) if one != other => YearLast::Two,
+        (Some(one), _) | (None, Some(one)) => YearLast::One(one),
+        (None, None) => YearLast::None,
+    }
 }
 
 #[cfg(test)]
@@ -226,18 +272,27 @@ mod tests {
 
     #[test]
     fn a_date_that_may_be_read_in_two_ways_is_refused() {
-        for text in [
-            "31/12/2026",
-            "03/04/2026",
-            "3.4.26",
-            "31-12-2026",
-            "31/12/2026 20:00",
-        ] {
+        for text in ["03/04/2026", "3.4.26", "31.12.26", "12/11/2026 20:00"] {
             let error = text.parse::<Timestamp>().unwrap_err();
             assert_eq!(error, TimestampParseError::Ambiguous(text.to_owned()));
         }
+        // What can only mean one day is told as that day, and not taken either: the next line may be of two.
+        for (text, meant) in [
+            ("31/12/2026", "2026-12-31"),
+            ("13.11.2026", "2026-11-13"),
+            ("11/30/2026", "2026-11-30"),
+            ("4.4.2026", "2026-04-04"),
+            ("31/12/2026 20:00", "2026-12-31"),
+        ] {
+            let error = text.parse::<Timestamp>().unwrap_err().to_string();
+            assert!(error.ends_with(&format!("write `{meant}`")), "{error}");
+        }
         for text in [
             "",
+            // Nobody is told to write what is refused then.
+            "20261101",
+            "2026-11-01x",
+            "31.02.2026",
             "2026",
             "2026-13-01",
             "2026-02-30",

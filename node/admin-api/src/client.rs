@@ -331,6 +331,7 @@ fn problem(status: StatusCode, body: &[u8]) -> ProblemView {
         message: format!("the node answered {status}"),
         rule: None,
         r#do: None,
+        causes: Vec::new(),
     })
 }
 

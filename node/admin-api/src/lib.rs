@@ -8,6 +8,7 @@ pub mod act;
 pub mod client;
 pub mod names;
 pub mod persons;
+pub mod threats;
 pub mod v1;
 
 /// The HTTP header that carries a signed act.

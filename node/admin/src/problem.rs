@@ -16,7 +16,7 @@ use portcullis_admin_api::{
     persons::PersonError,
     v1::{Malformed, ProblemView},
 };
-use portcullis_desk::DeskError;
+use portcullis_desk::{DeskError, import::ImportError};
 use portcullis_kernel::PublishError;
 use portcullis_store::StoreError;
 
@@ -63,6 +63,7 @@ impl Problem {
                 message: message.into(),
                 rule: None,
                 r#do: None,
+                causes: Vec::new(),
             },
         }
     }
@@ -83,6 +84,13 @@ impl Problem {
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.view.r#do = Some(remedy.into());
+        self
+    }
+
+    /// Adds the reasons one by one.
+    #[must_use]
+    fn causes(mut self, causes: Vec<String>) -> Self {
+        self.view.causes = causes;
         self
     }
 
@@ -208,13 +216,22 @@ impl From<DeskError> for Problem {
     fn from(error: DeskError) -> Self {
         let message = error.to_string();
         match error {
+            DeskError::Import(ImportError::Rows(rows)) => {
+                Self::new(ProblemKind::Invalid, rows.summary())
+                    .causes(rows.told())
+                    .remedy("correct the file and import it again, or take the other lines with `--skip-invalid REJECTED.csv`")
+            }
             DeskError::Import(_) | DeskError::NoHistory | DeskError::Body(_) => {
                 Self::new(ProblemKind::Invalid, message)
             }
-            DeskError::IsClosed { .. } | DeskError::NeedsResult(_) => {
-                Self::new(ProblemKind::Invalid, message)
-            }
-            DeskError::UnknownConsignment(_) => Self::new(ProblemKind::Unknown, message),
+            DeskError::IsClosed { .. } => Self::new(ProblemKind::Invalid, message)
+                .remedy("`--correct` replaces its result; the log of acts keeps both"),
+            DeskError::NeedsResult(_) => Self::new(ProblemKind::Invalid, message)
+                .remedy("make the field of the finding `optional` in `schema.toml`"),
+            DeskError::NoResults(_) => Self::new(ProblemKind::Invalid, message)
+                .remedy("leave `--history` out if they arrive, or bring the column with the results"),
+            DeskError::UnknownConsignment(_) => Self::new(ProblemKind::Unknown, message)
+                .remedy("`portcullis consignment list --all` lists them"),
             DeskError::Store(error) => error.into(),
             DeskError::Publish(error) => error.into(),
             DeskError::Encoding(_) | DeskError::Calibration(_) | DeskError::CutShort => {

@@ -81,6 +81,13 @@ pub async fn bind(path: &Path, access: SocketAccess) -> Result<UnixListener, Soc
     Ok(listener)
 }
 
+/// Removes the socket of a node that stops in order, so that what is left behind tells of one that did not.
+pub fn unbind(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::debug!(%error, "the socket stays behind");
+    }
+}
+
 /// Serves until `shutdown`; `more` are routes that who runs the node adds, which is how a laboratory looks inside.
 pub async fn serve(listener: UnixListener, admin: Admin, more: Router<Admin>) {
     let shutdown = admin.shutdown.clone();

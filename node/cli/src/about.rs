@@ -193,6 +193,7 @@ mod tests {
                 items: Vec::new(),
                 total: 0,
                 read_as: Vec::new(),
+                elsewhere: 0,
             },
             held: 2,
         };

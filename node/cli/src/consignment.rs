@@ -208,6 +208,9 @@ impl View for ImportedView {
                 self.unchecked
             ))?;
         }
+        if self.replaced > 0 {
+            page.line(format!("  {} of them replace earlier ones", self.replaced))?;
+        }
         if self.closed > 0 {
             page.line(format!(
                 "  {} left as they are: a person closed them",

@@ -21,9 +21,10 @@ use portcullis_admin_api::{
     client::encoded,
     v1::consignment::{
         CloseView, ClosedView, ClosingView, ConsignmentFilterView, ConsignmentLine,
-        ConsignmentView, ConsignmentsView, PruneView, PrunedView,
+        ConsignmentView, ConsignmentsView, LEAST_AGE_DAYS, PruneView, PrunedView, latest_prune,
     },
 };
+use portcullis_home::clock::system_clock;
 
 /// List the authority's own consignments, the highest score first
 #[derive(Debug, clap::Args)]
@@ -224,6 +225,12 @@ impl ConsignmentPrune {
         let stage = stage(self.closed, self.all).to_owned();
         let before = self.before.to_string();
         let client = session.client()?;
+        let latest = latest_prune(system_clock()());
+        if self.before > latest {
+            let told = format!("consignments of the last {LEAST_AGE_DAYS} days stay");
+            let latest: String = latest.to_string().chars().take(10).collect();
+            return Err(CliError::invalid(told).remedy(format!("name {latest} or an earlier day")));
+        }
         if !self.yes {
             let filter = ConsignmentFilterView {
                 stage,
@@ -241,9 +248,11 @@ impl ConsignmentPrune {
                 before: filter.before.unwrap_or_default(),
                 consignments: total,
             })?;
-            session
-                .output
-                .note("nothing was deleted; add `--yes` to delete these");
+            if total > 0 {
+                session
+                    .output
+                    .note("nothing was deleted; add `--yes` to delete these");
+            }
             return Ok(());
         }
         let body = serde_json::to_vec(&PruneView { stage, before })
@@ -308,12 +317,20 @@ impl View for ConsignmentsView {
 
     fn page(&self, page: &mut Page) -> io::Result<()> {
         if self.items.is_empty() {
-            return page.line(match self.read_as.as_slice() {
-                [] => "no consignments".to_owned(),
-                read_as => format!("no own consignment with {}", read_as.join(", or ")),
-            });
+            page.line(match (self.read_as.as_slice(), self.elsewhere) {
+                ([], _) => "no consignments".to_owned(),
+                (read_as, 0) => format!("no own consignment with {}", read_as.join(", or ")),
+                (read_as, _) => format!("none of those with {}", read_as.join(", or ")),
+            })?;
+        } else {
+            page.table(&table(&self.items))?;
         }
-        page.table(&table(&self.items))?;
+        if self.elsewhere > 0 {
+            page.line(format!(
+                "{} more have it, closed or arriving; `--all` lists them",
+                thousands(self.elsewhere)
+            ))?;
+        }
         let listed = self.items.len() as u64;
         if listed < self.total {
             let (listed, total) = (thousands(listed), thousands(self.total));
@@ -464,6 +481,7 @@ mod tests {
             ],
             total: 105_018,
             read_as: Vec::new(),
+            elsewhere: 0,
         });
         crate::output::check_fits(&ConsignmentView {
             version: 1,

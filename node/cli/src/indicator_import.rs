@@ -109,9 +109,12 @@ pub(super) struct IndicatorImport {
     /// The file; `-` for standard input
     #[arg(value_name = "FILE.csv")]
     file: PathBuf,
-    /// The threat of lines that name none
+    /// The threat of lines that name none, by a word of the common vocabulary
     #[arg(long, value_name = "WORD", default_value = "unspecified")]
     threat: String,
+    /// Take also words for threats that the common vocabulary lacks
+    #[arg(long)]
+    threat_other: bool,
     /// Accept wrong check digits; the records say so
     #[arg(long)]
     accept_unchecked: bool,
@@ -141,6 +144,7 @@ impl IndicatorImport {
         session.output.note(&format!("read as: {read_as}"));
         let common = Common {
             threat: &self.threat,
+            own_words: self.threat_other,
             strictness: Strictness::from(self.accept_unchecked),
             marking: &self.marking,
         };
@@ -367,8 +371,18 @@ impl View for RehearsalView {
 /// Settings that all lines share.
 struct Common<'a> {
     threat: &'a str,
+    own_words: bool,
     strictness: Strictness,
     marking: &'a MarkingArgs,
+}
+
+impl Common<'_> {
+    /// Returns the word for a line's threat.
+    fn threat(&self, written: Option<&str>) -> Result<String, String> {
+        let word = written.unwrap_or(self.threat);
+        let other = self.own_words.then_some(word);
+        drafting::threat(word, other).map_err(|error| error.message)
+    }
 }
 
 /// Lines of a file, as far as they are in order.
@@ -530,7 +544,7 @@ impl Line<'_> {
                 generated: false,
             }),
             assessment: AssessmentView {
-                threat: text("threat").unwrap_or_else(|| common.threat.to_owned()),
+                threat: common.threat(self.value("threat"))?,
                 finding: None,
                 text: text("text").unwrap_or_default(),
             },
@@ -596,6 +610,7 @@ mod tests {
         let flags = Flags::try_parse_from(["test"]).unwrap();
         let common = Common {
             threat: "narcotics",
+            own_words: false,
             strictness: Strictness::CheckDigits,
             marking: &flags.marking,
         };
@@ -615,6 +630,18 @@ mod tests {
             assert_eq!(rejected.line, *line, "{rejected:?}");
             assert!(rejected.why.starts_with(why), "{rejected:?}");
         }
+    }
+
+    /// Newcomer A17: a mistyped threat was published, and nobody who looked for the right one found it.
+    #[test]
+    fn a_mistyped_threat_is_told_with_its_line() {
+        rejects(
+            "imo,threat\n9074729,Narcotics\n9074729,narcotcs\n2000004,two words\n",
+            &[
+                (3, "`narcotcs` is no threat"),
+                (4, "`two words` is no word"),
+            ],
+        );
     }
 
     /// `a, b` was refused, and policy was asked for the first line's members alone.

@@ -71,9 +71,11 @@ fn refused(status: StatusCode, problem: ProblemView) -> CliError {
         message,
         rule,
         r#do,
+        causes,
     } = problem;
     CliError {
         rule,
+        causes,
         remedy: r#do,
         ..CliError::new(exit, message)
     }

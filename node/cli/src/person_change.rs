@@ -3,14 +3,16 @@
 //!
 //! Once a node has two administrators, each of these is a proposal until another person seconds it.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use portcullis_protocol::{digest::Digest, keys::KeyUse};
+use serde::Serialize;
 
 use super::{
     Session,
     error::CliError,
     live::block_on,
+    output::{Page, View},
     person_enrol::role,
     signing::{ActRequest, SigningArgs, have_done},
 };
@@ -172,5 +174,48 @@ fn have_changed(session: &Session, signing: &SigningArgs, change: &Change) -> Re
         ..ActRequest::new(change.action(), Vec::new())
     };
     let person: EnrolledView = block_on(async { have_done(&client, &key, deed).await })?;
-    session.output.show(&person)
+    session.output.show(&ChangedView {
+        did: match change {
+            Change::Enrol(_) => "enrolled",
+            Change::End { .. } => "ended",
+            Change::Rekey { .. } => "given another key",
+            Change::Role { .. } => "given the role",
+            Change::Second { .. } => "seconded",
+            Change::Withdraw { .. } => "withdrawn",
+        },
+        person,
+    })
+}
+
+/// A person as an act left them.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+struct ChangedView {
+    /// What the act did, for people.
+    #[serde(skip)]
+    did: &'static str,
+    #[serde(flatten)]
+    person: EnrolledView,
+}
+
+impl View for ChangedView {
+    const SCHEMA: &'static str = EnrolledView::SCHEMA;
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        let EnrolledView {
+            id,
+            name,
+            role,
+            state,
+            proposed,
+            ..
+        } = &self.person;
+        if proposed.is_some() {
+            return self.person.page(page);
+        }
+        let state = if state.is_empty() { "active" } else { state };
+        page.line(format!(
+            "{}; `{id}` is now: {name}, {role}, {state}",
+            self.did
+        ))
+    }
 }

@@ -1,11 +1,17 @@
 //! `portcullis indicator publish`, `alert raise`, `advisory publish`: one record from flags.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use portcullis_protocol::{body::SelectorKind, record::Kind};
 
+use serde::Serialize;
+
 use super::{
     Session,
+    bar::Bar,
     drafting::DraftArgs,
     error::CliError,
     live::block_on,
@@ -14,14 +20,23 @@ use super::{
 };
 use portcullis_admin_api::{
     act::{Action, MOST_DRAFTS},
+    client::{Client, encoded},
     v1::{
         act::{DraftsView, PublishedView, RepeatedView},
         draft::DraftView,
+        preview::{MemberPreview, PreviewView},
+        record::{DisclosureView, RecordView},
     },
 };
 
 /// Number of drafts of which a node is asked at once, so that the question stays below what it reads.
 const MOST_ASKED_AT_ONCE: usize = 512;
+
+/// Interval at which answers that are waited for are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// State of a record that was released to a peer which has not answered.
+const INTENDED: &str = "intended";
 
 /// Publish an indicator: something to look out for
 #[derive(Debug, clap::Args)]
@@ -31,7 +46,8 @@ Publish an indicator: something to look out for.
 
 The record is sealed with the node's key, kept, and offered to every member that policy allows, \
 in the form that policy allows: a receiver may get the container without the source. See what \
-would happen with `portcullis policy preview` and the same flags.",
+would happen with `portcullis policy preview` and the same flags. The page says who gets it; `--wait` waits \
+until they have answered, and ends with 1 if one has not.",
     after_long_help = "\
 Example:
   portcullis indicator publish --container CSQU3054383 --from 2021-03-01 --until 2021-03-31 \\
@@ -41,9 +57,8 @@ Example:
 pub(super) struct Indicator {
     #[command(flatten)]
     draft: DraftArgs,
-    /// Publish it even if a record of yours says the same already
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    sending: SendingArgs,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -64,9 +79,8 @@ Example:
 pub(super) struct Alert {
     #[command(flatten)]
     draft: DraftArgs,
-    /// Publish it even if a record of yours says the same already
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    sending: SendingArgs,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -80,9 +94,8 @@ Example:
 pub(super) struct Advisory {
     #[command(flatten)]
     draft: DraftArgs,
-    /// Publish it even if a record of yours says the same already
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    sending: SendingArgs,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -92,7 +105,7 @@ impl Indicator {
         let draft = self.draft.draft(Kind::Indicator)?;
         let order = Order {
             action: Action::Publish,
-            again: self.again,
+            sending: self.sending,
         };
         publish_one(session, &self.signing, order, draft)
     }
@@ -103,7 +116,7 @@ impl Alert {
         let draft = self.draft.draft(Kind::Alert)?;
         let order = Order {
             action: Action::Alert,
-            again: self.again,
+            sending: self.sending,
         };
         publish_one(session, &self.signing, order, draft)
     }
@@ -114,19 +127,29 @@ impl Advisory {
         let draft = self.draft.draft(Kind::Advisory)?;
         let order = Order {
             action: Action::Advisory,
-            again: self.again,
+            sending: self.sending,
         };
         publish_one(session, &self.signing, order, draft)
     }
 }
 
+/// Whether to publish, and what to wait for.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct SendingArgs {
+    /// Publish it even if a record of yours says the same already
+    #[arg(long)]
+    again: bool,
+    /// Wait until every member that gets it has answered, at most so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "30", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    wait: Option<u16>,
+}
+
 /// Order to publish.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Order {
+struct Order {
     /// Action that the person signs.
-    pub(super) action: Action,
-    /// Whether what was published before is published once more.
-    pub(super) again: bool,
+    action: Action,
+    sending: SendingArgs,
 }
 
 /// Publishes one draft, unless a record of this authority says the same already.
@@ -137,7 +160,7 @@ fn publish_one(
     draft: DraftView,
 ) -> Result<(), CliError> {
     let drafts = vec![draft];
-    let known = if order.again {
+    let known = if order.sending.again {
         Ok(Vec::new())
     } else {
         repeated(session, &drafts)
@@ -156,7 +179,78 @@ fn publish_one(
         let told = CliError::invalid(format!("record {id:.12} of yours says the same already"));
         return Err(told.remedy("publish it once more with `--again`, if that is meant"));
     }
-    publish(session, signing, order.action, drafts)
+    let [draft] = &drafts[..] else {
+        return publish(session, signing, order.action, drafts);
+    };
+    let members = who_gets(session, draft);
+    if let Some(note) = edition_note(&drafts) {
+        session.output.note(&note);
+    }
+    let (client, key) = (session.client()?, signing.open()?);
+    let act = ActRequest::of(order.action, &DraftsView { drafts })?;
+    let published: PublishedView = block_on(have_done(&client, &key, act))?;
+    let mut view = PublishedOneView {
+        records: published.records,
+        members,
+        answers: Vec::new(),
+    };
+    if let (Some(seconds), [record]) = (order.sending.wait, &view.records[..]) {
+        let limit = Duration::from_secs(seconds.into());
+        let bar = Bar::new(session);
+        view.answers = block_on(answers(&client, record, (limit, bar)))?;
+    }
+    session.output.show(&view)?;
+    match view.unanswered().as_slice() {
+        [] => Ok(()),
+        silent => Err(CliError::failed(format!(
+            "published, and not answered yet by {}",
+            silent.join(", ")
+        ))
+        .remedy("the node goes on sending it; `portcullis show` tells the answers, `portcullis peer list` who is reached")),
+    }
+}
+
+/// Asks the node who would get a draft. Nothing if it cannot be asked: the record is published all the same.
+fn who_gets(session: &Session, draft: &DraftView) -> Vec<MemberPreview> {
+    let asked = session.client().and_then(|client| {
+        block_on(async { Ok(client.post::<_, PreviewView>("/v1/preview", draft).await?) })
+    });
+    match asked {
+        Ok(preview) => preview.members,
+        Err(error) => {
+            session
+                .output
+                .note(&format!("who would get it was not asked: {error}"));
+            Vec::new()
+        }
+    }
+}
+
+/// Waits until every peer to which a record was released has answered, or the time is over. A peer that is
+/// told of later is waited for as well.
+async fn answers(
+    client: &Client,
+    record: &str,
+    (limit, mut bar): (Duration, Bar),
+) -> Result<Vec<AnswerView>, CliError> {
+    let began = Instant::now();
+    let path = format!("/v1/records/{}", encoded(record));
+    // Decisions about all peers are made within a moment of each other.
+    let mut last = 0;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let view: RecordView = client.get(&path).await?;
+        let all = view.disclosures.len();
+        let answered = view.disclosures.iter().filter(|one| one.state != INTENDED);
+        let answered = answered.count();
+        bar.at("answers", answered as u64, all as u64);
+        let is_whole = answered == all && all > 0 && all == last;
+        if is_whole || began.elapsed() >= limit {
+            bar.end();
+            return Ok(view.disclosures.into_iter().map(AnswerView::from).collect());
+        }
+        last = all;
+    }
 }
 
 /// Asks the node for each draft which record of this authority it would repeat.
@@ -258,6 +352,93 @@ fn after(published: usize, error: CliError) -> CliError {
         ),
         causes,
         ..error
+    }
+}
+
+/// A record that was published, who gets it, and who answered.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct PublishedOneView {
+    /// The record's id, alone in its list.
+    records: Vec<String>,
+    /// Members and the policies' decisions on them; empty if they could not be asked.
+    members: Vec<MemberPreview>,
+    /// Answers so far, if they were waited for.
+    answers: Vec<AnswerView>,
+}
+
+/// Answer of a peer to a record.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+struct AnswerView {
+    /// The peer.
+    peer: String,
+    /// Its answer; absent if it gave none yet.
+    answer: Option<String>,
+    /// The reason it gave.
+    reason: Option<String>,
+}
+
+impl From<DisclosureView> for AnswerView {
+    fn from(disclosure: DisclosureView) -> Self {
+        let DisclosureView {
+            peer,
+            state,
+            reason,
+            ..
+        } = disclosure;
+        Self {
+            peer,
+            answer: (state != INTENDED).then_some(state),
+            reason,
+        }
+    }
+}
+
+impl PublishedOneView {
+    /// Returns the peers that were waited for and did not answer.
+    fn unanswered(&self) -> Vec<String> {
+        let silent = self.answers.iter().filter(|one| one.answer.is_none());
+        silent.map(|one| one.peer.clone()).collect()
+    }
+
+    /// Names the members with this outcome, each with the sections that are kept from it.
+    fn with_outcome(&self, outcome: &str) -> Option<String> {
+        let members = self.members.iter().filter(|one| one.outcome == outcome);
+        let named = members.map(|one| match one.withheld.as_slice() {
+            withheld if outcome == "allow" && !withheld.is_empty() => {
+                format!("{} (without {})", one.authority, withheld.join(", "))
+            }
+            _ => one.authority.clone(),
+        });
+        let named: Vec<String> = named.collect();
+        (!named.is_empty()).then(|| named.join(", "))
+    }
+}
+
+impl View for PublishedOneView {
+    const SCHEMA: &'static str = "portcullis/published/v1";
+
+    fn page(&self, page: &mut Page) -> io::Result<()> {
+        for record in &self.records {
+            page.line(format!("published {record}"))?;
+        }
+        for (what, outcome) in [
+            ("  goes to ", "allow"),
+            ("  held back for ", "hold"),
+            ("  not to ", "deny"),
+        ] {
+            if let Some(members) = self.with_outcome(outcome) {
+                page.line(format!("{what}{members}"))?;
+            }
+        }
+        for one in &self.answers {
+            let (peer, reason) = (&one.peer, one.reason.as_deref().unwrap_or_default());
+            page.line(match &one.answer {
+                Some(answer) if reason.is_empty() => format!("  {peer}: {answer}"),
+                Some(answer) => format!("  {peer}: {answer} ({reason})"),
+                None => format!("  {peer}: no answer yet"),
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use portcullis_admin_api::v1::{
     },
     score::RankedView,
 };
-use portcullis_protocol::body::SelectorKind;
+use portcullis_protocol::{body::SelectorKind, time::Timestamp};
 use portcullis_store::{
     ConsignmentRow, ConsignmentStage, ConsignmentsOf, StoreError, Write, writer::Priority,
 };
@@ -44,6 +44,17 @@ pub enum KnownResult {
     Stays,
     /// The request corrects it.
     IsCorrected,
+}
+
+/// Standing of a consignment that a file brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KnownAs {
+    /// It is not known.
+    Nothing,
+    /// The file replaces it.
+    Open,
+    /// A person closed it, and it stays.
+    Closed,
 }
 
 impl Close {
@@ -153,6 +164,7 @@ impl Desk {
             items,
             total: ranking.total,
             read_as: Vec::new(),
+            elsewhere: 0,
         })
     }
 
@@ -162,14 +174,17 @@ impl Desk {
         about: &[(SelectorKind, String)],
         limit: u32,
     ) -> Result<ConsignmentsView, DeskError> {
-        let rows = self.about(of, about)?;
+        let everything = ConsignmentsOf { stage: None, ..*of };
+        let all = self.about(&everything, about)?;
+        let (rows, elsewhere): (Vec<_>, Vec<_>) =
+            all.iter().partition(|row| of.takes(row.arriving, row.at));
         let mut items = rows
-            .iter()
+            .into_iter()
             .map(|row| Ok(self.line(row)?.0))
             .collect::<Result<Vec<_>, DeskError>>()?;
         let rank = |line: &ConsignmentLine| line.points.unwrap_or(f64::NEG_INFINITY);
         items.sort_by(|one, other| rank(other).total_cmp(&rank(one)));
-        let total = items.len() as u64;
+        let (total, elsewhere) = (items.len() as u64, elsewhere.len() as u64);
         items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(ConsignmentsView {
             items,
@@ -178,6 +193,7 @@ impl Desk {
                 .iter()
                 .map(|(kind, value)| format!("{kind} {value}"))
                 .collect(),
+            elsewhere,
         })
     }
 
@@ -265,16 +281,20 @@ impl Desk {
         .await
     }
 
-    /// Returns whether a person closed the consignment. A file changes nothing of such a one: its result is
-    /// corrected by name or not at all.
-    pub(super) fn is_closed(&self, reference: &str) -> Result<bool, DeskError> {
+    /// Returns as what a consignment is known that a file brings. The file changes nothing of one that a person
+    /// closed: its result is corrected by name or not at all.
+    pub(super) fn known_as(&self, reference: &str) -> Result<KnownAs, DeskError> {
         let known = match self.kernel.store().consignment(reference) {
             Ok(Some(known)) => known,
+            Ok(None) => return Ok(KnownAs::Nothing),
             // What is damaged, or does not fit, is replaced by what its file says.
-            Ok(None) | Err(StoreError::Damaged(_)) => return Ok(false),
+            Err(StoreError::Damaged(_)) => return Ok(KnownAs::Open),
             Err(error) => return Err(error.into()),
         };
-        Ok(matches!(encoding::closing(&known.body), Ok(Some(_))))
+        Ok(match encoding::closing(&known.body) {
+            Ok(Some(_)) => KnownAs::Closed,
+            Ok(None) | Err(_) => KnownAs::Open,
+        })
     }
 
     fn known(&self, reference: &str) -> Result<ConsignmentRow, DeskError> {
@@ -288,7 +308,7 @@ impl Desk {
     ) -> Result<(ConsignmentLine, Option<RankedView>), DeskError> {
         let score = self.kernel.store().score(&row.reference)?;
         let score = score.as_ref().map(view::ranked);
-        let day: String = row.at.to_string().chars().take(DAY).collect();
+        let day = day(row.at);
         let stage = if row.arriving { "arriving" } else { "closed" };
         let line = ConsignmentLine {
             reference: row.reference.clone(),
@@ -309,6 +329,15 @@ impl Desk {
 
 /// Length of a day in a time, in characters.
 const DAY: usize = 10;
+
+/// Returns the day of a time as a file has it.
+fn day(at: Timestamp) -> String {
+    // The last day of the calendar stands for a day that is not known, and its point lies before it.
+    if at == Timestamp::LAST {
+        return "9999-12-31".to_owned();
+    }
+    at.to_string().chars().take(DAY).collect()
+}
 
 fn shown(closing: &Closing) -> ClosingView {
     ClosingView {

@@ -59,18 +59,34 @@ pub struct WrongRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongRows(pub Vec<WrongRow>);
 
+impl WrongRows {
+    /// Returns their number in words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = self.0.len();
+        let lines = if count == 1 { "line is" } else { "lines are" };
+        format!("{count} {lines} wrong; nothing was imported")
+    }
+
+    /// Returns the first ones, each with its line and fault, and how many more there are.
+    #[must_use]
+    pub fn told(&self) -> Vec<String> {
+        let Self(rows) = self;
+        let first = rows.iter().take(TOLD);
+        let mut told: Vec<String> = first
+            .map(|row| format!("line {}: {}", row.line, row.why))
+            .collect();
+        if let Some(more) = rows.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            told.push(format!("and {more} more"));
+        }
+        told
+    }
+}
+
 impl fmt::Display for WrongRows {
     /// Tells the first ones.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(rows) = self;
-        for (place, row) in rows.iter().take(TOLD).enumerate() {
-            let between = if place == 0 { "" } else { "; " };
-            write!(to, "{between}line {}: {}", row.line, row.why)?;
-        }
-        match rows.len().checked_sub(TOLD) {
-            None | Some(0) => Ok(()),
-            Some(more) => write!(to, "; and {more} more"),
-        }
+        to.write_str(&self.told().join("; "))
     }
 }
 
@@ -108,6 +124,10 @@ pub struct CheckedFile<'s> {
     generate: Option<Seed>,
     /// Rows that are left out, ascending by line.
     skipped: Vec<WrongRow>,
+    /// Number of consignments.
+    consignments: usize,
+    /// Number of those with the result of a control.
+    controlled: usize,
 }
 
 impl<'s> CheckedFile<'s> {
@@ -130,20 +150,21 @@ impl<'s> CheckedFile<'s> {
             columns,
             generate: instructions.generate,
             skipped: Vec::new(),
+            consignments: 0,
+            controlled: 0,
         };
-        let (skipped, consignments) = checked.look(progress)?;
-        let refuses = instructions.wrong == Wrong::RefusesAll || consignments == 0;
-        if refuses && !skipped.is_empty() {
-            return Err(ImportError::Rows(WrongRows(skipped)));
+        checked.look(progress)?;
+        let refuses = instructions.wrong == Wrong::RefusesAll || checked.consignments == 0;
+        if refuses && !checked.skipped.is_empty() {
+            return Err(ImportError::Rows(WrongRows(checked.skipped)));
         }
-        checked.skipped = skipped;
         Ok(checked)
     }
 
-    /// Returns the rows that are not consignments, and the number of those that are.
-    fn look(&self, progress: &dyn Fn(u64)) -> Result<(Vec<WrongRow>, usize), ImportError> {
+    /// Finds the rows that are not consignments, and counts those that are.
+    fn look(&mut self, progress: &dyn Fn(u64)) -> Result<(), ImportError> {
         let mut rows = self.sheet.rows()?;
-        let mut skipped = Vec::new();
+        let skipped = &mut self.skipped;
         let mut lines: HashMap<Box<str>, u64> = HashMap::new();
         loop {
             let row = match rows.next_row() {
@@ -163,6 +184,7 @@ impl<'s> CheckedFile<'s> {
                     Some(first) => skipped.push(repeated(line, *first, consignment.id())),
                     None => {
                         lines.insert(consignment.id().into(), line);
+                        self.controlled += usize::from(consignment.finding().is_some());
                     }
                 },
                 Err(error) => skipped.push(WrongRow {
@@ -175,7 +197,8 @@ impl<'s> CheckedFile<'s> {
             }
         }
         progress(lines.len() as u64);
-        Ok((skipped, lines.len()))
+        self.consignments = lines.len();
+        Ok(())
     }
 
     /// Hands every consignment to `visit`, in the file's order, until it fails.
@@ -219,6 +242,12 @@ impl<'s> CheckedFile<'s> {
             Ok::<_, ImportError>(())
         })?;
         Ok(consignments)
+    }
+
+    /// Returns the number of consignments, and of those with the result of a control.
+    #[must_use]
+    pub const fn counts(&self) -> (usize, usize) {
+        (self.consignments, self.controlled)
     }
 
     /// Returns the rows that are left out.

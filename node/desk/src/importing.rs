@@ -16,7 +16,7 @@ use portcullis_scoring::consignment::Consignment;
 use portcullis_store::{ConsignmentRow, ConsignmentStage, Write, writer::Priority};
 use tokio::sync::mpsc;
 
-use crate::{Desk, DeskError, Import, encoding, import::CheckedFile};
+use crate::{Desk, DeskError, Import, closing::KnownAs, encoding, import::CheckedFile};
 
 /// Consignments that become durable together with the end of an import.
 const LAST_ROWS: usize = 32;
@@ -48,9 +48,13 @@ struct Pieces<'d> {
 impl Pieces<'_> {
     /// Takes a consignment up, unless a person closed it.
     fn take(&mut self, consignment: &Consignment) -> Result<(), DeskError> {
-        if self.desk.is_closed(consignment.id())? {
-            self.view.closed += 1;
-            return Ok(());
+        match self.desk.known_as(consignment.id())? {
+            KnownAs::Closed => {
+                self.view.closed += 1;
+                return Ok(());
+            }
+            KnownAs::Open => self.view.replaced += 1,
+            KnownAs::Nothing => {}
         }
         self.view.consignments += 1;
         self.view.controlled += u64::from(consignment.finding().is_some());
@@ -139,6 +143,11 @@ impl Desk {
         })?;
         // The text that was made of it is enough.
         drop(file);
+        // Goods that arrive and are brought as history leave the ranking, and nobody controls them.
+        let (consignments, controlled) = checked.counts();
+        if stage == ConsignmentStage::History && controlled == 0 {
+            return Err(DeskError::NoResults(consignments));
+        }
         let skipped = checked.skipped().iter().map(|row| SkippedView {
             line: row.line,
             why: row.why.clone(),
@@ -156,6 +165,7 @@ impl Desk {
                 unchecked: 0,
                 read_as: checked.read_as(),
                 closed: 0,
+                replaced: 0,
                 skipped: skipped.collect(),
             },
         };

@@ -104,21 +104,22 @@ pub enum DeskError {
     )]
     NoHistory,
     /// No consignment has this reference.
-    #[error(
-        "no consignment has the reference `{0}`; `portcullis consignment list --all` lists them"
-    )]
+    #[error("no consignment has the reference `{0}`")]
     UnknownConsignment(String),
     /// The result of a consignment's control is known already.
-    #[error("the consignment `{reference}` is {how}; `--correct` replaces its result")]
+    #[error("the consignment `{reference}` is {how}")]
     IsClosed {
         /// Its reference.
         reference: String,
         /// The way in which its result came.
         how: String,
     },
+    /// A file of history has no result of a control.
+    #[error("none of the {0} lines has the result of a control: nothing was imported")]
+    NoResults(usize),
     /// The schema takes no consignment without the result of a control.
     #[error(
-        "the schema takes no consignment without the result of a control, and `{0}` would have none; make the field of the finding `optional` in `schema.toml`"
+        "the schema takes no consignment without the result of a control, and `{0}` would have none"
     )]
     NeedsResult(String),
     /// The node is stopping.

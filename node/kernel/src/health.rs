@@ -12,7 +12,7 @@ use std::{
 use portcullis_protocol::{
     frame::Lane,
     freshness::Stage,
-    identifiers::NodeId,
+    identifiers::{AuthorityId, NodeId},
     keys::{KeyId, KeyUse},
     register::Register,
     rules::Rule,
@@ -99,6 +99,7 @@ pub fn problems(kernel: &Kernel) -> Vec<Problem> {
     }
     problems.extend(kernel.reported());
     problems.extend(closed_to_all(&kernel.gates()));
+    problems.extend(own_suspension(&kernel.gates(), &kernel.me().authority));
     problems.extend(kernel.gate_state().damage().iter().map(damaged_gate));
     problems.extend(stopped_deliveries(&kernel.peer_health()));
     problems.extend(kernel.writer().fault().map(writer_problem));
@@ -179,6 +180,19 @@ fn closed_to_all(gates: &Gates) -> Option<Problem> {
         }),
         Stage::Unused | Stage::Fresh(_) | Stage::Ending(_) | Stage::Stale(_) => None,
     }
+}
+
+/// Returns the problem that the federation suspended this node's own authority: its peers know it, and this node
+/// has the statement as well.
+fn own_suspension(gates: &Gates, own: &AuthorityId) -> Option<Problem> {
+    let until = gates.suspended.get(own)?;
+    Some(Problem {
+        kind: ProblemKind::Released,
+        what: format!(
+            "this authority is suspended until {until}: no member takes anything from it or sends it anything"
+        ),
+        remedy: "a suspension ends by itself; ask the governance about it",
+    })
 }
 
 /// Returns the problem of too little free space.
@@ -416,6 +430,23 @@ mod tests {
         assert_eq!(health(0, 0).state(), "ok");
         assert_eq!(health(0, 1).state(), "hindered");
         assert_eq!(health(1, 1).state(), "failing");
+    }
+
+    /// A node whose own authority was suspended said that all was well, and blamed its peers.
+    #[test]
+    fn a_suspension_of_this_authority_is_a_problem_and_one_of_another_is_not() {
+        let own: AuthorityId = "antwerp".parse().unwrap();
+        let gates = |of: &AuthorityId| Gates {
+            suspended: [(of.clone(), testbed::NOW)].into(),
+            ..Gates::default()
+        };
+        let problem = own_suspension(&gates(&own), &own).unwrap();
+        assert!(problem.what.contains("is suspended until"), "{problem:?}");
+        assert_eq!(
+            own_suspension(&gates(&"lisbon".parse().unwrap()), &own),
+            None
+        );
+        assert_eq!(own_suspension(&Gates::default(), &own), None);
     }
 
     #[test]

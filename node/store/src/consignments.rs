@@ -53,7 +53,8 @@ impl ConsignmentsOf {
         Self {
             stage: Some(stage),
             since: Timestamp::from_millis(i64::MIN),
-            before: Timestamp::LAST,
+            // Not the end of the calendar: a day that is not known is written as its last.
+            before: Timestamp::from_millis(i64::MAX),
         }
     }
 

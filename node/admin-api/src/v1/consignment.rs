@@ -1,11 +1,24 @@
 //! The authority's own consignments as JSON, version 1: lists, one whole, and closing.
 
+use portcullis_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::score::RankedView;
 
 /// Largest number of consignments in a list or ranking.
 pub const MOST_LISTED: u32 = 100_000;
+
+/// Least age of a consignment that may be removed, in days: what may still be controlled stays.
+pub const LEAST_AGE_DAYS: i64 = 7;
+
+/// Returns the latest time before which consignments may be removed: the beginning of a day.
+#[must_use]
+pub const fn latest_prune(now: Timestamp) -> Timestamp {
+    let days = now.as_millis().div_euclid(DAY_MS) - LEAST_AGE_DAYS;
+    Timestamp::from_millis(days * DAY_MS)
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Choice of consignments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
@@ -38,6 +51,9 @@ pub struct ConsignmentsView {
     pub total: u64,
     /// Readings of the identifier that was asked about.
     pub read_as: Vec<String>,
+    /// Number of consignments with that identifier that were not asked for: closed ones, or arriving ones.
+    #[serde(default)]
+    pub elsewhere: u64,
 }
 
 /// A line of the list.

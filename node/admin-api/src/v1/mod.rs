@@ -74,6 +74,9 @@ pub struct ProblemView {
     pub rule: Option<String>,
     /// Remedy for the caller to apply.
     pub r#do: Option<String>,
+    /// Reasons one by one, if there are several: the wrong lines of a file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
 }
 
 /// A list.

@@ -203,6 +203,9 @@ pub struct ImportedView {
     /// Separator, encoding, lines and marks of numbers, as the file was read. Empty from a node of an earlier version.
     #[serde(default)]
     pub read_as: String,
+    /// Number of consignments that were known, and were replaced whole.
+    #[serde(default)]
+    pub replaced: u64,
     /// Number of consignments left as they are, because a person closed them.
     #[serde(default)]
     pub closed: u64,

@@ -157,5 +157,6 @@ const fn problem(message: String) -> ProblemView {
         message,
         rule: None,
         r#do: None,
+        causes: Vec::new(),
     }
 }

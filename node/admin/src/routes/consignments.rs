@@ -8,7 +8,7 @@ use portcullis_admin_api::v1::{
     Malformed,
     consignment::{
         CloseView, ClosedView, ConsignmentFilterView, ConsignmentView, ConsignmentsView,
-        ImportProgressView, MOST_LISTED, PruneView,
+        ImportProgressView, LEAST_AGE_DAYS, MOST_LISTED, PruneView, latest_prune,
     },
 };
 use portcullis_desk::{
@@ -26,6 +26,9 @@ use crate::{
     request::{Admin, Caller, JsonBody},
     sought::sought,
 };
+
+/// Length of a day in a time, in characters.
+const DAY: usize = 10;
 
 /// Largest length of a note, in bytes.
 const LONGEST_NOTE: usize = 256;
@@ -172,11 +175,6 @@ impl CloseAct {
     }
 }
 
-/// Least age of a consignment that is removed, in days: what may still be controlled stays.
-const LEAST_AGE_DAYS: i64 = 7;
-
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-
 /// Act that removes consignments of past days.
 #[derive(Debug)]
 pub(super) struct PruneAct(ConsignmentsOf);
@@ -189,12 +187,13 @@ impl PruneAct {
 
     fn of(PruneView { stage, before }: PruneView, now: Timestamp) -> Result<Self, Problem> {
         let before = Malformed::reading("before", &before)?;
-        let latest = now.plus_millis(-LEAST_AGE_DAYS * DAY_MS);
+        let latest = latest_prune(now);
         if before > latest {
             let message = format!(
                 "consignments of the last {LEAST_AGE_DAYS} days stay, and `{before}` is later"
             );
-            let remedy = format!("name a day of {latest} or earlier");
+            let latest: String = latest.to_string().chars().take(DAY).collect();
+            let remedy = format!("name {latest} or an earlier day");
             return Err(Problem::new(ProblemKind::Invalid, message).remedy(remedy));
         }
         Ok(Self(ConsignmentsOf {
@@ -307,13 +306,13 @@ mod tests {
             };
             PruneAct::of(view, now)
         };
-        let closed = act("closed", "2026-11-23T12:00:00Z").unwrap();
+        let closed = act("closed", "2026-11-23T00:00:00Z").unwrap();
         assert_eq!(
             closed.concerns(),
-            "closed consignments of before 2026-11-23T12:00:00.000Z"
+            "closed consignments of before 2026-11-23T00:00:00.000Z"
         );
         assert_eq!(act("all", "2025-01-01T00:00:00Z").unwrap().0.stage, None);
-        refused(act("arriving", "2026-11-23T12:00:00.001Z"), "last 7 days");
+        refused(act("arriving", "2026-11-23T00:00:00.001Z"), "last 7 days");
         refused(act("some", "2025-01-01T00:00:00Z"), "is no stage");
         refused(act("all", "yesterday"), "before");
     }

@@ -2,8 +2,9 @@
 
 use axum::{Json, extract::State};
 use portcullis_admin_api::{names::NamesView, v1::draft::DraftView};
+use portcullis_home::config::Exercises;
 use portcullis_kernel::Kernel;
-use portcullis_protocol::{record::RecordId, seal::Draft};
+use portcullis_protocol::{body::Body, identifiers::AuthorityId, record::RecordId, seal::Draft};
 
 use crate::{
     problem::{Problem, ProblemKind},
@@ -15,6 +16,9 @@ const AMBIGUOUS_SHOWN: u32 = 6;
 
 /// Smallest length of a prefix, in characters: a shorter one says nothing.
 const SHORTEST_PREFIX: usize = 4;
+
+/// Most characters of a title.
+const LONGEST_TITLE: usize = 200;
 
 /// Length of a whole id, in characters.
 const WHOLE_ID: usize = 64;
@@ -83,5 +87,67 @@ pub(super) fn draft(kernel: &Kernel, view: DraftView) -> Result<Draft, Problem> 
             .iter()
             .try_for_each(|authority| names.authority(authority))?;
     }
+    let named = draft.derived_from.iter().chain(&draft.supersedes);
+    for id in named {
+        if kernel.store().excerpt(id, &[])?.is_none() {
+            return Err(unknown(&id.to_string()));
+        }
+    }
+    sensible(&draft, &kernel.me().authority, kernel.exercises())?;
     Ok(draft)
+}
+
+/// Refuses a draft that tells nobody anything.
+fn sensible(draft: &Draft, own: &AuthorityId, exercises: Exercises) -> Result<(), Problem> {
+    let refused = |message: &str, remedy: &str| {
+        Err(Problem::new(ProblemKind::Invalid, message.to_owned()).remedy(remedy.to_owned()))
+    };
+    if draft.exercise && exercises == Exercises::Refused {
+        return refused(
+            "this node takes no part in exercises, and sends no record of one",
+            "set `exercises = true` in portcullis.toml for as long as the exercise lasts",
+        );
+    }
+    let listed = draft.marking.release_to.as_ref();
+    if listed.is_some_and(|listed| listed.iter().all(|authority| authority == own)) {
+        return refused(
+            "its release list names nobody but this authority: nobody would get it",
+            "name the members that are to have it, or leave the list out",
+        );
+    }
+    let bodies = || draft.sections.iter().map(|section| &section.body);
+    let title = bodies().find_map(|body| match body {
+        Body::Subject(subject) => Some(subject.title.as_str()),
+        Body::Assessment(_)
+        | Body::Narrative(_)
+        | Body::Source(_)
+        | Body::Persons(_)
+        | Body::Attachments(_)
+        | Body::Cells(_) => None,
+    });
+    if title.is_some_and(|title| title.chars().count() > LONGEST_TITLE) {
+        return refused(
+            "its title is longer than 200 characters",
+            "write a line, and the rest as text",
+        );
+    }
+    if !bodies().any(says_something) {
+        return refused(
+            "it says nothing: no identifier, no title and no text",
+            "write at least a text, for instance `--text 'what happened'`",
+        );
+    }
+    Ok(())
+}
+
+/// Returns whether a body tells anything. Of an assessment its words do; the threat alone is a word.
+fn says_something(body: &Body) -> bool {
+    match body {
+        Body::Subject(subject) => !subject.selectors.is_empty() || !subject.title.is_empty(),
+        Body::Assessment(assessment) => {
+            assessment.finding.is_some() || !assessment.text.trim().is_empty()
+        }
+        Body::Narrative(text) | Body::Source(text) => !text.trim().is_empty(),
+        Body::Persons(_) | Body::Attachments(_) | Body::Cells(_) => true,
+    }
 }

@@ -14,7 +14,10 @@ use portcullis_protocol::{body::Window, identifiers::UnLocode, record::Kind, tim
 use super::error::CliError;
 use identifier::{IdentifierArgs, Strictness};
 use marking::MarkingArgs;
-use portcullis_admin_api::v1::draft::{AssessmentView, DraftView, PersonView, SubjectView};
+use portcullis_admin_api::{
+    threats,
+    v1::draft::{AssessmentView, DraftView, PersonView, SubjectView},
+};
 
 /// Largest number of bytes that are read for a text of a record.
 const LONGEST_TEXT: u64 = 1 << 20;
@@ -36,9 +39,17 @@ pub(super) struct DraftArgs {
     next_help_heading = "What it says (a text that begins with @ names a file, @- standard input)"
 )]
 pub(super) struct ContentArgs {
-    /// The threat, for instance narcotics, weapons or undeclared-goods
-    #[arg(long, value_name = "WORD", default_value = "unspecified")]
+    /// The threat, by a word of the common vocabulary: narcotics, weapons, tobacco, undeclared-goods, …
+    #[arg(
+        long,
+        value_name = "WORD",
+        default_value = "unspecified",
+        conflicts_with = "threat_other"
+    )]
     pub(super) threat: String,
+    /// The threat, by a word that the common vocabulary lacks
+    #[arg(long, value_name = "WORD")]
+    pub(super) threat_other: Option<String>,
     /// A line for people, shown with the subject
     #[arg(
         long,
@@ -94,6 +105,7 @@ impl DraftArgs {
             marking,
         } = self;
         let selectors = identifiers.selectors()?;
+        let threat = threat(&content.threat, content.threat_other.as_deref())?;
         if selectors.is_empty() && kind != Kind::Advisory {
             return Err(CliError::invalid(format!("an {kind} is about something"))
                 .remedy("name at least one identifier, for instance `--container CSQU3054383`"));
@@ -118,7 +130,7 @@ impl DraftArgs {
             supersedes: content.supersedes,
             subject,
             assessment: AssessmentView {
-                threat: content.threat,
+                threat,
                 finding: None,
                 text: joined(&title, &text(&content.text)?),
             },
@@ -132,6 +144,25 @@ impl DraftArgs {
             decoys: !content.no_decoys,
         })
     }
+}
+
+/// Returns the word for a threat: of the vocabulary, or the authority's own.
+///
+/// # Errors
+///
+/// [`CliError`] with exit code 3 names near words.
+pub(super) fn threat(word: &str, other: Option<&str>) -> Result<String, CliError> {
+    let read = match other {
+        Some(other) => threats::own_word(other),
+        None => threats::word(word).map(str::to_owned),
+    };
+    read.map_err(|error| {
+        let words: Vec<&str> = threats::WORDS.iter().map(|(word, _)| *word).collect();
+        CliError::invalid(error.to_string()).remedy(format!(
+            "write one of {}; a word that is not among them with `--threat-other`",
+            words.join(", ")
+        ))
+    })
 }
 
 /// Joins title and text. A record without a subject shows its title before its text.

@@ -103,6 +103,16 @@ impl Amend {
             .transpose()?;
         let earlier = self.earlier.iter().map(|path| read_epoch(path));
         let earlier = earlier.collect::<Result<Vec<_>, _>>()?;
+        let changes = Changes {
+            removed: self.remove.iter().map(ToString::to_string).collect(),
+            retired: self.retired.iter().map(ToString::to_string).collect(),
+            compromised: self
+                .compromised
+                .iter()
+                .map(|(key, since)| (key.to_string(), since.to_string()))
+                .collect(),
+            freshness_threshold: self.freshness_threshold,
+        };
         let retired = self.retired.into_iter().map(|key| (key, KeyEnd::Retired));
         let compromised = self
             .compromised
@@ -122,8 +132,22 @@ impl Amend {
             epoch: register.epoch,
             digest: next.digest().to_string(),
             threshold: register.threshold,
+            changes,
         })
     }
+}
+
+/// Differences of an epoch from the one before it, for whoever signs it.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+struct Changes {
+    /// Members that leave.
+    removed: Vec<String>,
+    /// Ids of keys that are used no more.
+    retired: Vec<String>,
+    /// Ids of keys that somebody else may have used, each with the time since when.
+    compromised: Vec<(String, String)>,
+    /// Number of freshness keys that must sign from now on, if it is set anew.
+    freshness_threshold: Option<u32>,
 }
 
 /// The next epoch, version 1.
@@ -133,6 +157,7 @@ pub(super) struct AmendedView {
     epoch: u64,
     digest: String,
     threshold: u32,
+    changes: Changes,
 }
 
 impl View for AmendedView {
@@ -141,6 +166,21 @@ impl View for AmendedView {
     fn page(&self, page: &mut Page) -> io::Result<()> {
         page.heading(&format!("made epoch {} in {}", self.epoch, self.file))?;
         page.line(format!("  digest  {}", self.digest))?;
+        page.heading("changes")?;
+        for member in &self.changes.removed {
+            page.line(format!("  {member} leaves"))?;
+        }
+        for key in &self.changes.retired {
+            page.line(format!("  key {key} is retired"))?;
+        }
+        for (key, since) in &self.changes.compromised {
+            page.line(format!("  key {key} is compromised since {since}"))?;
+        }
+        match self.changes.freshness_threshold {
+            None => {}
+            Some(0) => page.line("  freshness is used no more")?,
+            Some(keys) => page.line(format!("  {keys} of new freshness keys must sign"))?,
+        }
         page.heading("next")?;
         page.line(format!(
             "  let {} governance keys sign: portcullis federation sign {} --key FILE",

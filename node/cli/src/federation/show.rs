@@ -106,6 +106,9 @@ struct KeyView {
     r#use: &'static str,
     id: String,
     ended: Option<String>,
+    /// True if somebody else may have used it since it ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    compromised: bool,
 }
 
 impl RegisterView {
@@ -167,6 +170,7 @@ impl NodeView {
                 .map(|key| KeyView {
                     r#use: key.public.usage().name(),
                     id: key.public.id().to_string(),
+                    compromised: matches!(key.standing(), KeyStanding::CompromisedSince(_)),
                     ended: match key.standing() {
                         KeyStanding::InForce => None,
                         KeyStanding::RetiredSince(time) | KeyStanding::CompromisedSince(time) => {
@@ -212,7 +216,8 @@ impl View for RegisterView {
             return page.line("  no members yet");
         }
         self.members(page)?;
-        self.nodes(page)
+        self.nodes(page)?;
+        self.ended_keys(page)
     }
 }
 
@@ -262,6 +267,44 @@ impl RegisterView {
                 ]);
             }
         }
+        page.table(&table)
+    }
+}
+
+impl RegisterView {
+    /// Lists the keys that have ended or end: whoever signs an epoch reads which they are.
+    fn ended_keys(&self, page: &mut Page) -> io::Result<()> {
+        let nodes = || {
+            self.authorities
+                .iter()
+                .flat_map(|authority| &authority.nodes)
+        };
+        let mut table = Table::new(&[
+            Column::Text("NODE"),
+            Column::Text("USE"),
+            Column::Text("KEY"),
+            Column::Text("ENDED"),
+        ]);
+        for node in nodes() {
+            for key in &node.keys {
+                let Some(at) = &key.ended else { continue };
+                let how = if key.compromised {
+                    "compromised"
+                } else {
+                    "retired"
+                };
+                table.row([
+                    node.id.as_str(),
+                    key.r#use,
+                    &short(&key.id),
+                    &format!("{how} since {at}"),
+                ]);
+            }
+        }
+        if table.is_empty() {
+            return Ok(());
+        }
+        page.heading("keys that have ended, or end")?;
         page.table(&table)
     }
 }

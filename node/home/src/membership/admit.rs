@@ -14,6 +14,7 @@ use portcullis_protocol::{
     },
     rules::Rule,
     time::Timestamp,
+    verify::KeyStanding,
 };
 
 use super::governance::Signatures;
@@ -73,6 +74,18 @@ pub enum AdmitError {
         "`{0}` is listed already; if it means to change its entry, compare the key ids with it by another way and give `--change`"
     )]
     Listed(AuthorityId),
+    /// The request names a key that has ended: it was made before the key was exchanged.
+    #[error(
+        "the request of `{authority}` names key `{key:.16}`, which ends or has ended at {at}: it is older than the keys of its node; let it make a new one with `portcullis federation request`"
+    )]
+    EndedKey {
+        /// Authority that asks.
+        authority: AuthorityId,
+        /// Id of the key.
+        key: String,
+        /// End of the key.
+        at: Timestamp,
+    },
     /// There is no request.
     #[error("name at least one request")]
     Nothing,
@@ -90,7 +103,7 @@ impl AdmitError {
             Self::Content(_) => Some(Rule::RegisterContent),
             Self::Unsigned { .. } => Some(Rule::RegisterSignatures),
             Self::OtherFederation { .. } => Some(Rule::RegisterFederation),
-            Self::Listed(_) | Self::Nothing | Self::LastEpoch(_) => None,
+            Self::Listed(_) | Self::EndedKey { .. } | Self::Nothing | Self::LastEpoch(_) => None,
         }
     }
 }
@@ -154,11 +167,32 @@ fn enter(
         }
         (Some(_), Admission::NewOnly) => Err(AdmitError::Listed(id)),
         (Some(listed), Admission::Changes { overlap_ms }) => {
+            refuse_ended(&listed, &authority)?;
             let changed = changed(listed, authority, now.plus_millis(overlap_ms));
             register.authorities.insert(id.clone(), changed);
             Ok(Admitted::Changed(id))
         }
     }
+}
+
+/// Refuses a request that names a key which has ended. It would retire the key that is in force, and leave the node
+/// without one.
+fn refuse_ended(listed: &Authority, asked: &Authority) -> Result<(), AdmitError> {
+    let known = || listed.nodes.iter().flat_map(|node| &node.keys);
+    for key in asked.nodes.iter().flat_map(|node| &node.keys) {
+        let listed = known().find(|known| known.public == key.public);
+        match listed.map(RegisteredKey::standing) {
+            None | Some(KeyStanding::InForce) => {}
+            Some(KeyStanding::RetiredSince(at) | KeyStanding::CompromisedSince(at)) => {
+                return Err(AdmitError::EndedKey {
+                    authority: asked.id.clone(),
+                    key: key.public.id().to_string(),
+                    at,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Returns the authority as it asks to be listed, with its other nodes and the keys it no longer
@@ -189,7 +223,6 @@ fn retired(
             .find(|found| found.public == key.public)
             .cloned()
     };
-    // A key that has ended is not revived by a request that names it.
     let named = asked
         .iter()
         .map(|key| find(listed, key).unwrap_or_else(|| key.clone()));

@@ -172,6 +172,22 @@ fn a_member_is_changed_only_if_that_is_asked_for() {
     );
 }
 
+/// A request of before the keys were exchanged took the new keys out of force, and left the node without one.
+#[test]
+fn a_request_of_before_its_keys_were_exchanged_is_refused() {
+    let governance = Governance::new();
+    let first = governance.next(None);
+    let old = asked(governance.folder.path(), "be-customs", "antwerp");
+    let second = admit_one(&governance, &first, old.clone(), Admission::NewOnly).unwrap();
+    // The same request once more changes nothing, and harms nothing.
+    let same = admit_one(&governance, &second, old.clone(), CHANGES).unwrap();
+    let renewed = tempfile::tempdir().unwrap();
+    let new = asked(renewed.path(), "be-customs", "antwerp");
+    let third = admit_one(&governance, &same, new, CHANGES).unwrap();
+    let refused = admit_one(&governance, &third, old, CHANGES).unwrap_err();
+    assert!(matches!(refused, AdmitError::EndedKey { .. }), "{refused}");
+}
+
 #[test]
 fn a_second_node_joins_the_first() {
     let governance = Governance::new();

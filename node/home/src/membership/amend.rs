@@ -70,6 +70,11 @@ pub enum AmendError {
         /// Authority that owns it.
         owner: AuthorityId,
     },
+    /// The time of a compromise lies in the future.
+    #[error(
+        "key `{0}` cannot be compromised since {1}, which is still to come; say since when somebody else may have used it"
+    )]
+    Later(KeyId, Timestamp),
     /// The amendment changes nothing.
     #[error(
         "name what the next epoch has otherwise: a member that leaves, a key that ends, or freshness keys"
@@ -91,6 +96,7 @@ impl AmendError {
             Self::NoMember(_)
             | Self::NoKey(_)
             | Self::LeavesWithKey { .. }
+            | Self::Later(..)
             | Self::Nothing
             | Self::LastEpoch(_) => None,
         }
@@ -125,6 +131,11 @@ pub fn amend(
         return Err(AmendError::Nothing);
     }
     for (id, end) in ended {
+        if let KeyEnd::CompromisedSince(since) = end
+            && since > now
+        {
+            return Err(AmendError::Later(id, since));
+        }
         let owner = owner_of(&mut register, id);
         let stays = owner.filter(|owner| !remove.contains(&owner.id));
         match (stays, end) {
