@@ -161,6 +161,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_the_words_has_every_one_with_its_meaning() {
+        let page = include_str!("../../../docs/threats.md");
+        for (word, meaning) in WORDS {
+            assert!(page.contains(&format!("| `{word}` | {meaning} |\n")), "{word}");
+        }
+    }
+
+    #[test]
     fn every_word_is_one_and_stands_once() {
         for (place, (one, _)) in WORDS.iter().enumerate() {
             assert_eq!(word(one), Ok(*one));

@@ -154,6 +154,9 @@ impl From<ChangeError> for Problem {
                 | PersonError::ProposerGone(_)
                 | PersonError::Dependent { .. },
             ) => Self::new(ProblemKind::Denied, message),
+            ChangeError::Person(PersonError::Unknown(_)) => {
+                Self::new(ProblemKind::Unknown, message)
+            }
             ChangeError::Person(
                 PersonError::Unreadable(_)
                 | PersonError::Id(_)
@@ -162,7 +165,6 @@ impl From<ChangeError> for Problem {
                 | PersonError::Key(_)
                 | PersonError::Taken(_)
                 | PersonError::KeyTaken(_)
-                | PersonError::Unknown(_)
                 | PersonError::Ended { .. }
                 | PersonError::LastAdministrator(_)
                 | PersonError::LastSecond(_)

@@ -3,7 +3,7 @@
 
 use std::{io, path::PathBuf};
 
-use portcullis_protocol::keys::KeyUse;
+use portcullis_protocol::keys::{KeyUse, PublicKey};
 use serde::Serialize;
 
 use super::{
@@ -13,8 +13,12 @@ use super::{
     output::{Page, View},
 };
 use portcullis_admin_api::{
+    act::Role,
     persons::is_slug,
-    v1::{ListView, status::ProposalView},
+    v1::{
+        ListView,
+        status::{EnrolledView, ProposalView},
+    },
 };
 use portcullis_home::{
     Home,
@@ -61,6 +65,7 @@ impl PersonRecover {
         {
             return Err(another_waits(&waits));
         }
+        refuse_in_vain(&enrolled(session)?, &self.id, &key)?;
         let config = Config::of(&home)?;
         let keyring = Keyring::load(&home, &config.key)?;
         let recovery = SealedRecovery {
@@ -90,6 +95,40 @@ fn waiting(session: &Session) -> Result<Vec<ProposalView>, CliError> {
     let mut waiting = asked.map(|list| list.items).unwrap_or_default();
     waiting.retain(|one| one.recovery);
     Ok(waiting)
+}
+
+/// Returns the persons whom the node knows; none if it does not say.
+fn enrolled(session: &Session) -> Result<Vec<EnrolledView>, CliError> {
+    let client = session.client()?;
+    let asked = block_on(async { Ok(client.get::<ListView<EnrolledView>>("/v1/persons").await) })?;
+    Ok(asked.map(|list| list.items).unwrap_or_default())
+}
+
+/// Refuses a recovery that would never count. A node that does not run looks when it starts.
+fn refuse_in_vain(persons: &[EnrolledView], id: &str, key: &PublicKey) -> Result<(), CliError> {
+    if persons.is_empty() {
+        return Ok(());
+    }
+    let remedy = "`portcullis person list` shows the persons, their roles and their keys";
+    let Some(person) = persons.iter().find(|one| one.id == id) else {
+        return Err(CliError::not_found(format!("no person `{id}` is enrolled")).remedy(remedy));
+    };
+    if person.role != Role::Administrator.name() || person.state == "ended" {
+        let message = format!("`{id}` is no administrator: only administrators are recovered");
+        return Err(CliError::invalid(message)
+            .remedy("have an administrator give them a key: `portcullis person rekey`"));
+    }
+    let bytes = data_encoding::HEXLOWER.encode(&key.to_bytes());
+    let has_key = |one: &&EnrolledView| {
+        let former = one.former_keys.iter().map(|former| &former.public_key);
+        former.chain([&one.public_key]).any(|known| *known == bytes)
+    };
+    if let Some(holder) = persons.iter().find(has_key) {
+        let message = format!("the key is or was `{}`'s already", holder.id);
+        return Err(CliError::invalid(message)
+            .remedy("make a new one with `portcullis person key --out FILE`"));
+    }
+    Ok(())
 }
 
 /// Describes the recovery beside which no other one of the same person is made.
@@ -122,5 +161,49 @@ impl View for RecoveryView {
             self.key, self.id
         ))?;
         page.line(format!("next: {}", self.next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_protocol::keys::SigningKey;
+
+    use super::*;
+
+    fn person(id: &str, role: Role, seed: u8) -> EnrolledView {
+        EnrolledView {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            role: role.name().to_owned(),
+            enrolled_at: String::new(),
+            enrolled_by: String::new(),
+            public_key: data_encoding::HEXLOWER.encode(&key(seed).to_bytes()),
+            state: "active".to_owned(),
+            until: None,
+            former_keys: Vec::new(),
+            proposed: None,
+        }
+    }
+
+    fn key(seed: u8) -> PublicKey {
+        SigningKey::from_seed(KeyUse::Person, [seed; 32]).public()
+    }
+
+    /// A recovery of nobody was promised to count after three days, and the log said later that it never would.
+    #[test]
+    fn a_recovery_that_can_never_count_is_refused_at_once() {
+        let persons = [
+            person("ada", Role::Administrator, 1),
+            person("sam", Role::Supervisor, 2),
+        ];
+        let refused = |id: &str, seed: u8| refuse_in_vain(&persons, id, &key(seed)).is_err();
+        assert!(!refused("ada", 3));
+        assert!(refused("nobody", 3));
+        assert!(refused("sam", 3));
+        assert!(refused("ada", 1) && refused("ada", 2));
+        assert!(
+            refuse_in_vain(&[], "nobody", &key(3)).is_ok(),
+            "the node does not run"
+        );
     }
 }

@@ -189,7 +189,7 @@ pub(super) fn text(given: &str) -> Result<String, CliError> {
         fs::File::open(name).and_then(|file| file.take(LONGEST_TEXT).read_to_string(&mut read))
     };
     result.map_err(|error| {
-        CliError::failed(format!("`{name}` cannot be read"))
+        CliError::invalid(format!("`{name}` cannot be read"))
             .because(&error)
             .remedy("name a text file in UTF-8, or write the text itself")
     })?;
