@@ -164,7 +164,10 @@ mod tests {
     fn the_page_of_the_words_has_every_one_with_its_meaning() {
         let page = include_str!("../../../docs/threats.md");
         for (word, meaning) in WORDS {
-            assert!(page.contains(&format!("| `{word}` | {meaning} |\n")), "{word}");
+            assert!(
+                page.contains(&format!("| `{word}` | {meaning} |\n")),
+                "{word}"
+            );
         }
     }
 

@@ -412,7 +412,7 @@ impl View for ConsignmentView {
 }
 
 /// Says how a consignment was closed.
-fn told(closing: &ClosingView) -> String {
+pub(super) fn told(closing: &ClosingView) -> String {
     let by = format!(
         "{}, told by {} at {}",
         closing.result,

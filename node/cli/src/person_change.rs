@@ -176,7 +176,7 @@ fn have_changed(session: &Session, signing: &SigningArgs, change: &Change) -> Re
     let person: EnrolledView = block_on(async { have_done(&client, &key, deed).await })?;
     session.output.show(&ChangedView {
         did: match change {
-            Change::Enrol(_) => "enrolled",
+            Change::Enrol { .. } => "enrolled",
             Change::End { .. } => "ended",
             Change::Rekey { .. } => "given another key",
             Change::Role { .. } => "given the role",

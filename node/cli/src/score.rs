@@ -6,7 +6,7 @@ use clap::{builder::NonEmptyStringValueParser, value_parser};
 use portcullis_protocol::time::Timestamp;
 
 use super::{
-    Session,
+    Session, consignment_desk,
     error::CliError,
     live::block_on,
     output::{Column, Page, Table, View, thousands},
@@ -132,7 +132,12 @@ impl View for ExplanationView {
 
 fn overview(score: &ExplanationView) -> Vec<(&'static str, String)> {
     let recommendation = &score.recommendation;
-    let mut pairs = vec![
+    let mut pairs = Vec::new();
+    if let Some(closing) = &score.closing {
+        let told = consignment_desk::told(closing);
+        pairs.push(("closed", format!("{told}; its own result is counted below")));
+    }
+    pairs.extend([
         ("probability", format!("{:.3}", score.probability)),
         (
             "own knowledge alone",
@@ -142,7 +147,7 @@ fn overview(score: &ExplanationView) -> Vec<(&'static str, String)> {
             ),
         ),
         ("recommended", recommendation.control.clone()),
-    ];
+    ]);
     let asked = recommendation.as_requested.iter();
     pairs.extend(asked.map(|control| ("as requested", format!("{control}; a person decides"))));
     pairs.extend(recommendation.action.clone().map(|action| ("how", action)));

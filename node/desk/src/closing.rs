@@ -339,7 +339,8 @@ fn day(at: Timestamp) -> String {
     at.to_string().chars().take(DAY).collect()
 }
 
-fn shown(closing: &Closing) -> ClosingView {
+/// Returns the view of a closing.
+pub(crate) fn shown(closing: &Closing) -> ClosingView {
     ClosingView {
         result: closing.result.name().to_owned(),
         at: closing.at.to_string(),

@@ -361,7 +361,12 @@ impl Desk {
                 .ok_or(DeskError::UnknownConsignment(reference))?;
             let model = desk.model(desk.state().revision)?;
             let holdings = Holdings::of(&desk.kernel);
-            desk.explain(&model, &holdings, &row)
+            let view = desk.explain(&model, &holdings, &row)?;
+            let closing = encoding::closing(&row.body)?;
+            Ok(ExplanationView {
+                closing: closing.as_ref().map(closing::shown),
+                ..view
+            })
         })
         .await
     }

@@ -48,6 +48,7 @@ pub(crate) fn explanation(
             .collect(),
         marking: score.marking.as_ref().map(marking),
         model: score.model.to_string(),
+        closing: None,
     }
 }
 

@@ -172,6 +172,17 @@ impl VerifiedRegister {
     /// A [`Refusal`] if it is not the pinned one, not the first, or lacks signatures.
     pub fn first(signed: SignedRegister, pin: &Digest) -> Result<Self, Refusal> {
         let digest = signed.digest();
+        // A later epoch in the place of the first one is a file that is missing, and no other federation.
+        let later = |signed: &SignedRegister| {
+            let epoch = signed.unverified().map_or(1, |register| register.epoch);
+            (epoch > 1).then_some(epoch)
+        };
+        if digest != *pin
+            && let Some(epoch) = later(&signed)
+        {
+            let detail = format!("epoch {epoch} is not the first: every epoch from 1 on is needed");
+            return Err(Refusal::new(Rule::RegisterEpoch, detail));
+        }
         if digest != *pin {
             let detail = format!("its digest is `{digest}`, `{pin}` is pinned");
             return Err(Refusal::new(Rule::RegisterPin, detail));

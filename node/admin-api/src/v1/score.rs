@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::consignment::ClosingView;
+
 /// The version of [`ExplanationView`].
 pub const VERSION: u32 = 1;
 
@@ -32,6 +34,9 @@ pub struct ExplanationView {
     pub marking: Option<MarkingView>,
     /// Version of the model.
     pub model: String,
+    /// How the consignment was closed; absent: it arrives, or a file brought its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<ClosingView>,
 }
 
 /// The score from the authority's own counts alone.
