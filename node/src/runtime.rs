@@ -558,16 +558,16 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
         let node = Node::prepare(home, config).await?;
         let shutdown = CancellationToken::new();
         let signals = Signals::listen()?;
-        let reloader = Arc::clone(node.reloader());
+        let (reloader, desk) = (Arc::clone(node.reloader()), Arc::clone(&node.desk));
         let reload = move || {
-            let reloader = Arc::clone(&reloader);
+            let (reloader, desk) = (Arc::clone(&reloader), Arc::clone(&desk));
             async move {
                 service_manager::reloading();
-                match reloader.reload().await {
+                match reload(&reloader, &desk).await {
                     Ok(()) => service_manager::reloaded(None),
                     Err(error) => {
                         tracing::error!(%error, "nothing was reloaded; the present state stays in force");
-                        service_manager::reloaded(Some(&error));
+                        service_manager::reloaded(Some(&*error));
                     }
                 }
             }
@@ -584,6 +584,15 @@ pub fn run(home: Home, config: Config, routes: Router<Admin>) -> Result<(), RunE
     // Work that does not end, such as a backup, is cut off.
     runtime.shutdown_timeout(GRACE);
     ended
+}
+
+/// Loads everything anew that needs no restart, the schema of consignments as well.
+async fn reload(reloader: &Reloader, desk: &Desk) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let home = reloader.home().folder().to_owned();
+    let setup = portcullis_store::apart::spawn(move || desk::Setup::load(&home)).await??;
+    reloader.reload().await?;
+    desk.take_up(setup);
+    Ok(())
 }
 
 /// The signals that a node obeys. A node that cannot hear them does not start.

@@ -19,9 +19,12 @@ use super::{
 use portcullis_admin_api::{
     act::Action,
     client::encoded,
-    v1::consignment::{
-        CloseView, ClosedView, ClosingView, ConsignmentFilterView, ConsignmentLine,
-        ConsignmentView, ConsignmentsView, LEAST_AGE_DAYS, PruneView, PrunedView, latest_prune,
+    v1::{
+        consignment::{
+            CloseView, ClosedView, ConsignmentFilterView, ConsignmentLine, ConsignmentView,
+            ConsignmentsView, LEAST_AGE_DAYS, PruneView, PrunedView, latest_prune,
+        },
+        score::ClosingView,
     },
 };
 use portcullis_home::clock::system_clock;

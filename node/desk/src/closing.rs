@@ -8,10 +8,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use portcullis_admin_api::v1::{
-    consignment::{
-        ClosedView, ClosingView, ConsignmentLine, ConsignmentView, ConsignmentsView, FieldView,
-    },
-    score::RankedView,
+    consignment::{ClosedView, ConsignmentLine, ConsignmentView, ConsignmentsView, FieldView},
+    score::{ClosingView, RankedView},
 };
 use portcullis_protocol::{body::SelectorKind, time::Timestamp};
 use portcullis_store::{
@@ -86,9 +84,10 @@ impl Close {
                 how,
             });
         }
-        let closed = desk
+        let setup = desk.setup();
+        let closed = setup
             .read(row)?
-            .with_finding(&desk.setup.schema, self.result.finding())
+            .with_finding(&setup.schema, self.result.finding())
             .ok_or_else(|| DeskError::NeedsResult(reference()))?;
         Ok(encoding::closed_row(&closed, closing))
     }
@@ -240,8 +239,9 @@ impl Desk {
         self.apart(move |desk| {
             let row = desk.known(&reference)?;
             let (line, score) = desk.line(&row)?;
-            let consignment = desk.read(&row)?;
-            let columns = desk.setup.schema.fields().iter();
+            let setup = desk.setup();
+            let consignment = setup.read(&row)?;
+            let columns = setup.schema.fields().iter();
             let fields = columns.zip(consignment.values());
             Ok(ConsignmentView {
                 version: 1,

@@ -137,7 +137,8 @@ impl Desk {
             stage,
             instructions,
         } = import;
-        let checked = CheckedFile::of(&self.setup.schema, &file, &instructions, &|rows| {
+        let setup = self.setup();
+        let checked = CheckedFile::of(&setup.schema, &file, &instructions, &|rows| {
             self.importing
                 .send_modify(|progress| progress.checked = rows);
         })?;

@@ -54,7 +54,7 @@ use crate::{
     model::{Builder, Model},
     shipped::Shipped,
 };
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use portcullis_admin_api::v1::score::{ExplanationView, PublishedProfileView};
 use portcullis_kernel::{Kernel, PublishError};
@@ -157,6 +157,11 @@ pub enum SetupError {
 }
 
 impl Setup {
+    /// Reads a stored consignment.
+    fn read(&self, row: &ConsignmentRow) -> Result<Consignment, DeskError> {
+        Ok(encoding::decode(&self.schema, &row.body)?)
+    }
+
     /// Loads the settings of the node with this home. The schema is its file `schema.toml`, or the
     /// shipped one if there is no such file.
     ///
@@ -241,7 +246,8 @@ impl DeskState {
 /// The scoring desk of a running node.
 pub struct Desk {
     kernel: Arc<Kernel>,
-    setup: Setup,
+    /// The schema and the settings in force; a reload may exchange them.
+    setup: ArcSwap<Setup>,
     /// The newest model. It serves scores that are needed at once while another model is being
     /// built.
     model: ArcSwapOption<Model>,
@@ -263,7 +269,7 @@ impl Desk {
         };
         Self {
             kernel,
-            setup,
+            setup: ArcSwap::from_pointee(setup),
             model: ArcSwapOption::empty(),
             building: Mutex::new(()),
             state: watch::Sender::new(state),
@@ -300,12 +306,13 @@ impl Desk {
     ) -> Result<Vec<PublishedProfileView>, DeskError> {
         let mut profiles = self
             .apart(|desk| {
-                let history = desk.consignments(ConsignmentStage::History)?;
+                let setup = desk.setup();
+                let history = desk.consignments(&setup, ConsignmentStage::History)?;
                 Ok(profile::drafts(
-                    &desk.setup.schema,
+                    &setup.schema,
                     &history,
                     &desk.kernel.me().authority,
-                    &desk.setup.profile_marking,
+                    &setup.profile_marking,
                     &mut SystemEntropy::default(),
                 )?)
             })
@@ -380,11 +387,12 @@ impl Desk {
         self.apart(|desk| {
             // Built anew, so that the figures are those of the store at this moment.
             let model = desk.build()?;
-            let history = desk.consignments(ConsignmentStage::History)?;
-            let arriving = desk.consignments(ConsignmentStage::Arriving)?;
+            let setup = &model.setup;
+            let history = desk.consignments(setup, ConsignmentStage::History)?;
+            let arriving = desk.consignments(setup, ConsignmentStage::Arriving)?;
             let least_counts = LEAST_COUNTS
                 .iter()
-                .map(|least| desk.least_count(*least, &history, &arriving))
+                .map(|least| desk.least_count(*least, setup, (&history, &arriving)))
                 .collect::<Result<Vec<_>, _>>()?;
             let controlled = arriving.iter().filter(|row| row.finding().is_some());
             Ok(FiguresView {
@@ -405,12 +413,12 @@ impl Desk {
     fn least_count(
         &self,
         least: u32,
-        history: &[Consignment],
-        arriving: &[Consignment],
+        setup: &Setup,
+        (history, arriving): (&[Consignment], &[Consignment]),
     ) -> Result<LeastCountView, DeskError> {
         let holdings = Holdings::of(&self.kernel);
-        let (others, _) = holdings.profiles(&self.setup.schema, least)?;
-        let builder = self.builder(history, &self.setup.settings);
+        let (others, _) = holdings.profiles(&setup.schema, least)?;
+        let builder = self.builder(setup, history, &setup.settings);
         let (scorer, _) = builder.scorer(others, None)?;
         Ok(LeastCountView {
             least_count: least,
@@ -446,16 +454,20 @@ impl Desk {
         // Read before the store, so that data which comes in meanwhile makes a later revision.
         let revision = self.state().revision;
         let holdings = Holdings::of(&self.kernel);
-        let history = self.consignments(ConsignmentStage::History)?;
+        let setup = self.setup();
+        let history = self.consignments(&setup, ConsignmentStage::History)?;
         let (reliabilities, unheard) = holdings.reliabilities()?;
         let settings = Settings {
             reliabilities,
-            ..self.setup.settings.clone()
+            ..setup.settings.clone()
         };
-        let (others, uncounted) = holdings.profiles(&self.setup.schema, 1)?;
-        let builder = self.builder(&history, &settings);
+        let (others, uncounted) = holdings.profiles(&setup.schema, 1)?;
+        let builder = self.builder(&setup, &history, &settings);
         let before = self.model.load_full();
-        let before = before.as_deref();
+        // Hearings of another schema are of other fields.
+        let before = before
+            .as_deref()
+            .filter(|model| Arc::ptr_eq(&model.setup, &setup));
         let (local, _) = builder.scorer([], before.map(|model| &model.local))?;
         let (federated, implausible) =
             builder.scorer(others, before.map(|model| &model.federated))?;
@@ -470,31 +482,53 @@ impl Desk {
             implausible,
             unindexed,
             next_end: holdings.next_end(),
+            setup,
         })
     }
 
-    fn builder<'a>(&'a self, history: &'a [Consignment], settings: &'a Settings) -> Builder<'a> {
+    fn builder<'a>(
+        &'a self,
+        setup: &'a Setup,
+        history: &'a [Consignment],
+        settings: &'a Settings,
+    ) -> Builder<'a> {
         Builder {
-            schema: &self.setup.schema,
+            schema: &setup.schema,
             own: &self.kernel.me().authority,
             history,
             settings,
-            calibration: self.setup.calibration,
+            calibration: setup.calibration,
         }
     }
 
-    fn consignments(&self, stage: ConsignmentStage) -> Result<Vec<Consignment>, DeskError> {
+    fn consignments(
+        &self,
+        setup: &Setup,
+        stage: ConsignmentStage,
+    ) -> Result<Vec<Consignment>, DeskError> {
         let mut consignments = Vec::new();
         // What does not fit the schema in use is set aside: the sweep tells of it.
         self.kernel.store().each_consignment(stage, &mut |row| {
-            consignments.extend(self.read(&row).ok());
+            consignments.extend(setup.read(&row).ok());
         })?;
         consignments.sort_unstable_by(|one, other| one.id().cmp(other.id()));
         Ok(consignments)
     }
 
-    fn read(&self, row: &ConsignmentRow) -> Result<Consignment, DeskError> {
-        Ok(encoding::decode(&self.setup.schema, &row.body)?)
+    /// Returns the settings in force.
+    fn setup(&self) -> Arc<Setup> {
+        self.setup.load_full()
+    }
+
+    /// Puts settings in force that were loaded. If the schema differs everything is scored anew; consignments
+    /// that do not fit it are set aside until their files come again.
+    pub fn take_up(&self, setup: Setup) {
+        let differs = self.setup().schema.digest() != setup.schema.digest();
+        self.setup.store(Arc::new(setup));
+        if differs {
+            tracing::info!("another schema of consignments is in force; everything is scored anew");
+            self.changed();
+        }
     }
 
     /// Starts a new revision, because data that scores depend on has changed.

@@ -307,7 +307,7 @@ impl Desk {
         let mut misfits = Vec::new();
         for stage in [ConsignmentStage::Arriving, ConsignmentStage::History] {
             self.kernel.store().each_consignment(stage, &mut |row| {
-                if self.read(&row).is_err() {
+                if model.setup.read(&row).is_err() {
                     misfits.push(row.reference);
                 }
             })?;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::Setup;
 use portcullis_protocol::{identifiers::AuthorityId, record::RecordId, time::Timestamp};
 use portcullis_scoring::{
     bound::Hearings,
@@ -77,4 +78,6 @@ pub struct Model {
     pub unindexed: Vec<SelectorEvidence>,
     /// Time at which the next record that counts is to be deleted; from then on it does not count.
     pub next_end: Option<Timestamp>,
+    /// The schema and the settings that it was built with.
+    pub setup: Arc<Setup>,
 }

@@ -26,7 +26,7 @@ impl Desk {
         holdings: &Holdings,
         row: &ConsignmentRow,
     ) -> Result<ExplanationView, DeskError> {
-        let consignment = self.read(row)?;
+        let consignment = model.setup.read(row)?;
         let score = scored(model, holdings, &consignment)?;
         Ok(explained(model, holdings, &consignment, &score))
     }
@@ -39,7 +39,7 @@ impl Desk {
         holdings: &Holdings,
         row: &ConsignmentRow,
     ) -> Result<Option<Scored>, DeskError> {
-        let Ok(consignment) = self.read(row) else {
+        let Ok(consignment) = model.setup.read(row) else {
             return Ok(None);
         };
         let score = scored(model, holdings, &consignment)?;

@@ -3,7 +3,7 @@
 use portcullis_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::score::RankedView;
+use super::score::{ClosingView, RankedView};
 
 /// Largest number of consignments in a list or ranking.
 pub const MOST_LISTED: u32 = 100_000;
@@ -73,19 +73,6 @@ pub struct ConsignmentLine {
     pub closing: Option<ClosingView>,
     /// Its identifiers, each with its kind.
     pub identifiers: Vec<String>,
-}
-
-/// How a person closed a consignment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
-pub struct ClosingView {
-    /// `found`, `nothing` or `no-control`.
-    pub result: String,
-    /// Time at which the node was told.
-    pub at: String,
-    /// Id of the person.
-    pub by: String,
-    /// Note of the person; empty for none.
-    pub note: String,
 }
 
 /// A consignment whole. Version 1.

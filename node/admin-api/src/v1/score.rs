@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::consignment::ClosingView;
-
 /// The version of [`ExplanationView`].
 pub const VERSION: u32 = 1;
 
@@ -37,6 +35,19 @@ pub struct ExplanationView {
     /// How the consignment was closed; absent: it arrives, or a file brought its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closing: Option<ClosingView>,
+}
+
+/// How a person closed a consignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
+pub struct ClosingView {
+    /// `found`, `nothing` or `no-control`.
+    pub result: String,
+    /// Time at which the node was told.
+    pub at: String,
+    /// Id of the person.
+    pub by: String,
+    /// Note of the person; empty for none.
+    pub note: String,
 }
 
 /// The score from the authority's own counts alone.

@@ -13,7 +13,7 @@ use portcullis_admin_api::{
     },
 };
 use portcullis_desk::{
-    Import,
+    Import, Setup,
     generated::Seed,
     import::{DecimalMark, Instructions, Wording, Wrong, WrongDigits},
 };
@@ -31,6 +31,7 @@ use portcullis_sheets::{Encoding, Options, Separator};
 use portcullis_store::{Act, ConsignmentStage, Effects, Write, writer::Priority};
 
 use super::{
+    apart,
     backup::BackupAct,
     consignments::{CloseAct, PruneAct},
     dispatch::OwedAct,
@@ -246,10 +247,16 @@ async fn reload(admin: &Admin, log: Act) -> Result<Response, Problem> {
         let kept = view(decider);
         vec![in_job(log, move |_| kept.clone())]
     };
-    admin.reloader.reload_with(act).await.map_err(|error| {
-        Problem::new(ProblemKind::Invalid, error.to_string())
+    let unchanged = |message: String| {
+        Problem::new(ProblemKind::Invalid, message)
             .remedy("nothing was changed; mend it and reload again")
-    })?;
+    };
+    let home = admin.reloader.home().folder().to_owned();
+    let setup = apart(move || Ok(Setup::load(&home))).await?;
+    let setup = setup.map_err(|error| unchanged(error.to_string()))?;
+    let reloaded = admin.reloader.reload_with(act).await;
+    reloaded.map_err(|error| unchanged(error.to_string()))?;
+    admin.desk.take_up(setup);
     Ok(shown(&view(&admin.kernel.decider())))
 }
 
