@@ -11,7 +11,7 @@
 //! (`reload`). A new epoch of the register needs no reload, if a member or
 //! `portcullis federation apply` brings it.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::Router;
 use portcullis_backup::Snapshots;
