@@ -57,7 +57,7 @@ pub enum ClientError {
     Unreadable(String),
     /// The node refused or failed.
     #[error("{}", .1.message)]
-    Refused(StatusCode, ProblemView),
+    Refused(StatusCode, Box<ProblemView>),
 }
 
 impl ClientError {
@@ -269,7 +269,10 @@ impl Client {
         }
         let status = response.status();
         let body = collected(response.into_body(), MOST_ANSWERED).await?;
-        Err(ClientError::Refused(status, problem(status, &body)))
+        Err(ClientError::Refused(
+            status,
+            Box::new(problem(status, &body)),
+        ))
     }
 
     fn unconnected(&self, error: io::Error) -> ClientError {

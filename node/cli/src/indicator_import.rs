@@ -306,7 +306,7 @@ pub(super) struct RehearsalView {
 struct PreviewOfSome {
     /// Their number.
     indicators: usize,
-    /// Members for whom they are meant; empty for all.
+    /// Ports for which they are meant; empty for all.
     audience: Vec<String>,
     /// Their evaluation.
     evaluation: EvaluationView,
@@ -333,11 +333,11 @@ impl PreviewOfSome {
     /// Names the indicators by what tells them from the others.
     fn title(&self) -> String {
         let audience = match self.audience.as_slice() {
-            [] => "everybody".to_owned(),
-            members => members.join(", "),
+            [] => "all ports".to_owned(),
+            ports => ports.join(", "),
         };
         format!(
-            "{} indicators {}, meant for {audience}",
+            "{} indicators {}, for {audience}",
             self.indicators, self.evaluation.code
         )
     }
@@ -471,7 +471,7 @@ impl List {
     }
 }
 
-/// Reads a list of members as people write it, with commas, semicolons or blanks.
+/// Reads a list of ports as people write it, with commas, semicolons or blanks.
 fn audience(list: &str) -> Result<Vec<String>, String> {
     let names = list.split([',', ';', ' ']).filter(|name| !name.is_empty());
     let names: Vec<String> = names.map(str::to_owned).collect();
@@ -644,14 +644,14 @@ mod tests {
         );
     }
 
-    /// `a, b` was refused, and policy was asked for the first line's members alone.
+    /// `a, b` was refused, and policy was asked for the first line's ports alone.
     #[test]
-    fn members_are_read_as_people_list_them_and_policy_is_asked_for_each_choice() {
+    fn ports_are_read_as_people_list_them_and_policy_is_asked_for_each_choice() {
         let list = list(
             "imo\taudience\tevaluation\n\
-             9074729\thamburg, antwerp,\tB2\n\
-             2000004\thamburg;antwerp\tB2\n\
-             9074729\tlisbon\tB2\n\
+             9074729\tDEHAM, BEANR,\tB2\n\
+             2000004\tDEHAM;BEANR\tB2\n\
+             9074729\tPTLIS\tB2\n\
              9074729\t\tA1\n\
              2000004\t,\tA1\n",
         )
@@ -660,7 +660,7 @@ mod tests {
             panic!("{list:?}");
         };
         assert!(nobody.why.contains("names nobody"), "{nobody:?}");
-        let both = ["hamburg", "antwerp"];
+        let both = ["DEHAM", "BEANR"];
         assert_eq!(list.drafts[0].audience, both);
         let counts: Vec<_> = alike(&list.drafts)
             .iter()

@@ -38,7 +38,7 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T,
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Refused(status, problem) => refused(status, problem),
+            ClientError::Refused(status, problem) => refused(status, *problem),
             ClientError::NotThere(_) => Self::unanswered(error.to_string()).remedy(
                 "start it with `portcullis run`, or name another node with `--home DIR` or \
                  `-n NAME`",

@@ -69,7 +69,7 @@ pub struct ConsignmentLine {
     pub points: Option<f64>,
     /// The recommended control; absent: not scored.
     pub control: Option<String>,
-    /// How a person closed it; absent: nobody did.
+    /// Its closing by a person; absent: nobody closed it.
     pub closing: Option<ClosingView>,
     /// Its identifiers, each with its kind.
     pub identifiers: Vec<String>,
@@ -118,7 +118,7 @@ pub struct ClosedView {
     pub version: u32,
     /// The consignment.
     pub reference: String,
-    /// How it was closed.
+    /// Its closing.
     pub closing: ClosingView,
 }
 

@@ -32,12 +32,12 @@ pub struct ExplanationView {
     pub marking: Option<MarkingView>,
     /// Version of the model.
     pub model: String,
-    /// How the consignment was closed; absent: it arrives, or a file brought its result.
+    /// Its closing by a person; absent: it arrives, or a file brought its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closing: Option<ClosingView>,
 }
 
-/// How a person closed a consignment.
+/// Closing of a consignment by a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema, Deserialize)]
 pub struct ClosingView {
     /// `found`, `nothing` or `no-control`.
