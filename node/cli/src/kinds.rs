@@ -4,7 +4,7 @@ use portcullis_admin_api::v1::{self, ListView};
 
 use super::{
     about, check, consignment_desk, error, explain, federation, inbox, indicator_import, keys,
-    output::Kind, person_enrol, person_recover, policy, quarantine, tls,
+    output::Kind, person_enrol, person_recover, policy, publish, quarantine, tls,
 };
 
 /// Every kind, and that of errors.
@@ -35,10 +35,10 @@ pub(super) fn all() -> Vec<Kind> {
         Kind::of::<person_recover::RecoveryView>(),
         Kind::of::<policy::PoliciesView>(),
         Kind::of::<policy::PolicyCheckView>(),
+        Kind::of::<publish::PublishedOneView>(),
         Kind::of::<quarantine::QuarantineView>(),
         Kind::of::<tls::InstalledView>(),
         Kind::of::<v1::act::ClockView>(),
-        Kind::of::<v1::act::PublishedView>(),
         Kind::of::<v1::act::ReloadedView>(),
         Kind::of::<consignment_desk::PruneCountView>(),
         Kind::of::<v1::consignment::ClosedView>(),

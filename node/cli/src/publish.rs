@@ -360,9 +360,11 @@ fn after(published: usize, error: CliError) -> CliError {
 pub(super) struct PublishedOneView {
     /// The record's id, alone in its list.
     records: Vec<String>,
-    /// Members and the policies' decisions on them; empty if they could not be asked.
+    /// Members and the policies' decisions on them; absent if they could not be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     members: Vec<MemberPreview>,
-    /// Answers so far, if they were waited for.
+    /// Answers so far; absent if nobody waited for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     answers: Vec<AnswerView>,
 }
 

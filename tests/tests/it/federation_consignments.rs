@@ -199,11 +199,19 @@ async fn a_consignment_is_closed_by_name_and_no_file_opens_it_again() {
         errors.contains("closed with `found` by `odile`"),
         "{errors}"
     );
+    // A file of history without one result is refused: goods that arrive would leave the ranking.
+    let history = [&import[..], &["--history"]].concat();
+    let refused = office.signed("anna", &history);
+    assert_eq!(refused.status.code(), Some(3));
+    let controlled = |text: &str| text.replacen("20.000,0;", "20.000,0;0", 1);
+    assert_ne!(controlled(SAMPLE), SAMPLE);
     for history in [&[][..], &["--history"]] {
+        office.user().file("today.csv", &controlled(SAMPLE));
         let imported = office.good("anna", &[&import[..], history].concat());
         let imported: Value = serde_json::from_str(&imported).unwrap();
         assert_eq!(imported["closed"], 1, "{imported}");
         assert_eq!(imported["consignments"], 5, "{imported}");
+        assert_eq!(imported["replaced"], 5, "{imported}");
     }
     office.good("anna", &import);
     let shown = office.json(&["consignment", "show", closed]);
@@ -243,7 +251,7 @@ async fn a_consignment_is_closed_by_name_and_no_file_opens_it_again() {
     let old = SAMPLE
         .replace("2026-12-0", "2020-12-0")
         .replace("NLRTM-2026", "NLRTM-2020");
-    office.user().file("old.csv", &old);
+    office.user().file("old.csv", &controlled(&old));
     office.good("anna", &["consignment", "import", "old.csv", "--history"]);
     let counted = office.json(&past)["consignments"].as_u64().unwrap();
     assert!(counted > 0, "{old}");
@@ -305,5 +313,35 @@ async fn whether_a_draft_was_said_before_is_found_among_own_records_alone() {
     assessment.text = "seen on the quay".to_owned();
     assert_eq!(asked(other)[0], Repeat::New);
     rotterdam.stop().await;
+    antwerp.stop().await;
+}
+
+/// Newcomer A19: `reload` said that all was in force, and went on with the schema of before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_takes_up_another_schema_and_refuses_a_broken_one() {
+    let federation = Federation::new(&MEMBERS);
+    let home = federation.home("antwerp");
+    let path = home.schema();
+    let antwerp = Running::start(home).await;
+    let office = Office::open(&antwerp);
+    office.user().file("today.csv", SAMPLE);
+    let import = ["consignment", "import", "today.csv", "--json"];
+    assert_eq!(office.signed("anna", &import).status.code(), Some(3));
+
+    fs::write(&path, Shipped::Port.text()).unwrap();
+    office.good("admin", &["reload"]);
+    let imported: Value = serde_json::from_str(&office.good("anna", &import)).unwrap();
+    assert_eq!(imported["consignments"], 6);
+    let scored = || office.json(&["score", "--top", "9"])["total"] == 6;
+    eventually(&antwerp.kernel, scored).await;
+
+    fs::write(&path, "[[field]]\ncolumn = 1\n").unwrap();
+    let refused = office.signed("admin", &["reload"]);
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{errors}");
+    assert!(errors.contains("schema.toml"), "{errors}");
+    // What was in force goes on.
+    let again: Value = serde_json::from_str(&office.good("anna", &import)).unwrap();
+    assert_eq!(again["replaced"], 6);
     antwerp.stop().await;
 }

@@ -151,3 +151,72 @@ fn says_something(body: &Body) -> bool {
         Body::Persons(_) | Body::Attachments(_) | Body::Cells(_) => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_protocol::{
+        body::{Assessment, Selector, SelectorKind, Subject},
+        marking::{Marking, Purpose, Tlp},
+        record::Kind,
+    };
+
+    use super::*;
+
+    fn draft(bodies: Vec<Body>) -> Draft {
+        let marking = Marking::new(Tlp::Green, [Purpose::CustomsControl]);
+        Draft::new(Kind::Advisory, marking, "B2".parse().unwrap(), bodies)
+    }
+
+    fn assessment(text: &str) -> Body {
+        Body::Assessment(Assessment {
+            threat: "narcotics".to_owned(),
+            finding: None,
+            text: text.to_owned(),
+        })
+    }
+
+    fn subject(title: String) -> Body {
+        Body::Subject(Subject {
+            title,
+            selectors: vec![Selector::new(SelectorKind::Imo, "9074729", None).unwrap()],
+            generated: false,
+        })
+    }
+
+    #[track_caller]
+    fn refused(draft: &Draft, says: &str) {
+        let own = "police".parse().unwrap();
+        let problem = sensible(draft, &own, Exercises::Refused).unwrap_err();
+        let problem = format!("{problem:?}");
+        assert!(problem.contains(says), "{problem}");
+    }
+
+    /// Newcomer A17: records that told nobody anything were signed and sent to everybody.
+    #[test]
+    fn what_tells_nobody_anything_is_not_published() {
+        let own: AuthorityId = "police".parse().unwrap();
+        let fine = |draft: &Draft, exercises| sensible(draft, &own, exercises).is_ok();
+        refused(&draft(vec![assessment(" ")]), "says nothing");
+        assert!(fine(
+            &draft(vec![assessment("codes for sale")]),
+            Exercises::Refused
+        ));
+        let long = draft(vec![subject("x".repeat(201)), assessment("")]);
+        refused(&long, "longer than 200");
+        assert!(fine(
+            &draft(vec![subject("x".repeat(200))]),
+            Exercises::Refused
+        ));
+
+        let mut alone = draft(vec![assessment("a text")]);
+        alone.marking.release_to = Some([own.clone()].into());
+        refused(&alone, "nobody but this authority");
+        alone.marking.release_to = Some([own.clone(), "hub".parse().unwrap()].into());
+        assert!(fine(&alone, Exercises::Refused));
+
+        let mut exercise = draft(vec![assessment("a text")]);
+        exercise.exercise = true;
+        refused(&exercise, "no part in exercises");
+        assert!(fine(&exercise, Exercises::Admitted));
+    }
+}
