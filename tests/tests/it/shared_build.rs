@@ -59,3 +59,33 @@ fn the_gate_compiles_nothing_again_that_the_demo_compiled() {
     let again: Vec<&String> = demo.difference(&gate).collect();
     assert!(again.is_empty(), "{again:#?}");
 }
+
+/// Returns the lines of a manifest's profile of releases, without what says nothing.
+fn profile(manifest: &str) -> BTreeSet<(String, String)> {
+    let text = std::fs::read_to_string(format!("{ROOT}/{manifest}")).unwrap();
+    let mut table = String::new();
+    let mut lines = BTreeSet::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            line.clone_into(&mut table);
+        } else if table.starts_with("[profile.release")
+            && !line.is_empty()
+            && !line.starts_with('#')
+        {
+            lines.insert((table.clone(), line.to_owned()));
+        }
+    }
+    lines
+}
+
+/// The benchmark of the parts measures the product as it is built, and compiles none of its dependencies again.
+#[test]
+fn the_benchmark_of_the_parts_has_the_profile_of_the_product() {
+    let mut product = profile("Cargo.toml");
+    assert!(product.len() > 20, "{product:?}");
+    // It saves time where somebody changes the product, and changes nothing of what is compiled.
+    product.retain(|(_, line)| line != "incremental = true");
+    let mut parts = profile("benches/parts/Cargo.toml");
+    parts.retain(|(_, line)| line != "incremental = true");
+    assert_eq!(parts, product);
+}
