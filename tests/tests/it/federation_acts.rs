@@ -435,7 +435,13 @@ async fn an_act_whose_end_was_not_logged_finds_its_earlier_attempt() {
     );
     let imported: ImportedView = bench.send(&import).await.unwrap();
     bench.cut(Action::ImportConsignments).await;
-    assert_eq!(imported, bench.send(&import).await.unwrap());
+    let again: ImportedView = bench.send(&import).await.unwrap();
+    assert_eq!(again.replaced, 90);
+    let again = ImportedView {
+        replaced: 0,
+        ..again
+    };
+    assert_eq!(imported, again);
     let arriving = bench
         .node
         .kernel

@@ -328,8 +328,13 @@ async fn a_reload_takes_up_another_schema_and_refuses_a_broken_one() {
     let import = ["consignment", "import", "today.csv", "--json"];
     assert_eq!(office.signed("anna", &import).status.code(), Some(3));
 
+    // It decides on scores, so that a person accepts it.
     fs::write(&path, Shipped::Port.text()).unwrap();
-    office.good("admin", &["reload"]);
+    let refused = office.signed("admin", &["reload"]);
+    assert_eq!(refused.status.code(), Some(3));
+    let digest = office.json(&["settings", "show"])["digest"].clone();
+    let digest = digest.as_str().unwrap().to_owned();
+    office.good("admin", &["settings", "accept", &digest]);
     let imported: Value = serde_json::from_str(&office.good("anna", &import)).unwrap();
     assert_eq!(imported["consignments"], 6);
     let scored = || office.json(&["score", "--top", "9"])["total"] == 6;
@@ -337,6 +342,10 @@ async fn a_reload_takes_up_another_schema_and_refuses_a_broken_one() {
 
     fs::write(&path, "[[field]]\ncolumn = 1\n").unwrap();
     let refused = office.signed("admin", &["reload"]);
+    assert_eq!(refused.status.code(), Some(3));
+    let digest = office.json(&["settings", "show"])["digest"].clone();
+    let digest = digest.as_str().unwrap().to_owned();
+    let refused = office.signed("admin", &["settings", "accept", &digest]);
     let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(3), "{errors}");
     assert!(errors.contains("schema.toml"), "{errors}");

@@ -14,6 +14,7 @@ use portcullis_admin_api::{
     act::Role,
     v1::settings::{AcceptedView, SettingChangeView, SettingsView},
 };
+use portcullis_desk::Setup;
 use portcullis_home::keyring::{Accepted, FirstAdministrator};
 use portcullis_kernel::{Kernel, reload::Reloader};
 use portcullis_protocol::digest::Digest;
@@ -129,11 +130,18 @@ impl AcceptanceAct {
 
     pub(super) async fn accept(self, admin: &Admin) -> Result<AcceptedView, Problem> {
         let first = first_of(&admin.people);
-        let accepting = admin.reloader.accept(self.digest, self.serial, first);
-        let waiting = accepting.await.map_err(|error| {
-            Problem::new(ProblemKind::Invalid, error.to_string())
+        let unaccepted = |message: String| {
+            Problem::new(ProblemKind::Invalid, message)
                 .remedy("nothing was accepted; mend it and try again")
-        })?;
+        };
+        let home = admin.reloader.home().folder().to_owned();
+        let setup = apart(move || Ok(Setup::load(&home))).await?;
+        let setup = setup.map_err(|error| unaccepted(error.to_string()))?;
+        let accepting = admin.reloader.accept(self.digest, self.serial, first);
+        let waiting = accepting
+            .await
+            .map_err(|error| unaccepted(error.to_string()))?;
+        admin.desk.take_up(setup);
         Ok(AcceptedView {
             digest: self.digest.to_string(),
             waiting: waiting.into_iter().map(str::to_owned).collect(),
