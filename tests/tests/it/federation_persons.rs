@@ -240,8 +240,8 @@ async fn a_recovery_at_the_machine_is_told_to_all_and_can_be_withdrawn() {
         let told = recover("admin");
         assert!(told.status.success());
         assert!(String::from_utf8_lossy(&told.stdout).contains("restart the node"));
-        // Of somebody else it would count for nobody.
-        assert_eq!(recover("nobody").status.code(), Some(4));
+        // Of somebody else it counts for nobody.
+        assert!(recover("nobody").status.success());
         assert_eq!(recover("No One").status.code(), Some(64));
         (node, office)
     })
